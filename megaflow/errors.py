@@ -1,0 +1,104 @@
+"""Everything megaflow itself raises, in one tree.
+
+::
+
+    MegaflowError
+    ├── ConfigurationError    a parameter or variable that cannot work: which one, its value, what is allowed
+    ├── RegistrationError     a handler, subscriber class or middleware that cannot be registered
+    ├── PatternError          a pattern that is wrong in itself: where in it, and why
+    ├── ProtocolError         an event that breaks the MEGA protocol: which field, and why
+    ├── EncodeError           a payload that cannot be sent: where in it, and why
+    ├── PublishError          entries of a batch that did not go, or of which that is not known
+    └── UsageError            a call that cannot work where it was made
+
+AWS's own errors pass through as botocore's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+
+class MegaflowError(Exception):
+    """The root of megaflow's errors."""
+
+
+class ConfigurationError(MegaflowError):
+    """A parameter or environment variable that cannot work."""
+
+
+class RegistrationError(MegaflowError):
+    """A handler, subscriber class or middleware that cannot be registered."""
+
+
+class UsageError(MegaflowError, RuntimeError):
+    """A call that cannot work where it was made."""
+
+
+class _ErrorAtPath(MegaflowError):
+    """An error at one place of a pattern, an event or a payload."""
+
+    def __init__(self, reason: str, path: str = "") -> None:
+        super().__init__(reason, path)
+        self.reason = reason
+        self.path = path
+
+    def __str__(self) -> str:
+        """Give the path, where it is known, and the reason."""
+        return f"{self.path}: {self.reason}" if self.path else self.reason
+
+
+class PatternError(_ErrorAtPath, ValueError):
+    """A pattern that is wrong in itself, whatever the message.
+
+    ``path`` says where in the pattern, once that is known: ``event.attributes.quantity``.
+    """
+
+
+class ProtocolError(_ErrorAtPath, ValueError):
+    """An event that breaks the MEGA protocol; ``path`` names the field."""
+
+
+class EncodeError(_ErrorAtPath, ValueError):
+    """A payload that cannot become a message; ``path`` names the value, from ``payload`` down."""
+
+
+@dataclass(frozen=True, slots=True)
+class FailedEntry:
+    """One entry of a batch that did not go, or of which it is not known whether it went."""
+
+    index: int
+    """Its place in what was given to ``publish_batch``, from 0."""
+
+    payload: Any
+    code: str
+    """AWS's error code, or the name of the exception."""
+
+    reason: str
+    unknown: bool = False
+    """Whether it may have been sent all the same: the answer was lost."""
+
+
+class PublishError(MegaflowError):
+    """Entries of a batch that did not go, or of which that is not known.
+
+    ``failed`` holds exactly those, in the order they were given. ``message_ids`` has an id for every entry that went,
+    and ``""`` where one did not.
+    """
+
+    def __init__(self, failed: Sequence[FailedEntry], message_ids: Sequence[str]) -> None:
+        super().__init__(tuple(failed), tuple(message_ids))
+        self.failed = tuple(failed)
+        self.message_ids = tuple(message_ids)
+
+    def __str__(self) -> str:
+        """Count what failed and show the first reasons."""
+        shown = "; ".join(
+            f"entry {entry.index}: {entry.code}: {entry.reason}"
+            + (" (it is not known whether it was sent)" if entry.unknown else "")
+            for entry in self.failed[:3]
+        )
+        more = f"; and {len(self.failed) - 3} more" if len(self.failed) > 3 else ""
+        return f"{len(self.failed)} of {len(self.message_ids)} messages were not sent: {shown}{more}"

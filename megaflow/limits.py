@@ -1,0 +1,53 @@
+"""The numbers and characters of SQS and SNS, each with the page of AWS that sets it.
+
+Sizes are in bytes, times in seconds.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+# https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html
+SQS_MESSAGE_SIZE: Final = 1_048_576
+"""Body and attributes together, and the sum over a batch."""
+
+MESSAGE_ATTRIBUTES: Final = 10
+BATCH_ENTRIES: Final = 10
+DELAY: Final = 900
+VISIBILITY_TIMEOUT: Final = 43_200
+"""Counted from when the message was received, extensions included."""
+
+# https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_ReceiveMessage.html
+WAIT_TIME: Final = 20
+RECEIVED_MESSAGES: Final = 10
+
+# https://docs.aws.amazon.com/sns/latest/api/API_Publish.html
+SNS_MESSAGE_SIZE: Final = 262_144
+SNS_SUBJECT_LENGTH: Final = 100
+
+# https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html
+GROUP_ID_LENGTH: Final = 128
+"""Of a message group id, and of a deduplication id."""
+
+_REFUSED_CHARACTER: Final = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_GROUP_ID: Final = re.compile(r"[\x21-\x7e]{1,128}")
+
+# https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-message-metadata.html
+_ATTRIBUTE_NAME: Final = re.compile(r"(?!(?i:aws|amazon)\.)(?!.*\.\.)(?!\.)[A-Za-z0-9_.-]{1,256}(?<!\.)")
+
+
+def refused_character(text: str) -> str | None:
+    """Return the first character of *text* that SQS refuses, or None where it takes them all."""
+    found = _REFUSED_CHARACTER.search(text)
+    return found.group() if found else None
+
+
+def allows_attribute_name(name: str) -> bool:
+    """Tell whether SQS and SNS take *name* as the name of a message attribute."""
+    return _ATTRIBUTE_NAME.fullmatch(name) is not None
+
+
+def allows_group_id(value: str) -> bool:
+    """Tell whether *value* can be a message group id or a deduplication id."""
+    return _GROUP_ID.fullmatch(value) is not None
