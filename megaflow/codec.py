@@ -1,0 +1,258 @@
+"""Payloads to message bodies and back.
+
+A body is one of four kinds of payload: a MEGA event, another object, text or bytes. SQS carries text only, so BSON
+and bytes travel as Base64.
+"""
+
+from __future__ import annotations
+
+import binascii
+import json
+import math
+import re
+from base64 import b64encode
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from enum import Enum, StrEnum
+from typing import Any, Final
+from uuid import UUID
+
+from megaflow import binary
+from megaflow.errors import EncodeError, ProtocolError
+from megaflow.event import Payload, claims_protocol, deserialize_payload, serialize_payload
+
+KIND_ATTRIBUTE: Final = "megaflow-kind"
+"""The message attribute that says how to read a body which alone would be read as something else."""
+
+_SNS_TYPES: Final = ("Notification", "SubscriptionConfirmation", "UnsubscribeConfirmation")
+
+
+class Kind(StrEnum):
+    """What a payload is, and what a handler is for."""
+
+    MEGA = "mega"
+    """A MEGA event, as `megaflow.event.Payload`."""
+
+    DATA = "data"
+    """Any other object, as `dict`."""
+
+    TEXT = "text"
+    BINARY = "binary"
+
+    ANY = "any"
+    """Only handlers are of this kind: they take every message, as `Message`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """A body, and the hint it needs: the value of the attribute ``megaflow-kind``, or ``""`` where it needs none."""
+
+    body: str
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """What a body holds. *problem* says why an object that claims to be a MEGA event is only data."""
+
+    kind: Kind
+    payload: Any
+    problem: str = ""
+
+
+def encode(payload: object, *, binary_encoding: bool = False) -> Encoded:
+    """Return the body for *payload*: a `Payload`, dict, str or bytes.
+
+    With *binary_encoding*, objects become BSON instead of JSON. Raises `EncodeError` naming what cannot be sent.
+    """
+    if isinstance(payload, Payload):
+        return Encoded(_encode_object(serialize_payload(payload), binary_encoding))
+    if isinstance(payload, dict):
+        hint = Kind.DATA if is_sns_envelope(payload) else ""
+        return Encoded(_encode_object(payload, binary_encoding), hint)
+    if isinstance(payload, bytes | bytearray):
+        return Encoded(b64encode(payload).decode(), Kind.BINARY)
+    if not isinstance(payload, str):
+        raise EncodeError(f"a message is a Payload, a dict, a str or bytes, not {_type_name(payload)}", path="payload")
+    if binary_encoding:
+        raise EncodeError("text has no binary encoding; send bytes, or leave binary_encoding out", path="payload")
+    return Encoded(payload, "" if decode(payload).kind is Kind.TEXT else Kind.TEXT)
+
+
+def decode(body: str, hint: object = "") -> Decoded:
+    """Return what *body* holds. Never raises; a *hint* that does not fit the body is ignored."""
+    if hint == Kind.TEXT:
+        return Decoded(Kind.TEXT, body)
+    if hint == Kind.BINARY:
+        blob = _read_base64(body)
+        if blob is not None:
+            return Decoded(Kind.BINARY, blob)
+    document = _read_json_object(body)
+    if document is None:
+        document = _read_bson(body)
+    if document is None:
+        return Decoded(Kind.TEXT, body)
+    return _recognise(document)
+
+
+def is_sns_envelope(data: Mapping[str, Any]) -> bool:
+    """Tell whether *data* is what SNS wraps around a message that it delivers to a queue.
+
+    https://docs.aws.amazon.com/sns/latest/dg/sns-message-and-json-formats.html
+    """
+    return data.get("Type") in _SNS_TYPES and all(
+        isinstance(data.get(key), str) for key in ("MessageId", "TopicArn", "Timestamp", "Message")
+    )
+
+
+def _recognise(document: dict[str, Any]) -> Decoded:
+    if not claims_protocol(document):
+        return Decoded(Kind.DATA, document)
+    try:
+        return Decoded(Kind.MEGA, deserialize_payload(document))
+    except ProtocolError as error:
+        return Decoded(Kind.DATA, document, problem=f"not a valid MEGA event: {error}")
+
+
+_OPENS_AN_OBJECT: Final = re.compile(r"[ \t\r\n]*\{")
+
+
+def _read_json_object(body: str) -> dict[str, Any] | None:
+    if not _OPENS_AN_OBJECT.match(body):
+        return None
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    return document if isinstance(document, dict) else None
+
+
+def _read_bson(body: str) -> dict[str, Any] | None:
+    blob = _read_base64(body)
+    if blob is None:
+        return None
+    try:
+        return binary.decode(blob)
+    except binary.NotBsonError:
+        return None
+
+
+def _read_base64(body: str) -> bytes | None:
+    try:
+        return binascii.a2b_base64(body, strict_mode=True)
+    except ValueError:
+        return None
+
+
+def _encode_object(document: dict[str, Any], binary_encoding: bool) -> str:
+    try:
+        plain = _plain(document, "payload", binary_encoding)
+        if not binary_encoding:
+            return json.dumps(plain)
+        blob = binary.encode(plain)
+    except RecursionError:
+        raise EncodeError("is nested too deeply, or holds itself", path="payload") from None
+    if binary.RESERVED_KEY.encode() in blob:
+        raise EncodeError(f"the text {binary.RESERVED_KEY} means something else in BSON", path="payload")
+    return b64encode(blob).decode()
+
+
+def _plain(value: Any, path: str, binary_encoding: bool) -> Any:
+    """Return *value* in the types that JSON and both BSON modules write alike."""
+    convert = _CONVERTERS.get(type(value))
+    if convert is None:
+        convert = next((each for base, each in _CONVERTERS.items() if isinstance(value, base)), _refuse)
+    return convert(value, path, binary_encoding)
+
+
+def _plain_dict(value: dict[Any, Any], path: str, binary_encoding: bool) -> dict[str, Any]:
+    return {
+        _plain_key(key, path, binary_encoding): _plain(each, f"{path}.{key}", binary_encoding)
+        for key, each in value.items()
+    }
+
+
+def _plain_key(key: object, path: str, binary_encoding: bool) -> str:
+    if not isinstance(key, str):
+        raise EncodeError(f"the key {key!r} is not text", path=path)
+    if binary_encoding and "\0" in key:
+        raise EncodeError(f"BSON allows no NUL in the key {key!r}", path=path)
+    return _plain_text(key, path, binary_encoding)
+
+
+def _plain_list(value: Any, path: str, binary_encoding: bool) -> list[Any]:
+    return [_plain(each, f"{path}[{index}]", binary_encoding) for index, each in enumerate(value)]
+
+
+def _plain_set(value: set[Any], path: str, binary_encoding: bool) -> list[Any]:
+    # In a fixed order: content-based deduplication must see the same body for the same set.
+    return _plain_list(sorted(value, key=lambda each: (type(each).__name__, repr(each))), path, binary_encoding)
+
+
+def _plain_text(value: str, path: str, binary_encoding: bool) -> str:
+    if binary_encoding and not _is_unicode(value):
+        raise EncodeError("BSON allows no lone surrogate in text", path=path)
+    return str(value)
+
+
+def _plain_int(value: int, path: str, binary_encoding: bool) -> int:
+    if binary_encoding and not -(2**63) <= value < 2**63:
+        raise EncodeError("a whole number beyond 64 bits does not fit into BSON; send it as text", path=path)
+    return int(value)
+
+
+def _plain_float(value: float, path: str, _: bool) -> float:
+    if not math.isfinite(value):
+        raise EncodeError(f"{value} is not a number that JSON knows", path=path)
+    return float(value)
+
+
+def _plain_decimal(value: Decimal, path: str, _: bool) -> str:
+    if not value.is_finite():
+        raise EncodeError(f"{value} is not a number that JSON knows", path=path)
+    return str(value)
+
+
+def _plain_bytes(value: bytes, path: str, binary_encoding: bool) -> bytes:
+    if not binary_encoding:
+        raise EncodeError("bytes need binary_encoding=True", path=path)
+    return bytes(value)
+
+
+def _refuse(value: object, path: str, _: bool) -> Any:
+    raise EncodeError(f"{_type_name(value)} cannot be sent; turn it into text, a number or an object", path=path)
+
+
+# Subclasses take the first that fits: an Enum of text is an Enum, a bool is no int.
+_CONVERTERS: Final[dict[type, Callable[[Any, str, bool], Any]]] = {
+    Enum: lambda value, path, binary_encoding: _plain(value.value, path, binary_encoding),
+    bool: lambda value, *_: value,
+    type(None): lambda value, *_: value,
+    str: _plain_text,
+    int: _plain_int,
+    float: _plain_float,
+    dict: _plain_dict,
+    list: _plain_list,
+    tuple: _plain_list,
+    set: _plain_set,
+    frozenset: _plain_set,
+    date: lambda value, *_: value.isoformat(),
+    Decimal: _plain_decimal,
+    UUID: lambda value, *_: str(value),
+    bytes: _plain_bytes,
+    bytearray: _plain_bytes,
+}
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _type_name(value: object) -> str:
+    return type(value).__qualname__

@@ -1,0 +1,164 @@
+"""Why each handler matched or not, from the very conditions that the dispatch table is compiled from."""
+
+from __future__ import annotations
+
+import reprlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+from megaflow.codec import Kind
+from megaflow.dispatch.table import DispatchTable, left_side
+from megaflow.match.pattern import AllOf, Condition, Fields, assume
+from megaflow.message import Message
+from megaflow.router import Handler
+
+NOTHING: Final = "nothing"
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """One condition that did not hold, or raised: where, what the pattern wanted, and what was there."""
+
+    path: str
+    wanted: str
+    found: str
+    raised: Exception | None = None
+
+    def __str__(self) -> str:
+        """Say it in one line: ``event.attributes.quantity: wanted gt(0), found 0``."""
+        said = f"wanted {self.wanted}, found {self.found}"
+        if self.raised is not None:
+            said = f"{self.wanted} raised {type(self.raised).__name__}: {self.raised}"
+        return f"{self.path}: {said}" if self.path else said
+
+
+@dataclass(frozen=True, slots=True)
+class HandlerExplanation:
+    """Whether one handler matched, and otherwise everything that failed.
+
+    ``not_evaluated`` holds what was never asked: users' functions run only where everything else holds.
+    """
+
+    handler: Handler
+    matched: bool
+    failures: tuple[Failure, ...] = ()
+    not_evaluated: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        """Name the handler and where it stands, with a line for each failure."""
+        mark = "matched" if self.matched else "not matched"
+        lines = [f"{self.handler.name}: {mark}  ({self.handler.where})"]
+        lines += [f"    {failure}" for failure in self.failures]
+        lines += [f"    {each}: not evaluated" for each in self.not_evaluated]
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What `App.explain` gives: every handler in order of registration."""
+
+    message: Message
+    handlers: tuple[HandlerExplanation, ...]
+
+    def __iter__(self) -> Iterator[HandlerExplanation]:
+        """Go through the handlers."""
+        return iter(self.handlers)
+
+    def __str__(self) -> str:
+        """Give a line for the message and some for each handler."""
+        message = self.message
+        heading = f"a message of kind {message.kind.value}"
+        if not message.has_payload:
+            heading = f"no payload, but a {message.sns.type if message.sns else 'message'}, which reaches no handler"
+        elif message.problem:
+            heading += f", {message.problem}"
+        return "\n".join([heading, *map(str, self.handlers)])
+
+
+def explain(table: DispatchTable, message: Message) -> Explanation:
+    """Say for every handler of *table* whether *message* reaches it, and otherwise why not."""
+    left = left_side(message)
+    return Explanation(message, tuple(_explain_handler(handler, message, left) for handler in table.handlers))
+
+
+def _explain_handler(handler: Handler, message: Message, left: Any) -> HandlerExplanation:
+    kind = message.kind.value if message.has_payload else "no payload"
+    if not message.has_payload or handler.kind not in (message.kind, Kind.ANY):
+        failure = Failure("kind", handler.kind.value, kind)
+        return HandlerExplanation(handler, False, (failure,), _name_functions(handler.pattern))
+    if handler.kind is Kind.ANY:
+        left = message
+    condition = handler.pattern
+    failures = tuple(_find_failures(assume(condition, True), left, ""))
+    if failures:
+        return HandlerExplanation(handler, False, failures, _name_functions(condition))
+    return _ask_functions(handler, left)
+
+
+def _find_failures(condition: Condition, left: Any, path: str) -> Iterator[Failure]:
+    """Go down to the smallest conditions that do not hold; none of them asks a function."""
+    if isinstance(condition, Fields) and isinstance(left, dict):
+        for key, part in zip(condition.keys, condition.parts, strict=True):
+            below = f"{path}.{key}" if path else key
+            if key in left:
+                yield from _find_failures(part, left[key], below)
+            elif not part.matches_missing:
+                yield Failure(below, repr(part), NOTHING)
+    elif isinstance(condition, AllOf) and not condition.written:
+        for part in condition.parts:
+            yield from _find_failures(part, left, path)
+    elif not condition.compile()(left):
+        yield Failure(path, repr(condition), _show(left))
+
+
+def _ask_functions(handler: Handler, left: Any) -> HandlerExplanation:
+    """Ask the functions in the table's order, and stop where the table would."""
+    asked = list(_find_functions(handler.pattern, left, ""))
+    for position, (path, condition, value) in enumerate(asked, start=1):
+        try:
+            if condition.compile()(value):
+                continue
+            failure = Failure(path, repr(condition), _show(value))
+        except Exception as error:  # noqa: BLE001 - a user's function raises whatever it likes
+            failure = Failure(path, repr(condition), _show(value), error)
+        rest = tuple(_place(path, condition) for path, condition, _ in asked[position:])
+        return HandlerExplanation(handler, False, (failure,), rest)
+    return HandlerExplanation(handler, True)
+
+
+def _find_functions(condition: Condition, left: Any, path: str) -> Iterator[tuple[str, Condition, Any]]:
+    """Go down to the smallest conditions that ask a function, where everything else holds."""
+    if not condition.asks_functions:
+        return
+    if isinstance(condition, Fields):
+        for key, part in zip(condition.keys, condition.parts, strict=True):
+            if key in left:
+                yield from _find_functions(part, left[key], f"{path}.{key}" if path else key)
+    elif isinstance(condition, AllOf):
+        for part in condition.parts:
+            yield from _find_functions(part, left, path)
+    else:
+        yield path, condition, left
+
+
+def _name_functions(condition: Condition, path: str = "") -> tuple[str, ...]:
+    if not condition.asks_functions:
+        return ()
+    if isinstance(condition, Fields):
+        pairs = zip(condition.keys, condition.parts, strict=True)
+        return tuple(name for key, part in pairs for name in _name_functions(part, f"{path}.{key}" if path else key))
+    if isinstance(condition, AllOf):
+        return tuple(name for part in condition.parts for name in _name_functions(part, path))
+    return (_place(path, condition),)
+
+
+def _place(path: str, condition: Condition) -> str:
+    return f"{path}: {condition!r}" if path else repr(condition)
+
+
+def _show(value: object) -> str:
+    return "a message" if isinstance(value, Message) else _SHORT.repr(value)
+
+
+_SHORT: Final = reprlib.Repr(maxstring=80, maxother=80, maxlevel=3)

@@ -1,0 +1,269 @@
+"""The MEGA event, protocol 1: its model, its builder, and its way to and from plain objects.
+
+The protocol: https://github.com/mega-distributed/event-mega
+"""
+
+from __future__ import annotations
+
+import copy
+import reprlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from datetime import UTC, datetime, timezone
+from typing import Any, ClassVar, Final, Self
+
+from megaflow.errors import ProtocolError
+
+PROTOCOL: Final = "mega"
+VERSION: Final = 1
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True)
+class Event:
+    """What happened.
+
+    A timestamp without an offset is UTC. An attribute reads like a field where no field has its name:
+    ``event.item_id`` is ``event.attributes["item_id"]``. Raises `ProtocolError` for a field of the wrong type.
+    """
+
+    name: str
+    timestamp: datetime = field(default_factory=_now)
+    version: int = 1
+    domain: str | None = None
+    subject: str | None = None
+    publisher: str | None = None
+    attributes: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Check the fields, and give the timestamp a fixed offset."""
+        if self.name is None:
+            raise ProtocolError("is missing: every event has a name", "event.name")
+        for name in ("name", "domain", "subject", "publisher"):
+            _check_text(getattr(self, name), f"event.{name}")
+        _check_whole(self.version, "event.version")
+        _check_object(self.attributes, "event.attributes")
+        object.__setattr__(self, "timestamp", _with_fixed_offset(self.timestamp))
+
+    def __getattr__(self, name: str) -> Any:
+        """Read an attribute of the event as if it were a field."""
+        attributes = self.__dict__.get("attributes", {})
+        # What copy and pickle ask for is never to be found in a message.
+        if name in attributes and not name.startswith("__"):
+            return attributes[name]
+        raise AttributeError(f"event has no field and no attribute {name!r}; its attributes: {sorted(attributes)}")
+
+
+@dataclass(frozen=True)
+class ObjectData:
+    """The object it happened to: what it is now, and what it was before."""
+
+    type: str | None = None
+    id: str | None = None
+    version: int = 1
+    current: dict[str, Any] | None = None
+    previous: dict[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        """Check the fields; an empty object is the same as none, since neither is sent."""
+        _check_text(self.type, "object.type")
+        _check_text(self.id, "object.id")
+        _check_whole(self.version, "object.version")
+        for name in ("current", "previous"):
+            state = getattr(self, name)
+            if state is not None:
+                _check_object(state, f"object.{name}")
+            object.__setattr__(self, name, state or None)
+
+
+@dataclass(frozen=True)
+class Payload:
+    """A MEGA event as it is published and handled."""
+
+    protocol: ClassVar[str] = PROTOCOL
+    version: ClassVar[int] = VERSION
+
+    event: Event
+    object: ObjectData | None = None
+    extra: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Check the type of what is free in form."""
+        _check_object(self.extra, "extra")
+
+
+_EVENT_FIELDS: Final = frozenset(each.name for each in fields(Event))
+_OBJECT_FIELDS: Final = frozenset(each.name for each in fields(ObjectData))
+
+
+class PayloadBuilder:
+    """Put a `Payload` together.
+
+    Calls add up, the later word wins, and a builder can be used again after `build`::
+
+        PayloadBuilder().with_event(name="user.created", subject="987650").with_extra(channel="web").build()
+
+    *now* is asked for the timestamp of an event that was given none.
+    """
+
+    def __init__(self, *, now: Callable[[], datetime] = _now) -> None:
+        self._now = now
+        self._event: dict[str, Any] = {}
+        self._object: dict[str, Any] | None = None
+        self._extra: dict[str, Any] = {}
+
+    def with_event(self, **fields: Any) -> Self:
+        """Describe the event; what is not a field of `Event` becomes one of its attributes."""
+        self._event |= fields
+        return self
+
+    def with_object(self, **fields: Any) -> Self:
+        """Describe the object: ``type``, ``id``, ``version``, ``current`` and ``previous``.
+
+        Raises `TypeError` for anything else.
+        """
+        unknown = fields.keys() - _OBJECT_FIELDS
+        if unknown:
+            raise TypeError(f"with_object() got {sorted(unknown)}; an object has {sorted(_OBJECT_FIELDS)}")
+        self._object = (self._object or {}) | fields
+        return self
+
+    def with_extra(self, **extra: Any) -> Self:
+        """Add what is neither the event nor its object."""
+        self._extra |= extra
+        return self
+
+    def build(self) -> Payload:
+        """Return the payload, which shares nothing with the builder.
+
+        Raises `ProtocolError` naming the first field that breaks the protocol.
+        """
+        event = {"timestamp": self._now()} | _without_none(self._event)
+        return Payload(
+            event=_read_event(copy.deepcopy(event)),
+            object=None if self._object is None else _read_object(copy.deepcopy(self._object)),
+            extra=copy.deepcopy(self._extra),
+        )
+
+
+def claims_protocol(data: Mapping[str, Any]) -> bool:
+    """Tell whether *data* says that it is a MEGA event, of whatever version."""
+    return data.get("protocol") == PROTOCOL
+
+
+def matches_payload(data: Mapping[str, Any]) -> bool:
+    """Tell whether *data* is a valid MEGA event, which `deserialize_payload` can read."""
+    try:
+        deserialize_payload(data)
+    except ProtocolError:
+        return False
+    return True
+
+
+def deserialize_payload(data: Mapping[str, Any]) -> Payload:
+    """Read a MEGA event from a plain object.
+
+    Raises `ProtocolError` naming the first field that breaks the protocol.
+    """
+    if not claims_protocol(data):
+        raise ProtocolError(f"must be {PROTOCOL!r}, not {reprlib.repr(data.get('protocol'))}", "protocol")
+    version = data.get("version")
+    # The README of sqs-mega sends the version as text, its protocol as a number.
+    if isinstance(version, bool) or version not in (VERSION, str(VERSION)):
+        raise ProtocolError(f"must be {VERSION}, not {reprlib.repr(version)}", "version")
+    event, subject, extra = data.get("event"), data.get("object"), data.get("extra")
+    if event is None:
+        raise ProtocolError("is missing", "event")
+    _check_object(event, "event")
+    if event.get("timestamp") is None:
+        raise ProtocolError("is missing", "event.timestamp")
+    if subject is not None:
+        _check_object(subject, "object")
+    return Payload(
+        event=_read_event(event),
+        object=None if subject is None else _read_object(subject),
+        extra={} if extra is None else extra,
+    )
+
+
+def serialize_payload(payload: Payload) -> dict[str, Any]:
+    """Return *payload* as a plain object, without what is None or empty; `deserialize_payload` gives it back."""
+    event = payload.event
+    data: dict[str, Any] = {
+        "protocol": PROTOCOL,
+        "version": VERSION,
+        "event": _without_empty(
+            {
+                "domain": event.domain,
+                "name": event.name,
+                "version": event.version,
+                "timestamp": event.timestamp.isoformat(),
+                "subject": event.subject,
+                "publisher": event.publisher,
+                "attributes": event.attributes,
+            }
+        ),
+    }
+    if payload.object is not None:
+        data["object"] = _without_empty(
+            {name: getattr(payload.object, name) for name in ("type", "id", "version", "current", "previous")}
+        )
+    if payload.extra:
+        data["extra"] = payload.extra
+    return data
+
+
+def _read_event(data: Mapping[str, Any]) -> Event:
+    known = {key: value for key, value in data.items() if key in _EVENT_FIELDS and value is not None}
+    loose = {key: value for key, value in data.items() if key not in _EVENT_FIELDS}
+    explicit = known.pop("attributes", {})
+    _check_object(explicit, "event.attributes")
+    known["timestamp"] = _read_timestamp(known.get("timestamp"))
+    return Event(**({"name": None} | known), attributes=loose | explicit)
+
+
+def _read_object(data: Mapping[str, Any]) -> ObjectData:
+    return ObjectData(**{key: value for key, value in data.items() if key in _OBJECT_FIELDS and value is not None})
+
+
+def _read_timestamp(value: object) -> datetime:
+    if isinstance(value, datetime):
+        return value
+    try:
+        return datetime.fromisoformat(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        raise ProtocolError(f"must be an ISO 8601 time, not {reprlib.repr(value)}", "event.timestamp") from None
+
+
+def _with_fixed_offset(moment: datetime) -> datetime:
+    if not isinstance(moment, datetime):
+        raise ProtocolError(f"must be a datetime, not {type(moment).__name__}", "event.timestamp")
+    offset = moment.utcoffset()
+    # A zone's name is lost on the way, its offset is not.
+    return moment.replace(tzinfo=UTC if not offset else timezone(offset), fold=0)
+
+
+def _check_text(value: object, path: str) -> None:
+    if value is not None and not isinstance(value, str):
+        raise ProtocolError(f"must be text, not {type(value).__name__}", path)
+
+
+def _check_whole(value: object, path: str) -> None:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ProtocolError(f"must be a whole number, not {type(value).__name__}", path)
+
+
+def _check_object(value: object, path: str) -> None:
+    if not isinstance(value, dict):
+        raise ProtocolError(f"must be an object, not {type(value).__name__}", path)
+
+
+def _without_none(data: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in data.items() if value is not None or key not in _EVENT_FIELDS}
+
+
+def _without_empty(data: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in data.items() if value is not None and value != {}}

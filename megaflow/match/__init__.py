@@ -1,0 +1,1 @@
+"""Patterns: what a handler asks of a message."""

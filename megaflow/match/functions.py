@@ -1,0 +1,282 @@
+"""What a pattern can ask beyond plain values.
+
+Every function returns a `Condition`, to be used wherever a pattern stands: ``{"user": {"id": gt(0)}}``. Where one takes
+patterns, these can be anything a pattern can be. A condition on a value of another type does not hold; a key that is
+missing matches `absent()` and nothing else. A pattern that is wrong in itself raises `PatternError`.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import operator
+import re
+from collections.abc import Collection
+from datetime import date
+from decimal import Decimal
+from typing import Any, Literal, TypeAlias
+
+from megaflow.errors import PatternError
+from megaflow.match import values
+from megaflow.match.pattern import (
+    Absent,
+    AllOf,
+    AnyOf,
+    Check,
+    Comparison,
+    Condition,
+    Equals,
+    Inside,
+    Not,
+    Prefix,
+    Regex,
+    as_condition,
+)
+
+__all__ = [
+    "absent",
+    "all_items",
+    "and_",
+    "any_",
+    "between",
+    "cidr",
+    "contains",
+    "empty",
+    "eq",
+    "exists",
+    "fullmatch",
+    "gt",
+    "gte",
+    "iequals",
+    "in_",
+    "length",
+    "lt",
+    "lte",
+    "match",
+    "neq",
+    "not_",
+    "one_of",
+    "or_",
+    "prefix",
+    "search",
+    "suffix",
+    "wildcard",
+]
+
+Bound: TypeAlias = int | float | Decimal | date | str
+"""A number or a date; text has to read as one of them."""
+
+
+def eq(value: object) -> Condition:
+    """Equal *value*: scalars as patterns compare them, dicts and lists exactly, nothing partial."""
+    return _exactly("eq", value)
+
+
+def neq(value: object) -> Condition:
+    """Be there, and not equal *value*."""
+    return Not(_exactly("eq", value))
+
+
+def gt(bound: Bound) -> Condition:
+    """Be a number or a date above *bound*."""
+    return _comparison("gt", bound)
+
+
+def gte(bound: Bound) -> Condition:
+    """Be a number or a date from *bound* on."""
+    return _comparison("gte", bound)
+
+
+def lt(bound: Bound) -> Condition:
+    """Be a number or a date below *bound*."""
+    return _comparison("lt", bound)
+
+
+def lte(bound: Bound) -> Condition:
+    """Be a number or a date up to *bound*, which is included."""
+    return _comparison("lte", bound)
+
+
+def between(low: Bound, high: Bound) -> Condition:
+    """Be a number or a date from *low* on, which is included, and below *high*, which is not."""
+    lowest = _comparison("gte", low, "between")
+    highest = _comparison("lt", high, "between")
+    if isinstance(lowest.bound, date) != isinstance(highest.bound, date):
+        raise PatternError(f"between() needs two numbers or two dates, got {low!r} and {high!r}")
+    if not highest.compile()(lowest.bound):
+        raise PatternError(f"between() needs a lower and a higher bound, got {low!r} and {high!r}: nothing is between")
+    return AllOf((lowest, highest), f"between({low!r}, {high!r})")
+
+
+def one_of(*patterns: object) -> Condition:
+    """Match any of *patterns*."""
+    return _any_of("one_of", patterns)
+
+
+def in_(patterns: Collection[object]) -> Condition:
+    """Match any of *patterns*, given as a list, tuple or set."""
+    if isinstance(patterns, str | bytes | dict) or not isinstance(patterns, Collection):
+        raise PatternError(f"in_() needs a list, tuple or set of patterns, got {patterns!r}; or use one_of()")
+    return _any_of("in_", tuple(patterns))
+
+
+def not_(pattern: object) -> Condition:
+    """Be there, and not match *pattern*."""
+    return Not(as_condition(pattern))
+
+
+def and_(*patterns: object) -> Condition:
+    """Match all of *patterns*."""
+    if not patterns:
+        raise PatternError("and_() needs at least one pattern")
+    return AllOf(tuple(map(as_condition, patterns)))
+
+
+def or_(*patterns: object) -> Condition:
+    """Match any of *patterns*."""
+    return _any_of("or_", patterns)
+
+
+def match(regex: str | re.Pattern[str]) -> Condition:
+    """Be text that *regex* matches at its start, as `re.match` does."""
+    return _regex("match", regex)
+
+
+def search(regex: str | re.Pattern[str]) -> Condition:
+    """Be text that *regex* finds somewhere in it, as `re.search` does."""
+    return _regex("search", regex)
+
+
+def fullmatch(regex: str | re.Pattern[str]) -> Condition:
+    """Be text that *regex* matches as a whole, as `re.fullmatch` does."""
+    return _regex("fullmatch", regex)
+
+
+def prefix(text: str) -> Condition:
+    """Be text that starts with *text*."""
+    return Prefix(_need_text("prefix", text))
+
+
+def suffix(text: str) -> Condition:
+    """Be text that ends with *text*."""
+    end = _need_text("suffix", text)
+    return Check(f"suffix({text!r})", lambda left: isinstance(left, str) and left.endswith(end))
+
+
+def wildcard(text: str) -> Condition:
+    """Be text that is *text*, in which ``*`` stands for anything, line breaks too."""
+    pieces = _need_text("wildcard", text).split("*")
+    return Check(f"wildcard({text!r})", lambda left: isinstance(left, str) and _has_pieces(left, pieces))
+
+
+def iequals(text: str) -> Condition:
+    """Be *text*, whatever the case of its letters (by Unicode's case folding)."""
+    folded = _need_text("iequals", text).casefold()
+    return Check(f"iequals({text!r})", lambda left: isinstance(left, str) and left.casefold() == folded)
+
+
+def empty() -> Condition:
+    """Be null, or an empty text, list or object."""
+    return Check("empty()", lambda left: left is None or (isinstance(left, str | list | tuple | dict) and not left))
+
+
+def any_() -> Condition:
+    """Be there, whatever it is, null included."""
+    return Check("any_()", lambda left: True)
+
+
+def exists() -> Condition:
+    """Be there, whatever it is, null included."""
+    return Check("exists()", lambda left: True)
+
+
+def absent() -> Condition:
+    """Be missing."""
+    return Absent()
+
+
+def contains(pattern: object) -> Condition:
+    """Be a list in which some item matches *pattern*."""
+    return Inside("contains", as_condition(pattern))
+
+
+def all_items(pattern: object) -> Condition:
+    """Be a list in which every item matches *pattern*; an empty list does."""
+    return Inside("all_items", as_condition(pattern))
+
+
+def length(pattern: object) -> Condition:
+    """Be a text, list or object whose length matches *pattern*: ``length(gt(3))``."""
+    return Inside("length", as_condition(pattern))
+
+
+def cidr(block: str) -> Condition:
+    """Be text holding an IP address, v4 or v6, of *block*: ``cidr("10.0.0.0/8")``."""
+    try:
+        network = ipaddress.ip_network(_need_text("cidr", block))
+    except ValueError as error:
+        raise PatternError(f"cidr() needs a block of addresses such as '10.0.0.0/8': {error}") from error
+    return Check(f"cidr({block!r})", lambda left: isinstance(left, str) and _is_address_of(left, network))
+
+
+def _exactly(name: str, value: object) -> Equals:
+    try:
+        values.comparison(value)
+    except TypeError as error:
+        raise PatternError(f"{name}() compares values exactly: {error}") from None
+    return Equals(value, f"{name}({value!r})")
+
+
+def _comparison(name: Literal["gt", "gte", "lt", "lte"], bound: Bound, caller: str = "") -> Comparison:
+    known = values.read_number(bound)
+    read: object = values.read_moment(bound) if known is None else known
+    if read is None:
+        raise PatternError(f"{caller or name}() needs a number or a date, got {bound!r}")
+    return Comparison(name, bound if not isinstance(bound, str) else read, _COMPARISONS[name])
+
+
+_COMPARISONS: dict[str, Any] = {"gt": operator.gt, "gte": operator.ge, "lt": operator.lt, "lte": operator.le}
+
+
+def _any_of(name: str, patterns: tuple[object, ...]) -> AnyOf:
+    if not patterns:
+        raise PatternError(f"{name}() needs at least one pattern")
+    return AnyOf(tuple(map(as_condition, patterns)), name)
+
+
+def _regex(name: Literal["match", "search", "fullmatch"], regex: str | re.Pattern[str]) -> Regex:
+    try:
+        compiled = re.compile(regex)
+    except (re.error, TypeError, RecursionError, OverflowError) as error:
+        raise PatternError(f"{name}() needs a regular expression, got {regex!r}: {error}") from error
+    if not isinstance(compiled.pattern, str):
+        raise PatternError(f"{name}() needs a regular expression for text, got {regex!r}")
+    return Regex(name, compiled)
+
+
+def _need_text(name: str, text: object) -> str:
+    if not isinstance(text, str):
+        raise PatternError(f"{name}() needs text, got {text!r}")
+    return text
+
+
+def _has_pieces(text: str, pieces: list[str]) -> bool:
+    """Tell whether *text* is *pieces* in order, with anything between them: each is taken where it comes first."""
+    first, *middle, last = pieces if len(pieces) > 1 else (*pieces, "")
+    if len(pieces) == 1:
+        return text == first
+    if len(text) < len(first) + len(last) or not text.startswith(first) or not text.endswith(last):
+        return False
+    position, end = len(first), len(text) - len(last)
+    for piece in middle:
+        found = text.find(piece, position, end)
+        if found < 0:
+            return False
+        position = found + len(piece)
+    return True
+
+
+def _is_address_of(text: str, network: ipaddress.IPv4Network | ipaddress.IPv6Network) -> bool:
+    try:
+        return ipaddress.ip_address(text) in network
+    except ValueError:
+        return False

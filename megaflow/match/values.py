@@ -1,0 +1,160 @@
+"""Comparing unlike things: numbers and dates that travel as text, and null.
+
+The left side is a value of a message, the right side a value of a pattern. A comparison of things that cannot be
+compared is false, never an error.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from datetime import UTC, date, datetime
+from decimal import Decimal, InvalidOperation
+from typing import Final, TypeAlias
+
+Number: TypeAlias = int | Decimal
+Moment: TypeAlias = date
+"""A date, or a datetime in UTC (which in Python is a date too)."""
+
+# https://datatracker.ietf.org/doc/html/rfc8259#section-6
+_NUMBER: Final = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
+_DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_DATETIME: Final = re.compile(
+    r"([0-9]{4}-[0-9]{2}-[0-9]{2})[T ]((?:[01][0-9]|2[0-3]):[0-9]{2}(?::[0-9]{2}(?:\.[0-9]+)?)?)"
+    r"(Z|[+-][0-9]{2}(?::?[0-9]{2})?)?"
+)
+
+
+def read_number(value: object) -> Number | None:
+    """Return *value* as an exact number, or None where it is none: bools, NaN and most text are not.
+
+    A float is its shortest decimal text, so that 19.99 equals ``"19.99"``.
+    """
+    if isinstance(value, int):
+        return None if isinstance(value, bool) else value
+    if isinstance(value, float):
+        return None if math.isnan(value) else Decimal(repr(value))
+    if isinstance(value, str):
+        return _read_number_text(value)
+    if isinstance(value, Decimal):
+        return None if value.is_nan() else value
+    return None
+
+
+def read_moment(value: object) -> Moment | None:
+    """Return *value* as a date or as a datetime in UTC, or None where it is neither; no offset means UTC."""
+    if isinstance(value, str):
+        return _read_moment_text(value)
+    if isinstance(value, datetime):
+        return _in_utc(value)
+    return value if isinstance(value, date) else None
+
+
+def alike(left: Moment, right: Moment) -> tuple[Moment, Moment]:
+    """Return both in one type: where either is a date, both are dates in UTC."""
+    if isinstance(left, datetime) and isinstance(right, datetime):
+        return left, right
+    return _as_date(left), _as_date(right)
+
+
+def equals(left: object, right: object) -> bool:
+    """Tell whether *left* is the value *right*: scalars as patterns compare them, dicts and lists exactly."""
+    return comparison(right)(left)
+
+
+def comparison(right: object) -> Callable[[object], bool]:
+    """Return the function that tells whether a left value equals *right*; raise `TypeError` for what is no value."""
+    if right is None or isinstance(right, bool):
+        return lambda left: left is right
+    if isinstance(right, str | bytes):
+        # Python finds text and bytes unequal, and warns of it on request.
+        base = str if isinstance(right, str) else bytes
+        return lambda left: isinstance(left, base) and left == right
+    if isinstance(right, int | float | Decimal):
+        return _number_equals(right)
+    if isinstance(right, date):
+        return _moment_equals(right)
+    if isinstance(right, dict):
+        return _dict_equals(right)
+    if isinstance(right, list | tuple):
+        return _list_equals(right)
+    raise TypeError(f"{type(right).__qualname__} is no value that a message can hold")
+
+
+def _number_equals(right: float | Decimal) -> Callable[[object], bool]:
+    wanted = read_number(right)
+    if wanted is None:
+        return lambda left: False
+    return lambda left: read_number(left) == wanted
+
+
+def _moment_equals(right: date) -> Callable[[object], bool]:
+    wanted = read_moment(right)
+
+    def test(left: object) -> bool:
+        moment = read_moment(left)
+        if moment is None or wanted is None:
+            return False
+        one, other = alike(moment, wanted)
+        return one == other
+
+    return test
+
+
+def _dict_equals(right: dict[object, object]) -> Callable[[object], bool]:
+    tests = {key: comparison(value) for key, value in right.items()}
+
+    def test(left: object) -> bool:
+        return (
+            isinstance(left, dict)
+            and left.keys() == tests.keys()
+            and all(each(left[key]) for key, each in tests.items())
+        )
+
+    return test
+
+
+def _list_equals(right: list[object] | tuple[object, ...]) -> Callable[[object], bool]:
+    tests = [comparison(value) for value in right]
+
+    def test(left: object) -> bool:
+        return (
+            isinstance(left, list | tuple)
+            and len(left) == len(tests)
+            and all(each(value) for each, value in zip(tests, left, strict=True))
+        )
+
+    return test
+
+
+def _read_number_text(text: str) -> Number | None:
+    if not _NUMBER.fullmatch(text):
+        return None
+    try:
+        return Decimal(text)
+    except InvalidOperation:  # an exponent beyond what Decimal holds
+        return None
+
+
+def _read_moment_text(text: str) -> Moment | None:
+    try:
+        if _DATE.fullmatch(text):
+            return date.fromisoformat(text)
+        found = _DATETIME.fullmatch(text)
+        return _in_utc(datetime.fromisoformat("".join((found[1], "T", found[2], found[3] or "")))) if found else None
+    except ValueError:  # the 30th of February
+        return None
+
+
+def _in_utc(moment: datetime) -> datetime | None:
+    if moment.tzinfo is None:
+        return moment.replace(tzinfo=UTC)
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:  # the year 0, or 10,000
+        return None
+
+
+def _as_date(moment: Moment) -> date:
+    return moment.date() if isinstance(moment, datetime) else moment

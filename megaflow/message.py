@@ -1,0 +1,229 @@
+"""One received message: its SNS envelope opened, its body decoded.
+
+An SNS envelope: https://docs.aws.amazon.com/sns/latest/dg/sns-message-and-json-formats.html
+"""
+
+from __future__ import annotations
+
+import binascii
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from decimal import Decimal, InvalidOperation
+from typing import Any, Final, TypeAlias
+
+from megaflow.codec import KIND_ATTRIBUTE, Decoded, Kind, decode, is_sns_envelope
+from megaflow.errors import UsageError
+from megaflow.event import Payload
+
+AttributeValue: TypeAlias = str | int | Decimal | bytes
+_WHOLE_NUMBER: Final = re.compile(r"[+-]?[0-9]{1,40}")
+
+
+@dataclass(frozen=True, slots=True)
+class Attribute:
+    """A message attribute as SQS and SNS carry it: its type (``String``, ``Number.price``, …) and its value."""
+
+    type: str
+    value: str | bytes
+
+    @property
+    def plain(self) -> AttributeValue:
+        """The value as Python sees it; a number that cannot be read stays text."""
+        if not isinstance(self.value, str) or not self.type.startswith("Number"):
+            return self.value
+        if _WHOLE_NUMBER.fullmatch(self.value):
+            return int(self.value)
+        try:
+            return Decimal(self.value)
+        except InvalidOperation:
+            return self.value
+
+
+@dataclass(frozen=True, slots=True)
+class SnsInfo:
+    """What the SNS envelope of a message says; ``subscribe_url`` stands in confirmations only, and is never visited."""
+
+    type: str
+    topic_arn: str
+    message_id: str
+    timestamp: str
+    subject: str = ""
+    subscribe_url: str = ""
+
+    @property
+    def is_notification(self) -> bool:
+        """Whether this is a published message, and not SNS speaking about a subscription."""
+        return self.type == "Notification"
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """How long this delivery of the message is ours alone.
+
+    Until the visibility timeout ends, *clock* being the time in seconds, SQS gives the message to nobody else.
+    """
+
+    receipt_handle: str
+    received_at: float
+    expires_at: float
+    clock: Callable[[], float] = field(repr=False, compare=False)
+
+    @property
+    def remaining(self) -> float:
+        """Seconds until SQS may deliver the message again; never negative."""
+        return max(0.0, self.expires_at - self.clock())
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One received message.
+
+    ``body`` is as received; ``payload`` is what it holds, by ``kind``, and ``problem`` says why an object that claims
+    to be a MEGA event is only data. ``attributes`` are the publisher's, those inside the envelope where SNS put one
+    around the message; ``sqs_attributes`` are those that SQS delivered. ``sent_at`` is when SQS got it, in UTC.
+    ``sns`` and ``lease`` are None where there is no envelope, or no queue.
+    """
+
+    id: str
+    body: str
+    kind: Kind
+    payload: Any
+    problem: str = ""
+    attributes: Mapping[str, AttributeValue] = field(default_factory=dict)
+    receive_count: int = 1
+    sent_at: datetime | None = None
+    group_id: str = ""
+    deduplication_id: str = ""
+    sns: SnsInfo | None = None
+    queue_url: str = ""
+    lease: Lease | None = None
+    sqs_attributes: Mapping[str, Attribute] = field(default_factory=dict, repr=False)
+
+    @property
+    def has_payload(self) -> bool:
+        """Whether there is something to handle: SNS's own words about a subscription are nothing of the kind."""
+        return self.sns is None or self.sns.is_notification
+
+    def with_own_payload(self) -> Message:
+        """Return the same message with a payload that shares nothing with this one's."""
+        return replace(self, payload=_copy_payload(self.payload))
+
+
+def open_message(
+    body: str,
+    *,
+    id: str = "",
+    sqs_attributes: Mapping[str, Attribute] | None = None,
+    receive_count: int = 1,
+    sent_at: datetime | None = None,
+    group_id: str = "",
+    deduplication_id: str = "",
+    queue_url: str = "",
+    lease: Lease | None = None,
+) -> Message:
+    """Return the message that was received as *body*: envelope opened, payload decoded. Never raises."""
+    carried = sqs_attributes or {}
+    attributes = _plain_attributes(carried)
+    hint = attributes.get(KIND_ATTRIBUTE, "")
+    decoded, sns = decode(body, hint), None
+    if decoded.kind is Kind.DATA and hint != Kind.DATA and is_sns_envelope(decoded.payload):
+        envelope = decoded.payload
+        sns = _read_sns_info(envelope)
+        attributes = _plain_attributes(_read_envelope_attributes(envelope))
+        decoded = _open_envelope(envelope, sns, attributes)
+    return Message(
+        id=id,
+        body=body,
+        kind=decoded.kind,
+        payload=decoded.payload,
+        problem=decoded.problem,
+        attributes=attributes,
+        receive_count=receive_count,
+        sent_at=sent_at,
+        group_id=group_id,
+        deduplication_id=deduplication_id,
+        sns=sns,
+        queue_url=queue_url,
+        lease=lease,
+        sqs_attributes=carried,
+    )
+
+
+def message_with(payload: object) -> Message:
+    """Return a message that holds *payload* as a handler would get it, without a queue.
+
+    A dict is always data, whatever it says; a `Message` is returned as it is. Raises `UsageError` for anything else.
+    """
+    if isinstance(payload, Message):
+        return payload
+    for type_, kind in ((Payload, Kind.MEGA), (dict, Kind.DATA), (str, Kind.TEXT), (bytes, Kind.BINARY)):
+        if isinstance(payload, type_):
+            return Message(id="", body="", kind=kind, payload=payload)
+    raise UsageError(f"a payload is a Payload, a dict, a str, bytes or a Message, not {type(payload).__qualname__}")
+
+
+def _open_envelope(envelope: Mapping[str, Any], sns: SnsInfo, attributes: Mapping[str, AttributeValue]) -> Decoded:
+    if not sns.is_notification:
+        return Decoded(Kind.TEXT, envelope["Message"])
+    return decode(envelope["Message"], attributes.get(KIND_ATTRIBUTE, ""))
+
+
+def _read_sns_info(envelope: Mapping[str, Any]) -> SnsInfo:
+    return SnsInfo(
+        type=envelope["Type"],
+        topic_arn=envelope["TopicArn"],
+        message_id=envelope["MessageId"],
+        timestamp=envelope["Timestamp"],
+        subject=str(envelope.get("Subject") or ""),
+        subscribe_url=str(envelope.get("SubscribeURL") or ""),
+    )
+
+
+def _read_envelope_attributes(envelope: Mapping[str, Any]) -> dict[str, Attribute]:
+    """Return the publisher's attributes; what does not look like one is left out."""
+    attributes = {}
+    carried = envelope.get("MessageAttributes")
+    for name, said in carried.items() if isinstance(carried, dict) else ():
+        if isinstance(said, dict) and isinstance(said.get("Type"), str) and isinstance(said.get("Value"), str):
+            attributes[name] = Attribute(said["Type"], _read_value(said["Type"], said["Value"]))
+    return attributes
+
+
+def _read_value(type_: str, value: str) -> str | bytes:
+    if not type_.startswith("Binary"):
+        return value
+    try:
+        return binascii.a2b_base64(value, strict_mode=True)
+    except ValueError:
+        return value
+
+
+def _plain_attributes(attributes: Mapping[str, Attribute]) -> dict[str, AttributeValue]:
+    return {name: attribute.plain for name, attribute in attributes.items()}
+
+
+def _copy_payload(payload: Any) -> Any:
+    if not isinstance(payload, Payload):
+        return _copy_value(payload)
+    event, subject = payload.event, payload.object
+    return Payload(
+        event=replace(event, attributes=_copy_value(event.attributes)),
+        object=subject
+        and replace(subject, current=_copy_value(subject.current), previous=_copy_value(subject.previous)),
+        extra=_copy_value(payload.extra),
+    )
+
+
+def _copy_value(value: Any) -> Any:
+    """Return *value* with dicts and lists of its own, without recursion: bodies nest deeper than that."""
+    holder = [value]
+    todo: list[Any] = [holder]
+    while todo:
+        container = todo.pop()
+        for key, each in container.items() if isinstance(container, dict) else enumerate(container):
+            if isinstance(each, dict | list):
+                container[key] = each.copy()
+                todo.append(container[key])
+    return holder[0]

@@ -1,0 +1,250 @@
+"""One message through its handlers, and the verdict on it. No queue, no threads."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
+
+from megaflow.dispatch.table import DispatchTable, Selection
+from megaflow.errors import RegistrationError
+from megaflow.match.pattern import is_async
+from megaflow.message import Message
+from megaflow.router import Handler
+from megaflow.settings import Unmatched
+from megaflow.status import Fate, ProcessStatus, Reject, RetryLater, decide_fate
+
+log = logging.getLogger(__name__)
+
+Call: TypeAlias = Callable[[Handler, Message], Any]
+Middleware: TypeAlias = Callable[[Call], Call]
+"""Wraps one handler's call. Around an async handler ``call_next`` is a coroutine function, as its wrapper must be."""
+
+Wait: TypeAlias = Callable[[Awaitable[Any]], Any]
+"""Waits for what an async handler gives, from a thread that runs no event loop."""
+
+_UNMATCHED: Final[Mapping[Unmatched, Fate]] = {
+    "delete": Fate.DELETE,
+    "keep": Fate.KEEP,
+    "dead_letter": Fate.DEAD_LETTER,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one handler made of one message: *error* is what it raised, *after* the seconds that it asked for."""
+
+    handler: Handler
+    status: ProcessStatus
+    error: BaseException | None = None
+    after: float | None = None
+
+    @property
+    def interrupts(self) -> bool:
+        """Whether it ends the consumer: the handler exited, or was interrupted from the keyboard."""
+        return self.error is not None and not isinstance(self.error, Exception | asyncio.CancelledError)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What becomes of one message, and why. Exactly one of ``deletes``, ``keeps`` and ``dead_letters`` is true."""
+
+    message: Message
+    outcomes: tuple[Outcome, ...]
+    fate: Fate
+
+    @property
+    def statuses(self) -> dict[Handler, ProcessStatus]:
+        """What each handler that matched said."""
+        return {outcome.handler: outcome.status for outcome in self.outcomes}
+
+    @property
+    def deletes(self) -> bool:
+        """Whether the message is done with."""
+        return self.fate is Fate.DELETE
+
+    @property
+    def keeps(self) -> bool:
+        """Whether the message comes again."""
+        return self.fate is Fate.KEEP
+
+    @property
+    def dead_letters(self) -> bool:
+        """Whether the message goes to the dead-letter queue, where there is one, and is then deleted."""
+        return self.fate is Fate.DEAD_LETTER
+
+    @property
+    def unmatched(self) -> bool:
+        """Whether no handler wanted the message."""
+        return not self.outcomes
+
+    @property
+    def after(self) -> float | None:
+        """The longest time in seconds that a handler asked for; None leaves it to the backoff."""
+        return max((outcome.after for outcome in self.outcomes if outcome.after is not None), default=None)
+
+    @property
+    def interruption(self) -> BaseException | None:
+        """What a handler raised to end the consumer; None where none did."""
+        return next((outcome.error for outcome in self.outcomes if outcome.interrupts), None)
+
+    def __str__(self) -> str:
+        """Say it in one line: ``kept (app.reserve: RETRY_LATER)``."""
+        said = ", ".join(f"{outcome.handler.name}: {outcome.status.name}" for outcome in self.outcomes)
+        return f"{self.fate.value} ({said or 'no handler matched'})"
+
+
+class Processor:
+    """Takes messages through their handlers. May be used from any thread; nothing in it changes but warnings given."""
+
+    def __init__(
+        self,
+        handlers: Sequence[Handler],
+        *,
+        middleware: Sequence[Middleware] = (),
+        retry_on: tuple[type[Exception], ...] = (),
+        unmatched: Unmatched = "delete",
+    ) -> None:
+        self.table: Final = DispatchTable(handlers)
+        self._calls = {handler: _wrap(handler, middleware) for handler in handlers}
+        self._retry_on = {handler: retry_on + handler.retry_on for handler in handlers}
+        self._unmatched = _UNMATCHED[unmatched]
+        self._warned: set[Handler] = set()
+
+    def process(self, message: Message, wait: Wait) -> Verdict:
+        """Run the handlers of *message* one after another in this thread; *wait* waits for those that are async."""
+        selection = self.table.select(message)
+        outcomes = _read_selection(selection)
+        for handler, own in _each_with_own_payload(selection, message):
+            try:
+                said = self._calls[handler](handler, own)
+                if inspect.isawaitable(said):
+                    said = wait(said)
+                outcomes.append(self._read_said(handler, said))
+            except BaseException as error:  # noqa: BLE001 - a handler raises whatever it likes
+                outcomes.append(self._read_error(handler, error))
+                if outcomes[-1].interrupts:
+                    break
+        return self._decide(message, outcomes)
+
+    async def aprocess(self, message: Message) -> Verdict:
+        """Run the handlers of *message* one after another: async ones in this event loop, the others in a thread."""
+        selection = self.table.select(message)
+        outcomes = _read_selection(selection)
+        for handler, own in _each_with_own_payload(selection, message):
+            call = self._calls[handler]
+            try:
+                said = call(handler, own) if handler.is_async else await asyncio.to_thread(call, handler, own)
+                if inspect.isawaitable(said):
+                    said = await said
+                outcomes.append(self._read_said(handler, said))
+            except BaseException as error:
+                if isinstance(error, asyncio.CancelledError) and _is_being_cancelled():
+                    raise
+                outcomes.append(self._read_error(handler, error))
+                if outcomes[-1].interrupts:
+                    break
+        return self._decide(message, outcomes)
+
+    def _read_said(self, handler: Handler, said: object) -> Outcome:
+        if isinstance(said, ProcessStatus):
+            return Outcome(handler, said)
+        if said is not None and handler not in self._warned:
+            self._warned.add(handler)
+            log.warning(
+                "%s returned %s, which is taken as DONE; a handler returns a ProcessStatus or nothing",
+                handler.name,
+                type(said).__qualname__,
+            )
+        return Outcome(handler, ProcessStatus.DONE)
+
+    def _read_error(self, handler: Handler, error: BaseException) -> Outcome:
+        if isinstance(error, RetryLater):
+            return Outcome(handler, ProcessStatus.RETRY_LATER, error, error.after)
+        if not isinstance(error, Reject) and _is_retriable(error, self._retry_on[handler]):
+            return Outcome(handler, ProcessStatus.RETRIABLE_ERROR, error)
+        return Outcome(handler, ProcessStatus.FATAL_ERROR, error)
+
+    def _decide(self, message: Message, outcomes: Sequence[Outcome]) -> Verdict:
+        for outcome in outcomes:
+            _log_outcome(message, outcome)
+        if outcomes:
+            return Verdict(message, tuple(outcomes), decide_fate(outcome.status for outcome in outcomes))
+        if message.problem:
+            log.error("message %s: no handler matched, and it is %s", message.id, message.problem)
+            return Verdict(message, (), Fate.DEAD_LETTER)
+        fate = self._unmatched
+        if message.has_payload or message.sns is None:
+            log.info("message %s: no handler matched this %s message; %s", message.id, message.kind.value, fate.value)
+        else:
+            sns = message.sns
+            log.warning(
+                "message %s is the %s of %s, to be answered at %s; %s",
+                *(message.id, sns.type, sns.topic_arn, sns.subscribe_url, fate.value),
+            )
+        return Verdict(message, (), fate)
+
+
+def _read_selection(selection: Selection) -> list[Outcome]:
+    return [Outcome(handler, ProcessStatus.RETRIABLE_ERROR, error) for handler, error in selection.raised.items()]
+
+
+def _each_with_own_payload(selection: Selection, message: Message) -> Iterator[tuple[Handler, Message]]:
+    """Give each function its first handler that matched, and a payload that no other handler can have changed."""
+    first = {id(handler.function): handler for handler in reversed(selection.matched)}
+    handlers = [handler for handler in selection.matched if first[id(handler.function)] is handler]
+    for handler in handlers[:-1]:
+        yield handler, message.with_own_payload()
+    for handler in handlers[-1:]:
+        yield handler, message
+
+
+def _wrap(handler: Handler, middleware: Sequence[Middleware]) -> Call:
+    call = _call_async if handler.is_async else _call_plainly
+    for layer in reversed(middleware):
+        wrapped = layer(call)
+        if not callable(wrapped):
+            raise RegistrationError(f"the middleware {layer!r} must return a function, not {wrapped!r}")
+        if is_async(wrapped) and not is_async(call):
+            raise RegistrationError(
+                f"the middleware {layer!r} wraps {handler.name}, which is not async, into an async function; "
+                "return one only where inspect.iscoroutinefunction(call_next)"
+            )
+        call = wrapped
+    return call
+
+
+def _call_plainly(handler: Handler, message: Message) -> Any:
+    return handler.call(message)
+
+
+async def _call_async(handler: Handler, message: Message) -> Any:
+    return await handler.call(message)
+
+
+def _is_retriable(error: BaseException, retry_on: tuple[type[Exception], ...]) -> bool:
+    if isinstance(error, BaseExceptionGroup):
+        # A task group wraps what its tasks raised: worth another try only if all of it is.
+        return all(_is_retriable(each, retry_on) for each in error.exceptions)
+    # What is no Exception ends the consumer, or cancelled the handler: the message was not at fault.
+    return isinstance(error, retry_on) or not isinstance(error, Exception)
+
+
+def _is_being_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+def _log_outcome(message: Message, outcome: Outcome) -> None:
+    name, status, error = outcome.handler.name, outcome.status, outcome.error
+    if status is ProcessStatus.RETRY_LATER:
+        log.info("message %s: %s asks for it later", message.id, name)
+    elif status is ProcessStatus.RETRIABLE_ERROR:
+        log.warning("message %s: %s failed and will be tried again", message.id, name, exc_info=error)
+    elif isinstance(error, Reject):
+        log.error("message %s: %s rejects it: %s", message.id, name, error)
+    elif status is ProcessStatus.FATAL_ERROR:
+        log.error("message %s: %s failed for good", message.id, name, exc_info=error)

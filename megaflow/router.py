@@ -1,0 +1,317 @@
+"""What was registered: `Handler`, and `Router` with the decorators that collect them."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Self, TypeAlias, TypedDict, TypeVar, Unpack, get_args
+
+from megaflow.codec import Kind
+from megaflow.errors import PatternError, RegistrationError
+from megaflow.match.pattern import Check, Condition, Fields, as_condition, is_async
+from megaflow.message import Message
+from megaflow.settings import RetryOn, read_retry_on
+from megaflow.status import ProcessStatus
+
+Function = TypeVar("Function", bound=Callable[..., ProcessStatus | Awaitable[ProcessStatus | None] | None])
+Decorator: TypeAlias = Callable[[Function], Function]
+
+EVERYTHING: Final = Check("everything", lambda left: True)
+
+# https://github.com/mega-distributed/sqs-mega-python: "all supported pattern-matching class attributes"
+EVENT_RULES: Final[Mapping[str, tuple[str, str]]] = {
+    "event_name": ("event", "name"),
+    "event_domain": ("event", "domain"),
+    "event_version": ("event", "version"),
+    "event_timestamp": ("event", "timestamp"),
+    "event_subject": ("event", "subject"),
+    "event_publisher": ("event", "publisher"),
+    "event_attributes": ("event", "attributes"),
+    "object_type": ("object", "type"),
+    "object_version": ("object", "version"),
+    "object_id": ("object", "id"),
+    "object_current": ("object", "current"),
+    "object_previous": ("object", "previous"),
+}
+"""Where in an event each rule looks."""
+
+EVENT_ALIASES: Final[Mapping[str, str]] = {
+    "event_name": "name",
+    "event_domain": "domain",
+    "event_version": "version",
+    "event_timestamp": "timestamp",
+    "event_subject": "subject",
+    "event_publisher": "publisher",
+    "event_attributes": "attributes",
+    "object_current": "current_object",
+    "object_previous": "previous_object",
+}
+
+
+class EventRules(TypedDict, total=False):
+    """The rules of `Router.on_event`: any pattern for each; those that are not given are not asked."""
+
+    event_name: object
+    event_domain: object
+    event_version: object
+    event_timestamp: object
+    event_subject: object
+    event_publisher: object
+    event_attributes: object
+    object_type: object
+    object_version: object
+    object_id: object
+    object_current: object
+    object_previous: object
+    name: object
+    domain: object
+    version: object
+    timestamp: object
+    subject: object
+    publisher: object
+    attributes: object
+    current_object: object
+    previous_object: object
+    extra: object
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Handler:
+    """A function and what it is registered for."""
+
+    name: str
+    """``module.qualname`` of the function, or what ``handler_name=`` said."""
+
+    function: Callable[..., Any]
+    kind: Kind
+    pattern: Condition = field(repr=False)
+    where: str
+    """The file and line of the function."""
+
+    retry_on: tuple[type[Exception], ...] = field(repr=False)
+    call: Callable[[Message], Any] = field(repr=False)
+    """The function, taking what it wants from a message."""
+
+    @property
+    def matches_everything(self) -> bool:
+        """Whether it takes every message of its kind."""
+        return self.pattern is EVERYTHING or (isinstance(self.pattern, Fields) and not self.pattern.keys)
+
+    @property
+    def is_async(self) -> bool:
+        """Whether its function is a coroutine function."""
+        return is_async(self.function)
+
+
+class Router:
+    """Collects handlers; `App.include` takes those of another file in.
+
+    Every decorator returns the function it got, which can be registered several times and still runs once per message.
+    ``retry_on=`` names the exceptions after which a message comes again, ``handler_name=`` the handler in logs.
+    """
+
+    def __init__(self) -> None:
+        self._handlers: list[Handler] = []
+
+    @property
+    def handlers(self) -> tuple[Handler, ...]:
+        """The handlers in order of registration."""
+        return tuple(self._handlers)
+
+    def on_event(
+        self, *, retry_on: RetryOn = (), handler_name: str = "", **rules: Unpack[EventRules]
+    ) -> Decorator[Function]:
+        """Register a function for MEGA events that match *rules*.
+
+        A rule is the pattern for one field of the event: ``domain="cart", attributes={"quantity": gt(0)}``. Its long
+        name (``event_domain``) says the same. None is the pattern null. Raises `PatternError` for a wrong pattern, and
+        for a name together with its alias.
+        """
+        pattern = event_pattern(_resolve_aliases(rules))
+        return self._decorator(Kind.MEGA, pattern, retry_on, handler_name)
+
+    def on_data(self, pattern: object = None, *, retry_on: RetryOn = (), handler_name: str = "") -> Decorator[Function]:
+        """Register a function for data objects that match *pattern*, by default for all of them."""
+        return self._decorator(Kind.DATA, data_pattern(pattern), retry_on, handler_name)
+
+    def on_text(self, pattern: object = None, *, retry_on: RetryOn = (), handler_name: str = "") -> Decorator[Function]:
+        """Register a function for text that matches *pattern*, by default for all of it."""
+        return self._decorator(Kind.TEXT, _pattern_or_everything(pattern), retry_on, handler_name)
+
+    def on_binary(self, *, retry_on: RetryOn = (), handler_name: str = "") -> Decorator[Function]:
+        """Register a function for bytes."""
+        return self._decorator(Kind.BINARY, EVERYTHING, retry_on, handler_name)
+
+    def on_message(
+        self,
+        predicate: Callable[[Message], bool] | None = None,
+        *,
+        retry_on: RetryOn = (),
+        handler_name: str = "",
+    ) -> Decorator[Function]:
+        """Register a function for messages of any kind for which *predicate* holds; it gets the `Message`."""
+        if predicate is not None and not callable(predicate):
+            raise PatternError(f"on_message() takes a function of the message, not {type(predicate).__qualname__}")
+        return self._decorator(Kind.ANY, _pattern_or_everything(predicate), retry_on, handler_name)
+
+    def include(self, router: Router) -> Self:
+        """Take in the handlers that *router* has now, in its order."""
+        if not isinstance(router, Router) or router is self:
+            raise RegistrationError(f"include() takes another Router, not {router!r}")
+        for handler in router.handlers:
+            self.register(handler)
+        return self
+
+    def register(self, handler: Handler) -> None:
+        """Add a handler that was made elsewhere, as `make_handler` makes them."""
+        self._handlers.append(handler)
+
+    def _decorator(self, kind: Kind, pattern: Condition, retry_on: RetryOn, handler_name: str) -> Decorator[Function]:
+        retried = read_retry_on(retry_on)
+
+        def register(function: Function) -> Function:
+            self.register(make_handler(function, kind, pattern, retried, handler_name))
+            return function
+
+        return register
+
+
+def make_handler(
+    function: Callable[..., Any],
+    kind: Kind,
+    pattern: Condition,
+    retry_on: tuple[type[Exception], ...] = (),
+    name: str = "",
+) -> Handler:
+    """Return *function* as a handler; raise `RegistrationError` where it cannot be one."""
+    if not callable(function):
+        raise RegistrationError(f"a handler is a function, not {type(function).__qualname__}")
+    if inspect.isclass(function):
+        raise RegistrationError(f"the class {function.__qualname__} is no handler: register a function")
+    name = name or _name(function)
+    plain = inspect.unwrap(_without_partial(function))
+    if inspect.isgeneratorfunction(plain) or inspect.isasyncgenfunction(plain):
+        raise RegistrationError(f"{name} is a generator: calling it runs nothing of it, so it cannot be a handler")
+    return Handler(name, function, kind, pattern, _where(plain), retry_on, _bind(function, name, kind))
+
+
+def event_pattern(rules: Mapping[str, object]) -> Condition:
+    """Return the condition for *rules*, by their long names; its paths are those of the event."""
+    pattern: dict[str, Any] = {}
+    for rule, wanted in rules.items():
+        if rule == "extra":
+            pattern["extra"] = wanted
+        else:
+            section, key = EVENT_RULES[rule]
+            pattern.setdefault(section, {})[key] = wanted
+    return as_condition(pattern)
+
+
+def data_pattern(pattern: object) -> Condition:
+    """Return the condition for a data object; raise `PatternError` for what never is one."""
+    if pattern is None or isinstance(pattern, dict | Condition) or callable(pattern):
+        return _pattern_or_everything(pattern)
+    raise PatternError(f"a pattern for data objects is a dict, not {type(pattern).__qualname__}")
+
+
+def _pattern_or_everything(pattern: object) -> Condition:
+    if pattern is None:
+        return EVERYTHING
+    condition = as_condition(pattern)
+    # `@app.on_data` without parentheses makes the handler its own pattern, and nothing would be registered.
+    returns = getattr(pattern, "__annotations__", {}).get("return", bool) if inspect.isfunction(pattern) else bool
+    if returns not in (bool, "bool", object, Any):
+        raise PatternError(f"{pattern!r} returns no bool: is it the handler, and are the parentheses missing?")
+    return condition
+
+
+def _resolve_aliases(given: Mapping[str, object]) -> dict[str, object]:
+    long_names = {alias: rule for rule, alias in EVENT_ALIASES.items()}
+    rules: dict[str, object] = {}
+    for name, pattern in given.items():
+        rule = long_names.get(name, name)
+        if rule not in EVENT_RULES and rule != "extra":
+            raise TypeError(f"on_event() has no rule {name!r}; it has {', '.join(EventRules.__annotations__)}")
+        if rule in rules:
+            raise PatternError(f"on_event() got both {rule!r} and its alias {EVENT_ALIASES[rule]!r}; give one")
+        rules[rule] = pattern
+    return rules
+
+
+def _bind(function: Callable[..., Any], name: str, kind: Kind) -> Callable[[Message], Any]:
+    """Return *function* as a function of the message, which fills its first parameter and those annotated so."""
+    try:
+        parameters = tuple(_signature(function).parameters.values())
+    except ValueError:  # a built-in function does not tell
+        return (lambda message: function(message)) if kind is Kind.ANY else (lambda message: function(message.payload))
+    wants = _read_wants(parameters, name, kind)
+    positional = [wants[each.name] for each in parameters if each.name in wants and _is_positional_only(each)]
+    named = {each.name: wants[each.name] for each in parameters if each.name in wants and not _is_positional_only(each)}
+    if list(wants) == [parameters[0].name]:
+        positional, named = list(wants.values()), {}
+    if not named and positional == [False]:
+        return lambda message: function(message.payload)
+    return lambda message: function(
+        *(message if whole else message.payload for whole in positional),
+        **{key: message if whole else message.payload for key, whole in named.items()},
+    )
+
+
+def _read_wants(parameters: tuple[inspect.Parameter, ...], name: str, kind: Kind) -> dict[str, bool]:
+    """Return the parameters to fill: True for those that get the whole message, False for the one with the payload."""
+    wants = {each.name: True for each in parameters if _is_message(each.annotation)}
+    if kind is not Kind.ANY or not wants:
+        first = next((each for each in parameters if _takes_position(each) and each.name not in wants), None)
+        if first is not None:
+            wants[first.name] = kind is Kind.ANY
+    if not wants:
+        raise RegistrationError(f"{name} has no parameter for the payload: write def {name.split('.')[-1]}(payload)")
+    for each in parameters:
+        optional = each.default is not each.empty or each.kind in (each.VAR_POSITIONAL, each.VAR_KEYWORD)
+        if each.name not in wants and not optional:
+            raise RegistrationError(
+                f"{name}: nobody can fill the parameter {each.name!r}; a handler gets the payload, and the Message in "
+                "a parameter annotated so"
+            )
+    return {each.name: wants[each.name] for each in parameters if each.name in wants}
+
+
+def _signature(function: Callable[..., Any]) -> inspect.Signature:
+    try:
+        return inspect.signature(function, eval_str=True)
+    except (NameError, TypeError, AttributeError, SyntaxError):  # an annotation that exists for type checkers only
+        return inspect.signature(function)
+
+
+def _takes_position(parameter: inspect.Parameter) -> bool:
+    return parameter.kind not in (parameter.KEYWORD_ONLY, parameter.VAR_KEYWORD)
+
+
+def _is_positional_only(parameter: inspect.Parameter) -> bool:
+    return parameter.kind in (parameter.POSITIONAL_ONLY, parameter.VAR_POSITIONAL)
+
+
+def _is_message(annotation: object) -> bool:
+    if isinstance(annotation, str):
+        return annotation.rsplit(".", 1)[-1] == "Message"
+    return annotation is Message or Message in get_args(annotation)
+
+
+def _without_partial(function: Callable[..., Any]) -> Callable[..., Any]:
+    while isinstance(function, functools.partial):
+        function = function.func
+    return function
+
+
+def _name(function: Callable[..., Any]) -> str:
+    named = _without_partial(function)
+    if not hasattr(named, "__qualname__"):
+        named = type(named)
+    return f"{named.__module__}.{named.__qualname__}"
+
+
+def _where(function: Callable[..., Any]) -> str:
+    code = getattr(function, "__code__", None) or getattr(getattr(function, "__call__", None), "__code__", None)  # noqa: B004
+    return f"{code.co_filename}:{code.co_firstlineno}" if code else "unknown"

@@ -1,0 +1,138 @@
+"""What a user can configure, checked when it is given."""
+
+from __future__ import annotations
+
+import math
+import os
+import random
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal, TypeAlias, get_args
+
+from megaflow import limits
+from megaflow.errors import ConfigurationError
+
+QUEUE_URL_VARIABLE: Final = "MEGAFLOW_QUEUE_URL"
+TOPIC_ARN_VARIABLE: Final = "MEGAFLOW_TOPIC_ARN"
+
+Unmatched: TypeAlias = Literal["delete", "keep", "dead_letter"]
+Backoff: TypeAlias = Callable[[int], float]
+RetryOn: TypeAlias = type[Exception] | Iterable[type[Exception]]
+
+
+def exponential_backoff(
+    *, first: float = 1.0, longest: float = 900.0, randomness: Callable[[], float] = random.random
+) -> Backoff:
+    """Return a backoff that doubles from *first* to *longest* seconds and waits a random part of that ("full jitter").
+
+    *randomness* gives numbers from 0 to 1. Why the whole of it is random:
+    https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
+    """
+
+    def delay(receive_count: int) -> float:
+        # The exponent is bounded: a message can come back thousands of times.
+        return randomness() * min(longest, first * 2.0 ** min(receive_count - 1, 60))
+
+    return delay
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AwsSettings:
+    """How to reach AWS. What is None is left to boto3's own chain: environment, profile, instance role.
+
+    https://boto3.amazonaws.com/v1/documentation/api/latest/guide/credentials.html
+    """
+
+    aws_access_key_id: str | None = field(default=None, repr=False)
+    aws_secret_access_key: str | None = field(default=None, repr=False)
+    aws_session_token: str | None = field(default=None, repr=False)
+    region_name: str | None = None
+    profile_name: str | None = None
+    endpoint_url: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse half a pair of credentials."""
+        if (self.aws_access_key_id is None) != (self.aws_secret_access_key is None):
+            given, missing = "aws_access_key_id", "aws_secret_access_key"
+            if self.aws_access_key_id is None:
+                given, missing = missing, given
+            raise ConfigurationError(f"{given} was given without {missing}; give both, or neither")
+
+    def create_client(self, service: str) -> Any:
+        """Return a boto3 client for *service*; raise `ConfigurationError` where region or profile is missing."""
+        import boto3
+        from botocore.exceptions import NoRegionError, ProfileNotFound
+
+        try:
+            session = boto3.Session(
+                aws_access_key_id=self.aws_access_key_id,
+                aws_secret_access_key=self.aws_secret_access_key,
+                aws_session_token=self.aws_session_token,
+                region_name=self.region_name,
+                profile_name=self.profile_name,
+            )
+            return session.client(service, endpoint_url=self.endpoint_url)
+        except NoRegionError as error:
+            raise ConfigurationError(
+                f"no AWS region for {service}: give region_name=, or set AWS_DEFAULT_REGION or the profile's region"
+            ) from error
+        except ProfileNotFound as error:
+            raise ConfigurationError(
+                f"profile_name={self.profile_name!r}: {error}; see 'aws configure list-profiles'"
+            ) from error
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConsumerSettings:
+    """How a queue is consumed; times in seconds. Raises `ConfigurationError` naming what is out of range."""
+
+    concurrency: int = 10
+    max_number_of_messages: int = 10
+    wait_time_seconds: int = 20
+    visibility_timeout: int = 30
+    shutdown_timeout: float = 25.0
+    unmatched: Unmatched = "delete"
+    dead_letter_queue_url: str | None = None
+    backoff: Backoff = field(default_factory=exponential_backoff)
+
+    def __post_init__(self) -> None:
+        """Check every range, by SQS's own limits where it has them."""
+        _check_whole("concurrency", self.concurrency, 1, 10_000)
+        _check_whole("max_number_of_messages", self.max_number_of_messages, 1, limits.RECEIVED_MESSAGES)
+        _check_whole("wait_time_seconds", self.wait_time_seconds, 0, limits.WAIT_TIME)
+        _check_whole("visibility_timeout", self.visibility_timeout, 1, limits.VISIBILITY_TIMEOUT)
+        _check_seconds("shutdown_timeout", self.shutdown_timeout)
+        if self.unmatched not in get_args(Unmatched):
+            raise ConfigurationError(
+                f"unmatched={self.unmatched!r} must be one of {', '.join(map(repr, get_args(Unmatched)))}"
+            )
+        if not callable(self.backoff):
+            raise ConfigurationError(f"backoff={self.backoff!r} must be a function (receive_count) -> seconds")
+
+
+def read_retry_on(given: RetryOn) -> tuple[type[Exception], ...]:
+    """Return the exception types in *given*, one or several; raise `ConfigurationError` for anything else."""
+    types = (given,) if isinstance(given, type) else given
+    types = tuple(types) if isinstance(types, Iterable) else (types,)
+    for each in types:
+        if not (isinstance(each, type) and issubclass(each, Exception)):
+            raise ConfigurationError(f"retry_on={given!r} must hold exception types; {each!r} is none")
+    return types
+
+
+def resolve(parameter: str, value: str | None, variable: str) -> str:
+    """Return *value*, else what the environment *variable* holds; raise `ConfigurationError` where neither is set."""
+    found = value or os.environ.get(variable)
+    if not found:
+        raise ConfigurationError(f"{parameter} is not set: give {parameter}=, or set {variable}")
+    return found
+
+
+def _check_whole(name: str, value: object, lowest: int, highest: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or not lowest <= value <= highest:
+        raise ConfigurationError(f"{name}={value!r} must be a whole number from {lowest} to {highest:,}")
+
+
+def _check_seconds(name: str, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+        raise ConfigurationError(f"{name}={value!r} must be a number of seconds, 0 or more")
