@@ -1,3 +1,59 @@
 """megaflow: consume and publish messages over Amazon SQS and SNS with plain functions and patterns."""
 
+from megaflow.app import App
+from megaflow.codec import Kind
+from megaflow.errors import (
+    ConfigurationError,
+    EncodeError,
+    FailedEntry,
+    MegaflowError,
+    PatternError,
+    ProtocolError,
+    PublishError,
+    RegistrationError,
+    UsageError,
+)
+from megaflow.event import Event, ObjectData, Payload, PayloadBuilder
+from megaflow.message import Attribute, Lease, Message, SnsInfo
+from megaflow.outgoing import Outgoing
+from megaflow.process import Outcome, Verdict
+from megaflow.router import Handler, Router
+from megaflow.settings import exponential_backoff
+from megaflow.sns import SnsPublisher
+from megaflow.sqs import SqsPublisher
+from megaflow.status import ProcessStatus, Reject, RetryLater
+
 __version__ = "0.1.0"
+
+__all__ = [
+    "App",
+    "Attribute",
+    "ConfigurationError",
+    "EncodeError",
+    "Event",
+    "FailedEntry",
+    "Handler",
+    "Kind",
+    "Lease",
+    "MegaflowError",
+    "Message",
+    "ObjectData",
+    "Outcome",
+    "Outgoing",
+    "PatternError",
+    "Payload",
+    "PayloadBuilder",
+    "ProcessStatus",
+    "ProtocolError",
+    "PublishError",
+    "RegistrationError",
+    "Reject",
+    "RetryLater",
+    "Router",
+    "SnsInfo",
+    "SnsPublisher",
+    "SqsPublisher",
+    "UsageError",
+    "Verdict",
+    "exponential_backoff",
+]

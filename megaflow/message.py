@@ -17,6 +17,9 @@ from megaflow.codec import KIND_ATTRIBUTE, Decoded, Kind, decode, is_sns_envelop
 from megaflow.errors import UsageError
 from megaflow.event import Payload
 
+ORIGIN_ATTRIBUTE: Final = "megaflow-origin"
+"""The message attribute of a dead-lettered message that says where it comes from, and what failed."""
+
 AttributeValue: TypeAlias = str | int | Decimal | bytes
 _WHOLE_NUMBER: Final = re.compile(r"[+-]?[0-9]{1,40}")
 

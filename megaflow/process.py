@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
+import math
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
@@ -163,7 +164,7 @@ class Processor:
 
     def _read_error(self, handler: Handler, error: BaseException) -> Outcome:
         if isinstance(error, RetryLater):
-            return Outcome(handler, ProcessStatus.RETRY_LATER, error, error.after)
+            return Outcome(handler, ProcessStatus.RETRY_LATER, error, _read_after(handler, error.after))
         if not isinstance(error, Reject) and _is_retriable(error, self._retry_on[handler]):
             return Outcome(handler, ProcessStatus.RETRIABLE_ERROR, error)
         return Outcome(handler, ProcessStatus.FATAL_ERROR, error)
@@ -203,7 +204,7 @@ def _each_with_own_payload(selection: Selection, message: Message) -> Iterator[t
 
 
 def _wrap(handler: Handler, middleware: Sequence[Middleware]) -> Call:
-    call = _call_async if handler.is_async else _call_plainly
+    call: Call = _call_async if handler.is_async else _call_plainly
     for layer in reversed(middleware):
         wrapped = layer(call)
         if not callable(wrapped):
@@ -231,6 +232,17 @@ def _is_retriable(error: BaseException, retry_on: tuple[type[Exception], ...]) -
         return all(_is_retriable(each, retry_on) for each in error.exceptions)
     # What is no Exception ends the consumer, or cancelled the handler: the message was not at fault.
     return isinstance(error, retry_on) or not isinstance(error, Exception)
+
+
+def _read_after(handler: Handler, after: object) -> float | None:
+    if after is None:
+        return None
+    if isinstance(after, int | float) and not isinstance(after, bool) and math.isfinite(after):
+        return float(after)
+    log.warning(
+        "%s raised RetryLater(after=%r), which is no number of seconds; the backoff decides", handler.name, after
+    )
+    return None
 
 
 def _is_being_cancelled() -> bool:

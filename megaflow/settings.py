@@ -7,7 +7,7 @@ import os
 import random
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal, TypeAlias, get_args
+from typing import Any, Final, Literal, TypeAlias, TypedDict, get_args
 
 from megaflow import limits
 from megaflow.errors import ConfigurationError
@@ -34,6 +34,17 @@ def exponential_backoff(
         return randomness() * min(longest, first * 2.0 ** min(receive_count - 1, 60))
 
     return delay
+
+
+class AwsOptions(TypedDict, total=False):
+    """How to reach AWS, as every constructor takes it; see `AwsSettings`."""
+
+    aws_access_key_id: str | None
+    aws_secret_access_key: str | None
+    aws_session_token: str | None
+    region_name: str | None
+    profile_name: str | None
+    endpoint_url: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,10 +108,10 @@ class ConsumerSettings:
 
     def __post_init__(self) -> None:
         """Check every range, by SQS's own limits where it has them."""
-        _check_whole("concurrency", self.concurrency, 1, 10_000)
-        _check_whole("max_number_of_messages", self.max_number_of_messages, 1, limits.RECEIVED_MESSAGES)
-        _check_whole("wait_time_seconds", self.wait_time_seconds, 0, limits.WAIT_TIME)
-        _check_whole("visibility_timeout", self.visibility_timeout, 1, limits.VISIBILITY_TIMEOUT)
+        check_whole("concurrency", self.concurrency, 1, 10_000)
+        check_whole("max_number_of_messages", self.max_number_of_messages, 1, limits.RECEIVED_MESSAGES)
+        check_whole("wait_time_seconds", self.wait_time_seconds, 0, limits.WAIT_TIME)
+        check_whole("visibility_timeout", self.visibility_timeout, 1, limits.VISIBILITY_TIMEOUT)
         _check_seconds("shutdown_timeout", self.shutdown_timeout)
         if self.unmatched not in get_args(Unmatched):
             raise ConfigurationError(
@@ -120,6 +131,11 @@ def read_retry_on(given: RetryOn) -> tuple[type[Exception], ...]:
     return types
 
 
+def is_set(value: str | None, variable: str) -> bool:
+    """Tell whether a parameter was given, or the environment *variable* holds it."""
+    return bool(value or os.environ.get(variable))
+
+
 def resolve(parameter: str, value: str | None, variable: str) -> str:
     """Return *value*, else what the environment *variable* holds; raise `ConfigurationError` where neither is set."""
     found = value or os.environ.get(variable)
@@ -128,7 +144,8 @@ def resolve(parameter: str, value: str | None, variable: str) -> str:
     return found
 
 
-def _check_whole(name: str, value: object, lowest: int, highest: int) -> None:
+def check_whole(name: str, value: object, lowest: int, highest: int) -> None:
+    """Raise `ConfigurationError` unless *value* is a whole number of that range."""
     if isinstance(value, bool) or not isinstance(value, int) or not lowest <= value <= highest:
         raise ConfigurationError(f"{name}={value!r} must be a whole number from {lowest} to {highest:,}")
 

@@ -161,4 +161,6 @@ def _show(value: object) -> str:
     return "a message" if isinstance(value, Message) else _SHORT.repr(value)
 
 
-_SHORT: Final = reprlib.Repr(maxstring=80, maxother=80, maxlevel=3)
+_SHORT: Final = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = 80
+_SHORT.maxlevel = 3

@@ -1,0 +1,227 @@
+"""`App`: a router that also publishes, processes and runs."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import uuid
+from collections.abc import Awaitable, Iterable
+from dataclasses import replace
+from typing import Any, TypeVar, Unpack
+
+from typing_extensions import override
+
+from megaflow import limits
+from megaflow.consumer.runner import Runner
+from megaflow.dispatch.explain import Explanation, explain
+from megaflow.errors import ConfigurationError, RegistrationError, UsageError
+from megaflow.message import Message, message_with, open_message
+from megaflow.metrics import Counters
+from megaflow.outgoing import PublishOptions
+from megaflow.process import Middleware, Processor, Verdict
+from megaflow.router import Handler, Router
+from megaflow.settings import (
+    QUEUE_URL_VARIABLE,
+    TOPIC_ARN_VARIABLE,
+    AwsOptions,
+    Backoff,
+    ConsumerSettings,
+    RetryOn,
+    Unmatched,
+    exponential_backoff,
+    is_set,
+    read_retry_on,
+)
+from megaflow.sns import SnsClient, SnsPublisher
+from megaflow.sqs import Queue, SqsClient, SqsPublisher
+
+Layer = TypeVar("Layer", bound=Middleware)
+
+
+class App(Router):
+    """Handlers, a queue to consume, and a queue or topic to publish to.
+
+    Nothing is asked of AWS, nor read from the environment, before it is needed: a module with handlers imports
+    without either. What is not given of region and credentials is left to boto3. Times are in seconds.
+
+    *concurrency* handlers run at once. *unmatched* says what becomes of a message that no handler matches:
+    ``"delete"``, ``"keep"`` or ``"dead_letter"``. *backoff* is a function ``(receive_count) -> seconds``, *retry_on*
+    the exceptions after which a message comes again. Without *dead_letter_queue_url* the queue's own redrive policy
+    names it. *max_message_size*, in bytes, is what the topic allows. Raises `ConfigurationError` for a value out of
+    range.
+    """
+
+    def __init__(
+        self,
+        queue_url: str | None = None,
+        topic_arn: str | None = None,
+        *,
+        client: SqsClient | None = None,
+        sns_client: SnsClient | None = None,
+        concurrency: int = 10,
+        max_number_of_messages: int = 10,
+        wait_time_seconds: int = 20,
+        visibility_timeout: int = 30,
+        shutdown_timeout: float = 25.0,
+        retry_on: RetryOn = (),
+        backoff: Backoff | None = None,
+        unmatched: Unmatched = "delete",
+        dead_letter_queue_url: str | None = None,
+        max_message_size: int = limits.SNS_MESSAGE_SIZE,
+        **aws: Unpack[AwsOptions],
+    ) -> None:
+        super().__init__()
+        self._settings = ConsumerSettings(
+            concurrency=concurrency,
+            max_number_of_messages=max_number_of_messages,
+            wait_time_seconds=wait_time_seconds,
+            visibility_timeout=visibility_timeout,
+            shutdown_timeout=shutdown_timeout,
+            unmatched=unmatched,
+            dead_letter_queue_url=dead_letter_queue_url,
+            backoff=exponential_backoff() if backoff is None else backoff,
+        )
+        self._retry_on = read_retry_on(retry_on)
+        self._queue_url = queue_url
+        self._topic_arn = topic_arn
+        self._sqs = SqsPublisher(queue_url=queue_url, client=client, **aws)
+        self._sns = SnsPublisher(topic_arn=topic_arn, client=sns_client, max_message_size=max_message_size, **aws)
+        self._middleware: list[Middleware] = []
+        self._changing = threading.Lock()
+        self._processor: Processor | None = None
+        self._runner: Runner | None = None
+        self._stop_wanted = False
+        self.metrics = Counters()
+        """How often what happened since the app was made, by name: ``app.metrics.snapshot()["deleted"]``."""
+
+    @override
+    def register(self, handler: Handler) -> None:
+        with self._changing:
+            super().register(handler)
+            self._processor = None
+
+    def use(self, middleware: Layer) -> Layer:
+        """Wrap every handler's call: ``middleware(call_next) -> call``; the first one added is the outermost.
+
+        ``call(handler, message)`` returns what ``call_next(handler, message)`` does, or raises. It is asked once for
+        each handler; for an async one ``call_next`` is a coroutine function, as ``call`` must be to wait for it.
+        """
+        if not callable(middleware):
+            raise RegistrationError(f"a middleware is a function (call_next) -> call, not {middleware!r}")
+        with self._changing:
+            self._middleware.append(middleware)
+            self._processor = None
+        return middleware
+
+    def handlers_for(self, payload: object) -> tuple[Handler, ...]:
+        """Return the handlers that match *payload*, in order of registration.
+
+        It is what a handler would get: a dict (always data), a `Payload`, str, bytes, or a `Message`. A handler whose
+        pattern has a function that raised is left out.
+        """
+        return self._compiled().table.select(message_with(payload)).matched
+
+    def explain(self, payload: object) -> Explanation:
+        """Say for every handler whether it matches *payload*, and otherwise what failed; ``print`` shows it."""
+        return explain(self._compiled().table, message_with(payload))
+
+    def process(self, body: object) -> Verdict:
+        """Run the handlers for one body, without AWS, and return the verdict.
+
+        Text is a body as SQS would deliver it, JSON or whatever else; other payloads are taken as they are. Raises
+        `UsageError` inside a running event loop: there, await `aprocess`.
+        """
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            pass
+        else:
+            raise UsageError("process() cannot wait inside a running event loop: await app.aprocess(body)")
+        with asyncio.Runner() as loop:
+            return _raise_interruption(self._compiled().process(_open(body), lambda said: loop.run(_wait_for(said))))
+
+    async def aprocess(self, body: object) -> Verdict:
+        """Do what `process` does, inside a running event loop: async handlers run in it, the others in threads."""
+        return _raise_interruption(await self._compiled().aprocess(_open(body)))
+
+    def publish(self, payload: Any, **options: Unpack[PublishOptions]) -> str:
+        """Send *payload* to the topic where one is set, else to the queue, and return its message id.
+
+        See `SqsPublisher.publish`. Raises `ConfigurationError` where neither is set.
+        """
+        return self._publisher().publish(payload, **options)
+
+    def publish_batch(self, items: Iterable[object], **options: Unpack[PublishOptions]) -> list[str]:
+        """Send *items* to the topic where one is set, else to the queue; see `SqsPublisher.publish_batch`."""
+        return self._publisher().publish_batch(items, **options)
+
+    def publish_raw_message(self, body: str, **options: Unpack[PublishOptions]) -> str:
+        """Send the text *body* as it is to the topic where one is set, else to the queue."""
+        return self._publisher().publish_raw_message(body, **options)
+
+    def run(self) -> None:
+        """Consume the queue until `stop`, SIGTERM or SIGINT; handlers then have ``shutdown_timeout`` to finish.
+
+        A second signal does not wait for them. Raises `ConfigurationError` where no queue is set, where it does not
+        exist or refuses access, or where there is no region; `RegistrationError` where there is no handler.
+        """
+        url = self._sqs.queue_url
+        if not self.handlers:
+            raise RegistrationError("no handler is registered, so every message would be unmatched: register one first")
+        self._compiled()
+        queue = Queue(self._sqs.client, url)
+        with self._changing:
+            if self._runner is not None:
+                raise UsageError("this app is running already; a second consumer needs a second App, or process")
+            self._runner = Runner(queue, self._compiled, self._settings, self.metrics)
+            if self._stop_wanted:
+                self._runner.stop()
+        try:
+            self._runner.run()
+        finally:
+            with self._changing:
+                self._runner, self._stop_wanted = None, False
+
+    def stop(self) -> None:
+        """End `run` as SIGTERM does. May be called from any thread, also just before `run`, which then returns."""
+        with self._changing:
+            self._stop_wanted = True
+            if self._runner is not None:
+                self._runner.stop()
+
+    def _compiled(self) -> Processor:
+        processor = self._processor
+        if processor is None:
+            with self._changing:
+                processor = self._processor = Processor(
+                    self.handlers,
+                    middleware=self._middleware,
+                    retry_on=self._retry_on,
+                    unmatched=self._settings.unmatched,
+                )
+        return processor
+
+    def _publisher(self) -> SqsPublisher | SnsPublisher:
+        if is_set(self._topic_arn, TOPIC_ARN_VARIABLE):
+            return self._sns
+        if is_set(self._queue_url, QUEUE_URL_VARIABLE):
+            return self._sqs
+        raise ConfigurationError(
+            f"there is nowhere to publish to: give topic_arn= or queue_url=, or set {TOPIC_ARN_VARIABLE} or "
+            f"{QUEUE_URL_VARIABLE}"
+        )
+
+
+def _open(body: object) -> Message:
+    message = open_message(body) if isinstance(body, str) else message_with(body)
+    return message if message.id else replace(message, id=str(uuid.uuid4()))
+
+
+async def _wait_for(said: Awaitable[Any]) -> Any:
+    return await said
+
+
+def _raise_interruption(verdict: Verdict) -> Verdict:
+    if verdict.interruption is not None:
+        raise verdict.interruption
+    return verdict

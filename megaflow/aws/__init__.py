@@ -1,0 +1,1 @@
+"""The import paths of the sqs-mega README: put ``megaflow.`` where it says ``mega.``."""

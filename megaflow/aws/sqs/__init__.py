@@ -1,0 +1,1 @@
+"""Queues, by the import paths of the sqs-mega README."""

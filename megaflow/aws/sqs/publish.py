@@ -1,0 +1,5 @@
+"""Publishing to a queue, by the import path of the sqs-mega README."""
+
+from megaflow.sqs import SqsPublisher
+
+__all__ = ["SqsPublisher"]

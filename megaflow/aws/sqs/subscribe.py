@@ -1,0 +1,163 @@
+"""The subscriber classes of the sqs-mega README: adapters that register an ordinary handler on an `App`."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any, ClassVar, Unpack
+
+from megaflow.app import App
+from megaflow.codec import Kind
+from megaflow.errors import PatternError, RegistrationError
+from megaflow.match.pattern import Condition
+from megaflow.router import EVENT_ALIASES, EVENT_RULES, EVERYTHING, data_pattern, event_pattern, make_handler
+from megaflow.settings import AwsOptions, Backoff, RetryOn, Unmatched, read_retry_on
+from megaflow.sqs import SqsClient
+from megaflow.status import ProcessStatus
+
+__all__ = ["DataSubscriber", "EventSubscriber", "MessageSubscriber", "ProcessStatus", "SqsListener"]
+
+
+class MessageSubscriber:
+    """Takes every message, whatever its kind: ``process`` gets the `Message`.
+
+    A subscriber is registered by its class, and made once, without arguments.
+    """
+
+    retry_on: ClassVar[RetryOn] = ()
+    """The exceptions after which a message comes again."""
+
+    def process(self, payload: Any) -> ProcessStatus | None:
+        """Process one message; nothing returned is `ProcessStatus.DONE`."""
+        raise NotImplementedError
+
+
+class DataSubscriber(MessageSubscriber):
+    """Takes data objects that match the dict in its class attribute ``pattern``; all of them where it has none."""
+
+    pattern: ClassVar[object]
+
+
+class EventSubscriber(MessageSubscriber):
+    """Takes MEGA events that match its class attributes.
+
+    These are ``event_name``, ``event_domain``, ``event_version``, ``event_timestamp``, ``event_subject``,
+    ``event_publisher``, ``event_attributes`` (each also without ``event_``), ``object_type``, ``object_version``,
+    ``object_id``, ``object_current`` and ``object_previous`` (also ``current_object``, ``previous_object``). Each is a
+    pattern; an alias is ignored where the class declares the attribute too.
+    """
+
+
+class SqsListener:
+    """Listens to a queue and hands each message to every registered subscriber that matches it.
+
+    `App` underneath, with the README's defaults: one message and one handler at a time.
+    """
+
+    def __init__(
+        self,
+        *,
+        queue_url: str | None = None,
+        max_number_of_messages: int = 1,
+        wait_time_seconds: int = 20,
+        visibility_timeout: int = 30,
+        concurrency: int = 1,
+        shutdown_timeout: float = 25.0,
+        retry_on: RetryOn = (),
+        backoff: Backoff | None = None,
+        unmatched: Unmatched = "delete",
+        dead_letter_queue_url: str | None = None,
+        client: SqsClient | None = None,
+        **aws: Unpack[AwsOptions],
+    ) -> None:
+        self.app = App(
+            queue_url,
+            client=client,
+            concurrency=concurrency,
+            max_number_of_messages=max_number_of_messages,
+            wait_time_seconds=wait_time_seconds,
+            visibility_timeout=visibility_timeout,
+            shutdown_timeout=shutdown_timeout,
+            retry_on=retry_on,
+            backoff=backoff,
+            unmatched=unmatched,
+            dead_letter_queue_url=dead_letter_queue_url,
+            **aws,
+        )
+        self._registered: set[type] = set()
+
+    def register_subscriber(self, subscriber: type[MessageSubscriber]) -> None:
+        """Register a subscriber class, once; raise `RegistrationError` for what cannot be one."""
+        _check_class(subscriber)
+        if subscriber in self._registered:
+            raise RegistrationError(f"{subscriber.__qualname__} is registered already")
+        kind, pattern = _read_rules(subscriber)
+        handler = make_handler(
+            _make(subscriber).process,
+            kind,
+            pattern,
+            read_retry_on(subscriber.retry_on),
+            f"{subscriber.__module__}.{subscriber.__qualname__}",
+        )
+        self.app.register(handler)
+        self._registered.add(subscriber)
+
+    def listen(self) -> None:
+        """Listen until `stop`, SIGTERM or SIGINT; see `App.run`."""
+        self.app.run()
+
+    def stop(self) -> None:
+        """End `listen` as SIGTERM does. May be called from any thread."""
+        self.app.stop()
+
+
+def _check_class(subscriber: object) -> None:
+    if not isinstance(subscriber, type) or not issubclass(subscriber, MessageSubscriber):
+        raise RegistrationError(
+            f"{subscriber!r} is no subscriber class: register the class itself, a subclass of EventSubscriber, "
+            "DataSubscriber or MessageSubscriber"
+        )
+    name = subscriber.__qualname__
+    process = inspect.getattr_static(subscriber, "process")
+    if process is MessageSubscriber.__dict__["process"]:
+        raise RegistrationError(f"{name} has no process method: write def process(self, payload)")
+    if inspect.isfunction(process) and _count_positional(process) == 1:
+        raise RegistrationError(f"{name}.process takes no self: write def process(self, payload)")
+
+
+def _count_positional(function: Callable[..., Any]) -> float:
+    kinds = [parameter.kind for parameter in inspect.signature(function).parameters.values()]
+    if inspect.Parameter.VAR_POSITIONAL in kinds:
+        return float("inf")
+    return sum(kind in (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD) for kind in kinds)
+
+
+def _read_rules(subscriber: type[MessageSubscriber]) -> tuple[Kind, Condition]:
+    if issubclass(subscriber, EventSubscriber):
+        rules = {rule: getattr(subscriber, name) for rule in EVENT_RULES for name in _declared(subscriber, rule)}
+        return Kind.MEGA, event_pattern(rules)
+    if not issubclass(subscriber, DataSubscriber):
+        return Kind.ANY, EVERYTHING
+    if not hasattr(subscriber, "pattern"):
+        return Kind.DATA, EVERYTHING
+    if subscriber.pattern is None:
+        raise PatternError(f"{subscriber.__qualname__}.pattern is None, and a data object never is; leave it out")
+    return Kind.DATA, data_pattern(subscriber.pattern)
+
+
+def _declared(subscriber: type, rule: str) -> tuple[str, ...]:
+    """Return the name under which the class declares *rule*: nearest in its bases, the alias second."""
+    for base in subscriber.__mro__:
+        for name in (rule, EVENT_ALIASES.get(rule, rule)):
+            if name in vars(base):
+                return (name,)
+    return ()
+
+
+def _make(subscriber: type[MessageSubscriber]) -> MessageSubscriber:
+    try:
+        return subscriber()
+    except TypeError as error:
+        raise RegistrationError(
+            f"{subscriber.__qualname__} cannot be made without arguments, as a subscriber is: {error}"
+        ) from error

@@ -1,0 +1,194 @@
+"""What is in a message: its body and attributes, how they are checked, measured, summed and shown."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from hashlib import md5
+from typing import Any, Final
+
+from megaflow.limits import MESSAGE_ATTRIBUTES, allows_attribute_name, refused_character
+from megaflow.local.refused import Refused, missing
+
+TRACE_HEADER: Final = "AWSTraceHeader"
+_NUMBER: Final = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
+_TYPES: Final = ("String", "Number", "Binary")
+
+
+@dataclass(frozen=True, slots=True)
+class Attribute:
+    """One message attribute: ``String``, ``Number`` or ``Binary``, with or without a label of its own."""
+
+    data_type: str
+    value: str | bytes
+
+    @property
+    def size(self) -> int:
+        """Bytes this counts for, without its name."""
+        return len(self.data_type.encode()) + len(as_bytes(self.value))
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """A body with its attributes, as sent."""
+
+    body: str
+    attributes: Mapping[str, Attribute] = field(default_factory=dict)
+    system_attributes: Mapping[str, Attribute] = field(default_factory=dict)
+
+    @property
+    def size(self) -> int:
+        """Bytes of body, names, types and values; the trace header does not count.
+
+        https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-message-metadata.html
+        """
+        named = sum(len(name.encode()) + attribute.size for name, attribute in self.attributes.items())
+        return len(self.body.encode()) + named
+
+
+def as_bytes(value: str | bytes | bytearray) -> bytes:
+    """Return the bytes that SQS sees of a text or bytes."""
+    # Half of a surrogate pair is refused later; until then it has a size.
+    return value.encode(errors="surrogatepass") if isinstance(value, str) else bytes(value)
+
+
+def size_of_entry(body: str, attributes: Mapping[str, Mapping[str, Any]]) -> int:
+    """Return the bytes that an entry of a batch counts for, before anything is checked."""
+    texts = [body, *attributes]
+    for fields in attributes.values():
+        texts += (fields[key] for key in ("DataType", "StringValue", "BinaryValue") if key in fields)
+    return sum(len(as_bytes(text)) for text in texts)
+
+
+def read_attributes(given: Mapping[str, Mapping[str, Any]]) -> dict[str, Attribute]:
+    """Make attributes of what boto3 takes as ``MessageAttributes``.
+
+    Raises:
+        Refused: a name, type or value that SQS does not take.
+    """
+    return {name: _read_attribute(name, fields) for name, fields in given.items()}
+
+
+def read_content(given: Mapping[str, Any]) -> Content:
+    """Make the content of a message of what boto3's ``send_message`` takes.
+
+    Raises:
+        Refused: no body, a character SQS refuses, too many attributes or a wrong one.
+    """
+    body = given["MessageBody"]
+    if not body:
+        raise missing("MessageBody")
+    check_text(body)
+    attributes = read_attributes(given.get("MessageAttributes", {}))
+    check_count(attributes)
+    return Content(body, attributes, _read_system_attributes(given.get("MessageSystemAttributes", {})))
+
+
+def check_text(text: str) -> None:
+    """Refuse a text with a character that SQS does not take."""
+    if refused_character(text) is not None:
+        raise Refused(
+            "InvalidMessageContents",
+            "Invalid characters found. Valid unicode characters are #x9 | #xA | #xD | #x20 to #xD7FF | "
+            "#xE000 to #xFFFD | #x10000 to #x10FFFF",
+        )
+
+
+def check_count(attributes: Mapping[str, Attribute]) -> None:
+    """Refuse more attributes than SQS takes."""
+    if len(attributes) > MESSAGE_ATTRIBUTES:
+        raise _wrong(
+            f"Number of message attributes [{len(attributes)}] exceeds the allowed maximum [{MESSAGE_ATTRIBUTES}]."
+        )
+
+
+def chosen(attributes: Mapping[str, Attribute], names: Iterable[str]) -> dict[str, Attribute]:
+    """Return those *attributes* that ``MessageAttributeNames`` asks for: by name, ``All``, ``prefix.*``.
+
+    https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_ReceiveMessage.html
+    """
+    wanted = set(names)
+    if wanted & {"All", ".*", "*"}:
+        return dict(attributes)
+    starts = tuple(name[:-2] for name in wanted if name.endswith(".*"))
+    return {name: value for name, value in attributes.items() if name in wanted or name.startswith(starts)}
+
+
+def show_attributes(attributes: Mapping[str, Attribute]) -> dict[str, dict[str, Any]]:
+    """Return *attributes* as boto3 gives them."""
+    return {name: _show_attribute(attribute) for name, attribute in attributes.items()}
+
+
+def md5_of_body(body: str) -> str:
+    """Return the sum SQS gives for a body."""
+    return md5(body.encode(), usedforsecurity=False).hexdigest()
+
+
+def md5_of_attributes(attributes: Mapping[str, Attribute]) -> str:
+    """Return the sum SQS gives for attributes: by name, each part with its length in four bytes.
+
+    https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-message-metadata.html
+    """
+    total = md5(usedforsecurity=False)
+    for name in sorted(attributes):
+        attribute = attributes[name]
+        for part in (name.encode(), attribute.data_type.encode()):
+            total.update(len(part).to_bytes(4, "big") + part)
+        value = as_bytes(attribute.value)
+        transport = b"\x02" if isinstance(attribute.value, bytes) else b"\x01"
+        total.update(transport + len(value).to_bytes(4, "big") + value)
+    return total.hexdigest()
+
+
+def _read_attribute(name: str, fields: Mapping[str, Any]) -> Attribute:
+    if not allows_attribute_name(name):
+        raise _wrong(
+            f"The message attribute name '{name}' is invalid. Attribute name can contain A-Z, a-z, 0-9, "
+            "underscore (_), hyphen (-), and period (.) characters."
+        )
+    if fields.get("StringListValues") or fields.get("BinaryListValues"):
+        raise Refused("UnsupportedOperation", "Message attribute list values are not supported.")
+    attribute = Attribute(fields["DataType"], _read_value(name, fields))
+    _check_value(name, attribute)
+    return attribute
+
+
+def _read_value(name: str, fields: Mapping[str, Any]) -> str | bytes:
+    base = fields["DataType"].split(".", 1)[0]
+    if base not in _TYPES:
+        raise _wrong(
+            f"The message attribute '{name}' has an invalid message attribute type, the set of supported type "
+            "prefixes is Binary, Number, and String."
+        )
+    value = fields.get("BinaryValue") if base == "Binary" else fields.get("StringValue")
+    if not value:
+        raise _wrong(f"The message attribute '{name}' must contain a non-empty value of type '{base}'.")
+    return as_bytes(value) if base == "Binary" else str(value)
+
+
+def _check_value(name: str, attribute: Attribute) -> None:
+    if isinstance(attribute.value, bytes):
+        return
+    check_text(attribute.value)
+    if attribute.data_type.startswith("Number") and not _NUMBER.fullmatch(attribute.value):
+        raise _wrong(f"Can't cast the value of message (user) attribute '{name}' to a number.")
+
+
+def _read_system_attributes(given: Mapping[str, Mapping[str, Any]]) -> dict[str, Attribute]:
+    attributes = read_attributes(given)
+    for name, attribute in attributes.items():
+        if name != TRACE_HEADER:
+            raise _wrong(f"Message system attribute name '{name}' is invalid.")
+        if attribute.data_type != "String":
+            raise _wrong(f"The message system attribute '{TRACE_HEADER}' must be of type 'String'.")
+    return attributes
+
+
+def _show_attribute(attribute: Attribute) -> dict[str, Any]:
+    kind = "BinaryValue" if isinstance(attribute.value, bytes) else "StringValue"
+    return {kind: attribute.value, "DataType": attribute.data_type}
+
+
+def _wrong(message: str) -> Refused:
+    return Refused("InvalidParameterValue", message)

@@ -1,0 +1,120 @@
+"""From what boto3's publish takes to the queues that subscribed."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from collections.abc import Mapping
+from functools import partial
+from typing import Any, Final
+
+from megaflow.limits import SNS_MESSAGE_SIZE, SNS_SUBJECT_LENGTH, allows_group_id, refused_character
+from megaflow.local.account import Account
+from megaflow.local.content import Attribute, check_count, read_attributes, size_of_entry
+from megaflow.local.refused import Refused, invalid_parameter
+from megaflow.local.topic import Publication, Subscription, Topic, content_for
+
+log = logging.getLogger(__name__)
+
+Ask = Mapping[str, Any]
+Answer = dict[str, Any]
+
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
+
+
+def publish_to(account: Account, topic: Topic, ask: Ask) -> Answer:
+    """Publish what boto3's ``publish`` takes, or an entry of ``publish_batch``, and answer as boto3 does.
+
+    Raises:
+        Refused: a message, subject, attribute or id that SNS does not take.
+    """
+    published = topic.publish(_read_publication(topic, ask), partial(_deliver, account))
+    sequence = {"SequenceNumber": published.sequence_number} if published.sequence_number else {}
+    return {"MessageId": published.id, **sequence}
+
+
+def read_attributes_of(ask: Ask) -> dict[str, Attribute]:
+    """Read the attributes of what boto3's ``publish`` takes.
+
+    Raises:
+        Refused: a name, type or value that SNS does not take.
+    """
+    try:
+        return read_attributes(ask.get("MessageAttributes", {}))
+    except Refused as refused:
+        raise Refused("ParameterValueInvalid", refused.message) from refused
+
+
+def _read_publication(topic: Topic, ask: Ask) -> Publication:
+    message, subject = ask["Message"], ask.get("Subject")
+    if not message:
+        raise invalid_parameter("Empty message")
+    if size_of_entry(message, ask.get("MessageAttributes", {})) > SNS_MESSAGE_SIZE:
+        raise invalid_parameter("Message too long")
+    if refused_character(message) is not None:
+        raise invalid_parameter("Message Reason: it has a character that SQS does not take")
+    if subject is not None and not _allows_subject(subject):
+        raise invalid_parameter("Subject")
+    _check_ids(topic, ask)
+    return Publication(
+        _message_for_sqs(ask),
+        subject,
+        read_attributes_of(ask),
+        ask.get("MessageGroupId"),
+        ask.get("MessageDeduplicationId"),
+    )
+
+
+def _allows_subject(subject: str) -> bool:
+    return 0 < len(subject) <= SNS_SUBJECT_LENGTH and _CONTROL.search(subject) is None
+
+
+def _check_ids(topic: Topic, ask: Ask) -> None:
+    if not topic.fifo and "MessageDeduplicationId" in ask:
+        raise invalid_parameter(
+            "MessageDeduplicationId Reason: The request includes MessageDeduplicationId parameter that is not valid "
+            "for this topic type"
+        )
+    for name in ("MessageGroupId", "MessageDeduplicationId"):
+        if name in ask and not allows_group_id(ask[name]):
+            raise invalid_parameter(f"{name} Reason: must be 1 to 128 alphanumeric and punctuation characters")
+
+
+def _message_for_sqs(ask: Ask) -> str:
+    """Return the message, or its part for SQS where ``MessageStructure`` is ``json``.
+
+    https://docs.aws.amazon.com/sns/latest/api/API_Publish.html
+    """
+    if "MessageStructure" not in ask:
+        return str(ask["Message"])
+    if ask["MessageStructure"] != "json":
+        raise invalid_parameter("MessageStructure")
+    try:
+        messages = json.loads(ask["Message"])
+    except ValueError as error:
+        raise invalid_parameter("Message Structure - JSON message body failed to parse") from error
+    if not isinstance(messages, dict) or not isinstance(messages.get("default"), str):
+        raise invalid_parameter("Message Structure - No default entry in JSON message body")
+    return str(messages.get("sqs", messages["default"]))
+
+
+def _deliver(account: Account, subscription: Subscription, publication: Publication) -> None:
+    hosted = account.queue_by_arn(subscription.endpoint)
+    if hosted is None:
+        log.debug("message %s dropped: no queue %s", publication.id, subscription.endpoint)
+        return
+    content = content_for(subscription, publication, account.region)
+    # Standard queues get the group of a standard topic (fair queues), but not that of a FIFO topic.
+    # https://docs.aws.amazon.com/sns/latest/dg/fifo-message-grouping.html
+    in_order = publication.sequence_number is not None
+    passed_on = hosted.queue.settings.fifo == in_order
+    try:
+        check_count(content.attributes)
+        hosted.queue.send(
+            content,
+            group_id=publication.group_id if passed_on else None,
+            deduplication_id=publication.deduplication_id if passed_on else None,
+        )
+    except Refused as refused:
+        log.debug("message %s dropped for %s: %s", publication.id, subscription.endpoint, refused)

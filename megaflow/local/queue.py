@@ -1,0 +1,324 @@
+"""One queue: its messages, and what sending, receiving, deleting and time passing do to them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from hashlib import sha256
+from typing import Final
+
+from megaflow.limits import VISIBILITY_TIMEOUT
+from megaflow.local.content import Content
+from megaflow.local.order import Arrival, Groups, Order
+from megaflow.local.receipts import Receipt, read_receipt, write_receipt
+from megaflow.local.recent import Recent
+from megaflow.local.refused import Refused, invalid_value, missing
+from megaflow.local.settings import Settings
+from megaflow.local.stored import Attempt, Message, Received, Stored
+from megaflow.local.timers import Timers
+
+IN_FLIGHT: Final = 120_000
+"""Messages in flight at once. More is ``OverLimit`` on a standard queue and an empty answer on a FIFO one.
+
+https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html
+"""
+
+_FIRST_SEQUENCE_NUMBER: Final = 18_849_496_460_467_696_128
+
+
+class Queue:
+    """One queue as plain data, with the *clock* it is given.
+
+    Not safe for threads: whoever owns it takes turns. *changed* is called whenever a message can be received, or
+    may be sooner, for another reason than time passing; ``next_change`` tells when time does it.
+    """
+
+    def __init__(
+        self,
+        arn: str,
+        settings: Settings,
+        *,
+        clock: Callable[[], float],
+        new_id: Callable[[], str],
+        changed: Callable[[], object] = lambda: None,
+    ) -> None:
+        self.arn = arn
+        self.settings = settings
+        self._clock = clock
+        self._new_id = new_id
+        self._changed = changed
+        self._id = new_id()
+        self._next_number = 1
+        self._messages: dict[int, Stored] = {}
+        self._waiting: Order = Groups() if settings.fifo else Arrival()
+        self._delayed = Timers()
+        self._in_flight = Timers()
+        self._ages = Timers()
+        self._sent: Recent[Message] = Recent()
+        self._attempts: Recent[tuple[Attempt, ...]] = Recent()
+
+    def send(
+        self,
+        content: Content,
+        *,
+        group_id: str | None = None,
+        deduplication_id: str | None = None,
+        delay: int | None = None,
+    ) -> Message:
+        """Take a message in and return it; on a FIFO queue, the first one of the last five minutes with the same id.
+
+        Raises:
+            Refused: the content is too large, or a FIFO queue lacks an id it needs.
+        """
+        now = self._pass_time()
+        self._check_size(content)
+        if not self.settings.fifo:
+            message = Message(self._new_id(), content, now, group_id)
+            self._add(message, now=now, delay=self.settings.delay if delay is None else delay)
+            return message
+        return self._send_in_order(content, group_id, deduplication_id, now)
+
+    def receive(
+        self,
+        count: int,
+        *,
+        visibility_timeout: int | None = None,
+        attempt_id: str | None = None,
+        dead_letters: Queue | None = None,
+    ) -> list[Received]:
+        """Hand out up to *count* messages and hide them for *visibility_timeout* seconds.
+
+        A message that was received as often as the redrive policy allows goes to *dead_letters* instead.
+
+        Raises:
+            Refused: ``OverLimit``, too many messages of a standard queue are in flight.
+        """
+        now = self._pass_time()
+        visible_at = now + (self.settings.visibility_timeout if visibility_timeout is None else visibility_timeout)
+        handed_out = self._attempted(attempt_id, now) or self._take(self._room(count), dead_letters)
+        for stored in handed_out:
+            self._hide(stored, visible_at, now)
+        if attempt_id is not None:
+            attempts = tuple(Attempt(stored, stored.received_here, visible_at) for stored in handed_out)
+            self._attempts.remember(attempt_id, attempts, now)
+        return [self._picture(stored) for stored in handed_out]
+
+    def delete(self, receipt_handle: str) -> None:
+        """Delete the message of this handle.
+
+        On a standard queue a handle of an earlier receive does nothing; on a FIFO queue one that expired is refused.
+        https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_DeleteMessage.html
+
+        Raises:
+            Refused: the handle is not of this queue, or expired on a FIFO queue.
+        """
+        self._pass_time()
+        receipt = self._read(receipt_handle)
+        stored = self._messages.get(receipt.number)
+        if stored is None:
+            return
+        current = stored.received_here == receipt.serial
+        if self.settings.fifo and not (current and receipt.number in self._in_flight):
+            raise invalid_value(receipt_handle, "ReceiptHandle", "The receipt handle has expired.")
+        if current:
+            self._drop(receipt.number)
+            self._changed()
+
+    def change_visibility(self, receipt_handle: str, timeout: int) -> None:
+        """Hide the message of this handle for *timeout* seconds from now.
+
+        https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_ChangeMessageVisibility.html
+
+        Raises:
+            Refused: the handle is not of this queue or not the latest, the message can be seen, or the total since it
+                was received would be more than 12 hours.
+        """
+        now = self._pass_time()
+        receipt = self._read(receipt_handle)
+        stored = self._messages.get(receipt.number)
+        if stored is None or stored.received_here != receipt.serial:
+            raise invalid_value(
+                receipt_handle,
+                "ReceiptHandle",
+                "Message does not exist or is not available for visibility timeout change.",
+            )
+        if receipt.number not in self._in_flight:
+            raise Refused("MessageNotInflight", "The specified message isn't in flight.")
+        if now + timeout > stored.received_at + VISIBILITY_TIMEOUT:
+            raise invalid_value(
+                timeout,
+                "VisibilityTimeout",
+                f"Total VisibilityTimeout for the message is beyond the limit [{VISIBILITY_TIMEOUT} seconds]",
+            )
+        self._in_flight.set(receipt.number, now + timeout)
+        self._changed()
+
+    def purge(self) -> None:
+        """Delete all messages, those in flight too. What was sent of late is still remembered."""
+        self._messages.clear()
+        for part in (self._waiting, self._delayed, self._in_flight, self._ages):
+            part.clear()
+
+    def take_in(self, stored: Stored, source_arn: str) -> None:
+        """Take over a message from *source_arn*, as its dead-letter queue.
+
+        A FIFO queue counts its age from now; a standard one from when it was first sent.
+        https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/setting-up-dead-letter-queue-retention.html
+        """
+        now = self._pass_time()
+        number = self._add(stored.message, now=now if self.settings.fifo else stored.message.sent_at, delay=0)
+        moved = self._messages[number]
+        moved.receive_count = stored.receive_count
+        moved.first_received_at = stored.first_received_at
+        moved.source_arn = source_arn
+
+    def counts(self) -> dict[str, int]:
+        """Count the messages by what SQS calls the three states."""
+        self._pass_time()
+        delayed, in_flight = len(self._delayed), len(self._in_flight)
+        return {
+            "ApproximateNumberOfMessages": len(self._messages) - delayed - in_flight,
+            "ApproximateNumberOfMessagesDelayed": delayed,
+            "ApproximateNumberOfMessagesNotVisible": in_flight,
+        }
+
+    def next_change(self) -> float | None:
+        """Return when the next delay or visibility timeout ends, or None."""
+        delayed, visible = self._delayed.next(), self._in_flight.next()
+        times = [] if delayed is None else [delayed + self._delay_from_sending()]
+        return min(times if visible is None else [*times, visible], default=None)
+
+    def _pass_time(self) -> float:
+        """Let everything happen that was due by now, and return now."""
+        now = self._clock()
+        for number in self._ages.due(now - self.settings.retention_period):
+            self._drop(number)
+        for number in self._delayed.due(now - self._delay_from_sending()):
+            self._waiting.add(number, self._messages[number].group)
+        for number in self._in_flight.due(now):
+            self._waiting.put_back(number, self._messages[number].group)
+        return now
+
+    def _delay_from_sending(self) -> int:
+        # A new delay holds for what a FIFO queue already has, but not for what a standard queue has.
+        # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-delay-queues.html
+        return self.settings.delay if self.settings.fifo else 0
+
+    def _check_size(self, content: Content) -> None:
+        if content.size > self.settings.maximum_message_size:
+            raise Refused(
+                "InvalidParameterValue",
+                "One or more parameters are invalid. Reason: Message must be shorter than "
+                f"{self.settings.maximum_message_size} bytes.",
+            )
+
+    def _send_in_order(self, content: Content, group_id: str | None, given_id: str | None, now: float) -> Message:
+        if group_id is None:
+            raise missing("MessageGroupId")
+        deduplication_id = given_id or self._id_by_content(content)
+        key = (group_id if self.settings.deduplication_by_group else None, deduplication_id)
+        first = self._sent.find(key, now)
+        if first is not None:
+            return first
+        message = Message(self._new_id(), content, now, group_id, deduplication_id)
+        number = self._add(message, now=now, delay=self.settings.delay)
+        # Only what is answered is kept: the body may be gone long before.
+        self._sent.remember(key, replace(self._messages[number].message, content=Content("")), now)
+        return self._messages[number].message
+
+    def _id_by_content(self, content: Content) -> str:
+        if not self.settings.content_based_deduplication:
+            raise Refused(
+                "InvalidParameterValue",
+                "The queue should either have ContentBasedDeduplication enabled or MessageDeduplicationId provided "
+                "explicitly",
+            )
+        return sha256(content.body.encode()).hexdigest()
+
+    def _add(self, message: Message, *, now: float, delay: int) -> int:
+        number = self._next_number
+        self._next_number += 1
+        if self.settings.fifo:
+            message = replace(message, sequence_number=str(_FIRST_SEQUENCE_NUMBER + number * 256))
+        stored = self._messages[number] = Stored(number, message)
+        self._ages.set(number, now)
+        if delay:
+            self._delayed.set(number, now + delay - self._delay_from_sending())
+        else:
+            self._waiting.add(number, stored.group)
+        self._changed()
+        return number
+
+    def _room(self, count: int) -> int:
+        room = IN_FLIGHT - len(self._in_flight)
+        if room <= 0 and not self.settings.fifo:
+            raise Refused("OverLimit", f"{IN_FLIGHT} messages of the queue are in flight, which is the limit.")
+        return min(count, room)
+
+    def _take(self, count: int, dead_letters: Queue | None) -> list[Stored]:
+        taken: list[Stored] = []
+        waiting = self._waiting.take()
+        while len(taken) < count and (number := next(waiting, None)) is not None:
+            stored = self._messages[number]
+            if dead_letters is not None and self._exhausted(stored):
+                self._forget(number)
+                self._waiting.release(stored.group)
+                dead_letters.take_in(stored, self.arn)
+            else:
+                taken.append(stored)
+        return taken
+
+    def _exhausted(self, stored: Stored) -> bool:
+        redrive = self.settings.redrive
+        return redrive is not None and stored.received_here >= redrive.max_receive_count
+
+    def _hide(self, stored: Stored, visible_at: float, now: float) -> None:
+        if stored.number not in self._in_flight:
+            stored.receive_count += 1
+            stored.received_here += 1
+            stored.received_at = now
+            stored.first_received_at = now if stored.first_received_at is None else stored.first_received_at
+        self._in_flight.set(stored.number, visible_at)
+
+    def _picture(self, stored: Stored) -> Received:
+        return Received(
+            message=stored.message,
+            receipt_handle=write_receipt(Receipt(self._id, stored.number, stored.received_here)),
+            receive_count=stored.receive_count,
+            first_received_at=stored.received_at if stored.first_received_at is None else stored.first_received_at,
+            source_arn=stored.source_arn,
+        )
+
+    def _attempted(self, attempt_id: str | None, now: float) -> list[Stored]:
+        """Return the messages this attempt was answered, unless one of them was changed since.
+
+        https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_ReceiveMessage.html
+        """
+        attempts = self._attempts.find(attempt_id, now) or ()
+        return [one.stored for one in attempts] if all(map(self._is_unchanged, attempts)) else []
+
+    def _is_unchanged(self, attempt: Attempt) -> bool:
+        stored = attempt.stored
+        return stored.received_here == attempt.serial and self._in_flight.time(stored.number) == attempt.visible_at
+
+    def _read(self, receipt_handle: str) -> Receipt:
+        receipt = read_receipt(receipt_handle)
+        if receipt.queue_id != self._id or not 0 < receipt.number < self._next_number:
+            raise Refused(
+                "ReceiptHandleIsInvalid", f'The receipt handle "{receipt_handle}" is not valid for this queue.'
+            )
+        return receipt
+
+    def _drop(self, number: int) -> None:
+        """Delete a message wherever it is."""
+        group = self._messages[number].group
+        if number in self._in_flight:
+            self._waiting.release(group)
+        elif number not in self._delayed:
+            self._waiting.remove(number, group)
+        self._forget(number)
+
+    def _forget(self, number: int) -> None:
+        del self._messages[number]
+        for timers in (self._ages, self._delayed, self._in_flight):
+            timers.cancel(number)

@@ -1,0 +1,236 @@
+"""The attributes a queue is given: AWS's names, defaults and ranges.
+
+https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SetQueueAttributes.html
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from megaflow.limits import DELAY, SQS_MESSAGE_SIZE, VISIBILITY_TIMEOUT, WAIT_TIME
+from megaflow.local.refused import Refused, invalid_value
+
+_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,80}")
+_FIFO_NAME: Final = re.compile(r"(?=.{1,80}$)[A-Za-z0-9_-]+\.fifo")
+
+_NUMBERS: Final = {
+    "DelaySeconds": (0, DELAY),
+    "MaximumMessageSize": (1024, SQS_MESSAGE_SIZE),
+    "MessageRetentionPeriod": (60, 1_209_600),
+    "ReceiveMessageWaitTimeSeconds": (0, WAIT_TIME),
+    "VisibilityTimeout": (0, VISIBILITY_TIMEOUT),
+    "KmsDataKeyReusePeriodSeconds": (60, 86_400),
+}
+_CHOICES: Final = {
+    "FifoQueue": ("true",),
+    "ContentBasedDeduplication": ("true", "false"),
+    "SqsManagedSseEnabled": ("true", "false"),
+    "DeduplicationScope": ("queue", "messageGroup"),
+    "FifoThroughputLimit": ("perQueue", "perMessageGroupId"),
+}
+_REMOVABLE: Final = ("Policy", "RedrivePolicy", "RedriveAllowPolicy", "KmsMasterKeyId")
+"""An empty text takes these away. ``Policy`` and the key are kept and shown, and nothing more."""
+
+NAMES: Final = frozenset({*_NUMBERS, *_CHOICES, *_REMOVABLE})
+_FIFO_ONLY: Final = ("FifoQueue", "ContentBasedDeduplication", "DeduplicationScope", "FifoThroughputLimit")
+_DEFAULTS: Final = {
+    "DelaySeconds": "0",
+    "MaximumMessageSize": str(SQS_MESSAGE_SIZE),
+    "MessageRetentionPeriod": "345600",
+    "ReceiveMessageWaitTimeSeconds": "0",
+    "SqsManagedSseEnabled": "true",
+    "VisibilityTimeout": "30",
+}
+_FIFO_DEFAULTS: Final = {
+    "ContentBasedDeduplication": "false",
+    "DeduplicationScope": "queue",
+    "FifoQueue": "true",
+    "FifoThroughputLimit": "perQueue",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Redrive:
+    """Where messages go that were received too often."""
+
+    target_arn: str
+    max_receive_count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The attributes of one queue as AWS shows them, and their values as Python has them."""
+
+    shown: Mapping[str, str]
+    fifo: bool
+    delay: int
+    maximum_message_size: int
+    retention_period: int
+    wait_time: int
+    visibility_timeout: int
+    content_based_deduplication: bool
+    deduplication_by_group: bool
+    redrive: Redrive | None
+
+    def with_attributes(self, attributes: Mapping[str, str]) -> Settings:
+        """Return these settings with some *attributes* changed.
+
+        Raises:
+            Refused: an attribute that is unknown, out of range or not for this type of queue.
+        """
+        return _settings({**self.shown, **checked(attributes, fifo=self.fifo)}, fifo=self.fifo)
+
+
+def new_settings(name: str, attributes: Mapping[str, str]) -> Settings:
+    """Return the settings of a new queue: what was given, and AWS's defaults.
+
+    Raises:
+        Refused: a name or an attribute that AWS does not take.
+    """
+    fifo = attributes.get("FifoQueue") == "true"
+    _check_name(name, fifo=fifo)
+    defaults = {**_DEFAULTS, **_FIFO_DEFAULTS} if fifo else _DEFAULTS
+    return _settings({**defaults, **checked(attributes, fifo=fifo)}, fifo=fifo)
+
+
+def checked(attributes: Mapping[str, str], *, fifo: bool) -> dict[str, str]:
+    """Return *attributes* with each number in its plain form.
+
+    Raises:
+        Refused: an attribute that is unknown, out of range or not for this type of queue.
+    """
+    return {name: _checked_value(name, value, fifo) for name, value in attributes.items()}
+
+
+def read_redrive(text: str) -> Redrive:
+    """Read a redrive policy.
+
+    Raises:
+        Refused: it names no queue, no count from 1 to 1,000, or anything else.
+    """
+    policy = _read_object("RedrivePolicy", text)
+    if set(policy) != {"deadLetterTargetArn", "maxReceiveCount"}:
+        raise invalid_value(
+            text, "RedrivePolicy", "It takes deadLetterTargetArn and maxReceiveCount, both of them and nothing else."
+        )
+    count = str(policy["maxReceiveCount"])
+    if not count.isdecimal() or not 1 <= int(count) <= 1000:
+        raise invalid_value(text, "RedrivePolicy", "Invalid value for maxReceiveCount: must be between 1 and 1000.")
+    return Redrive(str(policy["deadLetterTargetArn"]), int(count))
+
+
+def allows_source(text: str, source_arn: str) -> bool:
+    """Tell whether the redrive-allow policy *text* of a dead-letter queue lets *source_arn* use it.
+
+    https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SetQueueAttributes.html
+    """
+    policy = _read_object("RedriveAllowPolicy", text)
+    by_permission = {"allowAll": True, "denyAll": False, "byQueue": source_arn in policy.get("sourceQueueArns", ())}
+    return by_permission[policy["redrivePermission"]]
+
+
+def _settings(shown: Mapping[str, str], *, fifo: bool) -> Settings:
+    kept = {name: value for name, value in sorted(shown.items()) if value or name not in _REMOVABLE}
+    _check_throughput(kept)
+    return Settings(
+        shown=kept,
+        fifo=fifo,
+        delay=int(kept["DelaySeconds"]),
+        maximum_message_size=int(kept["MaximumMessageSize"]),
+        retention_period=int(kept["MessageRetentionPeriod"]),
+        wait_time=int(kept["ReceiveMessageWaitTimeSeconds"]),
+        visibility_timeout=int(kept["VisibilityTimeout"]),
+        content_based_deduplication=kept.get("ContentBasedDeduplication") == "true",
+        deduplication_by_group=kept.get("DeduplicationScope") == "messageGroup",
+        redrive=read_redrive(kept["RedrivePolicy"]) if "RedrivePolicy" in kept else None,
+    )
+
+
+def _check_name(name: str, *, fifo: bool) -> None:
+    if fifo and not _FIFO_NAME.fullmatch(name):
+        raise Refused(
+            "InvalidParameterValue",
+            "The name of a FIFO queue can only include alphanumeric characters, hyphens, or underscores, must end "
+            "with .fifo suffix and be 1 to 80 in length.",
+        )
+    if not fifo and not _NAME.fullmatch(name):
+        raise Refused(
+            "InvalidParameterValue",
+            "Can only include alphanumeric characters, hyphens, or underscores. 1 to 80 in length",
+        )
+
+
+def _checked_value(name: str, value: str, fifo: bool) -> str:
+    if name in _FIFO_ONLY and not fifo:
+        raise Refused("InvalidAttributeName", f"Unknown Attribute {name}.")
+    if name in _NUMBERS:
+        return _checked_number(name, value)
+    if name in _CHOICES:
+        return _checked_choice(name, value)
+    if name not in _REMOVABLE:
+        raise Refused("InvalidAttributeName", f"Unknown Attribute {name}.")
+    return _checked_document(name, value) if value else value
+
+
+def _checked_number(name: str, value: str) -> str:
+    low, high = _NUMBERS[name]
+    if not (value.isascii() and value.isdecimal() and low <= int(value) <= high):
+        raise _invalid(name)
+    return str(int(value))
+
+
+def _checked_choice(name: str, value: str) -> str:
+    lowered = value.lower() if value.lower() in {"true", "false"} else value
+    if lowered not in _CHOICES[name]:
+        raise _invalid(name)
+    return lowered
+
+
+def _checked_document(name: str, value: str) -> str:
+    if name == "RedrivePolicy":
+        read_redrive(value)
+    elif name == "RedriveAllowPolicy":
+        _check_allow_policy(value)
+    elif name == "Policy":
+        _read_object(name, value)
+    return value
+
+
+def _check_allow_policy(text: str) -> None:
+    policy = _read_object("RedriveAllowPolicy", text)
+    permission = policy.get("redrivePermission")
+    sources = policy.get("sourceQueueArns")
+    if permission not in {"allowAll", "denyAll", "byQueue"} or (permission == "byQueue") != isinstance(sources, list):
+        raise invalid_value(
+            text,
+            "RedriveAllowPolicy",
+            "redrivePermission must be allowAll, denyAll or byQueue, and sourceQueueArns goes with byQueue only.",
+        )
+
+
+def _check_throughput(shown: Mapping[str, str]) -> None:
+    per_group = shown.get("FifoThroughputLimit") == "perMessageGroupId"
+    if per_group and shown.get("DeduplicationScope") != "messageGroup":
+        raise Refused(
+            "InvalidAttributeValue",
+            "Invalid value for the parameter FifoThroughputLimit. Reason: perMessageGroupId needs the "
+            "DeduplicationScope messageGroup.",
+        )
+
+
+def _read_object(name: str, text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except ValueError:
+        value = None
+    if not isinstance(value, dict):
+        raise _invalid(name)
+    return value
+
+
+def _invalid(name: str) -> Refused:
+    return Refused("InvalidAttributeValue", f"Invalid value for the parameter {name}.")

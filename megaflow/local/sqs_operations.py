@@ -1,0 +1,327 @@
+"""What each operation of SQS asks and answers, in boto3's own words, as plain dicts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from typing import Any, Final
+
+from megaflow.limits import DELAY, RECEIVED_MESSAGES, SQS_MESSAGE_SIZE, VISIBILITY_TIMEOUT, WAIT_TIME, allows_group_id
+from megaflow.local import settings
+from megaflow.local.account import Account, HostedQueue
+from megaflow.local.batches import check_batch, check_batch_size, each
+from megaflow.local.content import (
+    TRACE_HEADER,
+    Content,
+    chosen,
+    md5_of_attributes,
+    md5_of_body,
+    read_content,
+    show_attributes,
+    size_of_entry,
+)
+from megaflow.local.pages import page
+from megaflow.local.refused import Refused, invalid_value, sqs_code, wrong_queue_type
+from megaflow.local.stored import Received
+
+Ask = Mapping[str, Any]
+Answer = dict[str, Any]
+Operation = Callable[[Account, Ask], Answer]
+
+_LIST_SIZE: Final = 1000
+_TAGS: Final = 50
+_QUEUE_ATTRIBUTES: Final = frozenset(
+    {
+        *settings.NAMES,
+        "All",
+        "ApproximateNumberOfMessages",
+        "ApproximateNumberOfMessagesDelayed",
+        "ApproximateNumberOfMessagesNotVisible",
+        "CreatedTimestamp",
+        "LastModifiedTimestamp",
+        "QueueArn",
+    }
+)
+_SYSTEM_ATTRIBUTES: Final = frozenset(
+    {
+        "AWSTraceHeader",
+        "All",
+        "ApproximateFirstReceiveTimestamp",
+        "ApproximateReceiveCount",
+        "DeadLetterQueueSourceArn",
+        "MessageDeduplicationId",
+        "MessageGroupId",
+        "SenderId",
+        "SentTimestamp",
+        "SequenceNumber",
+    }
+)
+
+
+def _create_queue(account: Account, ask: Ask) -> Answer:
+    hosted = account.create_queue(ask["QueueName"], ask.get("Attributes", {}), ask.get("tags", {}))
+    return {"QueueUrl": hosted.url}
+
+
+def _delete_queue(account: Account, ask: Ask) -> Answer:
+    account.delete_queue(ask["QueueUrl"])
+    return {}
+
+
+def _get_queue_url(account: Account, ask: Ask) -> Answer:
+    if ask.get("QueueOwnerAWSAccountId", account.account_id) != account.account_id:
+        raise Refused("QueueDoesNotExist", "The specified queue does not exist.")
+    return {"QueueUrl": account.queue_named(ask["QueueName"]).url}
+
+
+def _list_queues(account: Account, ask: Ask) -> Answer:
+    prefix = ask.get("QueueNamePrefix", "")
+    urls = (hosted.url for name, hosted in account.queues.items() if name.startswith(prefix))
+    return _urls("QueueUrls", urls, ask)
+
+
+def _list_dead_letter_source_queues(account: Account, ask: Ask) -> Answer:
+    sources = (hosted.url for hosted in account.sources_of(ask["QueueUrl"]))
+    return {"queueUrls": [], **_urls("queueUrls", sources, ask)}
+
+
+def _urls(key: str, urls: Iterable[str], ask: Ask) -> Answer:
+    size = ask.get("MaxResults", _LIST_SIZE)
+    if not 1 <= size <= _LIST_SIZE:
+        raise invalid_value(size, "MaxResults", f"Must be between 1 and {_LIST_SIZE}.")
+    shown, token = page(urls, size, ask.get("NextToken"))
+    # As AWS does, a token is given only to who asked for pages.
+    return {**({key: shown} if shown else {}), **(token if "MaxResults" in ask else {})}
+
+
+def _get_queue_attributes(account: Account, ask: Ask) -> Answer:
+    attributes = _queue_attributes(account.queue(ask["QueueUrl"]))
+    names = ask.get("AttributeNames", ())
+    for name in names:
+        _check_attribute_name(name)
+    shown = attributes if "All" in names else {name: attributes[name] for name in names if name in attributes}
+    return {"Attributes": shown} if shown else {}
+
+
+def _check_attribute_name(name: str) -> None:
+    if name not in _QUEUE_ATTRIBUTES:
+        raise Refused("InvalidAttributeName", f"Unknown Attribute {name}.")
+
+
+def _queue_attributes(hosted: HostedQueue) -> dict[str, str]:
+    return {
+        "QueueArn": hosted.queue.arn,
+        "CreatedTimestamp": str(int(hosted.created_at)),
+        "LastModifiedTimestamp": str(int(hosted.modified_at)),
+        **{name: str(count) for name, count in hosted.queue.counts().items()},
+        **hosted.queue.settings.shown,
+    }
+
+
+def _set_queue_attributes(account: Account, ask: Ask) -> Answer:
+    account.set_attributes(ask["QueueUrl"], ask["Attributes"])
+    return {}
+
+
+def _purge_queue(account: Account, ask: Ask) -> Answer:
+    account.purge_queue(ask["QueueUrl"])
+    return {}
+
+
+def _tag_queue(account: Account, ask: Ask) -> Answer:
+    hosted = account.queue(ask["QueueUrl"])
+    tags = {**hosted.tags, **ask["Tags"]}
+    if len(tags) > _TAGS:
+        raise Refused("InvalidParameterValue", f"Too many tags added for queue {hosted.name}.")
+    hosted.tags = tags
+    return {}
+
+
+def _untag_queue(account: Account, ask: Ask) -> Answer:
+    hosted = account.queue(ask["QueueUrl"])
+    hosted.tags = {key: value for key, value in hosted.tags.items() if key not in ask["TagKeys"]}
+    return {}
+
+
+def _list_queue_tags(account: Account, ask: Ask) -> Answer:
+    tags = account.queue(ask["QueueUrl"]).tags
+    return {"Tags": dict(tags)} if tags else {}
+
+
+def _send_message(account: Account, ask: Ask) -> Answer:
+    return _send(account.queue(ask["QueueUrl"]), ask)
+
+
+def _send_message_batch(account: Account, ask: Ask) -> Answer:
+    hosted, entries = account.queue(ask["QueueUrl"]), ask["Entries"]
+    check_batch(entries, "SendMessageBatchRequestEntry")
+    sizes = [size_of_entry(entry["MessageBody"], entry.get("MessageAttributes", {})) for entry in entries]
+    check_batch_size(sizes, SQS_MESSAGE_SIZE)
+    return each(entries, partial(_send, hosted), sqs_code)
+
+
+def _send(hosted: HostedQueue, ask: Ask) -> Answer:
+    content = read_content(ask)
+    _check_send(ask, fifo=hosted.queue.settings.fifo)
+    message = hosted.queue.send(
+        content,
+        group_id=ask.get("MessageGroupId"),
+        deduplication_id=ask.get("MessageDeduplicationId"),
+        delay=ask.get("DelaySeconds"),
+    )
+    sequence = {"SequenceNumber": message.sequence_number} if message.sequence_number else {}
+    return {"MessageId": message.id, **_sums(content), **sequence}
+
+
+def _check_send(ask: Ask, *, fifo: bool) -> None:
+    delay = ask.get("DelaySeconds", 0)
+    if not 0 <= delay <= DELAY:
+        raise invalid_value(delay, "DelaySeconds", f"DelaySeconds must be >= 0 and <= {DELAY}.")
+    if fifo and delay:
+        raise wrong_queue_type(delay, "DelaySeconds")
+    if not fifo and "MessageDeduplicationId" in ask:
+        raise wrong_queue_type(ask["MessageDeduplicationId"], "MessageDeduplicationId")
+    for name in ("MessageGroupId", "MessageDeduplicationId"):
+        if name in ask and not allows_group_id(ask[name]):
+            raise invalid_value(
+                ask[name],
+                name,
+                f"{name} can only include alphanumeric and punctuation characters. 1 to 128 in length.",
+            )
+
+
+def _sums(content: Content) -> Answer:
+    sums = {"MD5OfMessageBody": md5_of_body(content.body)}
+    if content.attributes:
+        sums["MD5OfMessageAttributes"] = md5_of_attributes(content.attributes)
+    if content.system_attributes:
+        sums["MD5OfMessageSystemAttributes"] = md5_of_attributes(content.system_attributes)
+    return sums
+
+
+def _receive_message(account: Account, ask: Ask) -> Answer:
+    _check_receive(account, ask)
+    received = account.receive(
+        ask["QueueUrl"],
+        ask.get("MaxNumberOfMessages", 1),
+        visibility_timeout=ask.get("VisibilityTimeout"),
+        wait_time=ask.get("WaitTimeSeconds"),
+        attempt_id=ask.get("ReceiveRequestAttemptId"),
+    )
+    return {"Messages": [_show(account, one, ask) for one in received]} if received else {}
+
+
+def _check_receive(account: Account, ask: Ask) -> None:
+    _check_range(ask, "MaxNumberOfMessages", 1, RECEIVED_MESSAGES)
+    _check_range(ask, "VisibilityTimeout", 0, VISIBILITY_TIMEOUT)
+    _check_range(ask, "WaitTimeSeconds", 0, WAIT_TIME)
+    attempt_id = ask.get("ReceiveRequestAttemptId")
+    if attempt_id is not None and not account.queue(ask["QueueUrl"]).queue.settings.fifo:
+        raise wrong_queue_type(attempt_id, "ReceiveRequestAttemptId")
+    for name in _system_names(ask):
+        if name not in _SYSTEM_ATTRIBUTES and name not in _QUEUE_ATTRIBUTES:
+            raise Refused("InvalidAttributeName", f"Unknown Attribute {name}.")
+
+
+def _system_names(ask: Ask) -> set[str]:
+    return {*ask.get("MessageSystemAttributeNames", ()), *ask.get("AttributeNames", ())}
+
+
+def _check_range(ask: Ask, name: str, low: int, high: int) -> None:
+    value = ask.get(name, low)
+    if not low <= value <= high:
+        raise invalid_value(value, name, f"Must be between {low} and {high}, if provided.")
+
+
+def _show(account: Account, received: Received, ask: Ask) -> Answer:
+    content = received.message.content
+    attributes = chosen(content.attributes, ask.get("MessageAttributeNames", ()))
+    system = _system_attributes(account, received)
+    names = _system_names(ask)
+    wanted = system if "All" in names else {name: value for name, value in system.items() if name in names}
+    answer: Answer = {
+        "MessageId": received.message.id,
+        "ReceiptHandle": received.receipt_handle,
+        "MD5OfBody": md5_of_body(content.body),
+        "Body": content.body,
+    }
+    if wanted:
+        answer["Attributes"] = wanted
+    if attributes:
+        answer["MD5OfMessageAttributes"] = md5_of_attributes(attributes)
+        answer["MessageAttributes"] = show_attributes(attributes)
+    return answer
+
+
+def _system_attributes(account: Account, received: Received) -> dict[str, str]:
+    message = received.message
+    trace = message.content.system_attributes.get(TRACE_HEADER)
+    known = {
+        "SenderId": account.account_id,
+        "SentTimestamp": _milliseconds(message.sent_at),
+        "ApproximateReceiveCount": str(received.receive_count),
+        "ApproximateFirstReceiveTimestamp": _milliseconds(received.first_received_at),
+        "SequenceNumber": message.sequence_number,
+        "MessageDeduplicationId": message.deduplication_id,
+        "MessageGroupId": message.group_id,
+        "DeadLetterQueueSourceArn": received.source_arn,
+        TRACE_HEADER: str(trace.value) if trace else None,
+    }
+    return {name: value for name, value in known.items() if value is not None}
+
+
+def _milliseconds(seconds: float) -> str:
+    return str(int(seconds * 1000))
+
+
+def _delete_message(account: Account, ask: Ask) -> Answer:
+    return _delete(account.queue(ask["QueueUrl"]), ask)
+
+
+def _delete_message_batch(account: Account, ask: Ask) -> Answer:
+    hosted = account.queue(ask["QueueUrl"])
+    check_batch(ask["Entries"], "DeleteMessageBatchRequestEntry")
+    return each(ask["Entries"], partial(_delete, hosted), sqs_code)
+
+
+def _delete(hosted: HostedQueue, ask: Ask) -> Answer:
+    hosted.queue.delete(ask["ReceiptHandle"])
+    return {}
+
+
+def _change_message_visibility(account: Account, ask: Ask) -> Answer:
+    return _change_visibility(account.queue(ask["QueueUrl"]), ask)
+
+
+def _change_message_visibility_batch(account: Account, ask: Ask) -> Answer:
+    hosted = account.queue(ask["QueueUrl"])
+    check_batch(ask["Entries"], "ChangeMessageVisibilityBatchRequestEntry")
+    return each(ask["Entries"], partial(_change_visibility, hosted), sqs_code)
+
+
+def _change_visibility(hosted: HostedQueue, ask: Ask) -> Answer:
+    _check_range(ask, "VisibilityTimeout", 0, VISIBILITY_TIMEOUT)
+    hosted.queue.change_visibility(ask["ReceiptHandle"], ask.get("VisibilityTimeout", 0))
+    return {}
+
+
+OPERATIONS: Final[Mapping[str, Operation]] = {
+    "CreateQueue": _create_queue,
+    "DeleteQueue": _delete_queue,
+    "GetQueueUrl": _get_queue_url,
+    "ListQueues": _list_queues,
+    "ListDeadLetterSourceQueues": _list_dead_letter_source_queues,
+    "GetQueueAttributes": _get_queue_attributes,
+    "SetQueueAttributes": _set_queue_attributes,
+    "PurgeQueue": _purge_queue,
+    "TagQueue": _tag_queue,
+    "UntagQueue": _untag_queue,
+    "ListQueueTags": _list_queue_tags,
+    "SendMessage": _send_message,
+    "SendMessageBatch": _send_message_batch,
+    "ReceiveMessage": _receive_message,
+    "DeleteMessage": _delete_message,
+    "DeleteMessageBatch": _delete_message_batch,
+    "ChangeMessageVisibility": _change_message_visibility,
+    "ChangeMessageVisibilityBatch": _change_message_visibility_batch,
+}

@@ -1,0 +1,62 @@
+"""One message on its way through a queue: what was sent, what became of it, and how it was handed out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from megaflow.local.content import Content
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What was sent, and what SQS made of it then."""
+
+    id: str
+    content: Content
+    sent_at: float
+    group_id: str | None = None
+    deduplication_id: str | None = None
+    sequence_number: str | None = None
+
+
+@dataclass(slots=True)
+class Stored:
+    """A message in a queue, and what became of it since."""
+
+    number: int
+    """Its place in the order of this queue."""
+
+    message: Message
+    receive_count: int = 0
+    """Over all queues it has been in."""
+
+    received_here: int = 0
+    received_at: float = 0.0
+    first_received_at: float | None = None
+    source_arn: str | None = None
+    """The queue it came from, in a dead-letter queue."""
+
+    @property
+    def group(self) -> str:
+        """The message group, ``""`` where it has none."""
+        return self.message.group_id or ""
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A message as it was handed out once."""
+
+    message: Message
+    receipt_handle: str
+    receive_count: int
+    first_received_at: float
+    source_arn: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One message of the answer to a ``ReceiveRequestAttemptId``, as it was then."""
+
+    stored: Stored
+    serial: int
+    visible_at: float

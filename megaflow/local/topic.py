@@ -1,0 +1,154 @@
+"""One topic: who subscribed, what is published, and what each subscriber's queue gets."""
+
+from __future__ import annotations
+
+import json
+from base64 import b64encode
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from hashlib import sha256
+from typing import Final
+
+from megaflow.local.content import Attribute, Content
+from megaflow.local.recent import Recent
+from megaflow.local.refused import invalid_parameter
+
+_FIRST_SEQUENCE_NUMBER: Final = 10_000_000_000_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """A queue that gets what is published: enveloped, or raw."""
+
+    arn: str
+    topic_arn: str
+    endpoint: str
+    """The queue's ARN."""
+
+    raw: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """What was published, and what SNS made of it then."""
+
+    message: str
+    subject: str | None = None
+    attributes: Mapping[str, Attribute] = field(default_factory=dict)
+    group_id: str | None = None
+    deduplication_id: str | None = None
+    id: str = ""
+    published_at: float = 0.0
+    sequence_number: str | None = None
+
+
+class Topic:
+    """One topic as plain data, with the *clock* it is given. Not safe for threads: whoever owns it takes turns."""
+
+    def __init__(
+        self, arn: str, attributes: Mapping[str, str], *, clock: Callable[[], float], new_id: Callable[[], str]
+    ) -> None:
+        self.arn = arn
+        self.attributes = dict(attributes)
+        self.subscriptions: dict[str, Subscription] = {}
+        """By ARN."""
+
+        self.tags: dict[str, str] = {}
+        self._clock = clock
+        self._new_id = new_id
+        self._next_number = 1
+        self._published: Recent[Publication] = Recent()
+
+    @property
+    def fifo(self) -> bool:
+        """Whether the topic keeps the order of each message group."""
+        return self.attributes.get("FifoTopic") == "true"
+
+    def publish(self, publication: Publication, deliver: Callable[[Subscription, Publication], None]) -> Publication:
+        """Give *publication* its id and *deliver* it to every subscription.
+
+        A FIFO topic delivers nothing for one it had in the last five minutes, and returns that first one.
+
+        Raises:
+            Refused: a FIFO topic lacks an id it needs.
+        """
+        now = self._clock()
+        made = replace(publication, id=self._new_id(), published_at=now)
+        if self.fifo:
+            made = self._in_order(made)
+            first = self._published.find(made.deduplication_id, now)
+            if first is not None:
+                return first
+            self._published.remember(made.deduplication_id, replace(made, message="", attributes={}), now)
+        for subscription in self.subscriptions.values():
+            deliver(subscription, made)
+        return made
+
+    def _in_order(self, publication: Publication) -> Publication:
+        check_group(publication.group_id)
+        number = self._next_number
+        self._next_number += 1
+        return replace(
+            publication,
+            deduplication_id=publication.deduplication_id or self._id_by_content(publication.message),
+            sequence_number=str(_FIRST_SEQUENCE_NUMBER + number * 1000),
+        )
+
+    def _id_by_content(self, message: str) -> str:
+        if self.attributes.get("ContentBasedDeduplication") != "true":
+            raise invalid_parameter(
+                "The topic should either have ContentBasedDeduplication enabled or MessageDeduplicationId provided "
+                "explicitly"
+            )
+        return sha256(message.encode()).hexdigest()
+
+
+def check_group(group_id: str | None) -> None:
+    """Refuse what lacks the message group that a FIFO topic needs."""
+    if group_id is None:
+        raise invalid_parameter("The MessageGroupId parameter is required for FIFO topics")
+
+
+def content_for(subscription: Subscription, publication: Publication, region: str) -> Content:
+    """Return what the queue of *subscription* gets.
+
+    https://docs.aws.amazon.com/sns/latest/dg/sns-large-payload-raw-message-delivery.html
+    """
+    if subscription.raw:
+        return Content(publication.message, publication.attributes)
+    return Content(_envelope(subscription, publication, region))
+
+
+def _envelope(subscription: Subscription, publication: Publication, region: str) -> str:
+    """Write the envelope as SNS does.
+
+    https://docs.aws.amazon.com/sns/latest/dg/sns-message-and-json-formats.html
+    """
+    host = f"https://sns.{region}.amazonaws.com"
+    # Nobody signs here; what reads envelopes only wants these to be there.
+    fields = {
+        "Type": "Notification",
+        "MessageId": publication.id,
+        "SequenceNumber": publication.sequence_number,
+        "TopicArn": subscription.topic_arn,
+        "Subject": publication.subject,
+        "Message": publication.message,
+        "Timestamp": _timestamp(publication.published_at),
+        "SignatureVersion": "1",
+        "Signature": "EXAMPLE",
+        "SigningCertURL": f"{host}/SimpleNotificationService-0000000000000000000000.pem",
+        "UnsubscribeURL": f"{host}/?Action=Unsubscribe&SubscriptionArn={subscription.arn}",
+        "MessageAttributes": {name: _show(attribute) for name, attribute in publication.attributes.items()} or None,
+    }
+    present = {name: value for name, value in fields.items() if value is not None}
+    return json.dumps(present, ensure_ascii=False, indent=2, separators=(",", " : "))
+
+
+def _show(attribute: Attribute) -> dict[str, str]:
+    value = attribute.value
+    return {"Type": attribute.data_type, "Value": value if isinstance(value, str) else b64encode(value).decode()}
+
+
+def _timestamp(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,317 @@
+"""Messages on their way out: encoded, checked against the limits, cut into batches, tried again where that is safe."""
+
+from __future__ import annotations
+
+import math
+import random
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from typing import Any, Final, TypeAlias, TypedDict
+
+from megaflow import limits
+from megaflow.codec import KIND_ATTRIBUTE, encode
+from megaflow.errors import EncodeError, FailedEntry, PublishError
+from megaflow.message import Attribute
+
+AttributeInput: TypeAlias = str | int | float | Decimal | bytes | Attribute
+
+_TRIES: Final = 4
+_FIRST_PAUSE: Final = 0.2
+
+
+class PublishOptions(TypedDict, total=False):
+    """What can be said of a message besides its payload; see `Outgoing`."""
+
+    binary_encoding: bool
+    attributes: Mapping[str, AttributeInput]
+    delay_seconds: int | None
+    group_id: str
+    deduplication_id: str
+    subject: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outgoing:
+    """A payload and what goes with it, for `publish_batch`, where entries differ in more than their payloads."""
+
+    payload: Any = field(kw_only=False)
+    binary_encoding: bool = False
+    """Send an object as BSON instead of JSON."""
+
+    attributes: Mapping[str, AttributeInput] = field(default_factory=dict)
+    """Message attributes, at most ten: text, numbers or bytes, or an `Attribute` where the type matters."""
+
+    delay_seconds: int | None = None
+    """SQS standard queues: how long the message stays invisible, up to 900 s; None leaves it to the queue."""
+
+    group_id: str = ""
+    """The message group. FIFO queues and topics need one."""
+
+    deduplication_id: str = ""
+    """FIFO: a second message with the same id within five minutes is not delivered."""
+
+    subject: str = ""
+    """SNS: the subject of e-mails, and a field of the envelope."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A message that can be sent as it is."""
+
+    index: int
+    source: Outgoing
+    body: str
+    attributes: Mapping[str, Attribute]
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class EntryAnswer:
+    """What AWS said of one entry of a batch. An entry it said nothing of is *unknown*."""
+
+    message_id: str = ""
+    code: str = ""
+    reason: str = ""
+    retriable: bool = False
+    unknown: bool = False
+
+    @property
+    def sent(self) -> bool:
+        """Whether the message is where it was to go."""
+        return bool(self.message_id)
+
+
+SendBatch: TypeAlias = Callable[[Sequence[Prepared]], Sequence[EntryAnswer]]
+
+
+def prepare(source: Outgoing, *, max_size: int, index: int = 0) -> Prepared:
+    """Return *source* ready to be sent; raise `EncodeError` for what AWS would refuse."""
+    encoded = encode(source.payload, binary_encoding=source.binary_encoding)
+    attributes = {name: _attribute(name, value) for name, value in source.attributes.items()}
+    if encoded.hint:
+        attributes.setdefault(KIND_ATTRIBUTE, Attribute("String", str(encoded.hint)))
+    return _check(Prepared(index, source, encoded.body, attributes, measure(encoded.body, attributes)), max_size)
+
+
+def prepare_raw(body: str, source: Outgoing, *, max_size: int) -> Prepared:
+    """Return *body* ready to be sent as it is, without a hint."""
+    if not isinstance(body, str):
+        raise EncodeError(f"a raw message is text, not {type(body).__qualname__}", "body")
+    attributes = {name: _attribute(name, value) for name, value in source.attributes.items()}
+    return _check(Prepared(0, source, body, attributes, measure(body, attributes)), max_size)
+
+
+def prepare_all(items: Iterable[object], shared: Outgoing, *, max_size: int) -> list[Prepared]:
+    """Return all of *items*, payloads or `Outgoing`, ready to be sent; *shared* holds what the payloads have in common.
+
+    Nothing has been sent when one of them raises `EncodeError`, which names it.
+    """
+    prepared = []
+    for index, item in enumerate(items):
+        source = item if isinstance(item, Outgoing) else replace(shared, payload=item)
+        try:
+            prepared.append(prepare(source, max_size=max_size, index=index))
+        except EncodeError as error:
+            raise EncodeError(error.reason, f"entry {index}: {error.path}".removesuffix(": ")) from error
+    return prepared
+
+
+def measure(body: str, attributes: Mapping[str, Attribute]) -> int:
+    """Return the bytes that count towards the limit: the body, and each attribute's name, type and value.
+
+    https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html
+    """
+    texts = [body, *attributes, *(each.type for each in attributes.values())]
+    carried = [each.value for each in attributes.values()]
+    return sum(len(text.encode("utf-8", "surrogatepass")) for text in texts) + sum(
+        len(value if isinstance(value, bytes) else value.encode("utf-8", "surrogatepass")) for value in carried
+    )
+
+
+def write_attributes(attributes: Mapping[str, Attribute]) -> dict[str, dict[str, Any]]:
+    """Return *attributes* as boto3 takes them, for SQS and SNS alike."""
+    return {
+        name: {
+            "DataType": each.type,
+            "BinaryValue" if isinstance(each.value, bytes) else "StringValue": each.value,
+        }
+        for name, each in attributes.items()
+    }
+
+
+def cut_batches(entries: Iterable[Prepared], *, max_size: int) -> Iterator[list[Prepared]]:
+    """Cut *entries* into batches of at most ten that together stay within *max_size* bytes, in their order."""
+    batch: list[Prepared] = []
+    size = 0
+    for entry in entries:
+        if batch and (len(batch) == limits.BATCH_ENTRIES or size + entry.size > max_size):
+            yield batch
+            batch, size = [], 0
+        batch.append(entry)
+        size += entry.size
+    if batch:
+        yield batch
+
+
+def send_all(
+    entries: Sequence[Prepared],
+    send: SendBatch,
+    *,
+    max_size: int,
+    fifo: bool,
+    sleep: Callable[[float], None] = time.sleep,
+    randomness: Callable[[], float] = random.random,
+) -> list[str]:
+    """Send *entries* in batches, and return their message ids in order.
+
+    Failed entries that are worth it are tried again, four times in all; on FIFO that would let later messages of the
+    group overtake, so its group is stopped instead. After a call that failed as a whole nothing more is sent. Raises
+    `PublishError` with exactly what did not go.
+    """
+    shipment = _Shipment(send, fifo, sleep, randomness)
+    for batch in cut_batches(entries, max_size=max_size):
+        shipment.take(batch)
+    return shipment.read_message_ids(entries)
+
+
+def read_error(error: Exception) -> EntryAnswer:
+    """Return what the failure of a whole call means for each of its entries.
+
+    Only an answer that refuses the first attempt, or an error before anything was sent, proves that nothing went:
+    botocore tries again by itself, and tells of the last attempt only.
+    """
+    from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+
+    if isinstance(error, ClientError):
+        said, metadata = error.response.get("Error", {}), error.response.get("ResponseMetadata", {})
+        refused = metadata.get("HTTPStatusCode", 500) < 500 and not metadata.get("RetryAttempts")
+        code, reason = said.get("Code", "Unknown"), said.get("Message", str(error))
+        return EntryAnswer(code=code, reason=reason, unknown=not refused)
+    before_sending = isinstance(error, BotoCoreError) and not isinstance(error, HTTPClientError)
+    return EntryAnswer(code=type(error).__name__, reason=str(error), unknown=not before_sending)
+
+
+def read_batch_answer(answer: Mapping[str, Any], entries: Sequence[Prepared]) -> list[EntryAnswer]:
+    """Return what a batch call said of each of *entries*, whose ids in the call are their places in it."""
+    sent = {each["Id"]: EntryAnswer(message_id=each["MessageId"]) for each in answer.get("Successful", ())}
+    failed = {
+        each["Id"]: EntryAnswer(
+            code=each.get("Code", "Unknown"), reason=each.get("Message", ""), retriable=not each.get("SenderFault")
+        )
+        for each in answer.get("Failed", ())
+    }
+    unanswered = EntryAnswer(code="NoAnswer", reason="the answer does not speak of this entry", unknown=True)
+    return [{**failed, **sent}.get(str(place), unanswered) for place in range(len(entries))]
+
+
+class _Shipment:
+    """What has become of the entries so far."""
+
+    def __init__(
+        self, send: SendBatch, fifo: bool, sleep: Callable[[float], None], randomness: Callable[[], float]
+    ) -> None:
+        self._send = send
+        self._fifo = fifo
+        self._sleep = sleep
+        self._randomness = randomness
+        self._answers: dict[int, EntryAnswer] = {}
+        self._stopped_groups: set[str] = set()
+        self._cause: Exception | None = None
+
+    def take(self, batch: Sequence[Prepared]) -> None:
+        """Send *batch*, again what is worth it."""
+        going = [entry for entry in batch if entry.source.group_id not in self._stopped_groups]
+        for attempt in range(_TRIES):
+            if not going or self._cause is not None:
+                return
+            if attempt:
+                self._sleep(self._randomness() * _FIRST_PAUSE * 2.0**attempt)
+            self._call(going)
+            if self._fifo:
+                self._stopped_groups |= {entry.source.group_id for entry in going if not self._was_sent(entry)}
+                return
+            going = [entry for entry in going if self._answers[entry.index].retriable]
+
+    def read_message_ids(self, entries: Sequence[Prepared]) -> list[str]:
+        failures = [self._describe_failure(entry) for entry in entries if not self._was_sent(entry)]
+        message_ids = [self._answers[entry.index].message_id if self._was_sent(entry) else "" for entry in entries]
+        if failures:
+            raise PublishError(failures, message_ids) from self._cause
+        return message_ids
+
+    def _call(self, going: Sequence[Prepared]) -> None:
+        try:
+            answers = self._send(going)
+        except Exception as error:  # noqa: BLE001 - every error of a client means something for its entries
+            self._cause = error
+            answers = [read_error(error)] * len(going)
+        self._answers |= {entry.index: answer for entry, answer in zip(going, answers, strict=True)}
+
+    def _was_sent(self, entry: Prepared) -> bool:
+        return entry.index in self._answers and self._answers[entry.index].sent
+
+    def _describe_failure(self, entry: Prepared) -> FailedEntry:
+        reason = "an earlier call failed" if self._cause is not None else "an earlier message of its group failed"
+        answer = self._answers.get(entry.index, EntryAnswer(code="NotSent", reason=reason))
+        return FailedEntry(entry.index, entry.source.payload, answer.code, answer.reason, answer.unknown)
+
+
+def _attribute(name: str, value: AttributeInput) -> Attribute:
+    if isinstance(value, Attribute):
+        return value
+    if isinstance(value, str):
+        return Attribute("String", value)
+    if isinstance(value, bytes):
+        return Attribute("Binary", value)
+    if isinstance(value, int | float | Decimal) and not isinstance(value, bool) and math.isfinite(value):
+        return Attribute("Number", str(value))
+    raise EncodeError(f"{value!r} is no text, number or bytes", f"attributes.{name}")
+
+
+def _check(message: Prepared, max_size: int) -> Prepared:
+    """Refuse what AWS would refuse, before any call to it."""
+    _check_text(message.body, "payload")
+    for name, attribute in message.attributes.items():
+        _check_attribute(name, attribute)
+    if len(message.attributes) > limits.MESSAGE_ATTRIBUTES:
+        raise EncodeError(
+            f"{len(message.attributes)} message attributes are more than {limits.MESSAGE_ATTRIBUTES}", "attributes"
+        )
+    if message.size > max_size:
+        raise EncodeError(
+            f"{message.size:,} bytes with its attributes are more than the {max_size:,} allowed; "
+            "send a reference to what is large",
+            "payload",
+        )
+    _check_delivery(message.source)
+    return message
+
+
+def _check_attribute(name: str, attribute: Attribute) -> None:
+    path = f"attributes.{name}"
+    if not limits.allows_attribute_name(name):
+        raise EncodeError("a name is up to 256 letters, digits, '_', '-' and single dots inside, not 'AWS.'", path)
+    if isinstance(attribute.value, str):
+        _check_text(attribute.value, path)
+    elif not attribute.value:
+        raise EncodeError("is empty, and AWS takes no empty value", path)
+
+
+def _check_text(text: str, path: str) -> None:
+    if not text:
+        raise EncodeError("is empty, and AWS takes no empty text", path)
+    refused = limits.refused_character(text)
+    if refused is not None:
+        raise EncodeError(f"holds {refused!r}, a character that SQS refuses; send bytes, or JSON", path)
+
+
+def _check_delivery(source: Outgoing) -> None:
+    delay = source.delay_seconds
+    if delay is not None and (isinstance(delay, bool) or not isinstance(delay, int) or not 0 <= delay <= limits.DELAY):
+        raise EncodeError(f"{delay!r} is no whole number from 0 to {limits.DELAY}", "delay_seconds")
+    for name in ("group_id", "deduplication_id"):
+        value = getattr(source, name)
+        if value and not limits.allows_group_id(value):
+            raise EncodeError(f"{value!r} is not up to {limits.GROUP_ID_LENGTH} printable ASCII characters", name)

@@ -1,0 +1,136 @@
+"""A topic, in boto3's words: `SnsPublisher`.
+
+The operations: https://docs.aws.amazon.com/sns/latest/api/API_Operations.html
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property
+from typing import Any, Final, Protocol, Unpack
+
+from megaflow import limits
+from megaflow.errors import EncodeError
+from megaflow.outgoing import (
+    EntryAnswer,
+    Outgoing,
+    Prepared,
+    PublishOptions,
+    prepare,
+    prepare_all,
+    prepare_raw,
+    read_batch_answer,
+    send_all,
+    write_attributes,
+)
+from megaflow.settings import TOPIC_ARN_VARIABLE, AwsOptions, AwsSettings, check_whole, resolve
+
+_CONTROL_CHARACTER: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+
+
+class SnsClient(Protocol):
+    """What megaflow asks of a client: boto3's own methods, by their own names."""
+
+    def publish(self, **parameters: Any) -> Mapping[str, Any]: ...
+    def publish_batch(self, **parameters: Any) -> Mapping[str, Any]: ...
+
+
+class SnsPublisher:
+    """Publishes messages to a topic. May be used from any thread.
+
+    Credentials and region that are not given are left to boto3, the topic to ``MEGAFLOW_TOPIC_ARN``; *client* takes a
+    ready boto3 client. *max_message_size*, in bytes, is what the topic allows: 256 KiB unless it was set to
+    more, at most 1 MiB.
+    Nothing is asked of AWS before the first message. *sleep* waits between the tries of a batch.
+    """
+
+    def __init__(
+        self,
+        *,
+        topic_arn: str | None = None,
+        max_message_size: int = limits.SNS_MESSAGE_SIZE,
+        client: SnsClient | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+        **aws: Unpack[AwsOptions],
+    ) -> None:
+        check_whole("max_message_size", max_message_size, 1, limits.SQS_MESSAGE_SIZE)
+        self._topic_arn = topic_arn
+        self._max_message_size = max_message_size
+        self._given_client = client
+        self._sleep = sleep
+        self._aws = AwsSettings(**aws)
+
+    @cached_property
+    def topic_arn(self) -> str:
+        """The topic's ARN; raises `ConfigurationError` where none is set."""
+        return resolve("topic_arn", self._topic_arn, TOPIC_ARN_VARIABLE)
+
+    @cached_property
+    def client(self) -> SnsClient:
+        """The client that publishes."""
+        return self._given_client or self._aws.create_client("sns")
+
+    def publish(self, payload: Any, **options: Unpack[PublishOptions]) -> str:
+        """Publish *payload*, a `Payload`, dict, str or bytes, and return its message id.
+
+        `Outgoing` says what the options mean. Raises `EncodeError` before any call to AWS for what SNS would refuse.
+        """
+        return self._publish(prepare(Outgoing(payload, **options), max_size=self._max_message_size))
+
+    def publish_raw_message(self, body: str, **options: Unpack[PublishOptions]) -> str:
+        """Publish the text *body* exactly as it is, and return its message id."""
+        return self._publish(prepare_raw(body, Outgoing(body, **options), max_size=self._max_message_size))
+
+    def publish_batch(self, items: Iterable[object], **options: Unpack[PublishOptions]) -> list[str]:
+        """Publish *items*, payloads or `Outgoing`, ten to a call, and return their message ids in order.
+
+        The options hold for the payloads; an `Outgoing` brings its own. Raises `EncodeError`, with nothing sent, where
+        one cannot be sent, and `PublishError` with exactly those that did not go, or of which that is not known.
+        """
+        entries = prepare_all(items, Outgoing(None, **options), max_size=self._max_message_size)
+        for entry in entries:
+            _check_for_topic(entry.source, self.topic_arn)
+        return send_all(
+            entries,
+            self._publish_batch,
+            max_size=self._max_message_size,
+            fifo=self.topic_arn.endswith(".fifo"),
+            sleep=self._sleep,
+        )
+
+    def _publish(self, message: Prepared) -> str:
+        _check_for_topic(message.source, self.topic_arn)
+        answer = self.client.publish(TopicArn=self.topic_arn, **_write_entry(message))
+        return str(answer["MessageId"])
+
+    def _publish_batch(self, batch: Sequence[Prepared]) -> list[EntryAnswer]:
+        entries = [{"Id": str(place), **_write_entry(message)} for place, message in enumerate(batch)]
+        answer = self.client.publish_batch(TopicArn=self.topic_arn, PublishBatchRequestEntries=entries)
+        return read_batch_answer(answer, batch)
+
+
+def _check_for_topic(source: Outgoing, topic_arn: str) -> None:
+    if source.delay_seconds is not None:
+        raise EncodeError("is for queues, and this goes to a topic", "delay_seconds")
+    if topic_arn.endswith(".fifo") and not source.group_id:
+        raise EncodeError("is missing: every message of a FIFO topic belongs to a group", "group_id")
+    if len(source.subject) > limits.SNS_SUBJECT_LENGTH or _CONTROL_CHARACTER.search(source.subject):
+        raise EncodeError(
+            f"{source.subject!r} is not up to {limits.SNS_SUBJECT_LENGTH} characters of one line", "subject"
+        )
+
+
+def _write_entry(message: Prepared) -> dict[str, Any]:
+    source = message.source
+    entry: dict[str, Any] = {"Message": message.body}
+    if message.attributes:
+        entry["MessageAttributes"] = write_attributes(message.attributes)
+    if source.subject:
+        entry["Subject"] = source.subject
+    if source.group_id:
+        entry["MessageGroupId"] = source.group_id
+    if source.deduplication_id:
+        entry["MessageDeduplicationId"] = source.deduplication_id
+    return entry

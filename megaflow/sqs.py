@@ -1,0 +1,346 @@
+"""A queue, in boto3's words: send, receive, delete, hide. And `SqsPublisher`, which sends to one.
+
+The operations: https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_Operations.html
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import Any, Final, Protocol, Unpack
+
+from megaflow import limits
+from megaflow.errors import ConfigurationError, EncodeError
+from megaflow.message import ORIGIN_ATTRIBUTE, Attribute, Lease, Message, open_message
+from megaflow.outgoing import (
+    EntryAnswer,
+    Outgoing,
+    Prepared,
+    PublishOptions,
+    measure,
+    prepare,
+    prepare_all,
+    prepare_raw,
+    read_batch_answer,
+    send_all,
+    write_attributes,
+)
+from megaflow.settings import QUEUE_URL_VARIABLE, AwsOptions, AwsSettings, resolve
+
+log = logging.getLogger(__name__)
+
+_MISSING_QUEUE: Final = frozenset({"AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist", "InvalidAddress"})
+_REFUSED: Final = frozenset(
+    {
+        "AccessDenied",
+        "AccessDeniedException",
+        "AuthFailure",
+        "ExpiredToken",
+        "ExpiredTokenException",
+        "IncompleteSignature",
+        "InvalidClientTokenId",
+        "InvalidSecurity",
+        "MissingAuthenticationToken",
+        "NotAuthorized",
+        "OptInRequired",
+        "SignatureDoesNotMatch",
+        "UnrecognizedClientException",
+    }
+)
+
+
+class SqsClient(Protocol):
+    """What megaflow asks of a client: boto3's own methods, by their own names."""
+
+    def send_message(self, **parameters: Any) -> Mapping[str, Any]:
+        """https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html"""  # noqa: D400, D415
+        ...
+
+    def send_message_batch(self, **parameters: Any) -> Mapping[str, Any]: ...
+    def receive_message(self, **parameters: Any) -> Mapping[str, Any]: ...
+    def delete_message_batch(self, **parameters: Any) -> Mapping[str, Any]: ...
+    def change_message_visibility_batch(self, **parameters: Any) -> Mapping[str, Any]: ...
+    def get_queue_attributes(self, **parameters: Any) -> Mapping[str, Any]: ...
+    def get_queue_url(self, **parameters: Any) -> Mapping[str, Any]: ...
+
+
+class SqsPublisher:
+    """Sends messages to a queue. May be used from any thread.
+
+    Credentials and region that are not given are left to boto3, the queue to ``MEGAFLOW_QUEUE_URL``; *client* takes a
+    ready boto3 client. Nothing is asked of AWS before the first message. *sleep* waits between the tries of a batch.
+    """
+
+    def __init__(
+        self,
+        *,
+        queue_url: str | None = None,
+        client: SqsClient | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+        **aws: Unpack[AwsOptions],
+    ) -> None:
+        self._queue_url = queue_url
+        self._given_client = client
+        self._sleep = sleep
+        self._aws = AwsSettings(**aws)
+
+    @cached_property
+    def queue_url(self) -> str:
+        """The queue's URL; raises `ConfigurationError` where none is set."""
+        return resolve("queue_url", self._queue_url, QUEUE_URL_VARIABLE)
+
+    @cached_property
+    def client(self) -> SqsClient:
+        """The client that sends."""
+        return self._given_client or self._aws.create_client("sqs")
+
+    def publish(self, payload: Any, **options: Unpack[PublishOptions]) -> str:
+        """Send *payload*, a `Payload`, dict, str or bytes, and return its message id.
+
+        `Outgoing` says what the options mean. Raises `EncodeError` before any call to AWS for what SQS would refuse.
+        """
+        return self._send(prepare(Outgoing(payload, **options), max_size=limits.SQS_MESSAGE_SIZE))
+
+    def publish_raw_message(self, body: str, **options: Unpack[PublishOptions]) -> str:
+        """Send the text *body* exactly as it is, and return its message id."""
+        return self._send(prepare_raw(body, Outgoing(body, **options), max_size=limits.SQS_MESSAGE_SIZE))
+
+    def publish_batch(self, items: Iterable[object], **options: Unpack[PublishOptions]) -> list[str]:
+        """Send *items*, payloads or `Outgoing`, ten to a call, and return their message ids in order.
+
+        The options hold for the payloads; an `Outgoing` brings its own. Raises `EncodeError`, with nothing sent, where
+        one cannot be sent, and `PublishError` with exactly those that did not go, or of which that is not known.
+        """
+        entries = prepare_all(items, Outgoing(None, **options), max_size=limits.SQS_MESSAGE_SIZE)
+        for entry in entries:
+            _check_for_queue(entry.source, self.queue_url)
+        return send_all(
+            entries, self._send_batch, max_size=limits.SQS_MESSAGE_SIZE, fifo=is_fifo(self.queue_url), sleep=self._sleep
+        )
+
+    def _send(self, message: Prepared) -> str:
+        _check_for_queue(message.source, self.queue_url)
+        answer = self.client.send_message(QueueUrl=self.queue_url, **_write_entry(message))
+        return str(answer["MessageId"])
+
+    def _send_batch(self, batch: Sequence[Prepared]) -> list[EntryAnswer]:
+        entries = [{"Id": str(place), **_write_entry(message)} for place, message in enumerate(batch)]
+        return read_batch_answer(self.client.send_message_batch(QueueUrl=self.queue_url, Entries=entries), batch)
+
+
+@dataclass(frozen=True, slots=True)
+class QueueFacts:
+    """What the queue says of itself. *problem* says why it does not; *dead_letter_queue_url* may be ``""``."""
+
+    dead_letter_queue_url: str = ""
+    max_receive_count: int = 0
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """An entry of a batch that was not carried out; one that is *final* fails however often it is tried."""
+
+    receipt_handle: str
+    code: str
+    reason: str
+    final: bool
+
+
+class Queue:
+    """One queue, as a consumer uses it. May be used from any thread; *clock* gives seconds."""
+
+    def __init__(self, client: SqsClient, url: str, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self.url: Final = url
+        self.fifo: Final = is_fifo(url)
+        self._client = client
+        self._clock = clock
+
+    def inspect(self) -> QueueFacts:
+        """Return what the queue says of itself; raise `ConfigurationError` where it does not exist."""
+        from botocore.exceptions import ClientError
+
+        try:
+            answer = self._client.get_queue_attributes(QueueUrl=self.url, AttributeNames=["RedrivePolicy"])
+        except ClientError as error:
+            if read_code(error) in _MISSING_QUEUE:
+                raise as_configuration_error(error, self.url) from error
+            return QueueFacts(problem=f"its attributes could not be read: {error}")
+        policy = json.loads(answer.get("Attributes", {}).get("RedrivePolicy") or "{}")
+        arn, most = policy.get("deadLetterTargetArn"), int(policy.get("maxReceiveCount", 0))
+        if not arn:
+            return QueueFacts()
+        try:
+            return QueueFacts(self._find_url(arn), most)
+        except ClientError as error:
+            return QueueFacts(max_receive_count=most, problem=f"the URL of {arn} could not be looked up: {error}")
+
+    def receive(self, count: int, *, wait_time_seconds: int, visibility_timeout: int) -> list[Message]:
+        """Return up to *count* messages, waiting up to *wait_time_seconds* for the first."""
+        answer = self._client.receive_message(
+            QueueUrl=self.url,
+            MaxNumberOfMessages=count,
+            WaitTimeSeconds=wait_time_seconds,
+            VisibilityTimeout=visibility_timeout,
+            MessageSystemAttributeNames=["All"],
+            MessageAttributeNames=["All"],
+        )
+        now = self._clock()
+        return [
+            read_message(raw, self.url, now, now + visibility_timeout, self._clock)
+            for raw in answer.get("Messages", ())
+        ]
+
+    def delete(self, receipt_handles: Sequence[str]) -> list[Failed]:
+        """Delete up to ten messages, and return those that were not."""
+        entries = [{"Id": str(place), "ReceiptHandle": handle} for place, handle in enumerate(receipt_handles)]
+        answer = self._client.delete_message_batch(QueueUrl=self.url, Entries=entries)
+        return _read_failures(answer, receipt_handles)
+
+    def hide(self, pauses: Sequence[tuple[str, float]]) -> list[Failed]:
+        """Let up to ten messages, by receipt handle, be seen again after so many seconds; return those that failed."""
+        entries = [
+            {"Id": str(place), "ReceiptHandle": handle, "VisibilityTimeout": math.ceil(seconds)}
+            for place, (handle, seconds) in enumerate(pauses)
+        ]
+        answer = self._client.change_message_visibility_batch(QueueUrl=self.url, Entries=entries)
+        return _read_failures(answer, [handle for handle, _ in pauses])
+
+    def send_dead_letter(self, queue_url: str, message: Message, origin: str) -> None:
+        """Send *message* to the dead-letter queue *queue_url* as it was received, with *origin* where there is room."""
+        attributes = dict(message.sqs_attributes)
+        with_origin = attributes | {ORIGIN_ATTRIBUTE: Attribute("String", origin)}
+        fits = measure(message.body, with_origin) <= limits.SQS_MESSAGE_SIZE
+        if fits and len(with_origin) <= limits.MESSAGE_ATTRIBUTES:
+            attributes = with_origin
+        parameters: dict[str, Any] = {"QueueUrl": queue_url, "MessageBody": message.body}
+        if attributes:
+            parameters["MessageAttributes"] = write_attributes(attributes)
+        if message.group_id:
+            parameters["MessageGroupId"] = message.group_id
+        if is_fifo(queue_url):
+            parameters.setdefault("MessageGroupId", message.id)
+            # Sent twice, if the answer to the first was lost, it is still one.
+            parameters["MessageDeduplicationId"] = message.id
+        self._client.send_message(**parameters)
+
+    def _find_url(self, arn: str) -> str:
+        account, name = arn.split(":")[4:6]
+        answer = self._client.get_queue_url(QueueName=name, QueueOwnerAWSAccountId=account)
+        return str(answer["QueueUrl"])
+
+
+def is_fifo(queue_url: str) -> bool:
+    """Tell whether the queue, or topic, of this URL or ARN is a FIFO one."""
+    return queue_url.endswith(".fifo")
+
+
+def read_message(
+    raw: Mapping[str, Any], queue_url: str, received_at: float, expires_at: float, clock: Callable[[], float]
+) -> Message:
+    """Return the message that ``receive_message`` gave as *raw*."""
+    system = raw.get("Attributes", {})
+    return open_message(
+        raw["Body"],
+        id=raw["MessageId"],
+        sqs_attributes={name: _read_attribute(each) for name, each in raw.get("MessageAttributes", {}).items()},
+        receive_count=int(system.get("ApproximateReceiveCount", 1)),
+        sent_at=_read_milliseconds(system.get("SentTimestamp")),
+        group_id=system.get("MessageGroupId", ""),
+        deduplication_id=system.get("MessageDeduplicationId", ""),
+        queue_url=queue_url,
+        lease=Lease(raw["ReceiptHandle"], received_at, expires_at, clock),
+    )
+
+
+def is_refusal(error: Exception) -> bool:
+    """Tell whether *error* says that this will not work until someone changes something: no queue, no access."""
+    from botocore.exceptions import (
+        ClientError,
+        CredentialRetrievalError,
+        NoCredentialsError,
+        ParamValidationError,
+        PartialCredentialsError,
+    )
+
+    if isinstance(error, ClientError):
+        return read_code(error) in _MISSING_QUEUE | _REFUSED
+    return isinstance(
+        error, CredentialRetrievalError | NoCredentialsError | PartialCredentialsError | ParamValidationError
+    )
+
+
+def as_configuration_error(error: Exception, queue_url: str) -> ConfigurationError:
+    """Return *error*, for which `is_refusal` holds, in the words of someone who has to mend it."""
+    code = read_code(error)
+    if code in _MISSING_QUEUE:
+        remedy = "there is no such queue; check its URL, its account and the region"
+    elif code in _REFUSED:
+        remedy = (
+            "access is refused; check the credentials, and that they allow sqs:ReceiveMessage and sqs:DeleteMessage"
+        )
+    else:
+        remedy = "there are no usable credentials; give aws_access_key_id=, a profile_name=, or a role"
+    return ConfigurationError(f"queue_url={queue_url!r}: {remedy} ({error})")
+
+
+def read_code(error: Exception) -> str:
+    """Return AWS's code for *error*, or the name of its type."""
+    response = getattr(error, "response", None)
+    return str(response.get("Error", {}).get("Code", "")) if isinstance(response, dict) else type(error).__name__
+
+
+def _check_for_queue(source: Outgoing, queue_url: str) -> None:
+    if source.subject:
+        raise EncodeError("is for topics, and this goes to a queue", "subject")
+    if not is_fifo(queue_url):
+        return
+    if not source.group_id:
+        raise EncodeError("is missing: every message of a FIFO queue belongs to a group", "group_id")
+    if source.delay_seconds is not None:
+        raise EncodeError("FIFO queues have no delay per message, only one of their own", "delay_seconds")
+
+
+def _write_entry(message: Prepared) -> dict[str, Any]:
+    source = message.source
+    entry: dict[str, Any] = {"MessageBody": message.body}
+    if message.attributes:
+        entry["MessageAttributes"] = write_attributes(message.attributes)
+    if source.delay_seconds is not None:
+        entry["DelaySeconds"] = source.delay_seconds
+    if source.group_id:
+        entry["MessageGroupId"] = source.group_id
+    if source.deduplication_id:
+        entry["MessageDeduplicationId"] = source.deduplication_id
+    return entry
+
+
+def _read_failures(answer: Mapping[str, Any], receipt_handles: Sequence[str]) -> list[Failed]:
+    """Return what failed, and what the answer does not speak of."""
+    done = {each["Id"] for each in answer.get("Successful", ())}
+    failed = {each["Id"]: each for each in answer.get("Failed", ())}
+    return [
+        Failed(
+            handle,
+            failed.get(str(place), {}).get("Code", "NoAnswer"),
+            failed.get(str(place), {}).get("Message", "the answer does not speak of this entry"),
+            final=bool(failed.get(str(place), {}).get("SenderFault")),
+        )
+        for place, handle in enumerate(receipt_handles)
+        if str(place) not in done
+    ]
+
+
+def _read_attribute(raw: Mapping[str, Any]) -> Attribute:
+    binary = raw.get("BinaryValue")
+    return Attribute(raw["DataType"], bytes(binary) if binary is not None else raw.get("StringValue", ""))
+
+
+def _read_milliseconds(text: str | None) -> datetime | None:
+    return datetime.fromtimestamp(int(text) / 1000, UTC) if text else None

@@ -1,0 +1,28 @@
+"""The pages of AWS that settle where moto differs."""
+
+from __future__ import annotations
+
+import pytest
+
+_API = "https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference"
+_GUIDE = "https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide"
+
+SEND = f"{_API}/API_SendMessage.html"
+RECEIVE = f"{_API}/API_ReceiveMessage.html"
+DELETE = f"{_API}/API_DeleteMessage.html"
+VISIBILITY = f"{_API}/API_ChangeMessageVisibility.html"
+CREATE = f"{_API}/API_CreateQueue.html"
+ATTRIBUTES = f"{_API}/API_SetQueueAttributes.html"
+METADATA = f"{_GUIDE}/sqs-message-metadata.html"
+ORDER = f"{_GUIDE}/FIFO-queues-understanding-logic.html"
+ONCE = f"{_GUIDE}/FIFO-queues-exactly-once-processing.html"
+DEAD_LETTERS = f"{_GUIDE}/sqs-dead-letter-queues.html"
+PUBLISH = "https://docs.aws.amazon.com/sns/latest/api/API_Publish.html"
+SUBSCRIBE = "https://docs.aws.amazon.com/sns/latest/api/API_Subscribe.html"
+RAW = "https://docs.aws.amazon.com/sns/latest/dg/sns-large-payload-raw-message-delivery.html"
+TOPIC_GROUPS = "https://docs.aws.amazon.com/sns/latest/dg/fifo-message-grouping.html"
+
+
+def moto_differs(reason: str, page: str) -> pytest.MarkDecorator:
+    """Expect a case to fail against moto; *page* is what AWS says."""
+    return pytest.mark.moto_differs(reason, page)
