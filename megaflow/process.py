@@ -172,21 +172,23 @@ class Processor:
     def _decide(self, message: Message, outcomes: Sequence[Outcome]) -> Verdict:
         for outcome in outcomes:
             _log_outcome(message, outcome)
+        verdict = Verdict(message, tuple(outcomes), self._decide_fate(message, outcomes))
+        log.info("message %s: %s", message.id, verdict, extra={"verdict": verdict})
+        return verdict
+
+    def _decide_fate(self, message: Message, outcomes: Sequence[Outcome]) -> Fate:
         if outcomes:
-            return Verdict(message, tuple(outcomes), decide_fate(outcome.status for outcome in outcomes))
+            return decide_fate(outcome.status for outcome in outcomes)
         if message.problem:
+            # Its publisher meant a MEGA event: nobody can have wanted it to vanish.
             log.error("message %s: no handler matched, and it is %s", message.id, message.problem)
-            return Verdict(message, (), Fate.DEAD_LETTER)
-        fate = self._unmatched
-        if message.has_payload or message.sns is None:
-            log.info("message %s: no handler matched this %s message; %s", message.id, message.kind.value, fate.value)
-        else:
-            sns = message.sns
+            return Fate.DEAD_LETTER
+        if message.sns is not None and not message.has_payload:
             log.warning(
-                "message %s is the %s of %s, to be answered at %s; %s",
-                *(message.id, sns.type, sns.topic_arn, sns.subscribe_url, fate.value),
+                "message %s is a %s of %s, to be answered at %s",
+                *(message.id, message.sns.type, message.sns.topic_arn, message.sns.subscribe_url),
             )
-        return Verdict(message, (), fate)
+        return self._unmatched
 
 
 def _read_selection(selection: Selection) -> list[Outcome]:
@@ -252,9 +254,7 @@ def _is_being_cancelled() -> bool:
 
 def _log_outcome(message: Message, outcome: Outcome) -> None:
     name, status, error = outcome.handler.name, outcome.status, outcome.error
-    if status is ProcessStatus.RETRY_LATER:
-        log.info("message %s: %s asks for it later", message.id, name)
-    elif status is ProcessStatus.RETRIABLE_ERROR:
+    if status is ProcessStatus.RETRIABLE_ERROR:
         log.warning("message %s: %s failed and will be tried again", message.id, name, exc_info=error)
     elif isinstance(error, Reject):
         log.error("message %s: %s rejects it: %s", message.id, name, error)

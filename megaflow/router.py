@@ -6,7 +6,7 @@ import functools
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Self, TypeAlias, TypedDict, TypeVar, Unpack, get_args
+from typing import Any, Final, Protocol, Self, TypedDict, TypeVar, Unpack, get_args
 
 from megaflow.codec import Kind
 from megaflow.errors import PatternError, RegistrationError
@@ -16,7 +16,13 @@ from megaflow.settings import RetryOn, read_retry_on
 from megaflow.status import ProcessStatus
 
 Function = TypeVar("Function", bound=Callable[..., ProcessStatus | Awaitable[ProcessStatus | None] | None])
-Decorator: TypeAlias = Callable[[Function], Function]
+
+
+class Decorator(Protocol):
+    """What registers a function, and returns it."""
+
+    def __call__(self, function: Function, /) -> Function: ...
+
 
 EVERYTHING: Final = Check("everything", lambda left: True)
 
@@ -120,9 +126,7 @@ class Router:
         """The handlers in order of registration."""
         return tuple(self._handlers)
 
-    def on_event(
-        self, *, retry_on: RetryOn = (), handler_name: str = "", **rules: Unpack[EventRules]
-    ) -> Decorator[Function]:
+    def on_event(self, *, retry_on: RetryOn = (), handler_name: str = "", **rules: Unpack[EventRules]) -> Decorator:
         """Register a function for MEGA events that match *rules*.
 
         A rule is the pattern for one field of the event: ``domain="cart", attributes={"quantity": gt(0)}``. Its long
@@ -132,15 +136,15 @@ class Router:
         pattern = event_pattern(_resolve_aliases(rules))
         return self._decorator(Kind.MEGA, pattern, retry_on, handler_name)
 
-    def on_data(self, pattern: object = None, *, retry_on: RetryOn = (), handler_name: str = "") -> Decorator[Function]:
+    def on_data(self, pattern: object = None, *, retry_on: RetryOn = (), handler_name: str = "") -> Decorator:
         """Register a function for data objects that match *pattern*, by default for all of them."""
         return self._decorator(Kind.DATA, data_pattern(pattern), retry_on, handler_name)
 
-    def on_text(self, pattern: object = None, *, retry_on: RetryOn = (), handler_name: str = "") -> Decorator[Function]:
+    def on_text(self, pattern: object = None, *, retry_on: RetryOn = (), handler_name: str = "") -> Decorator:
         """Register a function for text that matches *pattern*, by default for all of it."""
         return self._decorator(Kind.TEXT, _pattern_or_everything(pattern), retry_on, handler_name)
 
-    def on_binary(self, *, retry_on: RetryOn = (), handler_name: str = "") -> Decorator[Function]:
+    def on_binary(self, *, retry_on: RetryOn = (), handler_name: str = "") -> Decorator:
         """Register a function for bytes."""
         return self._decorator(Kind.BINARY, EVERYTHING, retry_on, handler_name)
 
@@ -150,7 +154,7 @@ class Router:
         *,
         retry_on: RetryOn = (),
         handler_name: str = "",
-    ) -> Decorator[Function]:
+    ) -> Decorator:
         """Register a function for messages of any kind for which *predicate* holds; it gets the `Message`."""
         if predicate is not None and not callable(predicate):
             raise PatternError(f"on_message() takes a function of the message, not {type(predicate).__qualname__}")
@@ -168,7 +172,7 @@ class Router:
         """Add a handler that was made elsewhere, as `make_handler` makes them."""
         self._handlers.append(handler)
 
-    def _decorator(self, kind: Kind, pattern: Condition, retry_on: RetryOn, handler_name: str) -> Decorator[Function]:
+    def _decorator(self, kind: Kind, pattern: Condition, retry_on: RetryOn, handler_name: str) -> Decorator:
         retried = read_retry_on(retry_on)
 
         def register(function: Function) -> Function:

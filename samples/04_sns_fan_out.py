@@ -1,0 +1,52 @@
+"""One topic, two queues, two applications: the envelope that SNS puts around a message makes no difference."""
+
+import threading
+
+from megaflow import App, Message, Payload, PayloadBuilder, SnsPublisher
+from megaflow.local import Account, SnsClient, SqsClient
+
+account = Account()
+sqs, sns = SqsClient(account), SnsClient(account)
+topic_arn = sns.create_topic(Name="users")["TopicArn"]
+
+
+def subscribed_queue(name: str, raw: bool) -> str:
+    url: str = sqs.create_queue(QueueName=name)["QueueUrl"]
+    answer = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])
+    sns.subscribe(
+        TopicArn=topic_arn,
+        Protocol="sqs",
+        Endpoint=answer["Attributes"]["QueueArn"],
+        Attributes={"RawMessageDelivery": "true" if raw else "false"},
+    )
+    return url
+
+
+mail = App(subscribed_queue("mail", raw=True), client=sqs)
+audit = App(subscribed_queue("audit", raw=False), client=sqs)
+
+
+@mail.on_event(name="user.created")
+def welcome(payload: Payload) -> None:
+    print(f"mail: welcome, {payload.event.email}")
+    mail.stop()
+
+
+@audit.on_event()
+def record(payload: Payload, message: Message) -> None:
+    subject = message.sns.subject if message.sns else ""
+    print(f"audit: {payload.event.name} of {payload.event.subject}, subject {subject!r}")
+    audit.stop()
+
+
+if __name__ == "__main__":
+    payload = (
+        PayloadBuilder()
+        .with_event(name="user.created", subject="987650", email="johndoe_86@example.com")
+        .build()
+    )
+    SnsPublisher(topic_arn=topic_arn, client=sns).publish(payload, subject="A new user")
+    other = threading.Thread(target=audit.run)
+    other.start()
+    mail.run()
+    other.join()
