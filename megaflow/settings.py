@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import random
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, TypeAlias, TypedDict, get_args
@@ -12,8 +14,13 @@ from typing import Any, Final, Literal, TypeAlias, TypedDict, get_args
 from megaflow import limits
 from megaflow.errors import ConfigurationError
 
+log = logging.getLogger(__name__)
+
 QUEUE_URL_VARIABLE: Final = "MEGAFLOW_QUEUE_URL"
 TOPIC_ARN_VARIABLE: Final = "MEGAFLOW_TOPIC_ARN"
+
+# https://docs.aws.amazon.com/general/latest/gr/sqs-service.html
+_REGION: Final = re.compile(r"(?:https://sqs\.(?=[^/]*\.amazonaws\.com)|arn:[^:]*:sns:)([a-z0-9-]+)[.:]")
 
 Unmatched: TypeAlias = Literal["delete", "keep", "dead_letter"]
 Backoff: TypeAlias = Callable[[int], float]
@@ -62,15 +69,23 @@ class AwsSettings:
     endpoint_url: str | None = None
 
     def __post_init__(self) -> None:
-        """Refuse half a pair of credentials."""
+        """Refuse half a set of credentials, which would hide those of boto3's own chain."""
         if (self.aws_access_key_id is None) != (self.aws_secret_access_key is None):
             given, missing = "aws_access_key_id", "aws_secret_access_key"
             if self.aws_access_key_id is None:
                 given, missing = missing, given
             raise ConfigurationError(f"{given} was given without {missing}; give both, or neither")
+        if self.aws_session_token is not None and self.aws_access_key_id is None:
+            raise ConfigurationError(
+                "aws_session_token was given without aws_access_key_id and aws_secret_access_key; give all, or none"
+            )
 
-    def create_client(self, service: str) -> Any:
-        """Return a boto3 client for *service*; raise `ConfigurationError` where region or profile is missing."""
+    def create_client(self, service: str, address: str) -> Any:
+        """Return a boto3 client for *service*, to reach the queue URL or topic ARN *address*.
+
+        An address of AWS's own names its region, which is then the only one that can work. Raises `ConfigurationError`
+        where region or profile is missing.
+        """
         import boto3
         from botocore.exceptions import NoRegionError, ProfileNotFound
 
@@ -82,7 +97,8 @@ class AwsSettings:
                 region_name=self.region_name,
                 profile_name=self.profile_name,
             )
-            return session.client(service, endpoint_url=self.endpoint_url)
+            region = session.region_name and _read_region(address, session.region_name)
+            return session.client(service, region_name=region, endpoint_url=self.endpoint_url)
         except NoRegionError as error:
             raise ConfigurationError(
                 f"no AWS region for {service}: give region_name=, or set AWS_DEFAULT_REGION or the profile's region"
@@ -119,6 +135,14 @@ class ConsumerSettings:
             )
         if not callable(self.backoff):
             raise ConfigurationError(f"backoff={self.backoff!r} must be a function (receive_count) -> seconds")
+
+
+def _read_region(address: str, otherwise: str) -> str:
+    found = _REGION.match(address)
+    if found is None or found[1] == otherwise:
+        return otherwise
+    log.info("%s is in %s, so the region %s is not used for it", address, found[1], otherwise)
+    return str(found[1])
 
 
 def read_retry_on(given: RetryOn) -> tuple[type[Exception], ...]:

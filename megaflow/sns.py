@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Final, Protocol, Unpack
 
 from megaflow import limits
@@ -27,7 +27,8 @@ from megaflow.outgoing import (
 )
 from megaflow.settings import TOPIC_ARN_VARIABLE, AwsOptions, AwsSettings, check_whole, resolve
 
-_CONTROL_CHARACTER: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+# Line breaks, control characters, and what is no Unicode text.
+_REFUSED_IN_SUBJECT: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufffe\uffff]")
 
 
 class SnsClient(Protocol):
@@ -70,7 +71,7 @@ class SnsPublisher:
     @cached_property
     def client(self) -> SnsClient:
         """The client that publishes."""
-        return self._given_client or self._aws.create_client("sns")
+        return self._given_client or self._aws.create_client("sns", self.topic_arn)
 
     def publish(self, payload: Any, **options: Unpack[PublishOptions]) -> str:
         """Publish *payload*, a `Payload`, dict, str or bytes, and return its message id.
@@ -89,12 +90,15 @@ class SnsPublisher:
         The options hold for the payloads; an `Outgoing` brings its own. Raises `EncodeError`, with nothing sent, where
         one cannot be sent, and `PublishError` with exactly those that did not go, or of which that is not known.
         """
-        entries = prepare_all(items, Outgoing(None, **options), max_size=self._max_message_size)
-        for entry in entries:
-            _check_for_topic(entry.source, self.topic_arn)
+        entries = prepare_all(
+            items,
+            Outgoing(None, **options),
+            max_size=self._max_message_size,
+            check=lambda source: _check_for_topic(source, self.topic_arn),
+        )
         return send_all(
             entries,
-            self._publish_batch,
+            partial(self._publish_batch, self.client),
             max_size=self._max_message_size,
             fifo=self.topic_arn.endswith(".fifo"),
             sleep=self._sleep,
@@ -105,21 +109,32 @@ class SnsPublisher:
         answer = self.client.publish(TopicArn=self.topic_arn, **_write_entry(message))
         return str(answer["MessageId"])
 
-    def _publish_batch(self, batch: Sequence[Prepared]) -> list[EntryAnswer]:
+    def _publish_batch(self, client: SnsClient, batch: Sequence[Prepared]) -> list[EntryAnswer]:
         entries = [{"Id": str(place), **_write_entry(message)} for place, message in enumerate(batch)]
-        answer = self.client.publish_batch(TopicArn=self.topic_arn, PublishBatchRequestEntries=entries)
+        answer = client.publish_batch(TopicArn=self.topic_arn, PublishBatchRequestEntries=entries)
         return read_batch_answer(answer, batch)
 
 
 def _check_for_topic(source: Outgoing, topic_arn: str) -> None:
     if source.delay_seconds is not None:
         raise EncodeError("is for queues, and this goes to a topic", "delay_seconds")
-    if topic_arn.endswith(".fifo") and not source.group_id:
-        raise EncodeError("is missing: every message of a FIFO topic belongs to a group", "group_id")
-    if len(source.subject) > limits.SNS_SUBJECT_LENGTH or _CONTROL_CHARACTER.search(source.subject):
+    if topic_arn.endswith(".fifo"):
+        if not source.group_id:
+            raise EncodeError("is missing: every message of a FIFO topic belongs to a group", "group_id")
+    elif source.deduplication_id:
+        raise EncodeError("is for FIFO topics, and this is none", "deduplication_id")
+    if source.subject and not _allows_subject(source.subject):
         raise EncodeError(
             f"{source.subject!r} is not up to {limits.SNS_SUBJECT_LENGTH} characters of one line", "subject"
         )
+
+
+def _allows_subject(subject: object) -> bool:
+    return (
+        isinstance(subject, str)
+        and len(subject) <= limits.SNS_SUBJECT_LENGTH
+        and not _REFUSED_IN_SUBJECT.search(subject)
+    )
 
 
 def _write_entry(message: Prepared) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Final, Protocol, Unpack
 
 from megaflow import limits
@@ -98,7 +98,7 @@ class SqsPublisher:
     @cached_property
     def client(self) -> SqsClient:
         """The client that sends."""
-        return self._given_client or self._aws.create_client("sqs")
+        return self._given_client or self._aws.create_client("sqs", self.queue_url)
 
     def publish(self, payload: Any, **options: Unpack[PublishOptions]) -> str:
         """Send *payload*, a `Payload`, dict, str or bytes, and return its message id.
@@ -117,11 +117,15 @@ class SqsPublisher:
         The options hold for the payloads; an `Outgoing` brings its own. Raises `EncodeError`, with nothing sent, where
         one cannot be sent, and `PublishError` with exactly those that did not go, or of which that is not known.
         """
-        entries = prepare_all(items, Outgoing(None, **options), max_size=limits.SQS_MESSAGE_SIZE)
-        for entry in entries:
-            _check_for_queue(entry.source, self.queue_url)
+        entries = prepare_all(
+            items,
+            Outgoing(None, **options),
+            max_size=limits.SQS_MESSAGE_SIZE,
+            check=lambda source: _check_for_queue(source, self.queue_url),
+        )
+        send = partial(self._send_batch, self.client)
         return send_all(
-            entries, self._send_batch, max_size=limits.SQS_MESSAGE_SIZE, fifo=is_fifo(self.queue_url), sleep=self._sleep
+            entries, send, max_size=limits.SQS_MESSAGE_SIZE, fifo=is_fifo(self.queue_url), sleep=self._sleep
         )
 
     def _send(self, message: Prepared) -> str:
@@ -129,9 +133,9 @@ class SqsPublisher:
         answer = self.client.send_message(QueueUrl=self.queue_url, **_write_entry(message))
         return str(answer["MessageId"])
 
-    def _send_batch(self, batch: Sequence[Prepared]) -> list[EntryAnswer]:
+    def _send_batch(self, client: SqsClient, batch: Sequence[Prepared]) -> list[EntryAnswer]:
         entries = [{"Id": str(place), **_write_entry(message)} for place, message in enumerate(batch)]
-        return read_batch_answer(self.client.send_message_batch(QueueUrl=self.queue_url, Entries=entries), batch)
+        return read_batch_answer(client.send_message_batch(QueueUrl=self.queue_url, Entries=entries), batch)
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,13 +167,17 @@ class Queue:
         self._clock = clock
 
     def inspect(self) -> QueueFacts:
-        """Return what the queue says of itself; raise `ConfigurationError` where it does not exist."""
-        from botocore.exceptions import ClientError
+        """Return what the queue says of itself.
+
+        Raises `ConfigurationError` where there is no such queue, or there are no credentials to ask with.
+        """
+        from botocore.exceptions import BotoCoreError, ClientError
 
         try:
             answer = self._client.get_queue_attributes(QueueUrl=self.url, AttributeNames=["RedrivePolicy"])
-        except ClientError as error:
-            if read_code(error) in _MISSING_QUEUE:
+        except (BotoCoreError, ClientError) as error:
+            # A role may be allowed to receive and no more, and a queue out of reach may come back.
+            if is_refusal(error) and read_code(error) not in _REFUSED:
                 raise as_configuration_error(error, self.url) from error
             return QueueFacts(problem=f"its attributes could not be read: {error}")
         policy = json.loads(answer.get("Attributes", {}).get("RedrivePolicy") or "{}")
@@ -178,7 +186,7 @@ class Queue:
             return QueueFacts()
         try:
             return QueueFacts(self._find_url(arn), most)
-        except ClientError as error:
+        except (BotoCoreError, ClientError) as error:
             return QueueFacts(max_receive_count=most, problem=f"the URL of {arn} could not be looked up: {error}")
 
     def receive(self, count: int, *, wait_time_seconds: int, visibility_timeout: int) -> list[Message]:
@@ -267,13 +275,20 @@ def is_refusal(error: Exception) -> bool:
         NoCredentialsError,
         ParamValidationError,
         PartialCredentialsError,
+        SSOError,
+        TokenRetrievalError,
     )
 
     if isinstance(error, ClientError):
         return read_code(error) in _MISSING_QUEUE | _REFUSED
-    return isinstance(
-        error, CredentialRetrievalError | NoCredentialsError | PartialCredentialsError | ParamValidationError
+    no_credentials = (
+        CredentialRetrievalError,
+        NoCredentialsError,
+        PartialCredentialsError,
+        SSOError,
+        TokenRetrievalError,
     )
+    return isinstance(error, (ParamValidationError, *no_credentials))
 
 
 def as_configuration_error(error: Exception, queue_url: str) -> ConfigurationError:
@@ -285,6 +300,8 @@ def as_configuration_error(error: Exception, queue_url: str) -> ConfigurationErr
         remedy = (
             "access is refused; check the credentials, and that they allow sqs:ReceiveMessage and sqs:DeleteMessage"
         )
+    elif code == "ParamValidationError":
+        remedy = "the call is not one that boto3 takes; check the URL, and that boto3 is up to date"
     else:
         remedy = "there are no usable credentials; give aws_access_key_id=, a profile_name=, or a role"
     return ConfigurationError(f"queue_url={queue_url!r}: {remedy} ({error})")
@@ -300,6 +317,8 @@ def _check_for_queue(source: Outgoing, queue_url: str) -> None:
     if source.subject:
         raise EncodeError("is for topics, and this goes to a queue", "subject")
     if not is_fifo(queue_url):
+        if source.deduplication_id:
+            raise EncodeError("is for FIFO queues, and this is none", "deduplication_id")
         return
     if not source.group_id:
         raise EncodeError("is missing: every message of a FIFO queue belongs to a group", "group_id")
@@ -325,14 +344,11 @@ def _read_failures(answer: Mapping[str, Any], receipt_handles: Sequence[str]) ->
     """Return what failed, and what the answer does not speak of."""
     done = {each["Id"] for each in answer.get("Successful", ())}
     failed = {each["Id"]: each for each in answer.get("Failed", ())}
+    unanswered = {"Code": "NoAnswer", "Message": "the answer does not speak of this entry"}
+    said = {handle: failed.get(str(place), unanswered) for place, handle in enumerate(receipt_handles)}
     return [
-        Failed(
-            handle,
-            failed.get(str(place), {}).get("Code", "NoAnswer"),
-            failed.get(str(place), {}).get("Message", "the answer does not speak of this entry"),
-            final=bool(failed.get(str(place), {}).get("SenderFault")),
-        )
-        for place, handle in enumerate(receipt_handles)
+        Failed(handle, each.get("Code", "Unknown"), each.get("Message", ""), final=bool(each.get("SenderFault")))
+        for place, (handle, each) in enumerate(said.items())
         if str(place) not in done
     ]
 

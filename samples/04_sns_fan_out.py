@@ -1,7 +1,5 @@
 """One topic, two queues, two applications: the envelope that SNS puts around a message makes no difference."""
 
-import threading
-
 from megaflow import App, Message, Payload, PayloadBuilder, SnsPublisher
 from megaflow.local import Account, SnsClient, SqsClient
 
@@ -46,7 +44,5 @@ if __name__ == "__main__":
         .build()
     )
     SnsPublisher(topic_arn=topic_arn, client=sns).publish(payload, subject="A new user")
-    other = threading.Thread(target=audit.run)
-    other.start()
     mail.run()
-    other.join()
+    audit.run()

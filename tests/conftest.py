@@ -1,0 +1,33 @@
+"""What tests share: an AWS of our own, reached by real boto3 over real HTTP."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+ACCOUNT = "424566909325"
+"""The account of the queue and the topic in the sqs-mega README."""
+
+
+@pytest.fixture(scope="session")
+def moto_url() -> Iterator[str]:
+    """The address of moto's server, for account `ACCOUNT`, in a process of its own."""
+    server = subprocess.Popen(
+        [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", "0"],
+        env=os.environ | {"MOTO_ACCOUNT_ID": ACCOUNT},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert server.stderr is not None
+    found = None
+    while found is None:
+        line = server.stderr.readline()
+        assert line, "moto's server did not start"
+        found = re.search(r"http://127\.0\.0\.1:\d+", line)
+    yield found.group()
+    server.kill()
+    server.communicate()
