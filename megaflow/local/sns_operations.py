@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
@@ -164,7 +165,7 @@ def _with_attribute(subscription: Subscription, name: str, value: str) -> Subscr
         raise invalid_parameter(
             f"Attributes Reason: RawMessageDelivery: Invalid value [{value}]. Must be true or false."
         )
-    return Subscription(subscription.arn, subscription.topic_arn, subscription.endpoint, value.lower() == "true")
+    return replace(subscription, raw=value.lower() == "true")
 
 
 def _unsubscribe(account: Account, ask: Ask) -> Answer:

@@ -33,7 +33,10 @@ def test_the_trace_header_does_not_count() -> None:
 
 
 def test_an_entry_has_a_size_whatever_is_wrong_with_it() -> None:
-    attributes = {"ab": {"DataType": "Nonsense", "StringValue": "\ud800"}, "c": {"BinaryValue": bytearray(4)}}
+    attributes: dict[str, dict[str, Any]] = {
+        "ab": {"DataType": "Nonsense", "StringValue": "\ud800"},
+        "c": {"BinaryValue": bytearray(4)},
+    }
 
     assert size_of_entry("x", attributes) == 1 + (2 + 8 + 3) + (1 + 4)
 

@@ -364,3 +364,21 @@ def test_a_message_larger_than_a_queue_takes_fails_alone_in_a_batch(shop: Shop) 
 
     assert [one["Id"] for one in answer["Successful"]] == ["a"]
     assert [(one["Id"], one["Code"]) for one in answer["Failed"]] == [("b", "InvalidParameterValue")]
+
+
+@pytest.mark.parametrize("kind", ["standard", "fifo"])
+def test_nothing_is_left_of_what_was_deleted(shop: Shop, kind: str) -> None:
+    url = shop.fifo_queue() if kind == "fifo" else shop.queue()
+    for number in range(1000):
+        shop.send(url, str(number), MessageGroupId=f"group-{number % 7}")
+        (message,) = shop.receive(url, VisibilityTimeout=40_000)
+        shop.hide(url, message, 30_000)
+        shop.delete(url, message)
+    shop.advance(300)
+    shop.send(url, "last", MessageGroupId="g")
+
+    queue = shop.account.queue(url).queue
+
+    assert len(queue._messages) == 1
+    assert max(len(timers._heap) for timers in (queue._in_flight, queue._ages, queue._delayed)) < 100
+    assert len(queue._sent) <= 1

@@ -111,3 +111,10 @@ def test_a_redrive_allow_policy_says_who_may(policy: dict[str, object], allowed:
 def test_a_wrong_redrive_allow_policy_is_refused(policy: dict[str, object]) -> None:
     with pytest.raises(Refused, match="RedriveAllowPolicy"):
         new_settings("dead", {"RedriveAllowPolicy": json.dumps(policy)})
+
+
+def test_a_key_is_kept_and_shown() -> None:
+    settings = new_settings("orders", {"KmsMasterKeyId": "alias/orders", "KmsDataKeyReusePeriodSeconds": "600"})
+
+    assert settings.shown["KmsMasterKeyId"] == "alias/orders"
+    assert settings.shown["KmsDataKeyReusePeriodSeconds"] == "600"

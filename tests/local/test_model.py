@@ -1,0 +1,185 @@
+"""Random operations by a random clock against a naive model of a queue: a list and a loop."""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import pytest
+from botocore.exceptions import ClientError
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from tests.local.conftest import Shop
+
+RETENTION = 100
+MAX_RECEIVES = 3
+
+counts = st.sampled_from([1, 2, 3, 10])
+delays = st.sampled_from([0, 0, 0, 5, 10])
+timeouts = st.sampled_from([0, 0, 0, 1, 5, 20])
+few = st.sampled_from("abc")
+
+
+@dataclass
+class Known:
+    """What the model knows of one message."""
+
+    id: str
+    group: str
+    expires_at: float
+    delayed_until: float
+    handles: list[str] = field(default_factory=list)
+    hidden_until: float = 0.0
+
+
+class QueueAgainstModel(RuleBasedStateMachine):
+    fifo: ClassVar[bool] = False
+
+    @initialize()
+    def start(self) -> None:
+        self.shop = Shop()
+        suffix, kind = (".fifo", {"FifoQueue": "true"}) if self.fifo else ("", {})
+        self.dead_url = self.shop.queue(f"dead{suffix}", **kind)
+        policy = {"deadLetterTargetArn": self.arn(self.dead_url), "maxReceiveCount": MAX_RECEIVES}
+        self.url = self.shop.queue(
+            f"orders{suffix}", RedrivePolicy=json.dumps(policy), MessageRetentionPeriod=str(RETENTION), **kind
+        )
+        self.known: list[Known] = []
+        self.handles: deque[str] = deque(maxlen=12)
+        self.sent_ids: dict[str, tuple[float, str]] = {}
+        self.dead: set[str] = set()
+
+    def arn(self, url: str) -> str:
+        return self.shop.account.queue(url).queue.arn
+
+    @property
+    def now(self) -> float:
+        return self.shop.clock.now
+
+    def in_flight(self, message: Known) -> bool:
+        return message.hidden_until > self.now
+
+    def visible(self) -> list[Known]:
+        return [one for one in self.known if one.delayed_until <= self.now and not self.in_flight(one)]
+
+    def receivable(self) -> list[Known]:
+        if not self.fifo:
+            return self.visible()
+        locked = {one.group for one in self.known if self.in_flight(one)}
+        return [one for one in self.visible() if one.group not in locked]
+
+    @rule(seconds=st.sampled_from([1, 2, 5, 10, 40]))
+    def wait(self, seconds: int) -> None:
+        self.shop.clock.now += seconds
+        self.known = [one for one in self.known if one.expires_at > self.now]
+
+    @rule(group=few, delay=delays, deduplication_ids=st.lists(st.integers(0, 40).map(str), min_size=1, max_size=4))
+    def send(self, group: str, delay: int, deduplication_ids: list[str]) -> None:
+        for deduplication_id in deduplication_ids:
+            self.send_one(group, delay, deduplication_id)
+
+    def send_one(self, group: str, delay: int, deduplication_id: str) -> None:
+        own = {"MessageDeduplicationId": deduplication_id} if self.fifo else {"DelaySeconds": delay}
+        answer = self.shop.sqs.send_message(QueueUrl=self.url, MessageBody="x", MessageGroupId=group, **own)
+        if self.fifo:
+            sent_at, first = self.sent_ids.get(deduplication_id, (self.now - 300, ""))
+            if sent_at + 300 > self.now:
+                assert answer["MessageId"] == first
+                return
+            self.sent_ids[deduplication_id] = (self.now, answer["MessageId"])
+        delayed_until = self.now if self.fifo else self.now + delay
+        self.known.append(Known(answer["MessageId"], group, self.now + RETENTION, delayed_until))
+
+    @rule(count=counts, timeout=timeouts)
+    def receive(self, count: int, timeout: int) -> None:
+        before = self.receivable()
+        received = self.shop.receive(self.url, count, VisibilityTimeout=timeout)
+        moved = self.newly_dead()
+
+        touched = {message["MessageId"] for message in received} | moved
+        assert touched <= {one.id for one in before}
+        assert {one.id for one in before if len(one.handles) == MAX_RECEIVES} >= moved
+        if len(received) < count:
+            assert touched == {one.id for one in before}
+        if self.fifo:
+            self.check_order(before, touched, [message["MessageId"] for message in received])
+        self.known = [one for one in self.known if one.id not in moved]
+        self.note(received, timeout)
+
+    def check_order(self, before: list[Known], touched: set[str], received: list[str]) -> None:
+        for group in {one.group for one in before}:
+            waiting = [one.id for one in before if one.group == group]
+            mine = [one for one in waiting if one in touched]
+            assert waiting[: len(mine)] == mine
+            assert [one for one in received if one in mine] == [one for one in mine if one in received]
+
+    def newly_dead(self) -> set[str]:
+        queue = self.shop.account.queue(self.dead_url).queue
+        dead = {stored.message.id for stored in queue._messages.values()}
+        moved, self.dead = dead - self.dead, dead
+        return moved
+
+    def note(self, received: list[dict[str, Any]], timeout: int) -> None:
+        by_id = {one.id: one for one in self.known}
+        for message in received:
+            one = by_id[message["MessageId"]]
+            assert len(one.handles) < MAX_RECEIVES
+            one.handles.append(message["ReceiptHandle"])
+            one.hidden_until = self.now + timeout
+            self.handles.append(message["ReceiptHandle"])
+
+    def holder(self, handle: str) -> Known | None:
+        return next((one for one in self.known if handle in one.handles), None)
+
+    @precondition(lambda self: self.handles)
+    @rule(data=st.data())
+    def delete(self, data: st.DataObject) -> None:
+        handle = data.draw(st.sampled_from(self.handles))
+        one = self.holder(handle)
+        current = one is not None and handle == one.handles[-1]
+        if self.fifo and one is not None and not (current and self.in_flight(one)):
+            with pytest.raises(ClientError, match="The receipt handle has expired"):
+                self.shop.sqs.delete_message(QueueUrl=self.url, ReceiptHandle=handle)
+            return
+        self.shop.sqs.delete_message(QueueUrl=self.url, ReceiptHandle=handle)
+        if one is not None and current:
+            self.known.remove(one)
+
+    @precondition(lambda self: self.handles)
+    @rule(data=st.data(), timeout=timeouts)
+    def change_visibility(self, data: st.DataObject, timeout: int) -> None:
+        handle = data.draw(st.sampled_from(self.handles))
+        one = self.holder(handle)
+        change = {"QueueUrl": self.url, "ReceiptHandle": handle, "VisibilityTimeout": timeout}
+        if one is None or handle != one.handles[-1] or not self.in_flight(one):
+            with pytest.raises(ClientError):
+                self.shop.sqs.change_message_visibility(**change)
+            return
+        self.shop.sqs.change_message_visibility(**change)
+        one.hidden_until = self.now + timeout
+
+    @precondition(lambda self: len(self.known) > 25)
+    @rule()
+    def purge(self) -> None:
+        self.shop.account.queue(self.url).queue.purge()
+        self.known.clear()
+
+    @invariant()
+    def both_count_the_same(self) -> None:
+        delayed = sum(one.delayed_until > self.now for one in self.known)
+        in_flight = sum(map(self.in_flight, self.known))
+        assert self.shop.counts(self.url) == (len(self.visible()), in_flight, delayed)
+
+
+class FifoQueueAgainstModel(QueueAgainstModel):
+    fifo = True
+
+
+QueueAgainstModel.TestCase.settings = settings(max_examples=100, stateful_step_count=60, deadline=None, database=None)
+FifoQueueAgainstModel.TestCase.settings = QueueAgainstModel.TestCase.settings
+TestStandardQueue = QueueAgainstModel.TestCase
+TestFifoQueue = FifoQueueAgainstModel.TestCase
