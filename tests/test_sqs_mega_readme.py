@@ -68,6 +68,9 @@ def aws(moto_url: str, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     sqs = boto3.client("sqs", **CREDENTIALS, region_name="us-east-2")
     sns = boto3.client("sns", **CREDENTIALS, region_name="us-east-2")
     url = sqs.create_queue(QueueName="sqs-mega-test")["QueueUrl"]
+    # A long poll of a consumer that was stopped goes on in moto, and would take the first message of the next one.
+    sqs.delete_queue(QueueUrl=url)
+    sqs.create_queue(QueueName="sqs-mega-test")
     return SimpleNamespace(sqs=sqs, sns=sns, queue=Queue(sqs, url), url=url)
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Final
 
-from megaflow.errors import MegaflowError
-
 _NAMES_IN_QUERY: Final = {
     "BatchEntryIdsNotDistinct": "AWS.SimpleQueueService.BatchEntryIdsNotDistinct",
     "BatchRequestTooLong": "AWS.SimpleQueueService.BatchRequestTooLong",
@@ -25,10 +23,10 @@ https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/CommonErro
 """
 
 
-class Refused(MegaflowError):
+class Refused(Exception):
     """An error of SQS or SNS: its name in AWS's own model, and AWS's words.
 
-    The clients turn it into botocore's ``ClientError``.
+    Nobody outside sees it: the clients turn it into botocore's ``ClientError``.
     """
 
     def __init__(self, name: str, message: str, *, status: int = 400) -> None:

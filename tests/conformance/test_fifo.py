@@ -96,7 +96,7 @@ def test_the_group_stays_locked_while_any_of_it_is_in_flight(world: World) -> No
 def test_sequence_numbers_rise(world: World) -> None:
     url = world.fifo_queue()
 
-    numbers = [int(world.send_in_order(url, body)["SequenceNumber"]) for body in "abc"]
+    numbers = [int(world.send_in_order(url, body)["SequenceNumber"]) for body in "abcdefghijkl"]
 
     assert numbers == sorted(set(numbers))
     assert len(str(numbers[0])) == 20
