@@ -10,9 +10,10 @@ from __future__ import annotations
 import datetime
 import functools
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
+from uuid import UUID
 
 _DOUBLE, _STRING, _DOCUMENT, _ARRAY, _BINARY, _OBJECT_ID = 0x01, 0x02, 0x03, 0x04, 0x05, 0x07
 _BOOLEAN, _DATETIME, _NULL, _INT32, _INT64, _DECIMAL128 = 0x08, 0x09, 0x0A, 0x10, 0x12, 0x13
@@ -27,11 +28,12 @@ _FIXED_SIZES: Final = {
     _INT64: 8,
     _DECIMAL128: 16,
 }
+_UUID_SUBTYPES: Final = (3, 4)
 _SMALLEST: Final = 5
 _LENGTH: Final = struct.Struct("<i")
 
 RESERVED_KEY: Final = "$$__CLASS_NAME__$$"
-"""The PyPI package makes an object of a class out of a document with this key."""
+"""The PyPI package makes an object of a class out of a document with this key, or a list with this text."""
 
 
 class NotBsonError(Exception):
@@ -41,7 +43,7 @@ class NotBsonError(Exception):
 @dataclass(frozen=True, slots=True)
 class _Library:
     encode: Callable[[dict[str, Any]], bytes]
-    decode: Callable[[bytes], dict[str, Any]]
+    decode: Callable[[bytes], Mapping[str, Any]]
     types: frozenset[int]
 
 
@@ -70,10 +72,11 @@ def _library() -> _Library:
     common = frozenset(_FIXED_SIZES) | {_STRING, _DOCUMENT, _ARRAY, _BINARY}
     if hasattr(bson, "dumps"):
         return _Library(bson.dumps, bson.loads, common - {_DECIMAL128})
-    from bson.binary import UuidRepresentation
     from bson.codec_options import CodecOptions
+    from bson.raw_bson import RawBSONDocument
 
-    options = CodecOptions(uuid_representation=UuidRepresentation.STANDARD)
+    # A plain dict with the keys $ref and $id would come out as a DBRef, and nowhere near as it went in.
+    options = CodecOptions(document_class=RawBSONDocument)
     return _Library(bson.encode, functools.partial(bson.decode, codec_options=options), common)
 
 
@@ -117,6 +120,8 @@ def _skip_name(data: bytes, position: int, last: int) -> int:
 
 
 def _size(data: bytes, kind: int, position: int, last: int) -> int:
+    if kind == _BOOLEAN and data[position] > 1:
+        raise NotBsonError("a bool that is neither true nor false")
     if kind in _FIXED_SIZES:
         return _FIXED_SIZES[kind]
     length = _read_length(data, position, last)
@@ -140,12 +145,14 @@ def _plain(value: object) -> object:
     """Return what both modules would give for *value*: PyMongo has types of its own."""
     if type(value) in (str, int, float, bool, type(None)):
         return value
-    if isinstance(value, dict):
+    if isinstance(value, Mapping):
         return {key: _plain(each) for key, each in value.items()}
     if isinstance(value, list):
         return [_plain(each) for each in value]
     if isinstance(value, datetime.datetime):
-        return value.replace(tzinfo=datetime.UTC)
+        return _to_milliseconds(value).replace(tzinfo=datetime.UTC)
+    if isinstance(value, bytes) and getattr(value, "subtype", None) in _UUID_SUBTYPES:
+        return UUID(bytes=bytes(value))
     for base in (int, bytes):
         if isinstance(value, base):
             return base(value)
@@ -154,3 +161,8 @@ def _plain(value: object) -> object:
     if hasattr(value, "generation_time"):
         return str(value).encode()
     return value
+
+
+def _to_milliseconds(moment: datetime.datetime) -> datetime.datetime:
+    # The PyPI package goes through a float of seconds, which is microseconds off from 2242 on.
+    return moment + datetime.timedelta(microseconds=round(moment.microsecond, -3) - moment.microsecond)

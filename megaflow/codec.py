@@ -11,7 +11,7 @@ import json
 import math
 import re
 from base64 import b64encode
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -68,10 +68,9 @@ def encode(payload: object, *, binary_encoding: bool = False) -> Encoded:
     With *binary_encoding*, objects become BSON instead of JSON. Raises `EncodeError` naming what cannot be sent.
     """
     if isinstance(payload, Payload):
-        return Encoded(_encode_object(serialize_payload(payload), binary_encoding))
+        return _encode_object(serialize_payload(payload), binary_encoding)
     if isinstance(payload, dict):
-        hint = Kind.DATA if is_sns_envelope(payload) else ""
-        return Encoded(_encode_object(payload, binary_encoding), hint)
+        return _encode_object(payload, binary_encoding)
     if isinstance(payload, bytes | bytearray):
         return Encoded(b64encode(payload).decode(), Kind.BINARY)
     if not isinstance(payload, str):
@@ -141,22 +140,21 @@ def _read_bson(body: str) -> dict[str, Any] | None:
 
 def _read_base64(body: str) -> bytes | None:
     try:
-        return binascii.a2b_base64(body, strict_mode=True)
+        blob = binascii.a2b_base64(body, strict_mode=True)
     except ValueError:
         return None
+    # Before 3.13, Python's strict mode lets "=" follow a whole group.
+    return blob if len(body) == 4 * ((len(blob) + 2) // 3) else None
 
 
-def _encode_object(document: dict[str, Any], binary_encoding: bool) -> str:
+def _encode_object(document: dict[str, Any], binary_encoding: bool) -> Encoded:
     try:
-        plain = _plain(document, "payload", binary_encoding)
-        if not binary_encoding:
-            return json.dumps(plain)
-        blob = binary.encode(plain)
+        plain = _plain_dict(document, "payload", binary_encoding)
+        body = b64encode(binary.encode(plain)).decode() if binary_encoding else json.dumps(plain)
     except RecursionError:
         raise EncodeError("is nested too deeply, or holds itself", path="payload") from None
-    if binary.RESERVED_KEY.encode() in blob:
-        raise EncodeError(f"the text {binary.RESERVED_KEY} means something else in BSON", path="payload")
-    return b64encode(blob).decode()
+    # Only now: a UUID and a datetime may have become the text that makes it look like an envelope.
+    return Encoded(body, Kind.DATA if is_sns_envelope(plain) else "")
 
 
 def _plain(value: Any, path: str, binary_encoding: bool) -> Any:
@@ -168,10 +166,10 @@ def _plain(value: Any, path: str, binary_encoding: bool) -> Any:
 
 
 def _plain_dict(value: dict[Any, Any], path: str, binary_encoding: bool) -> dict[str, Any]:
-    return {
-        _plain_key(key, path, binary_encoding): _plain(each, f"{path}.{key}", binary_encoding)
-        for key, each in value.items()
-    }
+    named = ((_plain_key(key, path, binary_encoding), each) for key, each in value.items())
+    plain = {name: _plain(each, f"{path}.{name}", binary_encoding) for name, each in named}
+    _refuse_reserved(plain, path, binary_encoding)
+    return plain
 
 
 def _plain_key(key: object, path: str, binary_encoding: bool) -> str:
@@ -179,16 +177,23 @@ def _plain_key(key: object, path: str, binary_encoding: bool) -> str:
         raise EncodeError(f"the key {key!r} is not text", path=path)
     if binary_encoding and "\0" in key:
         raise EncodeError(f"BSON allows no NUL in the key {key!r}", path=path)
-    return _plain_text(key, path, binary_encoding)
+    return _plain_text(key.value if isinstance(key, Enum) else key, path, binary_encoding)
 
 
 def _plain_list(value: Any, path: str, binary_encoding: bool) -> list[Any]:
-    return [_plain(each, f"{path}[{index}]", binary_encoding) for index, each in enumerate(value)]
+    plain = [_plain(each, f"{path}[{index}]", binary_encoding) for index, each in enumerate(value)]
+    _refuse_reserved(plain, path, binary_encoding)
+    return plain
+
+
+def _refuse_reserved(plain: Collection[Any], path: str, binary_encoding: bool) -> None:
+    if binary_encoding and binary.RESERVED_KEY in plain:
+        raise EncodeError(f"the text {binary.RESERVED_KEY} means something else in BSON", path=path)
 
 
 def _plain_set(value: set[Any], path: str, binary_encoding: bool) -> list[Any]:
     # In a fixed order: content-based deduplication must see the same body for the same set.
-    return _plain_list(sorted(value, key=lambda each: (type(each).__name__, repr(each))), path, binary_encoding)
+    return sorted(_plain_list(value, path, binary_encoding), key=lambda each: (type(each).__name__, repr(each)))
 
 
 def _plain_text(value: str, path: str, binary_encoding: bool) -> str:
@@ -198,8 +203,14 @@ def _plain_text(value: str, path: str, binary_encoding: bool) -> str:
 
 
 def _plain_int(value: int, path: str, binary_encoding: bool) -> int:
-    if binary_encoding and not -(2**63) <= value < 2**63:
+    if -(2**63) <= value < 2**63:
+        return int(value)
+    if binary_encoding:
         raise EncodeError("a whole number beyond 64 bits does not fit into BSON; send it as text", path=path)
+    try:
+        str(value)
+    except ValueError as error:
+        raise EncodeError("a whole number of so many digits could not be read again; send it as text", path) from error
     return int(value)
 
 

@@ -54,7 +54,7 @@ class Event:
         # What copy and pickle ask for is never to be found in a message.
         if name in attributes and not name.startswith("__"):
             return attributes[name]
-        raise AttributeError(f"event has no field and no attribute {name!r}; its attributes: {sorted(attributes)}")
+        raise AttributeError(f"event has no field and no attribute {name!r}; its attributes: {list(attributes)}")
 
 
 @dataclass(frozen=True)
@@ -115,12 +115,12 @@ class PayloadBuilder:
         self._object: dict[str, Any] | None = None
         self._extra: dict[str, Any] = {}
 
-    def with_event(self, **fields: Any) -> Self:
+    def with_event(self, /, **fields: Any) -> Self:
         """Describe the event; what is not a field of `Event` becomes one of its attributes."""
         self._event |= fields
         return self
 
-    def with_object(self, **fields: Any) -> Self:
+    def with_object(self, /, **fields: Any) -> Self:
         """Describe the object: ``type``, ``id``, ``version``, ``current`` and ``previous``.
 
         Raises `TypeError` for anything else.
@@ -131,7 +131,7 @@ class PayloadBuilder:
         self._object = (self._object or {}) | fields
         return self
 
-    def with_extra(self, **extra: Any) -> Self:
+    def with_extra(self, /, **extra: Any) -> Self:
         """Add what is neither the event nor its object."""
         self._extra |= extra
         return self

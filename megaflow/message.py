@@ -179,9 +179,13 @@ def _read_sns_info(envelope: Mapping[str, Any]) -> SnsInfo:
         topic_arn=envelope["TopicArn"],
         message_id=envelope["MessageId"],
         timestamp=envelope["Timestamp"],
-        subject=str(envelope.get("Subject") or ""),
-        subscribe_url=str(envelope.get("SubscribeURL") or ""),
+        subject=_read_text(envelope.get("Subject")),
+        subscribe_url=_read_text(envelope.get("SubscribeURL")),
     )
+
+
+def _read_text(value: object) -> str:
+    return value if isinstance(value, str) else ""
 
 
 def _read_envelope_attributes(envelope: Mapping[str, Any]) -> dict[str, Attribute]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -19,6 +18,7 @@ AttributeInput: TypeAlias = str | int | float | Decimal | bytes | Attribute
 
 _TRIES: Final = 4
 _FIRST_PAUSE: Final = 0.2
+_VALUE_TYPES: Final[Mapping[str, type]] = {"String": str, "Number": str, "Binary": bytes}
 
 
 class PublishOptions(TypedDict, total=False):
@@ -89,9 +89,11 @@ SendBatch: TypeAlias = Callable[[Sequence[Prepared]], Sequence[EntryAnswer]]
 def prepare(source: Outgoing, *, max_size: int, index: int = 0) -> Prepared:
     """Return *source* ready to be sent; raise `EncodeError` for what AWS would refuse."""
     encoded = encode(source.payload, binary_encoding=source.binary_encoding)
-    attributes = {name: _attribute(name, value) for name, value in source.attributes.items()}
+    attributes = _read_attributes(source)
+    # One that came along from another message would have this one misread.
+    attributes.pop(KIND_ATTRIBUTE, None)
     if encoded.hint:
-        attributes.setdefault(KIND_ATTRIBUTE, Attribute("String", str(encoded.hint)))
+        attributes[KIND_ATTRIBUTE] = Attribute("String", str(encoded.hint))
     return _check(Prepared(index, source, encoded.body, attributes, measure(encoded.body, attributes)), max_size)
 
 
@@ -99,20 +101,24 @@ def prepare_raw(body: str, source: Outgoing, *, max_size: int) -> Prepared:
     """Return *body* ready to be sent as it is, without a hint."""
     if not isinstance(body, str):
         raise EncodeError(f"a raw message is text, not {type(body).__qualname__}", "body")
-    attributes = {name: _attribute(name, value) for name, value in source.attributes.items()}
+    attributes = _read_attributes(source)
     return _check(Prepared(0, source, body, attributes, measure(body, attributes)), max_size)
 
 
-def prepare_all(items: Iterable[object], shared: Outgoing, *, max_size: int) -> list[Prepared]:
+def prepare_all(
+    items: Iterable[object], shared: Outgoing, *, max_size: int, check: Callable[[Outgoing], None]
+) -> list[Prepared]:
     """Return all of *items*, payloads or `Outgoing`, ready to be sent; *shared* holds what the payloads have in common.
 
-    Nothing has been sent when one of them raises `EncodeError`, which names it.
+    *check* raises `EncodeError` for what their destination does not take. Nothing has been sent when one of them
+    raises it; the error names the entry.
     """
     prepared = []
     for index, item in enumerate(items):
         source = item if isinstance(item, Outgoing) else replace(shared, payload=item)
         try:
             prepared.append(prepare(source, max_size=max_size, index=index))
+            check(source)
         except EncodeError as error:
             raise EncodeError(error.reason, f"entry {index}: {error.path}".removesuffix(": ")) from error
     return prepared
@@ -182,14 +188,15 @@ def read_error(error: Exception) -> EntryAnswer:
     Only an answer that refuses the first attempt, or an error before anything was sent, proves that nothing went:
     botocore tries again by itself, and tells of the last attempt only.
     """
-    from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+    from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTTPClientError
 
     if isinstance(error, ClientError):
         said, metadata = error.response.get("Error", {}), error.response.get("ResponseMetadata", {})
         refused = metadata.get("HTTPStatusCode", 500) < 500 and not metadata.get("RetryAttempts")
         code, reason = said.get("Code", "Unknown"), said.get("Message", str(error))
         return EntryAnswer(code=code, reason=reason, unknown=not refused)
-    before_sending = isinstance(error, BotoCoreError) and not isinstance(error, HTTPClientError)
+    # Even where nobody listens: that may have been the last attempt, after one whose answer was lost.
+    before_sending = isinstance(error, BotoCoreError) and not isinstance(error, ConnectionError | HTTPClientError)
     return EntryAnswer(code=type(error).__name__, reason=str(error), unknown=not before_sending)
 
 
@@ -253,28 +260,47 @@ class _Shipment:
         return entry.index in self._answers and self._answers[entry.index].sent
 
     def _describe_failure(self, entry: Prepared) -> FailedEntry:
-        reason = "an earlier call failed" if self._cause is not None else "an earlier message of its group failed"
+        group_stopped = entry.source.group_id in self._stopped_groups
+        reason = "an earlier message of its group failed" if group_stopped else "an earlier call failed"
         answer = self._answers.get(entry.index, EntryAnswer(code="NotSent", reason=reason))
         return FailedEntry(entry.index, entry.source.payload, answer.code, answer.reason, answer.unknown)
 
 
-def _attribute(name: str, value: AttributeInput) -> Attribute:
-    if isinstance(value, Attribute):
-        return value
+def _read_attributes(source: Outgoing) -> dict[str, Attribute]:
+    attributes = {}
+    for name, value in source.attributes.items():
+        path = f"attributes.{name}"
+        if not isinstance(name, str) or not limits.allows_attribute_name(name):
+            raise EncodeError("a name is up to 256 letters, digits, '_', '-' and single dots inside, not 'AWS.'", path)
+        attributes[name] = value if isinstance(value, Attribute) else _make_attribute(value, path)
+        _check_attribute(attributes[name], path)
+    return attributes
+
+
+def _make_attribute(value: str | int | float | Decimal | bytes, path: str) -> Attribute:
     if isinstance(value, str):
         return Attribute("String", value)
     if isinstance(value, bytes):
         return Attribute("Binary", value)
-    if isinstance(value, int | float | Decimal) and not isinstance(value, bool) and math.isfinite(value):
-        return Attribute("Number", str(value))
-    raise EncodeError(f"{value!r} is no text, number or bytes", f"attributes.{name}")
+    # By way of Decimal, which takes whole numbers of any length and numbers that are none.
+    if isinstance(value, int | float | Decimal) and not isinstance(value, bool) and Decimal(value).is_finite():
+        return Attribute("Number", repr(float(value)) if isinstance(value, float) else str(Decimal(value)))
+    raise EncodeError(f"{value!r} is no text, number or bytes", path)
+
+
+def _check_attribute(attribute: Attribute, path: str) -> None:
+    base = str(attribute.type).partition(".")[0]
+    if base not in _VALUE_TYPES or not isinstance(attribute.value, _VALUE_TYPES[base]):
+        raise EncodeError(f"{attribute!r} is neither a String or Number of text nor a Binary of bytes", path)
+    if isinstance(attribute.value, str):
+        _check_text(attribute.value, path)
+    elif not attribute.value:
+        raise EncodeError("is empty, and AWS takes no empty value", path)
 
 
 def _check(message: Prepared, max_size: int) -> Prepared:
     """Refuse what AWS would refuse, before any call to it."""
     _check_text(message.body, "payload")
-    for name, attribute in message.attributes.items():
-        _check_attribute(name, attribute)
     if len(message.attributes) > limits.MESSAGE_ATTRIBUTES:
         raise EncodeError(
             f"{len(message.attributes)} message attributes are more than {limits.MESSAGE_ATTRIBUTES}", "attributes"
@@ -287,16 +313,6 @@ def _check(message: Prepared, max_size: int) -> Prepared:
         )
     _check_delivery(message.source)
     return message
-
-
-def _check_attribute(name: str, attribute: Attribute) -> None:
-    path = f"attributes.{name}"
-    if not limits.allows_attribute_name(name):
-        raise EncodeError("a name is up to 256 letters, digits, '_', '-' and single dots inside, not 'AWS.'", path)
-    if isinstance(attribute.value, str):
-        _check_text(attribute.value, path)
-    elif not attribute.value:
-        raise EncodeError("is empty, and AWS takes no empty value", path)
 
 
 def _check_text(text: str, path: str) -> None:
@@ -313,5 +329,5 @@ def _check_delivery(source: Outgoing) -> None:
         raise EncodeError(f"{delay!r} is no whole number from 0 to {limits.DELAY}", "delay_seconds")
     for name in ("group_id", "deduplication_id"):
         value = getattr(source, name)
-        if value and not limits.allows_group_id(value):
+        if value not in ("", None) and not (isinstance(value, str) and limits.allows_group_id(value)):
             raise EncodeError(f"{value!r} is not up to {limits.GROUP_ID_LENGTH} printable ASCII characters", name)

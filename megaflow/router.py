@@ -4,13 +4,29 @@ from __future__ import annotations
 
 import functools
 import inspect
+import re
+import types
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol, Self, TypedDict, TypeVar, Unpack, get_args
+from typing import (
+    Annotated,
+    Any,
+    Final,
+    ForwardRef,
+    Protocol,
+    Self,
+    TypedDict,
+    TypeVar,
+    Union,
+    Unpack,
+    get_args,
+    get_origin,
+)
 
 from megaflow.codec import Kind
 from megaflow.errors import PatternError, RegistrationError
-from megaflow.match.pattern import Check, Condition, Fields, as_condition, is_async
+from megaflow.match.pattern import Check, Condition, Fields, as_condition, is_async, is_generator
 from megaflow.message import Message
 from megaflow.settings import RetryOn, read_retry_on
 from megaflow.status import ProcessStatus
@@ -196,7 +212,7 @@ def make_handler(
         raise RegistrationError(f"the class {function.__qualname__} is no handler: register a function")
     name = name or _name(function)
     plain = inspect.unwrap(_without_partial(function))
-    if inspect.isgeneratorfunction(plain) or inspect.isasyncgenfunction(plain):
+    if is_generator(plain):
         raise RegistrationError(f"{name} is a generator: calling it runs nothing of it, so it cannot be a handler")
     return Handler(name, function, kind, pattern, _where(plain), retry_on, _bind(function, name, kind))
 
@@ -225,8 +241,8 @@ def _pattern_or_everything(pattern: object) -> Condition:
         return EVERYTHING
     condition = as_condition(pattern)
     # `@app.on_data` without parentheses makes the handler its own pattern, and nothing would be registered.
-    returns = getattr(pattern, "__annotations__", {}).get("return", bool) if inspect.isfunction(pattern) else bool
-    if returns not in (bool, "bool", object, Any):
+    returns = str(getattr(pattern, "__annotations__", {}).get("return", bool)) if inspect.isfunction(pattern) else ""
+    if returns == "None" or ProcessStatus.__name__ in returns:
         raise PatternError(f"{pattern!r} returns no bool: is it the handler, and are the parentheses missing?")
     return condition
 
@@ -253,7 +269,7 @@ def _bind(function: Callable[..., Any], name: str, kind: Kind) -> Callable[[Mess
     wants = _read_wants(parameters, name, kind)
     positional = [wants[each.name] for each in parameters if each.name in wants and _is_positional_only(each)]
     named = {each.name: wants[each.name] for each in parameters if each.name in wants and not _is_positional_only(each)}
-    if list(wants) == [parameters[0].name]:
+    if list(wants) == [parameters[0].name] and _takes_position(parameters[0]):
         positional, named = list(wants.values()), {}
     if not named and positional == [False]:
         return lambda message: function(message.payload)
@@ -265,15 +281,19 @@ def _bind(function: Callable[..., Any], name: str, kind: Kind) -> Callable[[Mess
 
 def _read_wants(parameters: tuple[inspect.Parameter, ...], name: str, kind: Kind) -> dict[str, bool]:
     """Return the parameters to fill: True for those that get the whole message, False for the one with the payload."""
-    wants = {each.name: True for each in parameters if _is_message(each.annotation)}
+    # Of *args only a first one can be filled: what stands before it is given by name.
+    fillable = [each for each in parameters if each.kind not in _VARIADIC]
+    if parameters and parameters[0].kind is inspect.Parameter.VAR_POSITIONAL:
+        fillable.insert(0, parameters[0])
+    wants = {each.name: True for each in fillable if _is_message(each.annotation)}
     if kind is not Kind.ANY or not wants:
-        first = next((each for each in parameters if _takes_position(each) and each.name not in wants), None)
+        first = next((each for each in fillable if _takes_position(each) and each.name not in wants), None)
         if first is not None:
             wants[first.name] = kind is Kind.ANY
     if not wants:
         raise RegistrationError(f"{name} has no parameter for the payload: write def {name.split('.')[-1]}(payload)")
     for each in parameters:
-        optional = each.default is not each.empty or each.kind in (each.VAR_POSITIONAL, each.VAR_KEYWORD)
+        optional = each.default is not each.empty or each.kind in _VARIADIC
         if each.name not in wants and not optional:
             raise RegistrationError(
                 f"{name}: nobody can fill the parameter {each.name!r}; a handler gets the payload, and the Message in "
@@ -282,15 +302,27 @@ def _read_wants(parameters: tuple[inspect.Parameter, ...], name: str, kind: Kind
     return {each.name: wants[each.name] for each in parameters if each.name in wants}
 
 
+_VARIADIC: Final = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+
+
 def _signature(function: Callable[..., Any]) -> inspect.Signature:
+    """Return what *function* takes: where a decorator takes whatever comes, what the function in it takes."""
+    with suppress(ValueError):  # a decorator written in C does not tell
+        own = _read_signature(function, follow_wrapped=False)
+        if not any(each.kind in _VARIADIC for each in own.parameters.values()):
+            return own
+    return _read_signature(function, follow_wrapped=True)
+
+
+def _read_signature(function: Callable[..., Any], *, follow_wrapped: bool) -> inspect.Signature:
     try:
-        return inspect.signature(function, eval_str=True)
-    except (NameError, TypeError, AttributeError, SyntaxError):  # an annotation that exists for type checkers only
-        return inspect.signature(function)
+        return inspect.signature(function, eval_str=True, follow_wrapped=follow_wrapped)
+    except Exception:  # noqa: BLE001 - an annotation that exists for type checkers only raises whatever it likes
+        return inspect.signature(function, follow_wrapped=follow_wrapped)
 
 
 def _takes_position(parameter: inspect.Parameter) -> bool:
-    return parameter.kind not in (parameter.KEYWORD_ONLY, parameter.VAR_KEYWORD)
+    return parameter.kind is not parameter.KEYWORD_ONLY
 
 
 def _is_positional_only(parameter: inspect.Parameter) -> bool:
@@ -298,9 +330,18 @@ def _is_positional_only(parameter: inspect.Parameter) -> bool:
 
 
 def _is_message(annotation: object) -> bool:
+    if isinstance(annotation, ForwardRef):
+        annotation = annotation.__forward_arg__
     if isinstance(annotation, str):
-        return annotation.rsplit(".", 1)[-1] == "Message"
-    return annotation is Message or Message in get_args(annotation)
+        return any(_NAMES_MESSAGE.fullmatch(each) for each in _UNION.split(annotation))
+    origin, types_ = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return _is_message(types_[0])
+    return annotation is Message or (origin in (Union, types.UnionType) and any(map(_is_message, types_)))
+
+
+_NAMES_MESSAGE: Final = re.compile(r"\s*(?:\w+\.)*Message\s*")
+_UNION: Final = re.compile(r"\||\bOptional\[|\]")
 
 
 def _without_partial(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -313,7 +354,8 @@ def _name(function: Callable[..., Any]) -> str:
     named = _without_partial(function)
     if not hasattr(named, "__qualname__"):
         named = type(named)
-    return f"{named.__module__}.{named.__qualname__}"
+    module = getattr(named, "__module__", None)  # methods of built-in types have none
+    return f"{module}.{named.__qualname__}" if module else named.__qualname__
 
 
 def _where(function: Callable[..., Any]) -> str:

@@ -46,6 +46,8 @@ _REFUSED: Final = frozenset(
         "IncompleteSignature",
         "InvalidClientTokenId",
         "InvalidSecurity",
+        "KMS.AccessDeniedException",
+        "KmsAccessDenied",
         "MissingAuthenticationToken",
         "NotAuthorized",
         "OptInRequired",
@@ -345,12 +347,15 @@ def _read_failures(answer: Mapping[str, Any], receipt_handles: Sequence[str]) ->
     done = {each["Id"] for each in answer.get("Successful", ())}
     failed = {each["Id"]: each for each in answer.get("Failed", ())}
     unanswered = {"Code": "NoAnswer", "Message": "the answer does not speak of this entry"}
-    said = {handle: failed.get(str(place), unanswered) for place, handle in enumerate(receipt_handles)}
     return [
-        Failed(handle, each.get("Code", "Unknown"), each.get("Message", ""), final=bool(each.get("SenderFault")))
-        for place, (handle, each) in enumerate(said.items())
+        _read_failure(handle, failed.get(str(place), unanswered))
+        for place, handle in enumerate(receipt_handles)
         if str(place) not in done
     ]
+
+
+def _read_failure(handle: str, said: Mapping[str, Any]) -> Failed:
+    return Failed(handle, said.get("Code", "Unknown"), said.get("Message", ""), final=bool(said.get("SenderFault")))
 
 
 def _read_attribute(raw: Mapping[str, Any]) -> Attribute:

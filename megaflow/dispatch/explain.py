@@ -158,7 +158,12 @@ def _place(path: str, condition: Condition) -> str:
 
 
 def _show(value: object) -> str:
-    return "a message" if isinstance(value, Message) else _SHORT.repr(value)
+    if isinstance(value, Message):
+        return "a message"
+    try:
+        return _SHORT.repr(value)
+    except ValueError:  # Python writes no integer of more than 4,300 digits
+        return f"a value of type {type(value).__qualname__}"
 
 
 _SHORT: Final = reprlib.Repr()

@@ -73,7 +73,7 @@ def eq(value: object) -> Condition:
 
 def neq(value: object) -> Condition:
     """Be there, and not equal *value*."""
-    return Not(_exactly("eq", value))
+    return Not(_exactly("neq", value), f"neq({value!r})")
 
 
 def gt(bound: Bound) -> Condition:
@@ -100,7 +100,7 @@ def between(low: Bound, high: Bound) -> Condition:
     """Be a number or a date from *low* on, which is included, and below *high*, which is not."""
     lowest = _comparison("gte", low, "between")
     highest = _comparison("lt", high, "between")
-    if isinstance(lowest.bound, date) != isinstance(highest.bound, date):
+    if lowest.is_number != highest.is_number:
         raise PatternError(f"between() needs two numbers or two dates, got {low!r} and {high!r}")
     if not highest.compile()(lowest.bound):
         raise PatternError(f"between() needs a lower and a higher bound, got {low!r} and {high!r}: nothing is between")
@@ -211,8 +211,9 @@ def length(pattern: object) -> Condition:
 
 def cidr(block: str) -> Condition:
     """Be text holding an IP address, v4 or v6, of *block*: ``cidr("10.0.0.0/8")``."""
+    text = _need_text("cidr", block)
     try:
-        network = ipaddress.ip_network(_need_text("cidr", block))
+        network = ipaddress.ip_network(text)
     except ValueError as error:
         raise PatternError(f"cidr() needs a block of addresses such as '10.0.0.0/8': {error}") from error
     return Check(f"cidr({block!r})", lambda left: isinstance(left, str) and _is_address_of(left, network))
@@ -227,11 +228,9 @@ def _exactly(name: str, value: object) -> Equals:
 
 
 def _comparison(name: Literal["gt", "gte", "lt", "lte"], bound: Bound, caller: str = "") -> Comparison:
-    known = values.read_number(bound)
-    read: object = values.read_moment(bound) if known is None else known
-    if read is None:
+    if values.read_number(bound) is None and values.read_moment(bound) is None:
         raise PatternError(f"{caller or name}() needs a number or a date, got {bound!r}")
-    return Comparison(name, bound if not isinstance(bound, str) else read, _COMPARISONS[name])
+    return Comparison(name, bound, _COMPARISONS[name])
 
 
 _COMPARISONS: dict[str, Any] = {"gt": operator.gt, "gte": operator.ge, "lt": operator.lt, "lte": operator.le}

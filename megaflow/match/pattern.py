@@ -6,6 +6,7 @@ user's function raises.
 
 from __future__ import annotations
 
+import functools
 import inspect
 import re
 from abc import ABC, abstractmethod
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from enum import Enum
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias, get_origin
 from uuid import UUID
 
 from typing_extensions import override
@@ -101,9 +102,14 @@ class Comparison(Condition):
     bound: Any
     compare: Callable[[Any, Any], bool]
 
+    @property
+    def is_number(self) -> bool:
+        """Whether *bound* is a number, and not a moment."""
+        return values.read_number(self.bound) is not None
+
     @override
     def compile(self) -> Test:
-        return _moment_test(self.compare, self.bound) if isinstance(self.bound, date) else self._number_test()
+        return self._number_test() if self.is_number else _moment_test(self.compare, self.bound)
 
     def _number_test(self) -> Test:
         compare, bound = self.compare, values.read_number(self.bound)
@@ -131,8 +137,7 @@ class Regex(Condition):
         return lambda left: isinstance(left, str) and find(left) is not None
 
     def __repr__(self) -> str:
-        plain = self.regex == re.compile(self.regex.pattern)
-        return f"{self.name}({self.regex.pattern!r})" if plain else f"{self.name}({self.regex!r})"
+        return f"{self.name}({self.regex.pattern!r})" if _is_plain(self.regex) else f"{self.name}({self.regex!r})"
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -221,11 +226,12 @@ class AnyOf(Condition):
 
     @override
     def compile(self) -> Test:
-        tests = _compile_functions_last(self.parts)
+        tests = [compile_test(part) for part in _functions_last(self.parts)]
         return lambda left: any(test(left) for test in tests)
 
     def __repr__(self) -> str:
-        return f"{self.name}({_written(self.parts)})"
+        written = _written(self.parts)
+        return f"in_([{written}])" if self.name == "in_" else f"{self.name}({written})"
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -246,7 +252,7 @@ class AllOf(Condition):
 
     @override
     def compile(self) -> Test:
-        tests = _compile_functions_last(self.parts)
+        tests = [part.compile() for part in _functions_last(self.parts)]
         return lambda left: all(test(left) for test in tests)
 
     def __repr__(self) -> str:
@@ -258,6 +264,7 @@ class Not(Condition):
     """A value, of whatever type, that does not match."""
 
     part: Condition
+    written: str = ""
 
     @property
     @override
@@ -266,15 +273,15 @@ class Not(Condition):
 
     @override
     def with_parts(self, parts: tuple[Condition, ...]) -> Condition:
-        return Not(parts[0])
+        return Not(parts[0], self.written)
 
     @override
     def compile(self) -> Test:
-        test = self.part.compile()
+        test = compile_test(self.part)
         return lambda left: not test(left)
 
     def __repr__(self) -> str:
-        return f"not_({self.part!r})"
+        return self.written or f"not_({self.part!r})"
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -316,7 +323,7 @@ class Items(Condition):
 
     @override
     def compile(self) -> Test:
-        tests = _compile_functions_last(self.parts)
+        tests = [compile_test(part) for part in _functions_last(self.parts)]
 
         def test(left: object) -> bool:
             if isinstance(left, list | tuple):
@@ -347,7 +354,7 @@ class Inside(Condition):
 
     @override
     def compile(self) -> Test:
-        test = self.part.compile()
+        test = compile_test(self.part)
         if self.name == "length":
             return lambda left: isinstance(left, str | list | tuple | dict) and test(len(left))
         quantify = any if self.name == "contains" else all
@@ -369,8 +376,6 @@ def as_condition(pattern: object, path: str = "") -> Condition:
         return Items(tuple(as_condition(each, f"{path}[]") for each in pattern))
     if isinstance(pattern, re.Pattern):
         return _regex(pattern, path)
-    if isinstance(pattern, UUID):
-        return Equals(str(pattern), repr(str(pattern)))
     if pattern is None or isinstance(pattern, _SCALARS):
         return Equals(pattern, repr(pattern))
     if pattern is bool:
@@ -394,7 +399,10 @@ def assume(condition: Condition, answer: bool) -> Condition:
 
 
 def compile_test(condition: Condition) -> Test:
-    """Return the test for *condition*, which asks a user's function only when everything else holds."""
+    """Return the test for *condition*, which asks a user's function only when everything else holds.
+
+    The parts of which any may hold, or which are negated, are compiled so in their turn.
+    """
     test = condition.compile()
     if not condition.asks_functions:
         return test
@@ -402,7 +410,7 @@ def compile_test(condition: Condition) -> Test:
     return lambda left: can_match(left) and test(left)
 
 
-_SCALARS: Final = (bool, int, float, Decimal, str, bytes, date)
+_SCALARS: Final = (bool, int, float, Decimal, str, bytes, date, UUID)
 
 
 def _fields(pattern: dict[Any, Any], path: str) -> Fields:
@@ -420,13 +428,16 @@ def _regex(pattern: re.Pattern[Any], path: str) -> Regex:
 
 
 def _call(function: Callable[..., Any], path: str) -> Call:
-    if inspect.isclass(function):
+    if inspect.isclass(get_origin(function) or function):
+        name = getattr(function, "__qualname__", repr(function))
         raise PatternError(
-            f"the class {function.__qualname__} is no matcher; use a value, or a function that returns a bool",
+            f"the class {name} is no matcher; use a value, or a function that returns a bool",
             path,
         )
     if is_async(function):
         raise PatternError(f"{function!r} is async, and matching does not wait; use a plain function", path)
+    if is_generator(function):
+        raise PatternError(f"{function!r} is a generator, and what it gives is always true; return a bool", path)
     try:
         inspect.signature(function).bind(None)
     except TypeError:
@@ -438,17 +449,30 @@ def _call(function: Callable[..., Any], path: str) -> Call:
 
 def is_async(function: object) -> bool:
     """Tell whether calling *function* gives something to wait for: a coroutine, or an async generator."""
-    while hasattr(function, "func"):  # functools.partial
+    return _is_a(function, inspect.iscoroutinefunction, inspect.isasyncgenfunction)
+
+
+def is_generator(function: object) -> bool:
+    """Tell whether calling *function* runs nothing of it, and gives a generator."""
+    return _is_a(function, inspect.isgeneratorfunction, inspect.isasyncgenfunction)
+
+
+def _is_a(function: object, *checks: Callable[[object], bool]) -> bool:
+    while isinstance(function, functools.partial):
         function = function.func
-    return any(
-        check(each)
-        for check in (inspect.iscoroutinefunction, inspect.isasyncgenfunction)
-        for each in (function, getattr(function, "__call__", None))  # noqa: B004 - an object with an async __call__
-    )
+    called = getattr(function, "__call__", None)  # noqa: B004 - an object with an async __call__
+    return any(check(each) for check in checks for each in (function, called))
 
 
-def _compile_functions_last(parts: Iterable[Condition]) -> list[Test]:
-    return [part.compile() for part in sorted(parts, key=lambda part: part.asks_functions)]
+def _functions_last(parts: Iterable[Condition]) -> list[Condition]:
+    return sorted(parts, key=lambda part: part.asks_functions)
+
+
+def _is_plain(regex: re.Pattern[str]) -> bool:
+    try:
+        return regex == re.compile(regex.pattern)
+    except re.error:  # the comments of a verbose one need not be valid elsewhere
+        return False
 
 
 def _moment_test(compare: Callable[[Any, Any], bool], bound: object) -> Test:

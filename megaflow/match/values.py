@@ -11,7 +11,9 @@ import re
 from collections.abc import Callable
 from datetime import UTC, date, datetime
 from decimal import Decimal, InvalidOperation
+from enum import Enum
 from typing import Final, TypeAlias
+from uuid import UUID
 
 Number: TypeAlias = int | Decimal
 Moment: TypeAlias = date
@@ -22,7 +24,7 @@ _NUMBER: Final = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+
 _DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _DATETIME: Final = re.compile(
     r"([0-9]{4}-[0-9]{2}-[0-9]{2})[T ]((?:[01][0-9]|2[0-3]):[0-9]{2}(?::[0-9]{2}(?:\.[0-9]+)?)?)"
-    r"(Z|[+-][0-9]{2}(?::?[0-9]{2})?)?"
+    r"(Z|[+-][0-9]{2}(?::?[0-5][0-9])?)?"
 )
 
 
@@ -34,7 +36,8 @@ def read_number(value: object) -> Number | None:
     if isinstance(value, int):
         return None if isinstance(value, bool) else value
     if isinstance(value, float):
-        return None if math.isnan(value) else Decimal(repr(value))
+        # Not repr(): a subclass may have its own, as those of numpy and of enum do.
+        return None if math.isnan(value) else Decimal(float.__repr__(value))
     if isinstance(value, str):
         return _read_number_text(value)
     if isinstance(value, Decimal):
@@ -58,13 +61,13 @@ def alike(left: Moment, right: Moment) -> tuple[Moment, Moment]:
     return _as_date(left), _as_date(right)
 
 
-def equals(left: object, right: object) -> bool:
-    """Tell whether *left* is the value *right*: scalars as patterns compare them, dicts and lists exactly."""
-    return comparison(right)(left)
-
-
 def comparison(right: object) -> Callable[[object], bool]:
-    """Return the function that tells whether a left value equals *right*; raise `TypeError` for what is no value."""
+    """Return the function that tells whether a left value equals *right*; raise `TypeError` for what is no value.
+
+    Scalars compare as patterns do, dicts and lists exactly.
+    """
+    if isinstance(right, Enum):
+        return comparison(right.value)
     if right is None or isinstance(right, bool):
         return lambda left: left is right
     if isinstance(right, str | bytes):
@@ -75,6 +78,10 @@ def comparison(right: object) -> Callable[[object], bool]:
         return _number_equals(right)
     if isinstance(right, date):
         return _moment_equals(right)
+    if isinstance(right, UUID):
+        # It travels as text, but BSON from elsewhere can hold one.
+        text = str(right)
+        return lambda left: isinstance(left, str | UUID) and str(left) == text
     if isinstance(right, dict):
         return _dict_equals(right)
     if isinstance(right, list | tuple):
@@ -148,7 +155,7 @@ def _read_moment_text(text: str) -> Moment | None:
 
 
 def _in_utc(moment: datetime) -> datetime | None:
-    if moment.tzinfo is None:
+    if moment.utcoffset() is None:
         return moment.replace(tzinfo=UTC)
     try:
         return moment.astimezone(UTC)

@@ -121,15 +121,18 @@ def _check_class(subscriber: object) -> None:
     process = inspect.getattr_static(subscriber, "process")
     if process is MessageSubscriber.__dict__["process"]:
         raise RegistrationError(f"{name} has no process method: write def process(self, payload)")
-    if inspect.isfunction(process) and _count_positional(process) == 1:
-        raise RegistrationError(f"{name}.process takes no self: write def process(self, payload)")
+    if inspect.isfunction(process) and not _takes_self_and_more(process):
+        raise RegistrationError(f"{name}.process takes no self, or nothing else: write def process(self, payload)")
 
 
-def _count_positional(function: Callable[..., Any]) -> float:
-    kinds = [parameter.kind for parameter in inspect.signature(function).parameters.values()]
-    if inspect.Parameter.VAR_POSITIONAL in kinds:
-        return float("inf")
-    return sum(kind in (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD) for kind in kinds)
+def _takes_self_and_more(function: Callable[..., Any]) -> bool:
+    parameters = list(inspect.signature(function).parameters.values())
+    if not parameters or parameters[0].kind in (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.VAR_KEYWORD):
+        return False
+    if parameters[0].kind is inspect.Parameter.VAR_POSITIONAL:
+        return True
+    # Without self, def process(payload, message: Message) would get the subscriber for its payload.
+    return len(parameters) > 1 and parameters[0].name not in ("payload", "message")
 
 
 def _read_rules(subscriber: type[MessageSubscriber]) -> tuple[Kind, Condition]:

@@ -1,0 +1,1 @@
+"""One file per bug that was found, named after what went wrong."""
