@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 import uuid
 from collections.abc import Awaitable, Iterable
@@ -34,6 +35,8 @@ from megaflow.settings import (
 )
 from megaflow.sns import SnsClient, SnsPublisher
 from megaflow.sqs import Queue, SqsClient, SqsPublisher
+
+log = logging.getLogger(__name__)
 
 Layer = TypeVar("Layer", bound=Middleware)
 
@@ -87,7 +90,9 @@ class App(Router):
         self._sqs = SqsPublisher(queue_url=queue_url, client=client, **aws)
         self._sns = SnsPublisher(topic_arn=topic_arn, client=sns_client, max_message_size=max_message_size, **aws)
         self._middleware: list[Middleware] = []
-        self._changing = threading.Lock()
+        # Reentrant: a signal handler of the user's may call stop() in the middle of anything.
+        self._changing = threading.RLock()
+        self._version = 0
         self._processor: Processor | None = None
         self._runner: Runner | None = None
         self._stop_wanted = False
@@ -96,9 +101,7 @@ class App(Router):
 
     @override
     def register(self, handler: Handler) -> None:
-        with self._changing:
-            super().register(handler)
-            self._processor = None
+        self._change(self._handlers, handler)
 
     def use(self, middleware: Layer) -> Layer:
         """Wrap every handler's call: ``middleware(call_next) -> call``; the first one added is the outermost.
@@ -108,9 +111,7 @@ class App(Router):
         """
         if not callable(middleware):
             raise RegistrationError(f"a middleware is a function (call_next) -> call, not {middleware!r}")
-        with self._changing:
-            self._middleware.append(middleware)
-            self._processor = None
+        self._change(self._middleware, middleware)
         return middleware
 
     def handlers_for(self, payload: object) -> tuple[Handler, ...]:
@@ -166,6 +167,8 @@ class App(Router):
         exist or refuses access, or where there is no region; `RegistrationError` where there is no handler.
         """
         url = self._sqs.queue_url
+        if self._settings.dead_letter_queue_url == url:
+            raise ConfigurationError(f"dead_letter_queue_url={url!r} is the queue itself: give another one")
         if not self.handlers:
             raise RegistrationError("no handler is registered, so every message would be unmatched: register one first")
         self._compiled()
@@ -175,6 +178,7 @@ class App(Router):
                 raise UsageError("this app is running already; a second consumer needs a second App, or process")
             self._runner = Runner(queue, self._compiled, self._settings, self.metrics)
             if self._stop_wanted:
+                log.info("stop() was called before run(), which ends at once")
                 self._runner.stop()
         try:
             self._runner.run()
@@ -183,22 +187,41 @@ class App(Router):
                 self._runner, self._stop_wanted = None, False
 
     def stop(self) -> None:
-        """End `run` as SIGTERM does. May be called from any thread, also just before `run`, which then returns."""
+        """End `run` as SIGTERM does. May be called from any thread; called while `run` is not, it ends the next one."""
         with self._changing:
             self._stop_wanted = True
             if self._runner is not None:
                 self._runner.stop()
 
+    def _change(self, collected: list[Any], added: object) -> None:
+        with self._changing:
+            collected.append(added)
+            self._version += 1
+            self._processor = None
+            if self._runner is None:
+                return
+            try:
+                self._compiled()
+            except RegistrationError:
+                # What cannot work is refused here, and not message by message.
+                collected.remove(added)
+                self._version += 1
+                raise
+
     def _compiled(self) -> Processor:
         processor = self._processor
-        if processor is None:
+        while processor is None:
+            version = self._version
+            # Outside the lock: a middleware may ask the app something while it is being asked itself.
+            built = Processor(
+                self.handlers,
+                middleware=tuple(self._middleware),
+                retry_on=self._retry_on,
+                unmatched=self._settings.unmatched,
+            )
             with self._changing:
-                processor = self._processor = Processor(
-                    self.handlers,
-                    middleware=self._middleware,
-                    retry_on=self._retry_on,
-                    unmatched=self._settings.unmatched,
-                )
+                if version == self._version:
+                    self._processor = processor = built
         return processor
 
     def _publisher(self) -> SqsPublisher | SnsPublisher:

@@ -11,7 +11,8 @@ from typing import Any, Final, TypeAlias, TypedDict
 
 from megaflow import limits
 from megaflow.codec import KIND_ATTRIBUTE, encode
-from megaflow.errors import EncodeError, FailedEntry, PublishError
+from megaflow.errors import EncodeError, FailedEntry, PublishError, UsageError
+from megaflow.event import Payload
 from megaflow.message import Attribute
 
 AttributeInput: TypeAlias = str | int | float | Decimal | bytes | Attribute
@@ -111,8 +112,10 @@ def prepare_all(
     """Return all of *items*, payloads or `Outgoing`, ready to be sent; *shared* holds what the payloads have in common.
 
     *check* raises `EncodeError` for what their destination does not take. Nothing has been sent when one of them
-    raises it; the error names the entry.
+    raises it; the error names the entry. Raises `UsageError` for a single payload, which Python would take apart.
     """
+    if isinstance(items, str | bytes | bytearray | dict | Payload | Outgoing):
+        raise UsageError(f"publish_batch() takes several payloads, not one {type(items).__qualname__}: publish() it")
     prepared = []
     for index, item in enumerate(items):
         source = item if isinstance(item, Outgoing) else replace(shared, payload=item)

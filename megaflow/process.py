@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 from megaflow.dispatch.table import DispatchTable, Selection
-from megaflow.errors import RegistrationError
+from megaflow.errors import RegistrationError, UsageError
 from megaflow.match.pattern import is_async
 from megaflow.message import Message
 from megaflow.router import Handler
@@ -122,9 +122,10 @@ class Processor:
         for handler, own in _each_with_own_payload(selection, message):
             try:
                 said = self._calls[handler](handler, own)
-                if inspect.isawaitable(said):
+                awaited = inspect.isawaitable(said)
+                if awaited:
                     said = wait(said)
-                outcomes.append(self._read_said(handler, said))
+                outcomes.append(self._read_said(handler, said, awaited=awaited))
             except BaseException as error:  # noqa: BLE001 - a handler raises whatever it likes
                 outcomes.append(self._read_error(handler, error))
                 if outcomes[-1].interrupts:
@@ -138,10 +139,15 @@ class Processor:
         for handler, own in _each_with_own_payload(selection, message):
             call = self._calls[handler]
             try:
-                said = call(handler, own) if handler.is_async else await asyncio.to_thread(call, handler, own)
-                if inspect.isawaitable(said):
+                said = (
+                    await asyncio.to_thread(_call_in_thread, call, handler, own)
+                    if not handler.is_async
+                    else call(handler, own)
+                )
+                awaited = inspect.isawaitable(said)
+                if awaited:
                     said = await said
-                outcomes.append(self._read_said(handler, said))
+                outcomes.append(self._read_said(handler, said, awaited=awaited))
             except BaseException as error:
                 if isinstance(error, asyncio.CancelledError) and _is_being_cancelled():
                     raise
@@ -150,9 +156,12 @@ class Processor:
                     break
         return self._decide(message, outcomes)
 
-    def _read_said(self, handler: Handler, said: object) -> Outcome:
+    def _read_said(self, handler: Handler, said: object, *, awaited: bool) -> Outcome:
         if isinstance(said, ProcessStatus):
             return Outcome(handler, said)
+        if handler.is_async and not awaited:
+            error = UsageError("a middleware did not return what call_next gave it, so the handler has not run")
+            return Outcome(handler, ProcessStatus.RETRIABLE_ERROR, error)
         if said is not None and handler not in self._warned:
             self._warned.add(handler)
             log.warning(
@@ -163,10 +172,17 @@ class Processor:
         return Outcome(handler, ProcessStatus.DONE)
 
     def _read_error(self, handler: Handler, error: BaseException) -> Outcome:
-        if isinstance(error, RetryLater):
-            return Outcome(handler, ProcessStatus.RETRY_LATER, error, _read_after(handler, error.after))
-        if not isinstance(error, Reject) and _is_retriable(error, self._retry_on[handler]):
-            return Outcome(handler, ProcessStatus.RETRIABLE_ERROR, error)
+        # A task group wraps what its tasks raised: it is worth another try only if all of that is.
+        causes = list(_flatten(error))
+        later = [cause for cause in causes if isinstance(cause, RetryLater)]
+        retry_on = self._retry_on[handler]
+        if any(isinstance(cause, Reject) for cause in causes):
+            return Outcome(handler, ProcessStatus.FATAL_ERROR, error)
+        after = max((seconds for cause in later for seconds in _read_after(handler, cause)), default=None)
+        if len(later) == len(causes):
+            return Outcome(handler, ProcessStatus.RETRY_LATER, error, after)
+        if isinstance(error, retry_on) or all(_is_retriable(cause, retry_on) for cause in causes):
+            return Outcome(handler, ProcessStatus.RETRIABLE_ERROR, error, after)
         return Outcome(handler, ProcessStatus.FATAL_ERROR, error)
 
     def _decide(self, message: Message, outcomes: Sequence[Outcome]) -> Verdict:
@@ -197,12 +213,19 @@ def _read_selection(selection: Selection) -> list[Outcome]:
 
 def _each_with_own_payload(selection: Selection, message: Message) -> Iterator[tuple[Handler, Message]]:
     """Give each function its first handler that matched, and a payload that no other handler can have changed."""
-    first = {id(handler.function): handler for handler in reversed(selection.matched)}
-    handlers = [handler for handler in selection.matched if first[id(handler.function)] is handler]
+    first: dict[tuple[int, int], Handler] = {}
+    for handler in selection.matched:
+        first.setdefault(_identify(handler.function), handler)
+    handlers = list(first.values())
     for handler in handlers[:-1]:
         yield handler, message.with_own_payload()
     for handler in handlers[-1:]:
         yield handler, message
+
+
+def _identify(function: Callable[..., Any]) -> tuple[int, int]:
+    # Python makes a bound method anew each time it is asked for one.
+    return id(getattr(function, "__self__", None)), id(getattr(function, "__func__", function))
 
 
 def _wrap(handler: Handler, middleware: Sequence[Middleware]) -> Call:
@@ -228,23 +251,39 @@ async def _call_async(handler: Handler, message: Message) -> Any:
     return await handler.call(message)
 
 
-def _is_retriable(error: BaseException, retry_on: tuple[type[Exception], ...]) -> bool:
+def _call_in_thread(call: Call, handler: Handler, message: Message) -> Any:
+    try:
+        return call(handler, message)
+    except StopIteration as error:
+        # A future cannot carry it: whoever waits would wait for ever.
+        raise RuntimeError(f"{handler.name} raised StopIteration") from error
+
+
+def _flatten(error: BaseException) -> Iterator[BaseException]:
     if isinstance(error, BaseExceptionGroup):
-        # A task group wraps what its tasks raised: worth another try only if all of it is.
-        return all(_is_retriable(each, retry_on) for each in error.exceptions)
+        for each in error.exceptions:
+            yield from _flatten(each)
+    else:
+        yield error
+
+
+def _is_retriable(error: BaseException, retry_on: tuple[type[Exception], ...]) -> bool:
     # What is no Exception ends the consumer, or cancelled the handler: the message was not at fault.
-    return isinstance(error, retry_on) or not isinstance(error, Exception)
+    return isinstance(error, (RetryLater, *retry_on)) or not isinstance(error, Exception)
 
 
-def _read_after(handler: Handler, after: object) -> float | None:
+def _read_after(handler: Handler, error: RetryLater) -> Iterator[float]:
+    after = getattr(error, "after", None)
     if after is None:
-        return None
-    if isinstance(after, int | float) and not isinstance(after, bool) and math.isfinite(after):
-        return float(after)
-    log.warning(
-        "%s raised RetryLater(after=%r), which is no number of seconds; the backoff decides", handler.name, after
-    )
-    return None
+        return
+    try:
+        seconds = math.nan if isinstance(after, bool | str) else float(after)
+    except (OverflowError, TypeError, ValueError):
+        seconds = math.nan
+    if math.isfinite(seconds):
+        yield seconds
+    else:
+        log.warning("%s raised RetryLater(after=%r), which is no number of seconds", handler.name, after)
 
 
 def _is_being_cancelled() -> bool:

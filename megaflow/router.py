@@ -243,7 +243,10 @@ def _pattern_or_everything(pattern: object) -> Condition:
     # `@app.on_data` without parentheses makes the handler its own pattern, and nothing would be registered.
     returns = str(getattr(pattern, "__annotations__", {}).get("return", bool)) if inspect.isfunction(pattern) else ""
     if returns == "None" or ProcessStatus.__name__ in returns:
-        raise PatternError(f"{pattern!r} returns no bool: is it the handler, and are the parentheses missing?")
+        raise PatternError(
+            f"{getattr(pattern, '__qualname__', pattern)} returns {returns}, no bool: is it the handler, and are the "
+            "parentheses missing?"
+        )
     return condition
 
 

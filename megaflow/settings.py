@@ -87,7 +87,7 @@ class AwsSettings:
         where region or profile is missing.
         """
         import boto3
-        from botocore.exceptions import NoRegionError, ProfileNotFound
+        from botocore.exceptions import BotoCoreError, NoRegionError, ProfileNotFound
 
         try:
             session = boto3.Session(
@@ -100,13 +100,17 @@ class AwsSettings:
             region = session.region_name and _read_region(address, session.region_name)
             return session.client(service, region_name=region, endpoint_url=self.endpoint_url)
         except NoRegionError as error:
+            said = _REGION.match(address)
+            region = repr(said[1]) if said else ""
             raise ConfigurationError(
-                f"no AWS region for {service}: give region_name=, or set AWS_DEFAULT_REGION or the profile's region"
+                f"no AWS region for {service}: give region_name={region}, or set AWS_DEFAULT_REGION, or the profile's"
             ) from error
         except ProfileNotFound as error:
             raise ConfigurationError(
                 f"profile_name={self.profile_name!r}: {error}; see 'aws configure list-profiles'"
             ) from error
+        except (BotoCoreError, ValueError) as error:
+            raise ConfigurationError(f"boto3 cannot make a client for {service} of {self}: {error}") from error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,11 +164,16 @@ def is_set(value: str | None, variable: str) -> bool:
     return bool(value or os.environ.get(variable))
 
 
-def resolve(parameter: str, value: str | None, variable: str) -> str:
-    """Return *value*, else what the environment *variable* holds; raise `ConfigurationError` where neither is set."""
+def resolve(parameter: str, value: str | None, variable: str, *, start: str) -> str:
+    """Return *value*, else what the environment *variable* holds.
+
+    Raises `ConfigurationError` where neither is set, or where it does not begin with *start*, as its kind does.
+    """
     found = value or os.environ.get(variable)
     if not found:
         raise ConfigurationError(f"{parameter} is not set: give {parameter}=, or set {variable}")
+    if not isinstance(found, str) or not found.startswith(start):
+        raise ConfigurationError(f"{parameter}={found!r} must begin with {start!r}: a name alone does not do")
     return found
 
 

@@ -65,8 +65,8 @@ class SnsPublisher:
 
     @cached_property
     def topic_arn(self) -> str:
-        """The topic's ARN; raises `ConfigurationError` where none is set."""
-        return resolve("topic_arn", self._topic_arn, TOPIC_ARN_VARIABLE)
+        """The topic's ARN; raises `ConfigurationError` where none is set, or it is none."""
+        return resolve("topic_arn", self._topic_arn, TOPIC_ARN_VARIABLE, start="arn:")
 
     @cached_property
     def client(self) -> SnsClient:

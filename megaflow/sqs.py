@@ -94,8 +94,8 @@ class SqsPublisher:
 
     @cached_property
     def queue_url(self) -> str:
-        """The queue's URL; raises `ConfigurationError` where none is set."""
-        return resolve("queue_url", self._queue_url, QUEUE_URL_VARIABLE)
+        """The queue's URL; raises `ConfigurationError` where none is set, or it is none."""
+        return resolve("queue_url", self._queue_url, QUEUE_URL_VARIABLE, start="http")
 
     @cached_property
     def client(self) -> SqsClient:
@@ -169,18 +169,17 @@ class Queue:
         self._clock = clock
 
     def inspect(self) -> QueueFacts:
-        """Return what the queue says of itself.
+        """Return what the queue says of itself; what it refuses to say is not known.
 
-        Raises `ConfigurationError` where there is no such queue, or there are no credentials to ask with.
+        Any other error is raised: to take a queue out of reach for one without a dead-letter queue would lose messages.
         """
-        from botocore.exceptions import BotoCoreError, ClientError
+        from botocore.exceptions import ClientError
 
         try:
             answer = self._client.get_queue_attributes(QueueUrl=self.url, AttributeNames=["RedrivePolicy"])
-        except (BotoCoreError, ClientError) as error:
-            # A role may be allowed to receive and no more, and a queue out of reach may come back.
-            if is_refusal(error) and read_code(error) not in _REFUSED:
-                raise as_configuration_error(error, self.url) from error
+        except ClientError as error:
+            if read_code(error) not in _REFUSED:
+                raise
             return QueueFacts(problem=f"its attributes could not be read: {error}")
         policy = json.loads(answer.get("Attributes", {}).get("RedrivePolicy") or "{}")
         arn, most = policy.get("deadLetterTargetArn"), int(policy.get("maxReceiveCount", 0))
@@ -188,7 +187,9 @@ class Queue:
             return QueueFacts()
         try:
             return QueueFacts(self._find_url(arn), most)
-        except (BotoCoreError, ClientError) as error:
+        except ClientError as error:
+            if read_code(error) not in _REFUSED | _MISSING_QUEUE:
+                raise
             return QueueFacts(max_receive_count=most, problem=f"the URL of {arn} could not be looked up: {error}")
 
     def receive(self, count: int, *, wait_time_seconds: int, visibility_timeout: int) -> list[Message]:
@@ -269,7 +270,7 @@ def read_message(
     )
 
 
-def is_refusal(error: Exception) -> bool:
+def is_refusal(error: BaseException) -> bool:
     """Tell whether *error* says that this will not work until someone changes something: no queue, no access."""
     from botocore.exceptions import (
         ClientError,
@@ -293,7 +294,7 @@ def is_refusal(error: Exception) -> bool:
     return isinstance(error, (ParamValidationError, *no_credentials))
 
 
-def as_configuration_error(error: Exception, queue_url: str) -> ConfigurationError:
+def as_configuration_error(error: BaseException, queue_url: str) -> ConfigurationError:
     """Return *error*, for which `is_refusal` holds, in the words of someone who has to mend it."""
     code = read_code(error)
     if code in _MISSING_QUEUE:
@@ -309,7 +310,7 @@ def as_configuration_error(error: Exception, queue_url: str) -> ConfigurationErr
     return ConfigurationError(f"queue_url={queue_url!r}: {remedy} ({error})")
 
 
-def read_code(error: Exception) -> str:
+def read_code(error: BaseException) -> str:
     """Return AWS's code for *error*, or the name of its type."""
     response = getattr(error, "response", None)
     return str(response.get("Error", {}).get("Code", "")) if isinstance(response, dict) else type(error).__name__

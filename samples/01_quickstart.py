@@ -32,8 +32,6 @@ async def notify(payload: dict[str, dict[str, int]]) -> ProcessStatus:
 
 if __name__ == "__main__":
     app.publish(
-        PayloadBuilder()
-        .with_event(domain="shopping_cart", name="item.added", item_id="61fcc874", quantity=5)
-        .build()
+        PayloadBuilder().with_event(domain="shopping_cart", name="item.added", item_id="61fcc874", quantity=5).build()
     )
     app.run()

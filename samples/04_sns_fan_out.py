@@ -38,11 +38,7 @@ def record(payload: Payload, message: Message) -> None:
 
 
 if __name__ == "__main__":
-    payload = (
-        PayloadBuilder()
-        .with_event(name="user.created", subject="987650", email="johndoe_86@example.com")
-        .build()
-    )
+    payload = PayloadBuilder().with_event(name="user.created", subject="987650", email="johndoe_86@example.com").build()
     SnsPublisher(topic_arn=topic_arn, client=sns).publish(payload, subject="A new user")
     mail.run()
     audit.run()

@@ -6,9 +6,7 @@ from megaflow import App, Message, Outgoing, RetryLater
 from megaflow.local import Account, SqsClient
 
 sqs = SqsClient(Account())
-queue = sqs.create_queue(
-    QueueName="orders.fifo", Attributes={"FifoQueue": "true", "ContentBasedDeduplication": "true"}
-)
+queue = sqs.create_queue(QueueName="orders.fifo", Attributes={"FifoQueue": "true", "ContentBasedDeduplication": "true"})
 app = App(queue["QueueUrl"], client=sqs)
 orders: dict[str, list[str]] = {"a": [], "b": []}
 

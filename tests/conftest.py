@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -28,6 +29,11 @@ def moto_url() -> Iterator[str]:
         line = server.stderr.readline()
         assert line, "moto's server did not start"
         found = re.search(r"http://127\.0\.0\.1:\d+", line)
+    # Read on, or the server would wait once the pipe is full of its log.
+    reader = threading.Thread(target=server.stderr.read, daemon=True)
+    reader.start()
     yield found.group()
     server.kill()
-    server.communicate()
+    server.wait()
+    reader.join()
+    server.stderr.close()

@@ -67,6 +67,17 @@ def test_run_without_a_queue_says_what_would_set_it(monkeypatch: pytest.MonkeyPa
         App().run()
 
 
+@pytest.mark.parametrize("url", ["carts", "arn:aws:sqs:us-east-1:1:carts", 5])
+def test_what_is_no_url_is_refused(url: Any) -> None:
+    with pytest.raises(ConfigurationError, match="must begin with 'http'"):
+        App(url).run()
+
+
+def test_what_is_no_arn_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="topic_arn='users' must begin with 'arn:'"):
+        App(topic_arn="users").publish("ping")
+
+
 def test_run_without_handlers_is_refused(account: Account) -> None:
     sqs = SqsClient(account)
 

@@ -14,6 +14,7 @@ from megaflow.consumer.core import FLUSH_GRACE, LINGER, Core, describe_origin
 from megaflow.consumer.words import (
     AbandonPoll,
     Action,
+    AskFailed,
     Crashed,
     DeadLetter,
     Delete,
@@ -21,10 +22,12 @@ from megaflow.consumer.words import (
     Exit,
     Finished,
     Hide,
+    Inspect,
+    Inspected,
+    Interrupted,
     Problem,
     Receive,
     Received,
-    ReceiveFailed,
     Report,
     Settled,
     Start,
@@ -35,6 +38,7 @@ from megaflow.errors import UsageError
 from megaflow.message import ORIGIN_ATTRIBUTE, Attribute
 from megaflow.router import EVERYTHING, Handler, make_handler
 from megaflow.settings import ConsumerSettings
+from megaflow.sqs import QueueFacts
 from megaflow.status import Fate, ProcessStatus
 
 Kept = TypeVar("Kept", bound=Action)
@@ -44,23 +48,30 @@ class Driver:
     """Tells a core what happens, and keeps what it answered; the clock is `now`."""
 
     def __init__(
-        self, settings: ConsumerSettings | None = None, *, fifo: bool = False, dead_letters: bool = True
+        self,
+        settings: ConsumerSettings | None = None,
+        *,
+        fifo: bool = False,
+        dead_letters: bool = True,
+        inspected: bool = True,
     ) -> None:
         self.core = Core(
             settings or ConsumerSettings(concurrency=3, backoff=lambda count: 10.0 * count),
             fifo=fifo,
-            has_dead_letter_queue=dead_letters,
             randomness=lambda: 1.0,
         )
         self.now = 100.0
         self.answered: list[Action] = []
+        self.facts = QueueFacts(dead_letter_queue_url="https://dead" if dead_letters else "")
+        if inspected:
+            self.tell(Tick())
+            self.polled = self.tell(Inspected(self.facts))
 
     def tell(self, event: Event) -> list[Action]:
         self.answered = self.core.handle(event, self.now)
         return self.answered
 
     def receive(self, *messages: Message) -> list[Message]:
-        self.tell(Tick())
         self.tell(Received(messages))
         return [action.message for action in self.all(Start)]
 
@@ -112,8 +123,6 @@ def ids(messages: Sequence[Message]) -> list[str]:
 def test_it_polls_for_no_more_than_it_can_start() -> None:
     driver = Driver(ConsumerSettings(concurrency=3, max_number_of_messages=2))
 
-    driver.tell(Tick())
-
     assert driver.one(Receive).count == 2
 
 
@@ -163,7 +172,7 @@ def test_failed_polls_back_off_and_recover() -> None:
     pauses = []
 
     for _ in range(8):
-        driver.tell(ReceiveFailed(ConnectionError("down"), refused=False))
+        driver.tell(AskFailed(ConnectionError("down"), refused=False))
         pauses.append(driver.core.wake_at - driver.now)
         driver.now = driver.core.wake_at
         driver.tell(Tick())
@@ -178,9 +187,9 @@ def test_a_failed_poll_is_reported_with_its_reason() -> None:
     driver = Driver()
     driver.tell(Tick())
 
-    driver.tell(ReceiveFailed(ConnectionError("down"), refused=False))
+    driver.tell(AskFailed(ConnectionError("down"), refused=False))
 
-    assert driver.reports(logging.WARNING) == ["receiving failed, trying again in 1.0 s: down"]
+    assert driver.reports(logging.WARNING) == ["the queue does not answer, trying again in 1.0 s: down"]
 
 
 def test_refused_access_at_the_start_ends_it() -> None:
@@ -188,7 +197,7 @@ def test_refused_access_at_the_start_ends_it() -> None:
     driver.tell(Tick())
     refusal = PermissionError("no")
 
-    driver.tell(ReceiveFailed(refusal, refused=True))
+    driver.tell(AskFailed(refusal, refused=True))
 
     assert driver.one(Exit).error is refusal
 
@@ -197,10 +206,53 @@ def test_refused_access_later_is_waited_out() -> None:
     driver = Driver()
     driver.receive()
 
-    driver.tell(ReceiveFailed(PermissionError("no"), refused=True))
+    driver.tell(AskFailed(PermissionError("no"), refused=True))
 
     assert driver.all(Exit) == []
     assert driver.core.wake_at > driver.now
+
+
+# Starting
+
+
+def test_it_does_not_poll_before_it_knows_what_the_queue_is() -> None:
+    driver = Driver(inspected=False)
+
+    driver.tell(Tick())
+    assert driver.all(Inspect) == [Inspect()]
+    assert driver.all(Receive) == []
+    driver.tell(Inspected(driver.facts))
+
+    assert driver.one(Receive).count == 3
+
+
+def test_a_queue_that_cannot_be_asked_what_it_is_is_asked_again() -> None:
+    driver = Driver(inspected=False)
+    driver.tell(Tick())
+
+    driver.tell(AskFailed(ConnectionError("down"), refused=False))
+    assert driver.all(Inspect) == []
+    driver.now = driver.core.wake_at
+    driver.tell(Tick())
+
+    assert driver.all(Inspect) == [Inspect()]
+
+
+@pytest.mark.parametrize(
+    ("facts", "said"),
+    [
+        (QueueFacts(), "no dead-letter queue: messages that fail for good are deleted"),
+        (QueueFacts(problem="refused"), "the redrive policy is not known: refused"),
+        (QueueFacts("https://dead", 2), "maxReceiveCount is 2"),
+    ],
+)
+def test_what_matters_about_the_queue_is_said_at_the_start(facts: QueueFacts, said: str) -> None:
+    driver = Driver(inspected=False)
+    driver.tell(Tick())
+
+    driver.tell(Inspected(facts))
+
+    assert any(report.startswith(said) for report in driver.reports(logging.WARNING))
 
 
 # Settling
@@ -331,6 +383,41 @@ def test_a_message_without_a_verdict_is_kept() -> None:
     assert driver.reports(logging.ERROR) == ["message only: its handlers could not be run"]
 
 
+def test_a_handler_that_outlived_the_visibility_is_reported() -> None:
+    driver = Driver()
+    (slow,) = driver.receive(message("slow", expires_at=110.0))
+    driver.now = 110.0
+
+    driver.finish(slow)
+
+    assert driver.reports(logging.WARNING)[0].startswith("message slow: its handlers took longer than its visibility")
+
+
+def test_refused_deletes_end_it_where_none_has_succeeded() -> None:
+    driver = Driver()
+    (only,) = driver.receive(message("only"))
+    driver.finish(only)
+    refusal = PermissionError("no sqs:DeleteMessage")
+
+    driver.tell(Settled(driver.one(Delete), {"handle-only": Problem("AccessDenied", final=True)}, refusal))
+
+    assert driver.one(Exit).error is refusal
+
+
+def test_refused_deletes_are_waited_out_where_one_has_succeeded() -> None:
+    driver = Driver()
+    (first,) = driver.receive(message("first"))
+    driver.finish(first)
+    driver.tell(Settled(driver.one(Delete)))
+    (second,) = driver.receive(message("second"))
+    driver.finish(second)
+
+    problems = {"handle-second": Problem("AccessDenied", final=True)}
+    driver.tell(Settled(driver.one(Delete), problems, PermissionError("no")))
+
+    assert driver.all(Exit) == []
+
+
 # Dead letters
 
 
@@ -403,7 +490,19 @@ def test_a_redriven_message_that_fails_again_keeps_its_first_id() -> None:
     assert origin["failed"] == {HANDLER.name: "FATAL_ERROR"}
 
 
-@pytest.mark.parametrize("value", ["{", "[]", '{"message_id": 5}'])
+def test_an_error_that_cannot_say_what_it_is_does_not_stop_the_consumer() -> None:
+    class Mute(Exception):
+        def __str__(self) -> str:
+            raise ValueError
+
+    failed = Outcome(HANDLER, ProcessStatus.FATAL_ERROR, Mute())
+
+    origin = json.loads(describe_origin(Verdict(message("m"), (failed,), Fate.DEAD_LETTER)))
+
+    assert origin["failed"] == {HANDLER.name: "Mute"}
+
+
+@pytest.mark.parametrize("value", ["{", "[" * 100_000, "[]", '{"message_id": 5}'])
 def test_an_origin_that_nobody_can_read_is_written_anew(value: str) -> None:
     redriven = replace(message("m"), sqs_attributes={ORIGIN_ATTRIBUTE: Attribute("String", value)})
 
@@ -528,7 +627,7 @@ def test_an_abandoned_poll_that_fails_says_nothing() -> None:
     driver.receive(message("running"))
     driver.tell(Stop())
 
-    driver.tell(ReceiveFailed(ConnectionError(), refused=False))
+    driver.tell(AskFailed(ConnectionError(), refused=False))
 
     assert driver.answered == []
 
@@ -568,6 +667,87 @@ def test_deletes_under_way_are_waited_for_a_little_longer() -> None:
 
     assert driver.now == pytest.approx(100 + FLUSH_GRACE)
     assert driver.one(Exit).error is None
+
+
+def test_a_delete_that_waits_to_be_tried_again_is_tried_at_the_stop() -> None:
+    driver = Driver()
+    (only,) = driver.receive(message("only"))
+    driver.finish(only)
+    driver.tell(Settled(driver.one(Delete), {"handle-only": Problem("InternalError")}))
+    assert driver.all(Delete) == []
+
+    driver.tell(Stop())
+
+    assert ids(driver.one(Delete).messages) == ["only"]
+
+
+def test_deletes_that_go_on_failing_do_not_hold_up_an_idle_stop() -> None:
+    driver = Driver()
+    (only,) = driver.receive(message("only"))
+    driver.finish(only)
+    asked = driver.one(Delete)
+    driver.tell(Stop())
+    started = driver.now
+
+    driver.tell(Settled(asked, {"handle-only": Problem("InternalError")}))
+    while not driver.all(Exit):
+        for asked in driver.all(Delete):
+            driver.tell(Settled(asked, {"handle-only": Problem("InternalError")}))
+        if not driver.all(Exit):
+            driver.now = driver.core.wake_at
+            driver.tell(Tick())
+
+    assert driver.now - started < 2
+
+
+def test_more_stops_do_not_move_the_end_away() -> None:
+    driver = Driver(ConsumerSettings(shutdown_timeout=0))
+    (only,) = driver.receive(message("only"))
+    driver.finish(only)
+    driver.tell(Stop())
+
+    driver.now += FLUSH_GRACE - 1
+    driver.tell(Stop(now=True))
+
+    assert driver.core.wake_at == 100.0 + FLUSH_GRACE
+
+
+def test_the_end_comes_whatever_floats_do() -> None:
+    driver = Driver(ConsumerSettings(shutdown_timeout=0.7))
+    driver.now = 12345.678
+    (only,) = driver.receive(message("only", expires_at=1e9))
+    driver.finish(only)
+    driver.tell(Stop())
+
+    for _ in range(3):
+        if not driver.all(Exit):
+            driver.now = driver.core.wake_at
+            driver.tell(Tick())
+
+    assert driver.one(Exit).error is None
+
+
+def test_what_handlers_left_running_can_end_it() -> None:
+    driver = Driver()
+    (running,) = driver.receive(message("running"))
+    interruption = SystemExit(3)
+
+    driver.tell(Interrupted(interruption))
+    driver.finish(running)
+    driver.tell(Settled(driver.one(Delete)))
+
+    assert driver.one(Exit).error is interruption
+
+
+def test_a_matcher_that_exits_ends_it_and_keeps_the_message() -> None:
+    driver = Driver()
+    (only,) = driver.receive(message("only"))
+    interruption = KeyboardInterrupt()
+
+    driver.tell(Crashed(only, interruption))
+    driver.tell(Settled(driver.one(Hide)))
+
+    assert driver.one(Exit).error is interruption
 
 
 def test_it_exits_once() -> None:

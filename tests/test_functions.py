@@ -40,7 +40,7 @@ from megaflow.match.functions import (
     suffix,
     wildcard,
 )
-from megaflow.match.pattern import Condition
+from megaflow.match.pattern import Condition, as_condition
 from tests.matching import matches, matches_missing
 
 wrong: Any = functions
@@ -350,3 +350,9 @@ def test_a_wildcard_takes_no_more_than_one_look() -> None:
 )
 def test_a_condition_shows_as_it_is_written(condition: Condition, written: str) -> None:
     assert str(condition) == written
+
+
+@pytest.mark.parametrize("name", functions.__all__)
+def test_a_function_that_is_not_called_is_refused(name: str) -> None:
+    with pytest.raises(PatternError, match=rf"a: {name} is to be called: {name}\(…\)"):
+        as_condition({"a": getattr(functions, name)})

@@ -134,7 +134,7 @@ def test_published_in_every_way_each_message_reaches_the_right_handlers(world: W
     queue.publish({"order": 1}, attributes={"way": "queue"})
     queue.publish_raw_message('{"user": {"id": 1, "email": "nobody"}}')
     queue.publish_raw_message('{"protocol": "mega", "version": 3}')
-    running = threading.Thread(target=consumer.app.run)
+    running = threading.Thread(target=consumer.app.run, daemon=True)
     running.start()
     assert consumer.done.wait(PATIENCE)
     consumer.app.stop()
@@ -178,7 +178,7 @@ def test_ten_thousand_messages_from_four_threads_reach_two_consumers_at_least_on
         SqsPublisher(queue_url=url, client=sqs).publish_batch(kinds[number % 4](number) for number in numbers)
 
     apps = [consumer(), consumer()]
-    threads = [threading.Thread(target=app.run) for app in apps]
+    threads = [threading.Thread(target=app.run, daemon=True) for app in apps]
     for thread in threads:
         thread.start()
     with ThreadPoolExecutor(4) as pool:

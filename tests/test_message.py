@@ -376,6 +376,10 @@ def test_a_message_knows_what_sqs_said_about_it() -> None:
     )
 
 
+def test_a_message_without_a_queue_was_received_once() -> None:
+    assert open_message("hello").receive_count == message_with("hello").receive_count == 1
+
+
 def test_a_message_is_immutable() -> None:
     message = open_message("hello")
 

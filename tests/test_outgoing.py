@@ -22,7 +22,7 @@ from botocore.exceptions import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from megaflow import EncodeError, Outgoing, PayloadBuilder, PublishError
+from megaflow import EncodeError, Outgoing, PayloadBuilder, PublishError, UsageError
 from megaflow.message import Attribute
 from megaflow.outgoing import (
     EntryAnswer,
@@ -703,3 +703,11 @@ def test_an_error_that_says_nothing_more_leaves_it_unknown() -> None:
     said = read_error(error)
 
     assert (said.code, said.unknown) == ("Unknown", True)
+
+
+@pytest.mark.parametrize(
+    "one", ["ping", b"ping", {"a": 1}, Outgoing("ping"), PayloadBuilder().with_event(name="n").build()]
+)
+def test_one_payload_is_no_batch(one: Any) -> None:
+    with pytest.raises(UsageError, match=r"takes several payloads, not one \w+: publish\(\) it"):
+        prepare_all(one, Outgoing(None), max_size=100, check=lambda source: None)

@@ -2,6 +2,7 @@
 
 import asyncio
 import functools
+import gc
 import json
 import logging
 from collections.abc import Awaitable, Callable
@@ -87,6 +88,10 @@ def fate(verdict: Verdict) -> str:
             "keeps",
         ),
         (raising(ExceptionGroup("", [ConnectionError(), ValueError()])), ProcessStatus.FATAL_ERROR, "dead_letters"),
+        (raising(ExceptionGroup("", [RetryLater(), RetryLater()])), ProcessStatus.RETRY_LATER, "keeps"),
+        (raising(ExceptionGroup("", [RetryLater(), ConnectionError()])), ProcessStatus.RETRIABLE_ERROR, "keeps"),
+        (raising(ExceptionGroup("", [Reject(), ConnectionError()])), ProcessStatus.FATAL_ERROR, "dead_letters"),
+        (raising(StopIteration()), ProcessStatus.FATAL_ERROR, "dead_letters"),
     ],
 )
 def test_what_a_handler_says_decides_what_becomes_of_the_message(
@@ -147,7 +152,52 @@ def test_the_longest_pause_asked_for_counts(process: Process, app: App) -> None:
     assert process(app, "ping").after == 30
 
 
-@pytest.mark.parametrize("after", ["soon", float("nan"), float("inf"), True])
+def test_the_type_of_a_group_can_be_retried(process: Process) -> None:
+    app = App(retry_on=ExceptionGroup)
+    app.on_text()(raising(ExceptionGroup("", [ValueError()])))
+
+    assert process(app, "ping").keeps
+
+
+def test_a_retry_later_that_was_not_made_properly_is_one_all_the_same(process: Process, app: App) -> None:
+    class Own(RetryLater):
+        def __init__(self) -> None:
+            pass
+
+    app.on_text()(raising(Own()))
+
+    assert process(app, "ping").keeps
+
+
+def test_a_bound_method_registered_twice_runs_once(process: Process, app: App) -> None:
+    class Service:
+        def __init__(self) -> None:
+            self.ran = 0
+
+        def handle(self, text: str) -> None:
+            self.ran += 1
+
+    one, other = Service(), Service()
+    for service in (one, one, other):
+        app.on_text()(service.handle)
+
+    process(app, "ping")
+
+    assert (one.ran, other.ran) == (1, 1)
+
+
+def test_a_router_included_twice_runs_its_handlers_once(process: Process, app: App) -> None:
+    ran = []
+    router = Router()
+    router.on_text()(lambda text: ran.append(text))
+
+    app.include(router).include(router)
+    process(app, "ping")
+
+    assert ran == ["ping"]
+
+
+@pytest.mark.parametrize("after", [10**400, "soon", float("nan"), float("inf"), True])
 def test_a_pause_that_is_no_number_is_left_to_the_backoff(
     process: Process, app: App, after: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -484,6 +534,40 @@ def test_a_middleware_can_wait_for_an_async_handler(process: Process, app: App) 
 
     assert process(app, "ping").keeps
     assert said == [ProcessStatus.RETRY_LATER]
+
+
+@pytest.mark.filterwarnings("ignore:coroutine")
+def test_a_middleware_that_swallows_an_async_handler_does_not_lose_the_message(
+    process: Process, app: App, caplog: pytest.LogCaptureFixture
+) -> None:
+    @app.use
+    def forgetful(call_next: Call) -> Call:
+        def call(handler: Handler, message: Message) -> Any:
+            call_next(handler, message)
+
+        return call
+
+    @app.on_text()
+    async def handle(text: str) -> None: ...
+
+    assert process(app, "ping").keeps
+    gc.collect()
+    assert "a middleware did not return what call_next gave it" in caplog.text
+
+
+def test_a_middleware_may_ask_the_app_while_it_is_asked_itself(process: Process, app: App) -> None:
+    asked: list[bool] = []
+
+    @app.use
+    def curious(call_next: Call) -> Call:
+        if not asked:
+            asked.append(True)
+            app.handlers_for("ping")
+        return call_next
+
+    app.on_text()(returning(None))
+
+    assert process(app, "ping").deletes
 
 
 def test_an_async_middleware_around_a_plain_handler_is_refused(app: App) -> None:

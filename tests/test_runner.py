@@ -13,7 +13,16 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError
 
-from megaflow import App, ConfigurationError, Message, Outgoing, ProcessStatus, RetryLater, UsageError
+from megaflow import (
+    App,
+    ConfigurationError,
+    Message,
+    Outgoing,
+    ProcessStatus,
+    RegistrationError,
+    RetryLater,
+    UsageError,
+)
 from megaflow.local import Account, SqsClient
 
 PATIENCE = 20.0
@@ -474,10 +483,8 @@ def test_the_start_is_logged_with_what_matters(caplog: pytest.LogCaptureFixture)
 
     run_until(app, done)
 
-    assert (
-        f"consuming {queues.url} with 1 handlers, up to 10 at once; dead-letter queue: {queues.dead_letters}"
-        in caplog.text
-    )
+    assert f"consuming {queues.url} with 1 handlers, up to 10 at once; unmatched messages: delete" in caplog.text
+    assert f"messages that fail for good go to {queues.dead_letters}" in caplog.text
     assert "maxReceiveCount is 1" in caplog.text
     assert "greedy matches every message of kind text" in caplog.text
     assert f"stopped consuming {queues.url}" in caplog.text
@@ -500,6 +507,189 @@ def test_failed_polls_are_survived(queues: Queues) -> None:
     run_until(app, done)
 
     assert app.metrics.snapshot()["failed_polls"] == 2
+
+
+def test_a_queue_out_of_reach_at_the_start_is_not_taken_for_one_without_dead_letters(queues: Queues) -> None:
+    failures = iter([EndpointConnectionError(endpoint_url="http://sqs"), client_error("Throttled", status=503)])
+    done = threading.Event()
+
+    def fail_first(real: Callable[..., Any], **parameters: Any) -> Any:
+        error = next(failures, None)
+        if error is not None:
+            raise error
+        return real(**parameters)
+
+    app = queues.app(client=Faulty(queues.sqs, get_queue_attributes=fail_first, get_queue_url=fail_first))
+
+    @app.on_text()
+    def fail(text: str) -> ProcessStatus:
+        done.set()
+        return ProcessStatus.FATAL_ERROR
+
+    app.publish("ping")
+    run_until(app, done)
+
+    assert len(queues.receive_dead_letters()) == 1
+
+
+def test_a_queue_that_does_not_answer_at_the_start_does_not_hold_up_stop(queues: Queues) -> None:
+    asked, released = threading.Event(), threading.Event()
+
+    def hang(real: Callable[..., Any], **parameters: Any) -> Any:
+        asked.set()
+        released.wait(PATIENCE)
+        return real(**parameters)
+
+    app = queues.app(client=Faulty(queues.sqs, get_queue_attributes=hang))
+    app.on_text()(lambda text: None)
+    with running(app) as thread:
+        assert asked.wait(PATIENCE)
+        app.stop()
+        thread.join(5)
+        assert not thread.is_alive()
+    released.set()
+
+
+def test_a_role_that_may_not_delete_ends_run_instead_of_handling_for_ever(queues: Queues) -> None:
+    def refuse(real: Callable[..., Any], **parameters: Any) -> Any:
+        raise client_error("AccessDenied", "DeleteMessageBatch", 403)
+
+    app = queues.app(client=Faulty(queues.sqs, delete_message_batch=refuse))
+    app.on_text()(lambda text: None)
+    app.publish("ping")
+
+    with pytest.raises(ConfigurationError, match="sqs:DeleteMessage"):
+        app.run()
+
+
+def test_slow_dead_letters_do_not_hold_up_deletes(queues: Queues) -> None:
+    released, deleted = threading.Event(), threading.Event()
+
+    def hang(real: Callable[..., Any], **parameters: Any) -> Any:
+        if parameters["QueueUrl"] == queues.dead_letters:
+            assert deleted.wait(PATIENCE)
+        return real(**parameters)
+
+    def delete(real: Callable[..., Any], **parameters: Any) -> Any:
+        deleted.set()
+        return real(**parameters)
+
+    app = queues.app(client=Faulty(queues.sqs, send_message=hang, delete_message_batch=delete))
+    app.on_data()(lambda data: ProcessStatus.FATAL_ERROR)
+    app.on_text()(lambda text: None)
+    app.publish_batch([{"n": number} for number in range(5)])
+    app.publish("ping")
+
+    run_until(app, deleted)
+    released.set()
+
+    assert len(queues.receive_dead_letters()) == 5
+
+
+def test_a_task_that_exits_ends_run_and_the_loop_serves_other_handlers_on(queues: Queues) -> None:
+    app, other = queues.app(), threading.Event()
+    tasks: list[asyncio.Task[None]] = []
+
+    async def leave() -> None:
+        raise SystemExit(3)
+
+    @app.on_text("leave")
+    async def start(text: str) -> None:
+        tasks.append(asyncio.create_task(leave()))
+        # Until the loop has been interrupted, and is at work again.
+        await asyncio.get_running_loop().run_in_executor(None, other.wait, 0.2)
+
+    app.publish("leave")
+
+    with pytest.raises(SystemExit) as caught:
+        app.run()
+
+    assert caught.value.code == 3
+    assert queues.depth() == (0, 0)
+
+
+def test_what_breaks_the_consumer_itself_gives_back_what_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    queues = Queues(fifo=True)
+    app = queues.app()
+    app.on_data()(lambda data: None)
+    app.publish_batch(Outgoing({"n": n}, group_id="a", deduplication_id=str(n)) for n in range(3))
+
+    def no_threads(thread: threading.Thread) -> None:
+        if thread.name == "megaflow-worker":
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    start = threading.Thread.start
+    monkeypatch.setattr(threading.Thread, "start", no_threads)
+
+    with pytest.raises(RuntimeError, match="can't start new thread"):
+        app.run()
+
+    assert queues.depth()[1] == 1
+
+
+def test_where_no_more_threads_start_those_that_run_do_the_work(
+    queues: Queues, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    app, done = queues.app(), threading.Event()
+    handled: list[str] = []
+    workers: list[str] = []
+
+    @app.on_text()
+    def handle(text: str) -> None:
+        handled.append(text)
+        if len(handled) == 10:
+            done.set()
+
+    def one_worker(thread: threading.Thread) -> None:
+        if thread.name == "megaflow-worker":
+            workers.append(thread.name)
+            if len(workers) > 1:
+                raise RuntimeError("can't start new thread")
+        start(thread)
+
+    start = threading.Thread.start
+    monkeypatch.setattr(threading.Thread, "start", one_worker)
+    app.publish_batch("ping" for _ in range(10))
+
+    run_until(app, done)
+
+    assert "no thread for one more handler, 1 are at work" in caplog.text
+
+
+def test_an_event_loop_that_cannot_start_keeps_the_message(
+    queues: Queues, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    app, tried = queues.app(backoff=lambda count: 600.0), threading.Event()
+
+    @app.on_text()
+    async def handle(text: str) -> None: ...
+
+    def no_loop() -> asyncio.AbstractEventLoop:
+        tried.set()
+        raise OSError("too many open files")
+
+    monkeypatch.setattr(asyncio, "new_event_loop", no_loop)
+    app.publish("ping")
+
+    run_until(app, tried)
+
+    assert queues.depth() == (0, 1)
+    assert "there is no event loop for an async handler: too many open files" in caplog.text
+
+
+def test_a_middleware_that_does_not_work_is_refused_while_it_runs(queues: Queues) -> None:
+    app, first, second = queues.app(), threading.Event(), threading.Event()
+    app.on_text("first")(lambda text: first.set())
+    app.on_text("second")(lambda text: second.set())
+
+    with running(app):
+        app.publish("first")
+        assert first.wait(PATIENCE)
+        with pytest.raises(RegistrationError):
+            app.use(lambda call_next: None)  # type: ignore[type-var]
+        app.publish("second")
+        assert second.wait(PATIENCE)
 
 
 # Stopping

@@ -224,7 +224,7 @@ def test_without_a_region_the_error_says_how_to_set_one() -> None:
     settings = AwsSettings(**KEYS)
 
     with pytest.raises(
-        ConfigurationError, match=r"no AWS region for sqs: give region_name=, or set AWS_DEFAULT_REGION"
+        ConfigurationError, match=r"no AWS region for sqs: give region_name=\S*, or set AWS_DEFAULT_REGION"
     ):
         settings.create_client("sqs", ADDRESSES["sqs"])
 
@@ -237,6 +237,16 @@ def test_an_unknown_profile_is_named() -> None:
         settings.create_client("sns", ADDRESSES["sns"])
 
 
+@pytest.mark.usefixtures("no_aws")
+def test_what_boto3_cannot_use_is_a_configuration_error_that_keeps_the_secrets() -> None:
+    settings = AwsSettings(**KEYS, aws_session_token=TOKEN, region_name="us-west-2", endpoint_url="nowhere")
+
+    with pytest.raises(ConfigurationError, match="nowhere") as caught:
+        settings.create_client("sqs", ADDRESSES["sqs"])
+
+    assert not any(secret in str(caught.value) for secret in (*KEYS.values(), TOKEN))
+
+
 # Environment variables.
 
 
@@ -247,13 +257,13 @@ def test_the_variables_are_those_of_the_documentation() -> None:
 def test_a_parameter_wins_over_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MEGAFLOW_QUEUE_URL", "https://from.the.environment")
 
-    assert resolve("queue_url", "https://given", QUEUE_URL_VARIABLE) == "https://given"
+    assert resolve("queue_url", "https://given", QUEUE_URL_VARIABLE, start="http") == "https://given"
 
 
 def test_a_variable_stands_in_for_its_parameter(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MEGAFLOW_QUEUE_URL", "https://from.the.environment")
 
-    assert resolve("queue_url", None, QUEUE_URL_VARIABLE) == "https://from.the.environment"
+    assert resolve("queue_url", None, QUEUE_URL_VARIABLE, start="http") == "https://from.the.environment"
     assert is_set(None, QUEUE_URL_VARIABLE)
 
 
@@ -268,7 +278,7 @@ def test_with_neither_the_error_names_both(
 
     assert not is_set(value, TOPIC_ARN_VARIABLE)
     with pytest.raises(ConfigurationError, match=r"^topic_arn is not set: give topic_arn=, or set MEGAFLOW_TOPIC_ARN$"):
-        resolve("topic_arn", value, TOPIC_ARN_VARIABLE)
+        resolve("topic_arn", value, TOPIC_ARN_VARIABLE, start="arn:")
 
 
 def test_a_given_parameter_is_set_without_a_variable(monkeypatch: pytest.MonkeyPatch) -> None:

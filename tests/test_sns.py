@@ -299,7 +299,7 @@ def test_the_topic_may_stand_in_the_environment(client: ScriptedClient, monkeypa
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({}, "no AWS region for sns: give region_name=, or set AWS_DEFAULT_REGION"),
+        ({}, r"no AWS region for sns: give region_name=\S*, or set AWS_DEFAULT_REGION"),
         ({"profile_name": "nobody"}, "profile_name='nobody': "),
     ],
     ids=["no region", "unknown profile"],

@@ -300,7 +300,7 @@ def test_the_listener_hands_messages_to_the_subscribers_that_match(aws: SimpleNa
     ran.add(text)
     run(block("SqsPublisher("))["publisher"].publish(load(block('"name": "item.added"', "json")))
 
-    listening = threading.Thread(target=run, args=("listener.listen()\n",), kwargs=names)
+    listening = threading.Thread(daemon=True, target=run, args=("listener.listen()\n",), kwargs=names)
     listening.start()
     assert done.wait(30)
     names["listener"].stop()
@@ -321,7 +321,7 @@ def test_the_short_listener_example_runs_with_its_dots_filled_in(aws: SimpleName
     names = run(register, **names, options=CREDENTIALS)
     run(block("SqsPublisher("))["publisher"].publish(load(block('"name": "item.added"', "json")))
 
-    listening = threading.Thread(target=run, args=(listen,), kwargs=names)
+    listening = threading.Thread(daemon=True, target=run, args=(listen,), kwargs=names)
     listening.start()
     assert done.wait(30)
     names["listener"].stop()

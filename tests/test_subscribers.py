@@ -232,7 +232,7 @@ def test_one_instance_processes_every_message() -> None:
 
 def test_an_async_process_runs() -> None:
     class Subscriber(DataSubscriber):
-        async def process(self, payload: Any) -> ProcessStatus:  # type: ignore[override]
+        async def process(self, payload: Any) -> ProcessStatus:
             return ProcessStatus.RETRY_LATER
 
     listener = SqsListener()
@@ -345,7 +345,7 @@ def test_an_abstract_class_is_refused() -> None:
 
         def process(self, payload: Any) -> None: ...
 
-    with pytest.raises(RegistrationError, match=r"cannot be made without arguments, .*: .*abstract"):
+    with pytest.raises(RegistrationError, match=r"Subscriber is abstract, so it cannot be made"):
         SqsListener().register_subscriber(Subscriber)
 
 
@@ -487,3 +487,23 @@ def test_to_listen_without_a_queue_says_what_would_set_it(monkeypatch: pytest.Mo
 
 def test_a_time_in_a_rule_is_compared_as_a_time() -> None:
     assert reaches(declare(timestamp=gt(datetime(2020, 5, 4, 15, 52, tzinfo=UTC))), EVENT)
+
+
+def test_a_misspelt_rule_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    class Misspelt(EventSubscriber):
+        domain = "d"
+        nmae = "n"
+
+        def process(self, payload: Payload) -> None: ...
+
+    class AlsoMisspelt(DataSubscriber):
+        patern = {"a": 1}  # noqa: RUF012
+
+        def process(self, payload: dict[str, Any]) -> None: ...
+
+    listener = SqsListener(queue_url="http://q")
+    listener.register_subscriber(Misspelt)
+    listener.register_subscriber(AlsoMisspelt)
+
+    assert "Misspelt.nmae is no rule and is not asked: did you mean name?" in caplog.text
+    assert "AlsoMisspelt.patern is no rule and is not asked: did you mean pattern?" in caplog.text

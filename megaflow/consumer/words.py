@@ -11,6 +11,14 @@ from typing import TypeAlias
 
 from megaflow.message import Message
 from megaflow.process import Verdict
+from megaflow.sqs import QueueFacts
+
+
+@dataclass(frozen=True, slots=True)
+class Inspected:
+    """The queue has said what it is."""
+
+    facts: QueueFacts
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,10 +29,10 @@ class Received:
 
 
 @dataclass(frozen=True, slots=True)
-class ReceiveFailed:
-    """A poll failed. One that was *refused* fails until someone changes something."""
+class AskFailed:
+    """The queue could not be inspected, or polled. What was *refused* fails until someone changes something."""
 
-    error: Exception
+    error: BaseException
     refused: bool
 
 
@@ -49,6 +57,15 @@ class Settled:
 
     asked: Delete | Hide | DeadLetter
     problems: Mapping[str, Problem] = field(default_factory=dict)
+    refusal: BaseException | None = None
+    """The error, where the whole call was refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class Interrupted:
+    """Something that handlers left running exited, or was interrupted from the keyboard."""
+
+    error: BaseException
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +88,12 @@ class Tick:
     """The time has come that the core wanted to be woken at."""
 
 
-Event: TypeAlias = Received | ReceiveFailed | Finished | Crashed | Settled | Stop | Tick
+Event: TypeAlias = Inspected | Received | AskFailed | Finished | Crashed | Settled | Interrupted | Stop | Tick
+
+
+@dataclass(frozen=True, slots=True)
+class Inspect:
+    """Ask the queue what it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +105,7 @@ class Receive:
 
 @dataclass(frozen=True, slots=True)
 class AbandonPoll:
-    """Wait no longer for the poll under way. What it brings is still told, and given back."""
+    """Wait no longer for the answer to the question under way. What a poll brings is still told, and given back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,9 +132,10 @@ class Hide:
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """Send this message to the dead-letter queue; *origin* says where it comes from and what failed."""
+    """Send this message to the dead-letter queue *queue_url*; *origin* says where it comes from and what failed."""
 
     message: Message
+    queue_url: str
     origin: str
 
     @property
@@ -146,4 +169,4 @@ class Exit:
     error: BaseException | None = None
 
 
-Action: TypeAlias = Receive | AbandonPoll | Start | Delete | Hide | DeadLetter | Report | Count | Exit
+Action: TypeAlias = Inspect | Receive | AbandonPoll | Start | Delete | Hide | DeadLetter | Report | Count | Exit

@@ -301,9 +301,12 @@ class Fields(Condition):
         checks = [(key, part.compile(), part.matches_missing) for key, part in pairs]
 
         def test(left: object) -> bool:
-            return isinstance(left, dict) and all(
-                check(left[key]) if key in left else matches_missing for key, check, matches_missing in checks
-            )
+            if not isinstance(left, dict):
+                return False
+            for key, check, matches_missing in checks:  # noqa: SIM110 - a generator would double what matching costs
+                if not (check(left[key]) if key in left else matches_missing):
+                    return False
+            return True
 
         return test
 
@@ -410,6 +413,7 @@ def compile_test(condition: Condition) -> Test:
     return lambda left: can_match(left) and test(left)
 
 
+_FUNCTIONS: Final = "megaflow.match.functions"
 _SCALARS: Final = (bool, int, float, Decimal, str, bytes, date, UUID)
 
 
@@ -434,6 +438,8 @@ def _call(function: Callable[..., Any], path: str) -> Call:
             f"the class {name} is no matcher; use a value, or a function that returns a bool",
             path,
         )
+    if getattr(function, "__module__", "") == _FUNCTIONS:
+        raise PatternError(f"{function.__name__} is to be called: {function.__name__}(…)", path)
     if is_async(function):
         raise PatternError(f"{function!r} is async, and matching does not wait; use a plain function", path)
     if is_generator(function):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 import inspect
-from collections.abc import Callable
+import logging
+from collections.abc import Awaitable, Callable
 from typing import Any, ClassVar, Unpack
 
 from megaflow.app import App
@@ -14,6 +16,8 @@ from megaflow.router import EVENT_ALIASES, EVENT_RULES, EVERYTHING, data_pattern
 from megaflow.settings import AwsOptions, Backoff, RetryOn, Unmatched, read_retry_on
 from megaflow.sqs import SqsClient
 from megaflow.status import ProcessStatus
+
+log = logging.getLogger(__name__)
 
 __all__ = ["DataSubscriber", "EventSubscriber", "MessageSubscriber", "ProcessStatus", "SqsListener"]
 
@@ -27,8 +31,8 @@ class MessageSubscriber:
     retry_on: ClassVar[RetryOn] = ()
     """The exceptions after which a message comes again."""
 
-    def process(self, payload: Any) -> ProcessStatus | None:
-        """Process one message; nothing returned is `ProcessStatus.DONE`."""
+    def process(self, payload: Any) -> ProcessStatus | Awaitable[ProcessStatus | None] | None:
+        """Process one message; nothing returned is `ProcessStatus.DONE`. It may be async."""
         raise NotImplementedError
 
 
@@ -92,6 +96,7 @@ class SqsListener:
         if subscriber in self._registered:
             raise RegistrationError(f"{subscriber.__qualname__} is registered already")
         kind, pattern = _read_rules(subscriber)
+        _warn_of_misspelt_rules(subscriber)
         handler = make_handler(
             _make(subscriber).process,
             kind,
@@ -148,6 +153,14 @@ def _read_rules(subscriber: type[MessageSubscriber]) -> tuple[Kind, Condition]:
     return Kind.DATA, data_pattern(subscriber.pattern)
 
 
+def _warn_of_misspelt_rules(subscriber: type[MessageSubscriber]) -> None:
+    rules = {"pattern"} if issubclass(subscriber, DataSubscriber) else {*EVENT_RULES, *EVENT_ALIASES.values()}
+    for name in set(dir(subscriber)) - set(dir(MessageSubscriber)) - rules:
+        meant = difflib.get_close_matches(name, rules, 1, 0.7)
+        if meant and not callable(getattr(subscriber, name)):
+            log.warning("%s.%s is no rule and is not asked: did you mean %s?", subscriber.__qualname__, name, meant[0])
+
+
 def _declared(subscriber: type, rule: str) -> tuple[str, ...]:
     """Return the name under which the class declares *rule*: nearest in its bases, the alias second."""
     for base in subscriber.__mro__:
@@ -158,9 +171,12 @@ def _declared(subscriber: type, rule: str) -> tuple[str, ...]:
 
 
 def _make(subscriber: type[MessageSubscriber]) -> MessageSubscriber:
+    if inspect.isabstract(subscriber):
+        raise RegistrationError(f"{subscriber.__qualname__} is abstract, so it cannot be made: register a subclass")
     try:
-        return subscriber()
+        inspect.signature(subscriber).bind()
     except TypeError as error:
         raise RegistrationError(
             f"{subscriber.__qualname__} cannot be made without arguments, as a subscriber is: {error}"
         ) from error
+    return subscriber()
