@@ -148,12 +148,12 @@ class App(Router):
     def publish(self, payload: Any, **options: Unpack[PublishOptions]) -> str:
         """Send *payload* to the topic where one is set, else to the queue, and return its message id.
 
-        See `SqsPublisher.publish`. Raises `ConfigurationError` where neither is set.
+        See `Publisher.publish`. Raises `ConfigurationError` where neither is set.
         """
         return self._publisher().publish(payload, **options)
 
     def publish_batch(self, items: Iterable[object], **options: Unpack[PublishOptions]) -> list[str]:
-        """Send *items* to the topic where one is set, else to the queue; see `SqsPublisher.publish_batch`."""
+        """Send *items* to the topic where one is set, else to the queue; see `Publisher.publish_batch`."""
         return self._publisher().publish_batch(items, **options)
 
     def publish_raw_message(self, body: str, **options: Unpack[PublishOptions]) -> str:

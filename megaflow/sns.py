@@ -7,24 +7,16 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, partial
 from typing import Any, Final, Protocol, Unpack
 
+from typing_extensions import override
+
 from megaflow import limits
 from megaflow.errors import EncodeError
-from megaflow.outgoing import (
-    EntryAnswer,
-    Outgoing,
-    Prepared,
-    PublishOptions,
-    prepare,
-    prepare_all,
-    prepare_raw,
-    read_batch_answer,
-    send_all,
-    write_attributes,
-)
+from megaflow.outgoing import Outgoing, Prepared, write_options
+from megaflow.publisher import EntryAnswer, Publisher, SendBatch, read_batch_answer
 from megaflow.settings import TOPIC_ARN_VARIABLE, AwsOptions, AwsSettings, check_whole, resolve
 
 # Line breaks, control characters, and what is no Unicode text.
@@ -38,7 +30,7 @@ class SnsClient(Protocol):
     def publish_batch(self, **parameters: Any) -> Mapping[str, Any]: ...
 
 
-class SnsPublisher:
+class SnsPublisher(Publisher):
     """Publishes messages to a topic. May be used from any thread.
 
     Credentials and region that are not given are left to boto3, the topic to ``MEGAFLOW_TOPIC_ARN``; *client* takes a
@@ -57,10 +49,9 @@ class SnsPublisher:
         **aws: Unpack[AwsOptions],
     ) -> None:
         check_whole("max_message_size", max_message_size, 1, limits.SQS_MESSAGE_SIZE)
+        super().__init__(max_size=max_message_size, sleep=sleep)
         self._topic_arn = topic_arn
-        self._max_message_size = max_message_size
         self._given_client = client
-        self._sleep = sleep
         self._aws = AwsSettings(**aws)
 
     @cached_property
@@ -73,43 +64,25 @@ class SnsPublisher:
         """The client that publishes."""
         return self._given_client or self._aws.create_client("sns", self.topic_arn)
 
-    def publish(self, payload: Any, **options: Unpack[PublishOptions]) -> str:
-        """Publish *payload*, a `Payload`, dict, str or bytes, and return its message id.
+    @property
+    @override
+    def _is_fifo(self) -> bool:
+        return self.topic_arn.endswith(".fifo")
 
-        `Outgoing` says what the options mean. Raises `EncodeError` before any call to AWS for what SNS would refuse.
-        """
-        return self._publish(prepare(Outgoing(payload, **options), max_size=self._max_message_size))
+    @override
+    def _check(self, source: Outgoing) -> None:
+        _check_for_topic(source, self.topic_arn)
 
-    def publish_raw_message(self, body: str, **options: Unpack[PublishOptions]) -> str:
-        """Publish the text *body* exactly as it is, and return its message id."""
-        return self._publish(prepare_raw(body, Outgoing(body, **options), max_size=self._max_message_size))
-
-    def publish_batch(self, items: Iterable[object], **options: Unpack[PublishOptions]) -> list[str]:
-        """Publish *items*, payloads or `Outgoing`, ten to a call, and return their message ids in order.
-
-        The options hold for the payloads; an `Outgoing` brings its own. Raises `EncodeError`, with nothing sent, where
-        one cannot be sent, and `PublishError` with exactly those that did not go, or of which that is not known.
-        """
-        entries = prepare_all(
-            items,
-            Outgoing(None, **options),
-            max_size=self._max_message_size,
-            check=lambda source: _check_for_topic(source, self.topic_arn),
-        )
-        return send_all(
-            entries,
-            partial(self._publish_batch, self.client),
-            max_size=self._max_message_size,
-            fifo=self.topic_arn.endswith(".fifo"),
-            sleep=self._sleep,
-        )
-
-    def _publish(self, message: Prepared) -> str:
-        _check_for_topic(message.source, self.topic_arn)
+    @override
+    def _send(self, message: Prepared) -> str:
         answer = self.client.publish(TopicArn=self.topic_arn, **_write_entry(message))
         return str(answer["MessageId"])
 
-    def _publish_batch(self, client: SnsClient, batch: Sequence[Prepared]) -> list[EntryAnswer]:
+    @override
+    def _batch_sender(self) -> SendBatch:
+        return partial(self._send_batch, self.client)
+
+    def _send_batch(self, client: SnsClient, batch: Sequence[Prepared]) -> list[EntryAnswer]:
         entries = [{"Id": str(place), **_write_entry(message)} for place, message in enumerate(batch)]
         answer = client.publish_batch(TopicArn=self.topic_arn, PublishBatchRequestEntries=entries)
         return read_batch_answer(answer, batch)
@@ -138,14 +111,6 @@ def _allows_subject(subject: object) -> bool:
 
 
 def _write_entry(message: Prepared) -> dict[str, Any]:
-    source = message.source
-    entry: dict[str, Any] = {"Message": message.body}
-    if message.attributes:
-        entry["MessageAttributes"] = write_attributes(message.attributes)
-    if source.subject:
-        entry["Subject"] = source.subject
-    if source.group_id:
-        entry["MessageGroupId"] = source.group_id
-    if source.deduplication_id:
-        entry["MessageDeduplicationId"] = source.deduplication_id
-    return entry
+    subject = message.source.subject
+    entry = {"Message": message.body, **write_options(message)}
+    return entry | {"Subject": subject} if subject else entry

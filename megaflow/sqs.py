@@ -9,28 +9,19 @@ import json
 import logging
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property, partial
 from typing import Any, Final, Protocol, Unpack
 
+from typing_extensions import override
+
 from megaflow import limits
 from megaflow.errors import ConfigurationError, EncodeError
 from megaflow.message import ORIGIN_ATTRIBUTE, Attribute, Lease, Message, open_message
-from megaflow.outgoing import (
-    EntryAnswer,
-    Outgoing,
-    Prepared,
-    PublishOptions,
-    measure,
-    prepare,
-    prepare_all,
-    prepare_raw,
-    read_batch_answer,
-    send_all,
-    write_attributes,
-)
+from megaflow.outgoing import Outgoing, Prepared, measure, write_attributes, write_options
+from megaflow.publisher import EntryAnswer, Publisher, SendBatch, read_batch_answer
 from megaflow.settings import QUEUE_URL_VARIABLE, AwsOptions, AwsSettings, resolve
 
 log = logging.getLogger(__name__)
@@ -72,7 +63,7 @@ class SqsClient(Protocol):
     def get_queue_url(self, **parameters: Any) -> Mapping[str, Any]: ...
 
 
-class SqsPublisher:
+class SqsPublisher(Publisher):
     """Sends messages to a queue. May be used from any thread.
 
     Credentials and region that are not given are left to boto3, the queue to ``MEGAFLOW_QUEUE_URL``; *client* takes a
@@ -87,9 +78,9 @@ class SqsPublisher:
         sleep: Callable[[float], None] = time.sleep,
         **aws: Unpack[AwsOptions],
     ) -> None:
+        super().__init__(max_size=limits.SQS_MESSAGE_SIZE, sleep=sleep)
         self._queue_url = queue_url
         self._given_client = client
-        self._sleep = sleep
         self._aws = AwsSettings(**aws)
 
     @cached_property
@@ -102,38 +93,23 @@ class SqsPublisher:
         """The client that sends."""
         return self._given_client or self._aws.create_client("sqs", self.queue_url)
 
-    def publish(self, payload: Any, **options: Unpack[PublishOptions]) -> str:
-        """Send *payload*, a `Payload`, dict, str or bytes, and return its message id.
+    @property
+    @override
+    def _is_fifo(self) -> bool:
+        return is_fifo(self.queue_url)
 
-        `Outgoing` says what the options mean. Raises `EncodeError` before any call to AWS for what SQS would refuse.
-        """
-        return self._send(prepare(Outgoing(payload, **options), max_size=limits.SQS_MESSAGE_SIZE))
+    @override
+    def _check(self, source: Outgoing) -> None:
+        _check_for_queue(source, self.queue_url)
 
-    def publish_raw_message(self, body: str, **options: Unpack[PublishOptions]) -> str:
-        """Send the text *body* exactly as it is, and return its message id."""
-        return self._send(prepare_raw(body, Outgoing(body, **options), max_size=limits.SQS_MESSAGE_SIZE))
-
-    def publish_batch(self, items: Iterable[object], **options: Unpack[PublishOptions]) -> list[str]:
-        """Send *items*, payloads or `Outgoing`, ten to a call, and return their message ids in order.
-
-        The options hold for the payloads; an `Outgoing` brings its own. Raises `EncodeError`, with nothing sent, where
-        one cannot be sent, and `PublishError` with exactly those that did not go, or of which that is not known.
-        """
-        entries = prepare_all(
-            items,
-            Outgoing(None, **options),
-            max_size=limits.SQS_MESSAGE_SIZE,
-            check=lambda source: _check_for_queue(source, self.queue_url),
-        )
-        send = partial(self._send_batch, self.client)
-        return send_all(
-            entries, send, max_size=limits.SQS_MESSAGE_SIZE, fifo=is_fifo(self.queue_url), sleep=self._sleep
-        )
-
+    @override
     def _send(self, message: Prepared) -> str:
-        _check_for_queue(message.source, self.queue_url)
         answer = self.client.send_message(QueueUrl=self.queue_url, **_write_entry(message))
         return str(answer["MessageId"])
+
+    @override
+    def _batch_sender(self) -> SendBatch:
+        return partial(self._send_batch, self.client)
 
     def _send_batch(self, client: SqsClient, batch: Sequence[Prepared]) -> list[EntryAnswer]:
         entries = [{"Id": str(place), **_write_entry(message)} for place, message in enumerate(batch)]
@@ -330,17 +306,9 @@ def _check_for_queue(source: Outgoing, queue_url: str) -> None:
 
 
 def _write_entry(message: Prepared) -> dict[str, Any]:
-    source = message.source
-    entry: dict[str, Any] = {"MessageBody": message.body}
-    if message.attributes:
-        entry["MessageAttributes"] = write_attributes(message.attributes)
-    if source.delay_seconds is not None:
-        entry["DelaySeconds"] = source.delay_seconds
-    if source.group_id:
-        entry["MessageGroupId"] = source.group_id
-    if source.deduplication_id:
-        entry["MessageDeduplicationId"] = source.deduplication_id
-    return entry
+    delay = message.source.delay_seconds
+    entry = {"MessageBody": message.body, **write_options(message)}
+    return entry if delay is None else entry | {"DelaySeconds": delay}
 
 
 def _read_failures(answer: Mapping[str, Any], receipt_handles: Sequence[str]) -> list[Failed]:

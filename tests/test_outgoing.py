@@ -24,19 +24,8 @@ from hypothesis import strategies as st
 
 from megaflow import EncodeError, Outgoing, PayloadBuilder, PublishError, UsageError
 from megaflow.message import Attribute
-from megaflow.outgoing import (
-    EntryAnswer,
-    Prepared,
-    cut_batches,
-    measure,
-    prepare,
-    prepare_all,
-    prepare_raw,
-    read_batch_answer,
-    read_error,
-    send_all,
-    write_attributes,
-)
+from megaflow.outgoing import Prepared, measure, prepare, prepare_all, prepare_raw, write_attributes
+from megaflow.publisher import EntryAnswer, cut_batches, read_batch_answer, read_error, send_all
 from tests.fakes import client_error
 
 ROOM = 1_000

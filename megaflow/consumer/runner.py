@@ -153,10 +153,16 @@ class Runner:
             case Report(level, text, values, error):
                 log.log(level, text, *values, exc_info=error)
             case Count(name, amount):
-                self._metrics.count(name, amount)
+                self._count(name, amount)
             case AbandonPoll() | Exit():
                 # The poller is a daemon: nobody waits for it.
                 pass
+
+    def _count(self, name: str, amount: int) -> None:
+        try:
+            self._metrics.count(name, amount)
+        except Exception:
+            log.warning("the metrics failed to count %s", name, exc_info=True)
 
     def _start_handler(self, message: Message) -> None:
         self._handling += 1
