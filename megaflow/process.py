@@ -10,9 +10,9 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
+from megaflow.callables import is_async
 from megaflow.dispatch.table import DispatchTable, Selection
 from megaflow.errors import RegistrationError, UsageError
-from megaflow.match.pattern import is_async
 from megaflow.message import Message
 from megaflow.router import Handler
 from megaflow.settings import Unmatched

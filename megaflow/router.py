@@ -24,9 +24,10 @@ from typing import (
     get_origin,
 )
 
+from megaflow.callables import is_async, is_generator
 from megaflow.codec import Kind
 from megaflow.errors import PatternError, RegistrationError
-from megaflow.match.pattern import Check, Condition, Fields, as_condition, is_async, is_generator
+from megaflow.match.pattern import Check, Condition, Fields, as_condition
 from megaflow.message import Message
 from megaflow.settings import RetryOn, read_retry_on
 from megaflow.status import ProcessStatus

@@ -10,7 +10,8 @@ from typing import TypeVar
 import pytest
 
 from megaflow import Kind, Lease, Message, Outcome, Verdict
-from megaflow.consumer.core import FLUSH_GRACE, LINGER, Core, describe_origin
+from megaflow.consumer.core import FLUSH_GRACE, LINGER, Core
+from megaflow.consumer.origin import describe_origin
 from megaflow.consumer.words import (
     AbandonPoll,
     Action,

@@ -6,7 +6,6 @@ user's function raises.
 
 from __future__ import annotations
 
-import functools
 import inspect
 import re
 from abc import ABC, abstractmethod
@@ -20,6 +19,7 @@ from uuid import UUID
 
 from typing_extensions import override
 
+from megaflow.callables import is_async, is_generator
 from megaflow.errors import PatternError
 from megaflow.match import values
 
@@ -451,23 +451,6 @@ def _call(function: Callable[..., Any], path: str) -> Call:
     except ValueError:  # a built-in function does not tell
         pass
     return Call(function)
-
-
-def is_async(function: object) -> bool:
-    """Tell whether calling *function* gives something to wait for: a coroutine, or an async generator."""
-    return _is_a(function, inspect.iscoroutinefunction, inspect.isasyncgenfunction)
-
-
-def is_generator(function: object) -> bool:
-    """Tell whether calling *function* runs nothing of it, and gives a generator."""
-    return _is_a(function, inspect.isgeneratorfunction, inspect.isasyncgenfunction)
-
-
-def _is_a(function: object, *checks: Callable[[object], bool]) -> bool:
-    while isinstance(function, functools.partial):
-        function = function.func
-    called = getattr(function, "__call__", None)  # noqa: B004 - an object with an async __call__
-    return any(check(each) for check in checks for each in (function, called))
 
 
 def _functions_last(parts: Iterable[Condition]) -> list[Condition]:
