@@ -8,6 +8,11 @@ import threading
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
+
+# A slow machine is no failure; and CI, which lands changes, tries the same examples each time.
+settings.register_profile("megaflow", deadline=None, derandomize="CI" in os.environ)
+settings.load_profile("megaflow")
 
 ACCOUNT = "424566909325"
 """The account of the queue and the topic in the sqs-mega README."""

@@ -10,14 +10,9 @@ from enum import Enum, StrEnum
 from typing import Any
 from uuid import UUID
 
-from hypothesis import settings
 from hypothesis import strategies as st
 
 from tests.reference_matcher import USERS, Ask, number
-
-# A slow machine is no failure.
-settings.register_profile("megaflow", deadline=None)
-settings.load_profile("megaflow")
 
 
 class Colour(StrEnum):

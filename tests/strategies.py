@@ -7,15 +7,10 @@ from base64 import b64encode
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from hypothesis import settings
 from hypothesis import strategies as st
 
 from megaflow import binary
 from megaflow.event import Event, ObjectData, Payload
-
-# A slow machine is no failure.
-settings.register_profile("megaflow", deadline=None)
-settings.load_profile("megaflow")
 
 _DAY = timedelta(days=1) - timedelta(microseconds=1)
 
