@@ -4,6 +4,7 @@ Names that the README leaves open are filled in here; nothing else is changed.
 """
 
 import ast
+import importlib
 import io
 import json
 import re
@@ -328,6 +329,16 @@ def test_the_short_listener_example_runs_with_its_dots_filled_in(aws: SimpleName
     listening.join(30)
 
     assert not listening.is_alive()
+
+
+@pytest.mark.parametrize(
+    "path",
+    sorted(set(re.findall(r"`(mega\.(?:aws|event|match)[\w.]*\.[A-Z]\w+)`", README))),
+)
+def test_every_class_is_where_the_text_says(path: str) -> None:
+    module, name = path.replace("mega.", "megaflow.", 1).rsplit(".", 1)
+
+    assert hasattr(importlib.import_module(module), name)
 
 
 def test_every_python_block_was_run() -> None:
