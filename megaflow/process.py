@@ -46,7 +46,8 @@ class Outcome:
     @property
     def interrupts(self) -> bool:
         """Whether it ends the consumer: the handler exited, or was interrupted from the keyboard."""
-        return self.error is not None and not isinstance(self.error, Exception | asyncio.CancelledError)
+        causes = () if self.error is None else _flatten(self.error)
+        return any(not isinstance(cause, Exception | asyncio.CancelledError) for cause in causes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +173,9 @@ class Processor:
         return Outcome(handler, ProcessStatus.DONE)
 
     def _read_error(self, handler: Handler, error: BaseException) -> Outcome:
+        if not isinstance(error, Exception):
+            # It ends the consumer, or cancelled the handler: the message was not at fault.
+            return Outcome(handler, ProcessStatus.RETRIABLE_ERROR, error)
         # A task group wraps what its tasks raised: it is worth another try only if all of that is.
         causes = list(_flatten(error))
         later = [cause for cause in causes if isinstance(cause, RetryLater)]
@@ -181,7 +185,7 @@ class Processor:
         after = max((seconds for cause in later for seconds in _read_after(handler, cause)), default=None)
         if len(later) == len(causes):
             return Outcome(handler, ProcessStatus.RETRY_LATER, error, after)
-        if isinstance(error, retry_on) or all(_is_retriable(cause, retry_on) for cause in causes):
+        if isinstance(error, retry_on) or all(isinstance(cause, (RetryLater, *retry_on)) for cause in causes):
             return Outcome(handler, ProcessStatus.RETRIABLE_ERROR, error, after)
         return Outcome(handler, ProcessStatus.FATAL_ERROR, error)
 
@@ -265,11 +269,6 @@ def _flatten(error: BaseException) -> Iterator[BaseException]:
             yield from _flatten(each)
     else:
         yield error
-
-
-def _is_retriable(error: BaseException, retry_on: tuple[type[Exception], ...]) -> bool:
-    # What is no Exception ends the consumer, or cancelled the handler: the message was not at fault.
-    return isinstance(error, (RetryLater, *retry_on)) or not isinstance(error, Exception)
 
 
 def _read_after(handler: Handler, error: RetryLater) -> Iterator[float]:

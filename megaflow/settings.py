@@ -137,6 +137,8 @@ class ConsumerSettings:
             raise ConfigurationError(
                 f"unmatched={self.unmatched!r} must be one of {', '.join(map(repr, get_args(Unmatched)))}"
             )
+        if self.dead_letter_queue_url is not None:
+            _check_start("dead_letter_queue_url", self.dead_letter_queue_url, "http")
         if not callable(self.backoff):
             raise ConfigurationError(f"backoff={self.backoff!r} must be a function (receive_count) -> seconds")
 
@@ -151,7 +153,7 @@ def _read_region(address: str, otherwise: str) -> str:
 
 def read_retry_on(given: RetryOn) -> tuple[type[Exception], ...]:
     """Return the exception types in *given*, one or several; raise `ConfigurationError` for anything else."""
-    types = (given,) if isinstance(given, type) else given
+    types = (given,) if isinstance(given, type | str) else given
     types = tuple(types) if isinstance(types, Iterable) else (types,)
     for each in types:
         if not (isinstance(each, type) and issubclass(each, Exception)):
@@ -172,8 +174,7 @@ def resolve(parameter: str, value: str | None, variable: str, *, start: str) -> 
     found = value or os.environ.get(variable)
     if not found:
         raise ConfigurationError(f"{parameter} is not set: give {parameter}=, or set {variable}")
-    if not isinstance(found, str) or not found.startswith(start):
-        raise ConfigurationError(f"{parameter}={found!r} must begin with {start!r}: a name alone does not do")
+    _check_start(parameter, found, start)
     return found
 
 
@@ -181,6 +182,11 @@ def check_whole(name: str, value: object, lowest: int, highest: int) -> None:
     """Raise `ConfigurationError` unless *value* is a whole number of that range."""
     if isinstance(value, bool) or not isinstance(value, int) or not lowest <= value <= highest:
         raise ConfigurationError(f"{name}={value!r} must be a whole number from {lowest} to {highest:,}")
+
+
+def _check_start(name: str, value: object, start: str) -> None:
+    if not isinstance(value, str) or not value.startswith(start):
+        raise ConfigurationError(f"{name}={value!r} must begin with {start!r}: a name alone does not do")
 
 
 def _check_seconds(name: str, value: object) -> None:

@@ -15,7 +15,7 @@ from typing_extensions import override
 
 from megaflow import limits
 from megaflow.errors import EncodeError
-from megaflow.outgoing import Outgoing, Prepared, write_options
+from megaflow.outgoing import Outgoing, Prepared, is_fifo, write_options
 from megaflow.publisher import EntryAnswer, Publisher, SendBatch, read_batch_answer
 from megaflow.settings import TOPIC_ARN_VARIABLE, AwsOptions, AwsSettings, check_whole, resolve
 
@@ -67,7 +67,7 @@ class SnsPublisher(Publisher):
     @property
     @override
     def _is_fifo(self) -> bool:
-        return self.topic_arn.endswith(".fifo")
+        return is_fifo(self.topic_arn)
 
     @override
     def _check(self, source: Outgoing) -> None:
@@ -91,7 +91,7 @@ class SnsPublisher(Publisher):
 def _check_for_topic(source: Outgoing, topic_arn: str) -> None:
     if source.delay_seconds is not None:
         raise EncodeError("is for queues, and this goes to a topic", "delay_seconds")
-    if topic_arn.endswith(".fifo"):
+    if is_fifo(topic_arn):
         if not source.group_id:
             raise EncodeError("is missing: every message of a FIFO topic belongs to a group", "group_id")
     elif source.deduplication_id:

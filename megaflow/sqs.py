@@ -20,7 +20,7 @@ from typing_extensions import override
 from megaflow import limits
 from megaflow.errors import ConfigurationError, EncodeError
 from megaflow.message import ORIGIN_ATTRIBUTE, Attribute, Lease, Message, open_message
-from megaflow.outgoing import Outgoing, Prepared, measure, write_attributes, write_options
+from megaflow.outgoing import Outgoing, Prepared, is_fifo, measure, write_attributes, write_options
 from megaflow.publisher import EntryAnswer, Publisher, SendBatch, read_batch_answer
 from megaflow.settings import QUEUE_URL_VARIABLE, AwsOptions, AwsSettings, resolve
 
@@ -221,11 +221,6 @@ class Queue:
         account, name = arn.split(":")[4:6]
         answer = self._client.get_queue_url(QueueName=name, QueueOwnerAWSAccountId=account)
         return str(answer["QueueUrl"])
-
-
-def is_fifo(queue_url: str) -> bool:
-    """Tell whether the queue, or topic, of this URL or ARN is a FIFO one."""
-    return queue_url.endswith(".fifo")
 
 
 def read_message(

@@ -41,6 +41,8 @@ def test_importing_megaflow_imports_neither_boto3_nor_bson() -> None:
         ("unmatched", "drop", "unmatched='drop' must be one of 'delete', 'keep', 'dead_letter'"),
         ("backoff", 5, "backoff=5 must be a function"),
         ("retry_on", ("ConnectionError",), "must hold exception types; 'ConnectionError' is none"),
+        ("retry_on", "ConnectionError", "must hold exception types; 'ConnectionError' is none"),
+        ("dead_letter_queue_url", "carts-dead", "dead_letter_queue_url='carts-dead' must begin with 'http'"),
         ("retry_on", KeyboardInterrupt, "must hold exception types"),
         ("max_message_size", 0, "max_message_size=0 must be a whole number from 1 to 1,048,576"),
         ("aws_access_key_id", "AKIA", "aws_access_key_id was given without aws_secret_access_key"),

@@ -563,7 +563,7 @@ def test_a_role_that_may_not_delete_ends_run_instead_of_handling_for_ever(queues
 
 
 def test_slow_dead_letters_do_not_hold_up_deletes(queues: Queues) -> None:
-    released, deleted = threading.Event(), threading.Event()
+    deleted = threading.Event()
 
     def hang(real: Callable[..., Any], **parameters: Any) -> Any:
         if parameters["QueueUrl"] == queues.dead_letters:
@@ -581,7 +581,6 @@ def test_slow_dead_letters_do_not_hold_up_deletes(queues: Queues) -> None:
     app.publish("ping")
 
     run_until(app, deleted)
-    released.set()
 
     assert len(queues.receive_dead_letters()) == 5
 
