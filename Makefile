@@ -5,13 +5,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint bench format clean
+.PHONY: demo test test-long lint bench format clean
 
 demo: $(READY)
 	$(BIN)/python samples/demo.py
 
 test: $(READY)
 	$(BIN)/python -m pytest --cov --cov-report=term-missing
+
+test-long: $(READY)
+	$(BIN)/python -m pytest -m long
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -6,5 +6,6 @@ account cannot do everything AWS does; what it cannot do it refuses, and never i
 
 from megaflow.local.account import Account
 from megaflow.local.client import SnsClient, SqsClient
+from megaflow.local.faults import Fault, FaultKind, Faults
 
-__all__ = ["Account", "SnsClient", "SqsClient"]
+__all__ = ["Account", "Fault", "FaultKind", "Faults", "SnsClient", "SqsClient"]

@@ -1,20 +1,28 @@
-"""The queues and topics of one account, by name, URL and ARN; and waiting for a message."""
+"""The queues and topics of one account, by name, URL and ARN; and whose turn it is."""
 
 from __future__ import annotations
 
 import random as random_module
 import threading
 import time
-import uuid
-from collections.abc import Callable, Mapping
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Final
+from functools import partial
+from typing import Any, Final, Protocol
 
+from megaflow.local.faults import Faults
+from megaflow.local.moves import Moves
+from megaflow.local.polls import Poll, Polls
 from megaflow.local.queue import Queue
-from megaflow.local.refused import Refused, invalid_value
-from megaflow.local.settings import Settings, allows_source, checked, new_settings
+from megaflow.local.refused import Refused, no_queue
+from megaflow.local.settings import Settings, check_redrive, new_settings
 from megaflow.local.stored import Received
 from megaflow.local.topic import Topic
+
+_UUID_MASK: Final = 0xF000 << 64 | 0xC000 << 48
+_UUID_VERSION: Final = 0x4000 << 64 | 0x8000 << 48
 
 SETTLING_TIME: Final = 60
 """Seconds between two purges of a queue, and between deleting a queue and creating one of that name.
@@ -23,30 +31,49 @@ https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_PurgeQ
 https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_DeleteQueue.html
 """
 
-_SHORTEST_WAIT: Final = 0.001
-
 
 @dataclass(slots=True)
 class HostedQueue:
     """A queue with what the account knows of it."""
 
+    number: int
     name: str
-    url: str
     queue: Queue
-    changed: threading.Condition
-    """Notified when a message may be received; waiting on it lets go of the account's lock."""
-
     created_at: float
     modified_at: float
     tags: dict[str, str] = field(default_factory=dict)
     purged_at: float | None = None
 
 
+@dataclass(slots=True)
+class Touched:
+    """What came, changed or went since it was last written down."""
+
+    messages: set[str] = field(default_factory=set)
+    """The names of queues of which messages did."""
+
+    queues: set[tuple[int, str]] = field(default_factory=set)
+    """The numbers and names of queues that did."""
+
+    topics: set[str] = field(default_factory=set)
+    """Their ARNs."""
+
+    account: bool = False
+    """The names of deleted queues, or the message move tasks."""
+
+
+class Journal(Protocol):
+    """Where an account is written down."""
+
+    def write(self, account: Account, touched: Touched) -> None:
+        """Write down what was *touched*, all of it or nothing; return once it would survive this process."""
+
+
 class Account:
     """SQS and SNS on this machine: the queues and topics of one account in one region.
 
     *clock* gives seconds since the epoch, *random* makes the ids, *url* is where queue URLs begin. Whoever calls
-    anything here holds ``lock``; ``SqsClient`` and ``SnsClient`` do, and may be used from any thread.
+    anything here has taken a ``turn``; ``SqsClient`` and ``SnsClient`` do, and may be used from any thread.
 
     A long poll ends early when a message is sent and when a delay or visibility timeout ends. With a clock of your own,
     call ``wake`` after moving it, so that polls that wait look at it again; a poll also ends once it has waited that
@@ -76,18 +103,59 @@ class Account:
         self.topics: dict[str, Topic] = {}
         """By ARN."""
 
+        self.deleted_at: OrderedDict[str, float] = OrderedDict()
+        """When queues were deleted that cannot be created again yet, by name, in the order of time."""
+
+        self.moves = Moves(find=self._find, clock=clock, new_id=self.new_id, touched=self._touch_account)
+        self.polls = Polls()
+        self.changed = threading.Condition(self.lock)
+        """Notified at the end of each turn."""
+
+        self.watchers: set[Callable[[], object]] = set()
+        """Called, in any thread, when ``next_alarm`` answers something else than before."""
+
+        self.touched = Touched()
+        self.journal: Journal | None = None
+        self.faults = Faults()
+        """What goes wrong on request; may be replaced at any time."""
+
         self._random = random or random_module.Random()
-        self._deleted_at: dict[str, float] = {}
+        self._next_number = 1
+        self._stirred: set[str] = set()
+        self._announced: float | None = None
 
     def new_id(self) -> str:
         """Return a new UUID."""
-        return str(uuid.UUID(int=self._random.getrandbits(128), version=4))
+        # What uuid.UUID would make of these bits with version 4, in half the time.
+        bits = self._random.getrandbits(128) & ~_UUID_MASK | _UUID_VERSION
+        text = f"{bits:032x}"
+        return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Have the account for yourself, as it is now; at the end, polls are served and what changed is written down."""
+        with self.lock:
+            try:
+                self._pass_time()
+                yield
+            finally:
+                self._finish_turn()
 
     def wake(self) -> None:
         """Let every long poll look at the clock and its queue again."""
-        with self.lock:
-            for hosted in self.queues.values():
-                hosted.changed.notify_all()
+        with self.turn():
+            self._stirred.update(self.queues)
+
+    def next_alarm(self) -> float | None:
+        """Return when somebody has to take a turn, though nobody calls; None where nobody polls and nothing is moved."""
+        polls, moves = self.polls.next_alarm(), self.moves.next_alarm
+        if polls is None or moves is None:
+            return moves if polls is None else polls
+        return min(polls, moves)
+
+    def queue_url(self, name: str) -> str:
+        """Return the URL of the queue of this name."""
+        return f"{self.url}/{self.account_id}/{name}"
 
     def arn(self, service: str, name: str) -> str:
         """Return the ARN of a queue (``sqs``) or topic (``sns``) of this account."""
@@ -101,19 +169,28 @@ class Account:
         """
         settings = new_settings(name, attributes)
         if name in self.queues:
-            self._check_same(self.queues[name], attributes)
+            _check_same(self.queues[name].queue.settings, settings, attributes)
             return self.queues[name]
         self._check_not_just_deleted(name)
-        self._check_redrive(self.arn("sqs", name), settings)
-        self.queues[name] = self._host(name, settings, tags)
-        return self.queues[name]
+        check_redrive(settings, self.arn("sqs", name), self._settings_of(settings.dead_letter_arn))
+        hosted = self.host(name, settings)
+        hosted.tags = dict(tags)
+        self.touch(hosted)
+        return hosted
 
     def delete_queue(self, url: str) -> None:
         """Delete a queue with its messages; a long poll on it ends with an error."""
         hosted = self.queue(url)
         del self.queues[hosted.name]
-        self._deleted_at[hosted.name] = self.clock()
-        hosted.changed.notify_all()
+        self.deleted_at[hosted.name] = self.clock()
+        self.moves.forget(hosted.queue.arn)
+        self._touch_account()
+        self.touch(hosted)
+
+    def touch(self, hosted: HostedQueue) -> None:
+        """Note that a queue came, went or is no longer as it was, apart from its messages."""
+        self.touched.queues.add((hosted.number, hosted.name))
+        self._stirred.add(hosted.name)
 
     def queue(self, url: str) -> HostedQueue:
         """Return the queue of this URL, whatever its host.
@@ -123,7 +200,7 @@ class Account:
         """
         owner, _, name = url.rpartition("/")
         if owner.rpartition("/")[2] != self.account_id:
-            raise _no_queue()
+            raise no_queue()
         return self.queue_named(name)
 
     def queue_named(self, name: str) -> HostedQueue:
@@ -133,7 +210,7 @@ class Account:
             Refused: ``QueueDoesNotExist``
         """
         if name not in self.queues:
-            raise _no_queue()
+            raise no_queue()
         return self.queues[name]
 
     def queue_by_arn(self, arn: str) -> HostedQueue | None:
@@ -152,10 +229,15 @@ class Account:
             raise Refused("InvalidAttributeName", "Unknown Attribute FifoQueue.")
         settings = hosted.queue.settings.with_attributes(attributes)
         if "RedrivePolicy" in attributes:
-            self._check_redrive(hosted.queue.arn, settings)
+            check_redrive(settings, hosted.queue.arn, self._settings_of(settings.dead_letter_arn))
         hosted.queue.settings = settings
         hosted.modified_at = self.clock()
-        hosted.changed.notify_all()
+        self.touch(hosted)
+
+    def set_tags(self, hosted: HostedQueue, tags: Mapping[str, str]) -> None:
+        """Give a queue these tags, in place of any it had."""
+        hosted.tags = dict(tags)
+        self.touch(hosted)
 
     def purge_queue(self, url: str) -> None:
         """Delete all messages of a queue.
@@ -173,96 +255,109 @@ class Account:
             )
         hosted.purged_at = now
         hosted.queue.purge()
+        self.touch(hosted)
 
-    def sources_of(self, url: str) -> list[HostedQueue]:
+    def sources_of(self, arn: str) -> list[HostedQueue]:
         """Return the queues whose dead-letter queue this is, by name."""
-        arn = self.queue(url).queue.arn
-        sources = [hosted for hosted in self.queues.values() if _dead_letter_arn(hosted.queue.settings) == arn]
+        sources = [hosted for hosted in self.queues.values() if hosted.queue.settings.dead_letter_arn == arn]
         return sorted(sources, key=lambda hosted: hosted.name)
 
     def receive(
-        self,
-        url: str,
-        count: int,
-        *,
-        visibility_timeout: int | None = None,
-        wait_time: int | None = None,
-        attempt_id: str | None = None,
+        self, url: str, count: int, *, visibility_timeout: int | None = None, attempt_id: str | None = None
     ) -> list[Received]:
-        """Receive up to *count* messages, waiting up to *wait_time* seconds for the first.
+        """Receive up to *count* of the messages that are visible.
 
         Raises:
             Refused: no such queue (any more), or too many messages in flight.
         """
-        wait = self.queue(url).queue.settings.wait_time if wait_time is None else wait_time
-        deadline, real_deadline = self.clock() + wait, time.monotonic() + wait
-        while True:
-            hosted = self.queue(url)
-            received = hosted.queue.receive(
-                count,
-                visibility_timeout=visibility_timeout,
-                attempt_id=attempt_id,
-                dead_letters=self._dead_letters(hosted.queue.settings),
-            )
-            left = min(deadline - self.clock(), real_deadline - time.monotonic())
-            if received or left <= 0:
-                return received
-            self._wait(hosted, left)
+        queue = self.queue(url).queue
+        return queue.receive(
+            count,
+            visibility_timeout=visibility_timeout,
+            attempt_id=attempt_id,
+            dead_letters=self._find(queue.settings.dead_letter_arn),
+        )
 
-    def _wait(self, hosted: HostedQueue, seconds: float) -> None:
-        change = hosted.queue.next_change()
-        until_change = seconds if change is None else change - self.clock()
-        hosted.changed.wait(max(min(seconds, until_change), _SHORTEST_WAIT))
+    def park(self, url: str, attempt: Callable[[], dict[str, Any]], seconds: float) -> Poll:
+        """Let a receive that found nothing be attempted again whenever a message may have come, for *seconds*."""
+        hosted = self.queue(url)
+        self._stirred.add(hosted.name)
+        return self.polls.park(hosted.name, attempt, seconds=seconds, now=self.clock())
 
-    def _host(self, name: str, settings: Settings, tags: Mapping[str, str]) -> HostedQueue:
-        changed = threading.Condition(self.lock)
-        queue = Queue(self.arn("sqs", name), settings, clock=self.clock, new_id=self.new_id, changed=changed.notify_all)
+    def leave(self, poll: Poll) -> None:
+        """Forget a poll: nobody waits for its answer any more."""
+        with self.lock:
+            self.polls.leave(poll)
+
+    def _pass_time(self) -> None:
         now = self.clock()
-        return HostedQueue(name, f"{self.url}/{self.account_id}/{name}", queue, changed, now, now, dict(tags))
+        self.moves.advance(now)
+        self._stirred.update(self.polls.due(now))
 
-    def _dead_letters(self, settings: Settings) -> Queue | None:
-        arn = _dead_letter_arn(settings)
-        target = None if arn is None else self.queue_by_arn(arn)
-        return None if target is None else target.queue
+    def _finish_turn(self) -> None:
+        # Who is served may stir another queue: a message goes to its dead-letter queue.
+        while self._stirred:
+            name = self._stirred.pop()
+            self.touched.messages.add(name)
+            if name in self.polls:
+                self._serve(name)
+        self._write_down()
+        self.changed.notify_all()
+        if self.next_alarm() != self._announced:
+            self._announced = self.next_alarm()
+            for watch in self.watchers:
+                watch()
 
-    def _check_same(self, hosted: HostedQueue, attributes: Mapping[str, str]) -> None:
-        shown = hosted.queue.settings.shown
-        for name, value in checked(attributes, fifo=hosted.queue.settings.fifo).items():
-            if shown.get(name, "") != value:
-                raise Refused(
-                    "QueueNameExists",
-                    f"A queue already exists with the same name and a different value for attribute {name}",
-                )
+    def _serve(self, name: str) -> None:
+        self.polls.serve(name)
+        if name in self.polls:
+            self.polls.look_at(name, self.queues[name].queue.next_change())
+
+    def _write_down(self) -> None:
+        touched = self.touched
+        if self.journal is not None:
+            self.journal.write(self, touched)
+        for name in touched.messages & self.queues.keys():
+            self.queues[name].queue.saved()
+        self.touched = Touched()
+
+    def host(self, name: str, settings: Settings, *, number: int | None = None) -> HostedQueue:
+        """Add a queue, by the *number* it had where it was written down."""
+        touched = partial(self._stirred.add, name)
+        queue = Queue(self.arn("sqs", name), settings, clock=self.clock, new_id=self.new_id, touched=touched)
+        now = self.clock()
+        hosted = HostedQueue(number or self._next_number, name, queue, created_at=now, modified_at=now)
+        self.queues[name] = hosted
+        self._next_number = hosted.number + 1
+        return hosted
+
+    def _touch_account(self) -> None:
+        self.touched.account = True
+
+    def _find(self, arn: str | None) -> Queue | None:
+        hosted = None if arn is None else self.queue_by_arn(arn)
+        return None if hosted is None else hosted.queue
+
+    def _settings_of(self, arn: str | None) -> Settings | None:
+        queue = self._find(arn)
+        return None if queue is None else queue.settings
 
     def _check_not_just_deleted(self, name: str) -> None:
-        deleted_at = self._deleted_at.pop(name, None)
-        if deleted_at is not None and self.clock() < deleted_at + SETTLING_TIME:
-            self._deleted_at[name] = deleted_at
+        settled = self.clock() - SETTLING_TIME
+        while self.deleted_at and next(iter(self.deleted_at.values())) <= settled:
+            self.deleted_at.popitem(last=False)
+        if name in self.deleted_at:
             raise Refused(
                 "QueueDeletedRecently",
                 f"You must wait {SETTLING_TIME} seconds after deleting a queue before you can create another with the "
                 "same name.",
             )
 
-    def _check_redrive(self, source_arn: str, settings: Settings) -> None:
-        if settings.redrive is None:
-            return
-        policy = settings.shown["RedrivePolicy"]
-        target = self.queue_by_arn(settings.redrive.target_arn)
-        if target is None:
-            raise invalid_value(policy, "RedrivePolicy", "Dead letter target does not exist.")
-        if target.queue.settings.fifo != settings.fifo:
-            raise invalid_value(policy, "RedrivePolicy", "Dead-letter queue must be same type of queue as the source.")
-        allowed = target.queue.settings.shown.get("RedriveAllowPolicy")
-        if allowed is not None and not allows_source(allowed, source_arn):
-            raise invalid_value(
-                policy, "RedrivePolicy", "The dead-letter queue's redrive allow policy does not allow this queue."
+
+def _check_same(there: Settings, wanted: Settings, attributes: Iterable[str]) -> None:
+    for name in attributes:
+        if there.shown.get(name) != wanted.shown.get(name):
+            raise Refused(
+                "QueueNameExists",
+                f"A queue already exists with the same name and a different value for attribute {name}",
             )
-
-
-def _dead_letter_arn(settings: Settings) -> str | None:
-    return settings.redrive.target_arn if settings.redrive else None
-
-
-def _no_queue() -> Refused:
-    return Refused("QueueDoesNotExist", "The specified queue does not exist.")

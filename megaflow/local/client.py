@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, Final
 
 from botocore.errorfactory import ClientExceptionsFactory
-from botocore.exceptions import ParamValidationError
-from botocore.loaders import Loader
-from botocore.model import ServiceModel
+from botocore.exceptions import ConnectionClosedError, ParamValidationError
 from botocore.validate import ParamValidator
 
-from megaflow.local import sns_operations, sqs_operations
 from megaflow.local.account import Account
-from megaflow.local.refused import Refused, sqs_code
+from megaflow.local.calls import perform
+from megaflow.local.faults import Strike
+from megaflow.local.polls import Poll
+from megaflow.local.refused import Refused, sqs_code, sqs_name
+from megaflow.local.shapes import service_model
 
 Answer = dict[str, Any]
 ErrorFields = dict[str, Any]
+
+_SHORTEST_WAIT: Final = 0.001
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,26 +41,45 @@ class _Client:
         self,
         account: Account,
         service: str,
-        operations: Mapping[str, Callable[[Account, Mapping[str, Any]], Answer]],
         show_error: Callable[[Refused], ErrorFields],
+        sleep: Callable[[float], object],
     ) -> None:
         self.account = account
         self.exceptions = _exceptions(service)
-        self.meta = ClientMeta(account.region, account.url, _service_model(service))
-        self._operations = operations
+        self.meta = ClientMeta(account.region, account.url, service_model(service))
+        self._service = service
         self._show_error = show_error
+        self._sleep = sleep
 
     def close(self) -> None:
         """Do nothing: there is no connection."""
 
     def _call(self, operation: str, parameters: dict[str, Any]) -> Answer:
         self._check(operation, parameters)
-        with self.account.lock:
-            try:
-                answer = self._operations[operation](self.account, parameters)
-            except Refused as refused:
-                raise self._error(operation, refused) from refused
-            return {**answer, "ResponseMetadata": self._metadata(200)}
+        strike = self.account.faults.strike(operation)
+        try:
+            answer = self._perform(operation, parameters, strike)
+        except Refused as refused:
+            self._bring_back(strike)
+            raise self._error(operation, refused) from refused
+        self._bring_back(strike)
+        return {**answer, "ResponseMetadata": self._metadata(200)}
+
+    def _perform(self, operation: str, parameters: dict[str, Any], strike: Strike) -> Answer:
+        outcome = perform(self.account, self._service, operation, parameters, strike)
+        answer = _wait_for(self.account, outcome) if isinstance(outcome, Poll) else outcome
+        if strike.faults:
+            strike.fail_after()
+        return answer
+
+    def _bring_back(self, strike: Strike) -> None:
+        """Let an answer be late or lost, as boto3 shows it."""
+        if not strike.faults:
+            return
+        if strike.seconds:
+            self._sleep(strike.seconds)
+        if strike.loses_answer:
+            raise ConnectionClosedError(endpoint_url=self.account.url, error="This is a fault on request.")
 
     def _check(self, operation: str, parameters: dict[str, Any]) -> None:
         shape = self.meta.service_model.operation_model(operation).input_shape
@@ -81,10 +104,13 @@ class _Client:
 
 
 class SqsClient(_Client):
-    """What ``boto3.client("sqs")`` is, over an :class:`Account` in this process. Safe for threads."""
+    """What ``boto3.client("sqs")`` is, over an :class:`Account` in this process. Safe for threads.
 
-    def __init__(self, account: Account) -> None:
-        super().__init__(account, "sqs", sqs_operations.OPERATIONS, _show_sqs_error)
+    *sleep* waits, in seconds, where a fault on request makes an answer late.
+    """
+
+    def __init__(self, account: Account, *, sleep: Callable[[float], object] = time.sleep) -> None:
+        super().__init__(account, "sqs", _show_sqs_error, sleep)
 
     def create_queue(self, **parameters: Any) -> Answer:
         """Create a queue, or return the one of this name."""
@@ -158,12 +184,35 @@ class SqsClient(_Client):
         """List the queues whose dead-letter queue this is."""
         return self._call("ListDeadLetterSourceQueues", parameters)
 
+    def start_message_move_task(self, **parameters: Any) -> Answer:
+        """Begin to move messages out of a dead-letter queue."""
+        return self._call("StartMessageMoveTask", parameters)
+
+    def cancel_message_move_task(self, **parameters: Any) -> Answer:
+        """Stop moving messages out of a dead-letter queue."""
+        return self._call("CancelMessageMoveTask", parameters)
+
+    def list_message_move_tasks(self, **parameters: Any) -> Answer:
+        """List the latest tasks that move messages out of a dead-letter queue."""
+        return self._call("ListMessageMoveTasks", parameters)
+
+    def add_permission(self, **parameters: Any) -> Answer:
+        """Add a statement to the policy of a queue."""
+        return self._call("AddPermission", parameters)
+
+    def remove_permission(self, **parameters: Any) -> Answer:
+        """Take a statement out of the policy of a queue."""
+        return self._call("RemovePermission", parameters)
+
 
 class SnsClient(_Client):
-    """What ``boto3.client("sns")`` is, over an :class:`Account` in this process. Safe for threads."""
+    """What ``boto3.client("sns")`` is, over an :class:`Account` in this process. Safe for threads.
 
-    def __init__(self, account: Account) -> None:
-        super().__init__(account, "sns", sns_operations.OPERATIONS, _show_sns_error)
+    *sleep* waits, in seconds, where a fault on request makes an answer late.
+    """
+
+    def __init__(self, account: Account, *, sleep: Callable[[float], object] = time.sleep) -> None:
+        super().__init__(account, "sns", _show_sns_error, sleep)
 
     def create_topic(self, **parameters: Any) -> Answer:
         """Create a topic, or return the one of this name."""
@@ -230,24 +279,37 @@ class SnsClient(_Client):
         return self._call("PublishBatch", parameters)
 
 
-@cache
-def _service_model(service: str) -> Any:
-    return ServiceModel(Loader().load_service_model(service, "service-2"), service)
+def _wait_for(account: Account, poll: Poll) -> Answer:
+    """Return what *poll* is answered, after at most its time in real seconds."""
+    deadline = time.monotonic() + poll.seconds
+    with account.lock:
+        while not poll.answer.done() and (left := deadline - time.monotonic()) > 0:
+            # The account has an alarm: this poll's own end, if nothing else.
+            until_alarm = (account.next_alarm() or 0.0) - account.clock()
+            account.changed.wait(max(min(left, until_alarm), _SHORTEST_WAIT))
+            with account.turn():
+                pass
+        account.polls.leave(poll)
+    return poll.answer.result() if poll.answer.done() else {}
 
 
 @cache
 def _exceptions(service: str) -> Any:
-    return ClientExceptionsFactory().create_client_exceptions(_service_model(service))
+    return ClientExceptionsFactory().create_client_exceptions(service_model(service))
 
 
 def _show_sqs_error(refused: Refused) -> ErrorFields:
     return {
         "Message": refused.message,
         "Code": sqs_code(refused.name),
-        "QueryErrorCode": refused.name,
-        "Type": "Sender",
+        "QueryErrorCode": sqs_name(refused.name),
+        "Type": _blamed(refused),
     }
 
 
 def _show_sns_error(refused: Refused) -> ErrorFields:
-    return {"Type": "Sender", "Code": refused.name, "Message": refused.message}
+    return {"Type": _blamed(refused), "Code": refused.name, "Message": refused.message}
+
+
+def _blamed(refused: Refused) -> str:
+    return "Receiver" if refused.status >= 500 else "Sender"

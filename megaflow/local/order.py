@@ -6,7 +6,9 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
-from typing import Protocol
+from itertools import islice
+from random import Random
+from typing import Final, Protocol, TypeAlias, TypeVar
 
 
 class Order(Protocol):
@@ -21,46 +23,226 @@ class Order(Protocol):
     def put_back(self, number: int, group: str) -> None:
         """Let a number wait again that was held."""
 
+    def hold(self, group: str) -> None:
+        """Count a number of *group* as held that was given out before: its message was restored."""
+
     def release(self, group: str) -> None:
         """Forget a number of *group* that was held: its message is gone."""
 
     def remove(self, number: int, group: str) -> None:
         """Forget a number that was waiting: its message is gone."""
 
+    def shuffle(self, random: Random) -> None:
+        """Mix the next few numbers, where the type of queue allows any order; at a cost that no depth changes."""
+
     def clear(self) -> None:
         """Forget all numbers."""
+
+
+_FRONT: Final = 16
+"""How far ``shuffle`` reaches: more than one receive takes, so that what it mixes may come in the next one."""
+
+_Line: TypeAlias = "OrderedDict[int | str, None]"
+"""Tenants in the order of their turns: a group by its name, a message without one by its number."""
+
+_Key = TypeVar("_Key")
+
+
+def _shuffle_front(line: OrderedDict[_Key, None], random: Random) -> None:
+    front = list(islice(line, _FRONT))
+    random.shuffle(front)
+    for key in front:
+        line.move_to_end(key, last=False)
+
+
+@dataclass(slots=True)
+class _Tenant:
+    """The messages of one group on a standard queue: those that wait, next one first, and how many are held."""
+
+    waiting: OrderedDict[int, None] = field(default_factory=OrderedDict)
+    held: int = 0
+
+
+class _Busy:
+    """The groups that wait while some of them are held, in a line for each number held.
+
+    A number stays in the heap when its line is gone, until it comes up or until half of the heap is such waste.
+    """
+
+    def __init__(self) -> None:
+        self._lines: dict[int, _Line] = {}
+        self._heap: list[int] = []
+
+    def __bool__(self) -> bool:
+        return bool(self._lines)
+
+    def enter(self, name: str, held: int) -> None:
+        """Let a group wait behind those of which as many are held."""
+        if held not in self._lines:
+            self._lines[held] = OrderedDict()
+            heappush(self._heap, held)
+            self._drop_waste()
+        self._lines[held][name] = None
+
+    def leave(self, name: int | str, held: int) -> None:
+        """Take a group out of its line."""
+        line = self._lines[held]
+        del line[name]
+        if not line:
+            del self._lines[held]
+
+    def first(self) -> _Line:
+        """Return the line of those with the fewest held."""
+        return self._lines[self._fewest()] if self._lines else OrderedDict()
+
+    def pop(self) -> int | str:
+        """Take out the group that is next."""
+        held = self._fewest()
+        name = next(iter(self._lines[held]))
+        self.leave(name, held)
+        return name
+
+    def clear(self) -> None:
+        """Take out all groups."""
+        self._lines.clear()
+        self._heap.clear()
+
+    def _fewest(self) -> int:
+        while self._heap[0] not in self._lines:
+            heappop(self._heap)
+        return self._heap[0]
+
+    def _drop_waste(self) -> None:
+        if len(self._heap) > 2 * len(self._lines) + 64:
+            self._heap = sorted(self._lines)
 
 
 class Arrival:
-    """A standard queue: first come, first served; what was given back comes last."""
+    """A standard queue: by arrival, but fair to groups; what was given back comes last.
+
+    A group is a tenant, and so is each message without a group. Next is the tenant with the fewest messages held; of
+    those with equally many, the one that has had so many for longest. So without groups the order is that of arrival,
+    and a tenant is passed over only while some of its own are held. AWS starts to do so when a tenant has 30 messages
+    in flight and a tenth of all; here it shows from the first message on.
+    https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-fair-queues-detailed.html
+    """
 
     def __init__(self) -> None:
         # An OrderedDict, because a plain dict looks at every hole before its first key.
-        self._waiting: OrderedDict[int, None] = OrderedDict()
+        self._quiet: _Line = OrderedDict()
+        """Tenants of whom none is held."""
+
+        self._busy = _Busy()
+        self._groups: dict[str, _Tenant] = {}
 
     def add(self, number: int, group: str) -> None:
-        """Let *number* wait."""
-        self._waiting[number] = None
+        """Let *number* wait behind the others of its group."""
+        if group:
+            self._add_to(group, number)
+        else:
+            self._quiet[number] = None
 
     def take(self) -> Iterator[int]:
-        """Give out the numbers by arrival."""
-        while self._waiting:
-            yield self._waiting.popitem(last=False)[0]
+        """Give out a number of the tenant that is next, one after another."""
+        quiet, busy = self._quiet, self._busy
+        while True:
+            if quiet:
+                tenant, _ = quiet.popitem(last=False)
+            elif busy:
+                tenant = busy.pop()
+            else:
+                return
+            yield tenant if isinstance(tenant, int) else self._take_from(tenant)
 
     def put_back(self, number: int, group: str) -> None:
-        """Let *number* wait behind the others."""
-        self._waiting[number] = None
+        """Let *number* wait behind the others of its group."""
+        if group:
+            self._count(group, -1)
+            self._add_to(group, number)
+        else:
+            self._quiet[number] = None
+
+    def hold(self, group: str) -> None:
+        """Count one more of *group* as held."""
+        if group:
+            self._find(group)
+            self._count(group, +1)
 
     def release(self, group: str) -> None:
-        """Do nothing: a standard queue holds nobody up."""
+        """Count one less of *group* as held."""
+        if group:
+            self._count(group, -1)
 
     def remove(self, number: int, group: str) -> None:
         """Forget *number*."""
-        del self._waiting[number]
+        if group:
+            self._remove_from(group, number)
+        else:
+            del self._quiet[number]
+
+    def shuffle(self, random: Random) -> None:
+        """Mix the tenants that are next, and what is next of each of them."""
+        line = self._quiet or self._busy.first()
+        _shuffle_front(line, random)
+        for tenant in islice(line, _FRONT):
+            if isinstance(tenant, str):
+                _shuffle_front(self._groups[tenant].waiting, random)
 
     def clear(self) -> None:
         """Forget all numbers."""
-        self._waiting.clear()
+        self._quiet.clear()
+        self._busy.clear()
+        self._groups.clear()
+
+    def _find(self, name: str) -> _Tenant:
+        if name not in self._groups:
+            self._groups[name] = _Tenant()
+        return self._groups[name]
+
+    def _add_to(self, name: str, number: int) -> None:
+        group = self._find(name)
+        if not group.waiting:
+            self._enter(name, group.held)
+        group.waiting[number] = None
+
+    def _take_from(self, name: str) -> int:
+        group = self._groups[name]
+        number = group.waiting.popitem(last=False)[0]
+        group.held += 1
+        if group.waiting:
+            self._enter(name, group.held)
+        return number
+
+    def _remove_from(self, name: str, number: int) -> None:
+        group = self._groups[name]
+        del group.waiting[number]
+        if not group.waiting:
+            self._leave(name, group.held)
+            self._drop_if_empty(name, group)
+
+    def _count(self, name: str, more: int) -> None:
+        group = self._groups[name]
+        if group.waiting:
+            self._leave(name, group.held)
+            self._enter(name, group.held + more)
+        group.held += more
+        self._drop_if_empty(name, group)
+
+    def _enter(self, name: str, held: int) -> None:
+        if held:
+            self._busy.enter(name, held)
+        else:
+            self._quiet[name] = None
+
+    def _leave(self, name: str, held: int) -> None:
+        if held:
+            self._busy.leave(name, held)
+        else:
+            del self._quiet[name]
+
+    def _drop_if_empty(self, name: str, group: _Tenant) -> None:
+        if not group.waiting and not group.held:
+            del self._groups[name]
 
 
 @dataclass(slots=True)
@@ -111,6 +293,11 @@ class Groups:
         heappush(self._groups[group].waiting, number)
         self.release(group)
 
+    def hold(self, group: str) -> None:
+        """Count one more of *group* as held."""
+        self._groups.setdefault(group, _Group()).held += 1
+        self._settle(group)
+
     def release(self, group: str) -> None:
         """Free *group* where this was the last of it that was held."""
         self._groups[group].held -= 1
@@ -121,6 +308,9 @@ class Groups:
         self._groups[group].removed.add(number)
         self._groups[group].drop_removed()
         self._settle(group)
+
+    def shuffle(self, random: Random) -> None:
+        """Do nothing: a FIFO queue keeps its order."""
 
     def clear(self) -> None:
         """Forget all numbers."""

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from megaflow.limits import SNS_MESSAGE_SIZE, SNS_SUBJECT_LENGTH, allows_group_id, refused_character
 from megaflow.local.account import Account
-from megaflow.local.content import Attribute, check_count, read_attributes, size_of_entry
+from megaflow.local.content import Attribute, Content, check_count, read_attributes, size_of_entry
 from megaflow.local.refused import Refused, invalid_parameter
 from megaflow.local.topic import Publication, Subscription, Topic, content_for
 
@@ -34,7 +34,7 @@ def publish_to(account: Account, topic: Topic, ask: Ask) -> Answer:
     return {"MessageId": published.id, **sequence}
 
 
-def read_attributes_of(ask: Ask) -> dict[str, Attribute]:
+def read_attributes_of(ask: Ask) -> Mapping[str, Attribute]:
     """Read the attributes of what boto3's ``publish`` takes.
 
     Raises:
@@ -100,11 +100,21 @@ def _message_for_sqs(ask: Ask) -> str:
 
 
 def _deliver(account: Account, subscription: Subscription, publication: Publication) -> None:
-    hosted = account.queue_by_arn(subscription.endpoint)
+    """Send *publication* to the queue of *subscription*, or else to the dead-letter queue it may have.
+
+    https://docs.aws.amazon.com/sns/latest/dg/sns-dead-letter-queues.html
+    """
+    content, dead_letter_arn = content_for(subscription, publication, account.region), subscription.dead_letter_arn
+    if not _send(account, subscription.endpoint, content, publication) and dead_letter_arn is not None:
+        _send(account, dead_letter_arn, content, publication)
+
+
+def _send(account: Account, arn: str, content: Content, publication: Publication) -> bool:
+    """Tell whether the queue of this ARN is there and took the message."""
+    hosted = account.queue_by_arn(arn)
     if hosted is None:
-        log.debug("message %s dropped: no queue %s", publication.id, subscription.endpoint)
-        return
-    content = content_for(subscription, publication, account.region)
+        log.debug("message %s not delivered: no queue %s", publication.id, arn)
+        return False
     # Standard queues get the group of a standard topic (fair queues), but not that of a FIFO topic.
     # https://docs.aws.amazon.com/sns/latest/dg/fifo-message-grouping.html
     in_order = publication.sequence_number is not None
@@ -117,4 +127,6 @@ def _deliver(account: Account, subscription: Subscription, publication: Publicat
             deduplication_id=publication.deduplication_id if passed_on else None,
         )
     except Refused as refused:
-        log.debug("message %s dropped for %s: %s", publication.id, subscription.endpoint, refused)
+        log.debug("message %s not delivered to %s: %s", publication.id, arn, refused)
+        return False
+    return True

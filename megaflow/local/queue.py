@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from hashlib import sha256
+from random import Random
 from typing import Final
 
 from megaflow.limits import VISIBILITY_TIMEOUT
@@ -14,7 +15,7 @@ from megaflow.local.receipts import Receipt, read_receipt, write_receipt
 from megaflow.local.recent import Recent
 from megaflow.local.refused import Refused, invalid_value, missing
 from megaflow.local.settings import Settings
-from megaflow.local.stored import Attempt, Message, Received, Stored
+from megaflow.local.stored import Attempt, Message, Received, Record, Stored, Unsaved
 from megaflow.local.timers import Timers
 
 IN_FLIGHT: Final = 120_000
@@ -29,8 +30,9 @@ _FIRST_SEQUENCE_NUMBER: Final = 18_849_496_460_467_696_128
 class Queue:
     """One queue as plain data, with the *clock* it is given.
 
-    Not safe for threads: whoever owns it takes turns. *changed* is called whenever a message can be received, or
-    may be sooner, for another reason than time passing; ``next_change`` tells when time does it.
+    Not safe for threads: whoever owns it takes turns. *touched* is called whenever anything but time changes the queue;
+    ``next_change`` tells when time makes a message visible. What is to be written down since the last time it was
+    stands in ``unsaved``.
     """
 
     def __init__(
@@ -40,22 +42,25 @@ class Queue:
         *,
         clock: Callable[[], float],
         new_id: Callable[[], str],
-        changed: Callable[[], object] = lambda: None,
+        touched: Callable[[], object] = lambda: None,
     ) -> None:
         self.arn = arn
         self.settings = settings
+        self.id = new_id()
+        """In every receipt handle."""
+
+        self.next_number = 1
+        self.sent: Recent[Message] = Recent()
+        self.attempts: Recent[tuple[Attempt, ...]] = Recent()
+        self.unsaved = Unsaved()
         self._clock = clock
         self._new_id = new_id
-        self._changed = changed
-        self._id = new_id()
-        self._next_number = 1
+        self._touched = touched
         self._messages: dict[int, Stored] = {}
         self._waiting: Order = Groups() if settings.fifo else Arrival()
         self._delayed = Timers()
         self._in_flight = Timers()
         self._ages = Timers()
-        self._sent: Recent[Message] = Recent()
-        self._attempts: Recent[tuple[Attempt, ...]] = Recent()
 
     def send(
         self,
@@ -99,8 +104,8 @@ class Queue:
         for stored in handed_out:
             self._hide(stored, visible_at, now)
         if attempt_id is not None:
-            attempts = tuple(Attempt(stored, stored.received_here, visible_at) for stored in handed_out)
-            self._attempts.remember(attempt_id, attempts, now)
+            attempts = tuple(Attempt(stored.number, stored.received_here, visible_at) for stored in handed_out)
+            self.attempts.remember(attempt_id, attempts, now)
         return [self._picture(stored) for stored in handed_out]
 
     def delete(self, receipt_handle: str) -> None:
@@ -122,7 +127,6 @@ class Queue:
             raise invalid_value(receipt_handle, "ReceiptHandle", "The receipt handle has expired.")
         if current:
             self._drop(receipt.number)
-            self._changed()
 
     def change_visibility(self, receipt_handle: str, timeout: int) -> None:
         """Hide the message of this handle for *timeout* seconds from now.
@@ -151,10 +155,12 @@ class Queue:
                 f"Total VisibilityTimeout for the message is beyond the limit [{VISIBILITY_TIMEOUT} seconds]",
             )
         self._in_flight.set(receipt.number, now + timeout)
-        self._changed()
+        self._touch(receipt.number)
 
     def purge(self) -> None:
         """Delete all messages, those in flight too. What was sent of late is still remembered."""
+        self.unsaved = Unsaved(purged=True)
+        self._touched()
         self._messages.clear()
         for part in (self._waiting, self._delayed, self._in_flight, self._ages):
             part.clear()
@@ -162,15 +168,53 @@ class Queue:
     def take_in(self, stored: Stored, source_arn: str) -> None:
         """Take over a message from *source_arn*, as its dead-letter queue.
 
-        A FIFO queue counts its age from now; a standard one from when it was first sent.
+        A FIFO queue counts its age from now, and its id takes the place of its deduplication id; a standard queue
+        counts from when it was first sent.
         https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/setting-up-dead-letter-queue-retention.html
+        https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-configure-dead-letter-queue-redrive.html
         """
-        now = self._pass_time()
-        number = self._add(stored.message, now=now if self.settings.fifo else stored.message.sent_at, delay=0)
-        moved = self._messages[number]
+        now, message = self._pass_time(), stored.message
+        if self.settings.fifo:
+            moved = self._add(replace(message, deduplication_id=message.id), now=now, delay=0)
+        else:
+            moved = self._add(message, now=message.sent_at, delay=0)
         moved.receive_count = stored.receive_count
         moved.first_received_at = stored.first_received_at
         moved.source_arn = source_arn
+        self._touch(moved.number)
+
+    def take_back(self, stored: Stored) -> None:
+        """Take in what comes out of a dead-letter queue, as a message that was sent now.
+
+        AWS does not say what deduplication makes of it; here it finds no duplicate, for a message would be lost.
+        https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-configure-dead-letter-queue-redrive.html
+
+        Raises:
+            Refused: the content is too large.
+        """
+        now, message = self._pass_time(), stored.message
+        self._check_size(message.content)
+        self._add(replace(message, id=self._new_id(), sent_at=now), now=now, delay=self.settings.delay)
+
+    def hand_over(self, deliver: Callable[[Stored], object]) -> bool:
+        """Let *deliver* have the next message for good; tell whether one was waiting.
+
+        Raises:
+            Refused: from *deliver*; the message stays.
+        """
+        self._pass_time()
+        number = next(self._waiting.take(), None)
+        if number is None:
+            return False
+        stored = self._messages[number]
+        try:
+            deliver(stored)
+        except Refused:
+            self._waiting.put_back(number, stored.group)
+            raise
+        self._forget(number)
+        self._waiting.release(stored.group)
+        return True
 
     def counts(self) -> dict[str, int]:
         """Count the messages by what SQS calls the three states."""
@@ -187,6 +231,56 @@ class Queue:
         delayed, visible = self._delayed.next(), self._in_flight.next()
         times = [] if delayed is None else [delayed + self._delay_from_sending()]
         return min(times if visible is None else [*times, visible], default=None)
+
+    def record(self, number: int) -> Record | None:
+        """Return all there is to know of a message, or None where it is gone."""
+        stored = self._messages.get(number)
+        if stored is None:
+            return None
+        return Record(
+            stored,
+            aged_from=self._ages.time(number) or 0.0,
+            delayed_to=self._delayed.time(number),
+            visible_at=self._in_flight.time(number),
+        )
+
+    def restore(self, record: Record) -> None:
+        """Take a message in as it was when it was recorded."""
+        number, group = record.stored.number, record.stored.group
+        self._messages[number] = record.stored
+        self._ages.set(number, record.aged_from)
+        if record.visible_at is not None:
+            self._waiting.hold(group)
+            self._in_flight.set(number, record.visible_at)
+        elif record.delayed_to is not None:
+            self._delayed.set(number, record.delayed_to)
+        else:
+            self._waiting.add(number, group)
+
+    def saved(self) -> None:
+        """Note that all is written down."""
+        self.unsaved = Unsaved()
+        self.sent.saved()
+        self.attempts.saved()
+
+    def shuffle(self, random: Random) -> None:
+        """Mix what is received next; a FIFO queue keeps its order."""
+        self._pass_time()
+        self._waiting.shuffle(random)
+
+    def duplicate(self, receipt_handle: str) -> None:
+        """Let the message of this handle be received once more, as a copy that missed this receive; not on FIFO.
+
+        https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/standard-queues-at-least-once-delivery.html
+        """
+        if self.settings.fifo:
+            return
+        stored = self._messages[self._read(receipt_handle).number]
+        copy = self._add(stored.message, now=stored.message.sent_at, delay=0)
+        copy.receive_count, copy.received_here = stored.receive_count - 1, stored.received_here - 1
+        copy.first_received_at = stored.first_received_at if copy.receive_count else None
+        copy.source_arn = stored.source_arn
+        self._touch(copy.number)
 
     def _pass_time(self) -> float:
         """Let everything happen that was due by now, and return now."""
@@ -217,14 +311,14 @@ class Queue:
             raise missing("MessageGroupId")
         deduplication_id = given_id or self._id_by_content(content)
         key = (group_id if self.settings.deduplication_by_group else None, deduplication_id)
-        first = self._sent.find(key, now)
+        first = self.sent.find(key, now)
         if first is not None:
             return first
         message = Message(self._new_id(), content, now, group_id, deduplication_id)
-        number = self._add(message, now=now, delay=self.settings.delay)
+        added = self._add(message, now=now, delay=self.settings.delay).message
         # Only what is answered is kept: the body may be gone long before.
-        self._sent.remember(key, replace(self._messages[number].message, content=Content("")), now)
-        return self._messages[number].message
+        self.sent.remember(key, replace(added, content=Content("")), now)
+        return added
 
     def _id_by_content(self, content: Content) -> str:
         if not self.settings.content_based_deduplication:
@@ -235,9 +329,9 @@ class Queue:
             )
         return sha256(content.body.encode()).hexdigest()
 
-    def _add(self, message: Message, *, now: float, delay: int) -> int:
-        number = self._next_number
-        self._next_number += 1
+    def _add(self, message: Message, *, now: float, delay: int) -> Stored:
+        number = self.next_number
+        self.next_number += 1
         if self.settings.fifo:
             message = replace(message, sequence_number=str(_FIRST_SEQUENCE_NUMBER + number * 256))
         stored = self._messages[number] = Stored(number, message)
@@ -246,8 +340,9 @@ class Queue:
             self._delayed.set(number, now + delay - self._delay_from_sending())
         else:
             self._waiting.add(number, stored.group)
-        self._changed()
-        return number
+        self.unsaved.added.add(number)
+        self._touched()
+        return stored
 
     def _room(self, count: int) -> int:
         room = IN_FLIGHT - len(self._in_flight)
@@ -279,11 +374,12 @@ class Queue:
             stored.received_at = now
             stored.first_received_at = now if stored.first_received_at is None else stored.first_received_at
         self._in_flight.set(stored.number, visible_at)
+        self._touch(stored.number)
 
     def _picture(self, stored: Stored) -> Received:
         return Received(
             message=stored.message,
-            receipt_handle=write_receipt(Receipt(self._id, stored.number, stored.received_here)),
+            receipt_handle=write_receipt(Receipt(self.id, stored.number, stored.received_here)),
             receive_count=stored.receive_count,
             first_received_at=stored.received_at if stored.first_received_at is None else stored.first_received_at,
             source_arn=stored.source_arn,
@@ -294,18 +390,21 @@ class Queue:
 
         https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_ReceiveMessage.html
         """
-        attempts = self._attempts.find(attempt_id, now) or ()
-        return [one.stored for one in attempts] if all(map(self._is_unchanged, attempts)) else []
+        attempts = self.attempts.find(attempt_id, now) or ()
+        return [self._messages[one.number] for one in attempts] if all(map(self._is_unchanged, attempts)) else []
 
     def _is_unchanged(self, attempt: Attempt) -> bool:
-        stored = attempt.stored
-        return stored.received_here == attempt.serial and self._in_flight.time(stored.number) == attempt.visible_at
+        if self._in_flight.time(attempt.number) != attempt.visible_at:
+            return False
+        return self._messages[attempt.number].received_here == attempt.serial
 
     def _read(self, receipt_handle: str) -> Receipt:
         receipt = read_receipt(receipt_handle)
-        if receipt.queue_id != self._id or not 0 < receipt.number < self._next_number:
+        if receipt.queue_id != self.id or not 0 < receipt.number < self.next_number:
             raise Refused(
-                "ReceiptHandleIsInvalid", f'The receipt handle "{receipt_handle}" is not valid for this queue.'
+                "ReceiptHandleIsInvalid",
+                f'The receipt handle "{receipt_handle}" is not valid for this queue.',
+                status=404,
             )
         return receipt
 
@@ -322,3 +421,8 @@ class Queue:
         del self._messages[number]
         for timers in (self._ages, self._delayed, self._in_flight):
             timers.cancel(number)
+        self._touch(number)
+
+    def _touch(self, number: int) -> None:
+        self.unsaved.changed.add(number)
+        self._touched()

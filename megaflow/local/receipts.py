@@ -34,5 +34,7 @@ def read_receipt(handle: str) -> Receipt:
         return Receipt(queue_id, int(number), int(serial))
     except ValueError as error:
         raise Refused(
-            "ReceiptHandleIsInvalid", f'The input receipt handle "{handle}" is not a valid receipt handle.'
+            "ReceiptHandleIsInvalid",
+            f'The input receipt handle "{handle}" is not a valid receipt handle.',
+            status=404,
         ) from error

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
+from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
 DEDUPLICATION_INTERVAL: Final = 300
@@ -12,30 +13,57 @@ DEDUPLICATION_INTERVAL: Final = 300
 Answer = TypeVar("Answer")
 
 
+@dataclass(frozen=True, slots=True)
+class Remembered(Generic[Answer]):
+    """One answer and until when it holds."""
+
+    key: Hashable
+    answer: Answer
+    ends_at: float
+
+
 class Recent(Generic[Answer]):
     """Answers by key, each kept for the deduplication interval after it was first given."""
 
-    __slots__ = ("_answers", "_ends")
+    __slots__ = ("_known", "_order", "_unsaved")
 
     def __init__(self) -> None:
-        self._answers: dict[Hashable, Answer] = {}
-        self._ends: deque[tuple[float, Hashable]] = deque()
+        self._known: dict[Hashable, Remembered[Answer]] = {}
+        self._order: deque[Remembered[Answer]] = deque()
+        self._unsaved: set[Hashable] = set()
 
     def __len__(self) -> int:
         """Count what is remembered."""
-        return len(self._answers)
+        return len(self._known)
 
     def find(self, key: Hashable, now: float) -> Answer | None:
         """Return what *key* was answered, or None where it was not asked for of late."""
         self._forget(now)
-        return self._answers.get(key)
+        known = self._known.get(key)
+        return None if known is None else known.answer
 
     def remember(self, key: Hashable, answer: Answer, now: float) -> None:
         """Keep *answer* from *now* on; a *key* that is known keeps its time."""
-        if key not in self._answers:
-            self._ends.append((now + DEDUPLICATION_INTERVAL, key))
-        self._answers[key] = answer
+        known = self._known.get(key)
+        made = Remembered(key, answer, now + DEDUPLICATION_INTERVAL if known is None else known.ends_at)
+        self._known[key] = made
+        if known is None:
+            self._order.append(made)
+        self._unsaved.add(key)
+
+    def restore(self, remembered: Remembered[Answer]) -> None:
+        """Take in what was remembered before, the one that ends first first."""
+        self._known[remembered.key] = remembered
+        self._order.append(remembered)
+
+    def unsaved(self) -> Iterator[Remembered[Answer]]:
+        """Give what is to be written down since ``saved`` was called."""
+        return (self._known[key] for key in self._unsaved if key in self._known)
+
+    def saved(self) -> None:
+        """Note that all is written down."""
+        self._unsaved.clear()
 
     def _forget(self, now: float) -> None:
-        while self._ends and self._ends[0][0] <= now:
-            del self._answers[self._ends.popleft()[1]]
+        while self._order and self._order[0].ends_at <= now:
+            del self._known[self._order.popleft().key]

@@ -14,13 +14,22 @@ _NAMES_IN_QUERY: Final = {
     "QueueDeletedRecently": "AWS.SimpleQueueService.QueueDeletedRecently",
     "QueueDoesNotExist": "AWS.SimpleQueueService.NonExistentQueue",
     "QueueNameExists": "QueueAlreadyExists",
+    "SerializationException": "MalformedInput",
     "TooManyEntriesInBatchRequest": "AWS.SimpleQueueService.TooManyEntriesInBatchRequest",
+    "UnknownOperationException": "InvalidAction",
     "UnsupportedOperation": "AWS.SimpleQueueService.UnsupportedOperation",
 }
 """SQS kept the names its errors had before it spoke JSON; boto3 shows these as ``Error.Code``.
 
 https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/CommonErrors.html
 """
+
+
+_COMMON_NAMES: Final = {
+    "InvalidParameterValue": "InvalidParameterValueException",
+    "MissingParameter": "MissingRequiredParameterException",
+}
+"""What JSON calls two of the errors that all of AWS shares; boto3 shows these as ``Error.QueryErrorCode``."""
 
 
 class Refused(Exception):
@@ -43,6 +52,16 @@ class Refused(Exception):
 def sqs_code(name: str) -> str:
     """Return the code boto3 shows for the error that SQS's model calls *name*."""
     return _NAMES_IN_QUERY.get(name, name)
+
+
+def no_queue() -> Refused:
+    """Make the error SQS gives for a queue that is not there."""
+    return Refused("QueueDoesNotExist", "The specified queue does not exist.")
+
+
+def sqs_name(name: str) -> str:
+    """Return what SQS's JSON calls the error *name*."""
+    return _COMMON_NAMES.get(name, name)
 
 
 def invalid_value(value: object, parameter: str, reason: str) -> Refused:

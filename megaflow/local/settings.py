@@ -51,6 +51,11 @@ _FIFO_DEFAULTS: Final = {
     "FifoQueue": "true",
     "FifoThroughputLimit": "perQueue",
 }
+_KEY_DEFAULTS: Final = {"KmsDataKeyReusePeriodSeconds": "300"}
+"""Where there is a key. Without one, a reuse period is taken and forgotten."""
+
+_SOURCES: Final = 10
+"""Queues that a redrive-allow policy names at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,13 +81,18 @@ class Settings:
     deduplication_by_group: bool
     redrive: Redrive | None
 
+    @property
+    def dead_letter_arn(self) -> str | None:
+        """The dead-letter queue, None where there is none."""
+        return self.redrive.target_arn if self.redrive else None
+
     def with_attributes(self, attributes: Mapping[str, str]) -> Settings:
         """Return these settings with some *attributes* changed.
 
         Raises:
             Refused: an attribute that is unknown, out of range or not for this type of queue.
         """
-        return _settings({**self.shown, **checked(attributes, fifo=self.fifo)}, fifo=self.fifo)
+        return _settings(_changed(self.shown, _checked(attributes, fifo=self.fifo)), fifo=self.fifo)
 
 
 def new_settings(name: str, attributes: Mapping[str, str]) -> Settings:
@@ -94,16 +104,12 @@ def new_settings(name: str, attributes: Mapping[str, str]) -> Settings:
     fifo = attributes.get("FifoQueue") == "true"
     _check_name(name, fifo=fifo)
     defaults = {**_DEFAULTS, **_FIFO_DEFAULTS} if fifo else _DEFAULTS
-    return _settings({**defaults, **checked(attributes, fifo=fifo)}, fifo=fifo)
+    return _settings(_changed(defaults, _checked(attributes, fifo=fifo)), fifo=fifo)
 
 
-def checked(attributes: Mapping[str, str], *, fifo: bool) -> dict[str, str]:
-    """Return *attributes* with each number in its plain form.
-
-    Raises:
-        Refused: an attribute that is unknown, out of range or not for this type of queue.
-    """
-    return {name: _checked_value(name, value, fifo) for name, value in attributes.items()}
+def known_settings(shown: Mapping[str, str]) -> Settings:
+    """Return settings from what they showed before."""
+    return _settings(shown, fifo=shown.get("FifoQueue") == "true")
 
 
 def read_redrive(text: str) -> Redrive:
@@ -123,6 +129,26 @@ def read_redrive(text: str) -> Redrive:
     return Redrive(str(policy["deadLetterTargetArn"]), int(count))
 
 
+def check_redrive(settings: Settings, source_arn: str, target: Settings | None) -> None:
+    """Refuse the redrive policy of *source_arn*, if it has one, where *target*, the queue it names, is none for it.
+
+    Raises:
+        Refused: the dead-letter queue is missing, of the other type, or not for this source.
+    """
+    if settings.redrive is None:
+        return
+    policy = settings.shown["RedrivePolicy"]
+    if target is None:
+        raise invalid_value(policy, "RedrivePolicy", "Dead letter target does not exist.")
+    if target.fifo != settings.fifo:
+        raise invalid_value(policy, "RedrivePolicy", "Dead-letter queue must be same type of queue as the source.")
+    allowed = target.shown.get("RedriveAllowPolicy")
+    if allowed is not None and not allows_source(allowed, source_arn):
+        raise invalid_value(
+            policy, "RedrivePolicy", "The dead-letter queue's redrive allow policy does not allow this queue."
+        )
+
+
 def allows_source(text: str, source_arn: str) -> bool:
     """Tell whether the redrive-allow policy *text* of a dead-letter queue lets *source_arn* use it.
 
@@ -133,8 +159,32 @@ def allows_source(text: str, source_arn: str) -> bool:
     return by_permission[policy["redrivePermission"]]
 
 
+def _checked(attributes: Mapping[str, str], *, fifo: bool) -> dict[str, str]:
+    """Return *attributes*, which have to be right, with each number in its plain form."""
+    return {name: _checked_value(name, value, fifo) for name, value in attributes.items()}
+
+
+def _changed(shown: Mapping[str, str], given: Mapping[str, str]) -> dict[str, str]:
+    """Return what is *shown* once attributes are *given*: one way of encryption takes the place of the other.
+
+    https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-server-side-encryption.html
+    """
+    by_key, by_queue = given.get("KmsMasterKeyId"), given.get("SqsManagedSseEnabled") == "true"
+    if by_key and by_queue:
+        raise Refused(
+            "InvalidAttributeName",
+            "You can use one type of server-side encryption (SSE) at one time. You can either enable KMS SSE or SQS "
+            "SSE.",
+        )
+    if by_key:
+        return {**_KEY_DEFAULTS, **shown, **given, "SqsManagedSseEnabled": "false"}
+    return {**shown, **given, **({"KmsMasterKeyId": ""} if by_queue else {})}
+
+
 def _settings(shown: Mapping[str, str], *, fifo: bool) -> Settings:
     kept = {name: value for name, value in sorted(shown.items()) if value or name not in _REMOVABLE}
+    if "KmsMasterKeyId" not in kept:
+        kept.pop("KmsDataKeyReusePeriodSeconds", None)
     _check_throughput(kept)
     return Settings(
         shown=kept,
@@ -202,14 +252,24 @@ def _checked_document(name: str, value: str) -> str:
 
 def _check_allow_policy(text: str) -> None:
     policy = _read_object("RedriveAllowPolicy", text)
-    permission = policy.get("redrivePermission")
-    sources = policy.get("sourceQueueArns")
-    if permission not in {"allowAll", "denyAll", "byQueue"} or (permission == "byQueue") != isinstance(sources, list):
-        raise invalid_value(
-            text,
-            "RedriveAllowPolicy",
-            "redrivePermission must be allowAll, denyAll or byQueue, and sourceQueueArns goes with byQueue only.",
+    permission, sources = policy.get("redrivePermission"), policy.get("sourceQueueArns")
+    if permission not in {"allowAll", "denyAll", "byQueue"} or not isinstance(sources, list | None):
+        raise _no_allow_policy(text, "It takes redrivePermission, which is allowAll, denyAll or byQueue.")
+    if permission != "byQueue" and sources is not None:
+        raise _no_allow_policy(
+            text, "To specify one or more source queue ARNs, you must set redrivePermission to byQueue."
         )
+    if permission == "byQueue" and not sources:
+        raise _no_allow_policy(
+            text,
+            "When you specify the byQueue permission type, you must also specify one or more sourceQueueArns values.",
+        )
+    if sources is not None and len(sources) > _SOURCES:
+        raise _no_allow_policy(text, f"The maximum number of source queue ARNs you can specify is {_SOURCES}.")
+
+
+def _no_allow_policy(text: str, reason: str) -> Refused:
+    return invalid_value(text, "RedriveAllowPolicy", f"Amazon SQS can't create the redrive allow policy. {reason}")
 
 
 def _check_throughput(shown: Mapping[str, str]) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
@@ -15,6 +14,7 @@ from megaflow.local.content import size_of_entry
 from megaflow.local.pages import page
 from megaflow.local.publishing import publish_to, read_attributes_of
 from megaflow.local.refused import Refused, invalid_parameter
+from megaflow.local.subscriptions import show_attributes, with_attributes
 from megaflow.local.topic import Subscription, Topic, check_group
 
 Ask = Mapping[str, Any]
@@ -131,9 +131,8 @@ def _subscribe(account: Account, ask: Ask) -> Answer:
     if ask["Protocol"] != "sqs":
         raise invalid_parameter(f"Protocol Reason: {ask['Protocol']} is not supported by the embedded topic; sqs is")
     _check_endpoint(account, topic, endpoint)
-    wanted = Subscription(f"{topic.arn}:{account.new_id()}", topic.arn, endpoint)
-    for name, value in attributes.items():
-        wanted = _with_attribute(wanted, name, value)
+    plain = Subscription(f"{topic.arn}:{account.new_id()}", topic.arn, endpoint)
+    wanted = with_attributes(plain, attributes, where="Attributes Reason: ")
     return {"SubscriptionArn": _add_subscription(topic, wanted, attributes)}
 
 
@@ -151,21 +150,11 @@ def _check_endpoint(account: Account, topic: Topic, endpoint: str) -> None:
 def _add_subscription(topic: Topic, wanted: Subscription, attributes: Mapping[str, str]) -> str:
     for known in topic.subscriptions.values():
         if known.endpoint == wanted.endpoint:
-            if attributes and known.raw != wanted.raw:
+            if with_attributes(known, attributes, where="Attributes Reason: ") != known:
                 raise invalid_parameter("Attributes Reason: Subscription already exists with different attributes")
             return known.arn
     topic.subscriptions[wanted.arn] = wanted
     return wanted.arn
-
-
-def _with_attribute(subscription: Subscription, name: str, value: str) -> Subscription:
-    if name != "RawMessageDelivery":
-        raise invalid_parameter(f"Attributes Reason: {name} is not supported yet by the embedded topic")
-    if value.lower() not in _BOOLEANS:
-        raise invalid_parameter(
-            f"Attributes Reason: RawMessageDelivery: Invalid value [{value}]. Must be true or false."
-        )
-    return replace(subscription, raw=value.lower() == "true")
 
 
 def _unsubscribe(account: Account, ask: Ask) -> Answer:
@@ -206,7 +195,7 @@ def _get_subscription_attributes(account: Account, ask: Ask) -> Answer:
     return {
         "Attributes": {
             **_show_subscription(account, subscription),
-            "RawMessageDelivery": str(subscription.raw).lower(),
+            **show_attributes(subscription),
             "ConfirmationWasAuthenticated": "true",
             "PendingConfirmation": "false",
         }
@@ -215,8 +204,8 @@ def _get_subscription_attributes(account: Account, ask: Ask) -> Answer:
 
 def _set_subscription_attributes(account: Account, ask: Ask) -> Answer:
     topic, subscription = _subscription(account, ask["SubscriptionArn"])
-    changed = _with_attribute(subscription, ask["AttributeName"], ask.get("AttributeValue", ""))
-    topic.subscriptions[subscription.arn] = changed
+    attribute = {ask["AttributeName"]: ask.get("AttributeValue", "")}
+    topic.subscriptions[subscription.arn] = with_attributes(subscription, attribute)
     return {}
 
 

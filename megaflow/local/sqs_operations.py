@@ -1,13 +1,13 @@
-"""What each operation of SQS asks and answers, in boto3's own words, as plain dicts."""
+"""What each operation of SQS asks and answers, in boto3's own words, as plain dicts; here, those on messages."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Final
 
 from megaflow.limits import DELAY, RECEIVED_MESSAGES, SQS_MESSAGE_SIZE, VISIBILITY_TIMEOUT, WAIT_TIME, allows_group_id
-from megaflow.local import settings
+from megaflow.local import move_operations, queue_operations
 from megaflow.local.account import Account, HostedQueue
 from megaflow.local.batches import check_batch, check_batch_size, each
 from megaflow.local.content import (
@@ -20,7 +20,6 @@ from megaflow.local.content import (
     show_attributes,
     size_of_entry,
 )
-from megaflow.local.pages import page
 from megaflow.local.refused import Refused, invalid_value, sqs_code, wrong_queue_type
 from megaflow.local.stored import Received
 
@@ -28,20 +27,6 @@ Ask = Mapping[str, Any]
 Answer = dict[str, Any]
 Operation = Callable[[Account, Ask], Answer]
 
-_LIST_SIZE: Final = 1000
-_TAGS: Final = 50
-_QUEUE_ATTRIBUTES: Final = frozenset(
-    {
-        *settings.NAMES,
-        "All",
-        "ApproximateNumberOfMessages",
-        "ApproximateNumberOfMessagesDelayed",
-        "ApproximateNumberOfMessagesNotVisible",
-        "CreatedTimestamp",
-        "LastModifiedTimestamp",
-        "QueueArn",
-    }
-)
 _SYSTEM_ATTRIBUTES: Final = frozenset(
     {
         "AWSTraceHeader",
@@ -56,96 +41,6 @@ _SYSTEM_ATTRIBUTES: Final = frozenset(
         "SequenceNumber",
     }
 )
-
-
-def _create_queue(account: Account, ask: Ask) -> Answer:
-    hosted = account.create_queue(ask["QueueName"], ask.get("Attributes", {}), ask.get("tags", {}))
-    return {"QueueUrl": hosted.url}
-
-
-def _delete_queue(account: Account, ask: Ask) -> Answer:
-    account.delete_queue(ask["QueueUrl"])
-    return {}
-
-
-def _get_queue_url(account: Account, ask: Ask) -> Answer:
-    if ask.get("QueueOwnerAWSAccountId", account.account_id) != account.account_id:
-        raise Refused("QueueDoesNotExist", "The specified queue does not exist.")
-    return {"QueueUrl": account.queue_named(ask["QueueName"]).url}
-
-
-def _list_queues(account: Account, ask: Ask) -> Answer:
-    prefix = ask.get("QueueNamePrefix", "")
-    urls = (hosted.url for name, hosted in account.queues.items() if name.startswith(prefix))
-    return _urls("QueueUrls", urls, ask)
-
-
-def _list_dead_letter_source_queues(account: Account, ask: Ask) -> Answer:
-    sources = (hosted.url for hosted in account.sources_of(ask["QueueUrl"]))
-    return {"queueUrls": [], **_urls("queueUrls", sources, ask)}
-
-
-def _urls(key: str, urls: Iterable[str], ask: Ask) -> Answer:
-    size = ask.get("MaxResults", _LIST_SIZE)
-    if not 1 <= size <= _LIST_SIZE:
-        raise invalid_value(size, "MaxResults", f"Must be between 1 and {_LIST_SIZE}.")
-    shown, token = page(urls, size, ask.get("NextToken"))
-    # As AWS does, a token is given only to who asked for pages.
-    return {**({key: shown} if shown else {}), **(token if "MaxResults" in ask else {})}
-
-
-def _get_queue_attributes(account: Account, ask: Ask) -> Answer:
-    attributes = _queue_attributes(account.queue(ask["QueueUrl"]))
-    names = ask.get("AttributeNames", ())
-    for name in names:
-        _check_attribute_name(name)
-    shown = attributes if "All" in names else {name: attributes[name] for name in names if name in attributes}
-    return {"Attributes": shown} if shown else {}
-
-
-def _check_attribute_name(name: str) -> None:
-    if name not in _QUEUE_ATTRIBUTES:
-        raise Refused("InvalidAttributeName", f"Unknown Attribute {name}.")
-
-
-def _queue_attributes(hosted: HostedQueue) -> dict[str, str]:
-    return {
-        "QueueArn": hosted.queue.arn,
-        "CreatedTimestamp": str(int(hosted.created_at)),
-        "LastModifiedTimestamp": str(int(hosted.modified_at)),
-        **{name: str(count) for name, count in hosted.queue.counts().items()},
-        **hosted.queue.settings.shown,
-    }
-
-
-def _set_queue_attributes(account: Account, ask: Ask) -> Answer:
-    account.set_attributes(ask["QueueUrl"], ask["Attributes"])
-    return {}
-
-
-def _purge_queue(account: Account, ask: Ask) -> Answer:
-    account.purge_queue(ask["QueueUrl"])
-    return {}
-
-
-def _tag_queue(account: Account, ask: Ask) -> Answer:
-    hosted = account.queue(ask["QueueUrl"])
-    tags = {**hosted.tags, **ask["Tags"]}
-    if len(tags) > _TAGS:
-        raise Refused("InvalidParameterValue", f"Too many tags added for queue {hosted.name}.")
-    hosted.tags = tags
-    return {}
-
-
-def _untag_queue(account: Account, ask: Ask) -> Answer:
-    hosted = account.queue(ask["QueueUrl"])
-    hosted.tags = {key: value for key, value in hosted.tags.items() if key not in ask["TagKeys"]}
-    return {}
-
-
-def _list_queue_tags(account: Account, ask: Ask) -> Answer:
-    tags = account.queue(ask["QueueUrl"]).tags
-    return {"Tags": dict(tags)} if tags else {}
 
 
 def _send_message(account: Account, ask: Ask) -> Answer:
@@ -205,10 +100,14 @@ def _receive_message(account: Account, ask: Ask) -> Answer:
         ask["QueueUrl"],
         ask.get("MaxNumberOfMessages", 1),
         visibility_timeout=ask.get("VisibilityTimeout"),
-        wait_time=ask.get("WaitTimeSeconds"),
         attempt_id=ask.get("ReceiveRequestAttemptId"),
     )
     return {"Messages": [_show(account, one, ask) for one in received]} if received else {}
+
+
+def wait_time(account: Account, ask: Ask) -> float:
+    """Return how many seconds a receive waits for a first message: its own choice, else the queue's."""
+    return float(ask.get("WaitTimeSeconds", account.queue(ask["QueueUrl"]).queue.settings.wait_time))
 
 
 def _check_receive(account: Account, ask: Ask) -> None:
@@ -219,7 +118,7 @@ def _check_receive(account: Account, ask: Ask) -> None:
     if attempt_id is not None and not account.queue(ask["QueueUrl"]).queue.settings.fifo:
         raise wrong_queue_type(attempt_id, "ReceiveRequestAttemptId")
     for name in _system_names(ask):
-        if name not in _SYSTEM_ATTRIBUTES and name not in _QUEUE_ATTRIBUTES:
+        if name not in _SYSTEM_ATTRIBUTES and name not in queue_operations.QUEUE_ATTRIBUTES:
             raise Refused("InvalidAttributeName", f"Unknown Attribute {name}.")
 
 
@@ -306,17 +205,8 @@ def _change_visibility(hosted: HostedQueue, ask: Ask) -> Answer:
 
 
 OPERATIONS: Final[Mapping[str, Operation]] = {
-    "CreateQueue": _create_queue,
-    "DeleteQueue": _delete_queue,
-    "GetQueueUrl": _get_queue_url,
-    "ListQueues": _list_queues,
-    "ListDeadLetterSourceQueues": _list_dead_letter_source_queues,
-    "GetQueueAttributes": _get_queue_attributes,
-    "SetQueueAttributes": _set_queue_attributes,
-    "PurgeQueue": _purge_queue,
-    "TagQueue": _tag_queue,
-    "UntagQueue": _untag_queue,
-    "ListQueueTags": _list_queue_tags,
+    **queue_operations.OPERATIONS,
+    **move_operations.OPERATIONS,
     "SendMessage": _send_message,
     "SendMessageBatch": _send_message_batch,
     "ReceiveMessage": _receive_message,

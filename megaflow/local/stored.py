@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from megaflow.local.content import Content
 
@@ -57,6 +57,30 @@ class Received:
 class Attempt:
     """One message of the answer to a ``ReceiveRequestAttemptId``, as it was then."""
 
-    stored: Stored
+    number: int
     serial: int
     visible_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """All there is to know of a message in a queue, to be written down."""
+
+    stored: Stored
+    aged_from: float
+    """From when its retention counts."""
+
+    delayed_to: float | None
+    visible_at: float | None
+
+
+@dataclass(slots=True)
+class Unsaved:
+    """Which messages of a queue came, changed or went since they were last written down."""
+
+    added: set[int] = field(default_factory=set)
+    changed: set[int] = field(default_factory=set)
+    """Those that were received, hidden, moved here from another queue, or are gone."""
+
+    purged: bool = False
+    """Whether all that was written down is gone."""

@@ -13,13 +13,18 @@ from typing import Final
 from megaflow.local.content import Attribute, Content
 from megaflow.local.recent import Recent
 from megaflow.local.refused import invalid_parameter
+from megaflow.match.filters import FilterPolicy, Scope, read_filter_policy
 
 _FIRST_SEQUENCE_NUMBER: Final = 10_000_000_000_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
-    """A queue that gets what is published: enveloped, or raw."""
+    """A queue that gets what is published: enveloped, or raw; all of it, or what a filter policy accepts.
+
+    Raises:
+        PatternError: SNS does not take the filter policy.
+    """
 
     arn: str
     topic_arn: str
@@ -27,6 +32,31 @@ class Subscription:
     """The queue's ARN."""
 
     raw: bool = False
+    filter_policy: str = ""
+    """JSON as it was given, or nothing."""
+
+    filter_scope: Scope = "MessageAttributes"
+    redrive_policy: str = ""
+    """JSON as it was given, or nothing."""
+
+    _accepts: FilterPolicy | None = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Read the filter policy, so that no message has to."""
+        read = read_filter_policy(self.filter_policy, self.filter_scope) if self.filter_policy else None
+        object.__setattr__(self, "_accepts", read)
+
+    @property
+    def dead_letter_arn(self) -> str | None:
+        """The queue for what cannot be delivered."""
+        return str(json.loads(self.redrive_policy)["deadLetterTargetArn"]) if self.redrive_policy else None
+
+    def accepts(self, publication: Publication) -> bool:
+        """Tell whether the filter policy accepts *publication*."""
+        if self._accepts is None:
+            return True
+        attributes = {name: (given.data_type, given.value) for name, given in publication.attributes.items()}
+        return self._accepts(publication.message, attributes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +96,7 @@ class Topic:
         return self.attributes.get("FifoTopic") == "true"
 
     def publish(self, publication: Publication, deliver: Callable[[Subscription, Publication], None]) -> Publication:
-        """Give *publication* its id and *deliver* it to every subscription.
+        """Give *publication* its id and *deliver* it to every subscription that accepts it.
 
         A FIFO topic delivers nothing for one it had in the last five minutes, and returns that first one.
 
@@ -82,7 +112,8 @@ class Topic:
                 return first
             self._published.remember(made.deduplication_id, replace(made, message="", attributes={}), now)
         for subscription in self.subscriptions.values():
-            deliver(subscription, made)
+            if subscription.accepts(made):
+                deliver(subscription, made)
         return made
 
     def _in_order(self, publication: Publication) -> Publication:

@@ -1,19 +1,25 @@
-"""The worlds the suite runs in: the embedded queue, and boto3 over HTTP against moto's server."""
+"""The worlds the suite runs in: the embedded queue, and boto3 over HTTP against its server, moto's, or AWS itself."""
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+import json
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import boto3
 import pytest
 from botocore.config import Config
+from botocore.exceptions import ClientError
 from moto.server import ThreadedMotoServer
 
 from megaflow.local import Account, SnsClient, SqsClient
+from megaflow.local.server import Server
 
 ACCOUNT_ID = "123456789012"
 REGION = "us-east-1"
@@ -37,6 +43,10 @@ class World:
     sns: Any
     advance: Callable[[float], None]
     names: Iterator[str] = field(default_factory=lambda: (f"thing-{number}" for number in _numbers))
+    account_id: str = ACCOUNT_ID
+    region: str = REGION
+    patience: int = 0
+    """Seconds a receive waits by itself: AWS may not look at all of its servers at once."""
 
     def queue(self, **attributes: str) -> str:
         """Make a standard queue and return its URL."""
@@ -52,7 +62,7 @@ class World:
         return url
 
     def arn(self, queue_url: str) -> str:
-        return f"arn:aws:sqs:{REGION}:{ACCOUNT_ID}:{queue_url.rpartition('/')[2]}"
+        return f"arn:aws:sqs:{self.region}:{self.account_id}:{queue_url.rpartition('/')[2]}"
 
     def send(self, url: str, body: str = "hello", **parameters: Any) -> dict[str, Any]:
         answer: dict[str, Any] = self.sqs.send_message(QueueUrl=url, MessageBody=body, **parameters)
@@ -62,7 +72,8 @@ class World:
         return self.send(url, body, MessageGroupId=group, **{"MessageDeduplicationId": f"id-of-{body}", **parameters})
 
     def receive(self, url: str, count: int = 10, **parameters: Any) -> list[dict[str, Any]]:
-        answer = self.sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=count, **parameters)
+        wait = {"WaitTimeSeconds": self.patience} if self.patience else {}
+        answer = self.sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=count, **{**wait, **parameters})
         messages: list[dict[str, Any]] = answer.get("Messages", [])
         return messages
 
@@ -85,6 +96,7 @@ class World:
         return arn
 
     def subscribe(self, topic_arn: str, queue_url: str, **attributes: str) -> str:
+        self._let_in(topic_arn, queue_url)
         subscribed = self.sns.subscribe(
             TopicArn=topic_arn,
             Protocol="sqs",
@@ -95,9 +107,31 @@ class World:
         arn: str = subscribed["SubscriptionArn"]
         return arn
 
+    def _let_in(self, topic_arn: str, queue_url: str) -> None:
+        statement = {
+            "Effect": "Allow",
+            "Principal": {"Service": "sns.amazonaws.com"},
+            "Action": "sqs:SendMessage",
+            "Resource": self.arn(queue_url),
+            "Condition": {"ArnEquals": {"aws:SourceArn": topic_arn}},
+        }
+        policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+        self.sqs.set_queue_attributes(QueueUrl=queue_url, Attributes={"Policy": policy})
+
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "moto_differs(reason, page): moto is known to differ from AWS, as page says")
+
+
+@contextlib.contextmanager
+def clients(url: str) -> Iterator[tuple[Any, Any]]:
+    """Give boto3's clients for SQS and SNS at *url*, which try each call once."""
+    session = boto3.Session(aws_access_key_id="test", aws_secret_access_key="test", region_name=REGION)
+    config = Config(retries={"total_max_attempts": 1}, proxies={})
+    sqs, sns = (session.client(name, endpoint_url=url, config=config) for name in ("sqs", "sns"))
+    yield sqs, sns
+    sqs.close()
+    sns.close()
 
 
 @pytest.fixture(scope="session")
@@ -105,31 +139,65 @@ def moto_world() -> Iterator[World]:
     server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
-    session = boto3.Session(aws_access_key_id="test", aws_secret_access_key="test", region_name=REGION)
-    options: dict[str, Any] = {
-        "endpoint_url": f"http://{host}:{port}",
-        "config": Config(retries={"total_max_attempts": 1}, proxies={}),
-    }
-    sqs, sns = session.client("sqs", **options), session.client("sns", **options)
-    yield World(sqs, sns, advance=time.sleep)
-    sqs.close()
-    sns.close()
+    with clients(f"http://{host}:{port}") as (sqs, sns):
+        yield World(sqs, sns, advance=time.sleep)
     server.stop()
+
+
+@dataclass
+class Moved:
+    """An account of ours on a clock that moves when told to."""
+
+    clock: Clock = field(default_factory=Clock)
+
+    def __post_init__(self) -> None:
+        self.account = Account(clock=self.clock, region=REGION, account_id=ACCOUNT_ID)
+
+    def advance(self, seconds: float) -> None:
+        self.clock.now += seconds
+        self.account.wake()
 
 
 @pytest.fixture
 def local_world() -> World:
-    clock = Clock()
-    account = Account(clock=clock, region=REGION, account_id=ACCOUNT_ID)
-
-    def advance(seconds: float) -> None:
-        clock.now += seconds
-        account.wake()
-
-    return World(SqsClient(account), SnsClient(account), advance)
+    moved = Moved()
+    return World(SqsClient(moved.account), SnsClient(moved.account), moved.advance)
 
 
-@pytest.fixture(params=["local", "moto"])
+@pytest.fixture(scope="session")
+def server_world() -> Iterator[World]:
+    moved = Moved()
+    with Server(moved.account) as server, clients(server.url) as (sqs, sns):
+        yield World(sqs, sns, moved.advance)
+
+
+@pytest.fixture(scope="session")
+def aws_world() -> Iterator[World]:
+    """The account that boto3 finds by itself; what is made there is deleted at the end."""
+    session = boto3.Session()
+    account_id = session.client("sts").get_caller_identity()["Account"]
+    sqs, sns = session.client("sqs"), session.client("sns")
+    made: list[Callable[[], object]] = []
+    on_call = {
+        "sqs.CreateQueue": lambda parsed: partial(sqs.delete_queue, QueueUrl=parsed["QueueUrl"]),
+        "sns.CreateTopic": lambda parsed: partial(sns.delete_topic, TopicArn=parsed["TopicArn"]),
+    }
+
+    def note(model: Any, parsed: dict[str, Any], **_: Any) -> None:
+        if "Error" not in parsed:
+            made.append(on_call[f"{model.service_model.service_name}.{model.name}"](parsed))
+
+    for client, call in ((sqs, "sqs.CreateQueue"), (sns, "sns.CreateTopic")):
+        client.meta.events.register(f"after-call.{call}", note)
+    prefix = f"megaflow-{uuid.uuid4().hex[:12]}"
+    names = (f"{prefix}-{number}" for number in itertools.count())
+    yield World(sqs, sns, time.sleep, names, account_id, session.region_name, patience=2)
+    for delete in made:
+        with contextlib.suppress(ClientError):
+            delete()
+
+
+@pytest.fixture(params=["local", "server", "moto", pytest.param("aws", marks=pytest.mark.aws)])
 def world(request: pytest.FixtureRequest) -> World:
     differs = request.node.get_closest_marker("moto_differs")
     if request.param == "moto" and differs is not None:

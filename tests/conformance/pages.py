@@ -20,6 +20,13 @@ DEAD_LETTERS = f"{_GUIDE}/sqs-dead-letter-queues.html"
 PUBLISH = "https://docs.aws.amazon.com/sns/latest/api/API_Publish.html"
 SUBSCRIBE = "https://docs.aws.amazon.com/sns/latest/api/API_Subscribe.html"
 RAW = "https://docs.aws.amazon.com/sns/latest/dg/sns-large-payload-raw-message-delivery.html"
+FILTERS = "https://docs.aws.amazon.com/sns/latest/dg/sns-subscription-filter-policies.html"
+STRING_MATCHING = "https://docs.aws.amazon.com/sns/latest/dg/string-value-matching.html"
+KEY_MATCHING = "https://docs.aws.amazon.com/sns/latest/dg/attribute-key-matching.html"
+FILTER_OR = "https://docs.aws.amazon.com/sns/latest/dg/and-or-logic.html"
+CONSTRAINTS = "https://docs.aws.amazon.com/sns/latest/dg/subscription-filter-policy-constraints.html"
+REMOVE_FILTER = "https://docs.aws.amazon.com/sns/latest/dg/message-filtering-policy-remove.html"
+TOPIC_DEAD_LETTERS = "https://docs.aws.amazon.com/sns/latest/dg/sns-dead-letter-queues.html"
 TOPIC_GROUPS = "https://docs.aws.amazon.com/sns/latest/dg/fifo-message-grouping.html"
 
 

@@ -9,7 +9,7 @@ import pytest
 from botocore.exceptions import ClientError, ParamValidationError
 
 from tests.conformance.conftest import World
-from tests.conformance.pages import ONCE, PUBLISH, RAW, SUBSCRIBE, TOPIC_GROUPS, moto_differs
+from tests.conformance.pages import ONCE, PUBLISH, RAW, SUBSCRIBE, TOPIC_DEAD_LETTERS, TOPIC_GROUPS, moto_differs
 
 FIFO = {"FifoTopic": "true"}
 
@@ -336,3 +336,24 @@ def test_a_queue_must_be_there_to_subscribe(world: World) -> None:
 
     with pytest.raises(world.sns.exceptions.InvalidParameterException):
         world.sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint="arn:aws:sqs:us-east-1:123456789012:nowhere")
+
+
+def test_a_redrive_policy_is_shown_as_it_was_given(world: World) -> None:
+    policy = json.dumps({"deadLetterTargetArn": world.arn(world.queue())})
+
+    subscription = world.subscribe(world.topic(), world.queue(), RedrivePolicy=policy)
+
+    attributes = world.sns.get_subscription_attributes(SubscriptionArn=subscription)["Attributes"]
+    assert attributes["RedrivePolicy"] == policy
+
+
+@moto_differs("moto answers with an error", TOPIC_DEAD_LETTERS)
+def test_what_cannot_be_delivered_goes_to_the_dead_letter_queue(world: World) -> None:
+    gone, dead, topic = world.queue(), world.queue(), world.topic()
+    policy = json.dumps({"deadLetterTargetArn": world.arn(dead)})
+    world.subscribe(topic, gone, RawMessageDelivery="true", RedrivePolicy=policy)
+    world.sqs.delete_queue(QueueUrl=gone)
+
+    world.sns.publish(TopicArn=topic, Message="hello")
+
+    assert world.bodies(dead) == ["hello"]

@@ -33,9 +33,7 @@ def pool() -> Iterator[ThreadPoolExecutor]:
 
 def parked(shop: Shop, pool: ThreadPoolExecutor, url: str, count: int = 10) -> Future[list[str]]:
     """Start a long poll of 20 seconds and return once it waits."""
-    hosted = shop.account.queue(url)
-    watched = hosted.changed = Watched(shop.account.lock)
-    hosted.queue._changed = watched.notify_all
+    watched = shop.account.changed = Watched(shop.account.lock)
     poll = pool.submit(shop.bodies, url, count, WaitTimeSeconds=20)
     assert watched.waited_for.wait(PATIENCE)
     return poll

@@ -381,4 +381,4 @@ def test_nothing_is_left_of_what_was_deleted(shop: Shop, kind: str) -> None:
 
     assert len(queue._messages) == 1
     assert max(len(timers._heap) for timers in (queue._in_flight, queue._ages, queue._delayed)) < 100
-    assert len(queue._sent) <= 1
+    assert len(queue.sent) <= 1

@@ -5,6 +5,7 @@ import json
 import pytest
 from botocore.exceptions import ClientError
 
+from megaflow.local.topic import Publication, Subscription
 from tests.local.conftest import Shop
 
 FIFO = {"FifoTopic": "true", "ContentBasedDeduplication": "true"}
@@ -23,14 +24,14 @@ def subscribe(shop: Shop, topic_arn: str, url: str, **attributes: str) -> str:
     return arn
 
 
-@pytest.mark.parametrize("name", ["FilterPolicy", "FilterPolicyScope", "RedrivePolicy", "DeliveryPolicy"])
-def test_what_a_subscription_cannot_do_yet_is_refused(shop: Shop, name: str) -> None:
+@pytest.mark.parametrize("name", ["DeliveryPolicy", "SubscriptionRoleArn", "ReplayPolicy", "Colour"])
+def test_what_a_subscription_cannot_do_is_refused(shop: Shop, name: str) -> None:
     url, arn = shop.queue(), topic(shop)
     subscription = subscribe(shop, arn, url)
 
-    with pytest.raises(ClientError, match=f"{name} is not supported yet by the embedded topic") as when_subscribing:
+    with pytest.raises(ClientError, match=f"{name} is not supported by the embedded topic") as when_subscribing:
         subscribe(shop, arn, shop.queue("other"), **{name: "{}"})
-    with pytest.raises(ClientError, match=f"{name} is not supported yet by the embedded topic") as afterwards:
+    with pytest.raises(ClientError, match=f"{name} is not supported by the embedded topic") as afterwards:
         shop.sns.set_subscription_attributes(SubscriptionArn=subscription, AttributeName=name, AttributeValue="{}")
 
     for error in (when_subscribing, afterwards):
@@ -112,17 +113,182 @@ def test_an_endpoint_is_the_arn_of_a_queue_here(shop: Shop, endpoint: str) -> No
         shop.sns.subscribe(TopicArn=topic(shop), Protocol="sqs", Endpoint=endpoint)
 
 
-def test_raw_delivery_is_true_or_false(shop: Shop) -> None:
-    with pytest.raises(ClientError, match="RawMessageDelivery"):
-        subscribe(shop, topic(shop), shop.queue(), RawMessageDelivery="perhaps")
-
-
-def test_subscribing_again_with_other_attributes_is_an_error(shop: Shop) -> None:
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        {"RawMessageDelivery": "true"},
+        {"FilterPolicy": '{"store": ["y"]}'},
+        {"FilterPolicy": ""},
+        {"FilterPolicyScope": "MessageBody"},
+        {"RedrivePolicy": '{"deadLetterTargetArn": "arn:aws:sqs:us-east-1:000000000000:dead"}'},
+    ],
+)
+def test_subscribing_again_with_other_attributes_is_an_error(shop: Shop, attributes: dict[str, str]) -> None:
     url, arn = shop.queue(), topic(shop)
-    subscribe(shop, arn, url)
+    subscribe(shop, arn, url, FilterPolicy='{"store": ["x"]}')
 
     with pytest.raises(ClientError, match="already exists with different attributes"):
-        subscribe(shop, arn, url, RawMessageDelivery="true")
+        subscribe(shop, arn, url, **attributes)
+
+
+def test_subscribing_again_with_some_of_the_attributes_changes_nothing(shop: Shop) -> None:
+    url, arn = shop.queue(), topic(shop)
+    given = {"RawMessageDelivery": "true", "FilterPolicy": '{"store": ["x"]}', "FilterPolicyScope": "MessageBody"}
+    first = subscribe(shop, arn, url, **given)
+
+    again = [subscribe(shop, arn, url, **{name: value}) for name, value in given.items()]
+
+    shown = shop.sns.get_subscription_attributes(SubscriptionArn=first)["Attributes"]
+    assert again == [first] * 3
+    assert {name: shown[name] for name in given} == given
+
+
+@pytest.mark.parametrize(
+    ("attributes", "reason"),
+    [
+        ({"RawMessageDelivery": "perhaps"}, "RawMessageDelivery: Invalid value [perhaps]. Must be true or false."),
+        (
+            {"FilterPolicyScope": "Subject"},
+            "FilterPolicyScope: Invalid value [Subject]. Please use either MessageBody or MessageAttributes",
+        ),
+        ({"FilterPolicy": "{invalid"}, "FilterPolicy: failed to parse JSON."),
+        ({"FilterPolicy": '{"a": "x"}'}, 'FilterPolicy: "a" must be an object or an array\n at a'),
+        ({"FilterPolicy": '{"a": [{"like": "x"}]}'}, "FilterPolicy: Unrecognized match type like\n at a"),
+        ({"RedrivePolicy": "{invalid"}, "RedrivePolicy: failed to parse JSON."),
+        ({"RedrivePolicy": "[]"}, "RedrivePolicy: failed to parse JSON."),
+        ({"RedrivePolicy": "[" * 100_000}, "RedrivePolicy: failed to parse JSON."),
+        ({"RedrivePolicy": '{"deadLetterTargetArn": 1}'}, "RedrivePolicy: deadLetterTargetArn is an invalid arn"),
+        ({"RedrivePolicy": '{"deadLetterTargetArn": "dead"}'}, "RedrivePolicy: deadLetterTargetArn is an invalid arn"),
+        (
+            {"RedrivePolicy": '{"deadLetterTargetArn": "arn:aws:sqs:us-east-1:1:dead", "maxReceiveCount": 3}'},
+            "RedrivePolicy: invalid JSON. Attribute maxReceiveCount is unknown.",
+        ),
+        (
+            {"RedrivePolicy": '{"deadLetterTargetArn": "arn:aws:sqs:us-east-1:1:dead.fifo"}'},
+            "RedrivePolicy: must use a standard queue as DLQ for a Subscription to a standard Topic.",
+        ),
+    ],
+)
+def test_a_wrong_attribute_of_a_subscription_is_refused(shop: Shop, attributes: dict[str, str], reason: str) -> None:
+    arn = topic(shop)
+    subscription = subscribe(shop, arn, shop.queue())
+    ((name, value),) = attributes.items()
+
+    with pytest.raises(shop.sns.exceptions.InvalidParameterException) as when_subscribing:
+        subscribe(shop, arn, shop.queue("other"), **attributes)
+    with pytest.raises(shop.sns.exceptions.InvalidParameterException) as afterwards:
+        shop.sns.set_subscription_attributes(SubscriptionArn=subscription, AttributeName=name, AttributeValue=value)
+
+    said = [error.value.response["Error"]["Message"] for error in (when_subscribing, afterwards)]
+    assert said == [f"Invalid parameter: Attributes Reason: {reason}", f"Invalid parameter: {reason}"]
+    assert len(shop.sns.list_subscriptions_by_topic(TopicArn=arn)["Subscriptions"]) == 1
+
+
+def test_a_policy_that_does_not_fit_another_scope_keeps_its_own(shop: Shop) -> None:
+    url, arn = shop.queue(), topic(shop)
+    nested = {"FilterPolicy": '{"order": {"store": ["x"]}}', "FilterPolicyScope": "MessageBody"}
+    subscription = subscribe(shop, arn, url, **nested)
+
+    with pytest.raises(ClientError, match="MessageAttributes does not support nested filter policy"):
+        shop.sns.set_subscription_attributes(
+            SubscriptionArn=subscription, AttributeName="FilterPolicyScope", AttributeValue="MessageAttributes"
+        )
+
+    shown = shop.sns.get_subscription_attributes(SubscriptionArn=subscription)["Attributes"]
+    assert {name: shown[name] for name in nested} == nested
+
+
+def test_a_fifo_topic_knows_a_duplicate_of_what_was_filtered_out(shop: Shop) -> None:
+    url, arn = shop.fifo_queue(), topic(shop, "news.fifo", **FIFO)
+    subscription = subscribe(shop, arn, url, FilterPolicy='{"store": ["x"]}')
+    one = {"TopicArn": arn, "Message": "a", "MessageGroupId": "g"}
+
+    first = shop.sns.publish(**one)
+    shop.sns.set_subscription_attributes(
+        SubscriptionArn=subscription, AttributeName="FilterPolicy", AttributeValue="{}"
+    )
+    second = shop.sns.publish(**one)
+
+    assert second["MessageId"] == first["MessageId"]
+    assert shop.counts(url) == (0, 0, 0)
+
+
+def redrive_to(shop: Shop, url: str) -> str:
+    return json.dumps({"deadLetterTargetArn": shop.account.queue(url).queue.arn})
+
+
+@pytest.mark.parametrize("empty", ["", "{}"])
+def test_a_redrive_policy_can_be_removed(shop: Shop, empty: str) -> None:
+    gone, dead, arn = shop.queue("gone"), shop.queue("dead"), topic(shop)
+    subscription = subscribe(shop, arn, gone, RedrivePolicy=redrive_to(shop, dead))
+    shop.sqs.delete_queue(QueueUrl=gone)
+
+    shop.sns.set_subscription_attributes(
+        SubscriptionArn=subscription, AttributeName="RedrivePolicy", AttributeValue=empty
+    )
+    shop.sns.publish(TopicArn=arn, Message="hello")
+
+    assert "RedrivePolicy" not in shop.sns.get_subscription_attributes(SubscriptionArn=subscription)["Attributes"]
+    assert shop.bodies(dead) == []
+
+
+def test_an_envelope_that_a_queue_refuses_goes_to_the_dead_letter_queue(shop: Shop) -> None:
+    small, dead, arn = shop.queue("small", MaximumMessageSize="1024"), shop.queue("dead"), topic(shop)
+    subscribe(shop, arn, small, RedrivePolicy=redrive_to(shop, dead))
+
+    shop.sns.publish(TopicArn=arn, Message="x" * 1024)
+
+    (body,) = shop.bodies(dead)
+    assert json.loads(body)["Message"] == "x" * 1024
+    assert shop.counts(small) == (0, 0, 0)
+
+
+def test_a_dead_letter_queue_keeps_the_message_group(shop: Shop) -> None:
+    gone, dead = shop.fifo_queue("gone.fifo"), shop.fifo_queue("dead.fifo")
+    arn = topic(shop, "news.fifo", **FIFO)
+    subscribe(shop, arn, gone, RawMessageDelivery="true", RedrivePolicy=redrive_to(shop, dead))
+    shop.sqs.delete_queue(QueueUrl=gone)
+
+    shop.sns.publish(TopicArn=arn, Message="hello", MessageGroupId="g")
+
+    (received,) = shop.receive(dead, AttributeNames=["All"])
+    assert (received["Body"], received["Attributes"]["MessageGroupId"]) == ("hello", "g")
+
+
+def test_a_fifo_subscription_needs_a_fifo_dead_letter_queue(shop: Shop) -> None:
+    arn = topic(shop, "news.fifo", **FIFO)
+
+    with pytest.raises(ClientError, match="must use a FIFO queue as DLQ for a FIFO Subscription to a FIFO Topic"):
+        subscribe(shop, arn, shop.fifo_queue(), RedrivePolicy=redrive_to(shop, shop.queue("dead")))
+
+
+def test_a_standard_subscription_to_a_fifo_topic_may_have_either(shop: Shop) -> None:
+    arn = topic(shop, "news.fifo", **FIFO)
+
+    subscribe(shop, arn, shop.queue("one"), RedrivePolicy=redrive_to(shop, shop.queue("dead")))
+    subscribe(shop, arn, shop.queue("two"), RedrivePolicy=redrive_to(shop, shop.fifo_queue("dead.fifo")))
+
+    assert len(shop.sns.list_subscriptions_by_topic(TopicArn=arn)["Subscriptions"]) == 2
+
+
+def test_a_message_is_dropped_where_the_dead_letter_queue_is_gone_too(shop: Shop) -> None:
+    gone, dead, url, arn = shop.queue("gone"), shop.queue("dead"), shop.queue(), topic(shop)
+    subscribe(shop, arn, gone, RedrivePolicy=redrive_to(shop, dead))
+    subscribe(shop, arn, url, RawMessageDelivery="true")
+    for each in (gone, dead):
+        shop.sqs.delete_queue(QueueUrl=each)
+
+    shop.sns.publish(TopicArn=arn, Message="hello")
+
+    assert shop.bodies(url) == ["hello"]
+
+
+def test_a_subscription_is_made_of_texts() -> None:
+    subscription = Subscription("arn", "topic", "queue", True, '{"order": {"store": ["x"]}}', "MessageBody")
+
+    said = [subscription.accepts(Publication(message)) for message in ('{"order": {"store": "x"}}', "{}")]
+
+    assert said == [True, False]
 
 
 def test_a_subscription_that_is_not_there_is_not_found(shop: Shop) -> None:

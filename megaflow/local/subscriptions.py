@@ -1,0 +1,126 @@
+"""The attributes a subscription is given: AWS's names and values, and what SNS says of wrong ones.
+
+https://docs.aws.amazon.com/sns/latest/api/API_SetSubscriptionAttributes.html
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any, Final
+
+from megaflow.errors import PatternError
+from megaflow.local.refused import invalid_parameter
+from megaflow.local.topic import Subscription
+from megaflow.match.filters import SCOPES
+
+_QUEUE_ARN: Final = re.compile(r"arn:aws:sqs:[^:]+:[^:]+:[^:]+")
+
+
+class _WrongValue(Exception):
+    """What SNS says of an attribute, without the words that all its errors begin with."""
+
+
+def with_attributes(subscription: Subscription, attributes: Mapping[str, str], *, where: str = "") -> Subscription:
+    """Return *subscription* with some *attributes* changed; *where* begins what is said of a wrong one.
+
+    Raises:
+        Refused: an attribute that SNS does not take, or that is not supported here.
+    """
+    try:
+        return replace(subscription, **dict(_read(name, text, subscription) for name, text in attributes.items()))
+    except PatternError as error:
+        place = f"\n at {error.path}" if error.path else ""
+        raise invalid_parameter(f"{where}FilterPolicy: {error.reason}{place}") from error
+    except _WrongValue as wrong:
+        raise invalid_parameter(f"{where}{wrong}") from wrong
+
+
+def show_attributes(subscription: Subscription) -> dict[str, str]:
+    """Return the attributes that were given, as SNS shows them; a scope without a filter policy is not shown."""
+    policy, redrive = subscription.filter_policy, subscription.redrive_policy
+    return {
+        "RawMessageDelivery": str(subscription.raw).lower(),
+        **({"FilterPolicy": policy, "FilterPolicyScope": subscription.filter_scope} if policy else {}),
+        **({"RedrivePolicy": redrive} if redrive else {}),
+    }
+
+
+def _read(name: str, text: str, subscription: Subscription) -> tuple[str, Any]:
+    """Return the field of a subscription for the attribute *name*, and its value."""
+    if name not in _READERS:
+        raise _WrongValue(f"{name} is not supported by the embedded topic")
+    field, read = _READERS[name]
+    return field, read(text, subscription)
+
+
+def _read_raw(text: str, _: Subscription) -> bool:
+    if text.lower() not in {"true", "false"}:
+        raise _WrongValue(f"RawMessageDelivery: Invalid value [{text}]. Must be true or false.")
+    return text.lower() == "true"
+
+
+def _read_filter_policy(text: str, _: Subscription) -> str:
+    return "" if _removes(text) else text
+
+
+def _read_filter_scope(text: str, _: Subscription) -> str:
+    if text not in SCOPES:
+        raise _WrongValue(
+            f"FilterPolicyScope: Invalid value [{text}]. Please use either MessageBody or MessageAttributes"
+        )
+    return text
+
+
+def _read_redrive_policy(text: str, subscription: Subscription) -> str:
+    if _removes(text):
+        return ""
+    policy = _read_object(text)
+    for name in policy.keys() - {"deadLetterTargetArn"}:
+        raise _WrongValue(f"RedrivePolicy: invalid JSON. Attribute {name} is unknown.")
+    arn = policy.get("deadLetterTargetArn")
+    if not isinstance(arn, str) or not _QUEUE_ARN.fullmatch(arn):
+        raise _WrongValue("RedrivePolicy: deadLetterTargetArn is an invalid arn")
+    _check_type(arn, subscription)
+    return text
+
+
+def _read_object(text: str) -> dict[str, object]:
+    try:
+        policy = json.loads(text)
+    except (ValueError, RecursionError):
+        policy = None
+    if not isinstance(policy, dict):
+        raise _WrongValue("RedrivePolicy: failed to parse JSON.")
+    return policy
+
+
+def _check_type(dead_letter_arn: str, subscription: Subscription) -> None:
+    """Refuse a queue that cannot take what this subscription gets.
+
+    https://docs.aws.amazon.com/sns/latest/dg/sns-dead-letter-queues.html
+    """
+    fifo = dead_letter_arn.endswith(".fifo")
+    if subscription.endpoint.endswith(".fifo") and not fifo:
+        raise _WrongValue("RedrivePolicy: must use a FIFO queue as DLQ for a FIFO Subscription to a FIFO Topic.")
+    if fifo and not subscription.topic_arn.endswith(".fifo"):
+        raise _WrongValue("RedrivePolicy: must use a standard queue as DLQ for a Subscription to a standard Topic.")
+
+
+def _removes(policy: str) -> bool:
+    """Tell whether *policy* takes away the one there was.
+
+    https://docs.aws.amazon.com/sns/latest/dg/message-filtering-policy-remove.html
+    """
+    return "".join(policy.split()) in {"", "{}"}
+
+
+_READERS: Final[Mapping[str, tuple[str, Callable[[str, Subscription], object]]]] = {
+    "RawMessageDelivery": ("raw", _read_raw),
+    "FilterPolicy": ("filter_policy", _read_filter_policy),
+    "FilterPolicyScope": ("filter_scope", _read_filter_scope),
+    "RedrivePolicy": ("redrive_policy", _read_redrive_policy),
+}
+"""The other attributes are for endpoints that are not here: HTTP, Firehose, archives of FIFO topics."""
