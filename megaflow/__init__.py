@@ -18,7 +18,7 @@ from megaflow.message import Attribute, Lease, Message, SnsInfo
 from megaflow.outgoing import Outgoing
 from megaflow.process import Outcome, Verdict
 from megaflow.router import Handler, Router
-from megaflow.settings import exponential_backoff
+from megaflow.settings import AwsOptions, exponential_backoff
 from megaflow.sns import SnsPublisher
 from megaflow.sqs import SqsPublisher
 from megaflow.status import ProcessStatus, Reject, RetryLater
@@ -28,6 +28,7 @@ __version__ = "0.1.0"
 __all__ = [
     "App",
     "Attribute",
+    "AwsOptions",
     "ConfigurationError",
     "EncodeError",
     "Event",

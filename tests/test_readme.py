@@ -18,6 +18,8 @@ README = (ROOT / "README.md").read_text()
 BLOCK = re.compile(r"(<!-- after: quickstart -->\n)?^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 BLOCKS = [(bool(after), text) for after, text in BLOCK.findall(README)]
 QUICKSTART = BLOCKS[0][1]
+DOCS = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").glob("*.md"))
+DOCS_BLOCKS = [text for name in DOCS for _, text in BLOCK.findall((ROOT / name).read_text())]
 
 
 def run(text: str, **names: Any) -> dict[str, Any]:
@@ -38,7 +40,7 @@ def quickstart(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     return run(text, url=url, sqs=sqs)
 
 
-@pytest.mark.parametrize("text", [text for after, text in BLOCKS if not after])
+@pytest.mark.parametrize("text", [*(text for after, text in BLOCKS if not after), *DOCS_BLOCKS])
 def test_a_block_runs(text: str) -> None:
     run(text)
 
@@ -99,13 +101,14 @@ def test_every_parameter_of_app_is_in_the_configuration_table() -> None:
     assert [name for name in sorted(annotations) if f"`{name}`" not in configuration] == []
 
 
-@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"])
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", *DOCS])
 def test_every_link_and_path_leads_somewhere(name: str) -> None:
     text = (ROOT / name).read_text()
     linked = [target for target in re.findall(r"\]\(([^)#]+)\)", text) if "://" not in target]
     named = re.findall(r"`((?:megaflow|tests|samples)/[\w/.]*)`", text)
+    paths = [*((ROOT / name).parent / path for path in linked), *(ROOT / path for path in named)]
 
-    assert [path for path in [*linked, *named] if not (ROOT / path).exists()] == []
+    assert [path for path in paths if not path.exists()] == []
 
 
 def test_every_public_name_is_there() -> None:

@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import boto3
 import pytest
 
 from megaflow import PayloadBuilder, SqsPublisher
+from samples.demo import Verdict, find_problems
 
 ROOT = Path(__file__).parent.parent
 SAMPLES = sorted((ROOT / "samples").glob("[0-9]*.py"))
@@ -44,8 +46,25 @@ PRINTED = {
         "bytes: b'\\x00\\x01\\x02', sent as 'AAEC'",
     ],
     "06_fifo.py": ["order a: pay, pack, ship", "order b: pay, pack, ship"],
+    "08_embedded_server.py": [
+        "taken: 1, hidden from all others: True",
+        "reserving 5 of 61fcc874, receive 2",
+    ],
 }
 MIGRATED = ROOT / "samples" / "07_sqs_mega.py"
+DEMO = ROOT / "samples" / "demo.py"
+
+ELSEWHERE = {
+    "AWS_PROFILE": "nobody",
+    "AWS_ENDPOINT_URL": "http://127.0.0.1:1",
+    "AWS_ENDPOINT_URL_SQS": "http://127.0.0.1:1",
+    "AWS_DEFAULT_REGION": "eu-west-1",
+    "AWS_CA_BUNDLE": "/nowhere",
+    "HTTP_PROXY": "http://127.0.0.1:1",
+    "http_proxy": "http://127.0.0.1:1",
+    "MEGAFLOW_QUEUE_URL": "http://127.0.0.1:1/000000000000/other",
+}
+"""What the shell of someone who uses AWS may hold, and none of which is there."""
 
 
 def run(path: Path) -> str:
@@ -55,7 +74,7 @@ def run(path: Path) -> str:
 
 
 def test_every_sample_has_a_test() -> None:
-    assert [path.name for path in SAMPLES] == [*PRINTED, MIGRATED.name]
+    assert [path.name for path in SAMPLES] == sorted([*PRINTED, MIGRATED.name])
 
 
 @pytest.mark.parametrize("path", SAMPLES, ids=lambda path: path.name)
@@ -70,14 +89,127 @@ def test_a_sample_prints_what_it_says(name: str) -> None:
     assert [line for line in PRINTED[name] if line not in printed] == []
 
 
-def test_the_demo_accounts_for_every_message() -> None:
-    printed = run(ROOT / "samples" / "demo.py")
+@pytest.fixture(scope="module")
+def demo() -> subprocess.CompletedProcess[str]:
+    """The demo, run to its end by someone who has quite another AWS in mind."""
+    return subprocess.run(
+        [sys.executable, DEMO], env=os.environ | ELSEWHERE, capture_output=True, text=True, timeout=100, check=False
+    )
 
-    assert "34 messages are published; 8 handlers are waiting" in printed
-    assert re.search(r"the README's login as BSON over SNS, enveloped +UserLogin +deleted", printed)
-    assert re.search(r"an unknown MEGA version +\(nobody\) +dead-lettered", printed)
-    assert "became:  dead-lettered 3, deleted 31" in printed
-    assert printed.endswith("every message is accounted for\n")
+
+def test_the_demo_accounts_for_every_message(demo: subprocess.CompletedProcess[str]) -> None:
+    assert (demo.returncode, demo.stderr) == (0, "")
+    assert "34 messages are published" in demo.stdout
+    assert re.search(r"the README's login as BSON over SNS, enveloped +\d+ +UserLogin +deleted", demo.stdout)
+    assert re.search(r"the README's new user as JSON over SQS +\d+ +welcome +kept", demo.stdout)
+    assert re.search(r"an unknown MEGA version +\d+ +\(nobody\) +dead-lettered", demo.stdout)
+    assert "became:   dead-lettered 3, deleted 31\n" in demo.stdout
+    assert "left in the queue: 0; in the dead-letter queue: 3\n" in demo.stdout
+    assert "an order: __main__.charge raised ValueError: this card has expired\n" in demo.stdout
+    assert demo.stdout.endswith("every message is accounted for\n")
+
+
+def test_both_consumers_of_the_demo_take_part(demo: subprocess.CompletedProcess[str]) -> None:
+    (tally,) = re.findall(r"taken by: process (\d+) (\d+), process (\d+) (\d+)\n", demo.stdout)
+    one, taken_by_one, two, taken_by_two = map(int, tally)
+
+    assert {one, two} == read_consumers(demo.stdout)
+    # Six messages are received twice, as their handler asks for.
+    assert taken_by_one + taken_by_two == 34 + 6
+
+
+def test_the_demo_leaves_no_process_behind(demo: subprocess.CompletedProcess[str]) -> None:
+    assert find_running(demo.stdout) == []
+
+
+def test_the_demo_leaves_no_process_behind_when_it_is_interrupted() -> None:
+    started = subprocess.Popen(
+        [sys.executable, "-u", DEMO], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT
+    )
+    assert started.stdout is not None
+    printed = started.stdout.readline()
+    started.send_signal(signal.SIGINT)
+    _, problems = started.communicate(timeout=100)
+
+    assert (started.returncode, problems) == (1, "interrupted\n")
+    assert len(read_consumers(printed)) == 2
+    assert find_running(printed) == []
+
+
+def test_the_demo_fails_where_consumers_take_nothing(tmp_path: Path) -> None:
+    idle = tmp_path / "idle.py"
+    idle.write_text(r"""import os, sys; sys.stdout.write('{"process": %d}\n' % os.getpid()); sys.exit(3)""")
+    program = "import sys, pathlib, demo; demo.CONSUMER = pathlib.Path(sys.argv[1]); sys.exit(demo.main())"
+
+    done = subprocess.run(
+        [sys.executable, "-c", program, idle],
+        capture_output=True,
+        text=True,
+        timeout=100,
+        cwd=DEMO.parent,
+        check=False,
+    )
+
+    assert done.returncode == 1, done.stderr
+    assert "left in the queue: 34; in the dead-letter queue: 0\n" in done.stdout
+    assert re.search(r"THIS DOES NOT ADD UP:\nprocess \d+ ended with 3\nprocess \d+ ended with 3\n", done.stdout)
+    assert done.stdout.count(": no consumer took it\n") == 34
+    assert find_running(done.stdout) == []
+
+
+DONE = Verdict("text", 1, ["answer"], "deleted")
+KEPT = Verdict("text", 1, ["answer"], "kept")
+FAILED = Verdict("an order", 2, ["charge"], "dead-lettered")
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "left", "dead", "problems"),
+    [
+        ([FAILED, DONE], 0, ["an order"], []),
+        ([KEPT, FAILED, DONE], 0, ["an order"], []),
+        ([FAILED], 0, ["an order"], ["text: no consumer took it"]),
+        ([FAILED, KEPT], 0, ["an order"], ["text: it was kept, and did not come again"]),
+        ([FAILED, DONE], 1, ["an order"], ["messages left in the queue: 1"]),
+        ([FAILED, DONE], 0, [], ["in the dead-letter queue: []; it should hold ['an order']"]),
+        (
+            [FAILED, DONE],
+            0,
+            ["an order", "an order"],
+            ["in the dead-letter queue: ['an order', 'an order']; it should hold ['an order']"],
+        ),
+        (
+            [FAILED, DONE, Verdict("spam", 1, [], "deleted")],
+            0,
+            ["an order"],
+            ["spam: nobody sent it"],
+        ),
+    ],
+)
+def test_the_demo_finds_what_does_not_add_up(
+    verdicts: list[Verdict], left: int, dead: list[str], problems: list[str]
+) -> None:
+    assert find_problems(["text", "an order"], verdicts, left, dead) == problems
+
+
+def read_consumers(printed: str) -> set[int]:
+    """Return the process ids of the consumers that the demo says it started."""
+    return {int(number) for found in re.findall(r"^processes (\d+) and (\d+) are", printed) for number in found}
+
+
+def find_running(printed: str) -> list[str]:
+    """Return which processes of a demo still run: consumers by the ids that it printed, the server by its port."""
+    running = [str(number) for number in sorted(read_consumers(printed)) if is_running(number)]
+    (port,) = re.findall(r"http://127\.0\.0\.1:(\d+)/", printed)
+    with socket.socket() as caller:
+        return [*running, *([port] if caller.connect_ex(("127.0.0.1", int(port))) == 0 else [])]
+
+
+def is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def test_the_migrated_program_differs_from_the_readme_only_in_its_imports() -> None:

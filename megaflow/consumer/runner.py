@@ -98,12 +98,13 @@ class Runner:
         Raises `ConfigurationError` where the queue does not exist or refuses access at the start, and whatever a
         handler raised that is no `Exception`.
         """
-        self._log_start()
         self._start_thread("poller", self._ask_forever)
         for settlements in (*[self._settlements] * _SETTLERS, *[self._dead_letters] * _SETTLERS):
             self._start_thread("settler", partial(self._settle_forever, settlements))
         try:
             with self._signals():
+                # Not earlier: whoever waits for this line may send a signal at once.
+                self._log_start()
                 error = self._drive()
         finally:
             self._end()

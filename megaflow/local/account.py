@@ -6,7 +6,7 @@ import random as random_module
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -16,20 +16,13 @@ from megaflow.local.faults import Faults
 from megaflow.local.moves import Moves
 from megaflow.local.polls import Poll, Polls
 from megaflow.local.queue import Queue
-from megaflow.local.refused import Refused, no_queue
-from megaflow.local.settings import Settings, check_redrive, new_settings
+from megaflow.local.refused import no_queue
+from megaflow.local.settings import Settings
 from megaflow.local.stored import Received
 from megaflow.local.topic import Topic
 
 _UUID_MASK: Final = 0xF000 << 64 | 0xC000 << 48
 _UUID_VERSION: Final = 0x4000 << 64 | 0x8000 << 48
-
-SETTLING_TIME: Final = 60
-"""Seconds between two purges of a queue, and between deleting a queue and creating one of that name.
-
-https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_PurgeQueue.html
-https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_DeleteQueue.html
-"""
 
 
 @dataclass(slots=True)
@@ -56,7 +49,10 @@ class Touched:
     """The numbers and names of queues that did."""
 
     topics: set[str] = field(default_factory=set)
-    """Their ARNs."""
+    """The ARNs of topics that came or changed."""
+
+    topics_gone: set[str] = field(default_factory=set)
+    """The ARNs of topics that were deleted; one of the same name may have come since."""
 
     account: bool = False
     """The names of deleted queues, or the message move tasks."""
@@ -133,7 +129,7 @@ class Account:
 
     @contextmanager
     def turn(self) -> Iterator[None]:
-        """Have the account for yourself, as it is now; at the end, polls are served and what changed is written down."""
+        """Have the account as it is now for yourself; at the end, polls are served and what changed is written down."""
         with self.lock:
             try:
                 self._pass_time()
@@ -147,7 +143,7 @@ class Account:
             self._stirred.update(self.queues)
 
     def next_alarm(self) -> float | None:
-        """Return when somebody has to take a turn, though nobody calls; None where nobody polls and nothing is moved."""
+        """Return when somebody has to take a turn though nobody calls: for those who poll, or for what is moved."""
         polls, moves = self.polls.next_alarm(), self.moves.next_alarm
         if polls is None or moves is None:
             return moves if polls is None else polls
@@ -160,32 +156,6 @@ class Account:
     def arn(self, service: str, name: str) -> str:
         """Return the ARN of a queue (``sqs``) or topic (``sns``) of this account."""
         return f"arn:aws:{service}:{self.region}:{self.account_id}:{name}"
-
-    def create_queue(self, name: str, attributes: Mapping[str, str], tags: Mapping[str, str]) -> HostedQueue:
-        """Return the queue of this *name*, made now unless it is there.
-
-        Raises:
-            Refused: a wrong name or attribute, a queue of that name with other attributes, or one deleted just now.
-        """
-        settings = new_settings(name, attributes)
-        if name in self.queues:
-            _check_same(self.queues[name].queue.settings, settings, attributes)
-            return self.queues[name]
-        self._check_not_just_deleted(name)
-        check_redrive(settings, self.arn("sqs", name), self._settings_of(settings.dead_letter_arn))
-        hosted = self.host(name, settings)
-        hosted.tags = dict(tags)
-        self.touch(hosted)
-        return hosted
-
-    def delete_queue(self, url: str) -> None:
-        """Delete a queue with its messages; a long poll on it ends with an error."""
-        hosted = self.queue(url)
-        del self.queues[hosted.name]
-        self.deleted_at[hosted.name] = self.clock()
-        self.moves.forget(hosted.queue.arn)
-        self._touch_account()
-        self.touch(hosted)
 
     def touch(self, hosted: HostedQueue) -> None:
         """Note that a queue came, went or is no longer as it was, apart from its messages."""
@@ -217,45 +187,6 @@ class Account:
         """Return the queue of this ARN, or None where there is none."""
         hosted = self.queues.get(arn.rpartition(":")[2])
         return hosted if hosted and hosted.queue.arn == arn else None
-
-    def set_attributes(self, url: str, attributes: Mapping[str, str]) -> None:
-        """Change attributes of a queue.
-
-        Raises:
-            Refused: a wrong attribute, or a dead-letter queue that is missing, of the other type, or not for this one.
-        """
-        hosted = self.queue(url)
-        if "FifoQueue" in attributes and not hosted.queue.settings.fifo:
-            raise Refused("InvalidAttributeName", "Unknown Attribute FifoQueue.")
-        settings = hosted.queue.settings.with_attributes(attributes)
-        if "RedrivePolicy" in attributes:
-            check_redrive(settings, hosted.queue.arn, self._settings_of(settings.dead_letter_arn))
-        hosted.queue.settings = settings
-        hosted.modified_at = self.clock()
-        self.touch(hosted)
-
-    def set_tags(self, hosted: HostedQueue, tags: Mapping[str, str]) -> None:
-        """Give a queue these tags, in place of any it had."""
-        hosted.tags = dict(tags)
-        self.touch(hosted)
-
-    def purge_queue(self, url: str) -> None:
-        """Delete all messages of a queue.
-
-        Raises:
-            Refused: ``PurgeQueueInProgress``, within 60 seconds of the last purge.
-        """
-        hosted = self.queue(url)
-        now = self.clock()
-        if hosted.purged_at is not None and now < hosted.purged_at + SETTLING_TIME:
-            raise Refused(
-                "PurgeQueueInProgress",
-                f"Only one PurgeQueue operation on {hosted.name} is allowed every {SETTLING_TIME} seconds.",
-                status=403,
-            )
-        hosted.purged_at = now
-        hosted.queue.purge()
-        self.touch(hosted)
 
     def sources_of(self, arn: str) -> list[HostedQueue]:
         """Return the queues whose dead-letter queue this is, by name."""
@@ -319,6 +250,8 @@ class Account:
             self.journal.write(self, touched)
         for name in touched.messages & self.queues.keys():
             self.queues[name].queue.saved()
+        for arn in touched.topics & self.topics.keys():
+            self.topics[arn].published.saved()
         self.touched = Touched()
 
     def host(self, name: str, settings: Settings, *, number: int | None = None) -> HostedQueue:
@@ -331,33 +264,24 @@ class Account:
         self._next_number = hosted.number + 1
         return hosted
 
+    def host_topic(self, arn: str, attributes: Mapping[str, str]) -> Topic:
+        """Add a topic."""
+        topic = self.topics[arn] = Topic(arn, attributes, clock=self.clock, new_id=self.new_id)
+        return topic
+
+    def touch_topic(self, topic: Topic) -> None:
+        """Note that a topic came or is no longer as it was."""
+        self.touched.topics.add(topic.arn)
+
+    def delete_topic(self, arn: str) -> None:
+        """Delete a topic with its subscriptions, if it is there."""
+        if self.topics.pop(arn, None) is not None:
+            self.touched.topics.discard(arn)
+            self.touched.topics_gone.add(arn)
+
     def _touch_account(self) -> None:
         self.touched.account = True
 
     def _find(self, arn: str | None) -> Queue | None:
         hosted = None if arn is None else self.queue_by_arn(arn)
         return None if hosted is None else hosted.queue
-
-    def _settings_of(self, arn: str | None) -> Settings | None:
-        queue = self._find(arn)
-        return None if queue is None else queue.settings
-
-    def _check_not_just_deleted(self, name: str) -> None:
-        settled = self.clock() - SETTLING_TIME
-        while self.deleted_at and next(iter(self.deleted_at.values())) <= settled:
-            self.deleted_at.popitem(last=False)
-        if name in self.deleted_at:
-            raise Refused(
-                "QueueDeletedRecently",
-                f"You must wait {SETTLING_TIME} seconds after deleting a queue before you can create another with the "
-                "same name.",
-            )
-
-
-def _check_same(there: Settings, wanted: Settings, attributes: Iterable[str]) -> None:
-    for name in attributes:
-        if there.shown.get(name) != wanted.shown.get(name):
-            raise Refused(
-                "QueueNameExists",
-                f"A queue already exists with the same name and a different value for attribute {name}",
-            )

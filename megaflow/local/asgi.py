@@ -1,31 +1,64 @@
-"""An account as a web application: SQS in JSON, SNS in Query, and the faults on request."""
+"""An account as a web application: SQS in JSON, SNS in Query, and a page or two for people."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, Protocol
 
 from starlette.applications import Starlette
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from megaflow.local import json_protocol, query_protocol
 from megaflow.local.account import Account
-from megaflow.local.calls import perform
+from megaflow.local.calls import SERVICES, perform
 from megaflow.local.polls import Poll
 from megaflow.local.refused import Refused
 
 log = logging.getLogger(__name__)
 
 Answer = dict[str, Any]
+Headers = Mapping[bytes, bytes]
 
 _BODY_SIZE: Final = 8 * 1024 * 1024
 """Bytes of a request. A message of 1 MiB takes up to six where each character is escaped."""
 
 _ABOUT: Final = "megaflow.local: SQS and SNS on this machine, for development and tests.\n"
+_NO_CALL: Final = "Calls of SQS and SNS come by POST, as AWS's SDKs make them; there is nothing else here.\n"
+
+CALLER: Final = "megaflow.caller"
+"""The extension of an ASGI scope that holds its :class:`Caller`."""
+
+
+def _do_nothing() -> None:
+    pass
+
+
+@dataclass(eq=False, slots=True)
+class Caller:
+    """Whoever is at the other end of a connection, as the server and the application both know them."""
+
+    cut: Callable[[], None]
+    """Closes the connection without a further word. For the application."""
+
+    hang_up: Callable[[], None] = _do_nothing
+    """Ends what the caller waits for: they closed the connection. For the server, on the thread of its loop."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What goes back over HTTP."""
+
+    status: int
+    body: bytes
+    headers: tuple[tuple[bytes, bytes], ...]
 
 
 class _Protocol(Protocol):
@@ -35,68 +68,192 @@ class _Protocol(Protocol):
     def service(self) -> str:
         """The service that is spoken so."""
 
-    def read(self, request: Request, body: bytes) -> tuple[str, Mapping[str, Any]]:
+    def read(self, headers: Headers, body: bytes) -> tuple[str, Mapping[str, Any]]:
         """Return which operation is called, and what it is asked."""
 
-    def write(self, operation: str, answer: Answer, request_id: str) -> Response:
+    def write(self, operation: str, answer: Answer, request_id: str) -> Reply:
         """Write an answer."""
 
-    def write_error(self, refused: Refused, request_id: str) -> Response:
+    def write_error(self, refused: Refused, request_id: str) -> Reply:
         """Write an error."""
 
 
 class _Json:
     service: Final = "sqs"
+    _type: Final = (b"content-type", b"application/x-amz-json-1.0")
 
-    def read(self, request: Request, body: bytes) -> tuple[str, Mapping[str, Any]]:
-        prefix, _, operation = request.headers["x-amz-target"].rpartition(".")
+    def read(self, headers: Headers, body: bytes) -> tuple[str, Mapping[str, Any]]:
+        target = headers.get(b"x-amz-target", b"").decode("latin-1")
+        prefix, _, operation = target.rpartition(".")
         if prefix != "AmazonSQS":
+            raise _wrong_target(target)
+        ask = json_protocol.read(operation, body)
+        if operation not in SERVICES["sqs"]:
             raise json_protocol.unknown_operation(operation)
-        return operation, json_protocol.read(operation, body)
+        return operation, ask
 
-    def write(self, operation: str, answer: Answer, request_id: str) -> Response:
-        return self._response(json_protocol.write(operation, answer), 200, request_id)
+    def write(self, operation: str, answer: Answer, request_id: str) -> Reply:
+        return Reply(200, json_protocol.write(operation, answer), (self._type, _identified(request_id)))
 
-    def write_error(self, refused: Refused, request_id: str) -> Response:
+    def write_error(self, refused: Refused, request_id: str) -> Reply:
         body, headers = json_protocol.write_error(refused)
-        return self._response(body, refused.status, request_id, headers)
-
-    def _response(
-        self, body: bytes, status: int, request_id: str, headers: Mapping[str, str] | None = None
-    ) -> Response:
-        return Response(
-            body, status, {"x-amzn-RequestId": request_id, **(headers or {})}, media_type="application/x-amz-json-1.0"
-        )
+        further = [(name.encode(), value.encode()) for name, value in headers.items()]
+        return Reply(refused.status, body, (self._type, _identified(request_id), *further))
 
 
 class _Query:
     service: Final = "sns"
+    _type: Final = (b"content-type", b"text/xml")
 
-    def read(self, request: Request, body: bytes) -> tuple[str, Mapping[str, Any]]:
-        return query_protocol.read(body)
+    def read(self, headers: Headers, body: bytes) -> tuple[str, Mapping[str, Any]]:
+        # As a value of some other parameter it would be escaped.
+        if b"Version=2012-11-05" in body:
+            raise _old_sqs()
+        operation, ask = query_protocol.read(body)
+        if operation not in SERVICES["sns"]:
+            raise query_protocol.unknown_operation(operation)
+        return operation, ask
 
-    def write(self, operation: str, answer: Answer, request_id: str) -> Response:
-        return self._response(query_protocol.write(operation, answer, request_id), 200, request_id)
+    def write(self, operation: str, answer: Answer, request_id: str) -> Reply:
+        body = query_protocol.write(operation, answer, request_id)
+        return Reply(200, body, (self._type, _identified(request_id)))
 
-    def write_error(self, refused: Refused, request_id: str) -> Response:
-        return self._response(query_protocol.write_error(refused, request_id), refused.status, request_id)
-
-    def _response(self, body: bytes, status: int, request_id: str) -> Response:
-        return Response(body, status, {"x-amzn-RequestId": request_id}, media_type="text/xml")
+    def write_error(self, refused: Refused, request_id: str) -> Reply:
+        body = query_protocol.write_error(refused, request_id)
+        return Reply(refused.status, body, (self._type, _identified(request_id)))
 
 
 _JSON: Final = _Json()
 _QUERY: Final = _Query()
 
 
-def application(account: Account, parked: set[Poll] | None = None) -> Starlette:
-    """Return *account* as an ASGI application; the receives that wait stand in *parked*."""
-    calls = _Calls(account, set() if parked is None else parked)
-    return Starlette(
-        routes=[
-            Route("/{path:path}", calls.answer, methods=["POST"]),
-            Route("/", _about),
-        ]
+class Application:
+    """An account as an ASGI application. Calls that wait for a message cost a future each, and no thread."""
+
+    def __init__(self, account: Account) -> None:
+        self._account = account
+        self._parked: set[Poll] = set()
+        self._patient = True
+        self._pages = Starlette(routes=[Route("/", _about)], exception_handlers=dict.fromkeys((404, 405), _no_call))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request: POSTs are calls, at whatever path."""
+        # SDKs that post to the URL of a queue name it in the body as well.
+        if scope["type"] == "http" and scope["method"] == "POST":
+            await self._answer(scope, receive, send)
+        else:
+            await self._pages(scope, receive, send)
+
+    def stop_waiting(self) -> None:
+        """Answer all who wait for a message, and let nobody wait any more. To be called on the loop's thread."""
+        self._patient = False
+        for poll in self._parked:
+            self._end(poll)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = dict(scope["headers"])
+        caller: Caller = scope["extensions"][CALLER]
+        request_id = self._account.new_id()
+        protocol: _Protocol = _JSON if _is_json(headers) else _QUERY
+        try:
+            operation, ask = protocol.read(headers, await _read_body(headers, receive))
+            outcome = perform(self._account, protocol.service, operation, ask)
+            answer = await self._wait_for(outcome, caller) if isinstance(outcome, Poll) else outcome
+            reply = protocol.write(operation, answer, request_id)
+        except Refused as refused:
+            reply = protocol.write_error(refused, request_id)
+        except _HungUp:
+            return
+        except Exception:
+            log.exception("request %s failed", request_id)
+            failure = Refused("InternalFailure", "The embedded service failed; its log says why.", status=500)
+            reply = protocol.write_error(failure, request_id)
+        await _send(reply, send)
+
+    async def _wait_for(self, poll: Poll, caller: Caller) -> Answer:
+        """Return what *poll* is answered, after at most its time in real seconds; nothing where the caller hung up."""
+        answered, wake_up = asyncio.Event(), asyncio.get_running_loop().call_soon_threadsafe
+        poll.answer.add_done_callback(lambda _: wake_up(answered.set))
+        self._parked.add(poll)
+        caller.hang_up = partial(self._end, poll)
+        try:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(poll.seconds if self._patient else 0):
+                    await answered.wait()
+        finally:
+            caller.hang_up = _do_nothing
+            self._parked.discard(poll)
+            self._account.leave(poll)
+        # An answer that came while we gave up is as good as one in time.
+        return poll.answer.result() if poll.answer.done() else {}
+
+    def _end(self, poll: Poll) -> None:
+        with self._account.lock:
+            self._account.polls.end(poll)
+
+
+class _HungUp(Exception):
+    """The caller closed the connection in the middle of a request."""
+
+
+def _is_json(headers: Headers) -> bool:
+    return b"x-amz-target" in headers or b"json" in headers.get(b"content-type", b"")
+
+
+async def _read_body(headers: Headers, receive: Receive) -> bytes:
+    coding = headers.get(b"content-encoding", b"identity")
+    if coding != b"identity":
+        raise _not_read(coding.decode("latin-1"))
+    declared = headers.get(b"content-length", b"")
+    # The server has checked that it is a number, and that no more comes.
+    if declared and int(declared) > _BODY_SIZE:
+        raise _too_large()
+    body = bytearray()
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise _HungUp
+        body += message["body"]
+        if len(body) > _BODY_SIZE:
+            raise _too_large()
+        if not message["more_body"]:
+            return bytes(body)
+
+
+async def _send(reply: Reply, send: Send) -> None:
+    length = (b"content-length", b"%d" % len(reply.body))
+    await send({"type": "http.response.start", "status": reply.status, "headers": [*reply.headers, length]})
+    await send({"type": "http.response.body", "body": reply.body})
+
+
+def _identified(request_id: str) -> tuple[bytes, bytes]:
+    return (b"x-amzn-requestid", request_id.encode())
+
+
+def _wrong_target(target: str) -> Refused:
+    called = f"no operation {target}" if target else "no operation without the header X-Amz-Target"
+    return Refused(
+        "UnknownOperationException",
+        f"There is {called} here: SQS is spoken as AmazonSQS.SendMessage, say, and SNS in the Query protocol.",
+    )
+
+
+def _old_sqs() -> Refused:
+    return Refused(
+        "InvalidAction",
+        "SQS is spoken in AWS's JSON protocol here, and no longer in Query. Take an SDK that does so: boto3 1.28.82 "
+        "(botocore 1.31.82), the SDK for JavaScript 3.447.0, for Java 2.21.19, for Go 2 1.28.0, or later ones. "
+        "See https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-json-faqs.html",
+    )
+
+
+def _too_large() -> Refused:
+    return Refused("RequestEntityTooLarge", f"A request can have {_BODY_SIZE} bytes at most.", status=413)
+
+
+def _not_read(coding: str) -> Refused:
+    return Refused(
+        "UnsupportedMediaType", f"A request comes as it is here, without the content encoding {coding}.", status=415
     )
 
 
@@ -104,56 +261,5 @@ async def _about(_: Request) -> Response:
     return PlainTextResponse(_ABOUT)
 
 
-class _Calls:
-    """Answers calls; those that wait for a message cost a future each, and no thread."""
-
-    def __init__(self, account: Account, parked: set[Poll]) -> None:
-        self._account = account
-        self._parked = parked
-
-    async def answer(self, request: Request) -> Response:
-        # SDKs that post to the URL of a queue name it in the body as well: any path will do.
-        protocol: _Protocol = _JSON if "x-amz-target" in request.headers else _QUERY
-        request_id = self._account.new_id()
-        try:
-            operation, ask = protocol.read(request, await _read_body(request))
-            outcome = perform(self._account, protocol.service, operation, ask)
-            answer = await self._wait_for(outcome, request) if isinstance(outcome, Poll) else outcome
-            return protocol.write(operation, answer, request_id)
-        except Refused as refused:
-            return protocol.write_error(refused, request_id)
-        except ClientDisconnect:
-            return Response()
-        except Exception:
-            log.exception("request %s failed", request_id)
-            return protocol.write_error(
-                Refused("InternalFailure", "The embedded service failed; its log says why.", status=500), request_id
-            )
-
-    async def _wait_for(self, poll: Poll, request: Request) -> Answer:
-        """Return what *poll* is answered, after at most its time in real seconds; nothing where the caller hung up."""
-        answer = asyncio.ensure_future(asyncio.wrap_future(poll.answer))
-        hung_up = asyncio.ensure_future(_disconnected(request))
-        self._parked.add(poll)
-        try:
-            await asyncio.wait((answer, hung_up), timeout=poll.seconds, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            self._parked.discard(poll)
-            self._account.leave(poll)
-            hung_up.cancel()
-        # An answer that came while we gave up is as good as one in time.
-        return poll.answer.result() if poll.answer.done() else {}
-
-
-async def _read_body(request: Request) -> bytes:
-    body = bytearray()
-    async for part in request.stream():
-        body += part
-        if len(body) > _BODY_SIZE:
-            raise Refused("RequestEntityTooLarge", f"A request can have {_BODY_SIZE} bytes at most.", status=413)
-    return bytes(body)
-
-
-async def _disconnected(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
+async def _no_call(_: Request, __: Exception) -> Response:
+    return PlainTextResponse(_NO_CALL, 405, {"Allow": "POST"})

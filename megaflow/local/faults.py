@@ -63,6 +63,7 @@ https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/CommonErro
 """
 
 _EVERY: Final = "*"
+_DAY: Final = 86_400
 _USUAL_ERROR: Final = "InternalError"
 _FAILING: Final = frozenset({FaultKind.FAIL_BEFORE, FaultKind.FAIL_AFTER, FaultKind.FAIL_ENTRIES})
 _ONLY_FOR: Final[Mapping[FaultKind, frozenset[str]]] = {
@@ -128,7 +129,7 @@ class Strike:
         self._fail(FaultKind.FAIL_AFTER)
 
     def failures(self, count: int) -> dict[int, Refused]:
-        """Return which of *count* entries fail, by their place, and how."""
+        """Return which of *count* entries fail, by their place, and how; there is at least one entry."""
         return {
             place: _error_of(fault)
             for fault in self.faults
@@ -153,7 +154,7 @@ class Strike:
                 raise _error_of(fault)
 
     def _some(self, count: int) -> list[int]:
-        return self.random.sample(range(count), self.random.randint(min(1, count), count))
+        return self.random.sample(range(count), self.random.randint(1, count))
 
 
 NO_STRIKE: Final = Strike((), Random(0))
@@ -182,9 +183,9 @@ class Faults:
     """All that goes wrong with the calls of an account: ``account.faults = Faults([...])``, at any time.
 
     More than one fault can strike a call. What is left to chance depends on *seed* and on how many calls of the same
-    operation came before, and on nothing else. Safe for threads.
+    operation came before, not on calls of others. Faults hold for calls that begin from then on. Safe for threads.
 
-    boto3 itself tries again what fails or gets lost, over HTTP, unless its ``Config(retries=...)`` says otherwise.
+    Over HTTP, boto3 itself tries again what fails or gets lost, unless its ``Config(retries=...)`` says otherwise.
 
     Example:
         >>> from megaflow.local import Account, Fault, FaultKind, Faults
@@ -249,7 +250,7 @@ class Faults:
             struck = tuple(
                 aim.fault for aim in self._aims if aim.strikes(operation, self._stream(aim.fault.kind.value, operation))
             )
-            return Strike(struck, Random(self._stream("", operation)())) if struck else NO_STRIKE
+            return Strike(struck, Random(self._stream("strike", operation)())) if struck else NO_STRIKE
 
     def _stream(self, purpose: str, operation: str) -> Callable[[], float]:
         # Apart from each other: what one kind does to one operation leaves all else as it was.
@@ -279,7 +280,7 @@ _ALLOWED: Final[Mapping[str, tuple[Callable[[Any], bool], str]]] = {
     ),
     "kind": (
         lambda value: isinstance(value, FaultKind),
-        f"one of {', '.join(kind.value for kind in FaultKind)}",
+        f"a FaultKind (in JSON, one of {', '.join(kind.value for kind in FaultKind)})",
     ),
     "skip": (lambda value: _is_whole(value, 0), "a whole number of calls, 0 or more"),
     "times": (
@@ -287,11 +288,11 @@ _ALLOWED: Final[Mapping[str, tuple[Callable[[Any], bool], str]]] = {
         "a whole number of calls, 1 or more, or leave it out for no end",
     ),
     "chance": (lambda value: _is_number(value, 1), "a number from 0 to 1"),
-    "seconds": (lambda value: _is_number(value, 1e6), "a number of seconds, 0 or more"),
+    "seconds": (lambda value: _is_number(value, _DAY), f"a number of seconds, from 0 to {_DAY}"),
     "error": (lambda value: isinstance(value, str) and value in ERRORS, f"one of {', '.join(ERRORS)}"),
     "entries": (
         lambda value: isinstance(value, tuple) and all(_is_whole(place, 0) for place in value),
-        "the places in the batch, from 0",
+        "places in the batch, from 0, as a tuple (in JSON, a list)",
     ),
 }
 

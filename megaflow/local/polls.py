@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
 
-from megaflow.local.refused import Refused
 from megaflow.local.timers import Timers
 
 Answer = dict[str, Any]
@@ -29,7 +28,7 @@ class Poll:
     """Receives; answers nothing while there is nothing."""
 
     answer: Future[Answer] = field(default_factory=Future)
-    """Set once, in whichever thread: empty where the time is over, ``Refused`` where the queue is gone."""
+    """Set once, in whichever thread: empty where the time is over, the error where the attempt failed."""
 
 
 @dataclass(eq=False, slots=True)
@@ -89,9 +88,9 @@ class Polls:
         for poll in list(self._lines[queue].polls.values()):
             try:
                 answer = poll.attempt()
-            except Refused as refused:
+            except Exception as error:  # noqa: BLE001 - it is this call that fails, not that of whoever has the turn
                 self.leave(poll)
-                poll.answer.set_exception(refused)
+                poll.answer.set_exception(error)
                 continue
             if not answer:
                 return

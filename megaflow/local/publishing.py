@@ -29,6 +29,8 @@ def publish_to(account: Account, topic: Topic, ask: Ask) -> Answer:
     Raises:
         Refused: a message, subject, attribute or id that SNS does not take.
     """
+    if topic.fifo:
+        account.touch_topic(topic)
     published = topic.publish(_read_publication(topic, ask), partial(_deliver, account))
     sequence = {"SequenceNumber": published.sequence_number} if published.sequence_number else {}
     return {"MessageId": published.id, **sequence}

@@ -1,22 +1,20 @@
-"""One queue: its messages, and what sending, receiving, deleting and time passing do to them."""
+"""One queue: what sending, receiving and deleting do to its messages, and what goes from queue to queue."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
 from hashlib import sha256
-from random import Random
 from typing import Final
 
 from megaflow.limits import VISIBILITY_TIMEOUT
 from megaflow.local.content import Content
-from megaflow.local.order import Arrival, Groups, Order
 from megaflow.local.receipts import Receipt, read_receipt, write_receipt
 from megaflow.local.recent import Recent
 from megaflow.local.refused import Refused, invalid_value, missing
 from megaflow.local.settings import Settings
-from megaflow.local.stored import Attempt, Message, Received, Record, Stored, Unsaved
-from megaflow.local.timers import Timers
+from megaflow.local.stock import Stock
+from megaflow.local.stored import Attempt, Message, Received, Stored
 
 IN_FLIGHT: Final = 120_000
 """Messages in flight at once. More is ``OverLimit`` on a standard queue and an empty answer on a FIFO one.
@@ -24,10 +22,8 @@ IN_FLIGHT: Final = 120_000
 https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html
 """
 
-_FIRST_SEQUENCE_NUMBER: Final = 18_849_496_460_467_696_128
 
-
-class Queue:
+class Queue(Stock):
     """One queue as plain data, with the *clock* it is given.
 
     Not safe for threads: whoever owns it takes turns. *touched* is called whenever anything but time changes the queue;
@@ -44,23 +40,14 @@ class Queue:
         new_id: Callable[[], str],
         touched: Callable[[], object] = lambda: None,
     ) -> None:
+        super().__init__(settings, clock=clock, touched=touched)
         self.arn = arn
-        self.settings = settings
         self.id = new_id()
         """In every receipt handle."""
 
-        self.next_number = 1
         self.sent: Recent[Message] = Recent()
         self.attempts: Recent[tuple[Attempt, ...]] = Recent()
-        self.unsaved = Unsaved()
-        self._clock = clock
         self._new_id = new_id
-        self._touched = touched
-        self._messages: dict[int, Stored] = {}
-        self._waiting: Order = Groups() if settings.fifo else Arrival()
-        self._delayed = Timers()
-        self._in_flight = Timers()
-        self._ages = Timers()
 
     def send(
         self,
@@ -157,14 +144,6 @@ class Queue:
         self._in_flight.set(receipt.number, now + timeout)
         self._touch(receipt.number)
 
-    def purge(self) -> None:
-        """Delete all messages, those in flight too. What was sent of late is still remembered."""
-        self.unsaved = Unsaved(purged=True)
-        self._touched()
-        self._messages.clear()
-        for part in (self._waiting, self._delayed, self._in_flight, self._ages):
-            part.clear()
-
     def take_in(self, stored: Stored, source_arn: str) -> None:
         """Take over a message from *source_arn*, as its dead-letter queue.
 
@@ -216,57 +195,11 @@ class Queue:
         self._waiting.release(stored.group)
         return True
 
-    def counts(self) -> dict[str, int]:
-        """Count the messages by what SQS calls the three states."""
-        self._pass_time()
-        delayed, in_flight = len(self._delayed), len(self._in_flight)
-        return {
-            "ApproximateNumberOfMessages": len(self._messages) - delayed - in_flight,
-            "ApproximateNumberOfMessagesDelayed": delayed,
-            "ApproximateNumberOfMessagesNotVisible": in_flight,
-        }
-
-    def next_change(self) -> float | None:
-        """Return when the next delay or visibility timeout ends, or None."""
-        delayed, visible = self._delayed.next(), self._in_flight.next()
-        times = [] if delayed is None else [delayed + self._delay_from_sending()]
-        return min(times if visible is None else [*times, visible], default=None)
-
-    def record(self, number: int) -> Record | None:
-        """Return all there is to know of a message, or None where it is gone."""
-        stored = self._messages.get(number)
-        if stored is None:
-            return None
-        return Record(
-            stored,
-            aged_from=self._ages.time(number) or 0.0,
-            delayed_to=self._delayed.time(number),
-            visible_at=self._in_flight.time(number),
-        )
-
-    def restore(self, record: Record) -> None:
-        """Take a message in as it was when it was recorded."""
-        number, group = record.stored.number, record.stored.group
-        self._messages[number] = record.stored
-        self._ages.set(number, record.aged_from)
-        if record.visible_at is not None:
-            self._waiting.hold(group)
-            self._in_flight.set(number, record.visible_at)
-        elif record.delayed_to is not None:
-            self._delayed.set(number, record.delayed_to)
-        else:
-            self._waiting.add(number, group)
-
     def saved(self) -> None:
         """Note that all is written down."""
-        self.unsaved = Unsaved()
+        super().saved()
         self.sent.saved()
         self.attempts.saved()
-
-    def shuffle(self, random: Random) -> None:
-        """Mix what is received next; a FIFO queue keeps its order."""
-        self._pass_time()
-        self._waiting.shuffle(random)
 
     def duplicate(self, receipt_handle: str) -> None:
         """Let the message of this handle be received once more, as a copy that missed this receive; not on FIFO.
@@ -281,22 +214,6 @@ class Queue:
         copy.first_received_at = stored.first_received_at if copy.receive_count else None
         copy.source_arn = stored.source_arn
         self._touch(copy.number)
-
-    def _pass_time(self) -> float:
-        """Let everything happen that was due by now, and return now."""
-        now = self._clock()
-        for number in self._ages.due(now - self.settings.retention_period):
-            self._drop(number)
-        for number in self._delayed.due(now - self._delay_from_sending()):
-            self._waiting.add(number, self._messages[number].group)
-        for number in self._in_flight.due(now):
-            self._waiting.put_back(number, self._messages[number].group)
-        return now
-
-    def _delay_from_sending(self) -> int:
-        # A new delay holds for what a FIFO queue already has, but not for what a standard queue has.
-        # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-delay-queues.html
-        return self.settings.delay if self.settings.fifo else 0
 
     def _check_size(self, content: Content) -> None:
         if content.size > self.settings.maximum_message_size:
@@ -328,21 +245,6 @@ class Queue:
                 "explicitly",
             )
         return sha256(content.body.encode()).hexdigest()
-
-    def _add(self, message: Message, *, now: float, delay: int) -> Stored:
-        number = self.next_number
-        self.next_number += 1
-        if self.settings.fifo:
-            message = replace(message, sequence_number=str(_FIRST_SEQUENCE_NUMBER + number * 256))
-        stored = self._messages[number] = Stored(number, message)
-        self._ages.set(number, now)
-        if delay:
-            self._delayed.set(number, now + delay - self._delay_from_sending())
-        else:
-            self._waiting.add(number, stored.group)
-        self.unsaved.added.add(number)
-        self._touched()
-        return stored
 
     def _room(self, count: int) -> int:
         room = IN_FLIGHT - len(self._in_flight)
@@ -407,22 +309,3 @@ class Queue:
                 status=404,
             )
         return receipt
-
-    def _drop(self, number: int) -> None:
-        """Delete a message wherever it is."""
-        group = self._messages[number].group
-        if number in self._in_flight:
-            self._waiting.release(group)
-        elif number not in self._delayed:
-            self._waiting.remove(number, group)
-        self._forget(number)
-
-    def _forget(self, number: int) -> None:
-        del self._messages[number]
-        for timers in (self._ages, self._delayed, self._in_flight):
-            timers.cancel(number)
-        self._touch(number)
-
-    def _touch(self, number: int) -> None:
-        self.unsaved.changed.add(number)
-        self._touched()

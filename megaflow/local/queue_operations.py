@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
-from megaflow.local import settings
+from megaflow.local import hosting, settings
 from megaflow.local.account import Account, HostedQueue
 from megaflow.local.pages import page
 from megaflow.local.permissions import with_permission, without_permission
@@ -31,12 +31,12 @@ QUEUE_ATTRIBUTES: Final = frozenset(
 
 
 def _create_queue(account: Account, ask: Ask) -> Answer:
-    hosted = account.create_queue(ask["QueueName"], ask.get("Attributes", {}), ask.get("tags", {}))
+    hosted = hosting.create_queue(account, ask["QueueName"], ask.get("Attributes", {}), ask.get("tags", {}))
     return {"QueueUrl": account.queue_url(hosted.name)}
 
 
 def _delete_queue(account: Account, ask: Ask) -> Answer:
-    account.delete_queue(ask["QueueUrl"])
+    hosting.delete_queue(account, ask["QueueUrl"])
     return {}
 
 
@@ -92,7 +92,7 @@ def _queue_attributes(hosted: HostedQueue) -> dict[str, str]:
 
 
 def _set_queue_attributes(account: Account, ask: Ask) -> Answer:
-    account.set_attributes(ask["QueueUrl"], ask["Attributes"])
+    hosting.set_attributes(account, ask["QueueUrl"], ask["Attributes"])
     return {}
 
 
@@ -105,18 +105,18 @@ def _add_permission(account: Account, ask: Ask) -> Answer:
         account_ids=ask["AWSAccountIds"],
         actions=ask["Actions"],
     )
-    account.set_attributes(ask["QueueUrl"], {"Policy": policy})
+    hosting.set_attributes(account, ask["QueueUrl"], {"Policy": policy})
     return {}
 
 
 def _remove_permission(account: Account, ask: Ask) -> Answer:
     policy = account.queue(ask["QueueUrl"]).queue.settings.shown.get("Policy")
-    account.set_attributes(ask["QueueUrl"], {"Policy": without_permission(policy, ask["Label"]) or ""})
+    hosting.set_attributes(account, ask["QueueUrl"], {"Policy": without_permission(policy, ask["Label"]) or ""})
     return {}
 
 
 def _purge_queue(account: Account, ask: Ask) -> Answer:
-    account.purge_queue(ask["QueueUrl"])
+    hosting.purge_queue(account, ask["QueueUrl"])
     return {}
 
 
@@ -125,13 +125,13 @@ def _tag_queue(account: Account, ask: Ask) -> Answer:
     tags = {**hosted.tags, **ask["Tags"]}
     if len(tags) > _TAGS:
         raise Refused("InvalidParameterValue", f"Too many tags added for queue {hosted.name}.")
-    account.set_tags(hosted, tags)
+    hosting.set_tags(account, hosted, tags)
     return {}
 
 
 def _untag_queue(account: Account, ask: Ask) -> Answer:
     hosted = account.queue(ask["QueueUrl"])
-    account.set_tags(hosted, {key: value for key, value in hosted.tags.items() if key not in ask["TagKeys"]})
+    hosting.set_tags(account, hosted, {key: value for key, value in hosted.tags.items() if key not in ask["TagKeys"]})
     return {}
 
 

@@ -5,16 +5,24 @@ from __future__ import annotations
 import json
 from base64 import b64decode, b64encode
 from collections.abc import Mapping
-from typing import Any, Final
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any, Final
 
 from megaflow.local.content import NO_ATTRIBUTES, Attribute, Content
 from megaflow.local.recent import Remembered
 from megaflow.local.stored import Attempt, Message, Record, Stored
+from megaflow.local.topic import Publication, Subscription, Topic
+
+if TYPE_CHECKING:
+    from megaflow.local.account import Account, HostedQueue
 
 Row = tuple[Any, ...]
+Facts = dict[str, Any]
 
 _QUEUE_SHIFT: Final = 40
 """A queue's number stands above the numbers of its messages in a key of SQLite's 63 bits."""
+
+_SUBSCRIPTION: Final = tuple(field.name for field in fields(Subscription) if field.init)
 
 
 def key_of(queue: int, number: int) -> int:
@@ -35,12 +43,13 @@ def split_key(key: int) -> tuple[int, int]:
 def message_row(key: int, record: Record) -> Row:
     """Return what never changes of a message."""
     stored, message = record.stored, record.stored.message
+    content = message.content
     return (
         key,
         message.id,
-        message.content.body,
-        _write_attributes(message.content.attributes),
-        _write_attributes(message.content.system_attributes),
+        content.body,
+        _write_attributes(content.attributes) if content.attributes else None,
+        _write_attributes(content.system_attributes) if content.system_attributes else None,
         message.sent_at,
         message.group_id,
         message.deduplication_id,
@@ -73,38 +82,113 @@ def read_record(row: Row) -> Record:
     stored = Stored(
         split_key(key)[1], message, received or 0, received_here or 0, received_at or 0.0, first_received_at, source
     )
-    return Record(stored, aged, delayed, visible_at)
+    # What was ever received, or has waited, is delayed no more.
+    return Record(stored, aged, delayed if received is None else None, visible_at)
 
 
-def write_sent(remembered: Remembered[Message]) -> Row:
-    """Return key, answer and end of what a FIFO queue was sent of late."""
+def account_facts(account: Account) -> Facts:
+    """Return what is known of an account besides its queues and topics."""
+    return {
+        "account_id": account.account_id,
+        "region": account.region,
+        "deleted_at": account.deleted_at,
+        "moves": account.moves.facts(),
+    }
+
+
+def queue_facts(hosted: HostedQueue) -> Facts:
+    """Return what is known of a queue besides its messages."""
+    return {
+        "name": hosted.name,
+        "id": hosted.queue.id,
+        "attributes": dict(hosted.queue.settings.shown),
+        "tags": hosted.tags,
+        "created_at": hosted.created_at,
+        "modified_at": hosted.modified_at,
+        "purged_at": hosted.purged_at,
+    }
+
+
+def restore_queue(hosted: HostedQueue, facts: Facts) -> None:
+    """Let a queue be what ``queue_facts`` said of it, as far as its settings do not say it."""
+    hosted.queue.id = facts["id"]
+    hosted.tags = facts["tags"]
+    hosted.created_at, hosted.modified_at = facts["created_at"], facts["modified_at"]
+    hosted.purged_at = facts["purged_at"]
+
+
+def topic_facts(topic: Topic) -> Facts:
+    """Return what is known of a topic."""
+    return {
+        "attributes": topic.attributes,
+        "tags": topic.tags,
+        "subscriptions": [{name: getattr(one, name) for name in _SUBSCRIPTION} for one in topic.subscriptions.values()],
+        "next_number": topic.next_number,
+    }
+
+
+def restore_topic(topic: Topic, facts: Facts) -> None:
+    """Let a topic be what ``topic_facts`` said of it, as far as its attributes do not say it."""
+    topic.tags = facts["tags"]
+    topic.subscriptions = {one["arn"]: Subscription(**one) for one in facts["subscriptions"]}
+    topic.next_number = facts["next_number"]
+
+
+def sent_facts(remembered: Remembered[Message]) -> str:
+    """Write down what a FIFO queue was sent of late."""
     message = remembered.answer
-    answer = [message.id, message.sent_at, message.group_id, message.deduplication_id, message.sequence_number]
-    return json.dumps(remembered.key), json.dumps(answer), remembered.ends_at
+    return json.dumps(
+        (
+            remembered.key,
+            message.id,
+            message.sent_at,
+            message.group_id,
+            message.deduplication_id,
+            message.sequence_number,
+        )
+    )
 
 
-def read_sent(row: Row) -> Remembered[Message]:
-    """Read what ``write_sent`` wrote."""
-    key, answer, ends_at = row
-    message_id, sent_at, *others = json.loads(answer)
-    return Remembered(tuple(json.loads(key)), Message(message_id, Content(""), sent_at, *others), ends_at)
+def read_sent(text: str, ends_at: float) -> Remembered[Message]:
+    """Read what ``sent_facts`` wrote."""
+    key, message_id, sent_at, *others = json.loads(text)
+    return Remembered(tuple(key), Message(message_id, Content(""), sent_at, *others), ends_at)
 
 
-def write_attempts(remembered: Remembered[tuple[Attempt, ...]]) -> Row:
-    """Return key, answer and end of an attempt to receive."""
-    answer = [(one.number, one.serial, one.visible_at) for one in remembered.answer]
-    return remembered.key, json.dumps(answer), remembered.ends_at
+def attempt_facts(remembered: Remembered[tuple[Attempt, ...]]) -> str:
+    """Write down an attempt to receive."""
+    return json.dumps((remembered.key, [(one.number, one.serial, one.visible_at) for one in remembered.answer]))
 
 
-def read_attempts(row: Row) -> Remembered[tuple[Attempt, ...]]:
-    """Read what ``write_attempts`` wrote."""
-    key, answer, ends_at = row
-    return Remembered(key, tuple(Attempt(*one) for one in json.loads(answer)), ends_at)
+def read_attempt(text: str, ends_at: float) -> Remembered[tuple[Attempt, ...]]:
+    """Read what ``attempt_facts`` wrote."""
+    key, answer = json.loads(text)
+    return Remembered(key, tuple(Attempt(*one) for one in answer), ends_at)
 
 
-def _write_attributes(attributes: Mapping[str, Attribute]) -> str | None:
-    if not attributes:
-        return None
+def publication_facts(remembered: Remembered[Publication]) -> str:
+    """Write down what a FIFO topic was sent of late."""
+    publication = remembered.answer
+    return json.dumps(
+        (
+            remembered.key,
+            publication.subject,
+            publication.group_id,
+            publication.deduplication_id,
+            publication.id,
+            publication.published_at,
+            publication.sequence_number,
+        )
+    )
+
+
+def read_publication(text: str, ends_at: float) -> Remembered[Publication]:
+    """Read what ``publication_facts`` wrote."""
+    key, subject, *others = json.loads(text)
+    return Remembered(key, Publication("", subject, {}, *others), ends_at)
+
+
+def _write_attributes(attributes: Mapping[str, Attribute]) -> str:
     return json.dumps({name: [one.data_type, *_write_value(one.value)] for name, one in attributes.items()})
 
 

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import threading
+from contextlib import suppress
 from types import TracebackType
 from typing import Final
 
-from megaflow.errors import ConfigurationError
+from megaflow.errors import ConfigurationError, UsageError
 from megaflow.local.account import Account
-from megaflow.local.polls import Poll
+from megaflow.local.refused import Refused
 
 try:
     import uvicorn
     from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-    from megaflow.local.asgi import application
+    from megaflow.local.asgi import CALLER, Application, Caller
 except ImportError as error:
     raise ConfigurationError(
         f"the embedded queue behind HTTP needs the extra local ({error}); pip install 'megaflow[local]'"
@@ -27,6 +29,9 @@ _BACKLOG: Final = 2048
 _KEEP_ALIVE: Final = 3600
 """Seconds. A client that finds its idle connection closed would have to try again."""
 
+_FAREWELL: Final = 1
+"""Seconds that those who are slow to read their answer have when the server stops."""
+
 _SHORTEST_WAIT: Final = 0.001
 
 
@@ -34,7 +39,7 @@ class Server:
     """An account behind HTTP, in a thread of its own while used in a ``with`` statement, or run by :meth:`serve`.
 
     It listens on 127.0.0.1 and nowhere else, from the start: nobody has to wait for it. Any credentials do. *port* 0
-    takes a free one. The URLs of queues begin with ``url``.
+    takes a free one. The URLs of queues begin with ``url``. It serves once; one that never did wants a :meth:`close`.
 
     Raises:
         ConfigurationError: the port is taken.
@@ -53,27 +58,56 @@ class Server:
         self.url = f"http://{_HOST}:{self._socket.getsockname()[1]}"
         self.account.url = self.url
         self._server = _Uvicorn(self.account)
-        self._thread = threading.Thread(target=self.serve, name="megaflow-local", daemon=True)
+        self._thread: threading.Thread | None = None
+        self._begun = False
 
     def serve(self) -> None:
-        """Answer until :meth:`stop` is called or, on the main thread, a signal comes."""
-        self._server.run(sockets=[self._socket])
+        """Answer until :meth:`stop` is called or, on the main thread, a signal comes; the signal then goes on.
+
+        Raises:
+            UsageError: it has served before, or was closed.
+        """
+        self._begin()
+        self._run()
 
     def stop(self) -> None:
         """Stop; receives that wait are answered empty. May be called from any thread."""
         self._server.should_exit = True
 
+    def close(self) -> None:
+        """Stop, wait until all is answered, and give the port back. May be called more than once."""
+        self.stop()
+        if self._thread is not None:
+            self._thread.join()
+        elif not self._begun:
+            self._begin()
+            self._socket.close()
+
     def __enter__(self) -> Server:
-        """Begin to answer."""
+        """Begin to answer.
+
+        Raises:
+            UsageError: it has served before, or was closed.
+        """
+        self._begin()
+        self._thread = threading.Thread(target=self._run, name="megaflow-local", daemon=True)
         self._thread.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Stop, and wait until all is answered."""
-        self.stop()
-        self._thread.join()
+        """Stop, wait until all is answered, and give the port back."""
+        self.close()
+
+    def _begin(self) -> None:
+        if self._begun:
+            raise UsageError("this server has served or was closed, and can do so once only: make another one")
+        self._begun = True
+
+    def _run(self) -> None:
+        with self._socket:
+            self._server.run(sockets=[self._socket])
 
 
 class _Uvicorn(uvicorn.Server):
@@ -81,11 +115,11 @@ class _Uvicorn(uvicorn.Server):
 
     def __init__(self, account: Account) -> None:
         self._account = account
-        self._parked: set[Poll] = set()
+        self._application = Application(account)
         self._alarm: asyncio.TimerHandle | None = None
         super().__init__(
             uvicorn.Config(
-                application(account, self._parked),
+                self._application,
                 http=_Connection,
                 ws="none",
                 loop="asyncio",
@@ -93,21 +127,31 @@ class _Uvicorn(uvicorn.Server):
                 log_config=None,
                 access_log=False,
                 server_header=False,
+                proxy_headers=False,
                 timeout_keep_alive=_KEEP_ALIVE,
+                timeout_graceful_shutdown=_FAREWELL,
             )
         )
 
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
         self._loop = asyncio.get_running_loop()
-        self._account.watchers.add(self._watch)
-        await super().startup(sockets)
+        with self._account.lock:
+            self._account.watchers.add(self._watch)
+        self._set_alarm()
+        try:
+            await super().serve(sockets)
+        finally:
+            # Whoever calls us has the lock: nobody does so once the loop is closed.
+            with self._account.lock:
+                self._account.watchers.discard(self._watch)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        self._account.watchers.discard(self._watch)
-        with self._account.turn():
-            for poll in list(self._parked):
-                self._account.polls.end(poll)
+        self._application.stop_waiting()
         await super().shutdown(sockets)
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()
+        # An aborted connection is closed in the next round of the loop.
+        await asyncio.sleep(0)
 
     def _watch(self) -> None:
         # In any thread: somebody may use the account without HTTP.
@@ -116,31 +160,85 @@ class _Uvicorn(uvicorn.Server):
     def _set_alarm(self) -> None:
         if self._alarm is not None:
             self._alarm.cancel()
-        time = self._account.next_alarm()
+        with self._account.lock:
+            time = self._account.next_alarm()
         if time is not None:
             self._alarm = self._loop.call_later(max(time - self._account.clock(), _SHORTEST_WAIT), self._ring)
 
     def _ring(self) -> None:
-        with self._account.turn():
-            pass
-        # The account tells only of alarms that changed, and the clock may not have reached this one.
-        self._set_alarm()
+        try:
+            # Where it cannot be written down, the store has said so; there is nobody to be answered.
+            with suppress(Refused), self._account.turn():
+                pass
+        finally:
+            # The account tells only of alarms that changed, and the clock may not have reached this one.
+            self._set_alarm()
 
 
 class _Connection(HttpToolsProtocol):
-    """A connection that can be cut, for answers that get lost on request."""
+    """A connection that can be cut, and that tells at once when its caller hung up."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self.transport = _Gathered(transport, self.loop)  # type: ignore[assignment]
+        self._caller = Caller(cut=transport.abort)
+        self._extensions = {CALLER: self._caller}
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self.scope["extensions"] = {"megaflow.cut": {"call": self.transport.abort}}
+        self.scope["extensions"] = self._extensions  # type: ignore[typeddict-item]
+
+    def eof_received(self) -> None:
+        # Now, not when the loop comes round to it: a message that is sent next must not go to who has left.
+        self._caller.hang_up()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._caller.hang_up()
+
+    def shutdown(self) -> None:
+        if self.cycle is not None and self.cycle.more_body:
+            # Nobody knows when the rest of the request comes, or whether.
+            self.transport.close()
+        else:
+            super().shutdown()
+
+
+class _Gathered:
+    """A transport, as far as uvicorn writes to one: what a round of the loop has to say goes in one packet.
+
+    An answer's head and body are written apart, and each packet costs a tenth of a call.
+    """
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport = transport
+        self._loop = loop
+        self._parts: list[bytes] = []
+        self.is_closing = transport.is_closing
+        self.abort = transport.abort
+
+    def write(self, part: bytes) -> None:
+        if not self._parts:
+            self._loop.call_soon(self._flush)
+        self._parts.append(part)
+
+    def close(self) -> None:
+        self._flush()
+        self._transport.close()
+
+    def _flush(self) -> None:
+        if self._parts:
+            self._transport.write(b"".join(self._parts))
+            self._parts.clear()
 
 
 def _listen(port: int) -> socket.socket:
     # The protocol is named because asyncio sends small answers at once only where it is known to be TCP.
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
-        # A server that starts again need not wait until old connections are forgotten.
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if os.name == "posix":
+            # A server that starts again need not wait until old connections are forgotten.
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((_HOST, port))
         listener.listen(_BACKLOG)
     except OSError as error:

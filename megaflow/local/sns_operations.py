@@ -47,8 +47,9 @@ def _create_topic(account: Account, ask: Ask) -> Answer:
     if arn in account.topics:
         _check_same_topic(account.topics[arn], attributes)
     else:
-        account.topics[arn] = Topic(arn, attributes, clock=account.clock, new_id=account.new_id)
-        account.topics[arn].tags = _read_tags(ask.get("Tags", ()))
+        topic = account.host_topic(arn, attributes)
+        topic.tags = _read_tags(ask.get("Tags", ()))
+        account.touch_topic(topic)
     return {"TopicArn": arn}
 
 
@@ -67,7 +68,7 @@ def _check_same_topic(topic: Topic, attributes: Mapping[str, str]) -> None:
 
 def _delete_topic(account: Account, ask: Ask) -> Answer:
     # Deleting a topic that is not there succeeds. https://docs.aws.amazon.com/sns/latest/api/API_DeleteTopic.html
-    account.topics.pop(ask["TopicArn"], None)
+    account.delete_topic(ask["TopicArn"])
     return {}
 
 
@@ -98,17 +99,21 @@ def _set_topic_attributes(account: Account, ask: Ask) -> Answer:
         raise invalid_parameter("AttributeName")
     _check_topic_attribute(name, value, fifo=topic.fifo)
     topic.attributes[name] = value
+    account.touch_topic(topic)
     return {}
 
 
 def _tag_resource(account: Account, ask: Ask) -> Answer:
-    _tagged(account, ask).tags.update(_read_tags(ask["Tags"]))
+    topic = _tagged(account, ask)
+    topic.tags.update(_read_tags(ask["Tags"]))
+    account.touch_topic(topic)
     return {}
 
 
 def _untag_resource(account: Account, ask: Ask) -> Answer:
     topic = _tagged(account, ask)
     topic.tags = {key: value for key, value in topic.tags.items() if key not in ask["TagKeys"]}
+    account.touch_topic(topic)
     return {}
 
 
@@ -133,6 +138,7 @@ def _subscribe(account: Account, ask: Ask) -> Answer:
     _check_endpoint(account, topic, endpoint)
     plain = Subscription(f"{topic.arn}:{account.new_id()}", topic.arn, endpoint)
     wanted = with_attributes(plain, attributes, where="Attributes Reason: ")
+    account.touch_topic(topic)
     return {"SubscriptionArn": _add_subscription(topic, wanted, attributes)}
 
 
@@ -162,6 +168,7 @@ def _unsubscribe(account: Account, ask: Ask) -> Answer:
     topic = account.topics.get(arn.rpartition(":")[0])
     if topic is not None:
         topic.subscriptions.pop(arn, None)
+        account.touch_topic(topic)
     return {}
 
 
@@ -206,6 +213,7 @@ def _set_subscription_attributes(account: Account, ask: Ask) -> Answer:
     topic, subscription = _subscription(account, ask["SubscriptionArn"])
     attribute = {ask["AttributeName"]: ask.get("AttributeValue", "")}
     topic.subscriptions[subscription.arn] = with_attributes(subscription, attribute)
+    account.touch_topic(topic)
     return {}
 
 

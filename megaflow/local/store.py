@@ -6,69 +6,34 @@ import gc
 import json
 import logging
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from megaflow.errors import ConfigurationError
 from megaflow.local import rows
 from megaflow.local.account import Account, HostedQueue, Touched
+from megaflow.local.datafile import cannot_use, open_data_file, transaction
 from megaflow.local.queue import Queue
+from megaflow.local.recent import Recent, Remembered
 from megaflow.local.refused import Refused
 from megaflow.local.settings import known_settings
+from megaflow.local.topic import Topic
 
 log = logging.getLogger(__name__)
 
-_APPLICATION_ID: Final = 0x6D656761
-"""``mega``, by which ``file`` and we know such a file."""
+Answer = TypeVar("Answer")
 
-_VERSION: Final = 1
-
-_SCHEMA: Final = """
-CREATE TABLE account (facts TEXT NOT NULL);
-CREATE TABLE queue (number INTEGER PRIMARY KEY, facts TEXT NOT NULL, next_number INTEGER NOT NULL);
-CREATE TABLE topic (arn TEXT PRIMARY KEY, facts TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE message (
-    key INTEGER PRIMARY KEY,
-    id TEXT NOT NULL,
-    body TEXT NOT NULL,
-    attributes TEXT,
-    system_attributes TEXT,
-    sent_at REAL NOT NULL,
-    group_id TEXT,
-    deduplication_id TEXT,
-    sequence_number TEXT,
-    source_arn TEXT,
-    aged_from REAL NOT NULL,
-    delayed_to REAL
-);
--- Apart from the bodies, so that receiving does not write them again. A message never received has no row.
-CREATE TABLE delivery (
-    key INTEGER PRIMARY KEY,
-    receive_count INTEGER NOT NULL,
-    received_here INTEGER NOT NULL,
-    received_at REAL NOT NULL,
-    first_received_at REAL,
-    visible_at REAL
-);
-CREATE TABLE recent (
-    owner TEXT NOT NULL,
-    kind TEXT NOT NULL,
-    key TEXT NOT NULL,
-    answer TEXT NOT NULL,
-    ends_at REAL NOT NULL,
-    PRIMARY KEY (owner, kind, key)
-) WITHOUT ROWID;
-CREATE INDEX recent_by_end ON recent (ends_at);
-"""
+_SWEEP_INTERVAL: Final = 1.0
+"""Seconds between two looks for what is not recent any more, so that not every call pays for one."""
 
 
 class Store:
     """The file of an account.
 
-    An answered call survives the end of this process, however it ends: it is in the operating system's hands. Should the
-    machine itself stop, the file stays whole and may lack the last calls. One process has the file at a time.
+    An answered call survives the end of this process, however it ends: it is in the operating system's hands. Should
+    the machine itself stop, the file stays whole and may lack the last calls. One process has the file at a time.
 
     Raises:
         ConfigurationError: the file cannot be opened, is in use, or is none of ours.
@@ -77,11 +42,8 @@ class Store:
     def __init__(self, path: Path) -> None:
         self.path = path
         # Whoever has the account's lock may write, in any thread.
-        try:
-            self._database = sqlite3.connect(path, timeout=0.2, isolation_level=None, check_same_thread=False)
-            self._open()
-        except sqlite3.Error as error:
-            raise _cannot_open(path, error) from error
+        self._database = open_data_file(path)
+        self._swept_at = 0.0
 
     def close(self) -> None:
         """Close the file."""
@@ -91,13 +53,12 @@ class Store:
         """Fill *account*, which is new, with what the file holds, and write down its changes from now on.
 
         Raises:
-            ConfigurationError: the file is that of another account or region.
+            ConfigurationError: the file is that of another account or region, or damaged.
         """
-        self._load_account(account)
-        queues = {hosted.number: hosted.queue for hosted in self._load_queues(account)}
-        with _without_collector():
-            for row in self._database.execute("SELECT * FROM message LEFT JOIN delivery USING (key) ORDER BY key"):
-                queues[rows.split_key(row[0])[0]].restore(rows.read_record(row))
+        try:
+            self._load(account)
+        except (sqlite3.Error, LookupError, TypeError, ValueError, Refused) as error:
+            raise cannot_use(self.path, error) from error
         account.journal = self
 
     def write(self, account: Account, touched: Touched) -> None:
@@ -106,76 +67,67 @@ class Store:
         Raises:
             Refused: the file could not be written, so the call that changed something must not be answered.
         """
+        if not _is_any(touched):
+            return
         try:
-            with self._transaction():
+            with transaction(self._database):
                 self._write(account, touched)
+                self._sweep(account.clock())
         except sqlite3.Error as error:
             log.exception("%s could not be written; what it lacks is written with the next call", self.path)
             raise Refused("InternalFailure", f"The data file could not be written: {error}", status=500) from error
 
-    def _open(self) -> None:
-        execute = self._database.execute
-        execute("PRAGMA locking_mode = EXCLUSIVE")
-        execute("PRAGMA journal_mode = WAL")
-        execute("PRAGMA synchronous = NORMAL")
-        execute("PRAGMA temp_store = MEMORY")
-        with self._transaction():
-            (application_id,) = execute("PRAGMA application_id").fetchone()
-            (version,) = execute("PRAGMA user_version").fetchone()
-            (tables,) = execute("SELECT count(*) FROM sqlite_schema").fetchone()
-            if tables and (application_id, version) != (_APPLICATION_ID, _VERSION):
-                raise sqlite3.DatabaseError("it is not a file of this version of megaflow.local")
-            if not tables:
-                self._create()
+    def _load(self, account: Account) -> None:
+        facts = self._load_account(account)
+        queues = {hosted.number: hosted.queue for hosted in self._load_queues(account)}
+        with _without_collector():
+            for row in self._database.execute("SELECT * FROM message LEFT JOIN delivery USING (key) ORDER BY key"):
+                queues[rows.split_key(row[0])[0]].restore(rows.read_record(row))
+        self._load_topics(account)
+        account.moves.restore(facts["moves"])
 
-    def _create(self) -> None:
-        for statement in _SCHEMA.split(";"):
-            self._database.execute(statement)
-        self._database.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
-        self._database.execute(f"PRAGMA user_version = {_VERSION}")
-
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        self._database.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-        except BaseException:
-            self._database.execute("ROLLBACK")
-            raise
-        self._database.execute("COMMIT")
-
-    def _load_account(self, account: Account) -> None:
+    def _load_account(self, account: Account) -> rows.Facts:
         found = self._database.execute("SELECT facts FROM account").fetchone()
         if found is None:
-            with self._transaction():
-                self._database.execute("INSERT INTO account VALUES (?)", (_account_facts(account),))
-            return
-        facts = json.loads(found[0])
+            facts = rows.account_facts(account)
+            with transaction(self._database):
+                self._database.execute("INSERT INTO account VALUES (?)", (json.dumps(facts),))
+            return facts
+        facts = dict(json.loads(found[0]))
         if (facts["account_id"], facts["region"]) != (account.account_id, account.region):
             raise ConfigurationError(
-                f"{self.path} holds account {facts['account_id']} in {facts['region']}, "
-                f"not {account.account_id} in {account.region}"
+                f"{self.path} holds account {facts['account_id']} in {facts['region']}, not {account.account_id} in "
+                f"{account.region}; give that account and region, or name another file"
             )
         account.deleted_at.update(facts["deleted_at"])
+        return facts
 
     def _load_queues(self, account: Account) -> Iterator[HostedQueue]:
         for number, text, next_number in self._database.execute("SELECT * FROM queue ORDER BY number"):
             facts = json.loads(text)
             hosted = account.host(facts["name"], known_settings(facts["attributes"]), number=number)
-            hosted.tags = facts["tags"]
-            hosted.created_at, hosted.modified_at = facts["created_at"], facts["modified_at"]
-            hosted.purged_at = facts["purged_at"]
-            hosted.queue.id, hosted.queue.next_number = facts["id"], next_number
-            for row in self._recent(number, "sent"):
-                hosted.queue.sent.restore(rows.read_sent(row))
-            for row in self._recent(number, "attempt"):
-                hosted.queue.attempts.restore(rows.read_attempts(row))
+            rows.restore_queue(hosted, facts)
+            hosted.queue.next_number = next_number
+            self._recall(hosted.queue.sent, number, "sent", rows.read_sent)
+            self._recall(hosted.queue.attempts, number, "attempt", rows.read_attempt)
             yield hosted
 
-    def _recent(self, owner: object, kind: str) -> Iterable[rows.Row]:
-        return self._database.execute(
-            "SELECT key, answer, ends_at FROM recent WHERE owner = ? AND kind = ? ORDER BY ends_at", (str(owner), kind)
+    def _load_topics(self, account: Account) -> None:
+        for arn, text in self._database.execute("SELECT * FROM topic"):
+            facts = json.loads(text)
+            topic = account.host_topic(arn, facts["attributes"])
+            rows.restore_topic(topic, facts)
+            self._recall(topic.published, arn, "published", rows.read_publication)
+
+    def _recall(
+        self, recent: Recent[Answer], owner: object, kind: str, read: Callable[[str, float], Remembered[Answer]]
+    ) -> None:
+        found = self._database.execute(
+            "SELECT facts, ends_at FROM recent WHERE owner = ? AND kind = ? ORDER BY number", (str(owner), kind)
         )
+        last = {one.key: one for one in (read(*row) for row in found)}
+        for one in sorted(last.values(), key=lambda one: one.ends_at):
+            recent.restore(one)
 
     def _write(self, account: Account, touched: Touched) -> None:
         for number, name in touched.queues:
@@ -184,16 +136,20 @@ class Store:
                 self._write_queue(hosted)
             else:
                 self._delete_queue(number)
-        for name in touched.messages & account.queues.keys():
-            self._write_messages(account.queues[name])
+        for name in touched.messages:
+            if name in account.queues:
+                self._write_messages(account.queues[name])
+        for arn in touched.topics_gone:
+            self._delete_topic(arn)
+        for arn in touched.topics:
+            if arn in account.topics:
+                self._write_topic(account.topics[arn])
         if touched.account:
-            self._database.execute("UPDATE account SET facts = ?", (_account_facts(account),))
-        self._database.execute("DELETE FROM recent WHERE ends_at <= ?", (account.clock(),))
+            self._database.execute("UPDATE account SET facts = ?", (json.dumps(rows.account_facts(account)),))
 
     def _write_queue(self, hosted: HostedQueue) -> None:
-        self._database.execute(
-            "REPLACE INTO queue VALUES (?, ?, ?)", (hosted.number, _queue_facts(hosted), hosted.queue.next_number)
-        )
+        facts = json.dumps(rows.queue_facts(hosted))
+        self._database.execute("REPLACE INTO queue VALUES (?, ?, ?)", (hosted.number, facts, hosted.queue.next_number))
 
     def _delete_queue(self, number: int) -> None:
         self._database.execute("DELETE FROM queue WHERE number = ?", (number,))
@@ -208,40 +164,62 @@ class Store:
         queue, unsaved = hosted.queue, hosted.queue.unsaved
         if unsaved.purged:
             self._delete_messages(hosted.number)
-        new: list[rows.Row] = []
-        delivered: list[rows.Row] = []
-        gone: list[tuple[int]] = []
-        for number in sorted(unsaved.added | unsaved.changed):
-            key, record = rows.key_of(hosted.number, number), queue.record(number)
-            if record is None:
-                gone.append((key,))
-                continue
-            if number in unsaved.added:
-                new.append(rows.message_row(key, record))
-            if number in unsaved.changed:
-                delivered.append(rows.delivery_row(key, record))
-        self._write_rows(new, delivered, gone)
+        self._write_rows(hosted.number, queue)
         if unsaved.added:
             self._database.execute(
                 "UPDATE queue SET next_number = ? WHERE number = ?", (queue.next_number, hosted.number)
             )
-        self._remember(hosted.number, "sent", map(rows.write_sent, queue.sent.unsaved()))
-        self._remember(hosted.number, "attempt", map(rows.write_attempts, queue.attempts.unsaved()))
+        self._remember(hosted.number, "sent", queue.sent, rows.sent_facts)
+        self._remember(hosted.number, "attempt", queue.attempts, rows.attempt_facts)
 
-    def _write_rows(self, new: list[rows.Row], delivered: list[rows.Row], gone: list[tuple[int]]) -> None:
+    def _write_rows(self, queue_number: int, queue: Queue) -> None:
+        added, changed = queue.unsaved.added, queue.unsaved.changed
+        new: list[rows.Row] = []
+        delivered: list[rows.Row] = []
+        gone: list[rows.Row] = []
+        # In order: then SQLite finds each row next to the last one.
+        for number in sorted(added | changed):
+            key, record = rows.key_of(queue_number, number), queue.record(number)
+            if record is None:
+                gone.append((key,))
+                continue
+            if number in added:
+                new.append(rows.message_row(key, record))
+            if number in changed:
+                delivered.append(rows.delivery_row(key, record))
         many = self._database.executemany
         if new:
-            many("INSERT INTO message VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", new)
+            many("REPLACE INTO message VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", new)
         if delivered:
             many("REPLACE INTO delivery VALUES (?, ?, ?, ?, ?, ?)", delivered)
         if gone:
             many("DELETE FROM message WHERE key = ?", gone)
             many("DELETE FROM delivery WHERE key = ?", gone)
 
-    def _remember(self, owner: object, kind: str, remembered: Iterable[rows.Row]) -> None:
-        self._database.executemany(
-            "REPLACE INTO recent VALUES (?, ?, ?, ?, ?)", [(str(owner), kind, *row) for row in remembered]
-        )
+    def _write_topic(self, topic: Topic) -> None:
+        self._database.execute("REPLACE INTO topic VALUES (?, ?)", (topic.arn, json.dumps(rows.topic_facts(topic))))
+        self._remember(topic.arn, "published", topic.published, rows.publication_facts)
+
+    def _delete_topic(self, arn: str) -> None:
+        self._database.execute("DELETE FROM topic WHERE arn = ?", (arn,))
+        self._database.execute("DELETE FROM recent WHERE owner = ?", (arn,))
+
+    def _remember(
+        self, owner: object, kind: str, recent: Recent[Answer], facts: Callable[[Remembered[Answer]], str]
+    ) -> None:
+        new = [(str(owner), kind, facts(one), one.ends_at) for one in recent.unsaved()]
+        if new:
+            self._database.executemany("INSERT INTO recent (owner, kind, facts, ends_at) VALUES (?, ?, ?, ?)", new)
+
+    def _sweep(self, now: float) -> None:
+        """Delete what is not recent any more, where it is time to look for that."""
+        if abs(now - self._swept_at) >= _SWEEP_INTERVAL:
+            self._database.execute("DELETE FROM recent WHERE ends_at <= ?", (now,))
+            self._swept_at = now
+
+
+def _is_any(touched: Touched) -> bool:
+    return bool(touched.messages or touched.queues or touched.topics or touched.topics_gone or touched.account)
 
 
 @contextmanager
@@ -254,26 +232,3 @@ def _without_collector() -> Iterator[None]:
     finally:
         if enabled:
             gc.enable()
-
-
-def _account_facts(account: Account) -> str:
-    return json.dumps({"account_id": account.account_id, "region": account.region, "deleted_at": account.deleted_at})
-
-
-def _queue_facts(hosted: HostedQueue) -> str:
-    return json.dumps(
-        {
-            "name": hosted.name,
-            "id": hosted.queue.id,
-            "attributes": dict(hosted.queue.settings.shown),
-            "tags": hosted.tags,
-            "created_at": hosted.created_at,
-            "modified_at": hosted.modified_at,
-            "purged_at": hosted.purged_at,
-        }
-    )
-
-
-def _cannot_open(path: Path, error: sqlite3.Error) -> ConfigurationError:
-    why = "another process has it open" if "locked" in str(error) else str(error)
-    return ConfigurationError(f"cannot use {path} as data file: {why}")

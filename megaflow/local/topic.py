@@ -85,10 +85,12 @@ class Topic:
         """By ARN."""
 
         self.tags: dict[str, str] = {}
+        self.next_number = 1
+        self.published: Recent[Publication] = Recent()
+        """What a FIFO topic was given of late."""
+
         self._clock = clock
         self._new_id = new_id
-        self._next_number = 1
-        self._published: Recent[Publication] = Recent()
 
     @property
     def fifo(self) -> bool:
@@ -107,10 +109,10 @@ class Topic:
         made = replace(publication, id=self._new_id(), published_at=now)
         if self.fifo:
             made = self._in_order(made)
-            first = self._published.find(made.deduplication_id, now)
+            first = self.published.find(made.deduplication_id, now)
             if first is not None:
                 return first
-            self._published.remember(made.deduplication_id, replace(made, message="", attributes={}), now)
+            self.published.remember(made.deduplication_id, replace(made, message="", attributes={}), now)
         for subscription in self.subscriptions.values():
             if subscription.accepts(made):
                 deliver(subscription, made)
@@ -118,8 +120,8 @@ class Topic:
 
     def _in_order(self, publication: Publication) -> Publication:
         check_group(publication.group_id)
-        number = self._next_number
-        self._next_number += 1
+        number = self.next_number
+        self.next_number += 1
         return replace(
             publication,
             deduplication_id=publication.deduplication_id or self._id_by_content(publication.message),

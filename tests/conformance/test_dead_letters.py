@@ -6,7 +6,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests.conformance.conftest import World
-from tests.conformance.pages import ATTRIBUTES, DEAD_LETTERS, RECEIVE, moto_differs
+from tests.conformance.pages import ATTRIBUTES, DEAD_LETTERS, RECEIVE, REDRIVE, moto_differs
 
 
 def policy(world: World, dead_letters: str, max_receive_count: object = 1) -> str:
@@ -63,6 +63,20 @@ def test_the_group_goes_on_without_its_dead_head(world: World) -> None:
     assert world.bodies(url) == ["good"]
     (dead,) = world.receive(dead_letters, AttributeNames=["MessageGroupId"])
     assert (dead["Body"], dead["Attributes"]["MessageGroupId"]) == ("poison", "g")
+
+
+@moto_differs("moto keeps the deduplication id", REDRIVE)
+def test_the_id_of_a_dead_letter_takes_the_place_of_its_deduplication_id(world: World) -> None:
+    dead_letters = world.fifo_queue()
+    url = world.fifo_queue(RedrivePolicy=policy(world, dead_letters), VisibilityTimeout="0")
+    sent = world.send_in_order(url, "poison", MessageDeduplicationId="one")
+    world.receive(url)
+    world.receive(url)
+
+    (dead,) = world.receive(dead_letters, AttributeNames=["All"])
+
+    assert dead["MessageId"] == sent["MessageId"]
+    assert dead["Attributes"]["MessageDeduplicationId"] == sent["MessageId"]
 
 
 def test_the_dead_letter_queue_must_be_there(world: World) -> None:
@@ -127,3 +141,34 @@ def test_a_dead_letter_queue_may_refuse_its_sources(world: World) -> None:
         world.queue(RedrivePolicy=policy(world, dead_letters))
 
     assert error.value.response["Error"]["Code"] == "InvalidParameterValue"
+
+
+@moto_differs("moto does not look at the redrive allow policy", ATTRIBUTES)
+@pytest.mark.parametrize(
+    ("permission", "count", "reason"),
+    [
+        ("byQueue", 0, "must also specify one or more sourceQueueArns"),
+        ("byQueue", 11, "maximum number of source queue ARNs you can specify is 10"),
+        ("allowAll", 1, "must set redrivePermission to byQueue"),
+    ],
+)
+def test_a_redrive_allow_policy_names_one_to_ten_sources(
+    world: World, permission: str, count: int, reason: str
+) -> None:
+    sources = [f"{world.arn('http://localhost/orders')}-{number}" for number in range(count)]
+
+    with pytest.raises(ClientError, match=reason) as error:
+        world.queue(RedriveAllowPolicy=json.dumps({"redrivePermission": permission, "sourceQueueArns": sources}))
+
+    assert error.value.response["Error"]["Code"] == "InvalidParameterValue"
+
+
+@moto_differs("moto forgets the redrive allow policy", ATTRIBUTES)
+def test_ten_sources_may_be_named(world: World) -> None:
+    dead_letters = world.queue()
+    sources = [f"{world.arn(dead_letters)}-{number}" for number in range(10)]
+    allowed = json.dumps({"redrivePermission": "byQueue", "sourceQueueArns": sources})
+
+    world.sqs.set_queue_attributes(QueueUrl=dead_letters, Attributes={"RedriveAllowPolicy": allowed})
+
+    assert json.loads(world.attributes(dead_letters)["RedriveAllowPolicy"]) == json.loads(allowed)

@@ -4,7 +4,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests.conformance.conftest import World
-from tests.conformance.pages import ONCE, ORDER, RECEIVE, SEND, moto_differs
+from tests.conformance.pages import DELAY, ONCE, ORDER, RECEIVE, SEND, moto_differs
 
 
 def test_messages_of_a_group_come_in_the_order_of_sending(world: World) -> None:
@@ -230,6 +230,48 @@ def test_the_delay_of_the_queue_holds_for_every_message(world: World) -> None:
 
     assert before == []
     assert world.bodies(url) == ["a", "b"]
+
+
+@moto_differs("moto delays only what is sent afterwards", DELAY)
+def test_a_new_delay_holds_for_messages_that_are_there(world: World) -> None:
+    url = world.fifo_queue(DelaySeconds="900")
+    world.send_in_order(url, "a")
+
+    world.sqs.set_queue_attributes(QueueUrl=url, Attributes={"DelaySeconds": "1"})
+    world.advance(1.2)
+
+    assert world.bodies(url) == ["a"]
+
+
+def test_a_delay_of_none_may_be_said(world: World) -> None:
+    url = world.fifo_queue()
+
+    world.send_in_order(url, "a", DelaySeconds=0)
+
+    assert world.bodies(url) == ["a"]
+
+
+def test_messages_of_a_locked_group_are_counted_as_visible(world: World) -> None:
+    url = world.fifo_queue()
+    for body in ("a1", "a2", "b1"):
+        world.send_in_order(url, body, group=body[0])
+    world.receive(url, 1)
+
+    attributes = world.attributes(url)
+
+    assert attributes["ApproximateNumberOfMessages"] == "2"
+    assert attributes["ApproximateNumberOfMessagesNotVisible"] == "1"
+    assert attributes["ApproximateNumberOfMessagesDelayed"] == "0"
+
+
+def test_delayed_messages_of_a_fifo_queue_are_counted(world: World) -> None:
+    url = world.fifo_queue(DelaySeconds="60")
+    world.send_in_order(url, "a")
+
+    attributes = world.attributes(url)
+
+    assert attributes["ApproximateNumberOfMessages"] == "0"
+    assert attributes["ApproximateNumberOfMessagesDelayed"] == "1"
 
 
 @moto_differs("moto ignores ReceiveRequestAttemptId", RECEIVE)

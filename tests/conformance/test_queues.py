@@ -6,7 +6,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests.conformance.conftest import World
-from tests.conformance.pages import ATTRIBUTES, CREATE, moto_differs
+from tests.conformance.pages import ATTRIBUTES, CREATE, ENCRYPTION, moto_differs
 
 
 def name_of(url: str) -> str:
@@ -128,9 +128,60 @@ def test_an_attribute_out_of_range_is_refused(world: World, name: str, value: st
         world.queue(**{name: value})
 
 
-def test_a_message_size_out_of_range_is_refused(world: World) -> None:
+@pytest.mark.parametrize("size", ["1023", "1048577"])
+def test_a_message_size_out_of_range_is_refused(world: World, size: str) -> None:
     with pytest.raises(world.sqs.exceptions.InvalidAttributeValue, match="MaximumMessageSize"):
-        world.queue(MaximumMessageSize="1023")
+        world.queue(MaximumMessageSize=size)
+
+
+def test_a_message_may_have_a_mebibyte(world: World) -> None:
+    url = world.queue(MaximumMessageSize="1048576")
+
+    world.send(url, "x" * 1_048_576)
+
+    assert len(world.bodies(url)[0]) == 1_048_576
+
+
+@moto_differs("moto does not look at the key", ENCRYPTION)
+def test_a_key_takes_the_place_of_the_encryption_by_sqs(world: World) -> None:
+    created = world.queue(KmsMasterKeyId="alias/aws/sqs")
+    changed = world.queue()
+
+    world.sqs.set_queue_attributes(
+        QueueUrl=changed, Attributes={"KmsMasterKeyId": "alias/aws/sqs", "KmsDataKeyReusePeriodSeconds": "600"}
+    )
+
+    names = ("KmsMasterKeyId", "KmsDataKeyReusePeriodSeconds", "SqsManagedSseEnabled")
+    assert [world.attributes(created)[name] for name in names] == ["alias/aws/sqs", "300", "false"]
+    assert [world.attributes(changed)[name] for name in names] == ["alias/aws/sqs", "600", "false"]
+
+
+@moto_differs("moto does not look at the key", ENCRYPTION)
+def test_the_encryption_by_sqs_takes_the_place_of_a_key(world: World) -> None:
+    url = world.queue(KmsMasterKeyId="alias/aws/sqs", KmsDataKeyReusePeriodSeconds="600")
+
+    world.sqs.set_queue_attributes(QueueUrl=url, Attributes={"SqsManagedSseEnabled": "true"})
+
+    attributes = world.attributes(url)
+    assert attributes["SqsManagedSseEnabled"] == "true"
+    assert not {"KmsMasterKeyId", "KmsDataKeyReusePeriodSeconds"} & attributes.keys()
+
+
+def test_a_reuse_period_is_not_kept_without_a_key(world: World) -> None:
+    url = world.queue(KmsDataKeyReusePeriodSeconds="600")
+
+    again = world.sqs.create_queue(QueueName=name_of(url), Attributes={"KmsDataKeyReusePeriodSeconds": "600"})
+
+    assert again["QueueUrl"] == url
+    assert "KmsDataKeyReusePeriodSeconds" not in world.attributes(url)
+
+
+@moto_differs("moto takes both", ENCRYPTION)
+def test_a_queue_is_encrypted_in_one_way(world: World) -> None:
+    with pytest.raises(ClientError, match="one type of server-side encryption") as error:
+        world.queue(KmsMasterKeyId="alias/aws/sqs", SqsManagedSseEnabled="true")
+
+    assert error.value.response["Error"]["Code"] == "InvalidAttributeName"
 
 
 @moto_differs("moto takes FIFO attributes for any queue", CREATE)

@@ -86,6 +86,16 @@ def test_a_deleted_name_is_free_after_a_minute(shop: Shop) -> None:
     assert shop.queue() == url
 
 
+def test_deleted_names_are_forgotten(shop: Shop) -> None:
+    for number in range(5):
+        shop.sqs.delete_queue(QueueUrl=shop.queue(f"queue-{number}"))
+        shop.advance(20)
+
+    shop.queue()
+
+    assert list(shop.account.deleted_at) == ["queue-3", "queue-4"]
+
+
 def test_the_type_of_a_queue_cannot_be_changed(shop: Shop) -> None:
     url, fifo = shop.queue(), shop.fifo_queue()
 

@@ -142,6 +142,21 @@ def test_a_dead_letter_wakes_a_poll(shop: Shop, pool: ThreadPoolExecutor) -> Non
     assert poll.result(PATIENCE) == ["a"]
 
 
+def test_a_moved_message_wakes_a_poll(shop: Shop, pool: ThreadPoolExecutor) -> None:
+    url, dead_letters = shop.queue(), shop.queue("dead")
+    arns = [shop.account.queue(one).queue.arn for one in (url, dead_letters)]
+    policy = {"deadLetterTargetArn": arns[1], "maxReceiveCount": 1}
+    shop.queue("source", RedrivePolicy=json.dumps(policy))
+    shop.send(dead_letters, "a")
+    poll = parked(shop, pool, url)
+
+    shop.sqs.start_message_move_task(SourceArn=arns[1], DestinationArn=arns[0])
+    # Nobody wakes the poll: it looks again by itself when the task goes on.
+    shop.clock.now += 1
+
+    assert poll.result(PATIENCE) == ["a"]
+
+
 def test_a_publication_wakes_a_poll(shop: Shop, pool: ThreadPoolExecutor) -> None:
     url = shop.queue()
     topic = shop.sns.create_topic(Name="news")["TopicArn"]

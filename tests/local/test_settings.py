@@ -90,7 +90,7 @@ def test_a_redrive_policy_names_a_queue_and_a_count(policy: str) -> None:
         ({"redrivePermission": "allowAll"}, True),
         ({"redrivePermission": "denyAll"}, False),
         ({"redrivePermission": "byQueue", "sourceQueueArns": [ARN]}, True),
-        ({"redrivePermission": "byQueue", "sourceQueueArns": []}, False),
+        ({"redrivePermission": "byQueue", "sourceQueueArns": [f"{ARN}-{number}" for number in range(10)]}, False),
     ],
 )
 def test_a_redrive_allow_policy_says_who_may(policy: dict[str, object], allowed: bool) -> None:
@@ -105,6 +105,9 @@ def test_a_redrive_allow_policy_says_who_may(policy: dict[str, object], allowed:
         {},
         {"redrivePermission": "some"},
         {"redrivePermission": "byQueue"},
+        {"redrivePermission": "byQueue", "sourceQueueArns": []},
+        {"redrivePermission": "byQueue", "sourceQueueArns": ARN},
+        {"redrivePermission": "byQueue", "sourceQueueArns": [f"{ARN}-{number}" for number in range(11)]},
         {"redrivePermission": "allowAll", "sourceQueueArns": [ARN]},
     ],
 )

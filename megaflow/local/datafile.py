@@ -1,0 +1,156 @@
+"""The SQLite file an account is kept in: how it is opened, and what is said where it cannot be."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from megaflow.errors import ConfigurationError
+
+_APPLICATION_ID: Final = 0x6D656761
+"""``mega``, by which ``file`` and we know such a file."""
+
+_VERSION: Final = 1
+
+_PATIENCE: Final = 0.2
+"""Seconds to wait for a process that has the file open and may be about to end."""
+
+_LARGEST_LOG: Final = 16 * 1024 * 1024
+"""Bytes the write-ahead log keeps once it is written back, however large one transaction made it."""
+
+_SCHEMA: Final = """
+CREATE TABLE account (facts TEXT NOT NULL);
+CREATE TABLE queue (number INTEGER PRIMARY KEY, facts TEXT NOT NULL, next_number INTEGER NOT NULL);
+CREATE TABLE topic (arn TEXT PRIMARY KEY, facts TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE message (
+    key INTEGER PRIMARY KEY,
+    id TEXT NOT NULL,
+    body TEXT NOT NULL,
+    attributes TEXT,
+    system_attributes TEXT,
+    sent_at REAL NOT NULL,
+    group_id TEXT,
+    deduplication_id TEXT,
+    sequence_number TEXT,
+    source_arn TEXT,
+    aged_from REAL NOT NULL,
+    delayed_to REAL
+);
+-- Apart from the bodies, so that receiving does not write them again. A message never received has no row.
+CREATE TABLE delivery (
+    key INTEGER PRIMARY KEY,
+    receive_count INTEGER NOT NULL,
+    received_here INTEGER NOT NULL,
+    received_at REAL NOT NULL,
+    first_received_at REAL,
+    visible_at REAL
+);
+-- Only ever added to, which is cheap: the last row about the same thing holds.
+CREATE TABLE recent (
+    number INTEGER PRIMARY KEY,
+    owner TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    facts TEXT NOT NULL,
+    ends_at REAL NOT NULL
+);
+CREATE INDEX recent_by_end ON recent (ends_at);
+"""
+
+
+def open_data_file(path: Path) -> sqlite3.Connection:
+    """Open the file at *path*, made where it is not there, for this process alone and for any of its threads.
+
+    Raises:
+        ConfigurationError: it cannot be opened, is in use, or is none of ours.
+    """
+    try:
+        database = sqlite3.connect(path, timeout=_PATIENCE, isolation_level=None, check_same_thread=False)
+    except sqlite3.Error as error:
+        raise cannot_use(path, error) from error
+    try:
+        _prepare(database, path)
+    except sqlite3.Error as error:
+        database.close()
+        raise cannot_use(path, error) from error
+    except ConfigurationError:
+        database.close()
+        raise
+    return database
+
+
+@contextmanager
+def transaction(database: sqlite3.Connection, kind: str = "IMMEDIATE") -> Iterator[None]:
+    """Let everything be written or nothing.
+
+    Raises:
+        sqlite3.Error: nothing was.
+    """
+    database.execute(f"BEGIN {kind}")
+    try:
+        yield
+        database.execute("COMMIT")
+    except BaseException:
+        # Where the disk is full, SQLite may have rolled back already.
+        if database.in_transaction:
+            database.execute("ROLLBACK")
+        raise
+
+
+def cannot_use(path: Path, error: Exception) -> ConfigurationError:
+    """Say what *error* means for who named this file, and what to do."""
+    return ConfigurationError(f"cannot use {path} as data file: {_explain(path, error)}")
+
+
+def _prepare(database: sqlite3.Connection, path: Path) -> None:
+    execute = database.execute
+    # From its first transaction on nobody else can open the file, and it needs no memory shared with others.
+    execute("PRAGMA locking_mode = EXCLUSIVE")
+    with transaction(database, "EXCLUSIVE"):
+        new = _is_new(database, path)
+    # Not before it is known to be ours: a file stays in this mode.
+    execute("PRAGMA journal_mode = WAL")
+    execute("PRAGMA synchronous = NORMAL")
+    execute("PRAGMA temp_store = MEMORY")
+    execute(f"PRAGMA journal_size_limit = {_LARGEST_LOG}")
+    if new:
+        with transaction(database):
+            _create(database)
+
+
+def _is_new(database: sqlite3.Connection, path: Path) -> bool:
+    (application_id,) = database.execute("PRAGMA application_id").fetchone()
+    (version,) = database.execute("PRAGMA user_version").fetchone()
+    (tables,) = database.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    if not tables and application_id == version == 0:
+        return True
+    if application_id != _APPLICATION_ID:
+        raise ConfigurationError(f"{path} is another application's SQLite file; name another file")
+    if version != _VERSION:
+        raise ConfigurationError(
+            f"{path} has version {version} of the data file, and this megaflow knows version {_VERSION}; use the "
+            "megaflow that wrote it, or name another file"
+        )
+    return False
+
+
+def _create(database: sqlite3.Connection) -> None:
+    for statement in _SCHEMA.split(";"):
+        database.execute(statement)
+    database.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
+    database.execute(f"PRAGMA user_version = {_VERSION}")
+
+
+def _explain(path: Path, error: Exception) -> str:
+    code = getattr(error, "sqlite_errorcode", None)
+    if code == sqlite3.SQLITE_BUSY:
+        return "another process has it open; stop that one, or name another file"
+    if path.is_dir():
+        return "it is a directory; name a file in it"
+    if code == sqlite3.SQLITE_CANTOPEN and not path.parent.is_dir():
+        return f"there is no directory {path.parent}; make it, or name another file"
+    if code == sqlite3.SQLITE_NOTADB:
+        return "it is there, and no SQLite file; name another file"
+    return f"{error}; see that this process may write there, or name another file"

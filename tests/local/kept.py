@@ -1,0 +1,133 @@
+"""An account in a file that can be killed and opened again at any time, and what there is to know of an account."""
+
+from __future__ import annotations
+
+import random
+import shutil
+from collections.abc import Iterable
+from copy import deepcopy
+from dataclasses import dataclass, field, fields, replace
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from megaflow.local import Account, SnsClient, SqsClient
+from megaflow.local.account import HostedQueue
+from megaflow.local.queue import Queue
+from megaflow.local.recent import Recent
+from megaflow.local.store import Store
+from megaflow.local.stored import Stored
+from megaflow.local.timers import Timers
+from megaflow.local.topic import Topic
+from tests.local.conftest import Shop
+
+Facts = dict[str, Any]
+
+
+@dataclass
+class KeptShop(Shop):
+    """A shop whose account is in a file of *directory*."""
+
+    directory: Path = field(kw_only=True)
+
+    def __post_init__(self) -> None:
+        self.numbers = count()
+        self.random = random.Random(7)
+        self.open(self.new_path())
+
+    def new_path(self) -> Path:
+        return self.directory / f"shop-{next(self.numbers)}.db"
+
+    def open(self, path: Path) -> None:
+        state = self.random.getstate()
+        self.account = Account(clock=self.clock, random=self.random)
+        self.store = Store(path)
+        self.store.load(self.account)
+        # Loading draws ids and gives them up; a shop that was not killed draws none.
+        self.random.setstate(state)
+        self.sqs = SqsClient(self.account)
+        self.sns = SnsClient(self.account)
+
+    def close(self) -> None:
+        self.store.close()
+        for left in self.directory.glob(f"{self.store.path.name}*"):
+            left.unlink()
+
+    def kill(self) -> None:
+        """Go on from what the operating system has: what was written, and nothing that closing would add."""
+        path = self.new_path()
+        for left in self.directory.glob(f"{self.store.path.name}*"):
+            shutil.copyfile(left, f"{path}{left.name.removeprefix(self.store.path.name)}")
+        self.close()
+        self.open(path)
+
+    def count_rows(self, table: str) -> int:
+        (rows,) = self.store._database.execute(f"SELECT count(*) FROM {table}").fetchone()
+        return int(rows)
+
+    def rows_left(self) -> Facts:
+        """Count the rows of each table that has any; one is always that of the account."""
+        tables = ("queue", "topic", "message", "delivery", "recent")
+        return {table: self.count_rows(table) for table in tables if self.count_rows(table)}
+
+
+def picture(account: Account) -> Facts:
+    """Show all there is to know of *account*: whatever attribute it has, but for the machinery named here."""
+    machinery = {
+        *(
+            "_announced",
+            "_next_number",
+            "_random",
+            "_stirred",
+            "changed",
+            "clock",
+            "faults",
+            "journal",
+            "lock",
+            "moves",
+        ),
+        *("polls", "touched", "watchers"),
+    }
+    return {
+        **_without(vars(account), machinery, account.clock()),
+        "queues": {name: _hosted(hosted) for name, hosted in account.queues.items()},
+        "topics": {arn: _topic(topic, account.clock()) for arn, topic in account.topics.items()},
+        "moves": (deepcopy(account.moves._tasks), set(account.moves._running)),
+    }
+
+
+def _hosted(hosted: HostedQueue) -> Facts:
+    shown = {field.name: getattr(hosted, field.name) for field in fields(hosted)}
+    return {**shown, "tags": dict(hosted.tags), "queue": _queue(hosted.queue)}
+
+
+def _queue(queue: Queue) -> Facts:
+    queue.counts()  # lets everything happen that is due
+    shown = _without(vars(queue), ("_clock", "_new_id", "_touched", "_waiting", "unsaved"), queue._clock())
+    return {**shown, "waiting": sorted(deepcopy(queue._waiting).take()), "groups": _groups(queue)}
+
+
+def _groups(queue: Queue) -> Facts:
+    groups: Facts = getattr(queue._waiting, "_groups")  # noqa: B009 - both kinds of order have them, their protocol not
+    return {
+        name: (group.held, sorted(set(group.waiting) - getattr(group, "removed", set())))
+        for name, group in groups.items()
+    }
+
+
+def _topic(topic: Topic, now: float) -> Facts:
+    return _without(vars(topic), ("_clock", "_new_id"), now)
+
+
+def _without(facts: Facts, machinery: Iterable[str], now: float) -> Facts:
+    return {name: _plain(value, now) for name, value in facts.items() if name not in machinery}
+
+
+def _plain(value: object, now: float) -> object:
+    if isinstance(value, Timers):
+        return dict(value._times)
+    if isinstance(value, Recent):
+        return {key: one for key, one in value._known.items() if one.ends_at > now}
+    if isinstance(value, dict):
+        return {key: replace(one) if isinstance(one, Stored) else one for key, one in value.items()}
+    return value

@@ -1,0 +1,242 @@
+from __future__ import annotations
+
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from megaflow.local.__main__ import main
+from tests.local.wire import PATIENCE, Wire
+
+NO_UVICORN = """
+import sys
+
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {"uvicorn", "starlette", "httptools"}:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Missing())
+"""
+
+
+@dataclass
+class Program:
+    """``python -m megaflow.local``, once it has said where it listens."""
+
+    process: subprocess.Popen[str]
+    first_line: str
+
+    @property
+    def url(self) -> str:
+        found = re.search(r"http://127\.0\.0\.1:\d+", self.first_line)
+        assert found, self.first_line
+        return found.group()
+
+    def stop(self, by: signal.Signals = signal.SIGTERM) -> tuple[int, str, float]:
+        """Return the exit code, what it had to complain of, and how many seconds it took."""
+        began = time.monotonic()
+        self.process.send_signal(by)
+        _, complaints = self.process.communicate(timeout=PATIENCE)
+        return self.process.returncode, complaints, time.monotonic() - began
+
+
+@contextmanager
+def started(*arguments: str) -> Iterator[Program]:
+    command = [sys.executable, "-m", "megaflow.local", "--port", "0", *arguments]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            yield Program(process, process.stdout.readline())
+        finally:
+            process.kill()
+
+
+def refused(*arguments: str) -> str:
+    """Return what it says when it does not start."""
+    command = [sys.executable, "-m", "megaflow.local", "--port", "0", *arguments]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert "Traceback" not in ended.stderr
+    return ended.stderr
+
+
+def test_its_first_line_says_where_it_listens_and_for_whom() -> None:
+    with started("--account", "424566909325", "--region", "eu-west-1") as program, Wire(program.url) as wire:
+        url = wire.call("CreateQueue", QueueName="orders").json["QueueUrl"]
+        attributes = wire.call("GetQueueAttributes", QueueUrl=url, AttributeNames=["QueueArn"]).json["Attributes"]
+
+        stopped = program.stop()[:2]
+
+    assert program.first_line == f"SQS and SNS on {program.url}, account 424566909325 in eu-west-1, in memory\n"
+    assert url == f"{program.url}/424566909325/orders"
+    assert attributes == {"QueueArn": "arn:aws:sqs:eu-west-1:424566909325:orders"}
+    assert stopped == (0, "")
+
+
+def test_what_is_in_the_data_file_is_there_again(tmp_path: Path) -> None:
+    file = tmp_path / "orders.sqlite"
+    with started("--data", str(file)) as program, Wire(program.url) as wire:
+        url = wire.call("CreateQueue", QueueName="orders").json["QueueUrl"]
+        wire.call("SendMessage", QueueUrl=url, MessageBody="a")
+        program.stop()
+
+    with started("--data", str(file)) as again, Wire(again.url) as wire:
+        received = wire.call("ReceiveMessage", QueueUrl=url)
+
+        code, complaints, _ = again.stop()
+
+    assert f"kept in {file}: 0 queues, 0 topics, 0 messages" in program.first_line
+    assert f"kept in {file}: 1 queues, 0 topics, 1 messages" in again.first_line
+    assert received.bodies == ["a"]
+    assert (code, complaints) == (0, "")
+
+
+@pytest.mark.parametrize("by", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_it_well_and_soon_though_somebody_polls(tmp_path: Path, by: signal.Signals) -> None:
+    file = tmp_path / "orders.sqlite"
+    with started("--data", str(file)) as program, ExitStack() as opened:
+        wire, poll = (opened.enter_context(Wire(program.url)) for _ in range(2))
+        urls = [wire.call("CreateQueue", QueueName=name).json["QueueUrl"] for name in ("full", "empty")]
+        poll.poll(urls[1])
+        wire.call("SendMessage", QueueUrl=urls[0], MessageBody="a")
+
+        code, complaints, took = program.stop(by)
+        polled = poll.answer()
+
+    with started("--data", str(file)) as again, Wire(again.url) as wire:
+        kept = wire.call("ReceiveMessage", QueueUrl=urls[0]).bodies
+
+    assert (code, complaints) == (0, "")
+    assert took < 1
+    assert (polled.status, polled.json) == (200, {})
+    assert kept == ["a"]
+
+
+def test_a_signal_ends_it_well_as_soon_as_it_has_said_where_it_listens() -> None:
+    ends = []
+    for _ in range(3):
+        with started() as program:
+            ends.append(program.stop()[:2])
+
+    assert ends == [(0, "")] * 3
+
+
+def test_a_port_that_is_taken_is_named() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+
+        complaint = refused("--port", str(port))
+
+    assert complaint == f"megaflow.local: cannot listen on 127.0.0.1:{port}: Address already in use\n"
+
+
+def test_a_file_of_something_else_is_refused_and_stays_as_it_is(tmp_path: Path) -> None:
+    file = tmp_path / "letter.txt"
+    file.write_text("Dear Sir or Madam, " * 100)
+
+    complaint = refused("--data", str(file))
+
+    assert complaint.startswith(f"megaflow.local: cannot use {file} as data file: ")
+    assert file.read_text() == "Dear Sir or Madam, " * 100
+
+
+def test_a_file_where_there_is_no_folder_is_refused(tmp_path: Path) -> None:
+    complaint = refused("--data", str(tmp_path / "none" / "orders.sqlite"))
+
+    assert complaint.startswith(f"megaflow.local: cannot use {tmp_path}")
+
+
+def test_a_file_is_for_one_server_at_a_time(tmp_path: Path) -> None:
+    file = tmp_path / "orders.sqlite"
+    with started("--data", str(file)):
+        complaint = refused("--data", str(file))
+
+    assert complaint.startswith(f"megaflow.local: cannot use {file} as data file: another process has it open")
+
+
+def test_a_file_is_for_one_account(tmp_path: Path) -> None:
+    file = tmp_path / "orders.sqlite"
+    with started("--data", str(file)) as program:
+        program.stop()
+
+    complaint = refused("--data", str(file), "--account", "424566909325")
+
+    assert "424566909325" in complaint
+    assert "000000000000" in complaint
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "allowed"),
+    [
+        ("--account", "42", "twelve digits"),
+        ("--account", "42456690932x", "twelve digits"),
+        ("--account", "\u0664" * 12, "twelve digits"),
+        ("--region", "Ireland", "such as eu-west-1"),
+        ("--region", "eu west 1", "such as eu-west-1"),
+        ("--port", "65536", "from 0 to 65535"),
+        ("--port", "-1", "from 0 to 65535"),
+        ("--port", "http", "from 0 to 65535"),
+        ("--port", "\u0664", "from 0 to 65535"),
+    ],
+)
+def test_a_value_that_is_not_allowed_is_refused_with_what_is(
+    capsys: pytest.CaptureFixture[str], option: str, value: str, allowed: str
+) -> None:
+    with pytest.raises(SystemExit) as exited:
+        main([f"{option}={value}"])
+
+    assert exited.value.code == 2
+    assert f"argument {option}: {value!r} is not allowed: give" in (complaint := capsys.readouterr().err)
+    assert allowed in complaint
+
+
+@pytest.mark.parametrize("region", ["us-east-1", "ap-southeast-2", "us-gov-west-1", "cn-north-1", "eusc-de-east-1"])
+def test_each_partition_of_aws_has_regions(capsys: pytest.CaptureFixture[str], region: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        code = main(["--region", region, "--port", str(taken.getsockname()[1])])
+
+    assert code == 2
+    assert "cannot listen" in capsys.readouterr().err
+
+
+def test_its_help_names_each_option_and_how_to_point_an_sdk_at_it(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exited:
+        main(["--help"])
+
+    help_text = capsys.readouterr().out
+    assert exited.value.code == 0
+    assert all(option in help_text for option in ("--port", "--data FILE", "--region", "--account"))
+    assert "AWS_ENDPOINT_URL=http://127.0.0.1:4566" in help_text
+
+
+def without_uvicorn(program: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", NO_UVICORN + program]
+    return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
+
+
+def test_without_the_extra_it_says_which_one_it_needs() -> None:
+    program = "import sys; sys.argv[1:] = ['--port', '0']; from megaflow.local.__main__ import main; sys.exit(main())"
+
+    ended = without_uvicorn(program)
+
+    assert ended.returncode == 2
+    assert "pip install 'megaflow[local]'" in ended.stderr
+    assert "No module named 'uvicorn'" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_without_the_extra_the_embedded_queue_works_in_process() -> None:
+    program = "from megaflow.local import Account, SqsClient; print(SqsClient(Account()).list_queues().keys())"
+
+    ended = without_uvicorn(program)
+
+    assert (ended.returncode, ended.stdout) == (0, "dict_keys(['ResponseMetadata'])\n")
