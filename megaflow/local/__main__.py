@@ -37,25 +37,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
     try:
-        with _ended_by_signals():
-            _serve(given)
+        _serve(given)
     except ConfigurationError as error:
         print(f"megaflow.local: {error}", file=sys.stderr)  # noqa: T201
         return 2
     return 0
-
-
-@contextmanager
-def _ended_by_signals() -> Iterator[None]:
-    """Let SIGTERM do what SIGINT does, and take both as a good end."""
-    # While it serves, uvicorn takes them first, lets calls in progress end, and then hands them on.
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    except KeyboardInterrupt:
-        pass
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _serve(given: argparse.Namespace) -> None:
@@ -63,6 +49,9 @@ def _serve(given: argparse.Namespace) -> None:
 
     account = Account(region=given.region, account_id=given.account)
     with _kept(account, given.data), closing(Server(account, port=given.port)) as server:
+        # From before it is said that it serves: whoever reads that may signal at once. Uvicorn hands these on to us.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: server.stop())
         print(f"SQS and SNS on {server.url}, {_contents(account, given.data)}", flush=True)  # noqa: T201
         # What was loaded stays; the collector need not look at it ever again.
         gc.freeze()
@@ -85,7 +74,9 @@ def _contents(account: Account, data: Path | None) -> str:
     if data is None:
         return f"{where}, in memory"
     messages = sum(sum(hosted.queue.counts().values()) for hosted in account.queues.values())
-    return f"{where}, kept in {data}: {len(account.queues)} queues, {len(account.topics)} topics, {messages} messages"
+    counts = {"queue": len(account.queues), "topic": len(account.topics), "message": messages}
+    shown = ", ".join(f"{count} {what if count == 1 else f'{what}s'}" for what, count in counts.items())
+    return f"{where}, kept in {data}: {shown}"
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -117,7 +108,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _port(text: str) -> int:
-    if not text.isdecimal() or int(text) > _HIGHEST_PORT:
+    if not re.fullmatch("[0-9]{1,5}", text) or int(text) > _HIGHEST_PORT:
         raise argparse.ArgumentTypeError(f"{text!r} is not allowed: give a number from 0 to {_HIGHEST_PORT}")
     return int(text)
 

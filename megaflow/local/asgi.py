@@ -1,8 +1,9 @@
-"""An account as a web application: SQS in JSON, SNS in Query, and a page or two for people."""
+"""An account as a web application: SQS in JSON, SNS in Query, and the faults on request."""
 
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -12,13 +13,15 @@ from typing import Any, Final, Protocol
 
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
+from megaflow.errors import ConfigurationError
 from megaflow.local import json_protocol, query_protocol
 from megaflow.local.account import Account
 from megaflow.local.calls import SERVICES, perform
+from megaflow.local.faults import NO_STRIKE, Faults
 from megaflow.local.polls import Poll
 from megaflow.local.refused import Refused
 
@@ -31,7 +34,7 @@ _BODY_SIZE: Final = 8 * 1024 * 1024
 """Bytes of a request. A message of 1 MiB takes up to six where each character is escaped."""
 
 _ABOUT: Final = "megaflow.local: SQS and SNS on this machine, for development and tests.\n"
-_NO_CALL: Final = "Calls of SQS and SNS come by POST, as AWS's SDKs make them; there is nothing else here.\n"
+_NO_CALL: Final = "Calls of SQS and SNS come by POST, as AWS's SDKs make them; beside them there is /_faults alone.\n"
 
 CALLER: Final = "megaflow.caller"
 """The extension of an ASGI scope that holds its :class:`Caller`."""
@@ -68,6 +71,9 @@ class _Protocol(Protocol):
     def service(self) -> str:
         """The service that is spoken so."""
 
+    def unknown_operation(self, operation: str) -> Refused:
+        """Make the error for an operation that AWS has, and the embedded service has not."""
+
     def read(self, headers: Headers, body: bytes) -> tuple[str, Mapping[str, Any]]:
         """Return which operation is called, and what it is asked."""
 
@@ -80,6 +86,7 @@ class _Protocol(Protocol):
 
 class _Json:
     service: Final = "sqs"
+    unknown_operation = staticmethod(json_protocol.unknown_operation)
     _type: Final = (b"content-type", b"application/x-amz-json-1.0")
 
     def read(self, headers: Headers, body: bytes) -> tuple[str, Mapping[str, Any]]:
@@ -87,10 +94,7 @@ class _Json:
         prefix, _, operation = target.rpartition(".")
         if prefix != "AmazonSQS":
             raise _wrong_target(target)
-        ask = json_protocol.read(operation, body)
-        if operation not in SERVICES["sqs"]:
-            raise json_protocol.unknown_operation(operation)
-        return operation, ask
+        return operation, json_protocol.read(operation, body)
 
     def write(self, operation: str, answer: Answer, request_id: str) -> Reply:
         return Reply(200, json_protocol.write(operation, answer), (self._type, _identified(request_id)))
@@ -103,16 +107,14 @@ class _Json:
 
 class _Query:
     service: Final = "sns"
+    unknown_operation = staticmethod(query_protocol.unknown_operation)
     _type: Final = (b"content-type", b"text/xml")
 
     def read(self, headers: Headers, body: bytes) -> tuple[str, Mapping[str, Any]]:
         # As a value of some other parameter it would be escaped.
         if b"Version=2012-11-05" in body:
             raise _old_sqs()
-        operation, ask = query_protocol.read(body)
-        if operation not in SERVICES["sns"]:
-            raise query_protocol.unknown_operation(operation)
-        return operation, ask
+        return query_protocol.read(body)
 
     def write(self, operation: str, answer: Answer, request_id: str) -> Reply:
         body = query_protocol.write(operation, answer, request_id)
@@ -134,7 +136,10 @@ class Application:
         self._account = account
         self._parked: set[Poll] = set()
         self._patient = True
-        self._pages = Starlette(routes=[Route("/", _about)], exception_handlers=dict.fromkeys((404, 405), _no_call))
+        self._pages = Starlette(
+            routes=[Route("/", _about), Route("/_faults", self._faults, methods=["GET", "PUT", "DELETE"])],
+            exception_handlers=dict.fromkeys((404, 405), _no_call),
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request: POSTs are calls, at whatever path."""
@@ -155,10 +160,15 @@ class Application:
         caller: Caller = scope["extensions"][CALLER]
         request_id = self._account.new_id()
         protocol: _Protocol = _JSON if _is_json(headers) else _QUERY
+        strike = NO_STRIKE
         try:
             operation, ask = protocol.read(headers, await _read_body(headers, receive))
-            outcome = perform(self._account, protocol.service, operation, ask)
+            if operation not in SERVICES[protocol.service]:
+                raise protocol.unknown_operation(operation)
+            strike = self._account.faults.strike(operation)
+            outcome = perform(self._account, protocol.service, operation, ask, strike)
             answer = await self._wait_for(outcome, caller) if isinstance(outcome, Poll) else outcome
+            strike.fail_after()
             reply = protocol.write(operation, answer, request_id)
         except Refused as refused:
             reply = protocol.write_error(refused, request_id)
@@ -168,7 +178,24 @@ class Application:
             log.exception("request %s failed", request_id)
             failure = Refused("InternalFailure", "The embedded service failed; its log says why.", status=500)
             reply = protocol.write_error(failure, request_id)
+        if strike.seconds:
+            await asyncio.sleep(strike.seconds)
+        if strike.loses_answer:
+            caller.cut()
+            # In the next round of the loop uvicorn knows of it, and expects no answer.
+            await asyncio.sleep(0)
+            return
         await _send(reply, send)
+
+    async def _faults(self, request: Request) -> Response:
+        """Show the faults on request, or put others or none in their place."""
+        if request.method != "GET":
+            try:
+                document = json.loads(await request.body()) if request.method == "PUT" else {}
+                self._account.faults = Faults.from_json(document)
+            except (ConfigurationError, ValueError, RecursionError) as error:
+                return PlainTextResponse(f"{error}\n", 400)
+        return JSONResponse(self._account.faults.to_json())
 
     async def _wait_for(self, poll: Poll, caller: Caller) -> Answer:
         """Return what *poll* is answered, after at most its time in real seconds; nothing where the caller hung up."""

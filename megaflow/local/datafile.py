@@ -69,12 +69,12 @@ def open_data_file(path: Path) -> sqlite3.Connection:
     try:
         database = sqlite3.connect(path, timeout=_PATIENCE, isolation_level=None, check_same_thread=False)
     except sqlite3.Error as error:
-        raise cannot_use(path, error) from error
+        raise _cannot_use(path, error) from error
     try:
         _prepare(database, path)
     except sqlite3.Error as error:
         database.close()
-        raise cannot_use(path, error) from error
+        raise _cannot_use(path, error) from error
     except ConfigurationError:
         database.close()
         raise
@@ -99,9 +99,12 @@ def transaction(database: sqlite3.Connection, kind: str = "IMMEDIATE") -> Iterat
         raise
 
 
-def cannot_use(path: Path, error: Exception) -> ConfigurationError:
-    """Say what *error* means for who named this file, and what to do."""
-    return ConfigurationError(f"cannot use {path} as data file: {_explain(path, error)}")
+def damaged(path: Path, error: Exception) -> ConfigurationError:
+    """Say that what *path* holds makes no sense."""
+    what = str(error) if isinstance(error, sqlite3.Error) else f"{type(error).__name__}: {error}"
+    return ConfigurationError(
+        f"cannot use {path} as data file: it is damaged ({what}); put a copy of it in its place, or name another file"
+    )
 
 
 def _prepare(database: sqlite3.Connection, path: Path) -> None:
@@ -143,8 +146,12 @@ def _create(database: sqlite3.Connection) -> None:
     database.execute(f"PRAGMA user_version = {_VERSION}")
 
 
-def _explain(path: Path, error: Exception) -> str:
-    code = getattr(error, "sqlite_errorcode", None)
+def _cannot_use(path: Path, error: sqlite3.Error) -> ConfigurationError:
+    return ConfigurationError(f"cannot use {path} as data file: {_explain(path, error)}")
+
+
+def _explain(path: Path, error: sqlite3.Error) -> str:
+    code = error.sqlite_errorcode
     if code == sqlite3.SQLITE_BUSY:
         return "another process has it open; stop that one, or name another file"
     if path.is_dir():

@@ -188,12 +188,9 @@ class _Connection(HttpToolsProtocol):
         super().on_message_begin()
         self.scope["extensions"] = self._extensions  # type: ignore[typeddict-item]
 
-    def eof_received(self) -> None:
-        # Now, not when the loop comes round to it: a message that is sent next must not go to who has left.
-        self._caller.hang_up()
-
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
+        # Now, not when the loop comes round to it: a message that is sent next must not go to who has left.
         self._caller.hang_up()
 
     def shutdown(self) -> None:

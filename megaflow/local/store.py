@@ -14,7 +14,7 @@ from typing import Final, TypeVar
 from megaflow.errors import ConfigurationError
 from megaflow.local import rows
 from megaflow.local.account import Account, HostedQueue, Touched
-from megaflow.local.datafile import cannot_use, open_data_file, transaction
+from megaflow.local.datafile import damaged, open_data_file, transaction
 from megaflow.local.queue import Queue
 from megaflow.local.recent import Recent, Remembered
 from megaflow.local.refused import Refused
@@ -58,7 +58,7 @@ class Store:
         try:
             self._load(account)
         except (sqlite3.Error, LookupError, TypeError, ValueError, Refused) as error:
-            raise cannot_use(self.path, error) from error
+            raise damaged(self.path, error) from error
         account.journal = self
 
     def write(self, account: Account, touched: Touched) -> None:

@@ -95,7 +95,7 @@ def test_what_is_in_the_data_file_is_there_again(tmp_path: Path) -> None:
         code, complaints, _ = again.stop()
 
     assert f"kept in {file}: 0 queues, 0 topics, 0 messages" in program.first_line
-    assert f"kept in {file}: 1 queues, 0 topics, 1 messages" in again.first_line
+    assert f"kept in {file}: 1 queue, 0 topics, 1 message\n" in again.first_line
     assert received.bodies == ["a"]
     assert (code, complaints) == (0, "")
 
@@ -189,10 +189,11 @@ def test_a_file_is_for_one_account(tmp_path: Path) -> None:
     ],
 )
 def test_a_value_that_is_not_allowed_is_refused_with_what_is(
-    capsys: pytest.CaptureFixture[str], option: str, value: str, allowed: str
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], option: str, value: str, allowed: str
 ) -> None:
+    # Were the value taken, the folder would not be: nothing starts in either case.
     with pytest.raises(SystemExit) as exited:
-        main([f"{option}={value}"])
+        main([f"{option}={value}", "--data", str(tmp_path)])
 
     assert exited.value.code == 2
     assert f"argument {option}: {value!r} is not allowed: give" in (complaint := capsys.readouterr().err)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gc
+import json
 import socket
 import struct
 import threading
@@ -180,18 +181,19 @@ def reset(poll: Wire) -> None:
 def test_who_hung_up_gets_no_message_that_is_sent_afterwards(
     shop: HttpShop, dial: Dial, leave: Callable[[Wire], None]
 ) -> None:
-    url, other = shop.fresh_queue(), dial()
-    received = []
-    for number in range(20):
-        poll = dial()
+    urls, other = [shop.fresh_queue() for _ in range(50)], dial()
+    polls = [dial() for _ in urls]
+    for url, poll in zip(urls, polls, strict=True):
         poll.poll(url)
-        shop.wait_for_polls(1)
+    shop.wait_for_polls(50)
 
+    received = []
+    for url, poll in zip(urls, polls, strict=True):
         leave(poll)
-        other.call("SendMessage", QueueUrl=url, MessageBody=str(number))
+        other.call("SendMessage", QueueUrl=url, MessageBody=url)
         received += other.call("ReceiveMessage", QueueUrl=url).bodies
 
-    assert received == [str(number) for number in range(20)]
+    assert received == urls
     assert len(shop.account.polls) == 0
 
 
@@ -207,11 +209,14 @@ def test_what_who_hung_up_would_have_got_goes_to_the_next_who_waits(shop: HttpSh
     assert there.answer().bodies == ["a"]
 
 
+@pytest.mark.parametrize("lines", ["Content-Length: {longer}", "Transfer-Encoding: chunked"])
 def test_nothing_becomes_of_a_request_that_breaks_off(
-    shop: HttpShop, dial: Dial, caplog: pytest.LogCaptureFixture
+    shop: HttpShop, dial: Dial, caplog: pytest.LogCaptureFixture, lines: str
 ) -> None:
     url, wire = shop.fresh_queue(), dial()
-    wire.send(in_json("SendMessage", QueueUrl=url, MessageBody="a")[:-1])
+    body = json.dumps({"QueueUrl": url, "MessageBody": "a"})
+    head = f"POST / HTTP/1.1\r\nX-Amz-Target: AmazonSQS.SendMessage\r\n{lines.format(longer=len(body) + 1)}\r\n\r\n"
+    wire.send((head + (f"{len(body):x}\r\n{body}\r\n" if "chunked" in lines else body)).encode())
 
     wire.close()
     received = dial().call("ReceiveMessage", QueueUrl=url)

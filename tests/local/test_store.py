@@ -77,7 +77,11 @@ def test_a_message_keeps_its_content(shop: KeptShop) -> None:
     }
     trace = {"AWSTraceHeader": {"DataType": "String", "StringValue": "Root=1-5759e988-bd862e3fe1be46a994272793"}}
     shop.send(url, "\t😀\r\n", MessageAttributes=attributes, MessageSystemAttributes=trace, MessageGroupId="tenant")
-    asked = {"MessageAttributeNames": ["All"], "MessageSystemAttributeNames": ["All"], "VisibilityTimeout": 0}
+    asked: dict[str, Any] = {
+        "MessageAttributeNames": ["All"],
+        "MessageSystemAttributeNames": ["All"],
+        "VisibilityTimeout": 0,
+    }
     (before,) = shop.receive(url, **asked)
 
     shop.kill()
@@ -196,6 +200,22 @@ def test_a_dead_letter_knows_where_it_came_from(shop: KeptShop) -> None:
     assert dead["Attributes"]["ApproximateReceiveCount"] == "2"
     assert dead["Attributes"]["ApproximateFirstReceiveTimestamp"] == "1000000000"
     assert shop.rows_left() == {"queue": 2, "message": 1, "delivery": 1}
+
+
+def test_a_fifo_dead_letter_ages_from_when_it_came(shop: KeptShop) -> None:
+    dead_url = shop.fifo_queue("dead.fifo", MessageRetentionPeriod="60")
+    url = shop.fifo_queue(RedrivePolicy=redrive("dead.fifo"))
+    send_in_order(shop, url, "a")
+    shop.receive(url, VisibilityTimeout=50)
+    shop.advance(50)
+    shop.receive(url)
+
+    shop.advance(59)
+    shop.kill()
+    before = shop.counts(dead_url)
+    shop.advance(1)
+
+    assert (before, shop.counts(dead_url)) == ((1, 0, 0), (0, 0, 0))
 
 
 def test_a_duplicate_is_known_though_its_message_is_gone(shop: KeptShop) -> None:
