@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from collections import deque
 from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, ClassVar
 
 import pytest
@@ -13,6 +15,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from megaflow.local import Account, SqsClient
+from megaflow.local.store import Store
 from tests.local.conftest import Shop
 
 RETENTION = 100
@@ -41,7 +45,7 @@ class QueueAgainstModel(RuleBasedStateMachine):
 
     @initialize()
     def start(self) -> None:
-        self.shop = Shop()
+        self.shop = self.open()
         suffix, kind = (".fifo", {"FifoQueue": "true"}) if self.fifo else ("", {})
         self.dead_url = self.shop.queue(f"dead{suffix}", **kind)
         policy = {"deadLetterTargetArn": self.arn(self.dead_url), "maxReceiveCount": MAX_RECEIVES}
@@ -52,6 +56,9 @@ class QueueAgainstModel(RuleBasedStateMachine):
         self.handles: deque[str] = deque(maxlen=12)
         self.sent_ids: dict[str, tuple[float, str]] = {}
         self.dead: set[str] = set()
+
+    def open(self) -> Shop:
+        return Shop()
 
     def arn(self, url: str) -> str:
         return self.shop.account.queue(url).queue.arn
@@ -179,7 +186,38 @@ class FifoQueueAgainstModel(QueueAgainstModel):
     fifo = True
 
 
+class KeptQueueAgainstModel(QueueAgainstModel):
+    """The same in a file, which at random is opened by another account, as after a crash."""
+
+    def open(self) -> Shop:
+        self.folder = TemporaryDirectory()
+        self.store = Store(Path(self.folder.name, "queue.db"))
+        shop = super().open()
+        self.store.load(shop.account)
+        return shop
+
+    @rule()
+    def reopen(self) -> None:
+        self.store.close()
+        self.store = Store(self.store.path)
+        account = Account(clock=self.shop.clock)
+        self.store.load(account)
+        self.shop.account, self.shop.sqs = account, SqsClient(account)
+
+    def teardown(self) -> None:
+        self.store.close()
+        self.folder.cleanup()
+
+
+class KeptFifoQueueAgainstModel(KeptQueueAgainstModel):
+    fifo = True
+
+
 QueueAgainstModel.TestCase.settings = settings(max_examples=100, stateful_step_count=60, deadline=None, database=None)
 FifoQueueAgainstModel.TestCase.settings = QueueAgainstModel.TestCase.settings
+KeptQueueAgainstModel.TestCase.settings = settings(QueueAgainstModel.TestCase.settings, max_examples=40)
+KeptFifoQueueAgainstModel.TestCase.settings = KeptQueueAgainstModel.TestCase.settings
 TestStandardQueue = QueueAgainstModel.TestCase
 TestFifoQueue = FifoQueueAgainstModel.TestCase
+TestStandardQueueInAFile = KeptQueueAgainstModel.TestCase
+TestFifoQueueInAFile = KeptFifoQueueAgainstModel.TestCase
