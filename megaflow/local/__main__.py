@@ -15,7 +15,7 @@ from typing import Final
 
 from megaflow.errors import ConfigurationError
 from megaflow.local.account import Account
-from megaflow.local.store import Store
+from megaflow.local.file.store import Store
 
 _ACCOUNT: Final = "[0-9]{12}"
 _REGION: Final = "[a-z]{2,4}(-[a-z]+)+-[0-9]{1,2}"

@@ -232,7 +232,12 @@ class Account:
             self.touched.messages.add(name)
             if name in self.polls:
                 self._serve(name)
-        self._write_down()
+        try:
+            self._write_down()
+        finally:
+            self._announce()
+
+    def _announce(self) -> None:
         self.changed.notify_all()
         if self.next_alarm() != self._announced:
             self._announced = self.next_alarm()

@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Final
 
-from megaflow.local import sns_operations, sqs_operations
 from megaflow.local.account import Account
-from megaflow.local.batches import check_batch
 from megaflow.local.faults import BATCHES, NO_STRIKE, FaultKind, Strike
+from megaflow.local.operations import messages, moves, queues, topics
+from megaflow.local.operations.batches import check_batch
 from megaflow.local.polls import Poll
 from megaflow.local.refused import Refused
 
@@ -18,8 +18,8 @@ Answer = dict[str, Any]
 Operation = Callable[[Account, Ask], Answer]
 
 SERVICES: Final[Mapping[str, Mapping[str, Operation]]] = {
-    "sqs": sqs_operations.OPERATIONS,
-    "sns": sns_operations.OPERATIONS,
+    "sqs": {**queues.OPERATIONS, **messages.OPERATIONS, **moves.OPERATIONS},
+    "sns": topics.OPERATIONS,
 }
 """What the account does, by service and operation, in boto3's own words."""
 
@@ -40,7 +40,7 @@ def perform(account: Account, service: str, operation: str, ask: Ask, strike: St
     with account.turn():
         answer = function(account, ask)
         if operation == "ReceiveMessage" and not answer:
-            seconds = sqs_operations.wait_time(account, ask)
+            seconds = messages.wait_time(account, ask)
             if seconds > 0:
                 return account.park(ask["QueueUrl"], partial(function, account, ask), seconds)
         return answer

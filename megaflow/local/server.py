@@ -18,7 +18,7 @@ try:
     import uvicorn
     from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-    from megaflow.local.asgi import CALLER, Application, Caller
+    from megaflow.local.http.asgi import CALLER, Application, Caller
 except ImportError as error:
     raise ConfigurationError(
         f"the embedded queue behind HTTP needs the extra local ({error}); pip install 'megaflow[local]'"

@@ -13,9 +13,9 @@ from typing import Any
 
 from megaflow.local import Account, SnsClient, SqsClient
 from megaflow.local.account import HostedQueue
+from megaflow.local.file.store import Store
 from megaflow.local.queue import Queue
 from megaflow.local.recent import Recent
-from megaflow.local.store import Store
 from megaflow.local.stored import Stored
 from megaflow.local.timers import Timers
 from megaflow.local.topic import Topic

@@ -6,7 +6,7 @@ import pytest
 from botocore.exceptions import ClientError, ParamValidationError
 
 from megaflow.local import Account, SqsClient
-from megaflow.local.pages import page
+from megaflow.local.operations.pages import page
 from megaflow.local.refused import Refused
 from tests.local.conftest import Shop
 

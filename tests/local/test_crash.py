@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from megaflow.local import Account, SqsClient
-from megaflow.local.store import Store
+from megaflow.local.file.store import Store
 
 KILLS = 100
 GROUPS = ("red", "green", "blue")
@@ -120,17 +120,20 @@ class Load:
 
     def consume_in_order(self, call: Call) -> None:
         received = receive(call, "fifo.fifo", self.fifo)
-        for body, handle in received[: len(received) // 2 + 1]:
+        middle = len(received) // 2 + 1
+        for body, handle in received[:middle]:
             self.fifo.perhaps_deleted.add(body)
             call("DeleteMessage", QueueUrl="fifo.fifo", ReceiptHandle=handle)
             self.fifo.deleted(body)
+        for _, handle in received[middle:]:
+            call("ChangeMessageVisibility", QueueUrl="fifo.fifo", ReceiptHandle=handle, VisibilityTimeout=0)
 
 
 def receive(call: Call, name: str, ledger: Ledger) -> list[tuple[str, str]]:
     answer = call(
         "ReceiveMessage",
         QueueUrl=name,
-        MaxNumberOfMessages=5,
+        MaxNumberOfMessages=10,
         VisibilityTimeout=20,
         MessageSystemAttributeNames=["ApproximateReceiveCount"],
     )

@@ -17,8 +17,8 @@ from botocore.exceptions import ClientError
 from megaflow.errors import ConfigurationError
 from megaflow.local import Account
 from megaflow.local.calls import SERVICES
+from megaflow.local.file.store import Store
 from megaflow.local.server import Server
-from megaflow.local.store import Store
 from tests.conformance.conftest import clients
 from tests.local.kept import KeptShop, picture
 
@@ -110,7 +110,7 @@ def test_a_file_that_may_not_be_written_is_refused(tmp_path: Path) -> None:
 def test_a_file_that_another_process_has_open_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "data.db"
     program = (
-        "import sys; from pathlib import Path; from megaflow.local.store import Store;"
+        "import sys; from pathlib import Path; from megaflow.local.file.store import Store;"
         "store = Store(Path(sys.argv[1])); print('open', flush=True); sys.stdin.read(); store.close()"
     )
     other = subprocess.Popen(
@@ -129,8 +129,8 @@ def test_a_file_that_is_open_in_this_process_is_refused(shop: KeptShop) -> None:
     refuses(shop.store.path, "another process has it open")
 
 
-@pytest.mark.parametrize("other", [{"account_id": "123456789012"}, {"region": "eu-west-1"}])
-def test_the_file_of_another_account_is_refused(tmp_path: Path, other: dict[str, str]) -> None:
+@pytest.mark.parametrize("other", [Account(account_id="123456789012"), Account(region="eu-west-1")])
+def test_the_file_of_another_account_is_refused(tmp_path: Path, other: Account) -> None:
     path = tmp_path / "data.db"
     store = Store(path)
     store.load(Account())
@@ -138,7 +138,7 @@ def test_the_file_of_another_account_is_refused(tmp_path: Path, other: dict[str,
 
     store = Store(path)
     with pytest.raises(ConfigurationError, match=r"holds account 0{12} in us-east-1, .* give that account and region"):
-        store.load(Account(**other))
+        store.load(other)
     store.close()
 
 
@@ -159,7 +159,7 @@ def test_a_damaged_file_is_refused(shop: KeptShop, tmp_path: Path, damage: str) 
     path = made(shop.store.path, damage)
 
     store = Store(path)
-    with pytest.raises(ConfigurationError, match="cannot use .* it is damaged"):
+    with pytest.raises(ConfigurationError, match=r"cannot use .* it is damaged"):
         store.load(Account())
     store.close()
 
@@ -172,7 +172,7 @@ def test_a_file_with_a_hole_in_it_is_refused(shop: KeptShop) -> None:
     path.write_bytes(content[:8192] + bytes(len(content) - 8192))
 
     store = Store(path)
-    with pytest.raises(ConfigurationError, match="cannot use .* it is damaged"):
+    with pytest.raises(ConfigurationError, match=r"cannot use .* it is damaged"):
         store.load(Account())
     store.close()
 
@@ -263,7 +263,7 @@ def test_a_queue_that_came_and_went_while_nothing_could_be_written_is_gone(shop:
     shop.kill()
 
     assert shop.bodies(url) == ["a"]
-    assert shop.rows_left() == {"queue": 1, "message": 1}
+    assert shop.rows_left() == {"queue": 1, "message": 1, "delivery": 1}
 
 
 def test_a_long_poll_is_not_answered_what_could_not_be_written(shop: KeptShop) -> None:
@@ -294,10 +294,11 @@ def test_over_http_it_is_an_error_of_the_server(shop: KeptShop) -> None:
     mend = forbid_writing(shop)
 
     with Server(shop.account) as server, clients(server.url) as (sqs, sns):
-        for change in (
+        changes: list[Callable[[], object]] = [
             lambda: sqs.send_message(QueueUrl=url, MessageBody="a"),
             lambda: sns.create_topic(Name="news"),
-        ):
+        ]
+        for change in changes:
             with pytest.raises(ClientError) as raised:
                 change()
             assert raised.value.response["Error"]["Code"] == "InternalFailure"

@@ -10,10 +10,10 @@ from botocore.serialize import create_serializer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from megaflow.local import json_protocol
+from megaflow.local.calls import SERVICES
+from megaflow.local.http import json_protocol
 from megaflow.local.refused import Refused, invalid_value, missing, sqs_code
 from megaflow.local.shapes import service_model
-from megaflow.local.sqs_operations import OPERATIONS
 from tests.local.conftest import Shop
 from tests.local.shape_strategies import answers_of, asks_of
 
@@ -110,7 +110,7 @@ def read_or_refused(operation: str, body: bytes) -> dict[str, Any] | Refused:
 
 
 def test_there_is_an_example_of_every_operation() -> None:
-    assert set(OPERATIONS) <= set(RICH) <= set(service_model("sqs").operation_names)
+    assert set(SERVICES["sqs"]) <= set(RICH) <= set(service_model("sqs").operation_names)
 
 
 @pytest.mark.parametrize("operation", RICH)
@@ -120,7 +120,7 @@ def test_what_boto3_sends_is_what_it_was_given(operation: str) -> None:
 
 @given(st.data())
 def test_whatever_boto3_sends_is_what_it_was_given(data: st.DataObject) -> None:
-    operation = data.draw(st.sampled_from(sorted(OPERATIONS)))
+    operation = data.draw(st.sampled_from(sorted(SERVICES["sqs"])))
     ask = data.draw(asks_of("sqs", operation))
 
     assert json_protocol.read(operation, sent(operation, ask)) == ask
@@ -341,7 +341,7 @@ def test_half_of_a_surrogate_pair_in_a_body_is_left_to_the_operation(shop: Shop)
         b'{"QueueUrl": "%s", "Entries": [{"Id": "1", "MessageBody": "\\ud83d"}, {"Id": "2", "MessageBody": "ok"}]}'
         % url.encode(),
     )
-    answer = OPERATIONS["SendMessageBatch"](shop.account, ask)
+    answer = SERVICES["sqs"]["SendMessageBatch"](shop.account, ask)
 
     assert [failed["Code"] for failed in answer["Failed"]] == ["InvalidMessageContents"]
     assert [one["Id"] for one in answer["Successful"]] == ["2"]
@@ -356,7 +356,7 @@ JSON = st.recursive(
 )
 
 
-@given(st.sampled_from(sorted(OPERATIONS)), st.binary() | JSON.map(lambda value: json.dumps(value).encode()))
+@given(st.sampled_from(sorted(SERVICES["sqs"])), st.binary() | JSON.map(lambda value: json.dumps(value).encode()))
 def test_whatever_comes_is_read_or_refused(operation: str, body: bytes) -> None:
     read = read_or_refused(operation, body)
 
@@ -365,7 +365,7 @@ def test_whatever_comes_is_read_or_refused(operation: str, body: bytes) -> None:
 
 @given(st.data())
 def test_a_wrong_value_anywhere_is_read_or_refused(data: st.DataObject) -> None:
-    operation = data.draw(st.sampled_from(sorted(OPERATIONS)))
+    operation = data.draw(st.sampled_from(sorted(SERVICES["sqs"])))
     body = json.loads(sent(operation, RICH[operation]))
     within = body
     while True:
@@ -401,7 +401,7 @@ def test_boto3_gives_what_was_answered(shop: Shop) -> None:
     shop.send(url, body, MessageAttributes={key: ATTRIBUTES[key] for key in ("count", "image")})
     ask = {"QueueUrl": url, "MessageAttributeNames": ["All"], "AttributeNames": ["All"]}
 
-    answer = OPERATIONS["ReceiveMessage"](shop.account, ask)
+    answer = SERVICES["sqs"]["ReceiveMessage"](shop.account, ask)
 
     assert answer["Messages"][0]["Body"] == body
     assert got("ReceiveMessage", json_protocol.write("ReceiveMessage", answer)) == answer
@@ -409,7 +409,7 @@ def test_boto3_gives_what_was_answered(shop: Shop) -> None:
 
 @given(st.data())
 def test_boto3_gives_whatever_was_answered(data: st.DataObject) -> None:
-    operation = data.draw(st.sampled_from(sorted(OPERATIONS)))
+    operation = data.draw(st.sampled_from(sorted(SERVICES["sqs"])))
     answer = data.draw(answers_of("sqs", operation, st.text(st.characters(), max_size=20)))
 
     assert got(operation, json_protocol.write(operation, answer)) == answer

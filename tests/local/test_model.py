@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from megaflow.local import Account, SqsClient
-from megaflow.local.store import Store
+from megaflow.local.file.store import Store
 from tests.local.conftest import Shop
 
 RETENTION = 100

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from megaflow.local.permissions import with_permission, without_permission
+from megaflow.local.operations.permissions import with_permission, without_permission
 from megaflow.local.refused import Refused
 
 ARN = "arn:aws:sqs:us-east-1:000000000000:orders"

@@ -10,10 +10,10 @@ from botocore.serialize import create_serializer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from megaflow.local import query_protocol
+from megaflow.local.calls import SERVICES
+from megaflow.local.http import query_protocol
 from megaflow.local.refused import Refused
 from megaflow.local.shapes import service_model
-from megaflow.local.sns_operations import OPERATIONS
 from tests.local.conftest import Shop
 from tests.local.shape_strategies import answers_of, asks_of
 
@@ -107,7 +107,7 @@ def read_or_refused(form: bytes) -> dict[str, Any] | Refused:
 
 
 def test_there_is_an_example_of_every_operation() -> None:
-    assert set(OPERATIONS) <= set(RICH) <= set(service_model("sns").operation_names)
+    assert set(SERVICES["sns"]) <= set(RICH) <= set(service_model("sns").operation_names)
 
 
 @pytest.mark.parametrize("operation", RICH)
@@ -117,7 +117,7 @@ def test_what_boto3_sends_is_what_it_was_given(operation: str) -> None:
 
 @given(st.data())
 def test_whatever_boto3_sends_is_what_it_was_given(data: st.DataObject) -> None:
-    operation = data.draw(st.sampled_from(sorted(OPERATIONS)))
+    operation = data.draw(st.sampled_from(sorted(SERVICES["sns"])))
     # An empty map leaves no trace in a form.
     ask = data.draw(asks_of("sns", operation, smallest=1))
 
@@ -381,7 +381,7 @@ PARTS = [
 
 
 @given(
-    st.sampled_from(sorted(OPERATIONS)),
+    st.sampled_from(sorted(SERVICES["sns"])),
     st.dictionaries(st.lists(st.sampled_from(PARTS), min_size=1, max_size=7).map(".".join), st.text(max_size=3)),
     st.binary(max_size=20),
 )
@@ -434,7 +434,7 @@ def test_boto3_gives_what_was_answered(shop: Shop) -> None:
         "PublishBatch": {"TopicArn": topic, "PublishBatchRequestEntries": entries},
     }
     for operation, ask in asks.items():
-        answer = OPERATIONS[operation](shop.account, ask)
+        answer = SERVICES["sns"][operation](shop.account, ask)
 
         body = query_protocol.write(operation, answer, REQUEST_ID)
 
@@ -450,7 +450,7 @@ XML_TEXT = st.text(
 
 @given(st.data())
 def test_boto3_gives_whatever_was_answered(data: st.DataObject) -> None:
-    operation = data.draw(st.sampled_from(sorted(OPERATIONS)))
+    operation = data.draw(st.sampled_from(sorted(SERVICES["sns"])))
     answer = data.draw(answers_of("sns", operation, XML_TEXT))
 
     body = query_protocol.write(operation, answer, REQUEST_ID)

@@ -16,7 +16,7 @@ import pytest
 
 from megaflow.errors import ConfigurationError, UsageError
 from megaflow.local import Account, SqsClient
-from megaflow.local.asgi import CALLER, Application, Caller
+from megaflow.local.http.asgi import CALLER, Application, Caller
 from megaflow.local.refused import Refused
 from megaflow.local.server import Server
 from tests.local.wire import PATIENCE, HttpShop, Wire, in_json, port_of

@@ -59,7 +59,7 @@ import sys
 from pathlib import Path
 from megaflow.local import Account
 from megaflow.local.calls import perform
-from megaflow.local.store import Store
+from megaflow.local.file.store import Store
 
 account, store = Account(), Store(Path(sys.argv[1]))
 store.load(account)

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from megaflow.errors import ConfigurationError
-from megaflow.local import rows
 from megaflow.local.account import Account, HostedQueue, Touched
-from megaflow.local.datafile import damaged, open_data_file, transaction
+from megaflow.local.file import rows
+from megaflow.local.file.datafile import damaged, open_data_file, transaction
 from megaflow.local.queue import Queue
 from megaflow.local.recent import Recent, Remembered
 from megaflow.local.refused import Refused

@@ -7,8 +7,8 @@ from typing import Any, Final
 
 from megaflow.local import hosting, settings
 from megaflow.local.account import Account, HostedQueue
-from megaflow.local.pages import page
-from megaflow.local.permissions import with_permission, without_permission
+from megaflow.local.operations.pages import page
+from megaflow.local.operations.permissions import with_permission, without_permission
 from megaflow.local.refused import Refused, invalid_value, no_queue
 
 Ask = Mapping[str, Any]

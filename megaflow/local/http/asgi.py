@@ -18,10 +18,10 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from megaflow.errors import ConfigurationError
-from megaflow.local import json_protocol, query_protocol
 from megaflow.local.account import Account
 from megaflow.local.calls import SERVICES, perform
 from megaflow.local.faults import NO_STRIKE, Faults
+from megaflow.local.http import json_protocol, query_protocol
 from megaflow.local.polls import Poll
 from megaflow.local.refused import Refused
 

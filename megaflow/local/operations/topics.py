@@ -9,12 +9,12 @@ from typing import Any, Final
 
 from megaflow.limits import SNS_MESSAGE_SIZE
 from megaflow.local.account import Account
-from megaflow.local.batches import check_batch, check_batch_size, each
 from megaflow.local.content import size_of_entry
-from megaflow.local.pages import page
-from megaflow.local.publishing import publish_to, read_attributes_of
+from megaflow.local.operations.batches import check_batch, check_batch_size, each
+from megaflow.local.operations.pages import page
+from megaflow.local.operations.publishing import publish_to, read_attributes_of
+from megaflow.local.operations.subscriptions import show_attributes, with_attributes
 from megaflow.local.refused import Refused, invalid_parameter
-from megaflow.local.subscriptions import show_attributes, with_attributes
 from megaflow.local.topic import Subscription, Topic, check_group
 
 Ask = Mapping[str, Any]

@@ -1,4 +1,4 @@
-"""What each operation of SQS asks and answers, in boto3's own words, as plain dicts; here, those on messages."""
+"""The operations of SQS on messages."""
 
 from __future__ import annotations
 
@@ -7,9 +7,7 @@ from functools import partial
 from typing import Any, Final
 
 from megaflow.limits import DELAY, RECEIVED_MESSAGES, SQS_MESSAGE_SIZE, VISIBILITY_TIMEOUT, WAIT_TIME, allows_group_id
-from megaflow.local import move_operations, queue_operations
 from megaflow.local.account import Account, HostedQueue
-from megaflow.local.batches import check_batch, check_batch_size, each
 from megaflow.local.content import (
     TRACE_HEADER,
     Content,
@@ -20,6 +18,8 @@ from megaflow.local.content import (
     show_attributes,
     size_of_entry,
 )
+from megaflow.local.operations.batches import check_batch, check_batch_size, each
+from megaflow.local.operations.queues import QUEUE_ATTRIBUTES
 from megaflow.local.refused import Refused, invalid_value, sqs_code, wrong_queue_type
 from megaflow.local.stored import Received
 
@@ -118,7 +118,7 @@ def _check_receive(account: Account, ask: Ask) -> None:
     if attempt_id is not None and not account.queue(ask["QueueUrl"]).queue.settings.fifo:
         raise wrong_queue_type(attempt_id, "ReceiveRequestAttemptId")
     for name in _system_names(ask):
-        if name not in _SYSTEM_ATTRIBUTES and name not in queue_operations.QUEUE_ATTRIBUTES:
+        if name not in _SYSTEM_ATTRIBUTES and name not in QUEUE_ATTRIBUTES:
             raise Refused("InvalidAttributeName", f"Unknown Attribute {name}.")
 
 
@@ -205,8 +205,6 @@ def _change_visibility(hosted: HostedQueue, ask: Ask) -> Answer:
 
 
 OPERATIONS: Final[Mapping[str, Operation]] = {
-    **queue_operations.OPERATIONS,
-    **move_operations.OPERATIONS,
     "SendMessage": _send_message,
     "SendMessageBatch": _send_message_batch,
     "ReceiveMessage": _receive_message,

@@ -1,0 +1,1 @@
+"""An account in a SQLite file."""

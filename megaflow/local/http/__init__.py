@@ -1,0 +1,1 @@
+"""SQS and SNS as they are spoken over HTTP."""
