@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-long lint bench format clean
+.PHONY: demo test test-long lint bench bench-local format clean
 
 demo: $(READY)
 	$(BIN)/python samples/demo.py
@@ -24,6 +24,9 @@ lint: $(READY)
 
 bench: $(READY)
 	$(BIN)/python benchmarks/dispatch.py
+
+bench-local: $(READY)
+	$(BIN)/python benchmarks/local.py
 
 format: $(READY)
 	$(BIN)/ruff check --fix .

@@ -92,18 +92,21 @@ class Load:
 def compare_depths() -> None:
     kinds: dict[str, Entry] = {
         "standard": {},
-        "standard, 1,000 groups": {"groups": 1_000},
-        "standard, beside what is in flight": {"in_flight": True},
-        "FIFO, one group": {"fifo": True, "groups": 1},
+        "1,000 groups": {"groups": 1_000},
+        "all in flight": {"in_flight": True},
+        "FIFO": {"fifo": True, "groups": 1},
         "FIFO, 1,000 groups": {"fifo": True, "groups": 1_000},
     }
     print(f"CPU of a call at a depth of {DEEP:,}, as a multiple of the same at {SHALLOW} (median of {ROUNDS} rounds)\n")
-    print(f"{'':<34}" + "".join(f"{name.replace('_message', '').replace('_queue', ''):>24}" for name in OPERATIONS))
-    for name, kind in kinds.items():
-        shallow, deep = Load(SHALLOW, **kind), Load(DEEP, **kind)
-        rounds = [(shallow.round(), deep.round()) for _ in range(ROUNDS)]
-        ratios = [median(late[one] / early[one] for early, late in rounds) for one in OPERATIONS]
-        print(f"{name:<34}" + "".join(f"{ratio:>23.2f}x" for ratio in ratios))
+    ratios = [compare(Load(SHALLOW, **kind), Load(DEEP, **kind)) for kind in kinds.values()]
+    print(f"{'':<32}" + "".join(f"{name:>20}" for name in kinds))
+    for operation in OPERATIONS:
+        print(f"{operation:<32}" + "".join(f"{each[operation]:>19.2f}x" for each in ratios))
+
+
+def compare(shallow: Load, deep: Load) -> dict[str, float]:
+    rounds = [(shallow.round(), deep.round()) for _ in range(ROUNDS)]
+    return {one: median(late[one] / early[one] for early, late in rounds) for one in OPERATIONS}
 
 
 @contextmanager
