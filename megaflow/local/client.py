@@ -56,7 +56,7 @@ class _Client:
 
     def _call(self, operation: str, parameters: dict[str, Any]) -> Answer:
         self._check(operation, parameters)
-        strike = self.account.faults.strike(operation)
+        strike = self.account.faults.strike(operation, parameters)
         try:
             answer = self._perform(operation, parameters, strike)
         except Refused as refused:

@@ -77,9 +77,10 @@ _ONLY_FOR: Final[Mapping[FaultKind, frozenset[str]]] = {
 class Fault:
     """What goes wrong, and with which calls of *operation*: boto3's name, such as ``SendMessageBatch``, or ``*``.
 
-    Each fault counts for itself the calls it can do something to: it lets *skip* of them pass and then strikes every
-    one, or each with *chance*, until it has struck *times*; None is without end. Any kind of answer can be *seconds*
-    late. *error* is one of ``ERRORS``. *entries* are places in a batch, from 0; without, it is some at random.
+    *target* is the name of the one queue or topic that it concerns; without, it concerns all. Each fault counts for
+    itself the calls it can do something to: it lets *skip* of them pass and then strikes every one, or each with
+    *chance*, until it has struck *times*; None is without end. Any kind of answer can be *seconds* late. *error* is
+    one of ``ERRORS``. *entries* are places in a batch, from 0; without, it is some at random.
 
     Raises:
         ConfigurationError: a value that is not allowed, or has no meaning for this kind.
@@ -88,6 +89,7 @@ class Fault:
     operation: str
     kind: FaultKind
     _: KW_ONLY
+    target: str | None = None
     skip: int = 0
     times: int | None = None
     chance: float = 1.0
@@ -103,8 +105,10 @@ class Fault:
                 raise ConfigurationError(f"{name}={value!r} is not allowed: give {allowed}")
         _check_together(self)
 
-    def concerns(self, operation: str) -> bool:
-        """Tell whether it can strike calls of *operation*."""
+    def concerns(self, operation: str, target: str) -> bool:
+        """Tell whether it can strike calls of *operation* on the queue or topic *target*."""
+        if self.target not in (None, target):
+            return False
         return self.operation in (_EVERY, operation) and operation in _ONLY_FOR.get(self.kind, {operation})
 
 
@@ -169,9 +173,9 @@ class _Aim:
     seen: int = 0
     struck: int = 0
 
-    def strikes(self, operation: str, random: Callable[[], float]) -> bool:
+    def strikes(self, operation: str, target: str, random: Callable[[], float]) -> bool:
         fault = self.fault
-        if self.struck == fault.times or not fault.concerns(operation):
+        if self.struck == fault.times or not fault.concerns(operation, target):
             return False
         self.seen += 1
         strikes = self.seen > fault.skip and (fault.chance == 1 or random() < fault.chance)
@@ -241,14 +245,16 @@ class Faults:
         """How many calls each of them has struck so far."""
         return tuple(aim.struck for aim in self._aims)
 
-    def strike(self, operation: str) -> Strike:
+    def strike(self, operation: str, ask: Mapping[str, Any]) -> Strike:
         """Count a call of *operation*, and return what strikes it."""
-        return self._strike(operation) if self._aims else NO_STRIKE
+        return self._strike(operation, _target_of(ask)) if self._aims else NO_STRIKE
 
-    def _strike(self, operation: str) -> Strike:
+    def _strike(self, operation: str, target: str) -> Strike:
         with self._lock:
             struck = tuple(
-                aim.fault for aim in self._aims if aim.strikes(operation, self._stream(aim.fault.kind.value, operation))
+                aim.fault
+                for aim in self._aims
+                if aim.strikes(operation, target, self._stream(aim.fault.kind.value, operation))
             )
             return Strike(struck, Random(self._stream("strike", operation)())) if struck else NO_STRIKE
 
@@ -258,6 +264,12 @@ class Faults:
         if key not in self._streams:
             self._streams[key] = Random(f"{self.seed} {purpose} {operation}")
         return self._streams[key].random
+
+
+def _target_of(ask: Mapping[str, Any]) -> str:
+    """Return the name of the queue or topic that is asked for, ``""`` where none is."""
+    named = (str(ask[key]) for key in ("QueueUrl", "QueueName", "TopicArn", "TargetArn", "Name") if key in ask)
+    return next(named, "").replace(":", "/").rpartition("/")[2]
 
 
 @cache
@@ -277,6 +289,10 @@ _ALLOWED: Final[Mapping[str, tuple[Callable[[Any], bool], str]]] = {
     "operation": (
         lambda value: isinstance(value, str) and value in _operations(),
         "an operation of SQS or SNS by AWS's own name, such as SendMessageBatch, or *",
+    ),
+    "target": (
+        lambda value: value is None or (isinstance(value, str) and value != ""),
+        "the name of a queue or topic, or leave it out for all",
     ),
     "kind": (
         lambda value: isinstance(value, FaultKind),

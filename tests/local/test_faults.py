@@ -54,6 +54,18 @@ def outcome(call: Callable[[], Any]) -> str:
 # What each kind does
 
 
+def test_a_fault_can_be_for_one_queue_or_topic(shop: Shop) -> None:
+    orders, others = shop.queue("orders"), shop.queue("others")
+    topic = shop.sns.create_topic(Name="news")["TopicArn"]
+    strike(shop, Fault("*", LOST, target="orders"), Fault("*", FAIL_BEFORE, target="news"))
+
+    seen = [outcome(partial(shop.sqs.send_message, QueueUrl=url, MessageBody="a")) for url in (orders, others)]
+    published = outcome(partial(shop.sns.publish, TopicArn=topic, Message="a"))
+    listed = outcome(shop.sqs.list_queues)
+
+    assert [*seen, published, listed] == ["ConnectionClosedError", "answer", "InternalErrorException", "answer"]
+
+
 def test_a_call_that_fails_before_has_no_effect(shop: Shop) -> None:
     url = shop.queue()
     strike(shop, Fault("SendMessage", FAIL_BEFORE))
@@ -196,10 +208,10 @@ def test_a_poll_that_waits_is_struck_once_it_is_answered(
 
 def test_a_poll_that_waits_is_struck_by_what_held_when_it_began(shop: Shop) -> None:
     url = shop.queue()
-    struck = Faults([Fault("ReceiveMessage", DUPLICATE)]).strike("ReceiveMessage")
+    struck = Faults([Fault("ReceiveMessage", DUPLICATE)]).strike("ReceiveMessage", {})
     polls = [
         perform(shop.account, "sqs", "ReceiveMessage", {"QueueUrl": url, "WaitTimeSeconds": 20}, each)
-        for each in (struck, Faults().strike("ReceiveMessage"), Faults().strike("ReceiveMessage"))
+        for each in (struck, Faults().strike("ReceiveMessage", {}), Faults().strike("ReceiveMessage", {}))
     ]
 
     shop.send(url, "a")
@@ -489,7 +501,7 @@ def test_parameters_that_boto3_refuses_are_no_call(shop: Shop) -> None:
 
 
 def struck_by(faults: Faults, *operations: str) -> list[list[FaultKind]]:
-    return [[fault.kind for fault in faults.strike(operation).faults] for operation in operations]
+    return [[fault.kind for fault in faults.strike(operation, {}).faults] for operation in operations]
 
 
 RATES = {FAIL_BEFORE: 0.1, LOST: 0.1, SLOW: 0.05}
@@ -610,7 +622,7 @@ def one(**fields: object) -> dict[str, object]:
         ({"faults": [7]}, "faults[0] is 7: give an object"),
         ({"faults": [{"kind": "lost"}]}, "faults[0] lacks operation"),
         ({"faults": [{"operation": "*"}]}, "faults[0] lacks kind"),
-        (one(after=3), "faults[1] has 'after', which means nothing: give any of operation, kind, skip"),
+        (one(after=3), "faults[1] has 'after', which means nothing: give any of operation, target, kind, skip"),
         (one(kind="losst"), "faults[1]: kind='losst' is not allowed: give a FaultKind (in JSON, one of fail_before, "),
         (one(kind=["lost"]), "faults[1]: kind=['lost'] is not allowed"),
         (one(operation="send_message"), "operation='send_message' is not allowed: give an operation of SQS or SNS"),

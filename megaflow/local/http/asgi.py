@@ -165,7 +165,7 @@ class Application:
             operation, ask = protocol.read(headers, await _read_body(headers, receive))
             if operation not in SERVICES[protocol.service]:
                 raise protocol.unknown_operation(operation)
-            strike = self._account.faults.strike(operation)
+            strike = self._account.faults.strike(operation, ask)
             outcome = perform(self._account, protocol.service, operation, ask, strike)
             answer = await self._wait_for(outcome, caller) if isinstance(outcome, Poll) else outcome
             strike.fail_after()
