@@ -149,6 +149,11 @@ class Account:
             return moves if polls is None else polls
         return min(polls, moves)
 
+    def is_due(self) -> bool:
+        """Tell whether it is time to take that turn."""
+        alarm = self.next_alarm()
+        return alarm is not None and alarm <= self.clock()
+
     def queue_url(self, name: str) -> str:
         """Return the URL of the queue of this name."""
         return f"{self.url}/{self.account_id}/{name}"
@@ -234,6 +239,11 @@ class Account:
                 self._serve(name)
         try:
             self._write_down()
+        except BaseException as error:
+            self.polls.fail(error)
+            raise
+        else:
+            self.polls.deliver()
         finally:
             self._announce()
 

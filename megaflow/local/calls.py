@@ -37,13 +37,26 @@ def perform(account: Account, service: str, operation: str, ask: Ask, strike: St
     if strike.faults:
         strike.fail_before()
         function = _struck(function, operation, strike)
+    if operation == "ReceiveMessage":
+        return _receive_or_wait(account, function, ask)
     with account.turn():
-        answer = function(account, ask)
-        if operation == "ReceiveMessage" and not answer:
-            seconds = messages.wait_time(account, ask)
+        return function(account, ask)
+
+
+def _receive_or_wait(account: Account, function: Operation, ask: Ask) -> Answer | Poll:
+    outcome: Answer | Poll = {}
+    try:
+        with account.turn():
+            outcome = function(account, ask)
+            seconds = 0.0 if outcome else messages.wait_time(account, ask)
             if seconds > 0:
-                return account.park(ask["QueueUrl"], partial(function, account, ask), seconds)
-        return answer
+                outcome = account.park(ask["QueueUrl"], partial(function, account, ask), seconds)
+    except BaseException:
+        # The turn could not be written down, say: the caller is told so, and waits for nothing.
+        if isinstance(outcome, Poll):
+            account.leave(outcome)
+        raise
+    return outcome
 
 
 def _struck(function: Operation, operation: str, strike: Strike) -> Operation:

@@ -14,6 +14,7 @@ from botocore.validate import ParamValidator
 
 from megaflow.local.account import Account
 from megaflow.local.calls import perform
+from megaflow.local.content import check_texts
 from megaflow.local.faults import Strike
 from megaflow.local.polls import Poll
 from megaflow.local.refused import Refused, sqs_code, sqs_name
@@ -58,6 +59,7 @@ class _Client:
         self._check(operation, parameters)
         strike = self.account.faults.strike(operation, parameters)
         try:
+            check_texts(parameters)
             answer = self._perform(operation, parameters, strike)
         except Refused as refused:
             self._bring_back(strike)
@@ -283,14 +285,27 @@ def _wait_for(account: Account, poll: Poll) -> Answer:
     """Return what *poll* is answered, after at most its time in real seconds."""
     deadline = time.monotonic() + poll.seconds
     with account.lock:
-        while not poll.answer.done() and (left := deadline - time.monotonic()) > 0:
-            # The account has an alarm: this poll's own end, if nothing else.
-            until_alarm = (account.next_alarm() or 0.0) - account.clock()
-            account.changed.wait(max(min(left, until_alarm), _SHORTEST_WAIT))
-            with account.turn():
-                pass
-        account.polls.leave(poll)
+        try:
+            while not poll.answer.done() and (left := deadline - time.monotonic()) > 0:
+                # The account has an alarm: this poll's own end, if nothing else.
+                until_alarm = (account.next_alarm() or 0.0) - account.clock()
+                account.changed.wait(max(min(left, until_alarm), _SHORTEST_WAIT))
+                # Only where something is due: the end of a turn wakes all who wait here, and would do so for ever.
+                if account.is_due():
+                    _take_turn(account, poll)
+        finally:
+            account.polls.leave(poll)
     return poll.answer.result() if poll.answer.done() else {}
+
+
+def _take_turn(account: Account, poll: Poll) -> None:
+    try:
+        with account.turn():
+            pass
+    except Refused:
+        # It could not be written down; the poll has its answer, or this very error.
+        if not poll.answer.done():
+            raise
 
 
 @cache

@@ -14,6 +14,7 @@ from megaflow.local.refused import Refused, missing
 
 TRACE_HEADER: Final = "AWSTraceHeader"
 _NUMBER: Final = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
+_CHECKED_LATER: Final = frozenset({"MessageBody", "StringValue", "Message"})
 _TYPES: Final = ("String", "Number", "Binary")
 
 
@@ -108,6 +109,27 @@ def check_text(text: str) -> None:
             "Invalid characters found. Valid unicode characters are #x9 | #xA | #xD | #x20 to #xD7FF | "
             "#xE000 to #xFFFD | #x10000 to #x10FFFF",
         )
+
+
+def check_texts(value: object, name: str = "") -> None:
+    """Refuse half of a surrogate pair wherever it stands but in what the operations check in words of their own."""
+    if isinstance(value, str):
+        if not value.isascii() and name not in _CHECKED_LATER:
+            _check_surrogates(value)
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            check_texts(key)
+            check_texts(item, key)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            check_texts(item)
+
+
+def _check_surrogates(text: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise Refused("SerializationException", "The request has half of a surrogate pair") from error
 
 
 def check_count(attributes: Mapping[str, Attribute]) -> None:

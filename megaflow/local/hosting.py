@@ -39,6 +39,7 @@ def delete_queue(account: Account, url: str) -> None:
     """Delete a queue with its messages; a long poll on it ends with an error."""
     hosted = account.queue(url)
     del account.queues[hosted.name]
+    _forget_settled(account)
     account.deleted_at[hosted.name] = account.clock()
     account.moves.forget(hosted.queue.arn)
     account.touched.account = True
@@ -97,15 +98,19 @@ def _check_same(there: Settings, wanted: Settings, attributes: Iterable[str]) ->
 
 
 def _check_not_just_deleted(account: Account, name: str) -> None:
-    settled = account.clock() - SETTLING_TIME
-    while account.deleted_at and next(iter(account.deleted_at.values())) <= settled:
-        account.deleted_at.popitem(last=False)
+    _forget_settled(account)
     if name in account.deleted_at:
         raise Refused(
             "QueueDeletedRecently",
             f"You must wait {SETTLING_TIME} seconds after deleting a queue before you can create another with the same "
             "name.",
         )
+
+
+def _forget_settled(account: Account) -> None:
+    settled = account.clock() - SETTLING_TIME
+    while account.deleted_at and next(iter(account.deleted_at.values())) <= settled:
+        account.deleted_at.popitem(last=False)
 
 
 def _check_redrive(account: Account, source_arn: str, settings: Settings) -> None:

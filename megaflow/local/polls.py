@@ -54,6 +54,8 @@ class Polls:
         self._looks = Timers()
         """When time makes a message visible, by the number of a line."""
 
+        self._served: list[tuple[Poll, Answer]] = []
+
     def __len__(self) -> int:
         """Count the receives that wait."""
         return len(self._polls)
@@ -84,7 +86,7 @@ class Polls:
             self._looks.cancel(line.number)
 
     def serve(self, queue: str) -> None:
-        """Hand what came to whoever has waited longest, until nothing is left."""
+        """Set what came aside for whoever has waited longest, until nothing is left; ``deliver`` then answers them."""
         for poll in list(self._lines[queue].polls.values()):
             try:
                 answer = poll.attempt()
@@ -95,7 +97,19 @@ class Polls:
             if not answer:
                 return
             self.leave(poll)
+            self._served.append((poll, answer))
+
+    def deliver(self) -> None:
+        """Answer those that were served: what they were handed is written down."""
+        for poll, answer in self._served:
             poll.answer.set_result(answer)
+        self._served.clear()
+
+    def fail(self, error: BaseException) -> None:
+        """Tell those that were served that what they were handed could not be written down."""
+        for poll, _ in self._served:
+            poll.answer.set_exception(error)
+        self._served.clear()
 
     def look_at(self, queue: str, time: float | None) -> None:
         """Note when time makes a message of *queue* visible; None where it does not."""

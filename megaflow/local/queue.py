@@ -90,7 +90,7 @@ class Queue(Stock):
         handed_out = self._attempted(attempt_id, now) or self._take(self._room(count), dead_letters)
         for stored in handed_out:
             self._hide(stored, visible_at, now)
-        if attempt_id is not None:
+        if attempt_id is not None and handed_out:
             attempts = tuple(Attempt(stored.number, stored.received_here, visible_at) for stored in handed_out)
             self.attempts.remember(attempt_id, attempts, now)
         return [self._picture(stored) for stored in handed_out]

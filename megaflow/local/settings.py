@@ -123,8 +123,8 @@ def read_redrive(text: str) -> Redrive:
         raise invalid_value(
             text, "RedrivePolicy", "It takes deadLetterTargetArn and maxReceiveCount, both of them and nothing else."
         )
-    count = str(policy["maxReceiveCount"])
-    if not count.isdecimal() or not 1 <= int(count) <= 1000:
+    count = policy["maxReceiveCount"] if isinstance(policy["maxReceiveCount"], str) else repr(policy["maxReceiveCount"])
+    if not _is_number(count, 1, 1000):
         raise invalid_value(text, "RedrivePolicy", "Invalid value for maxReceiveCount: must be between 1 and 1000.")
     return Redrive(str(policy["deadLetterTargetArn"]), int(count))
 
@@ -155,7 +155,7 @@ def allows_source(text: str, source_arn: str) -> bool:
     https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SetQueueAttributes.html
     """
     policy = _read_object("RedriveAllowPolicy", text)
-    by_permission = {"allowAll": True, "denyAll": False, "byQueue": source_arn in policy.get("sourceQueueArns", ())}
+    by_permission = {"allowAll": True, "denyAll": False, "byQueue": source_arn in (policy.get("sourceQueueArns") or ())}
     return by_permission[policy["redrivePermission"]]
 
 
@@ -228,9 +228,14 @@ def _checked_value(name: str, value: str, fifo: bool) -> str:
 
 def _checked_number(name: str, value: str) -> str:
     low, high = _NUMBERS[name]
-    if not (value.isascii() and value.isdecimal() and low <= int(value) <= high):
+    if not _is_number(value, low, high):
         raise _invalid(name)
     return str(int(value))
+
+
+def _is_number(text: str, low: int, high: int) -> bool:
+    # Python reads no number of thousands of digits.
+    return text.isascii() and text.isdecimal() and len(text) < 20 and low <= int(text) <= high
 
 
 def _checked_choice(name: str, value: str) -> str:
@@ -253,7 +258,7 @@ def _checked_document(name: str, value: str) -> str:
 def _check_allow_policy(text: str) -> None:
     policy = _read_object("RedriveAllowPolicy", text)
     permission, sources = policy.get("redrivePermission"), policy.get("sourceQueueArns")
-    if permission not in {"allowAll", "denyAll", "byQueue"} or not isinstance(sources, list | None):
+    if permission not in ("allowAll", "denyAll", "byQueue") or not isinstance(sources, list | None):
         raise _no_allow_policy(text, "It takes redrivePermission, which is allowAll, denyAll or byQueue.")
     if permission != "byQueue" and sources is not None:
         raise _no_allow_policy(
@@ -285,7 +290,7 @@ def _check_throughput(shown: Mapping[str, str]) -> None:
 def _read_object(name: str, text: str) -> dict[str, Any]:
     try:
         value = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         value = None
     if not isinstance(value, dict):
         raise _invalid(name)

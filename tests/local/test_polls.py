@@ -42,6 +42,7 @@ def test_who_has_waited_longest_is_served_first() -> None:
 
     box.things.extend("ab")
     polls.serve("orders")
+    polls.deliver()
 
     assert [got(poll) for poll in waiting] == ["a", "b", ...]
     assert len(polls) == 1
@@ -53,6 +54,8 @@ def test_each_queue_has_a_line_of_its_own() -> None:
     for_carts = polls.park("carts", carts, seconds=20, now=0)
 
     polls.serve("carts")
+
+    polls.deliver()
 
     assert got(for_orders) is ...
     assert got(for_carts) == "b"
@@ -66,6 +69,7 @@ def test_who_left_is_passed_over() -> None:
 
     polls.leave(gone)
     polls.serve("orders")
+    polls.deliver()
 
     assert got(gone) is ...
     assert got(there) == "a"
@@ -77,6 +81,7 @@ def test_leaving_twice_or_after_the_answer_does_nothing() -> None:
     answered = polls.park("orders", Box("a"), seconds=20, now=0)
     polls.leave(left)
     polls.serve("orders")
+    polls.deliver()
 
     polls.leave(left)
     polls.leave(answered)
@@ -91,6 +96,8 @@ def test_an_attempt_that_fails_is_its_own_polls_error_and_the_next_is_served(err
     failed, served = (polls.park("orders", box, seconds=20, now=0) for _ in range(2))
 
     polls.serve("orders")
+
+    polls.deliver()
 
     assert failed.answer.exception(0) is error
     assert got(served) == "a"
@@ -141,6 +148,7 @@ def test_nobody_looks_at_a_queue_that_nobody_waits_for_any_more() -> None:
     polls.park("orders", Box(), seconds=20, now=100)
     polls.look_at("orders", 110)
     polls.serve("orders")
+    polls.deliver()
 
     polls.due(120)
 
@@ -155,6 +163,7 @@ def test_an_answer_cannot_be_called_off() -> None:
 
     called_off = poll.answer.cancel()
     polls.serve("orders")
+    polls.deliver()
 
     assert not called_off
     assert got(poll) == "a"
@@ -191,6 +200,7 @@ class PlainPolls(RuleBasedStateMachine):
             self.expect(first[0], thing)
         if queue in self.polls:
             self.polls.serve(queue)
+            self.polls.deliver()
 
     @rule(data=st.data())
     def leave(self, data: st.DataObject) -> None:

@@ -57,6 +57,7 @@ CREATE TABLE recent (
     ends_at REAL NOT NULL
 );
 CREATE INDEX recent_by_end ON recent (ends_at);
+CREATE INDEX recent_by_owner ON recent (owner, kind);
 """
 
 

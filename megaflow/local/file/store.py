@@ -73,7 +73,7 @@ class Store:
             with transaction(self._database):
                 self._write(account, touched)
                 self._sweep(account.clock())
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeEncodeError) as error:
             log.exception("%s could not be written; what it lacks is written with the next call", self.path)
             raise Refused("InternalFailure", f"The data file could not be written: {error}", status=500) from error
 

@@ -94,11 +94,15 @@ def _message_for_sqs(ask: Ask) -> str:
         raise invalid_parameter("MessageStructure")
     try:
         messages = json.loads(ask["Message"])
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise invalid_parameter("Message Structure - JSON message body failed to parse") from error
     if not isinstance(messages, dict) or not isinstance(messages.get("default"), str):
         raise invalid_parameter("Message Structure - No default entry in JSON message body")
-    return str(messages.get("sqs", messages["default"]))
+    message = str(messages.get("sqs", messages["default"]))
+    # An escape in the JSON can hold what could not stand there itself.
+    if not message or refused_character(message) is not None:
+        raise invalid_parameter("Message Structure - The part for sqs is empty, or has a character SQS does not take")
+    return message
 
 
 def _deliver(account: Account, subscription: Subscription, publication: Publication) -> None:
