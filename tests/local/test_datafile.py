@@ -21,6 +21,7 @@ from megaflow.local.file.store import Store
 from megaflow.local.server import Server
 from tests.conformance.conftest import clients
 from tests.local.kept import KeptShop, picture
+from tests.local.wire import Wire
 
 
 @pytest.fixture
@@ -287,6 +288,21 @@ def test_a_long_poll_is_not_answered_what_could_not_be_written(shop: KeptShop) -
     poller.join(timeout=10)
 
     assert outcomes == ["InternalFailure"]
+
+
+def test_a_long_poll_over_http_is_not_answered_what_could_not_be_written(shop: KeptShop) -> None:
+    url = shop.queue()
+
+    with Server(shop.account) as server, Wire(server.url) as poll:
+        poll.poll(url)
+        with shop.account.changed:
+            assert shop.account.changed.wait_for(lambda: len(shop.account.polls), timeout=10)
+        forbid_writing(shop)
+        with pytest.raises(ClientError, match="InternalFailure"):
+            shop.send(url, "a")
+        answer = poll.answer()
+
+    assert (answer.status, answer.json["__type"].rpartition("#")[2]) == (500, "InternalFailure")
 
 
 def test_over_http_it_is_an_error_of_the_server(shop: KeptShop) -> None:

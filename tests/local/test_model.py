@@ -40,6 +40,15 @@ class Known:
     hidden_until: float = 0.0
 
 
+@dataclass
+class Attempt:
+    """What the model knows of an attempt to receive: whom it got, and until when they are hidden."""
+
+    handles: list[str]
+    hidden_until: float
+    ends_at: float
+
+
 class QueueAgainstModel(RuleBasedStateMachine):
     fifo: ClassVar[bool] = False
 
@@ -55,6 +64,7 @@ class QueueAgainstModel(RuleBasedStateMachine):
         self.known: list[Known] = []
         self.handles: deque[str] = deque(maxlen=12)
         self.sent_ids: dict[str, tuple[float, str]] = {}
+        self.attempts: dict[str, Attempt] = {}
         self.dead: set[str] = set()
 
     def open(self) -> Shop:
@@ -79,7 +89,7 @@ class QueueAgainstModel(RuleBasedStateMachine):
         locked = {one.group for one in self.known if self.in_flight(one)}
         return [one for one in self.visible() if one.group not in locked]
 
-    @rule(seconds=st.sampled_from([1, 2, 5, 10, 40]))
+    @rule(seconds=st.sampled_from([1, 1, 2, 5, 10, 40]))
     def wait(self, seconds: int) -> None:
         self.shop.clock.now += seconds
         self.known = [one for one in self.known if one.expires_at > self.now]
@@ -87,24 +97,66 @@ class QueueAgainstModel(RuleBasedStateMachine):
     @rule(group=few, delay=delays, deduplication_ids=st.lists(st.integers(0, 40).map(str), min_size=1, max_size=4))
     def send(self, group: str, delay: int, deduplication_ids: list[str]) -> None:
         for deduplication_id in deduplication_ids:
-            self.send_one(group, delay, deduplication_id)
+            sent = self.sent(group, delay, deduplication_id)
+            answer = self.shop.sqs.send_message(QueueUrl=self.url, **sent)
+            self.note_sent(sent, answer["MessageId"])
 
-    def send_one(self, group: str, delay: int, deduplication_id: str) -> None:
+    @rule(sent=st.lists(st.tuples(few, delays, st.integers(0, 40).map(str)), min_size=1, max_size=10))
+    def send_batch(self, sent: list[tuple[str, int, str]]) -> None:
+        entries = [{"Id": str(place), **self.sent(*one)} for place, one in enumerate(sent)]
+        answer = self.shop.sqs.send_message_batch(QueueUrl=self.url, Entries=entries)
+        for entry, done in zip(entries, answer["Successful"], strict=True):
+            assert done["Id"] == entry["Id"]
+            self.note_sent(entry, done["MessageId"])
+
+    def sent(self, group: str, delay: int, deduplication_id: str) -> dict[str, Any]:
         own = {"MessageDeduplicationId": deduplication_id} if self.fifo else {"DelaySeconds": delay}
-        answer = self.shop.sqs.send_message(QueueUrl=self.url, MessageBody="x", MessageGroupId=group, **own)
+        return {"MessageBody": "x", "MessageGroupId": group, **own}
+
+    def note_sent(self, sent: dict[str, Any], message_id: str) -> None:
         if self.fifo:
-            sent_at, first = self.sent_ids.get(deduplication_id, (self.now - 300, ""))
+            sent_at, first = self.sent_ids.get(sent["MessageDeduplicationId"], (self.now - 300, ""))
             if sent_at + 300 > self.now:
-                assert answer["MessageId"] == first
+                assert message_id == first
                 return
-            self.sent_ids[deduplication_id] = (self.now, answer["MessageId"])
-        delayed_until = self.now if self.fifo else self.now + delay
-        self.known.append(Known(answer["MessageId"], group, self.now + RETENTION, delayed_until))
+            self.sent_ids[sent["MessageDeduplicationId"]] = (self.now, message_id)
+        delayed_until = self.now + sent.get("DelaySeconds", 0)
+        self.known.append(Known(message_id, sent["MessageGroupId"], self.now + RETENTION, delayed_until))
 
     @rule(count=counts, timeout=timeouts)
     def receive(self, count: int, timeout: int) -> None:
+        self.receive_anew(count, timeout)
+
+    @precondition(lambda self: self.fifo)
+    @rule(count=counts, timeout=st.sampled_from([5, 5, 20, 20, 0]), attempt_id=st.sampled_from("ab"))
+    def attempt_to_receive(self, count: int, timeout: int, attempt_id: str) -> None:
+        attempt = self.attempts.get(attempt_id)
+        if attempt is not None and attempt.ends_at > self.now and self.is_unchanged(attempt):
+            again = self.shop.receive(self.url, count, VisibilityTimeout=timeout, ReceiveRequestAttemptId=attempt_id)
+            assert [message["ReceiptHandle"] for message in again] == attempt.handles
+            for handle in attempt.handles:
+                self.current(handle).hidden_until = self.now + timeout
+        else:
+            ends_at = attempt.ends_at if attempt is not None and attempt.ends_at > self.now else self.now + 300
+            received = self.receive_anew(count, timeout, ReceiveRequestAttemptId=attempt_id)
+            if not received:
+                return
+            attempt = Attempt([message["ReceiptHandle"] for message in received], 0.0, ends_at)
+        attempt.hidden_until = self.now + timeout
+        self.attempts[attempt_id] = attempt
+
+    def is_unchanged(self, attempt: Attempt) -> bool:
+        return bool(attempt.handles) and all(
+            (one := self.holder(handle)) is not None
+            and one.handles[-1] == handle
+            and self.in_flight(one)
+            and one.hidden_until == attempt.hidden_until
+            for handle in attempt.handles
+        )
+
+    def receive_anew(self, count: int, timeout: int, **parameters: str) -> list[dict[str, Any]]:
         before = self.receivable()
-        received = self.shop.receive(self.url, count, VisibilityTimeout=timeout)
+        received = self.shop.receive(self.url, count, VisibilityTimeout=timeout, **parameters)
         moved = self.newly_dead()
 
         touched = {message["MessageId"] for message in received} | moved
@@ -116,6 +168,7 @@ class QueueAgainstModel(RuleBasedStateMachine):
             self.check_order(before, touched, [message["MessageId"] for message in received])
         self.known = [one for one in self.known if one.id not in moved]
         self.note(received, timeout)
+        return received
 
     def check_order(self, before: list[Known], touched: set[str], received: list[str]) -> None:
         for group in {one.group for one in before}:
@@ -142,32 +195,75 @@ class QueueAgainstModel(RuleBasedStateMachine):
     def holder(self, handle: str) -> Known | None:
         return next((one for one in self.known if handle in one.handles), None)
 
+    def current(self, handle: str) -> Known:
+        return next(one for one in self.known if one.handles[-1:] == [handle])
+
     @precondition(lambda self: self.handles)
     @rule(data=st.data())
     def delete(self, data: st.DataObject) -> None:
         handle = data.draw(st.sampled_from(self.handles))
-        one = self.holder(handle)
-        current = one is not None and handle == one.handles[-1]
-        if self.fifo and one is not None and not (current and self.in_flight(one)):
+        if self.delete_in_model(handle):
+            self.shop.sqs.delete_message(QueueUrl=self.url, ReceiptHandle=handle)
+        else:
             with pytest.raises(ClientError, match="The receipt handle has expired"):
                 self.shop.sqs.delete_message(QueueUrl=self.url, ReceiptHandle=handle)
-            return
-        self.shop.sqs.delete_message(QueueUrl=self.url, ReceiptHandle=handle)
-        if one is not None and current:
+
+    @precondition(lambda self: self.handles)
+    @rule(data=st.data())
+    def delete_batch(self, data: st.DataObject) -> None:
+        handles = data.draw(st.lists(st.sampled_from(self.handles), min_size=1, max_size=10))
+        entries = [{"Id": str(place), "ReceiptHandle": handle} for place, handle in enumerate(handles)]
+        answer = self.shop.sqs.delete_message_batch(QueueUrl=self.url, Entries=entries)
+        assert self.outcomes(answer) == [self.delete_in_model(handle) for handle in handles]
+
+    def delete_in_model(self, handle: str) -> bool:
+        """Delete in the model; tell whether SQS says that it did so."""
+        one = self.holder(handle)
+        if one is None:
+            return True
+        current = handle == one.handles[-1]
+        if self.fifo and not (current and self.in_flight(one)):
+            return False
+        if current:
             self.known.remove(one)
+        return True
+
+    def outcomes(self, answer: dict[str, Any]) -> list[bool]:
+        """Return which entries of a batch succeeded, in their order."""
+        done = {int(entry["Id"]): True for entry in answer.get("Successful", [])}
+        failed = {int(entry["Id"]): False for entry in answer.get("Failed", [])}
+        assert not done.keys() & failed.keys()
+        return [succeeded for _, succeeded in sorted({**done, **failed}.items())]
 
     @precondition(lambda self: self.handles)
     @rule(data=st.data(), timeout=timeouts)
     def change_visibility(self, data: st.DataObject, timeout: int) -> None:
         handle = data.draw(st.sampled_from(self.handles))
-        one = self.holder(handle)
         change = {"QueueUrl": self.url, "ReceiptHandle": handle, "VisibilityTimeout": timeout}
-        if one is None or handle != one.handles[-1] or not self.in_flight(one):
+        if self.hide_in_model(handle, timeout):
+            self.shop.sqs.change_message_visibility(**change)
+        else:
             with pytest.raises(ClientError):
                 self.shop.sqs.change_message_visibility(**change)
-            return
-        self.shop.sqs.change_message_visibility(**change)
+
+    @precondition(lambda self: self.handles)
+    @rule(data=st.data())
+    def change_visibility_batch(self, data: st.DataObject) -> None:
+        changes = data.draw(st.lists(st.tuples(st.sampled_from(self.handles), timeouts), min_size=1, max_size=10))
+        entries = [
+            {"Id": str(place), "ReceiptHandle": handle, "VisibilityTimeout": timeout}
+            for place, (handle, timeout) in enumerate(changes)
+        ]
+        answer = self.shop.sqs.change_message_visibility_batch(QueueUrl=self.url, Entries=entries)
+        assert self.outcomes(answer) == [self.hide_in_model(handle, timeout) for handle, timeout in changes]
+
+    def hide_in_model(self, handle: str, timeout: int) -> bool:
+        """Hide in the model; tell whether SQS says that it did so."""
+        one = self.holder(handle)
+        if one is None or handle != one.handles[-1] or not self.in_flight(one):
+            return False
         one.hidden_until = self.now + timeout
+        return True
 
     @precondition(lambda self: len(self.known) > 25)
     @rule()
