@@ -27,7 +27,8 @@ from typing import (
 from megaflow.callables import is_async, is_generator
 from megaflow.codec import Kind
 from megaflow.errors import PatternError, RegistrationError
-from megaflow.match.pattern import Check, Condition, Fields, as_condition
+from megaflow.match.conditions import EVERYTHING, Condition, Fields
+from megaflow.match.pattern import as_condition
 from megaflow.message import Message
 from megaflow.settings import RetryOn, read_retry_on
 from megaflow.status import ProcessStatus
@@ -40,8 +41,6 @@ class Decorator(Protocol):
 
     def __call__(self, function: Function, /) -> Function: ...
 
-
-EVERYTHING: Final = Check("everything", lambda left: True)
 
 # https://github.com/mega-distributed/sqs-mega-python: "all supported pattern-matching class attributes"
 EVENT_RULES: Final[Mapping[str, tuple[str, str]]] = {

@@ -7,7 +7,8 @@ from typing import Any
 
 from megaflow.dispatch.explain import Explanation, explain
 from megaflow.dispatch.table import DispatchTable, Selection
-from megaflow.match.pattern import as_condition, compile_test
+from megaflow.match.conditions import compile_test
+from megaflow.match.pattern import as_condition
 from megaflow.message import message_with
 from megaflow.router import Router
 

@@ -36,8 +36,9 @@ from megaflow.consumer.words import (
     Tick,
 )
 from megaflow.errors import UsageError
+from megaflow.match.conditions import EVERYTHING
 from megaflow.message import ORIGIN_ATTRIBUTE, Attribute
-from megaflow.router import EVERYTHING, Handler, make_handler
+from megaflow.router import Handler, make_handler
 from megaflow.settings import ConsumerSettings
 from megaflow.sqs import QueueFacts
 from megaflow.status import Fate, ProcessStatus

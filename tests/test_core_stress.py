@@ -36,7 +36,8 @@ from megaflow.consumer.words import (
     Tick,
 )
 from megaflow.limits import BATCH_ENTRIES, VISIBILITY_TIMEOUT
-from megaflow.router import EVERYTHING, make_handler
+from megaflow.match.conditions import EVERYTHING
+from megaflow.router import make_handler
 from megaflow.settings import ConsumerSettings
 from megaflow.sqs import QueueFacts
 from megaflow.status import Fate, ProcessStatus

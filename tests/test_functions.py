@@ -11,6 +11,7 @@ import pytest
 
 from megaflow.errors import PatternError
 from megaflow.match import functions
+from megaflow.match.conditions import Condition
 from megaflow.match.functions import (
     absent,
     all_items,
@@ -40,7 +41,7 @@ from megaflow.match.functions import (
     suffix,
     wildcard,
 )
-from megaflow.match.pattern import Condition, as_condition
+from megaflow.match.pattern import as_condition
 from tests.matching import matches, matches_missing
 
 wrong: Any = functions

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from megaflow.codec import Kind
 from megaflow.dispatch.table import DispatchTable, left_side
-from megaflow.match.pattern import AllOf, Condition, Fields, assume
+from megaflow.match.conditions import AllOf, Condition, Fields, assume
 from megaflow.message import Message
 from megaflow.router import Handler
 

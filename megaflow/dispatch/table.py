@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from megaflow.codec import Kind
 from megaflow.event import Payload
-from megaflow.match.pattern import Test, compile_test
+from megaflow.match.conditions import Test, compile_test
 from megaflow.message import Message
 from megaflow.router import Handler
 

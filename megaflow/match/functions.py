@@ -17,7 +17,7 @@ from typing import Any, Literal, TypeAlias
 
 from megaflow.errors import PatternError
 from megaflow.match import values
-from megaflow.match.pattern import (
+from megaflow.match.conditions import (
     Absent,
     AllOf,
     AnyOf,
@@ -27,10 +27,11 @@ from megaflow.match.pattern import (
     Equals,
     Inside,
     Not,
-    Prefix,
+    Present,
     Regex,
-    as_condition,
+    Text,
 )
+from megaflow.match.pattern import as_condition
 
 __all__ = [
     "absent",
@@ -153,25 +154,28 @@ def fullmatch(regex: str | re.Pattern[str]) -> Condition:
 
 def prefix(text: str) -> Condition:
     """Be text that starts with *text*."""
-    return Prefix(_need_text("prefix", text))
+    start = _need_text("prefix", text)
+    return Text("prefix", start, lambda left: left.startswith(start))
 
 
 def suffix(text: str) -> Condition:
     """Be text that ends with *text*."""
     end = _need_text("suffix", text)
-    return Check(f"suffix({text!r})", lambda left: isinstance(left, str) and left.endswith(end))
+    return Text("suffix", end, lambda left: left.endswith(end))
 
 
 def wildcard(text: str) -> Condition:
     """Be text that is *text*, in which ``*`` stands for anything, line breaks too."""
-    pieces = _need_text("wildcard", text).split("*")
-    return Check(f"wildcard({text!r})", lambda left: isinstance(left, str) and _has_pieces(left, pieces))
+    form = _need_text("wildcard", text)
+    pieces = form.split("*")
+    return Text("wildcard", form, lambda left: _has_pieces(left, pieces))
 
 
 def iequals(text: str) -> Condition:
     """Be *text*, whatever the case of its letters (by Unicode's case folding)."""
-    folded = _need_text("iequals", text).casefold()
-    return Check(f"iequals({text!r})", lambda left: isinstance(left, str) and left.casefold() == folded)
+    wanted = _need_text("iequals", text)
+    folded = wanted.casefold()
+    return Text("iequals", wanted, lambda left: left.casefold() == folded)
 
 
 def empty() -> Condition:
@@ -181,12 +185,12 @@ def empty() -> Condition:
 
 def any_() -> Condition:
     """Be there, whatever it is, null included."""
-    return Check("any_()", lambda left: True)
+    return Present("any_()")
 
 
 def exists() -> Condition:
     """Be there, whatever it is, null included."""
-    return Check("exists()", lambda left: True)
+    return Present("exists()")
 
 
 def absent() -> Condition:
@@ -216,7 +220,7 @@ def cidr(block: str) -> Condition:
         network = ipaddress.ip_network(text)
     except ValueError as error:
         raise PatternError(f"cidr() needs a block of addresses such as '10.0.0.0/8': {error}") from error
-    return Check(f"cidr({block!r})", lambda left: isinstance(left, str) and _is_address_of(left, network))
+    return Text("cidr", text, lambda left: _is_address_of(left, network))
 
 
 def _exactly(name: str, value: object) -> Equals:
@@ -255,7 +259,7 @@ def _regex(name: Literal["match", "search", "fullmatch"], regex: str | re.Patter
 def _need_text(name: str, text: object) -> str:
     if not isinstance(text, str):
         raise PatternError(f"{name}() needs text, got {text!r}")
-    return text
+    return str.__str__(text)  # an enum that is text, as the text alone
 
 
 def _has_pieces(text: str, pieces: list[str]) -> bool:

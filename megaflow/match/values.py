@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from datetime import UTC, date, datetime
 from decimal import Decimal, InvalidOperation
 from enum import Enum
@@ -87,6 +87,26 @@ def comparison(right: object) -> Callable[[object], bool]:
     if isinstance(right, list | tuple):
         return _list_equals(right)
     raise TypeError(f"{type(right).__qualname__} is no value that a message can hold")
+
+
+def identify(right: object) -> tuple[Hashable, ...]:
+    """Return what is equal for values that `comparison` finds the same things equal to.
+
+    Python alone would take 1 for True, and a date for the moment at which it begins.
+    """
+    if isinstance(right, Enum):
+        return identify(right.value)
+    if isinstance(right, dict):
+        return ("object", frozenset((key, identify(value)) for key, value in right.items()))
+    if isinstance(right, list | tuple):
+        return ("list", tuple(map(identify, right)))
+    if isinstance(right, bool | UUID | bytes) or right is None:
+        return (type(right).__name__, right)
+    if isinstance(right, str):
+        return ("text", str.__str__(right))
+    if isinstance(right, date):
+        return (type(right).__name__, read_moment(right))
+    return ("number", read_number(right))
 
 
 def _number_equals(right: float | Decimal) -> Callable[[object], bool]:

@@ -11,8 +11,8 @@ from typing import Any, ClassVar, Unpack
 from megaflow.app import App
 from megaflow.codec import Kind
 from megaflow.errors import PatternError, RegistrationError
-from megaflow.match.pattern import Condition
-from megaflow.router import EVENT_ALIASES, EVENT_RULES, EVERYTHING, data_pattern, event_pattern, make_handler
+from megaflow.match.conditions import EVERYTHING, Condition
+from megaflow.router import EVENT_ALIASES, EVENT_RULES, data_pattern, event_pattern, make_handler
 from megaflow.settings import AwsOptions, Backoff, RetryOn, Unmatched, read_retry_on
 from megaflow.sqs import SqsClient
 from megaflow.status import ProcessStatus
