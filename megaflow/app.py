@@ -120,7 +120,7 @@ class App(Router):
         It is what a handler would get: a dict (always data), a `Payload`, str, bytes, or a `Message`. A handler whose
         pattern has a function that raised is left out.
         """
-        return self._compiled().table.select(message_with(payload)).matched
+        return self._compiled().table.handlers_for(payload)
 
     def explain(self, payload: object) -> Explanation:
         """Say for every handler whether it matches *payload*, and otherwise what failed; ``print`` shows it."""

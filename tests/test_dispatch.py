@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from megaflow.codec import Kind
-from megaflow.dispatch.table import DispatchTable, left_side
+from megaflow.dispatch.fields import see
+from megaflow.dispatch.table import DispatchTable
 from megaflow.event import Event, ObjectData, Payload
 from megaflow.match.functions import absent, any_, empty, gt, not_, or_
 from megaflow.message import Message, message_with, open_message
@@ -168,7 +169,7 @@ def test_a_null_in_the_attributes_is_there() -> None:
 
 @pytest.mark.parametrize("payload", [{"a": 1}, "text", b"bytes"], ids=repr)
 def test_patterns_see_other_payloads_as_they_are(payload: object) -> None:
-    assert left_side(message_with(payload)) is payload
+    assert see(payload) is payload
 
 
 def test_a_function_of_the_user_runs_last_and_only_when_the_rest_holds() -> None:

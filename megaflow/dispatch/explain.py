@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from megaflow.codec import Kind
-from megaflow.dispatch.table import DispatchTable, left_side
+from megaflow.dispatch.fields import see
+from megaflow.dispatch.table import DispatchTable
 from megaflow.match.conditions import AllOf, Condition, Fields, assume
 from megaflow.message import Message
 from megaflow.router import Handler
@@ -78,7 +79,7 @@ class Explanation:
 
 def explain(table: DispatchTable, message: Message) -> Explanation:
     """Say for every handler of *table* whether *message* reaches it, and otherwise why not."""
-    left = left_side(message)
+    left = see(message.payload)
     return Explanation(message, tuple(_explain_handler(handler, message, left) for handler in table.handlers))
 
 

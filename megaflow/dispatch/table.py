@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from megaflow.codec import Kind
+from megaflow.dispatch.fields import DATA_FIELDS, EVENT_FIELDS, MISSING, PLAIN_FIELDS, Fields, read_path
+from megaflow.dispatch.index import USUAL_SIZES, Index, Sizes
+from megaflow.dispatch.lookups import Found
+from megaflow.dispatch.normal import Normaliser, Rule
 from megaflow.event import Payload
-from megaflow.match.conditions import Test, compile_test
-from megaflow.message import Message
+from megaflow.message import Message, message_with
 from megaflow.router import Handler
 
 _MESSAGE_KINDS: Final = (Kind.MEGA, Kind.DATA, Kind.TEXT, Kind.BINARY)
+
+Ask: TypeAlias = Callable[[Any, Message | None], bool]
+"""Asks a user's functions about a payload, and the message it comes in. May raise anything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,54 +32,101 @@ class Selection:
 class DispatchTable:
     """Which handlers a message reaches. Immutable: may be asked from any thread."""
 
-    def __init__(self, handlers: Sequence[Handler]) -> None:
-        tests = [(handler, compile_test(handler.pattern)) for handler in handlers]
+    def __init__(self, handlers: Sequence[Handler], sizes: Sizes = USUAL_SIZES) -> None:
         self.handlers: Final = tuple(handlers)
-        self._by_kind: Final[Mapping[Kind, Sequence[tuple[Handler, Test]]]] = {
-            kind: [(handler, test) for handler, test in tests if handler.kind in (kind, Kind.ANY)]
-            for kind in _MESSAGE_KINDS
-        }
+        normaliser = Normaliser()
+        rules = [normaliser.normalise(position, handler) for position, handler in enumerate(self.handlers)]
+        self._by_kind: Final = {kind: _KindTable(self.handlers, rules, kind, sizes) for kind in _MESSAGE_KINDS}
 
     def select(self, message: Message) -> Selection:
         """Return the handlers that *message* reaches. Never raises for what a user's function raises."""
         if not message.has_payload:
             return Selection((), {})
-        left = left_side(message)
-        matched, raised = [], {}
-        for handler, test in self._by_kind[message.kind]:
-            try:
-                if test(message if handler.kind is Kind.ANY else left):
-                    matched.append(handler)
-            except Exception as error:  # noqa: BLE001 - a user's function raises whatever it likes
-                raised[handler] = error
-        return Selection(tuple(matched), raised)
+        raised: dict[Handler, Exception] = {}
+        return Selection(self._by_kind[message.kind].match(message.payload, message, raised), raised)
+
+    def handlers_for(self, payload: object) -> tuple[Handler, ...]:
+        """Return the handlers that match *payload*, given as a handler would get it or as a `Message`."""
+        kind = _KINDS.get(type(payload))
+        if kind is None or self._by_kind[kind].asks_about_messages:
+            return self.select(message_with(payload)).matched
+        return self._by_kind[kind].match(payload, None, {})
+
+    @property
+    def unindexed(self) -> tuple[tuple[Handler, str], ...]:
+        """The handlers that are asked about every payload of their kind, each with the reason."""
+        rules = {rule.position: rule for table in self._by_kind.values() for rule in table.unfiled}
+        return tuple((rules[position].handler, _explain_unfiled(rules[position])) for position in sorted(rules))
 
 
-def left_side(message: Message) -> Any:
-    """Return what patterns see of *message*: its payload, where a MEGA event is an object without what is not set."""
-    payload = message.payload
-    if message.kind is not Kind.MEGA or not isinstance(payload, Payload):
-        return payload
-    event, subject = payload.event, payload.object
-    seen: dict[str, Any] = {
-        "event": {
-            "name": event.name,
-            "version": event.version,
-            "timestamp": event.timestamp,
-            "attributes": event.attributes,
-        },
-        "object": {},
-        "extra": payload.extra,
-    }
-    _add_what_is_set(seen["event"], event, ("domain", "subject", "publisher"))
-    if subject is not None:
-        seen["object"]["version"] = subject.version
-        _add_what_is_set(seen["object"], subject, ("type", "id", "current", "previous"))
-    return seen
+_FIELDS: Final[Mapping[Kind, Fields]] = {Kind.MEGA: EVENT_FIELDS, Kind.DATA: DATA_FIELDS}
+_KINDS: Final[Mapping[type, Kind]] = {Payload: Kind.MEGA, dict: Kind.DATA, str: Kind.TEXT, bytes: Kind.BINARY}
 
 
-def _add_what_is_set(seen: dict[str, Any], section: object, names: Sequence[str]) -> None:
-    for name in names:
-        value = getattr(section, name)
-        if value is not None:
-            seen[name] = value
+class _KindTable:
+    """The handlers for payloads of one kind."""
+
+    def __init__(self, handlers: Sequence[Handler], rules: Sequence[Rule], kind: Kind, sizes: Sizes) -> None:
+        fields = _FIELDS.get(kind, PLAIN_FIELDS)
+        own = [rule for rule in rules if rule.handler.kind is kind]
+        every = [rule for rule in rules if rule.handler.kind is Kind.ANY]
+        index = Index(own, fields, sizes)
+        self._handlers = handlers
+        self._collect = index.collect
+        self._every = [rule.position for rule in every]
+        self._asks = {rule.position: _ask(rule, fields) for rule in own if rule.functions}
+        self._asks |= {rule.position: _ask_about_message(rule) for rule in every if rule.functions}
+        self.asks_about_messages: Final = any(rule.functions for rule in every)
+        self.unfiled: Final = [rule for rule in (*index.unfiled, *every) if not rule.handler.matches_everything]
+
+    def match(self, payload: Any, message: Message | None, raised: dict[Handler, Exception]) -> tuple[Handler, ...]:
+        """Return the handlers for *payload*, and add those that cannot be told to *raised*.
+
+        The *message* it came in is needed where handlers ask about that.
+        """
+        found: Found = []
+        self._collect(payload, found)
+        if self._every:
+            found += self._every
+        if len(found) > 1:
+            found = sorted(set(found))
+        handlers = self._handlers
+        if not self._asks:
+            return tuple([handlers[position] for position in found])
+        return tuple([handlers[position] for position in found if self._says_yes(position, payload, message, raised)])
+
+    def _says_yes(self, position: int, payload: Any, message: Message | None, raised: dict[Handler, Exception]) -> bool:
+        """Ask the functions of a handler of which everything else holds."""
+        ask = self._asks.get(position)
+        try:
+            return ask is None or ask(payload, message)
+        except Exception as error:  # noqa: BLE001 - a user's function raises whatever it likes
+            raised[self._handlers[position]] = error
+            return False
+
+
+def _ask(rule: Rule, fields: Fields) -> Ask:
+    """Return what asks the functions of *rule*, where all its clauses hold, and stops at the first that says no."""
+    steps = [(read_path(each.path, fields), each.condition.compile()) for each in rule.functions]
+
+    def ask(payload: Any, message: Message | None) -> bool:
+        for read, test in steps:
+            value = read(payload)
+            # What is missing was allowed to be, or the clauses would not hold.
+            if value is not MISSING and not test(value):
+                return False
+        return True
+
+    return ask
+
+
+def _ask_about_message(rule: Rule) -> Ask:
+    tests = [each.condition.compile() for each in rule.functions]
+    return lambda payload, message: all(test(message) for test in tests)
+
+
+def _explain_unfiled(rule: Rule) -> str:
+    if rule.handler.kind is Kind.ANY:
+        return "its function is asked about the whole message"
+    asked = ", ".join(dict.fromkeys(repr(clause.condition) for clause in rule.functions or rule.clauses))
+    return f"{asked} can only be asked: nothing in the pattern says what a value equals, starts with or lies between"

@@ -21,7 +21,7 @@ Moment: TypeAlias = date
 
 # https://datatracker.ietf.org/doc/html/rfc8259#section-6
 _NUMBER: Final = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
-_DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_DATE_LENGTH: Final = len("2020-01-01")
 _DATETIME: Final = re.compile(
     r"([0-9]{4}-[0-9]{2}-[0-9]{2})[T ]((?:[01][0-9]|2[0-3]):[0-9]{2}(?::[0-9]{2}(?:\.[0-9]+)?)?)"
     r"(Z|[+-][0-9]{2}(?::?[0-5][0-9])?)?"
@@ -105,7 +105,7 @@ def identify(right: object) -> tuple[Hashable, ...]:
     if isinstance(right, str):
         return ("text", str.__str__(right))
     if isinstance(right, date):
-        return (type(right).__name__, read_moment(right))
+        return ("datetime" if isinstance(right, datetime) else "date", read_moment(right))
     return ("number", read_number(right))
 
 
@@ -166,8 +166,9 @@ def _read_number_text(text: str) -> Number | None:
 
 def _read_moment_text(text: str) -> Moment | None:
     try:
-        if _DATE.fullmatch(text):
-            return date.fromisoformat(text)
+        if len(text) == _DATE_LENGTH:
+            # Python reads other forms, too, such as 2020-W01-1.
+            return date.fromisoformat(text) if text[4] == "-" == text[7] and text.isascii() else None
         found = _DATETIME.fullmatch(text)
         return _in_utc(datetime.fromisoformat("".join((found[1], "T", found[2], found[3] or "")))) if found else None
     except ValueError:  # the 30th of February
