@@ -6,23 +6,17 @@ conditions to tell its handlers apart, and at last a leaf, which asks what is le
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from megaflow.dispatch.compile import Residuals
-from megaflow.dispatch.fields import EVENT_FIELDS, MISSING, Fields, Get, Path, find_field, read_path
+from megaflow.dispatch.fields import Fields, Get, Path, find_field
+from megaflow.dispatch.filing import Open, Option, chooser, may_be_answered_twice, open_rule
 from megaflow.dispatch.lookups import Bucket, Found, Visit, build_visit
 from megaflow.dispatch.normal import Clause, Rule
-from megaflow.dispatch.probes import EQUALITIES, RANGES, Cover, How, Probe, find_covers
+from megaflow.dispatch.probes import How, Probe
 from megaflow.match.conditions import Test
-
-_FEW: Final = 4
-"""Buckets of so many are as good as those of one."""
-
-_COPIES: Final = 16
-"""So often a handler stands in the index at most that is filed under several values, and there under several others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,51 +33,21 @@ class Sizes:
 USUAL_SIZES: Final = Sizes()
 
 
-@dataclass(frozen=True, slots=True)
-class _Open:
-    """A rule on its way into the index: the clauses that nothing has decided yet, and the ways to look each up."""
-
-    rule: Rule
-    clauses: tuple[Clause, ...]
-    options: tuple[_Option, ...]
-    copies: int = 1
-
-    def without(self, option: _Option) -> _Open:
-        """Return what is left of the rule where the cover of *option* was answered."""
-        clauses = self.clauses
-        if option.cover.exact:
-            clauses = tuple(each for each in clauses if each is not option.clause)
-        options = tuple(each for each in self.options if each.clause is not option.clause)
-        return _Open(self.rule, clauses, options, self.copies * len(option.cover.probes))
-
-
-class _Option(NamedTuple):
-    """One way to look a clause up."""
-
-    clause: Clause
-    cover: Cover
-
-
 class Index:
     """The rules for payloads of one kind. Immutable: may be asked from any thread."""
 
     def __init__(self, rules: Iterable[Rule], fields: Fields, sizes: Sizes) -> None:
-        options: dict[Clause, tuple[_Option, ...]] = {}
-        opened = [_open(rule, options) for rule in rules]
+        options: dict[Clause, tuple[Option, ...]] = {}
+        opened = [open_rule(rule, options) for rule in rules]
         self.unfiled: Final = tuple(each.rule for each in opened if not each.options)
         """The rules that cannot be looked up, and are asked about every payload."""
 
-        self.collect: Final[Bucket] = _Builder(fields, sizes).build(opened)
+        builder = _Builder(fields, sizes)
+        self.collect: Final[Bucket] = builder.build(opened)
         """Adds the positions of the rules whose clauses all hold for a payload, in no order."""
 
-
-def _open(rule: Rule, options: dict[Clause, tuple[_Option, ...]]) -> _Open:
-    """Return *rule* as it comes to the root of an index; *options* are those of the clauses seen before."""
-    for clause in rule.clauses:
-        if clause not in options:
-            covers = find_covers(clause.condition, clause.path)
-            options[clause] = tuple(_Option(clause, cover) for cover in covers)
-    return _Open(rule, rule.clauses, tuple(option for clause in rule.clauses for option in options[clause]))
+        self.repeats: Final = builder.repeats
+        """Whether it may add the same position several times."""
 
 
 class _Builder:
@@ -93,25 +57,27 @@ class _Builder:
         self._fields = fields
         self._sizes = sizes
         self._residuals = Residuals(fields)
+        self.repeats = False
         self._tests: dict[tuple[int, tuple[int, ...]], Test | None] = {}
 
-    def build(self, rules: Sequence[_Open]) -> Bucket:
+    def build(self, rules: Sequence[Open]) -> Bucket:
         """Return the bucket of *rules*: a leaf, or a node."""
-        filed: dict[Probe, list[_Open]] = {}
-        unfiled: list[_Open] = []
-        choose = _chooser(rules) if len(rules) > self._sizes.small else lambda _: None
+        filed: dict[Probe, list[Open]] = {}
+        unfiled: list[Open] = []
+        choose = chooser(rules) if len(rules) > self._sizes.small else lambda _: None
         for each in rules:
             choice = choose(each)
             if choice is None:
                 unfiled.append(each)
                 continue
             rest = each.without(choice)
+            self.repeats |= may_be_answered_twice(choice.cover.probes)
             for probe in choice.cover.probes:
                 filed.setdefault(probe, []).append(rest)
         visits = self._visits({probe: self.build(below) for probe, below in filed.items()})
         return _join([self._leaf(unfiled)] if unfiled or not visits else [], visits)
 
-    def _leaf(self, rules: Sequence[_Open]) -> Bucket:
+    def _leaf(self, rules: Sequence[Open]) -> Bucket:
         if len(rules) > self._sizes.large:
             shared = _share(rules)
             if len(shared) * 2 <= sum(len(each.clauses) for each in rules):
@@ -120,7 +86,7 @@ class _Builder:
         sure = [position for position, test in tests if test is None]
         return _leaf(sure, [(position, test) for position, test in tests if test is not None])
 
-    def _compile(self, each: _Open) -> Test | None:
+    def _compile(self, each: Open) -> Test | None:
         if not each.clauses:
             return None
         # One that is filed under several values is compiled once for all of them.
@@ -129,7 +95,7 @@ class _Builder:
             self._tests[key] = self._residuals.compile(each.clauses, each.rule.handler.pattern)
         return self._tests[key]
 
-    def _shared_leaf(self, rules: Sequence[_Open], shared: Mapping[Clause, int]) -> Bucket:
+    def _shared_leaf(self, rules: Sequence[Open], shared: Mapping[Clause, int]) -> Bucket:
         most = sorted(shared.items(), key=lambda each: each[1].bit_count(), reverse=True)
         checks = [(self._residuals.compile([clause]), bits) for clause, bits in most]
         return _bit_leaf([each.rule.position for each in rules], checks)
@@ -143,73 +109,9 @@ class _Builder:
         return [(self._get(start), trie.build()) for start, trie in roots.items()]
 
     def _get(self, start: Path) -> Get | None:
-        """Return how to read what begins with *start*; None where that is the payload."""
-        return read_path(start, self._fields) if start or self._fields is EVENT_FIELDS else None
-
-
-def _chooser(rules: Sequence[_Open]) -> Callable[[_Open], _Option | None]:
-    """Return what tells under which of its covers one of *rules* is filed best; None where it is filed under none."""
-    size = _estimate(rules)
-    paths = ({cover.probes[0].path for _, cover in each.options if cover.probes} for each in rules)
-    popular = Counter(path for each in paths for path in each)
-
-    def rate(option: _Option) -> tuple[float, int, bool]:
-        probes, exact = option.cover
-        largest = max(map(size, probes), default=0)
-        return max(largest, _FEW) + len(probes) / 16, -popular[probes[0].path] if probes else 0, not exact
-
-    def is_worth_it(each: _Open, probes: Sequence[Probe]) -> bool:
-        if len(probes) == 1 and probes[0].how in EQUALITIES:
-            return True
-        return sum(map(size, probes)) * 2 <= len(rules) and (each.copies == 1 or each.copies * len(probes) <= _COPIES)
-
-    def choose(each: _Open) -> _Option | None:
-        options = (option for option in each.options if is_worth_it(each, option.cover.probes))
-        return min(options, key=rate, default=None)
-
-    return choose
-
-
-def _estimate(rules: Sequence[_Open]) -> Callable[[Probe], float]:
-    """Return what tells how many of *rules* a payload meets that answers a probe."""
-    probes = Counter(
-        probe for each in rules for probe in {probe for _, cover in each.options for probe in cover.probes}
-    )
-    scales: dict[tuple[Path, How], _Scale] = {}
-    for probe, count in probes.items():
-        if probe.how in RANGES:
-            scales.setdefault((probe.path, probe.how), _Scale()).add(probe, count)
-
-    def size(probe: Probe) -> float:
-        if probe.how is How.LIST and len(rules) > 1:
-            return 0  # few payloads have a list where a pattern wants none
-        scale = scales.get((probe.path, probe.how))
-        return probes[probe] if scale is None else scale.share(probe) * scale.count
-
-    return size
-
-
-@dataclass(slots=True)
-class _Scale:
-    """The ranges at one path: how many there are, and where their bounds lie."""
-
-    count: int = 0
-    bounds: set[Any] = field(default_factory=set)
-    ranks: dict[Any, int] = field(default_factory=dict)
-
-    def add(self, probe: Probe, count: int) -> None:
-        self.count += count
-        low, _, high, _ = probe.what
-        self.bounds |= {low, high} - {None}
-
-    def share(self, probe: Probe) -> float:
-        """Return which part of all that the bounds tell apart lies in the range of *probe*."""
-        if not self.ranks:
-            self.ranks = {bound: rank for rank, bound in enumerate(sorted(self.bounds))}
-        low, _, high, _ = probe.what
-        first = -1 if low is None else self.ranks[low]
-        last = len(self.ranks) if high is None else self.ranks[high]
-        return max(last - first, 1) / (len(self.ranks) + 1)
+        """Return how to read the field *start*; None where that is the payload itself."""
+        field = self._fields[start]
+        return None if field.source == "payload" else field.get
 
 
 @dataclass(slots=True)
@@ -272,7 +174,7 @@ def _join(buckets: Sequence[Bucket], visits: Sequence[tuple[Get | None, Visit]])
             bucket(payload, found)
         for get, visit in visits:
             value = payload if get is None else get(payload)
-            if value is not MISSING:
+            if value is not None or get is None:
                 visit(value, payload, found)
 
     return collect
@@ -284,7 +186,7 @@ def _visit_one(get: Get | None, visit: Visit) -> Bucket:
 
     def collect(payload: Any, found: Found) -> None:
         value = get(payload)
-        if value is not MISSING:
+        if value is not None:
             visit(value, payload, found)
 
     return collect
@@ -305,7 +207,7 @@ def _leaf(sure: Sequence[int], tests: Sequence[tuple[int, Test]]) -> Bucket:
     return collect
 
 
-def _share(rules: Sequence[_Open]) -> dict[Clause, int]:
+def _share(rules: Sequence[Open]) -> dict[Clause, int]:
     """Return the different clauses of *rules*, with a bit for each rule that has it."""
     shared: dict[Clause, int] = {}
     for bit, each in enumerate(rules):

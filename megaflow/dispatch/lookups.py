@@ -15,6 +15,7 @@ from uuid import UUID
 
 from megaflow.dispatch.probes import How, Interval
 from megaflow.match import values
+from megaflow.match.re2_sets import RegexSet
 from megaflow.match.values import Moment, Number
 
 Found: TypeAlias = list[int]
@@ -34,14 +35,31 @@ def build_visit(filed: Filed) -> Visit:
     """Return what takes a value to its buckets in *filed*."""
     if filed.keys() == {How.TEXT}:
         return _visit_text(filed[How.TEXT])
-    by_type = {type_: steps for type_ in _TYPES if (steps := tuple(_find_steps(filed, type_)))}
+    by_type = _by_type(filed)
+    look_up = by_type.get
 
     def visit(value: Any, payload: Any, found: Found) -> None:
-        steps = by_type.get(type(value))
-        if steps is None:
+        step = look_up(type(value))
+        if step is None:
             if type(value) in _TYPES:
                 return
-            value, steps = _as_plain(value, by_type)
+            value, step = _as_plain(value, by_type)
+        step(value, payload, found)
+
+    return visit
+
+
+def _by_type(filed: Filed) -> dict[type, Visit]:
+    """Return what is to be done with the values of each type that anything is filed for."""
+    steps: dict[type, list[Visit]] = {}
+    for how, buckets in filed.items():
+        for type_, step in _MAKERS[how](buckets).items():
+            steps.setdefault(type_, []).append(step)
+    return {type_: each[0] if len(each) == 1 else _one_by_one(tuple(each)) for type_, each in steps.items()}
+
+
+def _one_by_one(steps: Sequence[Visit]) -> Visit:
+    def visit(value: Any, payload: Any, found: Found) -> None:
         for step in steps:
             step(value, payload, found)
 
@@ -79,25 +97,22 @@ _PLAIN: Final[Mapping[type, Callable[[Any], Any]]] = {
 }
 
 
-def _as_plain(value: Any, by_type: Mapping[type, tuple[Visit, ...]]) -> tuple[Any, tuple[Visit, ...]]:
-    """Return a value of a subclass as its base sees it, and the steps for that base."""
+def _as_plain(value: Any, by_type: Mapping[type, Visit]) -> tuple[Any, Visit]:
+    """Return a value of a subclass as its base sees it, and the step for that base."""
     for base, convert in _PLAIN.items():
         if isinstance(value, base):
-            return convert(value), by_type.get(base, ())
-    return value, ()
+            return convert(value), by_type.get(base, _do_nothing)
+    return value, _do_nothing
 
 
-def _find_steps(filed: Filed, type_: type) -> Iterator[Visit]:
-    """Give what is to be done with values of *type_*, which are compared by one rule of the specification each."""
-    for how, make in _STEPS:
-        if how in filed and type_ in _ANSWERS[how]:
-            yield make(filed[how], type_)
+def _do_nothing(value: Any, payload: Any, found: Found) -> None:
+    """Take a value that no rule of the specification speaks of nowhere."""
 
 
-def _equal(key: Callable[[Any], Hashable]) -> Callable[[Mapping[Any, Bucket], type], Visit]:
+def _equal(types: Sequence[type], key: Callable[[Any], Hashable]) -> _Maker:
     """Return what makes a step that looks up the *key* of a value, unless that is None."""
 
-    def make(buckets: Mapping[Any, Bucket], type_: type) -> Visit:
+    def make(buckets: Mapping[Any, Bucket]) -> Mapping[type, Visit]:
         look_up = buckets.get
 
         def visit(value: Any, payload: Any, found: Found) -> None:
@@ -105,38 +120,29 @@ def _equal(key: Callable[[Any], Hashable]) -> Callable[[Mapping[Any, Bucket], ty
             if bucket is not None:
                 bucket(payload, found)
 
-        return visit
+        return dict.fromkeys(types, visit)
 
     return make
 
 
-def _numbers(buckets: Mapping[Any, Bucket], type_: type) -> Visit:
-    return _ranges(Segments(buckets), read_number)
+def _numbers(buckets: Mapping[Any, Bucket]) -> Mapping[type, Visit]:
+    segments = Segments(buckets)
+    return dict.fromkeys((str, float, Decimal), segments.visit(read_number)) | {int: segments.visit(None)}
 
 
-def _dates(buckets: Mapping[Any, Bucket], type_: type) -> Visit:
-    return _ranges(Segments(buckets), _read_date)
+def _dates(buckets: Mapping[Any, Bucket]) -> Mapping[type, Visit]:
+    return dict.fromkeys((str, date, datetime), Segments(buckets, _count_day).visit(_read_day))
 
 
-def _datetimes(buckets: Mapping[Any, Bucket], type_: type) -> Visit:
-    """Return a step that compares datetimes with datetimes, and dates with the dates of the bounds."""
-    moments, days = _ranges(Segments(buckets), _read_datetime), _ranges(Segments(buckets, _as_date), _read_date)
+def _datetimes(buckets: Mapping[Any, Bucket]) -> Mapping[type, Visit]:
+    """Return steps that compare datetimes with datetimes, and dates with the dates of the bounds."""
+    moments = Segments(buckets).visit(_read_datetime)
+    days = Segments(buckets, _count_day).visit(_read_day)
 
-    def visit(value: Any, payload: Any, found: Found) -> None:
-        is_time = isinstance(value, datetime) or (isinstance(value, str) and len(value) > _DATE_LENGTH)
-        (moments if is_time else days)(value, payload, found)
+    def visit_text(value: Any, payload: Any, found: Found) -> None:
+        (moments if len(value) > _DATE_LENGTH else days)(value, payload, found)
 
-    return visit
-
-
-def _ranges(segments: Segments, read: Callable[[Any], Any]) -> Visit:
-    def visit(value: Any, payload: Any, found: Found) -> None:
-        point = read(value)
-        if point is not None:
-            for bucket in segments.covering(point):
-                bucket(payload, found)
-
-    return visit
+    return {str: visit_text, datetime: moments, date: days}
 
 
 class Segments:
@@ -157,12 +163,21 @@ class Segments:
                 nodes.setdefault(node, []).append(bucket)
         self._covering: Final = _collect_upwards(nodes, size)
 
-    def covering(self, point: Any) -> Sequence[Bucket]:
-        """Return the buckets of the ranges that *point* lies in."""
-        bounds = self._bounds
-        index = bisect_left(bounds, point)
-        on_bound = index < len(bounds) and bounds[index] == point
-        return self._covering[2 * index + on_bound]
+    def visit(self, read: Callable[[Any], Any] | None) -> Visit:
+        """Return what takes a value to the ranges it lies in, once *read* has made a point of it."""
+        bounds, covering, size = self._bounds, self._covering, len(self._bounds)
+
+        def visit(value: Any, payload: Any, found: Found) -> None:
+            if read is not None:
+                value = read(value)
+                if value is None:
+                    return
+            index = bisect_left(bounds, value)
+            on_bound = index < size and bounds[index] == value
+            for bucket in covering[2 * index + on_bound]:
+                bucket(payload, found)
+
+        return visit
 
     def _span(self, interval: Interval, convert: Callable[[Any], Any], size: int) -> tuple[int, int]:
         """Return the first segment of *interval*, and the one behind its last."""
@@ -203,12 +218,12 @@ def _collect_upwards(nodes: Mapping[int, list[Bucket]], size: int) -> list[tuple
     return covering
 
 
-def _starts(buckets: Mapping[Any, Bucket], type_: type) -> Visit:
-    return _affixes(buckets, lambda value: value)
+def _starts(buckets: Mapping[Any, Bucket]) -> Mapping[type, Visit]:
+    return {str: _affixes(buckets, lambda value: value)}
 
 
-def _ends(buckets: Mapping[Any, Bucket], type_: type) -> Visit:
-    return _affixes(buckets, lambda value: value[::-1])
+def _ends(buckets: Mapping[Any, Bucket]) -> Mapping[type, Visit]:
+    return {str: _affixes(buckets, lambda value: value[::-1])}
 
 
 def _affixes(buckets: Mapping[str, Bucket], turn: Callable[[str], str]) -> Visit:
@@ -241,7 +256,17 @@ def _find_shorter(texts: Sequence[str]) -> list[int]:
     return shorter
 
 
-def _items(buckets: Mapping[Any, Bucket], type_: type) -> Visit:
+def _regexes(buckets: Mapping[Any, Bucket]) -> Mapping[type, Visit]:
+    regexes, in_order = RegexSet(list(buckets)), list(buckets.values())
+
+    def visit(value: Any, payload: Any, found: Found) -> None:
+        for index in regexes.candidates(value):
+            in_order[index](payload, found)
+
+    return {str: visit}
+
+
+def _items(buckets: Mapping[Any, Bucket]) -> Mapping[type, Visit]:
     """Return a step that looks every item of a list up by itself."""
     by_how: dict[How, dict[Any, Bucket]] = {}
     for (how, what), bucket in buckets.items():
@@ -252,13 +277,17 @@ def _items(buckets: Mapping[Any, Bucket], type_: type) -> Visit:
         for item in value:
             visit_item(item, payload, found)
 
-    return visit
+    return {list: visit, tuple: visit}
 
 
-def _always(buckets: Mapping[Any, Bucket], type_: type) -> Visit:
-    """Return a step for all values alike."""
+def _lists(buckets: Mapping[Any, Bucket]) -> Mapping[type, Visit]:
+    """Return a step for all lists alike."""
     bucket = buckets[None]
-    return lambda value, payload, found: bucket(payload, found)
+
+    def visit(value: Any, payload: Any, found: Found) -> None:
+        bucket(payload, found)
+
+    return {list: visit, tuple: visit}
 
 
 def read_number(value: Any) -> Number | None:
@@ -272,58 +301,42 @@ _NUMBER_STARTS: Final = frozenset("-0123456789")
 _DATE_LENGTH: Final = 10
 
 
-def _read_moment(value: Any) -> Moment | None:
+def _read_datetime(value: Any) -> Moment | None:
     if type(value) is str and value[4:5] != "-":
         return None
-    return values.read_moment(value)
-
-
-def _read_datetime(value: Any) -> Moment | None:
-    moment = _read_moment(value)
+    moment = values.read_moment(value)
     return moment if isinstance(moment, datetime) else None
 
 
-def _read_date(value: Any) -> Moment | None:
-    moment = _read_moment(value)
-    return None if moment is None else _as_date(moment)
+def _read_day(value: Any) -> int | None:
+    if type(value) is str and value[4:5] != "-":
+        return None
+    moment = values.read_moment(value)
+    return None if moment is None else moment.toordinal()
 
 
-def _as_date(moment: Moment) -> date:
-    return moment.date() if isinstance(moment, datetime) else moment
+def _count_day(bound: Moment) -> int:
+    """Return the number of a day, which compares faster than the day."""
+    return bound.toordinal()
 
 
-_NUMERIC: Final = frozenset({int, float, Decimal, str})
-_MOMENTS: Final = frozenset({str, datetime, date})
-_LISTS: Final = frozenset({list, tuple})
-_TEXT: Final = frozenset({str})
-_ANSWERS: Final[Mapping[How, frozenset[type]]] = {
-    How.TEXT: _TEXT,
-    How.CASEFOLDED: _TEXT,
-    How.START: _TEXT,
-    How.END: _TEXT,
-    How.REGEX: _TEXT,
-    How.NUMBER: _NUMERIC,
-    How.NUMBERS: _NUMERIC,
-    How.CONSTANT: frozenset({bool, type(None)}),
-    How.BYTES: frozenset({bytes}),
-    How.UUID: frozenset({str, UUID}),
-    How.DATES: _MOMENTS,
-    How.DATETIMES: _MOMENTS,
-    How.ITEM: _LISTS,
-    How.LIST: _LISTS,
+_Maker: TypeAlias = Callable[[Mapping[Any, Bucket]], Mapping[type, Visit]]
+"""Makes the steps for the types that the specification compares in one way."""
+
+_NUMERIC: Final = (int, float, Decimal, str)
+_MAKERS: Final[Mapping[How, _Maker]] = {
+    How.TEXT: _equal([str], lambda value: value),
+    How.CASEFOLDED: _equal([str], str.casefold),
+    How.NUMBER: _equal(_NUMERIC, read_number),
+    How.CONSTANT: _equal([bool, type(None)], str),
+    How.BYTES: _equal([bytes], lambda value: value),
+    How.UUID: _equal([str, UUID], str),
+    How.NUMBERS: _numbers,
+    How.DATES: _dates,
+    How.DATETIMES: _datetimes,
+    How.START: _starts,
+    How.END: _ends,
+    How.REGEX: _regexes,
+    How.ITEM: _items,
+    How.LIST: _lists,
 }
-_STEPS: Final[Sequence[tuple[How, Callable[[Mapping[Any, Bucket], type], Visit]]]] = (
-    (How.TEXT, _equal(lambda value: value)),
-    (How.CASEFOLDED, _equal(str.casefold)),
-    (How.NUMBER, _equal(read_number)),
-    (How.CONSTANT, _equal(str)),
-    (How.BYTES, _equal(lambda value: value)),
-    (How.UUID, _equal(str)),
-    (How.NUMBERS, _numbers),
-    (How.DATES, _dates),
-    (How.DATETIMES, _datetimes),
-    (How.START, _starts),
-    (How.END, _ends),
-    (How.ITEM, _items),
-    (How.LIST, _always),
-)

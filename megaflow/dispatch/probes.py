@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
-from enum import Enum, auto
+from enum import Enum, StrEnum, auto
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
@@ -14,12 +13,14 @@ from megaflow.dispatch.fields import Path
 from megaflow.dispatch.normal import scale_of
 from megaflow.match import values
 from megaflow.match.conditions import AllOf, AnyOf, Comparison, Condition, Equals, Fields, Inside, Items, Regex, Text
+from megaflow.match.re2_sets import can_hold
+from megaflow.match.regexes import literal_start
 
 MOST_PROBES: Final = 1_000
 """A condition with more alternatives than these is not looked up, but asked."""
 
 
-class How(Enum):
+class How(StrEnum):
     """In which way a value answers to a probe."""
 
     TEXT = auto()
@@ -218,10 +219,8 @@ def _cover_regex(condition: Regex, path: Path) -> Iterator[Cover]:
     start = literal_start(condition.name, condition.regex)
     if start:
         yield Cover((Probe(path, How.START, start),), False)
-
-
-def literal_start(name: str, regex: re.Pattern[str]) -> str:
-    return ""
+    elif can_hold(condition.name, condition.regex):
+        yield Cover((Probe(path, How.REGEX, (condition.name, condition.regex)),), False)
 
 
 _BY_TYPE: Final[Mapping[type, Callable[[Any, Path], Iterator[Cover]]]] = {

@@ -37,6 +37,7 @@ class DispatchTable:
         normaliser = Normaliser()
         rules = [normaliser.normalise(position, handler) for position, handler in enumerate(self.handlers)]
         self._by_kind: Final = {kind: _KindTable(self.handlers, rules, kind, sizes) for kind in _MESSAGE_KINDS}
+        self._by_type: Final = {type_: self._by_kind[kind] for type_, kind in _KINDS.items()}
 
     def select(self, message: Message) -> Selection:
         """Return the handlers that *message* reaches. Never raises for what a user's function raises."""
@@ -47,10 +48,10 @@ class DispatchTable:
 
     def handlers_for(self, payload: object) -> tuple[Handler, ...]:
         """Return the handlers that match *payload*, given as a handler would get it or as a `Message`."""
-        kind = _KINDS.get(type(payload))
-        if kind is None or self._by_kind[kind].asks_about_messages:
+        table = self._by_type.get(type(payload))
+        if table is None or table.asks_about_messages:
             return self.select(message_with(payload)).matched
-        return self._by_kind[kind].match(payload, None, {})
+        return table.match(payload, None, {})
 
     @property
     def unindexed(self) -> tuple[tuple[Handler, str], ...]:
@@ -73,6 +74,7 @@ class _KindTable:
         index = Index(own, fields, sizes)
         self._handlers = handlers
         self._collect = index.collect
+        self._repeats = index.repeats
         self._every = [rule.position for rule in every]
         self._asks = {rule.position: _ask(rule, fields) for rule in own if rule.functions}
         self._asks |= {rule.position: _ask_about_message(rule) for rule in every if rule.functions}
@@ -89,7 +91,9 @@ class _KindTable:
         if self._every:
             found += self._every
         if len(found) > 1:
-            found = sorted(set(found))
+            if self._repeats:
+                found = list(set(found))
+            found.sort()
         handlers = self._handlers
         if not self._asks:
             return tuple([handlers[position] for position in found])
