@@ -13,7 +13,7 @@ from typing import Any, Final
 from megaflow.dispatch.compile import Residuals
 from megaflow.dispatch.fields import Fields, Get, Path, find_field
 from megaflow.dispatch.filing import Open, Option, chooser, may_be_answered_twice, open_rule
-from megaflow.dispatch.lookups import Bucket, Found, Visit, build_visit
+from megaflow.dispatch.lookups import Bucket, Found, Place, build_place, visit_unexpected
 from megaflow.dispatch.normal import Clause, Rule
 from megaflow.dispatch.probes import How, Probe
 from megaflow.match.conditions import Test
@@ -100,7 +100,7 @@ class _Builder:
         checks = [(self._residuals.compile([clause]), bits) for clause, bits in most]
         return _bit_leaf([each.rule.position for each in rules], checks)
 
-    def _visits(self, filed: Mapping[Probe, Bucket]) -> list[tuple[Get | None, Visit]]:
+    def _visits(self, filed: Mapping[Probe, Bucket]) -> list[tuple[Get | None, Place]]:
         """Return how to read each part of a payload that is looked at, and what visits it."""
         roots: dict[Path, _Trie] = {}
         for probe, bucket in filed.items():
@@ -127,84 +127,54 @@ class _Trie:
         else:
             self.filed.setdefault(probe.how, {})[probe.what] = bucket
 
-    def build(self) -> Visit:
-        here = [build_visit(self.filed)] if self.filed else []
-        below = [_visit_keys({key: trie.build() for key, trie in self.below.items()})] if self.below else []
-        visits = here + below
-        return visits[0] if len(visits) == 1 else _visit_both(*visits)
+    def build(self) -> Place:
+        return build_place(self.filed, {key: trie.build() for key, trie in self.below.items()})
 
 
-def _visit_both(one: Visit, other: Visit) -> Visit:
-    def visit(value: Any, payload: Any, found: Found) -> None:
-        one(value, payload, found)
-        other(value, payload, found)
-
-    return visit
-
-
-def _visit_keys(visits: Mapping[str, Visit]) -> Visit:
-    """Return what goes through the keys of an object or through those of *visits*, whichever are fewer."""
-    wanted = tuple(visits.items())
-
-    def visit(value: Any, payload: Any, found: Found) -> None:
-        if not isinstance(value, dict):
-            return
-        if len(wanted) <= len(value):
-            for key, below in wanted:
-                if key in value:
-                    below(value[key], payload, found)
-            return
-        for key, each in value.items():
-            known = visits.get(key)
-            if known is not None:
-                known(each, payload, found)
-
-    return visit
-
-
-def _join(buckets: Sequence[Bucket], visits: Sequence[tuple[Get | None, Visit]]) -> Bucket:
+def _join(buckets: Sequence[Bucket], roots: Sequence[tuple[Get | None, Place]]) -> Bucket:
     """Return one bucket for the handlers that are not filed and for those that are."""
-    if not visits:
-        return buckets[0]
-    if not buckets and len(visits) == 1:
-        return _visit_one(*visits[0])
+    visits = [*buckets, *(_visit_root(get, place) for get, place in roots)]
+    if len(visits) == 1:
+        return visits[0]
 
     def collect(payload: Any, found: Found) -> None:
-        for bucket in buckets:
-            bucket(payload, found)
-        for get, visit in visits:
-            value = payload if get is None else get(payload)
-            if value is not None or get is None:
-                visit(value, payload, found)
+        for visit in visits:
+            visit(payload, found)
 
     return collect
 
 
-def _visit_one(get: Get | None, visit: Visit) -> Bucket:
-    if get is None:
-        return lambda payload, found: visit(payload, payload, found)
+def _visit_root(get: Get | None, place: Place) -> Bucket:
+    expected, step, step_for = place
 
     def collect(payload: Any, found: Found) -> None:
-        value = get(payload)
-        if value is not None:
-            visit(value, payload, found)
+        value = payload if get is None else get(payload)
+        if type(value) is expected:
+            step(value, payload, found)
+        else:
+            visit_unexpected(step_for, value, payload, found)
 
     return collect
 
 
 def _leaf(sure: Sequence[int], tests: Sequence[tuple[int, Test]]) -> Bucket:
     """Return a bucket with handlers of which nothing is left to ask, and others."""
-    if not tests and len(sure) == 1:
-        position = sure[0]
-        return lambda payload, found: found.append(position)
+    if not tests:
+        return _sure_leaf(sure)
 
     def collect(payload: Any, found: Found) -> None:
-        found.extend(sure)
         for position, test in tests:
             if test(payload):
                 found.append(position)
 
-    return collect
+    return _join([_sure_leaf(sure), collect], []) if sure else collect
+
+
+def _sure_leaf(positions: Sequence[int]) -> Bucket:
+    if len(positions) == 1:
+        position = positions[0]
+        return lambda payload, found: found.append(position)
+    return lambda payload, found: found.extend(positions)
 
 
 def _share(rules: Sequence[Open]) -> dict[Clause, int]:

@@ -10,7 +10,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 from uuid import UUID
 
 from megaflow.dispatch.probes import How, Interval
@@ -31,31 +31,81 @@ Filed: TypeAlias = Mapping[How, Mapping[Any, Bucket]]
 """The buckets for the values at one path, by what they are looked up by."""
 
 
-def build_visit(filed: Filed) -> Visit:
-    """Return what takes a value to its buckets in *filed*."""
-    if filed.keys() == {How.TEXT}:
-        return _visit_text(filed[How.TEXT])
-    by_type = _by_type(filed)
-    look_up = by_type.get
+Steps: TypeAlias = Mapping[type, Visit]
+"""What is to be done with a value, by its type; nothing, where its type is not there."""
+
+StepFor: TypeAlias = Callable[[type], Visit | None]
+"""Looks up what is to be done with a value of a type."""
+
+
+class Place(NamedTuple):
+    """What is to be done with the value at one path: the step for the type that is expected there, and for others."""
+
+    expected: type
+    step: Visit
+    step_for: StepFor
+
+
+def build_place(filed: Filed, below: Mapping[str, Place]) -> Place:
+    """Return what takes a value to its buckets in *filed*, and what is in it to the places *below*."""
+    steps: dict[type, list[Visit]] = {dict: [_visit_keys(below)]} if below else {}
+    for how, buckets in filed.items():
+        for type_, step in _MAKERS[how](buckets).items():
+            steps.setdefault(type_, []).append(step)
+    by_type = {type_: each[0] if len(each) == 1 else _one_by_one(tuple(each)) for type_, each in steps.items()}
+    return Place(*next(iter(by_type.items())), by_type.get)
+
+
+def _visit_keys(below: Mapping[str, Place]) -> Visit:
+    """Return what goes through the keys of an object or through those of *below*, whichever are fewer."""
+    visit_wanted, look_up, size = _visit_wanted(below), below.get, len(below)
 
     def visit(value: Any, payload: Any, found: Found) -> None:
-        step = look_up(type(value))
-        if step is None:
-            if type(value) in _TYPES:
-                return
-            value, step = _as_plain(value, by_type)
-        step(value, payload, found)
+        if size <= len(value):
+            visit_wanted(value, payload, found)
+            return
+        for key, each in value.items():
+            place = look_up(key)
+            if place is not None:
+                expected, step, step_for = place
+                if type(each) is expected:
+                    step(each, payload, found)
+                else:
+                    visit_unexpected(step_for, each, payload, found)
+
+    return visit_wanted if size <= _FEW_KEYS else visit
+
+
+_FEW_KEYS: Final = 3
+
+
+def _visit_wanted(below: Mapping[str, Place]) -> Visit:
+    wanted = [(key, *place) for key, place in below.items()]
+
+    def visit(value: Any, payload: Any, found: Found) -> None:
+        for key, expected, step, step_for in wanted:
+            if key in value:
+                each = value[key]
+                if type(each) is expected:
+                    step(each, payload, found)
+                else:
+                    visit_unexpected(step_for, each, payload, found)
 
     return visit
 
 
-def _by_type(filed: Filed) -> dict[type, Visit]:
-    """Return what is to be done with the values of each type that anything is filed for."""
-    steps: dict[type, list[Visit]] = {}
-    for how, buckets in filed.items():
-        for type_, step in _MAKERS[how](buckets).items():
-            steps.setdefault(type_, []).append(step)
-    return {type_: each[0] if len(each) == 1 else _one_by_one(tuple(each)) for type_, each in steps.items()}
+def visit_unexpected(step_for: StepFor, value: Any, payload: Any, found: Found) -> None:
+    """Visit a value of any type, one of a subclass as its base sees it; the specification speaks of no other types."""
+    step = step_for(type(value))
+    if step is not None:
+        step(value, payload, found)
+    elif type(value) not in _KNOWN_TYPES:
+        for base, convert in _PLAIN.items():
+            if isinstance(value, base):
+                step = step_for(base)
+                if step is not None:
+                    step(convert(value), payload, found)
+                return
 
 
 def _one_by_one(steps: Sequence[Visit]) -> Visit:
@@ -66,23 +116,9 @@ def _one_by_one(steps: Sequence[Visit]) -> Visit:
     return visit
 
 
-def _visit_text(buckets: Mapping[Any, Bucket]) -> Visit:
-    """Return what does the same where all that is asked of values is which text they are."""
-    look_up = buckets.get
-
-    def visit(value: Any, payload: Any, found: Found) -> None:
-        if type(value) is not str:
-            if not isinstance(value, str):
-                return
-            value = str.__str__(value)
-        bucket = look_up(value)
-        if bucket is not None:
-            bucket(payload, found)
-
-    return visit
-
-
-_TYPES: Final = frozenset({str, int, float, Decimal, bool, type(None), datetime, date, bytes, UUID, list, tuple, dict})
+_KNOWN_TYPES: Final = frozenset(
+    {str, int, float, Decimal, bool, type(None), datetime, date, bytes, UUID, list, tuple, dict}
+)
 _PLAIN: Final[Mapping[type, Callable[[Any], Any]]] = {
     str: str.__str__,
     int: int,
@@ -94,25 +130,14 @@ _PLAIN: Final[Mapping[type, Callable[[Any], Any]]] = {
     UUID: lambda value: value,
     list: lambda value: value,
     tuple: lambda value: value,
+    dict: lambda value: value,
 }
-
-
-def _as_plain(value: Any, by_type: Mapping[type, Visit]) -> tuple[Any, Visit]:
-    """Return a value of a subclass as its base sees it, and the step for that base."""
-    for base, convert in _PLAIN.items():
-        if isinstance(value, base):
-            return convert(value), by_type.get(base, _do_nothing)
-    return value, _do_nothing
-
-
-def _do_nothing(value: Any, payload: Any, found: Found) -> None:
-    """Take a value that no rule of the specification speaks of nowhere."""
 
 
 def _equal(types: Sequence[type], key: Callable[[Any], Hashable]) -> _Maker:
     """Return what makes a step that looks up the *key* of a value, unless that is None."""
 
-    def make(buckets: Mapping[Any, Bucket]) -> Mapping[type, Visit]:
+    def make(buckets: Mapping[Any, Bucket]) -> Steps:
         look_up = buckets.get
 
         def visit(value: Any, payload: Any, found: Found) -> None:
@@ -125,22 +150,48 @@ def _equal(types: Sequence[type], key: Callable[[Any], Hashable]) -> _Maker:
     return make
 
 
-def _numbers(buckets: Mapping[Any, Bucket]) -> Mapping[type, Visit]:
+def _texts(buckets: Mapping[Any, Bucket]) -> Steps:
+    look_up = buckets.get
+
+    def visit(value: Any, payload: Any, found: Found) -> None:
+        bucket = look_up(value)
+        if bucket is not None:
+            bucket(payload, found)
+
+    return {str: visit}
+
+
+def _numbers(buckets: Mapping[Any, Bucket]) -> Steps:
     segments = Segments(buckets)
-    return dict.fromkeys((str, float, Decimal), segments.visit(read_number)) | {int: segments.visit(None)}
+    return {int: segments.visit_points()} | dict.fromkeys((float, Decimal, str), segments.visit(read_number))
 
 
-def _dates(buckets: Mapping[Any, Bucket]) -> Mapping[type, Visit]:
-    return dict.fromkeys((str, date, datetime), Segments(buckets, _count_day).visit(_read_day))
+def _dates(buckets: Mapping[Any, Bucket]) -> Steps:
+    days = Segments(buckets, _count_day).visit(_read_day)
+    return {str: _date_texts(buckets, days), date: days, datetime: days}
 
 
-def _datetimes(buckets: Mapping[Any, Bucket]) -> Mapping[type, Visit]:
+def _date_texts(buckets: Mapping[Any, Bucket], days: Visit) -> Visit:
+    """Return a step for text, which as a date alone sorts like the date: it is read only where it lies in a range."""
+    visit_text = Segments(buckets, lambda bound: _as_date(bound).isoformat()).visit_points(_is_day)
+
+    def visit(value: Any, payload: Any, found: Found) -> None:
+        if len(value) == _DATE_LENGTH:
+            visit_text(value, payload, found)
+        elif value[4:5] == "-":
+            days(value, payload, found)
+
+    return visit
+
+
+def _datetimes(buckets: Mapping[Any, Bucket]) -> Steps:
     """Return steps that compare datetimes with datetimes, and dates with the dates of the bounds."""
     moments = Segments(buckets).visit(_read_datetime)
     days = Segments(buckets, _count_day).visit(_read_day)
 
     def visit_text(value: Any, payload: Any, found: Found) -> None:
-        (moments if len(value) > _DATE_LENGTH else days)(value, payload, found)
+        if value[4:5] == "-":
+            (moments if len(value) > _DATE_LENGTH else days)(value, payload, found)
 
     return {str: visit_text, datetime: moments, date: days}
 
@@ -163,19 +214,27 @@ class Segments:
                 nodes.setdefault(node, []).append(bucket)
         self._covering: Final = _collect_upwards(nodes, size)
 
-    def visit(self, read: Callable[[Any], Any] | None) -> Visit:
+    def visit(self, read: Callable[[Any], Any]) -> Visit:
         """Return what takes a value to the ranges it lies in, once *read* has made a point of it."""
+        visit_point = self.visit_points()
+
+        def visit(value: Any, payload: Any, found: Found) -> None:
+            point = read(value)
+            if point is not None:
+                visit_point(point, payload, found)
+
+        return visit
+
+    def visit_points(self, is_point: Callable[[Any], bool] = lambda value: True) -> Visit:
+        """Return what takes a point to the ranges it lies in; only there it is asked whether it *is_point*."""
         bounds, covering, size = self._bounds, self._covering, len(self._bounds)
 
         def visit(value: Any, payload: Any, found: Found) -> None:
-            if read is not None:
-                value = read(value)
-                if value is None:
-                    return
             index = bisect_left(bounds, value)
-            on_bound = index < size and bounds[index] == value
-            for bucket in covering[2 * index + on_bound]:
-                bucket(payload, found)
+            covers = covering[2 * index + (index < size and bounds[index] == value)]
+            if covers and is_point(value):
+                for bucket in covers:
+                    bucket(payload, found)
 
         return visit
 
@@ -218,31 +277,31 @@ def _collect_upwards(nodes: Mapping[int, list[Bucket]], size: int) -> list[tuple
     return covering
 
 
-def _starts(buckets: Mapping[Any, Bucket]) -> Mapping[type, Visit]:
-    return {str: _affixes(buckets, lambda value: value)}
-
-
-def _ends(buckets: Mapping[Any, Bucket]) -> Mapping[type, Visit]:
-    return {str: _affixes(buckets, lambda value: value[::-1])}
-
-
-def _affixes(buckets: Mapping[str, Bucket], turn: Callable[[str], str]) -> Visit:
+def _starts(buckets: Mapping[Any, Bucket]) -> Steps:
     """Return a step that finds the texts a value starts with, in alphabetical order.
 
     The last of them that is not behind the value either starts it, or shares what starts it with those before.
     """
     texts = sorted(buckets)
-    shorter = _find_shorter(texts)
+    in_order, shorter = [buckets[text] for text in texts], _find_shorter(texts)
 
     def visit(value: Any, payload: Any, found: Found) -> None:
-        value = turn(value)
         index = bisect_right(texts, value) - 1
         while index >= 0:
             if value.startswith(texts[index]):
-                buckets[texts[index]](payload, found)
+                in_order[index](payload, found)
             index = shorter[index]
 
-    return visit
+    return {str: visit}
+
+
+def _ends(buckets: Mapping[Any, Bucket]) -> Steps:
+    visit_start = _starts(buckets)[str]
+
+    def visit(value: Any, payload: Any, found: Found) -> None:
+        visit_start(value[::-1], payload, found)
+
+    return {str: visit}
 
 
 def _find_shorter(texts: Sequence[str]) -> list[int]:
@@ -256,7 +315,7 @@ def _find_shorter(texts: Sequence[str]) -> list[int]:
     return shorter
 
 
-def _regexes(buckets: Mapping[Any, Bucket]) -> Mapping[type, Visit]:
+def _regexes(buckets: Mapping[Any, Bucket]) -> Steps:
     regexes, in_order = RegexSet(list(buckets)), list(buckets.values())
 
     def visit(value: Any, payload: Any, found: Found) -> None:
@@ -266,21 +325,21 @@ def _regexes(buckets: Mapping[Any, Bucket]) -> Mapping[type, Visit]:
     return {str: visit}
 
 
-def _items(buckets: Mapping[Any, Bucket]) -> Mapping[type, Visit]:
+def _items(buckets: Mapping[Any, Bucket]) -> Steps:
     """Return a step that looks every item of a list up by itself."""
     by_how: dict[How, dict[Any, Bucket]] = {}
     for (how, what), bucket in buckets.items():
         by_how.setdefault(how, {})[what] = bucket
-    visit_item = build_visit(by_how)
+    step_for = build_place(by_how, {}).step_for
 
     def visit(value: Any, payload: Any, found: Found) -> None:
         for item in value:
-            visit_item(item, payload, found)
+            visit_unexpected(step_for, item, payload, found)
 
     return {list: visit, tuple: visit}
 
 
-def _lists(buckets: Mapping[Any, Bucket]) -> Mapping[type, Visit]:
+def _lists(buckets: Mapping[Any, Bucket]) -> Steps:
     """Return a step for all lists alike."""
     bucket = buckets[None]
 
@@ -302,30 +361,34 @@ _DATE_LENGTH: Final = 10
 
 
 def _read_datetime(value: Any) -> Moment | None:
-    if type(value) is str and value[4:5] != "-":
-        return None
     moment = values.read_moment(value)
     return moment if isinstance(moment, datetime) else None
 
 
 def _read_day(value: Any) -> int | None:
-    if type(value) is str and value[4:5] != "-":
-        return None
+    """Return the number of a day: numbers compare faster than dates."""
     moment = values.read_moment(value)
     return None if moment is None else moment.toordinal()
 
 
 def _count_day(bound: Moment) -> int:
-    """Return the number of a day, which compares faster than the day."""
     return bound.toordinal()
 
 
-_Maker: TypeAlias = Callable[[Mapping[Any, Bucket]], Mapping[type, Visit]]
+def _as_date(bound: Moment) -> date:
+    return bound.date() if isinstance(bound, datetime) else bound
+
+
+def _is_day(text: str) -> bool:
+    return values.read_moment(text) is not None
+
+
+_Maker: TypeAlias = Callable[[Mapping[Any, Bucket]], Steps]
 """Makes the steps for the types that the specification compares in one way."""
 
 _NUMERIC: Final = (int, float, Decimal, str)
 _MAKERS: Final[Mapping[How, _Maker]] = {
-    How.TEXT: _equal([str], lambda value: value),
+    How.TEXT: _texts,
     How.CASEFOLDED: _equal([str], str.casefold),
     How.NUMBER: _equal(_NUMERIC, read_number),
     How.CONSTANT: _equal([bool, type(None)], str),
