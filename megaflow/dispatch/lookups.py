@@ -387,7 +387,7 @@ _Maker: TypeAlias = Callable[[Mapping[Any, Bucket]], Steps]
 """Makes the steps for the types that the specification compares in one way."""
 
 _NUMERIC: Final = (int, float, Decimal, str)
-_MAKERS: Final[Mapping[How, _Maker]] = {
+_MAKERS: Final[dict[How, _Maker]] = {
     How.TEXT: _texts,
     How.CASEFOLDED: _equal([str], str.casefold),
     How.NUMBER: _equal(_NUMERIC, read_number),

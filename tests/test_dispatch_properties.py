@@ -1,0 +1,288 @@
+"""The dispatch table, its slow twin and explain agree, whatever the patterns and the payload."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, Phase, find, given, settings
+from hypothesis import strategies as st
+from hypothesis.errors import NoSuchExample
+
+from megaflow.dispatch import lookups
+from megaflow.dispatch.explain import explain
+from megaflow.dispatch.index import Sizes
+from megaflow.dispatch.probes import How
+from megaflow.dispatch.table import DispatchTable
+from megaflow.event import Event, ObjectData, Payload
+from megaflow.message import message_with
+from megaflow.router import Handler, Router
+from tests.linear_twin import LinearTable
+from tests.matching import fail, handle
+from tests.pattern_strategies import (
+    moments,
+    object_patterns,
+    objects,
+    patterns_with_functions,
+    payloads,
+    scalar_payloads,
+    simple_patterns,
+    text,
+    values,
+)
+from tests.reference_matcher import USERS, Ask, build, holds
+
+USUAL = Sizes()
+EVERYTHING_FILED = Sizes(small=0, large=0)
+"""Sizes for which even a few handlers are filed, and share their conditions."""
+
+Register = Callable[[Router], None]
+
+_versions = st.integers(1, 3)
+_names = st.none() | text
+events = st.builds(
+    Payload,
+    event=st.builds(
+        Event,
+        name=text,
+        timestamp=moments.filter(lambda moment: hasattr(moment, "hour")),
+        version=_versions,
+        domain=_names,
+        subject=_names,
+        publisher=_names,
+        attributes=objects,
+    ),
+    object=st.none()
+    | st.builds(ObjectData, type=_names, id=_names, version=_versions, current=objects, previous=st.none() | objects),
+    extra=objects,
+)
+_rules = st.fixed_dictionaries(
+    {},
+    optional={
+        **dict.fromkeys(("name", "domain", "timestamp", "subject", "object_type", "extra"), patterns_with_functions),
+        **dict.fromkeys(("version", "object_version"), patterns_with_functions | _versions),
+        **dict.fromkeys(("attributes", "current_object", "previous_object"), object_patterns),
+    },
+)
+
+
+def users(name: str) -> Callable[[Any], Any]:
+    """Give the functions of the reference, and one of them that raises."""
+    return fail if name == "never" else USERS[name]
+
+
+def _on_event(rules: Mapping[str, Any]) -> Register:
+    built = {name: build(pattern, users) for name, pattern in rules.items()}
+    return lambda router: _discard(router.on_event(**built)(handle))
+
+
+def _on_data(pattern: Any) -> Register:
+    return lambda router: _discard(router.on_data(build(pattern, users))(handle))
+
+
+def _on_text(pattern: Any) -> Register:
+    return lambda router: _discard(router.on_text(build(pattern, users))(handle))
+
+
+def _discard(_: object) -> None:
+    """Registering returns the function, which nobody needs here."""
+
+
+def _on_message(name: str) -> Register:
+    function = users(name)
+    return lambda router: _discard(router.on_message(lambda message: function(message.payload))(handle))
+
+
+registrations = st.lists(
+    st.one_of(
+        object_patterns.map(_on_data),
+        object_patterns.map(lambda pattern: _on_data(Ask("or_", (pattern, {"a": pattern})))),
+        _rules.map(_on_event),
+        patterns_with_functions.filter(lambda pattern: pattern is not None).map(_on_text),
+        st.sampled_from(sorted(USERS)).map(_on_message),
+    ),
+    max_size=14,
+)
+anything = objects | events | text | st.binary(max_size=3)
+
+
+def register(registered: Sequence[Register]) -> tuple[Handler, ...]:
+    router = Router()
+    for each in registered:
+        each(router)
+    return router.handlers
+
+
+def disagreement(handlers: Sequence[Handler], payload: object, sizes: Sizes) -> str:
+    """Return what the table, its twin and explain find different; ``""`` where they agree."""
+    message = message_with(payload)
+    table = DispatchTable(handlers, sizes)
+    found, expected, explained = table.select(message), LinearTable(handlers).select(message), explain(table, message)
+    raised = {each.handler for each in explained if any(failure.raised for failure in each.failures)}
+    checks: dict[str, tuple[object, object]] = {
+        "matched": (found.matched, expected.matched),
+        "raised": (list(found.raised), list(expected.raised)),
+        "explain matched": (tuple(each.handler for each in explained if each.matched), expected.matched),
+        "explain raised": (raised, set(expected.raised)),
+        "handlers_for": (table.handlers_for(payload), expected.matched),
+    }
+    return ", ".join(name for name, (one, other) in checks.items() if one != other)
+
+
+@pytest.mark.parametrize("sizes", [USUAL, EVERYTHING_FILED], ids=["usual", "everything filed"])
+@settings(max_examples=200)
+@given(registered=registrations, payload=anything)
+def test_the_table_its_twin_and_explain_agree(registered: list[Register], payload: Any, sizes: Sizes) -> None:
+    handlers = register(registered)
+
+    assert disagreement(handlers, payload, sizes) == ""
+
+
+@settings(max_examples=200)
+@given(patterns=st.lists(object_patterns, min_size=1, max_size=12), payload=objects)
+def test_the_table_says_what_the_tables_of_the_specification_say(patterns: list[Any], payload: Any) -> None:
+    router = Router()
+    for pattern in patterns:
+        router.on_data(build(pattern))(handle)
+
+    matched = DispatchTable(router.handlers, EVERYTHING_FILED).handlers_for(payload)
+
+    expected = [holds(pattern, payload) for pattern in patterns]
+    assert matched == tuple(each for each, is_held in zip(router.handlers, expected, strict=True) if is_held)
+
+
+@settings(max_examples=100)
+@given(patterns=st.lists(object_patterns, min_size=6, max_size=8), several=st.lists(objects, min_size=1, max_size=5))
+def test_many_handlers_agree_with_the_twin(patterns: list[Any], several: list[Any]) -> None:
+    handlers = register([_on_data(one | other) for one in patterns for other in patterns])
+    table, twin = DispatchTable(handlers), LinearTable(handlers)
+
+    for payload in several:
+        message = message_with(payload)
+        found, expected = table.select(message), twin.select(message)
+        assert (found.matched, list(found.raised)) == (expected.matched, list(expected.raised))
+
+
+@given(
+    patterns=st.lists(object_patterns, min_size=1, max_size=10),
+    payload=st.dictionaries(st.text(max_size=2), payloads | st.builds(object), max_size=4),
+)
+def test_no_payload_makes_the_table_raise(patterns: list[Any], payload: Any) -> None:
+    handlers = register([_on_data(pattern) for pattern in patterns])
+
+    DispatchTable(handlers, EVERYTHING_FILED).select(message_with(payload))
+
+
+@given(patterns=st.lists(object_patterns, min_size=1, max_size=10), payload=objects)
+def test_functions_are_asked_once_for_each_handler_and_only_where_the_rest_holds(
+    patterns: list[Any], payload: Any
+) -> None:
+    asked: list[tuple[str, Any]] = []
+
+    def spy(name: str) -> Callable[[Any], bool]:
+        def ask(left: Any) -> bool:
+            asked.append((name, left))
+            return USERS[name](left)
+
+        return ask
+
+    router = Router()
+    for pattern in patterns:
+        router.on_data(build(pattern, spy))(handle)
+    LinearTable(router.handlers).select(message_with(payload))
+    by_twin, asked[:] = list(asked), []
+
+    DispatchTable(router.handlers, EVERYTHING_FILED).select(message_with(payload))
+
+    assert repr(asked) == repr(by_twin)
+
+
+_one_pattern = st.one_of(
+    simple_patterns,
+    st.lists(simple_patterns, max_size=2),
+    simple_patterns.map(lambda pattern: Ask("contains", (pattern,))),
+)
+
+
+def _lose(value: Any, payload: Any, found: list[int]) -> None:
+    """Take a value nowhere, as a lookup with a bug would."""
+
+
+@pytest.mark.parametrize("how", [each for each in How if each is not How.REGEX])
+def test_an_index_that_drops_a_candidate_is_caught(how: How, monkeypatch: pytest.MonkeyPatch) -> None:
+    make = lookups._MAKERS[how]
+    monkeypatch.setitem(lookups._MAKERS, how, lambda buckets: dict.fromkeys(make(buckets), _lose))
+
+    try:
+        found = find(
+            st.tuples(_one_pattern, scalar_payloads | st.lists(scalar_payloads, max_size=2)),
+            lambda drawn: disagreement(register([_on_data({"a": drawn[0]})]), {"a": drawn[1]}, EVERYTHING_FILED) != "",
+            settings=settings(
+                max_examples=20_000, database=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck)
+            ),
+        )
+    except NoSuchExample:
+        pytest.fail(f"no example shows that what is filed under {how} is lost")
+
+    assert found
+
+
+def test_values_python_takes_for_equal_are_kept_apart() -> None:
+    router = Router()
+    wanted = (True, 1, "1", None, "", 0, False, b"1", "True", 1.5, "1.50")
+    for value in wanted:
+        router.on_data({"a": value})(handle)
+    table = DispatchTable(router.handlers, EVERYTHING_FILED)
+
+    def reached(value: object) -> list[object]:
+        handlers = table.handlers_for({"a": value})
+        return [wanted[router.handlers.index(each)] for each in handlers]
+
+    assert [repr(each) for each in reached(1)] == ["1"]
+    assert [repr(each) for each in reached(True)] == ["True"]
+    assert reached("1") == [1, "1"]
+    assert reached(1.0) == reached("1.0") == reached("10e-1") == [1]
+    assert reached("1.50") == [1.5, "1.50"]
+    assert reached("True") == ["True"]
+    assert reached(None) == [None]
+    assert reached("") == [""]
+    assert reached(b"1") == [b"1"]
+    assert reached([1]) == reached({"b": 1}) == []
+
+
+def test_subclasses_count_as_what_they_are() -> None:
+    class Text(str):
+        __slots__ = ()
+        __hash__ = None  # type: ignore[assignment]
+
+    class Lookup(dict[str, Any]):
+        def __missing__(self, key: str) -> Any:
+            raise AssertionError(key)
+
+    router = Router()
+    router.on_data({"a": "x"})(handle)
+    router.on_data({"a": re.compile("x")})(handle)
+    router.on_data({"a": {"b": 1}})(handle)
+    table = DispatchTable(router.handlers, EVERYTHING_FILED)
+
+    assert len(table.handlers_for({"a": Text("x")})) == 2
+    assert len(table.handlers_for({"a": Lookup(b=1)})) == 1
+    assert table.handlers_for({"a": Lookup(c=1)}) == ()
+
+
+def test_equality_and_ranges_are_as_exact_as_their_twin() -> None:
+    handlers = register(
+        [_on_data({"a": Ask(name, (value,))}) for name in ("gt", "gte", "lt", "lte") for value in (0.1, 10**20)]
+    )
+
+    for value in (0.1, "0.1", "0.10000000000000000001", 10**20, 1e20, "100000000000000000001", 10**20 + 1, "1e20"):
+        assert disagreement(handlers, {"a": value}, EVERYTHING_FILED) == ""
+
+
+@given(values)
+def test_what_eq_compares_exactly_is_filed_as_it_is_compared(value: Any) -> None:
+    handlers = register([_on_data({"a": Ask("eq", (value,))}), _on_data({"a": Ask("neq", (value,))})])
+
+    assert disagreement(handlers, {"a": value}, EVERYTHING_FILED) == ""
