@@ -17,6 +17,7 @@ from megaflow.match.conditions import (
     Comparison,
     Condition,
     Equals,
+    Not,
     Present,
     Regex,
     Test,
@@ -163,6 +164,9 @@ def _write_test(condition: Condition) -> _Written:
     inline = _write_inline(condition)
     if inline is not None:
         return _Written(*inline, is_true_of_missing=False, matches_missing=False)
+    denied = _write_inline(condition.part) if isinstance(condition, Not) else None
+    if denied is not None:
+        return _Written(f"not ({denied[0]})", denied[1], is_true_of_missing=True, matches_missing=False)
     # Nothing equals what is missing, nor is it text or a number; what is denied of it, it is.
     false_of_missing = isinstance(condition, Equals | Comparison | Regex | Text)
     return _Written("{0}({value})", (compile_test(condition),), not false_of_missing, condition.matches_missing)

@@ -58,7 +58,7 @@ class _Builder:
         self._sizes = sizes
         self._residuals = Residuals(fields)
         self.repeats = False
-        self._tests: dict[tuple[int, tuple[int, ...]], Test | None] = {}
+        self._tests: dict[tuple[Clause, ...], Test] = {}
 
     def build(self, rules: Sequence[Open]) -> Bucket:
         """Return the bucket of *rules*: a leaf, or a node."""
@@ -75,25 +75,26 @@ class _Builder:
             for probe in choice.cover.probes:
                 filed.setdefault(probe, []).append(rest)
         visits = self._visits({probe: self.build(below) for probe, below in filed.items()})
-        return _join([self._leaf(unfiled)] if unfiled or not visits else [], visits)
+        leaves = [self._leaf(unfiled)] if unfiled else []
+        return _one_by_one([*leaves, *(_visit_root(get, place) for get, place in visits)])
 
     def _leaf(self, rules: Sequence[Open]) -> Bucket:
         if len(rules) > self._sizes.large:
             shared = _share(rules)
             if len(shared) * 2 <= sum(len(each.clauses) for each in rules):
                 return self._shared_leaf(rules, shared)
-        tests = [(each.rule.position, self._compile(each)) for each in rules]
-        sure = [position for position, test in tests if test is None]
-        return _leaf(sure, [(position, test) for position, test in tests if test is not None])
+        alike: dict[tuple[Clause, ...], list[Open]] = {}
+        for each in rules:
+            alike.setdefault(each.clauses, []).append(each)
+        leaves = [_leaf([each.rule.position for each in group], self._compile(group[0])) for group in alike.values()]
+        return _one_by_one(leaves)
 
     def _compile(self, each: Open) -> Test | None:
-        if not each.clauses:
-            return None
-        # One that is filed under several values is compiled once for all of them.
-        key = each.rule.position, tuple(map(id, each.clauses))
-        if key not in self._tests:
-            self._tests[key] = self._residuals.compile(each.clauses, each.rule.handler.pattern)
-        return self._tests[key]
+        """Return what asks the clauses that are left of a rule; those that have the same left share it."""
+        clauses = each.clauses
+        if clauses and clauses not in self._tests:
+            self._tests[clauses] = self._residuals.compile(clauses, each.rule.handler.pattern)
+        return self._tests[clauses] if clauses else None
 
     def _shared_leaf(self, rules: Sequence[Open], shared: Mapping[Clause, int]) -> Bucket:
         most = sorted(shared.items(), key=lambda each: each[1].bit_count(), reverse=True)
@@ -131,15 +132,13 @@ class _Trie:
         return build_place(self.filed, {key: trie.build() for key, trie in self.below.items()})
 
 
-def _join(buckets: Sequence[Bucket], roots: Sequence[tuple[Get | None, Place]]) -> Bucket:
-    """Return one bucket for the handlers that are not filed and for those that are."""
-    visits = [*buckets, *(_visit_root(get, place) for get, place in roots)]
-    if len(visits) == 1:
-        return visits[0]
+def _one_by_one(buckets: Sequence[Bucket]) -> Bucket:
+    if len(buckets) == 1:
+        return buckets[0]
 
     def collect(payload: Any, found: Found) -> None:
-        for visit in visits:
-            visit(payload, found)
+        for bucket in buckets:
+            bucket(payload, found)
 
     return collect
 
@@ -157,17 +156,16 @@ def _visit_root(get: Get | None, place: Place) -> Bucket:
     return collect
 
 
-def _leaf(sure: Sequence[int], tests: Sequence[tuple[int, Test]]) -> Bucket:
-    """Return a bucket with handlers of which nothing is left to ask, and others."""
-    if not tests:
-        return _sure_leaf(sure)
+def _leaf(positions: Sequence[int], test: Test | None) -> Bucket:
+    """Return a bucket of handlers of which the same is left to ask."""
+    if test is None:
+        return _sure_leaf(positions)
 
     def collect(payload: Any, found: Found) -> None:
-        for position, test in tests:
-            if test(payload):
-                found.append(position)
+        if test(payload):
+            found.extend(positions)
 
-    return _join([_sure_leaf(sure), collect], []) if sure else collect
+    return collect
 
 
 def _sure_leaf(positions: Sequence[int]) -> Bucket:

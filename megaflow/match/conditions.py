@@ -136,10 +136,15 @@ class Comparison(Leaf):
         return values.read_number(self.bound) is not None
 
     @property
+    def moment(self) -> values.Moment | None:
+        """*bound* as a date, or as a datetime in UTC; None where it is a number, or beyond the calendar."""
+        return None if self.is_number else values.read_moment(self.bound)
+
+    @property
     @override
     def key(self) -> Hashable:
         number = values.read_number(self.bound)
-        return (self.name, *values.identify(values.read_moment(self.bound) if number is None else number))
+        return (self.name, *values.identify(self.moment if number is None else number))
 
     @override
     def compile(self) -> Test:
