@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from enum import Enum, StrEnum
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from megaflow import binary
@@ -53,8 +53,7 @@ class Encoded:
     hint: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Decoded:
+class Decoded(NamedTuple):
     """What a body holds. *problem* says why an object that claims to be a MEGA event is only data."""
 
     kind: Kind
@@ -82,9 +81,9 @@ def encode(payload: object, *, binary_encoding: bool = False) -> Encoded:
 
 def decode(body: str, hint: object = "") -> Decoded:
     """Return what *body* holds. Never raises; a *hint* that does not fit the body is ignored."""
-    if hint == Kind.TEXT:
+    if hint and hint == Kind.TEXT:
         return Decoded(Kind.TEXT, body)
-    if hint == Kind.BINARY:
+    if hint and hint == Kind.BINARY:
         blob = _read_base64(body)
         if blob is not None:
             return Decoded(Kind.BINARY, blob)
@@ -119,7 +118,7 @@ _OPENS_AN_OBJECT: Final = re.compile(r"[ \t\r\n]*\{")
 
 
 def _read_json_object(body: str) -> dict[str, Any] | None:
-    if not _OPENS_AN_OBJECT.match(body):
+    if body[:1] != "{" and not _OPENS_AN_OBJECT.match(body):
         return None
     try:
         document = json.loads(body)

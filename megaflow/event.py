@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timezone
 from typing import Any, ClassVar, Final, Self
 
 from megaflow.errors import ProtocolError
+from megaflow.records import make_record
 
 PROTOCOL: Final = "mega"
 VERSION: Final = 1
@@ -182,10 +183,15 @@ def deserialize_payload(data: Mapping[str, Any]) -> Payload:
         raise ProtocolError("is missing", "event.timestamp")
     if subject is not None:
         _check_object(subject, "object")
-    return Payload(
-        event=_read_event(event),
-        object=None if subject is None else _read_object(subject),
-        extra={} if extra is None else extra,
+    if extra is not None:
+        _check_object(extra, "extra")
+    return make_record(
+        Payload,
+        {
+            "event": _read_event(event),
+            "object": None if subject is None else _read_object(subject),
+            "extra": {} if extra is None else extra,
+        },
     )
 
 
@@ -217,23 +223,62 @@ def serialize_payload(payload: Payload) -> dict[str, Any]:
 
 
 def _read_event(data: Mapping[str, Any]) -> Event:
-    known = {key: value for key, value in data.items() if key in _EVENT_FIELDS and value is not None}
-    loose = {key: value for key, value in data.items() if key not in _EVENT_FIELDS}
-    explicit = known.pop("attributes", {})
-    _check_object(explicit, "event.attributes")
-    known["timestamp"] = _read_timestamp(known.get("timestamp"))
-    return Event(**({"name": None} | known), attributes=loose | explicit)
+    get = data.get
+    name, version, explicit = get("name"), get("version"), get("attributes")
+    domain, subject, publisher = get("domain"), get("subject"), get("publisher")
+    timestamp = _read_timestamp(get("timestamp"))
+    attributes = {} if data.keys() <= _EVENT_FIELDS else {key: data[key] for key in data if key not in _EVENT_FIELDS}
+    if explicit is not None:
+        _check_object(explicit, "event.attributes")
+        attributes |= explicit
+    fields: dict[str, Any] = {
+        "name": name,
+        "timestamp": timestamp,
+        "version": 1 if version is None else version,
+        "domain": domain,
+        "subject": subject,
+        "publisher": publisher,
+        "attributes": attributes,
+    }
+    if (
+        type(name) is str
+        and (version is None or type(version) is int)
+        and (domain is None or type(domain) is str)
+        and (subject is None or type(subject) is str)
+        and (publisher is None or type(publisher) is str)
+        and timestamp.tzinfo is UTC
+    ):
+        return make_record(Event, fields)
+    return Event(**fields)
 
 
 def _read_object(data: Mapping[str, Any]) -> ObjectData:
-    return ObjectData(**{key: value for key, value in data.items() if key in _OBJECT_FIELDS and value is not None})
+    get = data.get
+    type_, id_, version, current, previous = get("type"), get("id"), get("version"), get("current"), get("previous")
+    fields: dict[str, Any] = {
+        "type": type_,
+        "id": id_,
+        "version": 1 if version is None else version,
+        "current": current or None,
+        "previous": previous or None,
+    }
+    if (
+        (type_ is None or type(type_) is str)
+        and (id_ is None or type(id_) is str)
+        and (version is None or type(version) is int)
+        and (current is None or type(current) is dict)
+        and (previous is None or type(previous) is dict)
+    ):
+        return make_record(ObjectData, fields)
+    return ObjectData(**(fields | {"current": current, "previous": previous}))
 
 
 def _read_timestamp(value: object) -> datetime:
     if isinstance(value, datetime):
         return value
     try:
-        return datetime.fromisoformat(value)  # type: ignore[arg-type]
+        moment = datetime.fromisoformat(value)  # type: ignore[arg-type]
+        return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
     except (TypeError, ValueError):
         raise ProtocolError(f"must be an ISO 8601 time, not {reprlib.repr(value)}", "event.timestamp") from None
 

@@ -16,6 +16,7 @@ from typing import Any, Final, TypeAlias
 from megaflow.codec import KIND_ATTRIBUTE, Decoded, Kind, decode, is_sns_envelope
 from megaflow.errors import UsageError
 from megaflow.event import Payload
+from megaflow.records import make_record
 
 ORIGIN_ATTRIBUTE: Final = "megaflow-origin"
 """The message attribute of a dead-lettered message that says where it comes from, and what failed."""
@@ -79,7 +80,7 @@ class Lease:
         return max(0.0, self.expires_at - self.clock())
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Message:
     """One received message.
 
@@ -128,29 +129,33 @@ def open_message(
 ) -> Message:
     """Return the message that was received as *body*: envelope opened, payload decoded. Never raises."""
     carried = sqs_attributes or {}
-    attributes = _plain_attributes(carried)
-    hint = attributes.get(KIND_ATTRIBUTE, "")
+    attributes = _plain_attributes(carried) if carried else {}
+    hint = attributes.get(KIND_ATTRIBUTE, "") if carried else ""
     decoded, sns = decode(body, hint), None
     if decoded.kind is Kind.DATA and hint != Kind.DATA and is_sns_envelope(decoded.payload):
         envelope = decoded.payload
         sns = _read_sns_info(envelope)
         attributes = _plain_attributes(_read_envelope_attributes(envelope))
         decoded = _open_envelope(envelope, sns, attributes)
-    return Message(
-        id=id,
-        body=body,
-        kind=decoded.kind,
-        payload=decoded.payload,
-        problem=decoded.problem,
-        attributes=attributes,
-        receive_count=receive_count,
-        sent_at=sent_at,
-        group_id=group_id,
-        deduplication_id=deduplication_id,
-        sns=sns,
-        queue_url=queue_url,
-        lease=lease,
-        sqs_attributes=carried,
+    kind, payload, problem = decoded
+    return make_record(
+        Message,
+        {
+            "id": id,
+            "body": body,
+            "kind": kind,
+            "payload": payload,
+            "problem": problem,
+            "attributes": attributes,
+            "receive_count": receive_count,
+            "sent_at": sent_at,
+            "group_id": group_id,
+            "deduplication_id": deduplication_id,
+            "sns": sns,
+            "queue_url": queue_url,
+            "lease": lease,
+            "sqs_attributes": carried,
+        },
     )
 
 
