@@ -14,6 +14,7 @@ from typing_extensions import override
 
 from megaflow import limits
 from megaflow.consumer.runner import Runner
+from megaflow.dispatch.check import Finding, check
 from megaflow.dispatch.explain import Explanation, explain
 from megaflow.errors import ConfigurationError, RegistrationError, UsageError
 from megaflow.message import Message, message_with, open_message
@@ -125,6 +126,15 @@ class App(Router):
     def explain(self, payload: object) -> Explanation:
         """Say for every handler whether it matches *payload*, and otherwise what failed; ``print`` shows it."""
         return explain(self._compiled().table, message_with(payload))
+
+    def check(self) -> tuple[Finding, ...]:
+        r"""Return what is odd about the handlers: ``print(*app.check(), sep="\n")`` shows it.
+
+        These are handlers that never match, that match everything, that say the same as another one or get only what
+        also reaches another one, and that cannot be indexed; in order of registration, with where they stand. What is
+        not certain is not said. Functions of your own are not asked.
+        """
+        return check(self._compiled().table)
 
     def process(self, body: object) -> Verdict:
         """Run the handlers for one body, without AWS, and return the verdict.

@@ -150,6 +150,15 @@ def test_nothing_is_to_be_found_under_a_field_that_is_not_set(rule: str) -> None
         assert not event_reaches(payload, **{rule: {"x": any_()}})
 
 
+def test_a_key_that_has_to_be_there_and_missing_matches_nothing() -> None:
+    router = Router()
+    for pattern in (absent() & any_(), any_() & absent(), absent() & 5):
+        router.on_data({"a": pattern})(handle)
+
+    assert select(router, {}).matched == ()
+    assert select(router, {"a": 5}).matched == ()
+
+
 def test_the_version_of_an_object_is_1_only_where_there_is_an_object() -> None:
     assert event_reaches(Payload(event=BARE.event, object=ObjectData()), object_version=1)
     assert not event_reaches(BARE, object_version=1)

@@ -278,7 +278,8 @@ class Runner:
                 signal.signal(number, handler)
 
     def _log_start(self) -> None:
-        handlers = self._get_processor().table.handlers
+        table = self._get_processor().table
+        handlers = table.handlers
         log.info(
             "consuming %s with %d handlers, up to %d at once; unmatched messages: %s",
             self._queue.url,
@@ -289,6 +290,8 @@ class Runner:
         for handler in handlers:
             if handler.matches_everything:
                 log.warning("%s matches every message of kind %s (%s)", handler.name, handler.kind.value, handler.where)
+        for handler, reason in table.unindexed:
+            log.info("%s cannot be indexed, so every message asks it: %s (%s)", handler.name, reason, handler.where)
 
 
 class _EventLoop:

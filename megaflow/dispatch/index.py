@@ -7,7 +7,7 @@ conditions to tell its handlers apart, and at last a leaf, which asks what is le
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from megaflow.dispatch.compile import Residuals
@@ -34,14 +34,19 @@ USUAL_SIZES: Final = Sizes()
 
 
 class Index:
-    """The rules for payloads of one kind. Immutable: may be asked from any thread."""
+    """The rules for payloads of one kind. Immutable: may be asked from any thread.
 
-    def __init__(self, rules: Iterable[Rule], fields: Fields, sizes: Sizes) -> None:
+    One that does not ask gives the rules that can be looked up, where what they are looked up by is there.
+    """
+
+    def __init__(self, rules: Iterable[Rule], fields: Fields, sizes: Sizes = USUAL_SIZES, *, asks: bool = True) -> None:
         options: dict[Clause, tuple[Option, ...]] = {}
         opened = [open_rule(rule, options) for rule in rules]
         self.unfiled: Final = tuple(each.rule for each in opened if not each.options)
         """The rules that cannot be looked up, and are asked about every payload."""
 
+        if not asks:
+            opened = [replace(each, clauses=()) for each in opened if each.options]
         builder = _Builder(fields, sizes)
         self.collect: Final[Bucket] = builder.build(opened)
         """Adds the positions of the rules whose clauses all hold for a payload, in no order."""

@@ -62,7 +62,11 @@ class Normaliser:
     def _simplify(self, clauses: Collection[Clause]) -> Iterator[Clause]:
         """Leave out what is said already, and take the bounds of one range together."""
         needed = {each.path for each in clauses if not each.condition.matches_missing}
-        said = {each.path for each in clauses if not isinstance(each.condition, Present)} & needed
+        said = {
+            each.path
+            for each in clauses
+            if not each.condition.matches_missing and not isinstance(each.condition, Present)
+        }
         ranges: dict[tuple[Path, str], list[Clause]] = {}
         for clause in clauses:
             condition = clause.condition
