@@ -8,10 +8,10 @@ from enum import StrEnum
 from typing import Any, Final
 
 from megaflow.codec import Kind
+from megaflow.dispatch.buckets import Found
 from megaflow.dispatch.fields import DATA_FIELDS, Path
 from megaflow.dispatch.index import Index
 from megaflow.dispatch.logic import collect_conditions, find_contradiction, implies, representatives
-from megaflow.dispatch.lookups import Found
 from megaflow.dispatch.normal import Clause, Normaliser, Rule
 from megaflow.dispatch.probes import find_covers
 from megaflow.dispatch.table import DispatchTable

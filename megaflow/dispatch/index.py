@@ -10,10 +10,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
+from megaflow.dispatch.buckets import Bucket, Found
 from megaflow.dispatch.compile import Residuals
 from megaflow.dispatch.fields import Fields, Get, Path, find_field
 from megaflow.dispatch.filing import Open, Option, chooser, may_be_answered_twice, open_rule
-from megaflow.dispatch.lookups import Bucket, Found, Place, build_place, visit_unexpected
+from megaflow.dispatch.lookups import Place, build_place, visit_unexpected
 from megaflow.dispatch.normal import Clause, Rule
 from megaflow.dispatch.probes import How, Probe
 from megaflow.match.conditions import Test

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from megaflow.codec import Kind
+from megaflow.dispatch.buckets import Found
 from megaflow.dispatch.fields import DATA_FIELDS, EVENT_FIELDS, MISSING, PLAIN_FIELDS, Fields, read_path
 from megaflow.dispatch.index import USUAL_SIZES, Index, Sizes
-from megaflow.dispatch.lookups import Found
 from megaflow.dispatch.normal import Normaliser, Rule
 from megaflow.event import Payload
 from megaflow.message import Message, message_with
@@ -21,8 +20,7 @@ Ask: TypeAlias = Callable[[Any, Message | None], bool]
 """Asks a user's functions about a payload, and the message it comes in. May raise anything."""
 
 
-@dataclass(frozen=True, slots=True)
-class Selection:
+class Selection(NamedTuple):
     """The handlers of one message, in order of registration, and those whose user's function raised."""
 
     matched: tuple[Handler, ...]
@@ -41,7 +39,7 @@ class DispatchTable:
 
     def select(self, message: Message) -> Selection:
         """Return the handlers that *message* reaches. Never raises for what a user's function raises."""
-        if not message.has_payload:
+        if message.sns is not None and not message.has_payload:
             return Selection((), {})
         raised: dict[Handler, Exception] = {}
         return Selection(self._by_kind[message.kind].match(message.payload, message, raised), raised)
