@@ -258,7 +258,7 @@ def measure_bodies() -> Iterator[str]:
     """Compare a body's way to its handlers, parsing included, with parsing alone."""
     for as_event in (False, True):
         table = DispatchTable(build_handlers(keyed, MOST, as_event=as_event))
-        documents = choose_events(MOST, 2_000)
+        documents = choose_events(MOST, WARM) * 10
         if not as_event:
             documents = [each | {"protocol": "data"} for each in documents]
         bodies = [json.dumps(each) for each in documents]

@@ -9,7 +9,6 @@ from __future__ import annotations
 import binascii
 import json
 import math
-import re
 from base64 import b64encode
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
@@ -114,17 +113,23 @@ def _recognise(document: dict[str, Any]) -> Decoded:
         return Decoded(Kind.DATA, document, problem=f"not a valid MEGA event: {error}")
 
 
-_OPENS_AN_OBJECT: Final = re.compile(r"[ \t\r\n]*\{")
+_SPACE: Final = " \t\r\n"
+_read_json: Final = json.JSONDecoder().raw_decode
 
 
 def _read_json_object(body: str) -> dict[str, Any] | None:
-    if body[:1] != "{" and not _OPENS_AN_OBJECT.match(body):
-        return None
+    if body[:1] != "{":
+        body = body.lstrip(_SPACE)
+        if body[:1] != "{":
+            return None
     try:
-        document = json.loads(body)
+        # What json.loads does, without a fifth of its price.
+        document, end = _read_json(body)
     except (ValueError, RecursionError):
         return None
-    return document if isinstance(document, dict) else None
+    if end != len(body) and body[end:].strip(_SPACE):
+        return None
+    return document  # type: ignore[no-any-return]
 
 
 def _read_bson(body: str) -> dict[str, Any] | None:

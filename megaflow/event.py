@@ -17,6 +17,7 @@ from megaflow.records import make_record
 
 PROTOCOL: Final = "mega"
 VERSION: Final = 1
+_VERSIONS: Final = (VERSION, str(VERSION))
 
 
 def _now() -> datetime:
@@ -173,18 +174,18 @@ def deserialize_payload(data: Mapping[str, Any]) -> Payload:
         raise ProtocolError(f"must be {PROTOCOL!r}, not {reprlib.repr(data.get('protocol'))}", "protocol")
     version = data.get("version")
     # The README of sqs-mega sends the version as text, its protocol as a number.
-    if isinstance(version, bool) or version not in (VERSION, str(VERSION)):
+    if version not in _VERSIONS or isinstance(version, bool):
         raise ProtocolError(f"must be {VERSION}, not {reprlib.repr(version)}", "version")
     event, subject, extra = data.get("event"), data.get("object"), data.get("extra")
     if event is None:
         raise ProtocolError("is missing", "event")
     _check_object(event, "event")
-    if event.get("timestamp") is None:
-        raise ProtocolError("is missing", "event.timestamp")
     if subject is not None:
         _check_object(subject, "object")
     if extra is not None:
         _check_object(extra, "extra")
+    if event.get("timestamp") is None:
+        raise ProtocolError("is missing", "event.timestamp")
     return make_record(
         Payload,
         {
@@ -227,10 +228,11 @@ def _read_event(data: Mapping[str, Any]) -> Event:
     name, version, explicit = get("name"), get("version"), get("attributes")
     domain, subject, publisher = get("domain"), get("subject"), get("publisher")
     timestamp = _read_timestamp(get("timestamp"))
-    attributes = {} if data.keys() <= _EVENT_FIELDS else {key: data[key] for key in data if key not in _EVENT_FIELDS}
     if explicit is not None:
         _check_object(explicit, "event.attributes")
-        attributes |= explicit
+    attributes = explicit or {}
+    if not data.keys() <= _EVENT_FIELDS:
+        attributes = {key: data[key] for key in data if key not in _EVENT_FIELDS} | attributes
     fields: dict[str, Any] = {
         "name": name,
         "timestamp": timestamp,

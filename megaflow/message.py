@@ -22,6 +22,7 @@ ORIGIN_ATTRIBUTE: Final = "megaflow-origin"
 """The message attribute of a dead-lettered message that says where it comes from, and what failed."""
 
 AttributeValue: TypeAlias = str | int | Decimal | bytes
+_DATA: Final = Kind.DATA
 _WHOLE_NUMBER: Final = re.compile(r"[+-]?[0-9]{1,40}")
 
 
@@ -132,7 +133,7 @@ def open_message(
     attributes = _plain_attributes(carried) if carried else {}
     hint = attributes.get(KIND_ATTRIBUTE, "") if carried else ""
     decoded, sns = decode(body, hint), None
-    if decoded.kind is Kind.DATA and hint != Kind.DATA and is_sns_envelope(decoded.payload):
+    if decoded.kind is _DATA and is_sns_envelope(decoded.payload) and hint != _DATA:
         envelope = decoded.payload
         sns = _read_sns_info(envelope)
         attributes = _plain_attributes(_read_envelope_attributes(envelope))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 Record = TypeVar("Record")
 
@@ -12,6 +12,10 @@ def make_record(class_: type[Record], fields: dict[str, Any]) -> Record:
 
     Its ``__init__`` would set them one by one, for three times the price, and ``__post_init__`` check them.
     """
-    record = object.__new__(class_)
-    object.__setattr__(record, "__dict__", fields)
+    record = _new(class_)
+    _set(record, "__dict__", fields)
     return record
+
+
+_new: Final = object.__new__
+_set: Final = object.__setattr__

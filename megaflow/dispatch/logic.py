@@ -89,7 +89,8 @@ def _implies_alone(one: Condition, other: Condition) -> bool:
     if isinstance(one, AnyOf):
         return all(implies({(): [part]}, (), other) for part in one.parts)
     if isinstance(other, Text) and other.name in ("prefix", "suffix"):
-        return _affix(one, other.name).startswith(other.text if other.name == "prefix" else other.text[::-1])
+        wanted = other.text if other.name == "prefix" else other.text[::-1]
+        return _forms(one) <= _TEXT and _affix(one, other.name).startswith(wanted)
     outer, inner = _range(other), _range(one)
     return outer is not None and inner is not None and outer.how == inner.how and _lies_in(inner.what, outer.what)
 

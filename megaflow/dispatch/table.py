@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from megaflow.codec import Kind
@@ -13,8 +14,6 @@ from megaflow.dispatch.normal import Normaliser, Rule
 from megaflow.event import Payload
 from megaflow.message import Message, message_with
 from megaflow.router import Handler
-
-_MESSAGE_KINDS: Final = (Kind.MEGA, Kind.DATA, Kind.TEXT, Kind.BINARY)
 
 Ask: TypeAlias = Callable[[Any, Message | None], bool]
 """Asks a user's functions about a payload, and the message it comes in. May raise anything."""
@@ -27,6 +26,10 @@ class Selection(NamedTuple):
     raised: Mapping[Handler, Exception]
 
 
+Select: TypeAlias = Callable[[Any, Message | None], Selection]
+"""Selects the handlers for a payload of one kind, and asks those that want it about its message."""
+
+
 class DispatchTable:
     """Which handlers a message reaches. Immutable: may be asked from any thread."""
 
@@ -34,77 +37,91 @@ class DispatchTable:
         self.handlers: Final = tuple(handlers)
         normaliser = Normaliser()
         rules = [normaliser.normalise(position, handler) for position, handler in enumerate(self.handlers)]
-        self._by_kind: Final = {kind: _KindTable(self.handlers, rules, kind, sizes) for kind in _MESSAGE_KINDS}
-        self._by_type: Final = {type_: self._by_kind[kind] for type_, kind in _KINDS.items()}
+        self._unfiled: dict[int, Rule] = {}
+        self._select: Final = {kind: self._build(rules, kind, sizes) for kind in _KINDS.values()}
+        # Without a message only those that ask about nothing else can be asked.
+        asks_about_messages = any(rule.functions for rule in rules if rule.handler.kind is Kind.ANY)
+        self._select_payload: Final = (
+            {} if asks_about_messages else {type_: self._select[kind] for type_, kind in _KINDS.items()}
+        )
 
     def select(self, message: Message) -> Selection:
         """Return the handlers that *message* reaches. Never raises for what a user's function raises."""
         if message.sns is not None and not message.has_payload:
             return Selection((), {})
-        raised: dict[Handler, Exception] = {}
-        return Selection(self._by_kind[message.kind].match(message.payload, message, raised), raised)
+        return self._select[message.kind](message.payload, message)
 
     def handlers_for(self, payload: object) -> tuple[Handler, ...]:
         """Return the handlers that match *payload*, given as a handler would get it or as a `Message`."""
-        table = self._by_type.get(type(payload))
-        if table is None or table.asks_about_messages:
-            return self.select(message_with(payload)).matched
-        return table.match(payload, None, {})
+        select = self._select_payload.get(type(payload))
+        return self.select(message_with(payload)).matched if select is None else select(payload, None).matched
 
     @property
     def unindexed(self) -> tuple[tuple[Handler, str], ...]:
         """The handlers that are asked about every payload of their kind, each with the reason."""
-        rules = {rule.position: rule for table in self._by_kind.values() for rule in table.unfiled}
-        return tuple((rules[position].handler, _explain_unfiled(rules[position])) for position in sorted(rules))
+        rules = [self._unfiled[position] for position in sorted(self._unfiled)]
+        return tuple((rule.handler, _explain_unfiled(rule)) for rule in rules if not rule.handler.matches_everything)
+
+    def _build(self, rules: Sequence[Rule], kind: Kind, sizes: Sizes) -> Select:
+        """Return what selects the handlers for payloads of one kind."""
+        fields = _FIELDS.get(kind, PLAIN_FIELDS)
+        own = [rule for rule in rules if rule.handler.kind is kind]
+        every = [rule for rule in rules if rule.handler.kind is Kind.ANY]
+        index = Index(own, fields, sizes)
+        self._unfiled |= {rule.position: rule for rule in (*index.unfiled, *every)}
+        asks = {rule.position: _ask(rule, fields) for rule in own if rule.functions}
+        asks |= {rule.position: _ask_about_message(rule) for rule in every if rule.functions}
+        find = _find_in_order(index, [rule.position for rule in every])
+        return _select_and_ask(find, self.handlers, asks) if asks else _select(find, self.handlers)
 
 
 _FIELDS: Final[Mapping[Kind, Fields]] = {Kind.MEGA: EVENT_FIELDS, Kind.DATA: DATA_FIELDS}
 _KINDS: Final[Mapping[type, Kind]] = {Payload: Kind.MEGA, dict: Kind.DATA, str: Kind.TEXT, bytes: Kind.BINARY}
 
 
-class _KindTable:
-    """The handlers for payloads of one kind."""
+def _find_in_order(index: Index, every: Sequence[int]) -> Callable[[Any], Found]:
+    """Return what finds the positions for a payload, each once and in order, *every* being those of all payloads."""
+    collect, repeats = index.collect, index.repeats
 
-    def __init__(self, handlers: Sequence[Handler], rules: Sequence[Rule], kind: Kind, sizes: Sizes) -> None:
-        fields = _FIELDS.get(kind, PLAIN_FIELDS)
-        own = [rule for rule in rules if rule.handler.kind is kind]
-        every = [rule for rule in rules if rule.handler.kind is Kind.ANY]
-        index = Index(own, fields, sizes)
-        self._handlers = handlers
-        self._collect = index.collect
-        self._repeats = index.repeats
-        self._every = [rule.position for rule in every]
-        self._asks = {rule.position: _ask(rule, fields) for rule in own if rule.functions}
-        self._asks |= {rule.position: _ask_about_message(rule) for rule in every if rule.functions}
-        self.asks_about_messages: Final = any(rule.functions for rule in every)
-        self.unfiled: Final = [rule for rule in (*index.unfiled, *every) if not rule.handler.matches_everything]
-
-    def match(self, payload: Any, message: Message | None, raised: dict[Handler, Exception]) -> tuple[Handler, ...]:
-        """Return the handlers for *payload*, and add those that cannot be told to *raised*.
-
-        The *message* it came in is needed where handlers ask about that.
-        """
+    def find(payload: Any) -> Found:
         found: Found = []
-        self._collect(payload, found)
-        if self._every:
-            found += self._every
+        collect(payload, found)
+        if every:
+            found += every
         if len(found) > 1:
-            if self._repeats:
+            if repeats:
                 found = list(set(found))
             found.sort()
-        handlers = self._handlers
-        if not self._asks:
-            return tuple([handlers[position] for position in found])
-        return tuple([handlers[position] for position in found if self._says_yes(position, payload, message, raised)])
+        return found
 
-    def _says_yes(self, position: int, payload: Any, message: Message | None, raised: dict[Handler, Exception]) -> bool:
-        """Ask the functions of a handler of which everything else holds."""
-        ask = self._asks.get(position)
-        try:
-            return ask is None or ask(payload, message)
-        except Exception as error:  # noqa: BLE001 - a user's function raises whatever it likes
-            raised[self._handlers[position]] = error
-            return False
+    return find
+
+
+def _select(find: Callable[[Any], Found], handlers: Sequence[Handler]) -> Select:
+    def select(payload: Any, message: Message | None) -> Selection:
+        return Selection(tuple([handlers[position] for position in find(payload)]), _NOTHING)
+
+    return select
+
+
+_NOTHING: Final[Mapping[Handler, Exception]] = MappingProxyType({})
+
+
+def _select_and_ask(find: Callable[[Any], Found], handlers: Sequence[Handler], asks: Mapping[int, Ask]) -> Select:
+    """Return what asks users' functions last, each once, and keeps the order."""
+
+    def select(payload: Any, message: Message | None) -> Selection:
+        matched, raised = [], {}
+        for position in find(payload):
+            ask, handler = asks.get(position), handlers[position]
+            try:
+                if ask is None or ask(payload, message):
+                    matched.append(handler)
+            except Exception as error:  # noqa: BLE001 - a user's function raises whatever it likes
+                raised[handler] = error
+        return Selection(tuple(matched), raised)
+
+    return select
 
 
 def _ask(rule: Rule, fields: Fields) -> Ask:
