@@ -44,6 +44,10 @@ class Kind(StrEnum):
     """Only handlers are of this kind: they take every message, as `Message`."""
 
 
+_MEGA: Final = Kind.MEGA
+_DATA: Final = Kind.DATA
+
+
 @dataclass(frozen=True, slots=True)
 class Encoded:
     """A body, and the hint it needs: the value of the attribute ``megaflow-kind``, or ``""`` where it needs none."""
@@ -106,9 +110,9 @@ def is_sns_envelope(data: Mapping[str, Any]) -> bool:
 
 def _recognise(document: dict[str, Any]) -> Decoded:
     if not claims_protocol(document):
-        return Decoded(Kind.DATA, document)
+        return Decoded(_DATA, document)
     try:
-        return Decoded(Kind.MEGA, deserialize_payload(document))
+        return Decoded(_MEGA, deserialize_payload(document))
     except ProtocolError as error:
         return Decoded(Kind.DATA, document, problem=f"not a valid MEGA event: {error}")
 

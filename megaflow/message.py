@@ -133,7 +133,7 @@ def open_message(
     attributes = _plain_attributes(carried) if carried else {}
     hint = attributes.get(KIND_ATTRIBUTE, "") if carried else ""
     decoded, sns = decode(body, hint), None
-    if decoded.kind is _DATA and is_sns_envelope(decoded.payload) and hint != _DATA:
+    if decoded.kind is _DATA and "TopicArn" in decoded.payload and hint != _DATA and is_sns_envelope(decoded.payload):
         envelope = decoded.payload
         sns = _read_sns_info(envelope)
         attributes = _plain_attributes(_read_envelope_attributes(envelope))

@@ -65,6 +65,8 @@ _FEW_KEYS: Final = 3
 
 def _visit_wanted(below: Mapping[str, Place]) -> Visit:
     wanted = [(key, *place) for key, place in below.items()]
+    if len(wanted) == 1:
+        return _visit_key(*wanted[0])
 
     def visit(value: Any, payload: Any, found: Found) -> None:
         for key, expected, step, step_for in wanted:
@@ -74,6 +76,18 @@ def _visit_wanted(below: Mapping[str, Place]) -> Visit:
                     step(each, payload, found)
                 else:
                     visit_unexpected(step_for, each, payload, found)
+
+    return visit
+
+
+def _visit_key(key: str, expected: type, step: Visit, step_for: StepFor) -> Visit:
+    def visit(value: Any, payload: Any, found: Found) -> None:
+        if key in value:
+            each = value[key]
+            if type(each) is expected:
+                step(each, payload, found)
+            else:
+                visit_unexpected(step_for, each, payload, found)
 
     return visit
 
