@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from datetime import date, timedelta
 from typing import Any
 
 import pytest
@@ -286,3 +287,32 @@ def test_what_eq_compares_exactly_is_filed_as_it_is_compared(value: Any) -> None
     handlers = register([_on_data({"a": Ask("eq", (value,))}), _on_data({"a": Ask("neq", (value,))})])
 
     assert disagreement(handlers, {"a": value}, EVERYTHING_FILED) == ""
+
+
+@pytest.mark.parametrize("step", [1, 7, 10**30], ids=["short", "long", "huge"])
+@given(value=st.integers(-3, 12) | st.sampled_from([2.5, "3", "3.0", True, 3 * 10**30, None]))
+def test_ranges_of_few_and_of_many_whole_numbers_agree(step: int, value: Any) -> None:
+    names = ("gt", "gte"), ("lt", "lte")
+    handlers = register(
+        [
+            _on_data({"a": Ask("and_", (Ask(low, (start,)), Ask(high, (start + step,))))})
+            for start in range(6)
+            for low in names[0]
+            for high in names[1]
+        ]
+    )
+
+    assert disagreement(handlers, {"a": value}, EVERYTHING_FILED) == ""
+
+
+@given(value=st.sampled_from(["2020-01-01", "2020-01-02", "2020-02-30", "2020-01-02T00:00Z", "2020-01-0x", "x", 5]))
+def test_ranges_of_few_and_of_many_days_agree(value: Any) -> None:
+    first = date(2020, 1, 1)
+    for days in (2, 400):
+        handlers = register(
+            [
+                _on_data({"a": Ask("between", (first + timedelta(start), first + timedelta(start + days)))})
+                for start in range(-4, 4)
+            ]
+        )
+        assert disagreement(handlers, {"a": value}, EVERYTHING_FILED) == ""

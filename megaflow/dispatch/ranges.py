@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, Final
@@ -16,7 +16,9 @@ from megaflow.match.values import Moment, Number
 
 def visit_numbers(buckets: Mapping[Any, Bucket]) -> Steps:
     segments = Segments(buckets)
-    return {int: segments.visit_points()} | dict.fromkeys((float, Decimal, str), segments.visit(read_number))
+    points = _list_points(buckets, _whole_numbers_in)
+    visit_whole = segments.visit_points() if points is None else _visit_listed(points)
+    return {int: visit_whole} | dict.fromkeys((float, Decimal, str), segments.visit(read_number))
 
 
 def visit_dates(buckets: Mapping[Any, Bucket]) -> Steps:
@@ -26,7 +28,12 @@ def visit_dates(buckets: Mapping[Any, Bucket]) -> Steps:
 
 def _date_texts(buckets: Mapping[Any, Bucket], days: Visit) -> Visit:
     """Return a step for text, which as a date alone sorts like the date: it is read only where it lies in a range."""
-    visit_text = Segments(buckets, lambda bound: _as_date(bound).isoformat()).visit_points(_is_day)
+    points = _list_points(buckets, _days_in)
+    visit_text = (
+        Segments(buckets, lambda bound: _as_date(bound).isoformat()).visit_points(_is_day)
+        if points is None
+        else _visit_listed({date.fromordinal(day).isoformat(): covers for day, covers in points.items()})
+    )
 
     def visit(value: Any, payload: Any, found: Found) -> None:
         if len(value) == _DATE_LENGTH:
@@ -47,6 +54,47 @@ def visit_datetimes(buckets: Mapping[Any, Bucket]) -> Steps:
             (moments if len(value) > _DATE_LENGTH else days)(value, payload, found)
 
     return {str: visit_text, datetime: moments, date: days}
+
+
+def _list_points(
+    buckets: Mapping[Interval, Bucket], list_in: Callable[[Interval], range | None]
+) -> dict[int, tuple[Bucket, ...]] | None:
+    """Return the whole numbers that lie in each range, with their buckets, where every range has a few of them only."""
+    points: dict[int, tuple[Bucket, ...]] = {}
+    for interval, bucket in buckets.items():
+        listed = list_in(interval)
+        if listed is None or listed.stop - listed.start > _FEW_POINTS:
+            return None
+        for point in listed:
+            points[point] = (*points.get(point, ()), bucket)
+    return points
+
+
+_FEW_POINTS: Final = 8
+
+
+def _whole_numbers_in(interval: Interval) -> range | None:
+    low, high = interval.low, interval.high
+    if not isinstance(low, int) or not isinstance(high, int):
+        return None
+    return range(low if interval.low_included else low + 1, high + 1 if interval.high_included else high)
+
+
+def _days_in(interval: Interval) -> range | None:
+    low, high = interval.low, interval.high
+    if not isinstance(low, date) or not isinstance(high, date):
+        return None
+    return _whole_numbers_in(interval._replace(low=_count_day(low), high=_count_day(high)))
+
+
+def _visit_listed(points: Mapping[Any, Sequence[Bucket]]) -> Visit:
+    look_up = points.get
+
+    def visit(value: Any, payload: Any, found: Found) -> None:
+        for bucket in look_up(value, ()):
+            bucket(payload, found)
+
+    return visit
 
 
 class Segments:

@@ -71,19 +71,21 @@ class DispatchTable:
         self._unfiled |= {rule.position: rule for rule in (*index.unfiled, *every)}
         asks = {rule.position: _ask(rule, fields) for rule in own if rule.functions}
         asks |= {rule.position: _ask_about_message(rule) for rule in every if rule.functions}
-        find = _find_in_order(index, [rule.position for rule in every])
-        return _select_and_ask(find, self.handlers, asks) if asks else _select(find, self.handlers)
+        return _select_from(index, [rule.position for rule in every], self.handlers, asks)
 
 
 _FIELDS: Final[Mapping[Kind, Fields]] = {Kind.MEGA: EVENT_FIELDS, Kind.DATA: DATA_FIELDS}
 _KINDS: Final[Mapping[type, Kind]] = {Payload: Kind.MEGA, dict: Kind.DATA, str: Kind.TEXT, bytes: Kind.BINARY}
 
 
-def _find_in_order(index: Index, every: Sequence[int]) -> Callable[[Any], Found]:
-    """Return what finds the positions for a payload, each once and in order, *every* being those of all payloads."""
+def _select_from(index: Index, every: Sequence[int], handlers: Sequence[Handler], asks: Mapping[int, Ask]) -> Select:
+    """Return what selects those of *handlers* that *index* finds, and *every* one at the positions of that name.
+
+    What *asks* users' functions comes last, once for each handler.
+    """
     collect, repeats = index.collect, index.repeats
 
-    def find(payload: Any) -> Found:
+    def select(payload: Any, message: Message | None) -> Selection:
         found: Found = []
         collect(payload, found)
         if every:
@@ -92,36 +94,25 @@ def _find_in_order(index: Index, every: Sequence[int]) -> Callable[[Any], Found]
             if repeats:
                 found = list(set(found))
             found.sort()
-        return found
+        if asks:
+            return ask(found, payload, message)
+        return Selection(tuple([handlers[position] for position in found]), _NOTHING)
 
-    return find
-
-
-def _select(find: Callable[[Any], Found], handlers: Sequence[Handler]) -> Select:
-    def select(payload: Any, message: Message | None) -> Selection:
-        return Selection(tuple([handlers[position] for position in find(payload)]), _NOTHING)
-
-    return select
-
-
-_NOTHING: Final[Mapping[Handler, Exception]] = MappingProxyType({})
-
-
-def _select_and_ask(find: Callable[[Any], Found], handlers: Sequence[Handler], asks: Mapping[int, Ask]) -> Select:
-    """Return what asks users' functions last, each once, and keeps the order."""
-
-    def select(payload: Any, message: Message | None) -> Selection:
+    def ask(found: Found, payload: Any, message: Message | None) -> Selection:
         matched, raised = [], {}
-        for position in find(payload):
-            ask, handler = asks.get(position), handlers[position]
+        for position in found:
+            says_yes, handler = asks.get(position), handlers[position]
             try:
-                if ask is None or ask(payload, message):
+                if says_yes is None or says_yes(payload, message):
                     matched.append(handler)
             except Exception as error:  # noqa: BLE001 - a user's function raises whatever it likes
                 raised[handler] = error
         return Selection(tuple(matched), raised)
 
     return select
+
+
+_NOTHING: Final[Mapping[Handler, Exception]] = MappingProxyType({})
 
 
 def _ask(rule: Rule, fields: Fields) -> Ask:
