@@ -1,14 +1,16 @@
 """`App`: configuration, publishing, and what it asks of AWS and when."""
 
+import re
 import subprocess
 import sys
+import threading
 from typing import Any
 
 import pytest
 
 from megaflow import App, ConfigurationError, Kind, PayloadBuilder, RegistrationError, SnsPublisher, SqsPublisher
 from megaflow.local import Account, SnsClient, SqsClient
-from megaflow.match.functions import gt
+from megaflow.match.functions import gt, lt, one_of
 from megaflow.settings import AwsOptions
 
 
@@ -184,3 +186,48 @@ def test_explain_reads_well() -> None:
     assert first == "a message of kind mega"
     assert second.startswith("reserve: not matched  (")
     assert third == "    event.attributes.quantity: wanted gt(0), found 0"
+
+
+def test_handlers_may_be_registered_while_others_select() -> None:
+    app = App()
+    app.on_data({"n": gt(0)}, handler_name="0")(lambda data: None)
+    seen: list[list[str]] = []
+    start, stopped = threading.Barrier(3, timeout=30), threading.Event()
+
+    def select() -> None:
+        start.wait()
+        while not stopped.is_set():
+            seen.append([handler.name for handler in app.handlers_for({"n": 1, "m": 1})])
+
+    readers = [threading.Thread(target=select) for _ in range(2)]
+    for reader in readers:
+        reader.start()
+    start.wait()
+    for number in range(1, 60):
+        app.on_data({"n": one_of(1, number), "m": 1}, handler_name=str(number))(lambda data: None)
+    stopped.set()
+    for reader in readers:
+        reader.join()
+
+    names = [str(number) for number in range(60)]
+    assert seen
+    assert all(each == names[: len(each)] for each in seen)
+    assert [handler.name for handler in app.handlers_for({"n": 1, "m": 1})] == names
+
+
+def test_check_says_what_is_odd_about_the_handlers() -> None:
+    app = App()
+
+    @app.on_data({"n": gt(5) & lt(3)}, handler_name="never")
+    def never(data: object) -> None: ...
+
+    @app.on_data({"n": 1}, handler_name="one")
+    def one(data: object) -> None: ...
+
+    @app.on_data({"n": 1}, handler_name="again")
+    def again(data: object) -> None: ...
+
+    first, second = map(str, app.check())
+
+    assert re.fullmatch(r"never \(.*test_app\.py:\d+\) never matches: n: and_\(gt\(5\), lt\(3\)\)", first)
+    assert re.fullmatch(r"again \(.*test_app\.py:\d+\) has the pattern of one \(.*test_app\.py:\d+\)", second)

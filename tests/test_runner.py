@@ -479,14 +479,16 @@ def test_the_start_is_logged_with_what_matters(caplog: pytest.LogCaptureFixture)
     queues = Queues(max_receive_count=1)
     app, done = queues.app(), threading.Event()
     app.on_text(handler_name="greedy")(lambda text: done.set())
+    app.on_data({"a": lambda left: True}, handler_name="asked")(lambda data: None)
     app.publish("ping")
 
     run_until(app, done)
 
-    assert f"consuming {queues.url} with 1 handlers, up to 10 at once; unmatched messages: delete" in caplog.text
+    assert f"consuming {queues.url} with 2 handlers, up to 10 at once; unmatched messages: delete" in caplog.text
     assert f"messages that fail for good go to {queues.dead_letters}" in caplog.text
     assert "maxReceiveCount is 1" in caplog.text
     assert "greedy matches every message of kind text" in caplog.text
+    assert caplog.text.count("asked cannot be indexed, so every message asks it") == 1
     assert f"stopped consuming {queues.url}" in caplog.text
 
 
