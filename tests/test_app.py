@@ -191,28 +191,29 @@ def test_explain_reads_well() -> None:
 def test_handlers_may_be_registered_while_others_select() -> None:
     app = App()
     app.on_data({"n": gt(0)}, handler_name="0")(lambda data: None)
+    names = [str(number) for number in range(60)]
     seen: list[list[str]] = []
-    start, stopped = threading.Barrier(3, timeout=30), threading.Event()
+    start = threading.Barrier(3, timeout=30)
 
     def select() -> None:
         start.wait()
-        while not stopped.is_set():
-            seen.append([handler.name for handler in app.handlers_for({"n": 1, "m": 1})])
+        found: list[str] = []
+        while found != names and found == names[: len(found)]:
+            found = [handler.name for handler in app.handlers_for({"n": 1, "m": 1})]
+            seen.append(found)
 
     readers = [threading.Thread(target=select) for _ in range(2)]
     for reader in readers:
         reader.start()
     start.wait()
-    for number in range(1, 60):
-        app.on_data({"n": one_of(1, number), "m": 1}, handler_name=str(number))(lambda data: None)
-    stopped.set()
+    for name in names[1:]:
+        app.on_data({"n": one_of(1, int(name)), "m": 1}, handler_name=name)(lambda data: None)
     for reader in readers:
-        reader.join()
+        reader.join(30)
 
-    names = [str(number) for number in range(60)]
-    assert seen
-    assert all(each == names[: len(each)] for each in seen)
-    assert [handler.name for handler in app.handlers_for({"n": 1, "m": 1})] == names
+    assert not any(reader.is_alive() for reader in readers)
+    assert all(found == names[: len(found)] for found in seen)
+    assert seen[-1] == names
 
 
 def test_check_says_what_is_odd_about_the_handlers() -> None:
