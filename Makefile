@@ -23,7 +23,7 @@ lint: $(READY)
 	$(BIN)/lint-imports
 
 bench: $(READY)
-	$(BIN)/python benchmarks/dispatch.py
+	$(BIN)/python -m benchmarks.dispatch
 
 bench-local: $(READY)
 	$(BIN)/python benchmarks/local.py

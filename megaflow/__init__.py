@@ -2,6 +2,8 @@
 
 from megaflow.app import App
 from megaflow.codec import Kind
+from megaflow.dispatch.check import Finding, Oddity
+from megaflow.dispatch.explain import Explanation
 from megaflow.errors import (
     ConfigurationError,
     EncodeError,
@@ -32,13 +34,16 @@ __all__ = [
     "ConfigurationError",
     "EncodeError",
     "Event",
+    "Explanation",
     "FailedEntry",
+    "Finding",
     "Handler",
     "Kind",
     "Lease",
     "MegaflowError",
     "Message",
     "ObjectData",
+    "Oddity",
     "Outcome",
     "Outgoing",
     "PatternError",

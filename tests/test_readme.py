@@ -74,6 +74,16 @@ def test_explain_prints_what_is_shown(quickstart: dict[str, Any], capsys: pytest
     assert capsys.readouterr().out.replace("carts.", "__main__.").replace("__main__.py", "carts.py") == shown
 
 
+@pytest.mark.parametrize("name", ["README.md", "docs/matching.md"])
+def test_check_prints_what_is_shown(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    text = (ROOT / name).read_text()
+    block, shown = re.findall(r"```python\n([^`]*app\.check\(\)[^`]*)```\n\n```text\n(.*?)```", text, re.DOTALL)[0]
+
+    run(block)
+
+    assert capsys.readouterr().out == shown
+
+
 def test_every_function_and_rule_is_in_its_table() -> None:
     patterns = README.split("## Patterns", 1)[1].split("## Handlers", 1)[0]
 
