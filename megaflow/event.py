@@ -179,10 +179,11 @@ def deserialize_payload(data: Mapping[str, Any]) -> Payload:
     event, subject, extra = data.get("event"), data.get("object"), data.get("extra")
     if event is None:
         raise ProtocolError("is missing", "event")
-    _check_object(event, "event")
-    if subject is not None:
+    if type(event) is not dict:
+        _check_object(event, "event")
+    if subject is not None and type(subject) is not dict:
         _check_object(subject, "object")
-    if extra is not None:
+    if extra is not None and type(extra) is not dict:
         _check_object(extra, "extra")
     if event.get("timestamp") is None:
         raise ProtocolError("is missing", "event.timestamp")
@@ -228,7 +229,7 @@ def _read_event(data: Mapping[str, Any]) -> Event:
     name, version, explicit = get("name"), get("version"), get("attributes")
     domain, subject, publisher = get("domain"), get("subject"), get("publisher")
     timestamp = _read_timestamp(get("timestamp"))
-    if explicit is not None:
+    if explicit is not None and type(explicit) is not dict:
         _check_object(explicit, "event.attributes")
     attributes = explicit or {}
     if not data.keys() <= _EVENT_FIELDS:
@@ -276,7 +277,7 @@ def _read_object(data: Mapping[str, Any]) -> ObjectData:
 
 
 def _read_timestamp(value: object) -> datetime:
-    if isinstance(value, datetime):
+    if type(value) is not str and isinstance(value, datetime):
         return value
     try:
         moment = datetime.fromisoformat(value)  # type: ignore[arg-type]

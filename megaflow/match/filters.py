@@ -6,13 +6,28 @@ https://docs.aws.amazon.com/sns/latest/dg/sns-subscription-filter-policies.html
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass
-from math import prod
-from typing import Any, Final, Literal, TypeAlias, TypeGuard, get_args
+from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
+from typing import Any, Final, Literal, Protocol, TypeAlias, get_args, overload
 
 from megaflow.errors import PatternError
-from megaflow.match.operators import KEYWORDS, Condition, Value, only_item, read_alternatives, split_wildcard
+from megaflow.match.conditions import Condition
+from megaflow.match.dialect import SNS, Value
+from megaflow.match.eventbridge import from_eventbridge
+from megaflow.match.filter_tree import Every, Field, finder, load_json, read_json, read_tree
+from megaflow.match.json_filter import JsonFilter
+from megaflow.match.operators import only_item, split_wildcard
+
+__all__ = [
+    "SCOPES",
+    "Attributes",
+    "FilterPolicy",
+    "Received",
+    "Scope",
+    "from_eventbridge",
+    "from_sns_filter_policy",
+    "read_filter_policy",
+]
 
 Scope: TypeAlias = Literal["MessageAttributes", "MessageBody"]
 SCOPES: Final[tuple[Scope, ...]] = get_args(Scope)
@@ -23,8 +38,26 @@ Attributes: TypeAlias = Mapping[str, tuple[str, str | bytes]]
 FilterPolicy: TypeAlias = Callable[[str, Attributes], bool]
 """Tells of a body and its attributes whether a message is accepted. Never raises."""
 
-Found: TypeAlias = Mapping[str, Sequence[Value]]
-"""The values in a message, under keys joined by dots."""
+
+class Typed(Protocol):
+    """An attribute as it was received, with its data type."""
+
+    @property
+    def type(self) -> str: ...
+    @property
+    def value(self) -> str | bytes: ...
+
+
+class Received(Protocol):
+    """What a filter policy asks of a received message, such as `megaflow.message.Message`."""
+
+    @property
+    def attributes(self) -> Mapping[str, str | int | Decimal | bytes]: ...
+    @property
+    def sqs_attributes(self) -> Mapping[str, Typed]: ...
+    @property
+    def sns(self) -> object: ...
+
 
 # https://docs.aws.amazon.com/sns/latest/dg/subscription-filter-policy-constraints.html
 _SIZE: Final = 262_144
@@ -34,58 +67,78 @@ _WILDCARDS: Final = 3
 _WILDCARD_POINTS: Final = 100
 
 
-@dataclass(frozen=True, slots=True)
-class _Leaf:
-    """A key with the list of alternatives under it; *depth* is 1 at the top of the policy."""
+@overload
+def from_sns_filter_policy(
+    policy: str | dict[str, Any], *, scope: Literal["MessageBody"] = "MessageBody"
+) -> Condition: ...
+@overload
+def from_sns_filter_policy(
+    policy: str | dict[str, Any], *, scope: Literal["MessageAttributes"]
+) -> Callable[[Received], bool]: ...
+def from_sns_filter_policy(
+    policy: str | dict[str, Any], *, scope: Scope = "MessageBody"
+) -> Condition | Callable[[Received], bool]:
+    """Match what the SNS filter *policy*, as JSON or as the dict, accepts.
 
-    name: str
-    depth: int
-    alternatives: Sequence[object]
-    condition: Condition
+    For bodies it is a condition, for `on_data` and wherever a pattern stands; it accepts nothing but objects. For
+    attributes it is a function of the message, for `on_message`. It says what it says to SNS, whatever patterns say
+    elsewhere.
 
-    def holds(self, found: Found) -> bool:
-        return self.condition(found.get(self.name, ()))
+    The envelope that SNS puts around a message leaves no types of attributes: text that is a JSON array then counts
+    as a ``String.Array``, and other text as a ``String``. With raw message delivery nothing is lost.
 
-    def leaves(self) -> Iterator[_Leaf]:
-        yield self
+    Raises:
+        PatternError: SNS does not take it, in the words of SNS where they are known.
 
-    def combinations(self) -> int:
-        return len(self.alternatives) * self.depth
-
-
-@dataclass(frozen=True, slots=True)
-class _AllOf:
-    """An object of a policy: all its keys have to match."""
-
-    parts: Sequence[_Part]
-
-    def holds(self, found: Found) -> bool:
-        return all(part.holds(found) for part in self.parts)
-
-    def leaves(self) -> Iterator[_Leaf]:
-        return (leaf for part in self.parts for leaf in part.leaves())
-
-    def combinations(self) -> int:
-        return prod(part.combinations() for part in self.parts)
+    Example:
+        ``@app.on_message(from_sns_filter_policy({"store": ["example_corp"]}, scope="MessageAttributes"))``
+    """
+    if scope not in SCOPES:
+        raise PatternError(f"a filter policy has the scope {' or '.join(SCOPES)}, not {scope!r}")
+    tree = _read_policy(policy, scope)
+    return _as_condition(read_json(policy), tree) if scope == "MessageBody" else _as_predicate(tree)
 
 
-@dataclass(frozen=True, slots=True)
-class _AnyOf:
-    """The objects in an ``$or``: one of them has to match."""
-
-    parts: Sequence[_Part]
-
-    def holds(self, found: Found) -> bool:
-        return any(part.holds(found) for part in self.parts)
-
-    def leaves(self) -> Iterator[_Leaf]:
-        return (leaf for part in self.parts for leaf in part.leaves())
-
-    def combinations(self) -> int:
-        return sum(part.combinations() for part in self.parts)
+def _as_condition(policy: dict[str, object], tree: Every) -> Condition:
+    accepts = _on_objects(tree)
+    return JsonFilter(
+        f"from_sns_filter_policy({policy!r})",
+        lambda left: isinstance(left, dict) and accepts(left),
+        # Dots in keys are not told from objects in objects, so that nothing has to be below the top.
+        {
+            (each.name,): each.only
+            for each in tree.parts
+            if isinstance(each, Field) and each.only and "." not in each.name
+        },
+    )
 
 
-_Part: TypeAlias = _Leaf | _AllOf | _AnyOf
+def _as_predicate(tree: Every) -> Callable[[Received], bool]:
+    accepts = _on_attributes(tree)
+
+    def accepts_message(message: Received) -> bool:
+        types = {} if message.sns else message.sqs_attributes
+        attributes = message.attributes.items()
+        return accepts("", {name: _restore(value, types.get(name)) for name, value in attributes})
+
+    accepts_message.__qualname__ = "from_sns_filter_policy"
+    return accepts_message
+
+
+def _restore(value: str | int | Decimal | bytes, received: Typed | None) -> tuple[str, str | bytes]:
+    """Return the data type and the value of an attribute of which only the plain *value* may be left."""
+    if received is not None:
+        return received.type, received.value
+    if isinstance(value, bytes):
+        return "Binary", value
+    return (
+        ("String.Array" if _is_array(value) else "String", value) if isinstance(value, str) else ("Number", str(value))
+    )
+
+
+def _is_array(text: str) -> bool:
+    # A text that is no array is read as a text in a String.Array, too.
+    return text.lstrip().startswith("[")
 
 
 def read_filter_policy(policy: str | dict[str, Any], scope: Scope = "MessageAttributes") -> FilterPolicy:
@@ -96,78 +149,46 @@ def read_filter_policy(policy: str | dict[str, Any], scope: Scope = "MessageAttr
     Raises:
         PatternError: the policy is not one that SNS takes, in the words of SNS where they are known.
     """
+    tree = _read_policy(policy, scope)
+    return _on_bodies(tree) if scope == "MessageBody" else _on_attributes(tree)
+
+
+def _read_policy(policy: str | dict[str, Any], scope: Scope) -> Every:
     try:
-        part = _read_object(_read_json(policy), scope, "", 1)
-        _check_limits(part)
+        read = read_json(policy)
+        _check_size(policy)
+        tree = read_tree(read, SNS, is_flat=scope == "MessageAttributes")
+        _check_limits(tree)
     except RecursionError:
         raise PatternError("Filter policy is too complex") from None
-    names = frozenset(leaf.name for leaf in part.leaves())
-    return _on_bodies(part, names) if scope == "MessageBody" else _on_attributes(part, names)
+    return tree
 
 
-def _read_json(policy: str | dict[str, Any]) -> dict[str, object]:
-    try:
-        text = policy if isinstance(policy, str) else json.dumps(policy)
-        read = _load(text)
-    except (TypeError, ValueError):
-        raise PatternError("failed to parse JSON.") from None
+def _check_size(policy: str | dict[str, Any]) -> None:
+    text = policy if isinstance(policy, str) else json.dumps(policy)
     if len(text.encode(errors="surrogatepass")) > _SIZE:
         raise PatternError(f"Filter policy can not have more than {_SIZE} bytes")
-    if not isinstance(read, dict):
-        raise PatternError("Filter is not an object")
-    return read
 
 
-def _read_object(policy: Mapping[str, object], scope: Scope, path: str, depth: int) -> _AllOf:
-    if not policy:
-        raise PatternError("Empty objects are not allowed", path)
-    return _AllOf([_read_entry(key, value, scope, path, depth) for key, value in policy.items()])
-
-
-def _read_entry(key: str, value: object, scope: Scope, path: str, depth: int) -> _Part:
-    if key == "$or" and _is_or(value):
-        return _AnyOf([_read_object(each, scope, path, depth) for each in value])
-    name = f"{path}.{key}" if depth > 1 else key
-    if isinstance(value, list):
-        return _Leaf(name, depth, value, read_alternatives(value, name))
-    if not isinstance(value, dict):
-        raise PatternError(f'"{key}" must be an object or an array', name)
-    if scope == "MessageAttributes":
-        raise PatternError("Filter policy scope MessageAttributes does not support nested filter policy", name)
-    return _read_object(value, scope, name, depth + 1)
-
-
-def _is_or(value: object) -> TypeGuard[list[dict[str, object]]]:
-    """Tell whether what stands under ``$or`` makes that an operator, and not a key like any other.
-
-    https://docs.aws.amazon.com/sns/latest/dg/and-or-logic.html
-    """
-    return (
-        isinstance(value, list)
-        and len(value) > 1
-        and all(isinstance(each, dict) and not KEYWORDS & each.keys() for each in value)
-    )
-
-
-def _check_limits(part: _AllOf) -> None:
+def _check_limits(part: Every) -> None:
     """Refuse what SNS finds too much.
 
     https://docs.aws.amazon.com/sns/latest/dg/subscription-filter-policy-constraints.html
     """
-    if len({leaf.name for leaf in part.leaves()}) > _KEYS:
+    if len({field.name for field in part.fields()}) > _KEYS:
         raise PatternError(f"Filter policy can not have more than {_KEYS} keys")
     if part.combinations() > _COMBINATIONS:
         raise PatternError("Filter policy is too complex")
     _check_wildcards(part)
 
 
-def _check_wildcards(part: _AllOf) -> None:
-    leaves = list(part.leaves())
-    stars = [[_count_wildcards(each, leaf.name) for each in leaf.alternatives] for leaf in leaves]
+def _check_wildcards(part: Every) -> None:
+    fields = list(part.fields())
+    stars = [[_count_wildcards(each, field.name) for each in field.written] for field in fields]
     most = max(map(max, stars))
     if most > _WILDCARDS:
         raise PatternError(f"Wildcard pattern can not have more than {_WILDCARDS} wildcards")
-    if most and sum(map(_wildcard_points, leaves, stars)) > _WILDCARD_POINTS:
+    if most and sum(map(_wildcard_points, fields, stars)) > _WILDCARD_POINTS:
         raise PatternError("Filter policy is too complex")
 
 
@@ -180,22 +201,24 @@ def _count_wildcards(alternative: Any, path: str) -> int:
     return len(split_wildcard(operand, path)) - 1 if name == "wildcard" else 0
 
 
-def _wildcard_points(leaf: _Leaf, stars: Sequence[int]) -> int:
-    """Return the points of all patterns of *leaf*, times the number of these.
+def _wildcard_points(field: Field, stars: Sequence[int]) -> int:
+    """Return the points of all patterns of *field*, times the number of these.
 
     A wildcard is one point, several together are three; ``anything-but`` is another one.
     """
     wildcards = (3 if count > 1 else count for count in stars)
-    denials = (isinstance(each, dict) and "anything-but" in each for each in leaf.alternatives)
+    denials = (isinstance(each, dict) and "anything-but" in each for each in field.written)
     points = [sum(each) for each in zip(wildcards, denials, strict=True)]
     return sum(points) * (len(points) - points.count(0))
 
 
-def _on_attributes(part: _Part, names: frozenset[str]) -> FilterPolicy:
+def _on_attributes(tree: Every) -> Callable[[str, Attributes], bool]:
+    names = frozenset(field.name for field in tree.fields())
+
     def accepts(body: str, attributes: Attributes) -> bool:
         # To SNS, binary attributes are not there; and without any attribute not even "exists": false holds.
         texts = {name: (kind, value) for name, (kind, value) in attributes.items() if isinstance(value, str)}
-        return bool(texts) and part.holds({name: _read_attribute(*texts[name]) for name in names & texts.keys()})
+        return bool(texts) and tree.holds({name: _read_attribute(*texts[name]) for name in names & texts.keys()})
 
     return accepts
 
@@ -210,13 +233,12 @@ def _read_attribute(data_type: str, value: str) -> Sequence[Value]:
 def _read_array(text: str) -> Sequence[Value]:
     """Return the items of a ``String.Array``; what is no array is a text."""
     try:
-        items = _load(text)
+        items = load_json(text)
     except (ValueError, RecursionError):
         items = None
     if not isinstance(items, list):
         return [_escaped(text)]
-    leaves = _find({"": items}, {""}).get("", ())
-    return [_escaped(leaf) if isinstance(leaf, str) else leaf for leaf in leaves]
+    return [_escaped(each) if isinstance(each, str) else each for each in _find_items({"": items}).get("", ())]
 
 
 def _read_number(text: str) -> Value:
@@ -236,39 +258,28 @@ def _escaped(text: str) -> str:
     return text.replace("\\", r"\\").replace('"', r"\"")
 
 
-def _on_bodies(part: _Part, names: frozenset[str]) -> FilterPolicy:
-    ways = {name[:at] for name in names for at, character in enumerate(name) if character == "."}
-    wanted = names | ways
+def _on_bodies(tree: Every) -> FilterPolicy:
+    accepts_object = _on_objects(tree)
 
     def accepts(body: str, attributes: Attributes) -> bool:
         try:
-            read = _load(body)
+            read = load_json(body)
         except (ValueError, RecursionError):
             return False
-        return isinstance(read, dict) and part.holds(_find(read, wanted))
+        return isinstance(read, dict) and accepts_object(read)
 
     return accepts
 
 
-def _find(body: dict[str, Any], wanted: Set[str]) -> dict[str, list[Value]]:
-    """Return the values under the *wanted* keys and, where SNS looks too, in lists and in objects within lists."""
-    found: dict[str, list[Value]] = {}
-    todo: list[tuple[str | None, Any]] = [(None, body)]
-    while todo:
-        path, value = todo.pop()
-        if isinstance(value, dict):
-            inner = ((key if path is None else f"{path}.{key}", each) for key, each in value.items())
-            todo += ((name, each) for name, each in inner if name in wanted)
-        elif isinstance(value, list):
-            todo += ((path, each) for each in value)
-        else:
-            found.setdefault(path or "", []).append(value)
-    return found
+def _on_objects(tree: Every) -> Callable[[object], bool]:
+    find = _value_finder(field.name for field in tree.fields())
+    return lambda body: tree.holds(find(body))
 
 
-def _load(text: str) -> Any:
-    return json.loads(text, parse_constant=_refuse_constant)
+def _value_finder(names: Iterable[str]) -> Callable[[object], Found]:
+    """Return the function that finds the values under *names*: SNS does not care in which elements of a list."""
+    find = finder(names)
+    return lambda body: {name: [each.value for each in found] for name, found in find(body).items()}
 
 
-def _refuse_constant(text: str) -> None:
-    raise ValueError(f"{text} is no JSON")
+_find_items: Final = _value_finder([""])

@@ -1,33 +1,44 @@
 """One condition on a value, in the words of AWS's own filter language.
 
 Nothing here knows where values are found: a condition is asked about all the values found under one key, and about
-none where the key is missing.
+none where the key is missing. Conditions never raise, whatever the values.
 
 https://docs.aws.amazon.com/sns/latest/dg/string-value-matching.html
 https://docs.aws.amazon.com/sns/latest/dg/numeric-value-matching.html
 https://docs.aws.amazon.com/sns/latest/dg/attribute-key-matching.html
+https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-create-pattern-operators.html
 """
 
 from __future__ import annotations
 
-import operator
 import re
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
-from typing import Any, Final, TypeAlias, TypeGuard
+from typing import Any, Final
 
 from megaflow.errors import PatternError
+from megaflow.match.dialect import Dialect, Test, Value
+from megaflow.match.numeric import is_number, read_numeric, rounded
 
-Value: TypeAlias = str | int | float | bool | None
-"""What JSON has at its leaves."""
 
-Test: TypeAlias = Callable[[Value], bool]
-"""Asked about one value."""
+@dataclass(frozen=True, slots=True)
+class Alternatives:
+    """The list under one key, of which one has to hold."""
 
-Condition: TypeAlias = Callable[[Sequence[Value]], bool]
-"""Asked about all the values found under one key."""
+    test: Test
+    """Tells whether one of them holds for a value."""
 
-Number: TypeAlias = int | float
+    missing: bool
+    """Whether one of them holds where there is no value."""
+
+    only: frozenset[str | bool | None]
+    """The values themselves, where they are nothing but texts, booleans and null; otherwise nothing."""
+
+    def hold(self, values: Sequence[Value]) -> bool:
+        """Tell whether they hold for one of all the *values* found under the key."""
+        return any(map(self.test, values)) or (self.missing and not values)
+
 
 KEYWORDS: Final = frozenset(
     {
@@ -42,31 +53,26 @@ KEYWORDS: Final = frozenset(
 https://github.com/aws/event-ruler
 """
 
-_DECIMALS: Final = 5
-_RANGE: Final = 10**9
-"""Numbers of a ``numeric`` lie between minus this and this, and are compared up to so many decimals.
-
-https://docs.aws.amazon.com/sns/latest/dg/subscription-filter-policy-constraints.html
-"""
-
+_NOTHING: Final = object()
 _WILDCARD_TOKEN: Final = re.compile(r"([^*\\]+)|\\([*\\])|(\*)(?!\*)|(.)", re.DOTALL)
 
 
-def read_alternatives(alternatives: Sequence[object], path: str) -> Condition:
-    """Return the condition that one of *alternatives*, the list under the key *path*, holds for one of the values.
+def read_alternatives(alternatives: Sequence[object], path: str, dialect: Dialect) -> Alternatives:
+    """Return what *alternatives*, the list under the key *path*, say.
 
     Raises:
         PatternError: one of them is neither a value nor a known operator with an operand it takes.
     """
     if not alternatives:
         raise PatternError("Empty arrays are not allowed", path)
-    conditions = [_read_expression(each, path) for each in alternatives if isinstance(each, dict)]
-    exact = frozenset(_comparable(_need_value(each, path)) for each in alternatives if not isinstance(each, dict))
-
-    def holds(values: Sequence[Value]) -> bool:
-        return any(_comparable(value) in exact for value in values) or any(each(values) for each in conditions)
-
-    return holds
+    expressions = [only_item(each, path) for each in alternatives if isinstance(each, dict)]
+    values = [_need_value(each, path) for each in alternatives if not isinstance(each, dict)]
+    tests = [_read_expression(name, operand, path, dialect) for name, operand in expressions]
+    return Alternatives(
+        _any_of([_one_of(values, dialect), *tests]),
+        ("exists", False) in expressions,
+        _only(values) if not expressions else frozenset(),
+    )
 
 
 def only_item(expression: Mapping[str, Any], path: str) -> tuple[str, Any]:
@@ -93,39 +99,53 @@ def split_wildcard(text: str, path: str) -> list[str]:
     return pieces
 
 
-def _read_expression(expression: Mapping[str, object], path: str) -> Condition:
-    name, operand = only_item(expression, path)
-    if name == "exists":
-        return _exists(operand, path)
-    if name not in _OPERATORS:
+def _read_expression(name: str, operand: object, path: str, dialect: Dialect) -> Test:
+    if name not in dialect.operators:
         raise PatternError(f"Unrecognized match type {name}", path)
-    test = _OPERATORS[name](operand, path)
-    return lambda values: any(test(value) for value in values)
+    return _OPERATORS[name](operand, path, dialect)
 
 
-def _exists(operand: object, path: str) -> Condition:
+def _exists(operand: object, path: str, dialect: Dialect) -> Test:
     if not isinstance(operand, bool):
         raise PatternError("exists match pattern must be either true or false.", path)
-    # What is null or empty is neither there nor missing.
-    return (lambda values: any(value not in {None, ""} for value in values)) if operand else (lambda values: not values)
+    return dialect.exists if operand else lambda value: False
 
 
-def _prefix(operand: object, path: str) -> Test:
-    start = _need_text("prefix", operand, path)
-    return lambda value: isinstance(value, str) and value.startswith(start)
+def _exactly(operand: object, path: str, dialect: Dialect) -> Test:
+    return _one_of([_need_text("exact", operand, path)], dialect)
 
 
-def _suffix(operand: object, path: str) -> Test:
-    end = _need_text("suffix", operand, path)
-    return lambda value: isinstance(value, str) and value.endswith(end)
+def _prefix(operand: object, path: str, dialect: Dialect) -> Test:
+    text, fold = _read_end("prefix", operand, path, dialect)
+    return lambda value: isinstance(value, str) and fold(value).startswith(text)
 
 
-def _equals_ignore_case(operand: object, path: str) -> Test:
-    lowered = _need_text("equals-ignore-case", operand, path).lower()
-    return lambda value: isinstance(value, str) and value.lower() == lowered
+def _suffix(operand: object, path: str, dialect: Dialect) -> Test:
+    text, fold = _read_end("suffix", operand, path, dialect)
+    return lambda value: isinstance(value, str) and fold(value).endswith(text)
 
 
-def _wildcard(operand: object, path: str) -> Test:
+def _read_end(name: str, operand: object, path: str, dialect: Dialect) -> tuple[str, Callable[[str], str]]:
+    """Return how values start or end, and what to make of them before they are asked."""
+    if not (dialect.combines and isinstance(operand, dict)):
+        return _need_text(name, operand, path), str
+    inner, text = only_item(operand, path)
+    if inner != "equals-ignore-case":
+        raise PatternError(f"Unsupported {name} pattern: {inner}", path)
+    return _lowered(_need_text(inner, text, path)), _lowered
+
+
+def _equals_ignore_case(operand: object, path: str, dialect: Dialect) -> Test:
+    lowered = _lowered(_need_text("equals-ignore-case", operand, path))
+    return lambda value: isinstance(value, str) and _lowered(value) == lowered
+
+
+def _lowered(text: str) -> str:
+    """Return *text* with every letter lowered by itself: Python alone looks at what stands around a Greek sigma."""
+    return text.lower() if text.isascii() else "".join(map(str.lower, text))
+
+
+def _wildcard(operand: object, path: str, dialect: Dialect) -> Test:
     pieces = split_wildcard(_need_text("wildcard", operand, path), path)
     return lambda value: isinstance(value, str) and _has_pieces(value, pieces)
 
@@ -145,7 +165,7 @@ def _has_pieces(text: str, pieces: Sequence[str]) -> bool:
     return True
 
 
-def _cidr(operand: object, path: str) -> Test:
+def _cidr(operand: object, path: str, dialect: Dialect) -> Test:
     network = _read_network(_need_text("cidr", operand, path), path)
 
     def test(value: Value) -> bool:
@@ -169,82 +189,54 @@ def _read_network(text: str, path: str) -> IPv4Network | IPv6Network:
         raise PatternError(f"Nonstandard IP address: {address}, or too many mask bits: {bits}", path) from None
 
 
-def _numeric(operand: object, path: str) -> Test:
-    if not isinstance(operand, list):
-        raise PatternError("Value of numeric must be an array.", path)
-    name, bound = _read_first(operand, path)
-    first = _comparison(name, bound)
-    if len(operand) < 3:
-        return first
-    if name not in {">", ">="}:
-        raise PatternError("Too many elements in numeric expression", path)
-    top_name, top = _read_second(operand[2:], path)
-    if len(operand) > 4:
-        raise PatternError("Too many terms in numeric range expression", path)
-    if bound >= top:
-        raise PatternError("Bottom must be less than top", path)
-    second = _comparison(top_name, top)
-    return lambda value: first(value) and second(value)
-
-
-def _read_first(terms: Sequence[object], path: str) -> tuple[str, Number]:
-    name = terms[0] if terms else "]"
-    if not terms or not isinstance(name, str):
-        raise PatternError(f"Invalid member in numeric match: {name}", path)
-    if name not in _COMPARISONS:
-        raise PatternError(f"Unrecognized numeric range operator: {name}", path)
-    return name, _read_bound(name, terms[1:2], path)
-
-
-def _read_second(terms: Sequence[object], path: str) -> tuple[str, Number]:
-    name = terms[0]
-    if not isinstance(name, str):
-        raise PatternError(f"Bad value in numeric range: {name}", path)
-    if name not in {"<", "<="}:
-        raise PatternError(f"Bad numeric range operator: {name}", path)
-    return name, _read_bound(name, terms[1:2], path)
-
-
-def _read_bound(name: str, terms: Sequence[object], path: str) -> Number:
-    bound = terms[0] if terms else None
-    if not _is_number(bound):
-        raise PatternError(f"Value of {'equals' if name == '=' else name} must be numeric", path)
-    if abs(bound) > _RANGE:
-        raise PatternError(f"Value must be between {-_RANGE} and {_RANGE}, inclusive", path)
-    return bound
-
-
-def _comparison(name: str, bound: Number) -> Test:
-    compare, limit = _COMPARISONS[name], round(bound, _DECIMALS)
-    return lambda value: _is_number(value) and compare(round(value, _DECIMALS), limit)
-
-
-def _anything_but(operand: object, path: str) -> Test:
-    denied = _denied_expression(operand, path) if isinstance(operand, dict) else _denied_values(operand, path)
+def _anything_but(operand: object, path: str, dialect: Dialect) -> Test:
+    read = _denied_expression if isinstance(operand, dict) else _denied_values
+    denied = read(operand, path, dialect)
     return lambda value: not denied(value)
 
 
-def _denied_expression(expression: Mapping[str, object], path: str) -> Test:
+def _denied_expression(expression: Any, path: str, dialect: Dialect) -> Test:
     name, operand = only_item(expression, path)
-    if name not in {"prefix", "suffix", "wildcard"}:
+    if name not in dialect.denied:
         raise PatternError(f"Unsupported anything-but pattern: {name}", path)
-    if operand == "":
+    texts = operand if dialect.combines and isinstance(operand, list) else [operand]
+    if not texts:
+        raise PatternError("Empty arrays are not allowed", path)
+    return _any_of([_denied_text(name, text, path, dialect) for text in texts])
+
+
+def _denied_text(name: str, operand: object, path: str, dialect: Dialect) -> Test:
+    text = _need_text(name, operand, path)
+    if not text and name in {"prefix", "suffix"}:
         raise PatternError(f"Null {name} not allowed", path)
-    return _OPERATORS[name](operand, path)
+    return _OPERATORS[name](text, path, dialect)
 
 
-def _denied_values(operand: object, path: str) -> Test:
+def _denied_values(operand: Any, path: str, dialect: Dialect) -> Test:
     values = operand if isinstance(operand, list) else [operand]
     texts = [value for value in values if isinstance(value, str)]
-    numbers = [value for value in values if _is_number(value)]
+    numbers = [value for value in values if is_number(value)]
     if len(texts) + len(numbers) < len(values):
         raise PatternError("Inside anything but list, start|null|boolean is not supported.", path)
     if bool(texts) == bool(numbers):
         raise PatternError(
             "Inside anything but list, either all values are number or string, mixed type is not supported", path
         )
-    denied = frozenset(map(_comparable, texts or numbers))
-    return lambda value: _comparable(value) in denied
+    return _one_of(values, dialect)
+
+
+def _any_of(tests: Sequence[Test]) -> Test:
+    return tests[0] if len(tests) == 1 else lambda value: any(test(value) for test in tests)
+
+
+def _one_of(values: Sequence[object], dialect: Dialect) -> Test:
+    decimals = dialect.decimals
+    wanted = frozenset(_comparable(value, decimals) for value in values)
+    return lambda value: _comparable(value, decimals) in wanted
+
+
+def _only(values: Sequence[Any]) -> frozenset[str | bool | None]:
+    return frozenset() if any(map(is_number, values)) else frozenset(values)
 
 
 def _need_text(name: str, operand: object, path: str) -> str:
@@ -259,29 +251,22 @@ def _need_value(value: object, path: str) -> Value:
     raise PatternError("Match value must be String, number, true, false, or null", path)
 
 
-def _is_number(value: object) -> TypeGuard[Number]:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _comparable(value: Value) -> Hashable:
+def _comparable(value: Value, decimals: int) -> Hashable:
     """Return what is equal for values that are: 1 and 1.0, and neither 1 and true nor 1 and ``"1"``."""
+    if value is None or isinstance(value, str):
+        return value
     if isinstance(value, bool):
         return (value,)  # in Python, True is 1
-    return round(value, _DECIMALS) if isinstance(value, int | float) else value
+    return rounded(value, decimals) if is_number(value) else _NOTHING
 
 
-_COMPARISONS: Final[Mapping[str, Callable[[Number, Number], bool]]] = {
-    "=": operator.eq,
-    "<": operator.lt,
-    "<=": operator.le,
-    ">": operator.gt,
-    ">=": operator.ge,
-}
-_OPERATORS: Final[Mapping[str, Callable[[object, str], Test]]] = {
+_OPERATORS: Final[Mapping[str, Callable[[object, str, Dialect], Test]]] = {
     "anything-but": _anything_but,
     "cidr": _cidr,
     "equals-ignore-case": _equals_ignore_case,
-    "numeric": _numeric,
+    "exactly": _exactly,
+    "exists": _exists,
+    "numeric": read_numeric,
     "prefix": _prefix,
     "suffix": _suffix,
     "wildcard": _wildcard,
