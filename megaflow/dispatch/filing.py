@@ -84,6 +84,8 @@ def _estimate(rules: Sequence[Open]) -> Callable[[Probe], float]:
     probes = Counter(
         probe for each in rules for probe in {probe for _, cover in each.options for probe in cover.probes}
     )
+    covers = (cover for each in rules for _, cover in each.options)
+    only_lists = {cover.probes[0] for cover in covers if len(cover.probes) == 1 and cover.probes[0].how is How.LIST}
     regexes = Counter(probe.path for probe in probes if probe.how is How.REGEX)
     scales: dict[tuple[Path, How], _Scale] = {}
     for probe, count in probes.items():
@@ -91,8 +93,8 @@ def _estimate(rules: Sequence[Open]) -> Callable[[Probe], float]:
             scales.setdefault((probe.path, probe.how), _Scale()).add(probe, count)
 
     def size(probe: Probe) -> float:
-        if probe.how is How.LIST and len(rules) > 1:
-            return 0  # few payloads have a list where a pattern wants none
+        if probe.how is How.LIST and probe not in only_lists:
+            return 0  # few payloads have a list where a pattern allows something else
         if probe.how is How.REGEX:
             return probes[probe] + _FEW if regexes[probe.path] >= _MANY_REGEXES else len(rules)
         scale = scales.get((probe.path, probe.how))

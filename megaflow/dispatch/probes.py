@@ -13,6 +13,7 @@ from megaflow.dispatch.fields import Path
 from megaflow.dispatch.normal import scale_of
 from megaflow.match import values
 from megaflow.match.conditions import AllOf, AnyOf, Comparison, Condition, Equals, Fields, Inside, Items, Regex, Text
+from megaflow.match.json_filter import JsonFilter
 from megaflow.match.re2_sets import can_hold
 from megaflow.match.regexes import literal_start
 
@@ -223,6 +224,15 @@ def _cover_regex(condition: Regex, path: Path) -> Iterator[Cover]:
         yield Cover((Probe(path, How.REGEX, (condition.name, condition.regex)),), False)
 
 
+def _cover_json_filter(condition: JsonFilter, path: Path) -> Iterator[Cover]:
+    """Cover what has to stand at one path, or a list there or above, since AWS looks into lists."""
+    for below, allowed in condition.required.items():
+        place = (*path, *below)
+        lists = [Probe(place[:size], How.LIST, None) for size in range(len(path), len(place) + 1)]
+        scalars = [probe for value in sorted(allowed, key=repr) for probe in _probe_value(value, place) or ()]
+        yield Cover((*scalars, *lists), False)
+
+
 _BY_TYPE: Final[Mapping[type, Callable[[Any, Path], Iterator[Cover]]]] = {
     Equals: _cover_equality,
     Comparison: _cover_comparison,
@@ -233,4 +243,5 @@ _BY_TYPE: Final[Mapping[type, Callable[[Any, Path], Iterator[Cover]]]] = {
     Inside: _cover_inside,
     Text: _cover_text,
     Regex: _cover_regex,
+    JsonFilter: _cover_json_filter,
 }

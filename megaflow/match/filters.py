@@ -6,7 +6,7 @@ https://docs.aws.amazon.com/sns/latest/dg/sns-subscription-filter-policies.html
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Final, Literal, Protocol, TypeAlias, get_args, overload
 
@@ -14,7 +14,7 @@ from megaflow.errors import PatternError
 from megaflow.match.conditions import Condition
 from megaflow.match.dialect import SNS, Value
 from megaflow.match.eventbridge import from_eventbridge
-from megaflow.match.filter_tree import Every, Field, finder, load_json, read_json, read_tree
+from megaflow.match.filter_tree import Every, Field, Found, finder, load_json, read_json, read_tree
 from megaflow.match.json_filter import JsonFilter
 from megaflow.match.operators import only_item, split_wildcard
 

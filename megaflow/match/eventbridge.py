@@ -1,0 +1,97 @@
+"""EventBridge event patterns: what one accepts, as a condition of a pattern.
+
+https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-create-pattern.html
+https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-create-pattern-operators.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import reduce
+from typing import Any, Final, TypeAlias
+
+from megaflow.errors import PatternError
+from megaflow.match.conditions import Condition
+from megaflow.match.dialect import EVENTBRIDGE
+from megaflow.match.filter_tree import Either, Field, Part, finder, read_json, read_tree
+from megaflow.match.json_filter import JsonFilter
+from megaflow.match.same_elements import match_together
+
+Way: TypeAlias = Mapping[str, Field]
+"""One way to match: fields by name, all of which have to."""
+
+_WAYS: Final = 1000
+"""EventBridge refuses patterns whose ``$or`` make more of them.
+
+https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-create-pattern-operators.html
+"""
+
+
+def from_eventbridge(pattern: str | dict[str, Any]) -> Condition:
+    """Match what the EventBridge event *pattern*, as JSON or as the dict, matches.
+
+    It says what it says to EventBridge, whatever patterns say elsewhere: numbers are not text, a list matches if one of
+    its items does, ``"exists"`` asks for a scalar. It accepts nothing but objects.
+
+    Raises:
+        PatternError: EventBridge does not take it, or one field stands in it twice; with the path, in AWS's own words.
+
+    Example:
+        ``@app.on_data(from_eventbridge({"source": ["aws.s3"], "detail": {"reason": [{"prefix": "Put"}]}}))``
+    """
+    try:
+        read = read_json(pattern, object_pairs_hook=_read_pairs)
+        ways = _ways_of(read_tree(read, EVENTBRIDGE))
+    except RecursionError:
+        raise PatternError("Event pattern is nested too deep") from None
+    # Absence depends on what was chosen before it, and so on the order, which is that of the names.
+    sequences = [[way[name] for name in sorted(way)] for way in ways]
+    find = finder(name for way in ways for name in way)
+
+    def test(left: Any) -> bool:
+        if not isinstance(left, dict):
+            return False
+        found = find(left)
+        return any(match_together(fields, found) for fields in sequences)
+
+    return JsonFilter(f"from_eventbridge({read!r})", test, _required(ways))
+
+
+def _read_pairs(pairs: Sequence[tuple[str, object]]) -> dict[str, object]:
+    read: dict[str, object] = {}
+    for key, value in pairs:
+        if key in read:
+            raise PatternError("the key stands twice in one object, where only the last would count: write one", key)
+        read[key] = value
+    return read
+
+
+def _ways_of(part: Part) -> Sequence[Way]:
+    if isinstance(part, Field):
+        return [{part.name: part}]
+    inner = [_ways_of(each) for each in part.parts]
+    if isinstance(part, Either):
+        return [way for ways in inner for way in ways]
+    return reduce(_combine, inner)
+
+
+def _combine(some: Sequence[Way], others: Sequence[Way]) -> Sequence[Way]:
+    if len(some) * len(others) > _WAYS:
+        raise PatternError(f"$or makes over {_WAYS} rule combinations, more than EventBridge takes: write two patterns")
+    return [_merge(one, other) for one in some for other in others]
+
+
+def _merge(one: Way, other: Way) -> Way:
+    for name in one.keys() & other.keys():
+        raise PatternError("the field is asked twice, where only the last would count: write one list", name)
+    return {**one, **other}
+
+
+def _required(ways: Sequence[Way]) -> dict[tuple[str, ...], frozenset[str | bool | None]]:
+    """Return what stands at the top in every way to match.
+
+    Only there, because dots in keys are not told from objects: nothing has to be at ``("detail", "state")`` where
+    ``{"detail.state": "open"}`` matches as well.
+    """
+    names = {name for name in ways[0] if "." not in name and all(name in way and way[name].only for way in ways)}
+    return {(name,): frozenset().union(*(way[name].only for way in ways)) for name in names}
