@@ -4,6 +4,7 @@ from megaflow.app import App
 from megaflow.codec import Kind
 from megaflow.dispatch.check import Finding, Oddity
 from megaflow.dispatch.explain import Explanation
+from megaflow.dispatch.sns_policy import SnsFilterPolicy
 from megaflow.errors import (
     ConfigurationError,
     EncodeError,
@@ -56,6 +57,7 @@ __all__ = [
     "Reject",
     "RetryLater",
     "Router",
+    "SnsFilterPolicy",
     "SnsInfo",
     "SnsPublisher",
     "SqsPublisher",

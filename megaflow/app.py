@@ -16,6 +16,7 @@ from megaflow import limits
 from megaflow.consumer.runner import Runner
 from megaflow.dispatch.check import Finding, check
 from megaflow.dispatch.explain import Explanation, explain
+from megaflow.dispatch.sns_policy import SnsFilterPolicy, derive_sns_filter_policy
 from megaflow.errors import ConfigurationError, RegistrationError, UsageError
 from megaflow.message import Message, message_with, open_message
 from megaflow.metrics import Counters
@@ -135,6 +136,17 @@ class App(Router):
         not certain is not said. Functions of your own are not asked.
         """
         return check(self._compiled().table)
+
+    def sns_filter_policy(self, *, json_only: bool = False) -> SnsFilterPolicy:
+        """Return the filter policy for a subscription of the queue to a topic, scope ``MessageBody``.
+
+        It lets through every JSON object that some handler would match, and as little else as SNS can say. A policy
+        for bodies cuts off text, bytes, and objects that travel as BSON: *json_only* says that no publisher sends
+        those. Where a handler would lose messages, there is no policy, but the reason.
+
+        https://docs.aws.amazon.com/sns/latest/dg/sns-subscription-filter-policies.html
+        """
+        return derive_sns_filter_policy(self.handlers, json_only=json_only)
 
     def process(self, body: object) -> Verdict:
         """Run the handlers for one body, without AWS, and return the verdict.

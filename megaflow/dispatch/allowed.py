@@ -1,0 +1,250 @@
+"""What a handler matches of JSON bodies, as far as an SNS filter policy can say it: never less.
+
+SNS sees the values below the keys of a body, through lists. ``[]`` and ``{}`` it does not see, so that a condition
+which may hold for them allows anything here, or that nothing is there.
+
+https://docs.aws.amazon.com/sns/latest/dg/string-value-matching.html
+https://docs.aws.amazon.com/sns/latest/dg/attribute-key-matching.html
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterable, Mapping
+from datetime import date
+from decimal import Decimal
+from enum import Enum
+from typing import Any, Final, TypeAlias
+from uuid import UUID
+
+from megaflow.codec import Kind
+from megaflow.dispatch.fields import EVENT_FIELDS, Path
+from megaflow.dispatch.logic import collect_conditions, find_contradiction
+from megaflow.dispatch.normal import Clause, Normaliser
+from megaflow.event import PROTOCOL
+from megaflow.match import values
+from megaflow.match.conditions import (
+    Absent,
+    AllOf,
+    AnyOf,
+    Check,
+    Comparison,
+    Condition,
+    Equals,
+    Inside,
+    Items,
+    Regex,
+    Text,
+    compile_test,
+)
+from megaflow.match.operators import KEYWORDS
+from megaflow.match.regexes import literal_start
+from megaflow.router import Handler
+
+Alternatives: TypeAlias = frozenset[str]
+"""The values and operators under one key, as JSON."""
+
+Branch: TypeAlias = Mapping[Path, Alternatives]
+"""The alternatives at some paths, of which one has to hold each."""
+
+_NULL: Final = "null"
+_BLANK: Final = '""'
+_THERE: Final = '{"exists": true}'
+"""Anything but null and empty text."""
+
+_NOT_THERE: Final = '{"exists": false}'
+_SOMETHING: Final[Alternatives] = frozenset({_THERE})
+_ANY_TEXT: Final[Alternatives] = frozenset({_THERE, _BLANK})
+_ANYTHING: Final[Alternatives] = frozenset({_THERE, _NOT_THERE, _NULL, _BLANK})
+
+_LONGEST: Final = 200
+_MOST: Final = 75
+"""More alternatives than these, or longer ones, would fill a policy by themselves."""
+
+_LARGEST: Final = 10**9
+
+_ATTRIBUTES: Final[Path] = ("event", "attributes")
+_VERSIONS: Final = (("event", "version"), ("object", "version"))
+
+
+def branches_of(handler: Handler) -> list[Branch]:
+    """Return the branches of which one accepts every JSON object that *handler* matches; none where it never does."""
+    rule = Normaliser().normalise(0, handler)
+    if find_contradiction(collect_conditions(rule.clauses)):
+        return []
+    if handler.kind is not Kind.MEGA:
+        return [_choose((clause.path, _allow(clause.condition)) for clause in rule.clauses)]
+    branch: dict[Path, Alternatives] = {("protocol",): frozenset({json.dumps(PROTOCOL)})}
+    branch |= _choose(_allow_field(clause) for clause in rule.clauses if clause.path[:2] != _ATTRIBUTES)
+    inside = [clause for clause in rule.clauses if clause.path[:2] == _ATTRIBUTES and clause.path != _ATTRIBUTES]
+    attributes = _choose((clause.path, _allow(clause.condition)) for clause in inside)
+    if not attributes:
+        return [branch]
+    # Each of them may stand in two places. One is enough to tell events apart, and takes two of the five keys.
+    path = min(attributes, key=lambda each: tightness(attributes[each]))
+    places = [path] if path[:3] in _EXPLICIT else [path, ("event", *path[2:])]
+    return [branch | {place: attributes[path]} for place in places]
+
+
+_EXPLICIT: Final = frozenset((*_ATTRIBUTES, path[1]) for path in EVENT_FIELDS if path[:1] == ("event",))
+"""Attributes that have the name of a field, and so stand among the attributes only."""
+
+
+def tightness(alternatives: Alternatives) -> float:
+    """Return roughly which part of all values *alternatives* let through: the less, the better."""
+    return min(1.0, sum(_LOOSENESS.get(each[:8], 0.01) for each in alternatives))
+
+
+_LOOSENESS: Final = {'{"exists': 0.5, '{"prefix': 0.1, '{"suffix': 0.1, '{"equals': 0.02, '{"numeri': 0.2}
+
+
+def _choose(allowed: Iterable[tuple[Path, Alternatives]]) -> dict[Path, Alternatives]:
+    """Return the best that is said at each path, without what says nothing and what a policy cannot have as a key."""
+    chosen: dict[Path, Alternatives] = {}
+    for path, alternatives in allowed:
+        if not path or alternatives >= _ANYTHING or len(alternatives) > _MOST or not all(map(_is_key, path)):
+            continue
+        if path not in chosen or tightness(alternatives) < tightness(chosen[path]):
+            chosen[path] = _without_what_is_said(alternatives)
+    # A key holds alternatives or other keys.
+    return {path: each for path, each in chosen.items() if not any(_leads_to(path, other) for other in chosen)}
+
+
+def _leads_to(path: Path, other: Path) -> bool:
+    return len(path) < len(other) and other[: len(path)] == path
+
+
+def _is_key(key: str) -> bool:
+    return bool(key) and "." not in key and not key.startswith("$") and key not in KEYWORDS and len(key) < _LONGEST
+
+
+def _without_what_is_said(alternatives: Alternatives) -> Alternatives:
+    return alternatives & _ANYTHING if _THERE in alternatives else alternatives
+
+
+def _allow_field(clause: Clause) -> tuple[Path, Alternatives]:
+    """Allow what a field of an event may be for *clause* to hold; null is as good as missing there."""
+    path, condition = clause.path, clause.condition
+    if path in _VERSIONS:
+        return path, _allow_version(condition)
+    allowed = _allow(condition)
+    if path in EVENT_FIELDS and condition.matches_missing:
+        allowed |= {_NULL, _NOT_THERE}
+    return path, allowed
+
+
+def _allow_version(condition: Condition) -> Alternatives:
+    """Allow whole numbers, which a version always is, 1 being that of an event that does not say."""
+    allowed = _allow_whole(condition)
+    return allowed | {_NULL, _NOT_THERE} if compile_test(condition)(1) or condition.matches_missing else allowed
+
+
+def _allow_whole(condition: Condition) -> Alternatives:
+    if isinstance(condition, AnyOf):
+        return frozenset().union(*map(_allow_whole, condition.parts))
+    value: object = condition.value if isinstance(condition, Equals) else None
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) <= _LARGEST:
+        return frozenset({json.dumps(int(value))})
+    bounds = condition.parts if isinstance(condition, AllOf) else ()
+    lows = [_whole_bound(each, 1) for each in bounds if isinstance(each, Comparison) and each.name in ("gt", "gte")]
+    highs = [_whole_bound(each, -1) for each in bounds if isinstance(each, Comparison) and each.name in ("lt", "lte")]
+    if None in lows or None in highs or not lows or not highs:
+        return _SOMETHING
+    low, high = max(each for each in lows if each is not None), min(each for each in highs if each is not None)
+    return _allow_between(low, high)
+
+
+def _allow_between(low: int, high: int) -> Alternatives:
+    if low == high:
+        return frozenset({json.dumps(low)})
+    if not -_LARGEST <= low < high <= _LARGEST:
+        return _SOMETHING
+    return frozenset({json.dumps({"numeric": [">=", low, "<=", high]})})
+
+
+def _whole_bound(comparison: Comparison, step: int) -> int | None:
+    """Return the first whole number on the right side of a bound; None where that is no number, or endless."""
+    bound = values.read_number(comparison.bound)
+    if bound is None or not -_LARGEST <= bound <= _LARGEST:
+        return None
+    whole = math.ceil(bound) if step > 0 else math.floor(bound)
+    return whole + step if whole == bound and comparison.name in ("gt", "lt") else whole
+
+
+def _allow(condition: Condition) -> Alternatives:
+    """Allow the values of JSON for which *condition* holds, and no fewer."""
+    allow = _BY_TYPE.get(type(condition))
+    return _ANYTHING if allow is None else allow(condition)
+
+
+def _allow_any(condition: AnyOf) -> Alternatives:
+    return frozenset().union(*map(_allow, condition.parts))
+
+
+def _allow_all(condition: AllOf) -> Alternatives:
+    return min(map(_allow, condition.parts), key=tightness)
+
+
+def _allow_items(condition: Items | Inside) -> Alternatives:
+    """Allow items, which SNS takes for values of the list; one that it does not see may stand beside others."""
+    if not condition.parts or (isinstance(condition, Inside) and condition.name != "contains"):
+        return _ANYTHING
+    allowed = frozenset().union(*map(_allow, condition.parts))
+    return _ANYTHING if _NOT_THERE in allowed else allowed
+
+
+def _allow_check(condition: Check) -> Alternatives:
+    return frozenset({_NULL, _BLANK, _NOT_THERE}) if condition.written == "empty()" else _ANYTHING
+
+
+def _allow_equal(value: object) -> Alternatives:
+    if isinstance(value, Enum):
+        return _allow_equal(value.value)
+    if isinstance(value, str | UUID) and len(str(value)) <= _LONGEST:
+        return frozenset({json.dumps(str(value))})
+    if value is None or isinstance(value, bool):
+        return frozenset({json.dumps(value)})
+    # Numbers and dates may be text, in many forms; of bytes there are none in JSON.
+    is_said = isinstance(value, int | float | Decimal | date | bytes)
+    return _SOMETHING if is_said else (_ANY_TEXT if isinstance(value, str) else _ANYTHING)
+
+
+def _allow_text(condition: Text) -> Alternatives:
+    name, text = condition.name, condition.text
+    if name == "prefix":
+        return _allow_start(text)
+    if name == "suffix":
+        return _allow_end(text)
+    if name == "wildcard" and "*" not in text:
+        return _allow_equal(text)
+    if name == "wildcard":
+        start, end = text.partition("*")[0], text.rpartition("*")[2]
+        return _allow_start(start) if start else _allow_end(end)
+    if name == "iequals" and text.isascii() and text and not set("sfSF") & set(text):
+        # Some letters beyond ASCII fold to s or f (ß, a ligature); SNS compares lower case.
+        return frozenset({json.dumps({"equals-ignore-case": text})})
+    return _SOMETHING if name == "cidr" else _ANY_TEXT
+
+
+def _allow_start(start: str) -> Alternatives:
+    return frozenset({json.dumps({"prefix": start})}) if 0 < len(start) <= _LONGEST else _ANY_TEXT
+
+
+def _allow_end(end: str) -> Alternatives:
+    return frozenset({json.dumps({"suffix": end})}) if 0 < len(end) <= _LONGEST else _ANY_TEXT
+
+
+_BY_TYPE: Final[Mapping[type, Callable[[Any], Alternatives]]] = {
+    Equals: lambda condition: _allow_equal(condition.value),
+    AnyOf: _allow_any,
+    AllOf: _allow_all,
+    Items: _allow_items,
+    Inside: _allow_items,
+    Comparison: lambda condition: _SOMETHING,
+    Regex: lambda condition: _allow_start(literal_start(condition.name, condition.regex)),
+    Text: _allow_text,
+    Absent: lambda condition: frozenset({_NOT_THERE}),
+    Check: _allow_check,
+}
+"""For conditions of other types SNS says nothing: nested objects, what is denied, users' functions."""
