@@ -19,6 +19,11 @@ BLOCK = re.compile(r"(<!-- after: quickstart -->\n)?^```python\n(.*?)^```$", re.
 BLOCKS = [(bool(after), text) for after, text in BLOCK.findall(README)]
 QUICKSTART = BLOCKS[0][1]
 DOCS = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").glob("*.md"))
+SHOWN = [
+    pair
+    for name in ["README.md", *DOCS]
+    for pair in re.findall(r"(?<!-->\n)```python\n([^`]*)```\n\n```text\n([^`]*)```", (ROOT / name).read_text())
+]
 DOCS_BLOCKS = [text for name in DOCS for _, text in BLOCK.findall((ROOT / name).read_text())]
 
 
@@ -74,12 +79,19 @@ def test_explain_prints_what_is_shown(quickstart: dict[str, Any], capsys: pytest
     assert capsys.readouterr().out.replace("carts.", "__main__.").replace("__main__.py", "carts.py") == shown
 
 
-@pytest.mark.parametrize("name", ["README.md", "docs/matching.md"])
-def test_check_prints_what_is_shown(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    text = (ROOT / name).read_text()
-    block, shown = re.findall(r"```python\n([^`]*app\.check\(\)[^`]*)```\n\n```text\n(.*?)```", text, re.DOTALL)[0]
+@pytest.mark.parametrize(("text", "shown"), SHOWN)
+def test_a_block_prints_what_is_shown_below_it(text: str, shown: str, capsys: pytest.CaptureFixture[str]) -> None:
+    run(text)
 
-    run(block)
+    assert capsys.readouterr().out == shown
+
+
+def test_the_filter_policy_of_the_quickstart_is_what_is_shown(
+    quickstart: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    text, shown = re.findall(r"```python\n(print\(app\.sns_filter[^`]*)```\n\n```text\n([^`]*)```", README)[0]
+
+    run(text, **quickstart)
 
     assert capsys.readouterr().out == shown
 
