@@ -16,7 +16,7 @@ from datetime import date, timedelta
 from statistics import median
 from typing import Any
 
-from megaflow import Handler, Payload, Router
+from megaflow import Handler, Router
 from megaflow.dispatch.table import DispatchTable
 from megaflow.event import deserialize_payload
 from megaflow.match.functions import between, gt, gte, lt, match, not_, one_of, prefix, search

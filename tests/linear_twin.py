@@ -31,6 +31,6 @@ class LinearTable:
             try:
                 if test(message if handler.kind is Kind.ANY else left):
                     matched.append(handler)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - a user's function raises whatever it likes
                 raised[handler] = error
         return Selection(tuple(matched), raised)

@@ -18,25 +18,30 @@ needs_re2 = pytest.mark.skipif(not is_available(), reason="google-re2 is not ins
 
 NAMES: Final[tuple[Name, ...]] = ("match", "search", "fullmatch")
 
+
+def _words(text: str) -> list[str]:
+    return text.split()
+
+
 # Letters with cases beyond ASCII, digits of other scripts, characters that are white space to Python only.
 _CHARS = "abzkKsSiIZ05_- .\n\t\x00\x0b\x1c\x85\xa0\u017fKİ\u0131ßẞéÉ٣५ΣςǅѦ\u2028\U0001d7dd𝄞"
 _ALPHABET = st.characters(categories=(), include_characters=_CHARS + "cdefABCDEFX1234567890#o]^")
 _ATOMS = [
-    *r"a b abz ab-5 order-12 k S Is K İ ß é Σ ٣ 𝄞 - 0 # \# . ^ $ \1 (?#said) (?(1)a|b)".split(),
-    *r"\. \n \t \x41 \x00 \101 \0 \u017f \u0131 \d \D \w \W \s \S \A \Z \b \B".split(),
+    *_words(r"a b abz ab-5 order-12 k S Is K İ ß é Σ ٣ 𝄞 - 0 # \# . ^ $ \1 (?#said) (?(1)a|b)"),
+    *_words(r"\. \n \t \x41 \x00 \101 \0 \u017f \u0131 \d \D \w \W \s \S \A \Z \b \B"),
     # Counted high here alone: of parts that may be empty, that would take `re` for ever.
-    *r"a{11} [ab]{3,40}? b{12,}".split(),
+    *_words(r"a{11} [ab]{3,40}? b{12,}"),
     *("", " ", "\n", "\u017f", "\u0131", r"\N{DIGIT FIVE}"),
 ]
 _MEMBERS = [
-    *r"a z k S i - 0 _ ^ \] \n é K 𝄞 \u017f a-f A-Z 0-9 X-c \x00-\x1f é-ö z-é \u0131-\u017f".split(),
-    *r"\d \D \w \W \s \S".split(),
+    *_words(r"a z k S i - 0 _ ^ \] \n é K 𝄞 \u017f a-f A-Z 0-9 X-c \x00-\x1f é-ö z-é \u0131-\u017f"),
+    *_words(r"\d \D \w \W \s \S"),
     *("\x1c", " "),
 ]
-_QUANTIFIERS = "* + ? {2} {1,3} {,2} {2,} {0} *? +? ?? *+ ++ ?+".split()
+_QUANTIFIERS = _words("* + ? {2} {1,3} {,2} {2,} {0} *? +? ?? *+ ++ ?+")
 _GROUPS = [
-    *"(%s) (?:%s) (?P<name>%s) (?i:%s) (?-i:%s) (?s:%s) (?m:%s) (?a:%s) (?im-s:%s)".split(),
-    *"(?=%s) (?!%s) (?<=%s) (?<!%s) (?>%s)".split(),
+    *_words("(%s) (?:%s) (?P<name>%s) (?i:%s) (?-i:%s) (?s:%s) (?m:%s) (?a:%s) (?im-s:%s)"),
+    *_words("(?=%s) (?!%s) (?<=%s) (?<!%s) (?>%s)"),
     "(?x: %s )",
 ]
 _FLAGS = [0, re.IGNORECASE, re.MULTILINE, re.DOTALL, re.ASCII, re.VERBOSE, re.IGNORECASE | re.MULTILINE | re.ASCII]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
@@ -10,6 +11,8 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from megaflow import App
+from megaflow.dispatch.fields import see
+from megaflow.event import Payload
 from megaflow.local import Account, SnsClient, SqsClient
 from megaflow.match.filters import read_filter_policy
 from megaflow.match.functions import (
@@ -408,6 +411,79 @@ def test_a_policy_lets_through_every_body_that_some_handler_matches(
         matched = app.handlers_for(open_message(body))
         event("matched" if matched else "not matched")
         assert accepts(body, {}) or not matched, (str(derived), body)
+
+
+def _pattern_for(draw: st.DrawFn, value: Any) -> Any:
+    """Draw a pattern that *value* matches."""
+    if isinstance(value, dict) and value and draw(st.booleans()):
+        keys = draw(st.sets(st.sampled_from(sorted(value)), min_size=1))
+        return {key: _pattern_for(draw, value[key]) for key in keys}
+    if isinstance(value, list) and value and draw(st.booleans()):
+        items = [_pattern_for(draw, item) for item in draw(st.lists(st.sampled_from(value), min_size=1, max_size=2))]
+        return contains(items[0]) if draw(st.booleans()) else items
+    choices: list[Any] = [any_(), not_("zz"), one_of("zz", any_())]
+    if value in (None, "", [], {}):
+        choices.append(empty())
+    if isinstance(value, str):
+        choices += [
+            value,
+            prefix(value[:1]),
+            suffix(value[-1:]),
+            iequals(value.swapcase().casefold()),
+            one_of(value, 7),
+        ]
+        choices += [wildcard("*" + value), search(re.escape(value)), match(re.escape(value)), or_(absent(), value)]
+    if isinstance(value, str) and re.fullmatch(r"[0-9]+(\.[0-9]+)?", value):
+        choices += [Decimal(value), gte(Decimal(value))] * 2
+    if value is None or isinstance(value, bool):
+        choices += [value, one_of(value, "zz")]
+    elif isinstance(value, int | float):
+        choices += [value, gte(value), between(value, value + 2), one_of(value, value + 1), one_of(value, "zz")]
+    return draw(st.sampled_from(choices))
+
+
+@st.composite
+def handlers_and_a_body(draw: st.DrawFn) -> tuple[App, str]:
+    """Draw a body, a handler that matches it, and maybe others."""
+    body = json.dumps(draw(_event_bodies | _objects.filter(bool)))
+    message, app = open_message(body), App()
+    for pattern in draw(st.lists(object_patterns, max_size=2)):
+        app.on_data({"type": "t", "other": build(pattern)})(handle)
+    if not isinstance(message.payload, Payload):
+        pattern = _pattern_for(draw, message.payload)
+        app.on_data({"type": absent()} if not isinstance(pattern, dict) else pattern)(handle)
+        return app, body
+    rules: dict[str, Any] = {}
+    seen = see(message.payload)
+    for section, key, rule in _FIELDS:
+        if draw(st.booleans()):
+            there = key in seen[section]
+            rules[rule] = _pattern_for(draw, seen[section][key]) if there else absent()
+    if draw(st.booleans()) and seen["extra"]:
+        rules["extra"] = _pattern_for(draw, seen["extra"])
+    app.on_event(**rules)(handle)
+    return app, body
+
+
+_FIELDS = [
+    *(
+        ("event", name, f"event_{name}")
+        for name in ("name", "domain", "subject", "version", "attributes", "attributes")
+    ),
+    *(("object", name, f"object_{name}") for name in ("type", "id", "version", "current", "previous")),
+]
+
+
+@settings(max_examples=600)
+@given(handlers_and_a_body())
+def test_a_policy_lets_through_the_body_that_its_handler_was_made_for(drawn: tuple[App, str]) -> None:
+    app, body = drawn
+    derived = app.sns_filter_policy(json_only=True)
+    event("matched" if app.handlers_for(open_message(body)) else "not matched")
+    event("no policy" if derived.policy is None else "policy")
+
+    if derived.policy is not None and app.handlers_for(open_message(body)):
+        assert read_filter_policy(derived.policy, "MessageBody")(body, {}), (str(derived), body)
 
 
 def test_stray_attributes_win_nothing_and_are_let_through() -> None:
