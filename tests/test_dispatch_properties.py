@@ -18,6 +18,7 @@ from megaflow.dispatch.index import Sizes
 from megaflow.dispatch.probes import How
 from megaflow.dispatch.table import DispatchTable
 from megaflow.event import Event, ObjectData, Payload
+from megaflow.match.re2_sets import is_available
 from megaflow.message import message_with
 from megaflow.router import Handler, Router
 from tests.linear_twin import LinearTable
@@ -316,3 +317,21 @@ def test_ranges_of_few_and_of_many_days_agree(value: Any) -> None:
             ]
         )
         assert disagreement(handlers, {"a": value}, EVERYTHING_FILED) == ""
+
+
+@given(value=st.text("0123456789-ab\n\u0663\ud800", max_size=8) | st.sampled_from([None, 5, ["1-a"]]))
+def test_many_regular_expressions_agree(value: Any) -> None:
+    expressions = [Ask(name, (rf"(\d|[ab])*{number}-[ab]?$",)) for number in range(8) for name in ("search", "match")]
+    handlers = register([_on_data({"a": each}) for each in (*expressions, Ask("fullmatch", (r"\d+-(?!a).",)))])
+
+    assert disagreement(handlers, {"a": value}, USUAL) == ""
+    assert disagreement(handlers, {"a": value}, EVERYTHING_FILED) == ""
+
+
+def test_many_regular_expressions_that_are_lost_are_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    if not is_available():
+        pytest.skip("google-re2 is not installed")
+    monkeypatch.setitem(lookups._MAKERS, How.REGEX, lambda buckets: {str: _lose})
+    handlers = register([_on_data({"a": Ask("search", (rf"x\d*-abc{number}$",))}) for number in range(20)])
+
+    assert disagreement(handlers, {"a": "x7-abc7"}, EVERYTHING_FILED) != ""
