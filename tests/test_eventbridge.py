@@ -114,7 +114,7 @@ def test_an_example_of_aws_holds(pattern: Pattern, said: bool) -> None:
         ([{"anything-but": 5}], ["5", None, 6], [5, 5.0, Decimal(5)]),
         ([{"anything-but": {"prefix": "init"}}], [12, None, "a", "Init"], ["init", "initializing"]),
         ([{"anything-but": {"wildcard": ""}}], ["a", 1], [""]),
-        ([{"equals-ignore-case": "ΣΑΣ"}], ["σασ", "ΣΑΣ", "Σασ"], ["sas", 1]),
+        ([{"equals-ignore-case": "ΣΑΣ"}], ["σασ", "ΣΑΣ", "Σασ"], ["sas", 1]),  # noqa: RUF001
         ([{"prefix": {"equals-ignore-case": "ΟΔΟΣ"}}], ["ΟΔΟΣ", "ΟΔΟΣΑ", "οδοσα"], ["ΟΔΟ"]),
         ([{"prefix": ""}], ["", "a"], [1, None]),
         ([{"wildcard": "*"}], ["", "two\nlines"], [1, None, []]),
@@ -181,18 +181,23 @@ def test_a_field_is_missing_where_the_fields_before_it_match_and_from_the_whole_
     event = {"items": [{"b": "x"}, {"a": 1, "c": 1}]}
 
     assert matches(from_eventbridge({"items": {"b": ["x"], "c": [{"exists": False}]}}), event) is True
-    assert matches(from_eventbridge({"items": {"a": [{"exists": False}], "b": ["x"]}}), event) is False
+    assert matches(from_eventbridge({"items": {"b": ["x"], "a": [{"exists": False}]}}), event) is False
 
 
-def test_scalars_of_one_array_go_together() -> None:
-    pattern = from_eventbridge({"tags": ["red"], "$or": [{"items": {"id": [1]}}, {"items": {"id": [2]}}]})
+def test_scalars_stand_beside_every_element_of_their_array() -> None:
+    pattern = from_eventbridge({"tags": ["red"], "tags.id": [2]})
 
-    assert matches(pattern, {"tags": ["blue", "red"], "items": [[{"id": 2}], {"id": 3}]}) is True
+    assert matches(pattern, {"tags": ["blue", {"id": 1}, {"id": 2}, "red"]}) is True
+    assert matches(pattern, {"tags": [["red", {"id": 1}], ["blue", {"id": 2}]]}) is False
+
+
+def test_a_key_that_is_no_text_is_no_key_of_json() -> None:
+    assert matches(from_eventbridge({"a": {"1": ["x"]}}), {"a": {1: "x"}}) is False
 
 
 def test_many_arrays_of_many_elements_do_not_multiply() -> None:
     pattern = from_eventbridge({"a": {"x": [1]}, "b": {"x": [1]}, "c": {"x": [1], "y": [2]}})
-    ones = [{"x": 1, "y": 1}] * 2000
+    ones = [{"x": 1}, {"y": 2}] * 2000
 
     assert matches(pattern, {"a": ones, "b": ones, "c": ones}) is False
 
@@ -203,7 +208,7 @@ def test_deep_arrays_are_searched_without_recursion() -> None:
         deep = [deep, 1]
 
     assert matches(from_eventbridge({"key": {"x": [2]}, "other": [{"exists": False}]}), {"key": deep}) is True
-    assert matches(from_eventbridge({"key": [2]}), {"key": deep}) is False
+    assert matches(from_eventbridge({"key": [1], "other": [{"exists": False}]}), {"key": deep}) is True
 
 
 @pytest.mark.parametrize(
@@ -426,7 +431,7 @@ objects = st.recursive(
 events = bodies | st.dictionaries(keys, objects | st.lists(objects | st.lists(objects, max_size=3), max_size=3))
 odd_leaves = st.one_of(
     *(scalars, st.floats(), st.integers(), st.decimals(), st.binary(), st.datetimes(), st.uuids(), st.text()),
-    *(st.just("\ud800"), st.builds(object), st.just(10**5000), st.just(bytearray(b"x")), st.just({1, 2})),
+    *(st.just("\ud800"), st.builds(object), st.just(10**400), st.just(bytearray(b"x")), st.just({1, 2})),
 )
 odd_payloads = st.recursive(
     odd_leaves,

@@ -91,10 +91,9 @@ Part: TypeAlias = Field | Every | Either
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Element:
-    """An object or array as an element of an array, which may be inside another element."""
+    """An object or array as an element of an array, which has a number; it may be inside another element."""
 
     array: int
-    index: int
     inside: Element | None
 
 
@@ -202,7 +201,7 @@ def _find(body: object, wanted: Set[str]) -> dict[str, list[Occurrence]]:
             todo += ((name, each, element) for name, each in inner if name in wanted)
         elif isinstance(value, list | tuple):
             array = next(arrays)
-            todo += ((path, each, _enter(each, array, index, element)) for index, each in enumerate(value))
+            todo += ((path, each, _enter(each, array, element)) for each in value)
         else:
             found.setdefault(path or "", []).append(Occurrence(value, element))
     return found
@@ -212,6 +211,6 @@ def _join(path: str | None, key: str) -> str:
     return key if path is None else f"{path}.{key}"
 
 
-def _enter(value: object, array: int, index: int, inside: Element | None) -> Element | None:
+def _enter(value: object, array: int, inside: Element | None) -> Element | None:
     """Return the element that *value* is; a scalar is none, so that scalars of one array go together."""
-    return Element(array, index, inside) if isinstance(value, dict | list | tuple) else inside
+    return Element(array, inside) if isinstance(value, dict | list | tuple) else inside

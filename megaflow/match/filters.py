@@ -131,14 +131,10 @@ def _restore(value: str | int | Decimal | bytes, received: Typed | None) -> tupl
         return received.type, received.value
     if isinstance(value, bytes):
         return "Binary", value
-    return (
-        ("String.Array" if _is_array(value) else "String", value) if isinstance(value, str) else ("Number", str(value))
-    )
-
-
-def _is_array(text: str) -> bool:
-    # A text that is no array is read as a text in a String.Array, too.
-    return text.lstrip().startswith("[")
+    if isinstance(value, str):
+        # One that is no array is read as a text all the same; only parsing it is saved here.
+        return "String.Array" if value.lstrip().startswith("[") else "String", value
+    return "Number", str(value)
 
 
 def read_filter_policy(policy: str | dict[str, Any], scope: Scope = "MessageAttributes") -> FilterPolicy:

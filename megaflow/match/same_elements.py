@@ -5,14 +5,14 @@ https://github.com/aws/event-ruler#json-array-matching
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from megaflow.match.filter_tree import Element, Field, Occurrence
 
-Chosen: TypeAlias = frozenset[tuple[int, int]]
-"""One index for each of some arrays."""
+Chosen: TypeAlias = frozenset[Element]
+"""Elements of arrays; what they are inside of is chosen with them."""
 
 
 def match_together(fields: Sequence[Field], found: Mapping[str, Sequence[Occurrence]]) -> bool:
@@ -34,28 +34,28 @@ class _Places:
     """Some places in a message: the elements that hold something, and the way down to them."""
 
     ends: set[Element | None] = field(default_factory=set)
-    below: dict[Element | None, dict[int, dict[int, Element]]] = field(default_factory=dict)
+    below: dict[Element | None, dict[int, set[Element]]] = field(default_factory=dict)
     arrays: set[int] = field(default_factory=set)
 
     def add(self, element: Element | None) -> None:
         self.ends.add(element)
-        while element is not None and element.index not in (siblings := self._siblings(element)):
-            siblings[element.index] = element
+        while element is not None and element not in (siblings := self._siblings(element)):
+            siblings.add(element)
             element = element.inside
 
-    def _siblings(self, element: Element) -> dict[int, Element]:
+    def _siblings(self, element: Element) -> set[Element]:
         self.arrays.add(element.array)
-        return self.below.setdefault(element.inside, {}).setdefault(element.array, {})
+        return self.below.setdefault(element.inside, {}).setdefault(element.array, set())
 
-    def within(self, chosen: Mapping[int, int]) -> Iterator[Element | None]:
-        """Go through those that do not stand in an element other than the *chosen* one."""
+    def within(self, chosen: Mapping[int, Element]) -> Iterator[Element | None]:
+        """Go through those that are in the *chosen* element of every array that has one."""
         todo: list[Element | None] = [None]
         while todo:
             element = todo.pop()
             if element in self.ends:
                 yield element
             for array, elements in self.below.get(element, {}).items():
-                todo += _choose(elements, chosen.get(array))
+                todo += elements & {chosen[array]} if array in chosen else elements
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,14 +67,15 @@ class _Step:
     may_be_missing: bool
 
     @property
-    def arrays(self) -> set[int]:
+    def arrays(self) -> Set[int]:
         return self.matching.arrays | self.present.arrays
 
     def choices(self, chosen: Chosen) -> Iterator[Chosen]:
         """Give everything that can be chosen so that the field matches, with what is *chosen* already."""
-        so_far = dict(chosen)
-        yield from (chosen.union(_way_to(element)) for element in self.matching.within(so_far))
-        if self.may_be_missing and next(self.present.within(so_far), self) is self:
+        by_array = {each.array: each for element in chosen for each in _way_to(element)}
+        for element in self.matching.within(by_array):
+            yield chosen if element is None else chosen | {element}
+        if self.may_be_missing and not any(True for _ in self.present.within(by_array)):
             yield chosen
 
 
@@ -91,15 +92,9 @@ def _places(elements: Iterable[Element | None]) -> _Places:
     return places
 
 
-def _choose(elements: Mapping[int, Element], index: int | None) -> Iterable[Element]:
-    if index is None:
-        return elements.values()
-    return [elements[index]] if index in elements else []
-
-
-def _way_to(element: Element | None) -> Iterator[tuple[int, int]]:
+def _way_to(element: Element | None) -> Iterator[Element]:
     while element is not None:
-        yield element.array, element.index
+        yield element
         element = element.inside
 
 
@@ -117,16 +112,24 @@ def _can_choose(steps: Sequence[_Step]) -> bool:
         if at == len(steps):
             return True
         for choice in steps[at].choices(chosen):
-            state = at + 1, frozenset(pair for pair in choice if pair[0] in later[at])
+            state = at + 1, _forget(choice, later[at])
             if state not in seen:
                 seen.add(state)
                 todo.append(state)
     return False
 
 
-def _arrays_asked_later(steps: Sequence[_Step]) -> list[set[int]]:
+def _arrays_asked_later(steps: Sequence[_Step]) -> Sequence[Set[int]]:
     """Return for each step the arrays that those after it ask about."""
-    later: list[set[int]] = [set()]
+    later: list[Set[int]] = [frozenset()]
     for step in reversed(steps[1:]):
         later.append(later[-1] | step.arrays)
     return later[::-1]
+
+
+def _forget(chosen: Chosen, asked: Set[int]) -> Chosen:
+    """Return what is left of *chosen* without the elements of arrays that are not *asked* about."""
+    if not asked:
+        return frozenset()
+    left = (next((each for each in _way_to(element) if each.array in asked), None) for element in chosen)
+    return frozenset(each for each in left if each is not None)
