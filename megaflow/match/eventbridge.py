@@ -71,14 +71,19 @@ def _ways_of(part: Part) -> Sequence[Way]:
         return [{part.name: part}]
     inner = [_ways_of(each) for each in part.parts]
     if isinstance(part, Either):
+        _check_number(sum(map(len, inner)))
         return [way for ways in inner for way in ways]
     return reduce(_combine, inner)
 
 
 def _combine(some: Sequence[Way], others: Sequence[Way]) -> Sequence[Way]:
-    if len(some) * len(others) > _WAYS:
-        raise PatternError(f"$or makes over {_WAYS} rule combinations, more than EventBridge takes: write two patterns")
+    _check_number(len(some) * len(others))
     return [_merge(one, other) for one in some for other in others]
+
+
+def _check_number(ways: int) -> None:
+    if ways > _WAYS:
+        raise PatternError(f"$or makes over {_WAYS} rule combinations, more than EventBridge takes: write two patterns")
 
 
 def _merge(one: Way, other: Way) -> Way:
