@@ -18,6 +18,7 @@ from megaflow.dispatch.index import Sizes
 from megaflow.dispatch.probes import How
 from megaflow.dispatch.table import DispatchTable
 from megaflow.event import Event, ObjectData, Payload
+from megaflow.match.functions import or_
 from megaflow.match.re2_sets import is_available
 from megaflow.message import message_with
 from megaflow.router import Handler, Router
@@ -335,3 +336,14 @@ def test_many_regular_expressions_that_are_lost_are_caught(monkeypatch: pytest.M
     handlers = register([_on_data({"a": Ask("search", (rf"x\d*-abc{number}$",))}) for number in range(20)])
 
     assert disagreement(handlers, {"a": "x7-abc7"}, EVERYTHING_FILED) != ""
+
+
+def test_alternatives_are_not_multiplied_out() -> None:
+    router = Router()
+    for number in range(300):
+        router.on_data({key: or_(*(f"{key}{(number + way) % 9}" for way in range(4))) for key in "abcde"})(handle)
+    table, twin = DispatchTable(router.handlers), LinearTable(router.handlers)
+
+    for number in range(9):
+        message = message_with({key: f"{key}{number}" for key in "abcde"})
+        assert table.select(message) == twin.select(message)
