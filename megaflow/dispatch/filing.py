@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
@@ -17,6 +17,9 @@ _FEW: Final = 4
 _COPIES: Final = 16
 """So often a handler stands in the index at most that is filed under several values, and there under several others."""
 
+
+_COPIES_AT_FIRST: Final = 64
+"""So often where that is all there is to file it under."""
 
 _MANY_REGEXES: Final = 16
 """So many at one path are worth a set that is asked for all of them at once."""
@@ -58,7 +61,8 @@ def open_rule(rule: Rule, options: dict[Clause, tuple[Option, ...]]) -> Open:
 
 def chooser(rules: Sequence[Open]) -> Callable[[Open], Option | None]:
     """Return what tells under which of its covers one of *rules* is filed best; None where it is filed under none."""
-    size = _estimate(rules)
+    alike = Counter(probe for each in rules for probe in {probe for _, cover in each.options for probe in cover.probes})
+    size = _estimate(rules, alike)
     paths = ({cover.probes[0].path for _, cover in each.options if cover.probes} for each in rules)
     popular = Counter(path for each in paths for path in each)
 
@@ -68,9 +72,12 @@ def chooser(rules: Sequence[Open]) -> Callable[[Open], Option | None]:
         return max(largest, _FEW) + len(probes) / 16, -popular[probes[0].path] if probes else 0, not exact
 
     def is_worth_it(each: Open, probes: Sequence[Probe]) -> bool:
-        if len(probes) == 1 and probes[0].how in EQUALITIES:
-            return True
-        return sum(map(size, probes)) * 2 <= len(rules) and (each.copies == 1 or each.copies * len(probes) <= _COPIES)
+        if len(probes) == 1:
+            # A payload meets each range once at the most; only one that most rules share is better asked than filed.
+            return probes[0].how in EQUALITIES or alike[probes[0]] * 2 <= len(rules)
+        if sum(map(size, probes)) * 2 <= len(rules):
+            return each.copies == 1 or each.copies * len(probes) <= _COPIES
+        return each.copies == 1 and len(probes) <= _COPIES_AT_FIRST and max(map(size, probes)) * 4 <= len(rules)
 
     def choose(each: Open) -> Option | None:
         options = (option for option in each.options if is_worth_it(each, option.cover.probes))
@@ -79,11 +86,8 @@ def chooser(rules: Sequence[Open]) -> Callable[[Open], Option | None]:
     return choose
 
 
-def _estimate(rules: Sequence[Open]) -> Callable[[Probe], float]:
-    """Return what tells how many of *rules* a payload meets that answers a probe."""
-    probes = Counter(
-        probe for each in rules for probe in {probe for _, cover in each.options for probe in cover.probes}
-    )
+def _estimate(rules: Sequence[Open], probes: Mapping[Probe, int]) -> Callable[[Probe], float]:
+    """Return what tells how many of *rules*, which have *probes* so often, a payload meets that answers a probe."""
     covers = (cover for each in rules for _, cover in each.options)
     only_lists = {cover.probes[0] for cover in covers if len(cover.probes) == 1 and cover.probes[0].how is How.LIST}
     regexes = Counter(probe.path for probe in probes if probe.how is How.REGEX)

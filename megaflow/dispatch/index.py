@@ -6,7 +6,7 @@ conditions to tell its handlers apart, and at last a leaf, which asks what is le
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -85,27 +85,26 @@ class _Builder:
         return _one_by_one([*leaves, *(_visit_root(get, place) for get, place in visits)])
 
     def _leaf(self, rules: Sequence[Open]) -> Bucket:
-        if len(rules) > self._sizes.large:
-            shared = _share(rules)
-            if len(shared) * 2 <= sum(len(each.clauses) for each in rules):
-                return self._shared_leaf(rules, shared)
+        """Return a bucket that asks what is left of *rules*, once for those of which the same is left."""
         alike: dict[tuple[Clause, ...], list[Open]] = {}
         for each in rules:
             alike.setdefault(each.clauses, []).append(each)
-        leaves = [_leaf([each.rule.position for each in group], self._compile(group[0])) for group in alike.values()]
-        return _one_by_one(leaves)
+        positions = [[each.rule.position for each in group] for group in alike.values()]
+        if len(alike) > self._sizes.large:
+            shared = _share(list(alike))
+            if len(shared) * 2 <= sum(map(len, alike)):
+                return self._shared_leaf(positions, shared)
+        return _one_by_one([_leaf(*each) for each in zip(positions, map(self._compile, alike.values()), strict=True)])
 
-    def _compile(self, each: Open) -> Test | None:
-        """Return what asks the clauses that are left of a rule; those that have the same left share it."""
-        clauses = each.clauses
+    def _compile(self, group: Sequence[Open]) -> Test | None:
+        clauses = group[0].clauses
         if clauses and clauses not in self._tests:
-            self._tests[clauses] = self._residuals.compile(clauses, each.rule.handler.pattern)
+            self._tests[clauses] = self._residuals.compile(clauses, group[0].rule.handler.pattern)
         return self._tests[clauses] if clauses else None
 
-    def _shared_leaf(self, rules: Sequence[Open], shared: Mapping[Clause, int]) -> Bucket:
+    def _shared_leaf(self, positions: Sequence[Sequence[int]], shared: Mapping[Clause, int]) -> Bucket:
         most = sorted(shared.items(), key=lambda each: each[1].bit_count(), reverse=True)
-        checks = [(self._residuals.compile([clause]), bits) for clause, bits in most]
-        return _bit_leaf([each.rule.position for each in rules], checks)
+        return _bit_leaf(positions, [(self._residuals.compile([clause]), bits) for clause, bits in most])
 
     def _visits(self, filed: Mapping[Probe, Bucket]) -> list[tuple[Get | None, Place]]:
         """Return how to read each part of a payload that is looked at, and what visits it."""
@@ -181,17 +180,17 @@ def _sure_leaf(positions: Sequence[int]) -> Bucket:
     return lambda payload, found: found.extend(positions)
 
 
-def _share(rules: Sequence[Open]) -> dict[Clause, int]:
-    """Return the different clauses of *rules*, with a bit for each rule that has it."""
+def _share(groups: Sequence[tuple[Clause, ...]]) -> dict[Clause, int]:
+    """Return the different clauses of *groups*, with a bit for each group that has it."""
     shared: dict[Clause, int] = {}
-    for bit, each in enumerate(rules):
-        for clause in each.clauses:
+    for bit, clauses in enumerate(groups):
+        for clause in clauses:
             shared[clause] = shared.get(clause, 0) | 1 << bit
     return shared
 
 
-def _bit_leaf(positions: Sequence[int], checks: Sequence[tuple[Test, int]]) -> Bucket:
-    """Return a bucket that asks each condition once, and drops all handlers that have it where it does not hold."""
+def _bit_leaf(positions: Sequence[Sequence[int]], checks: Sequence[tuple[Test, int]]) -> Bucket:
+    """Return a bucket that asks each condition once, and drops all groups that have it where it does not hold."""
     everyone = (1 << len(positions)) - 1
 
     def collect(payload: Any, found: Found) -> None:
@@ -201,13 +200,8 @@ def _bit_leaf(positions: Sequence[int], checks: Sequence[tuple[Test, int]]) -> B
                 alive &= ~bits
                 if not alive:
                     return
-        found.extend(positions[bit] for bit in _bits(alive))
+        for group, bit in zip(positions, f"{alive:b}"[::-1], strict=False):
+            if bit == "1":
+                found.extend(group)
 
     return collect
-
-
-def _bits(number: int) -> Iterator[int]:
-    while number:
-        lowest = number & -number
-        yield lowest.bit_length() - 1
-        number ^= lowest

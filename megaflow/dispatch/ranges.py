@@ -134,8 +134,9 @@ class Segments:
             index = bisect_left(bounds, value)
             covers = covering[2 * index + (index < size and bounds[index] == value)]
             if covers and is_point(value):
-                for bucket in covers:
-                    bucket(payload, found)
+                for buckets in covers:
+                    for bucket in buckets:
+                        bucket(payload, found)
 
         return visit
 
@@ -161,9 +162,9 @@ def _split(first: int, last: int) -> Iterator[int]:
         first, last = first >> 1, last >> 1
 
 
-def _collect_upwards(nodes: Mapping[int, list[Bucket]], size: int) -> list[tuple[Bucket, ...]]:
-    """Return for each leaf what stands on its way up, as one tuple for all leaves that share it."""
-    shared: dict[tuple[int, ...], tuple[Bucket, ...]] = {}
+def _collect_upwards(nodes: Mapping[int, list[Bucket]], size: int) -> list[tuple[list[Bucket], ...]]:
+    """Return for each leaf the buckets of the nodes on its way up, as one tuple for all leaves that share it."""
+    shared: dict[tuple[int, ...], tuple[list[Bucket], ...]] = {}
     covering = []
     for leaf in range(size, 2 * size):
         way, node = [], leaf
@@ -173,7 +174,7 @@ def _collect_upwards(nodes: Mapping[int, list[Bucket]], size: int) -> list[tuple
             node >>= 1
         key = tuple(way)
         if key not in shared:
-            shared[key] = tuple(bucket for each in way for bucket in nodes[each])
+            shared[key] = tuple(nodes[each] for each in way)
         covering.append(shared[key])
     return covering
 
