@@ -114,7 +114,6 @@ def test_a_condition_becomes_what_sns_can_say_of_it(pattern: object, allowed: li
         length(3),
         bool,
         lambda left: True,
-        contains({"b": 1}),
         contains(empty()),
     ],
     ids=repr,
@@ -495,3 +494,63 @@ def test_stray_attributes_win_nothing_and_are_let_through() -> None:
     assert accepts(json.dumps(head | {"event": event_ | {"a": "x"}}), {})
     assert accepts(json.dumps(head | {"event": event_ | {"attributes": {"a": "x"}}}), {})
     assert not accepts(json.dumps(head | {"event": event_ | {"a": "y"}}), {})
+
+
+def _lets_through(app: App, body: dict[str, Any]) -> bool:
+    assert app.handlers_for(open_message(json.dumps(body)))
+    return read_filter_policy(policy_of(app), "MessageBody")(json.dumps(body), {})
+
+
+@pytest.mark.parametrize("pattern", [absent(), empty(), or_(absent(), "x")], ids=repr)
+def test_a_key_with_a_dot_does_not_hide_what_is_missing(pattern: object) -> None:
+    data = on_data({"type": "t", "a": {"b": pattern}})
+    extra = on_event(name="n", extra={"x": pattern}, current_object={"x": pattern})
+    section = {"name": "n", "timestamp": "2020-01-01T00:00:00Z"}
+    hidden: dict[str, Any] = {} if "absent" in repr(pattern) else {"b": [], "x": []}
+
+    assert _lets_through(data, {"type": "t", "a": hidden, "a.b": 1})
+    assert _lets_through(
+        extra,
+        {
+            "protocol": "mega",
+            "version": 1,
+            "event": section,
+            "object": {"current": hidden | {"y": 1}},
+            "object.current.x": 1,
+            "extra": hidden,
+            "extra.x": 1,
+        },
+    )
+
+
+def test_letters_beyond_ascii_that_fold_to_a_letter_are_let_through() -> None:
+    beyond = [chr(code) for code in range(128, 0x110000) if chr(code).casefold().isascii()]
+
+    for letter in beyond:
+        assert policy_of(on_data({"type": "t", "a": iequals(letter.casefold())}))["a"] == ["", THERE]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "policy"),
+    [
+        (or_({"type": "a"}, {"type": "b"}), {"type": ["a", "b"]}),
+        ({"user": one_of({"id": "a"}, {"name": "b"})}, {"$or": [{"user": {"id": ["a"]}}, {"user": {"name": ["b"]}}]}),
+        ({"items": contains({"sku": "a", "note": absent()})}, {"items": {"sku": ["a"]}}),
+    ],
+    ids=repr,
+)
+def test_objects_as_alternatives_and_in_lists_are_said(pattern: object, policy: dict[str, Any]) -> None:
+    assert policy_of(on_data(pattern)) == policy
+
+
+def test_too_many_values_become_their_starts_or_their_presence() -> None:
+    assert policy_of(on_data(*({"type": f"order.{number}"} for number in range(200)))) == {
+        "type": [{"prefix": "order."}]
+    }
+    assert policy_of(on_data({"type": one_of(*map(chr, range(0x4E00, 0x4E00 + 200)))})) == {"type": [THERE]}
+
+
+def test_the_reason_names_a_handler_that_does_not_fit() -> None:
+    app = on_data(*({"type": "x", f"key-{number}": "x"} for number in range(9)), *({f"k{n}": "x"} for n in range(6)))
+
+    assert app.handlers[-1].where in app.sns_filter_policy(json_only=True).reason

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from decimal import Decimal
 from enum import Enum
@@ -21,7 +21,7 @@ from uuid import UUID
 from megaflow.codec import Kind
 from megaflow.dispatch.fields import EVENT_FIELDS, Path
 from megaflow.dispatch.logic import collect_conditions, find_contradiction
-from megaflow.dispatch.normal import Clause, Normaliser
+from megaflow.dispatch.normal import Clause, Normaliser, flatten
 from megaflow.event import PROTOCOL
 from megaflow.match import values
 from megaflow.match.conditions import (
@@ -32,6 +32,7 @@ from megaflow.match.conditions import (
     Comparison,
     Condition,
     Equals,
+    Fields,
     Inside,
     Items,
     Regex,
@@ -59,8 +60,9 @@ _ANY_TEXT: Final[Alternatives] = frozenset({_THERE, _BLANK})
 _ANYTHING: Final[Alternatives] = frozenset({_THERE, _NOT_THERE, _NULL, _BLANK})
 
 _LONGEST: Final = 200
-_MOST: Final = 75
-"""More alternatives than these, or longer ones, would fill a policy by themselves."""
+"""Longer alternatives would fill a policy by themselves."""
+
+_MOST_OBJECTS: Final = 16
 
 _LARGEST: Final = 10**9
 
@@ -73,11 +75,36 @@ def branches_of(handler: Handler) -> list[Branch]:
     rule = Normaliser().normalise(0, handler)
     if find_contradiction(collect_conditions(rule.clauses)):
         return []
-    if handler.kind is not Kind.MEGA:
-        return [_choose((clause.path, _allow(clause.condition)) for clause in rule.clauses)]
+    return [branch for clauses in _split(list(_open(rule.clauses))) for branch in _branches(handler.kind, clauses)]
+
+
+def _open(clauses: Iterable[Clause]) -> Iterator[Clause]:
+    """Go through *clauses*; what an object in a list has to hold, SNS asks for as if it stood in no list."""
+    for clause in clauses:
+        match clause.condition:
+            case Inside(name="contains", part=Fields() as part):
+                yield from (Clause(path, each) for path, each in flatten(part, clause.path))
+            case _:
+                yield clause
+
+
+def _split(clauses: Sequence[Clause]) -> list[Sequence[Clause]]:
+    """Return the clauses for each of several objects, where one of them is asked for first."""
+    for position, clause in enumerate(clauses):
+        parts = clause.condition.parts if isinstance(clause.condition, AnyOf) else ()
+        if len(parts) <= _MOST_OBJECTS and any(isinstance(part, Fields) for part in parts):
+            rest = [*clauses[:position], *clauses[position + 1 :]]
+            split = ([Clause(path, each) for path, each in flatten(part, clause.path)] for part in parts)
+            return [[*rest, *each] for each in split]
+    return [clauses]
+
+
+def _branches(kind: Kind, clauses: Sequence[Clause]) -> list[Branch]:
+    if kind is not Kind.MEGA:
+        return [_choose((clause.path, _allow(clause.condition)) for clause in clauses)]
     branch: dict[Path, Alternatives] = {("protocol",): frozenset({json.dumps(PROTOCOL)})}
-    branch |= _choose(_allow_field(clause) for clause in rule.clauses if clause.path[:2] != _ATTRIBUTES)
-    inside = [clause for clause in rule.clauses if clause.path[:2] == _ATTRIBUTES and clause.path != _ATTRIBUTES]
+    branch |= _choose((_allow_field(clause) for clause in clauses if clause.path[:2] != _ATTRIBUTES), EVENT_FIELDS)
+    inside = [clause for clause in clauses if clause.path[:2] == _ATTRIBUTES and clause.path != _ATTRIBUTES]
     attributes = _choose((clause.path, _allow(clause.condition)) for clause in inside)
     if not attributes:
         return [branch]
@@ -99,11 +126,34 @@ def tightness(alternatives: Alternatives) -> float:
 _LOOSENESS: Final = {'{"exists': 0.5, '{"prefix': 0.1, '{"suffix': 0.1, '{"equals': 0.02, '{"numeri': 0.2}
 
 
-def _choose(allowed: Iterable[tuple[Path, Alternatives]]) -> dict[Path, Alternatives]:
-    """Return the best that is said at each path, without what says nothing and what a policy cannot have as a key."""
+def loosen(asked: Collection[str], most: int) -> dict[str, str]:
+    """Return what takes the place of each alternative: one of *most* starts of texts, or that there is a value."""
+    values = {each: json.loads(each) for each in asked}
+    for size in (32, 16, 8, 6, 5, 4, 3, 2, 1):
+        starts = {each: _cut(each, value, size) for each, value in values.items()}
+        if len(set(starts.values())) <= most:
+            return starts
+    return {each: each if each in _ANYTHING else _THERE for each in asked}
+
+
+def _cut(alternative: str, value: Any, size: int) -> str:
+    start = value.get("prefix") if isinstance(value, dict) else value
+    if isinstance(start, str) and len(start) > size:
+        return json.dumps({"prefix": start[:size]})
+    return alternative
+
+
+def _choose(allowed: Iterable[tuple[Path, Alternatives]], fields: Container[Path] = ()) -> dict[Path, Alternatives]:
+    """Return the best that is said at each path, without what says nothing and what a policy cannot have as a key.
+
+    To SNS, ``{"a.b": 1}`` and ``{"a": {"b": 1}}`` are one: that nothing is there can be asked at the top only, and at
+    the *fields* of events, which have no keys with dots at their top.
+    """
     chosen: dict[Path, Alternatives] = {}
     for path, alternatives in allowed:
-        if not path or alternatives >= _ANYTHING or len(alternatives) > _MOST or not all(map(_is_key, path)):
+        if not path or alternatives >= _ANYTHING or not all(map(_is_key, path)):
+            continue
+        if _NOT_THERE in alternatives and len(path) > 1 and path not in fields:
             continue
         if path not in chosen or tightness(alternatives) < tightness(chosen[path]):
             chosen[path] = _without_what_is_said(alternatives)
@@ -221,8 +271,8 @@ def _allow_text(condition: Text) -> Alternatives:
     if name == "wildcard":
         start, end = text.partition("*")[0], text.rpartition("*")[2]
         return _allow_start(start) if start else _allow_end(end)
-    if name == "iequals" and text.isascii() and text and not set("sfSF") & set(text):
-        # Some letters beyond ASCII fold to s or f (ß, a ligature); SNS compares lower case.
+    if name == "iequals" and text.isascii() and text and not set("sfkSFK") & set(text):
+        # Letters beyond ASCII fold to s, f and k (ß, a ligature, the Kelvin sign). SNS knows two cases of each letter.
         return frozenset({json.dumps({"equals-ignore-case": text})})
     return _SOMETHING if name == "cidr" else _ANY_TEXT
 

@@ -13,12 +13,12 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, islice
 from math import prod
 from typing import Any, Final, TypeAlias
 
 from megaflow.codec import Kind
-from megaflow.dispatch.allowed import Alternatives, Branch, branches_of, tightness
+from megaflow.dispatch.allowed import Alternatives, Branch, branches_of, loosen, tightness
 from megaflow.dispatch.fields import Path
 from megaflow.errors import PatternError
 from megaflow.match.filters import read_filter_policy
@@ -29,6 +29,7 @@ _KEYS: Final = 5
 _COMBINATIONS: Final = 150
 
 _FEW_BRANCHES: Final = 200
+_FEW_STARTS: Final = 8
 _MANY_PATHS, _FEW_PATHS = 8, 4
 """Of so many paths, the best, every choice is tried; of fewer, where there are many branches."""
 
@@ -61,17 +62,29 @@ def derive_sns_filter_policy(handlers: Sequence[Handler], *, json_only: bool = F
     if reason:
         return SnsFilterPolicy(None, reason)
     branches: Branches = []
+    owners: list[Handler] = []
     for handler in handlers:
         own = branches_of(handler)
         if not all(own):
             return SnsFilterPolicy(None, f"{_name(handler)} asks for nothing that SNS can ask for")
         branches += own
+        owners += [handler] * len(own)
     if not branches:
         return SnsFilterPolicy(None, "no handler ever matches, and a policy cannot refuse everything")
     policy = _fit(branches)
     if policy is None:
-        return SnsFilterPolicy(None, "what the handlers ask for does not fit into a policy of five keys and 150 values")
+        return SnsFilterPolicy(
+            None,
+            f"what {_name(_find_odd_one(branches, owners))} and the others ask for does not fit into a policy of five "
+            "keys and 150 values",
+        )
     return SnsFilterPolicy(policy)
+
+
+def _find_odd_one(branches: Branches, owners: Sequence[Handler]) -> Handler:
+    """Return a handler that asks at none of the paths at which most others do."""
+    paths = set(islice(_cover(branches), _KEYS))
+    return next((owner for branch, owner in zip(branches, owners, strict=True) if not paths & branch.keys()), owners[0])
 
 
 def _find_obstacle(handlers: Sequence[Handler], json_only: bool) -> str:
@@ -98,6 +111,7 @@ def _name(handler: Handler) -> str:
 
 def _fit(branches: Branches) -> dict[str, Any] | None:
     """Return the tightest policy within SNS's limits for *branches*, as far as some choices of keys show."""
+    branches = _loosen(branches)
     branches = _drop_doubles(_keep(_find_usable(branches), branches))
     if not all(branches):
         return None
@@ -117,13 +131,34 @@ def _fit(branches: Branches) -> dict[str, Any] | None:
     return best[1] if best else None
 
 
+def _loosen(branches: Branches) -> Branches:
+    """Ask for less at paths where more is asked than fits into a policy."""
+    looser = {
+        path: loosen(asked, _FEW_STARTS)
+        for path, asked in _collect(branches).items()
+        if len(asked) * len(path) > _COMBINATIONS
+    }
+    return [
+        {
+            path: frozenset(looser[path][each] for each in asked) if path in looser else asked
+            for path, asked in one.items()
+        }
+        for one in branches
+    ]
+
+
 def _find_usable(branches: Branches) -> set[Path]:
     """Return the paths at which all that is asked fits into a policy: each alternative is counted once at the least."""
+    return {path for path, asked in _collect(branches).items() if len(asked) * len(path) <= _COMBINATIONS}
+
+
+def _collect(branches: Branches) -> dict[Path, set[str]]:
+    """Return all that is asked at each path."""
     asked: dict[Path, set[str]] = {}
     for branch in branches:
         for path, alternatives in branch.items():
             asked.setdefault(path, set()).update(alternatives)
-    return {path for path, alternatives in asked.items() if len(alternatives) * len(path) <= _COMBINATIONS}
+    return asked
 
 
 def _keep(paths: Set[Path], branches: Branches) -> Branches:
