@@ -346,17 +346,6 @@ def test_whatever_is_accepted_is_among_the_candidates(given_: tuple[list[re.Patt
     _check_candidates(*given_)
 
 
-@pytest.mark.long
-@needs_re2
-@given(_regexes_and_texts())
-@settings(max_examples=20_000)
-def test_whatever_is_accepted_is_told_about_twenty_thousand_times(
-    given_: tuple[list[re.Pattern[str]], list[str]],
-) -> None:
-    _check_starts(*given_)
-    _check_candidates(*given_)
-
-
 def _check_starts(found: list[re.Pattern[str]], texts: list[str]) -> None:
     for name in NAMES:
         for regex in found:
