@@ -231,7 +231,7 @@ def _read_event(data: Mapping[str, Any]) -> Event:
     timestamp = _read_timestamp(get("timestamp"))
     if explicit is not None and type(explicit) is not dict:
         _check_object(explicit, "event.attributes")
-    attributes = explicit or {}
+    attributes = {**explicit} if explicit else {}
     if not data.keys() <= _EVENT_FIELDS:
         attributes = {key: data[key] for key in data if key not in _EVENT_FIELDS} | attributes
     fields: dict[str, Any] = {

@@ -119,7 +119,8 @@ class Handler:
     @property
     def matches_everything(self) -> bool:
         """Whether it takes every message of its kind."""
-        return self.pattern is EVERYTHING or (isinstance(self.pattern, Fields) and not self.pattern.keys)
+        objects = self.kind in (Kind.MEGA, Kind.DATA)
+        return self.pattern is EVERYTHING or (objects and isinstance(self.pattern, Fields) and not self.pattern.keys)
 
     @property
     def is_async(self) -> bool:

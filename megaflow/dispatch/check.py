@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import islice
 from typing import Any, Final
 
 from megaflow.codec import Kind
@@ -20,6 +21,10 @@ from megaflow.router import Handler
 
 _MANY_UNINDEXED: Final = 100
 """With more handlers that nothing can be looked up by, only those that share a condition are compared."""
+
+
+_MOST_COMPARED: Final = 50
+"""With so many others a handler is compared: those that were registered first."""
 
 
 class Oddity(StrEnum):
@@ -103,7 +108,8 @@ def _find_covered(rules: Sequence[_Known]) -> Iterator[Finding]:
         several = [each for each in rules if each.handler.kind is kind and each.is_comparable]
         candidates = _Candidates(several)
         for each in several:
-            other = next((one for one in candidates.find(each) if one.key != each.key and _covers(one, each)), None)
+            compared = islice((one for one in candidates.find(each) if one.key != each.key), _MOST_COMPARED)
+            other = next((one for one in compared if _covers(one, each)), None)
             if other is not None:
                 reason = f"gets only what also reaches{_same(each, other)}"
                 yield Finding(Oddity.COVERED, each.handler, reason, other.handler)

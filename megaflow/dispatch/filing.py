@@ -131,8 +131,10 @@ class _Scale:
 
 
 def may_be_answered_twice(probes: Sequence[Probe]) -> bool:
-    """Tell whether one payload can answer several of *probes*: a value equals only one of different values."""
+    """Tell whether one payload can answer *probes* several times: a value equals only one of different values."""
     ways = {(probe.path, probe.how) for probe in probes}
+    if any(probe.how is How.ITEM for probe in probes):
+        return True
     return len(probes) > 1 and (len(ways) > 1 or not ways <= {(probes[0].path, how) for how in _ANSWERED_ONCE})
 
 

@@ -155,7 +155,7 @@ def _visit_root(get: Get | None, place: Place) -> Bucket:
         value = payload if get is None else get(payload)
         if type(value) is expected:
             step(value, payload, found)
-        else:
+        elif value is not None:  # which is how a field reads that is not set
             visit_unexpected(step_for, value, payload, found)
 
     return collect

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from megaflow.dispatch.fields import Path
 from megaflow.dispatch.normal import OBJECT, Clause, flatten
-from megaflow.dispatch.probes import RANGES, How, Interval, Probe, find_covers
+from megaflow.dispatch.probes import How, Interval, Probe, find_covers
 from megaflow.match import values
 from megaflow.match.conditions import (
     Absent,
@@ -185,7 +185,8 @@ def _range(condition: Condition) -> Probe | None:
     probe = covers[0].probes[0]
     if probe.how is How.NUMBER:
         return Probe((), How.NUMBERS, Interval(probe.what, True, probe.what, True))
-    return probe if probe.how in RANGES else None
+    # Datetimes are compared with dates by the day, and so have no one scale.
+    return probe if probe.how in (How.NUMBERS, How.DATES) else None
 
 
 def _is_range(condition: Condition) -> bool:
@@ -304,7 +305,8 @@ _FORMS: Final[Mapping[type, Callable[[Any], frozenset[str]]]] = {
 def representatives(conditions: Sequence[Condition]) -> Iterator[Any]:
     """Give values that fulfil one of *conditions* each, as far as they can be named."""
     for each in conditions:
-        yield from _represent(each)
+        with suppress(ArithmeticError):  # between bounds that are endless, or nearly so
+            yield from _represent(each)
 
 
 def _represent(condition: Condition) -> Iterator[Any]:

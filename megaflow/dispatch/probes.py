@@ -127,7 +127,9 @@ def _cover_range(bounds: Sequence[Comparison], path: Path) -> Cover:
     interval = Interval(low, low_included, high, high_included)
     if bounds[0].is_number:
         return Cover((Probe(path, How.NUMBERS, interval),), True)
-    return Cover((_probe_moments(path, interval),), True)
+    # A date is compared by its day alone, so that of two bounds on one side neither implies the other for it.
+    probe = _probe_moments(path, interval)
+    return Cover((probe,), probe.how is How.DATES or max(len(lows), len(highs)) == 1)
 
 
 def _read_bound(comparison: Comparison) -> values.Number | values.Moment | None:
