@@ -64,8 +64,9 @@ events = st.builds(
 _rules = st.fixed_dictionaries(
     {},
     optional={
-        **dict.fromkeys(("name", "domain", "timestamp", "subject", "object_type", "extra"), patterns_with_functions),
-        **dict.fromkeys(("version", "object_version"), patterns_with_functions | _versions),
+        **dict.fromkeys(("name", "timestamp", "extra"), patterns_with_functions),
+        **{name: st.none() | patterns_with_functions for name in ("domain", "subject", "object_type")},
+        **{name: st.none() | _versions | patterns_with_functions for name in ("version", "object_version")},
         **dict.fromkeys(("attributes", "current_object", "previous_object"), object_patterns),
     },
 )
@@ -108,7 +109,8 @@ registrations = st.lists(
     ),
     max_size=14,
 )
-anything = objects | events | text | st.binary(max_size=3)
+_repeating = objects.map(lambda drawn: {key: [value, value] for key, value in drawn.items()})
+anything = objects | _repeating | events | text | st.binary(max_size=3)
 
 
 def register(registered: Sequence[Register]) -> tuple[Handler, ...]:
@@ -216,12 +218,15 @@ def _lose(value: Any, payload: Any, found: list[int]) -> None:
 @pytest.mark.parametrize("how", [each for each in How if each is not How.REGEX])
 def test_an_index_that_drops_a_candidate_is_caught(how: How, monkeypatch: pytest.MonkeyPatch) -> None:
     make = lookups._MAKERS[how]
+    other = _on_data({"b": "other"})  # what all handlers ask for is not filed
     monkeypatch.setitem(lookups._MAKERS, how, lambda buckets: dict.fromkeys(make(buckets), _lose))
 
     try:
         found = find(
             st.tuples(_one_pattern, scalar_payloads | st.lists(scalar_payloads, max_size=2)),
-            lambda drawn: disagreement(register([_on_data({"a": drawn[0]})]), {"a": drawn[1]}, EVERYTHING_FILED) != "",
+            lambda drawn: (
+                disagreement(register([_on_data({"a": drawn[0]}), other]), {"a": drawn[1]}, EVERYTHING_FILED) != ""
+            ),
             settings=settings(
                 max_examples=20_000, database=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck)
             ),
