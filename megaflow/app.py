@@ -133,7 +133,8 @@ class App(Router):
 
         These are handlers that never match, that match everything, that say the same as another one or get only what
         also reaches another one, and that cannot be indexed; in order of registration, with where they stand. What is
-        not certain is not said. Functions of your own are not asked.
+        not certain is not said, and of many handlers alike each is compared with some only. Functions of your own are
+        not asked.
         """
         return check(self._compiled().table)
 

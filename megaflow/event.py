@@ -181,20 +181,18 @@ def deserialize_payload(data: Mapping[str, Any]) -> Payload:
         raise ProtocolError("is missing", "event")
     if type(event) is not dict:
         _check_object(event, "event")
-    if subject is not None and type(subject) is not dict:
-        _check_object(subject, "object")
-    if extra is not None and type(extra) is not dict:
-        _check_object(extra, "extra")
     if event.get("timestamp") is None:
         raise ProtocolError("is missing", "event.timestamp")
-    return make_record(
-        Payload,
-        {
-            "event": _read_event(event),
-            "object": None if subject is None else _read_object(subject),
-            "extra": {} if extra is None else extra,
-        },
-    )
+    if subject is not None and type(subject) is not dict:
+        _check_object(subject, "object")
+    fields = {
+        "event": _read_event(event),
+        "object": None if subject is None else _read_object(subject),
+        "extra": {} if extra is None else extra,
+    }
+    if extra is not None and type(extra) is not dict:
+        _check_object(extra, "extra")
+    return make_record(Payload, fields)
 
 
 def serialize_payload(payload: Payload) -> dict[str, Any]:
@@ -228,9 +226,9 @@ def _read_event(data: Mapping[str, Any]) -> Event:
     get = data.get
     name, version, explicit = get("name"), get("version"), get("attributes")
     domain, subject, publisher = get("domain"), get("subject"), get("publisher")
-    timestamp = _read_timestamp(get("timestamp"))
     if explicit is not None and type(explicit) is not dict:
         _check_object(explicit, "event.attributes")
+    timestamp = _read_timestamp(get("timestamp"))
     attributes = {**explicit} if explicit else {}
     if not data.keys() <= _EVENT_FIELDS:
         attributes = {key: data[key] for key in data if key not in _EVENT_FIELDS} | attributes

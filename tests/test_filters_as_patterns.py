@@ -10,11 +10,14 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from megaflow import App, Message
+from megaflow.dispatch.index import Sizes
+from megaflow.dispatch.table import DispatchTable
 from megaflow.errors import PatternError
 from megaflow.match.filters import from_eventbridge, from_sns_filter_policy
 from megaflow.match.functions import not_, or_
 from megaflow.match.json_filter import JsonFilter
-from megaflow.message import Attribute, open_message
+from megaflow.message import Attribute, message_with, open_message
+from tests.linear_twin import LinearTable
 from tests.matching import handle, matches
 from tests.test_eventbridge import is_there, odd_payloads
 from tests.test_filters import CASES, WRONG, bodies, flat_policies, keys, nested_policies, read_unless_too_much
@@ -223,3 +226,22 @@ def test_an_unknown_scope_is_refused() -> None:
         PatternError, match="a filter policy has the scope MessageAttributes or MessageBody, not 'Body'"
     ):
         from_sns_filter_policy({"a": ["x"]}, scope="Body")  # type: ignore[call-overload]
+
+
+def test_to_sns_fields_of_one_array_may_match_in_different_elements() -> None:
+    policy = read({"employees": {"first": ["Anna"], "last": ["Jones"]}})
+
+    assert matches(policy, {"employees": [{"first": "Anna", "last": "Smith"}, {"first": "Jo", "last": "Jones"}]})
+
+
+@given(st.lists(nested_policies, min_size=1, max_size=12), bodies)
+def test_an_index_of_policies_finds_what_each_alone_would(policies: list[Policy], body: Policy) -> None:
+    app = App()
+    for policy in policies:
+        read_unless_too_much(policy, "MessageBody")
+        app.on_data(read(policy))(handle)
+    message = message_with(body)
+
+    found = DispatchTable(app.handlers, Sizes(small=0, large=0)).select(message)
+
+    assert found == LinearTable(app.handlers).select(message)

@@ -22,7 +22,6 @@ from megaflow.router import Handler
 _MANY_UNINDEXED: Final = 100
 """With more handlers that nothing can be looked up by, only those that share a condition are compared."""
 
-
 _MOST_COMPARED: Final = 50
 """With so many others a handler is compared: those that were registered first."""
 

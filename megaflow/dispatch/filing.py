@@ -17,7 +17,6 @@ _FEW: Final = 4
 _COPIES: Final = 16
 """So often a handler stands in the index at most that is filed under several values, and there under several others."""
 
-
 _COPIES_AT_FIRST: Final = 64
 """So often where that is all there is to file it under."""
 

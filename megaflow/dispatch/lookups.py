@@ -149,6 +149,7 @@ def _equal(types: Sequence[type], key: Callable[[Any], Hashable]) -> Maker:
 
 
 def _texts(buckets: Mapping[Any, Bucket]) -> Steps:
+    """Return what `_equal` would, without a call for the key: most of what handlers ask for is text."""
     look_up = buckets.get
 
     def visit(value: Any, payload: Any, found: Found) -> None:
