@@ -209,6 +209,21 @@ _one_pattern = st.one_of(
     st.lists(simple_patterns, max_size=2),
     simple_patterns.map(lambda pattern: Ask("contains", (pattern,))),
 )
+_one_pattern_and_value = st.one_of(
+    st.tuples(_one_pattern, scalar_payloads | st.lists(scalar_payloads, max_size=2)),
+    scalar_payloads.map(lambda value: (value, value)),
+    scalar_payloads.map(lambda value: ([value], value)),
+    scalar_payloads.map(lambda value: ([value], [value])),
+    scalar_payloads.map(lambda value: (Ask("contains", (value,)), [value])),
+    scalar_payloads.map(lambda value: ([], [value])),
+    st.tuples(st.sampled_from(["gte", "lte"]), st.integers(-1, 6)).map(
+        lambda drawn: (Ask(drawn[0], drawn[1:]), drawn[1])
+    ),
+    st.tuples(st.sampled_from(["prefix", "suffix", "iequals"]), text).map(
+        lambda drawn: (Ask(drawn[0], drawn[1:]), drawn[1])
+    ),
+)
+"""A pattern for one value, and a value that it often holds for."""
 
 
 def _lose(value: Any, payload: Any, found: list[int]) -> None:
@@ -223,7 +238,7 @@ def test_an_index_that_drops_a_candidate_is_caught(how: How, monkeypatch: pytest
 
     try:
         found = find(
-            st.tuples(_one_pattern, scalar_payloads | st.lists(scalar_payloads, max_size=2)),
+            _one_pattern_and_value,
             lambda drawn: (
                 disagreement(register([_on_data({"a": drawn[0]}), other]), {"a": drawn[1]}, EVERYTHING_FILED) != ""
             ),
