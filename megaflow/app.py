@@ -7,8 +7,10 @@ import logging
 import threading
 import uuid
 from collections.abc import Awaitable, Iterable
+from contextlib import nullcontext
 from dataclasses import replace
-from typing import Any, TypeVar, Unpack
+from queue import Empty, SimpleQueue
+from typing import Any, TypeAlias, TypeVar, Unpack
 
 from typing_extensions import override
 
@@ -18,10 +20,12 @@ from megaflow.dispatch.check import Finding, check
 from megaflow.dispatch.explain import Explanation, explain
 from megaflow.dispatch.sns_policy import SnsFilterPolicy, derive_sns_filter_policy
 from megaflow.errors import ConfigurationError, RegistrationError, UsageError
+from megaflow.health import NOT_RUNNING, Health, serve_health
 from megaflow.message import Message, message_with, open_message
 from megaflow.metrics import Counters
 from megaflow.outgoing import PublishOptions
-from megaflow.process import Middleware, Processor, Verdict
+from megaflow.process import Middleware, Processor
+from megaflow.progress import Idempotency, Progress
 from megaflow.router import Handler, Router
 from megaflow.settings import (
     QUEUE_URL_VARIABLE,
@@ -31,16 +35,22 @@ from megaflow.settings import (
     ConsumerSettings,
     RetryOn,
     Unmatched,
+    check_whole,
     exponential_backoff,
     is_set,
     read_retry_on,
 )
+from megaflow.signals import stopping_on_signals
 from megaflow.sns import SnsClient, SnsPublisher
 from megaflow.sqs import Queue, SqsClient, SqsPublisher
+from megaflow.stores import Store
+from megaflow.supervisor import Supervisor, find_target, refuse_nested_start
+from megaflow.verdict import Verdict
 
 log = logging.getLogger(__name__)
 
 Layer = TypeVar("Layer", bound=Middleware)
+_End: TypeAlias = "tuple[App, BaseException | None]"
 
 
 class App(Router):
@@ -54,6 +64,12 @@ class App(Router):
     the exceptions after which a message comes again. Without *dead_letter_queue_url* the queue's own redrive policy
     names it. *max_message_size*, in bytes, is what the topic allows. Raises `ConfigurationError` for a value out of
     range.
+
+    A message in hand stays hidden from others, *visibility_timeout* being extended, for *max_processing_time* at most.
+    Up to *prefetch* messages are received before there is a handler free for them, where handlers are quick; by default
+    as many as *concurrency*. A message that is kept at its *max_receives*-th delivery is dead-lettered, for queues that
+    have no redrive policy. *progress* is a store that remembers which handlers have finished a message, so that it
+    comes again to the others only; *idempotency* remembers idempotency keys, by default in the same store.
     """
 
     def __init__(
@@ -67,11 +83,16 @@ class App(Router):
         max_number_of_messages: int = 10,
         wait_time_seconds: int = 20,
         visibility_timeout: int = 30,
+        max_processing_time: float = limits.VISIBILITY_TIMEOUT,
+        prefetch: int | None = None,
         shutdown_timeout: float = 25.0,
         retry_on: RetryOn = (),
         backoff: Backoff | None = None,
+        max_receives: int | None = None,
         unmatched: Unmatched = "delete",
         dead_letter_queue_url: str | None = None,
+        progress: Store | None = None,
+        idempotency: Store | None = None,
         max_message_size: int = limits.SNS_MESSAGE_SIZE,
         **aws: Unpack[AwsOptions],
     ) -> None:
@@ -81,12 +102,18 @@ class App(Router):
             max_number_of_messages=max_number_of_messages,
             wait_time_seconds=wait_time_seconds,
             visibility_timeout=visibility_timeout,
+            max_processing_time=max_processing_time,
+            prefetch=prefetch,
+            max_receives=max_receives,
             shutdown_timeout=shutdown_timeout,
             unmatched=unmatched,
             dead_letter_queue_url=dead_letter_queue_url,
             backoff=exponential_backoff() if backoff is None else backoff,
         )
         self._retry_on = read_retry_on(retry_on)
+        self._progress = None if progress is None else Progress(progress)
+        keys = progress if idempotency is None else idempotency
+        self._idempotency = None if keys is None else Idempotency(keys, visibility_timeout)
         self._queue_url = queue_url
         self._topic_arn = topic_arn
         self._sqs = SqsPublisher(queue_url=queue_url, client=client, **aws)
@@ -97,6 +124,7 @@ class App(Router):
         self._version = 0
         self._processor: Processor | None = None
         self._runner: Runner | None = None
+        self._supervisor: Supervisor | None = None
         self._stop_wanted = False
         self.metrics = Counters()
         """How often what happened since the app was made, by name: ``app.metrics.snapshot()["deleted"]``."""
@@ -183,19 +211,53 @@ class App(Router):
         """Send the text *body* as it is to the topic where one is set, else to the queue."""
         return self._publisher().publish_raw_message(body, **options)
 
-    def run(self) -> None:
+    def run(self, *, processes: int = 1, health_port: int | None = None) -> None:
         """Consume the queue until `stop`, SIGTERM or SIGINT; handlers then have ``shutdown_timeout`` to finish.
 
-        A second signal does not wait for them. Raises `ConfigurationError` where no queue is set, where it does not
-        exist or refuses access, or where there is no region; `RegistrationError` where there is no handler.
+        A second signal does not wait for them. With more *processes* than one, children do the work, each with clients
+        of its own, and one that dies is replaced. On *health_port*, ``/live`` and ``/ready`` answer 200 or 503.
+
+        Raises `ConfigurationError` where no queue is set, where it does not exist or refuses access, or where there is
+        no region; `RegistrationError` where there is no handler; and whatever a handler raised that is no `Exception`.
         """
+        check_whole("processes", processes, 1, 1_000)
+        self._check_for_running()
+        with serve_health(health_port, self.health) if health_port is not None else nullcontext():
+            if processes == 1:
+                self._consume()
+            else:
+                self._supervise(processes)
+
+    def health(self) -> Health:
+        """Return how the consumer is: what SQS and the workers were heard of last, and what is wrong.
+
+        May be called from any thread, while `run` is under way or not.
+        """
+        runner = self._runner
+        return NOT_RUNNING if runner is None else runner.health()
+
+    def stop(self, *, now: bool = False) -> None:
+        """End `run` as SIGTERM does, or with *now* as a second one: without waiting for handlers.
+
+        May be called from any thread; called while `run` is not under way, it ends the next one.
+        """
+        with self._changing:
+            self._stop_wanted = True
+            if self._runner is not None:
+                self._runner.stop(now=now)
+            if self._supervisor is not None:
+                self._supervisor.stop(now=now)
+
+    def _check_for_running(self) -> None:
         url = self._sqs.queue_url
         if self._settings.dead_letter_queue_url == url:
             raise ConfigurationError(f"dead_letter_queue_url={url!r} is the queue itself: give another one")
         if not self.handlers:
             raise RegistrationError("no handler is registered, so every message would be unmatched: register one first")
         self._compiled()
-        queue = Queue(self._sqs.client, url)
+
+    def _consume(self) -> None:
+        queue = Queue(self._sqs.client, self._sqs.queue_url)
         with self._changing:
             if self._runner is not None:
                 raise UsageError("this app is running already; a second consumer needs a second App, or process")
@@ -209,12 +271,20 @@ class App(Router):
             with self._changing:
                 self._runner, self._stop_wanted = None, False
 
-    def stop(self) -> None:
-        """End `run` as SIGTERM does. May be called from any thread; called while `run` is not, it ends the next one."""
+    def _supervise(self, processes: int) -> None:
+        refuse_nested_start()
         with self._changing:
-            self._stop_wanted = True
-            if self._runner is not None:
-                self._runner.stop()
+            if self._supervisor is not None:
+                raise UsageError("this app is running already")
+            timeout = self._settings.shutdown_timeout
+            self._supervisor = Supervisor(find_target(self), processes, shutdown_timeout=timeout)
+            if self._stop_wanted:
+                self._supervisor.stop()
+        try:
+            self._supervisor.run()
+        finally:
+            with self._changing:
+                self._supervisor, self._stop_wanted = None, False
 
     def _change(self, collected: list[Any], added: object) -> None:
         with self._changing:
@@ -241,6 +311,8 @@ class App(Router):
                 middleware=tuple(self._middleware),
                 retry_on=self._retry_on,
                 unmatched=self._settings.unmatched,
+                progress=self._progress,
+                idempotency=self._idempotency,
             )
             with self._changing:
                 if version == self._version:
@@ -256,6 +328,52 @@ class App(Router):
             f"there is nowhere to publish to: give topic_arn= or queue_url=, or set {TOPIC_ARN_VARIABLE} or "
             f"{QUEUE_URL_VARIABLE}"
         )
+
+
+def run(*apps: App) -> None:
+    """Run several apps in this process until SIGTERM or SIGINT, or until all have been stopped.
+
+    Where one fails the others are stopped, and its error is raised. Raises `UsageError` without any app, or for one
+    given twice.
+    """
+    if not apps or len(set(map(id, apps))) < len(apps):
+        raise UsageError("run() takes one or more apps, each once")
+    running, ended = list(apps), SimpleQueue[_End]()
+    for app in apps:
+        threading.Thread(target=_run_one, args=(app, ended), name="megaflow-app", daemon=True).start()
+    first: BaseException | None = None
+    with stopping_on_signals(lambda again: _stop_all(running, now=again)):
+        while running:
+            app, error = _wait_for_end(ended)
+            running.remove(app)
+            if error is not None and first is None:
+                first = error
+                _stop_all(running)
+    if first is not None:
+        raise first
+
+
+def _run_one(app: App, ended: SimpleQueue[_End]) -> None:
+    try:
+        app.run()
+    except BaseException as error:  # noqa: BLE001 - whoever waits raises it
+        ended.put((app, error))
+    else:
+        ended.put((app, None))
+
+
+def _wait_for_end(ended: SimpleQueue[_End]) -> _End:
+    while True:
+        try:
+            # A signal that comes just before the wait begins does not end it.
+            return ended.get(timeout=0.5)
+        except Empty:
+            continue
+
+
+def _stop_all(apps: Iterable[App], *, now: bool = False) -> None:
+    for app in tuple(apps):
+        app.stop(now=now)
 
 
 def _open(body: object) -> Message:

@@ -9,7 +9,14 @@
     ├── ProtocolError         an event that breaks the MEGA protocol: which field, and why
     ├── EncodeError           a payload that cannot be sent: where in it, and why
     ├── PublishError          entries of a batch that did not go, or of which that is not known
-    └── UsageError            a call that cannot work where it was made
+    ├── UsageError            a call that cannot work where it was made
+    ├── ProcessError          processes of ``run(processes=)`` that end one after another
+    └── HandlingError         why a message comes again, or is dead-lettered, where no handler raised it just now
+        ├── HandlerTimeoutError   a handler took longer than its ``timeout=``
+        ├── LeaseLostError        somebody else may have the message, so its next handlers do not run
+        ├── KeyBusyError          the idempotency key is being worked on elsewhere
+        ├── StoreError            progress, or an idempotency key, could not be read or written
+        └── EarlierFailureError   what a handler failed with in an earlier delivery, which is not tried again
 
 AWS's own errors pass through as botocore's.
 """
@@ -35,6 +42,34 @@ class RegistrationError(MegaflowError):
 
 class UsageError(MegaflowError, RuntimeError):
     """A call that cannot work where it was made."""
+
+
+class ProcessError(MegaflowError):
+    """Processes of ``run(processes=)`` that end one after another."""
+
+
+class HandlingError(MegaflowError):
+    """Why a message comes again, or is dead-lettered, where no handler raised it just now."""
+
+
+class HandlerTimeoutError(HandlingError, TimeoutError):
+    """A handler took longer than its ``timeout=``, and was cancelled."""
+
+
+class LeaseLostError(HandlingError):
+    """Somebody else may have the message by now, so its next handlers do not run."""
+
+
+class KeyBusyError(HandlingError):
+    """The idempotency key is being worked on elsewhere."""
+
+
+class StoreError(HandlingError):
+    """Progress, or an idempotency key, could not be read or written."""
+
+
+class EarlierFailureError(HandlingError):
+    """What a handler failed with for good in an earlier delivery, as text; it is not tried again."""
 
 
 class _ErrorAtPath(MegaflowError):
@@ -102,3 +137,11 @@ class PublishError(MegaflowError):
         )
         more = f"; and {len(self.failed) - 3} more" if len(self.failed) > 3 else ""
         return f"{len(self.failed)} of {len(self.message_ids)} messages were not sent: {shown}{more}"
+
+
+def describe_error(error: BaseException) -> str:
+    """Return type and text of *error*, at most 300 characters; never raises."""
+    try:
+        return f"{type(error).__name__}: {error}"[:300]
+    except Exception:  # noqa: BLE001 - an error of the user's may fail to say what it is
+        return type(error).__name__

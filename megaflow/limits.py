@@ -18,6 +18,9 @@ DELAY: Final = 900
 VISIBILITY_TIMEOUT: Final = 43_200
 """Counted from when the message was received, extensions included."""
 
+IN_FLIGHT: Final = 120_000
+"""Messages of one queue that may be received and not deleted at a time, FIFO or not."""
+
 # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_ReceiveMessage.html
 WAIT_TIME: Final = 20
 RECEIVED_MESSAGES: Final = 10

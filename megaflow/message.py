@@ -6,6 +6,7 @@ An SNS envelope: https://docs.aws.amazon.com/sns/latest/dg/sns-message-and-json-
 from __future__ import annotations
 
 import binascii
+import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -63,9 +64,9 @@ class SnsInfo:
         return self.type == "Notification"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Lease:
-    """How long this delivery of the message is ours alone.
+    """How long this delivery of the message is ours alone; the consumer extends it while it has the message in hand.
 
     Until the visibility timeout ends, *clock* being the time in seconds, SQS gives the message to nobody else.
     """
@@ -74,11 +75,33 @@ class Lease:
     received_at: float
     expires_at: float
     clock: Callable[[], float] = field(repr=False, compare=False)
+    is_refused: bool = False
+    """Whether SQS has said that the receipt handle is good for nothing any more."""
+
+    is_given_up: bool = False
+    """Whether the consumer has let the message come again without waiting for its handlers."""
 
     @property
     def remaining(self) -> float:
-        """Seconds until SQS may deliver the message again; never negative."""
-        return max(0.0, self.expires_at - self.clock())
+        """Seconds until SQS may deliver the message again, as far as it is extended by now; 0 once it is lost."""
+        return 0.0 if self.is_refused or self.is_given_up else max(0.0, self.expires_at - self.clock())
+
+    @property
+    def lost(self) -> bool:
+        """Whether somebody else may have the message by now; may be asked from any thread.
+
+        A handler that can stop halfway should, then: its message comes again, and is not deleted for what it did.
+        """
+        return self.is_given_up or self.is_over(self.clock())
+
+    def is_over(self, now: float) -> bool:
+        """Tell whether the receipt handle is good for nothing at *now*."""
+        return self.is_refused or now >= self.expires_at
+
+    def renew(self, lease: Lease) -> None:
+        """Go on with the *lease* of a later delivery of the same message."""
+        self.receipt_handle, self.received_at = lease.receipt_handle, lease.received_at
+        self.expires_at, self.is_refused = lease.expires_at, False
 
 
 @dataclass(frozen=True)
@@ -171,6 +194,18 @@ def message_with(payload: object) -> Message:
         if isinstance(payload, type_):
             return Message(id="", body="", kind=kind, payload=payload)
     raise UsageError(f"a payload is a Payload, a dict, a str, bytes or a Message, not {type(payload).__qualname__}")
+
+
+def read_origin(message: Message) -> dict[str, str]:
+    """Return the ``message_id`` and ``queue`` that a dead-lettered message had first, as far as it says so."""
+    carried = message.sqs_attributes.get(ORIGIN_ATTRIBUTE)
+    try:
+        origin = json.loads(carried.value) if carried else {}
+    except (ValueError, RecursionError):
+        return {}
+    if not isinstance(origin, dict):
+        return {}
+    return {key: origin[key] for key in ("message_id", "queue") if isinstance(origin.get(key), str)}
 
 
 def _open_envelope(envelope: Mapping[str, Any], sns: SnsInfo, attributes: Mapping[str, AttributeValue]) -> Decoded:

@@ -6,17 +6,29 @@ import asyncio
 import inspect
 import logging
 import math
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, TypeAlias
 
 from megaflow.callables import is_async
 from megaflow.dispatch.table import DispatchTable, Selection
-from megaflow.errors import RegistrationError, UsageError
+from megaflow.errors import (
+    EarlierFailureError,
+    HandlerTimeoutError,
+    KeyBusyError,
+    LeaseLostError,
+    RegistrationError,
+    StoreError,
+    UsageError,
+)
 from megaflow.message import Message
+from megaflow.progress import Idempotency, Progress
 from megaflow.router import Handler
 from megaflow.settings import Unmatched
 from megaflow.status import Fate, ProcessStatus, Reject, RetryLater, decide_fate
+from megaflow.stores import Claim, Ended
+from megaflow.verdict import Outcome, Verdict, flatten
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +39,12 @@ Middleware: TypeAlias = Callable[[Call], Call]
 Wait: TypeAlias = Callable[[Awaitable[Any]], Any]
 """Waits for what an async handler gives, from a thread that runs no event loop."""
 
+Watch: TypeAlias = Callable[[Message, Handler, float | None], None]
+"""Is told that a handler was called that may take so many seconds, and without them that it has returned."""
+
+_TIME_TO_CANCEL: Final = 5.0
+"""Seconds that an async handler has to take note that it is cancelled."""
+
 _UNMATCHED: Final[Mapping[Unmatched, Fate]] = {
     "delete": Fate.DELETE,
     "keep": Fate.KEEP,
@@ -34,69 +52,42 @@ _UNMATCHED: Final[Mapping[Unmatched, Fate]] = {
 }
 
 
+def _watch_nothing(message: Message, handler: Handler, seconds: float | None) -> None:
+    """Watch no time limits."""
+
+
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """What one handler made of one message: *error* is what it raised, *after* the seconds that it asked for."""
+class HandlerCall:
+    """A step of processing: call a handler. What it returns may have to be awaited."""
 
     handler: Handler
-    status: ProcessStatus
-    error: BaseException | None = None
-    after: float | None = None
+    message: Message
+    call: Call
 
-    @property
-    def interrupts(self) -> bool:
-        """Whether it ends the consumer: the handler exited, or was interrupted from the keyboard."""
-        causes = () if self.error is None else _flatten(self.error)
-        return any(not isinstance(cause, Exception | asyncio.CancelledError) for cause in causes)
+    def run(self) -> Any:
+        """Call it."""
+        return self.call(self.handler, self.message)
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
-    """What becomes of one message, and why. Exactly one of ``deletes``, ``keeps`` and ``dead_letters`` is true."""
+class StoreCall:
+    """A step of processing: ask a store."""
 
-    message: Message
-    outcomes: tuple[Outcome, ...]
-    fate: Fate
+    ask: Callable[[], Any]
 
-    @property
-    def statuses(self) -> dict[Handler, ProcessStatus]:
-        """What each handler that matched said."""
-        return {outcome.handler: outcome.status for outcome in self.outcomes}
+    def run(self) -> Any:
+        """Ask it."""
+        return self.ask()
 
-    @property
-    def deletes(self) -> bool:
-        """Whether the message is done with."""
-        return self.fate is Fate.DELETE
 
-    @property
-    def keeps(self) -> bool:
-        """Whether the message comes again."""
-        return self.fate is Fate.KEEP
+Steps: TypeAlias = Generator[HandlerCall | StoreCall | Verdict, Any, None]
+"""What has to be done for one message, and last the verdict.
 
-    @property
-    def dead_letters(self) -> bool:
-        """Whether the message goes to the dead-letter queue, where there is one, and is then deleted."""
-        return self.fate is Fate.DEAD_LETTER
+Each step takes what came of it: for a store what it returned, for a handler that and whether it had to be awaited.
+What it raised is thrown in.
+"""
 
-    @property
-    def unmatched(self) -> bool:
-        """Whether no handler wanted the message."""
-        return not self.outcomes
-
-    @property
-    def after(self) -> float | None:
-        """The longest time in seconds that a handler asked for; None leaves it to the backoff."""
-        return max((outcome.after for outcome in self.outcomes if outcome.after is not None), default=None)
-
-    @property
-    def interruption(self) -> BaseException | None:
-        """What a handler raised to end the consumer; None where none did."""
-        return next((outcome.error for outcome in self.outcomes if outcome.interrupts), None)
-
-    def __str__(self) -> str:
-        """Say it in one line: ``kept (app.reserve: RETRY_LATER)``."""
-        said = ", ".join(f"{outcome.handler.name}: {outcome.status.name}" for outcome in self.outcomes)
-        return f"{self.fate.value} ({said or 'no handler matched'})"
+Asking: TypeAlias = Generator[HandlerCall | StoreCall, Any, Outcome]
 
 
 class Processor:
@@ -109,53 +100,122 @@ class Processor:
         middleware: Sequence[Middleware] = (),
         retry_on: tuple[type[Exception], ...] = (),
         unmatched: Unmatched = "delete",
+        progress: Progress | None = None,
+        idempotency: Idempotency | None = None,
     ) -> None:
         self.table: Final = DispatchTable(handlers)
         self._calls = {handler: _wrap(handler, middleware) for handler in handlers}
         self._retry_on = {handler: retry_on + handler.retry_on for handler in handlers}
         self._unmatched = _UNMATCHED[unmatched]
+        self._progress = progress
+        self._idempotency = idempotency
         self._warned: set[Handler] = set()
+        _check_stores(handlers, progress, idempotency)
 
-    def process(self, message: Message, wait: Wait) -> Verdict:
-        """Run the handlers of *message* one after another in this thread; *wait* waits for those that are async."""
-        selection = self.table.select(message)
-        outcomes = _read_selection(selection)
-        for handler, own in _each_with_own_payload(selection, message):
+    def process(self, message: Message, wait: Wait, watch: Watch = _watch_nothing) -> Verdict:
+        """Run the handlers of *message* one after another in this thread; *wait* waits for those that are async.
+
+        *watch* is told when a handler with a time limit is called, and when it has returned.
+        """
+        steps = self.steps(message)
+        step = next(steps)
+        while not isinstance(step, Verdict):
             try:
-                said = self._calls[handler](handler, own)
-                awaited = inspect.isawaitable(said)
-                if awaited:
-                    said = wait(said)
-                outcomes.append(self._read_said(handler, said, awaited=awaited))
+                said = step.run() if isinstance(step, StoreCall) else _call(step, wait, watch)
             except BaseException as error:  # noqa: BLE001 - a handler raises whatever it likes
-                outcomes.append(self._read_error(handler, error))
-                if outcomes[-1].interrupts:
-                    break
-        return self._decide(message, outcomes)
+                step = steps.throw(error)
+            else:
+                step = steps.send(said)
+        return step
 
     async def aprocess(self, message: Message) -> Verdict:
         """Run the handlers of *message* one after another: async ones in this event loop, the others in a thread."""
-        selection = self.table.select(message)
-        outcomes = _read_selection(selection)
-        for handler, own in _each_with_own_payload(selection, message):
-            call = self._calls[handler]
+        steps = self.steps(message)
+        step = next(steps)
+        while not isinstance(step, Verdict):
             try:
-                said = (
-                    await asyncio.to_thread(_call_in_thread, call, handler, own)
-                    if not handler.is_async
-                    else call(handler, own)
-                )
-                awaited = inspect.isawaitable(said)
-                if awaited:
-                    said = await said
-                outcomes.append(self._read_said(handler, said, awaited=awaited))
+                said = await _acall(step)
             except BaseException as error:
                 if isinstance(error, asyncio.CancelledError) and _is_being_cancelled():
                     raise
-                outcomes.append(self._read_error(handler, error))
-                if outcomes[-1].interrupts:
-                    break
-        return self._decide(message, outcomes)
+                step = steps.throw(error)
+            else:
+                step = steps.send(said)
+        return step
+
+    def renew(self, message: Message) -> None:
+        """Keep what is claimed for a message whose lease was extended; raises `StoreError`."""
+        if self._idempotency is not None:
+            self._idempotency.renew(message)
+
+    def steps(self, message: Message) -> Steps:
+        """Give the steps that *message* takes; whoever drives them decides when and where each is run."""
+        selection = self.table.select(message)
+        outcomes = _read_selection(selection)
+        earlier: Mapping[str, Ended] = {}
+        if self._progress is not None and selection.matched:
+            try:
+                earlier = yield StoreCall(partial(self._progress.load, message))
+            except StoreError as error:
+                # To run handlers that have perhaps finished already is not what was asked for.
+                unknown = [Outcome(each, ProcessStatus.RETRIABLE_ERROR, error) for each in selection.matched]
+                yield self._decide(message, [*outcomes, *unknown])
+                return
+        for handler, own in _each_with_own_payload(selection, message):
+            ended = earlier.get(handler.name)
+            if ended is not None:
+                outcomes.append(_recall(handler, ended))
+            elif message.lease is not None and message.lease.lost:
+                lost = LeaseLostError("its lease was lost before this handler was called")
+                outcomes.append(Outcome(handler, ProcessStatus.RETRY_LATER, lost))
+            else:
+                outcomes.append((yield from self._run(handler, own)))
+            if outcomes[-1].interrupts:
+                break
+        yield self._decide(message, outcomes)
+
+    def _run(self, handler: Handler, message: Message) -> Asking:
+        if handler.idempotency_key is None or self._idempotency is None:
+            outcome = yield from self._ask(handler, message)
+        else:
+            outcome = yield from self._ask_once(handler, message, self._idempotency)
+        if self._progress is None or outcome.status.keeps:
+            return outcome
+        try:
+            yield StoreCall(partial(self._progress.save, message, handler, outcome.status, outcome.error))
+        except StoreError as error:
+            return Outcome(handler, ProcessStatus.RETRIABLE_ERROR, error)
+        return outcome
+
+    def _ask_once(self, handler: Handler, message: Message, idempotency: Idempotency) -> Asking:
+        try:
+            key = handler.idempotency_key(message.payload) if handler.idempotency_key else None
+            if key is None:
+                return (yield from self._ask(handler, message))
+            claim = yield StoreCall(partial(idempotency.claim, message, handler, key))
+        except Exception as error:  # noqa: BLE001 - a user's function raises whatever it likes
+            return Outcome(handler, ProcessStatus.RETRIABLE_ERROR, error)
+        if claim is Claim.DONE:
+            return Outcome(handler, ProcessStatus.DONE)
+        if claim is Claim.BUSY:
+            busy = KeyBusyError("its idempotency key is being worked on elsewhere")
+            return Outcome(handler, ProcessStatus.RETRY_LATER, busy)
+        outcome = yield from self._ask(handler, message)
+        end = idempotency.complete if outcome.status is ProcessStatus.DONE else idempotency.release
+        try:
+            yield StoreCall(partial(end, message, handler, key))
+        except StoreError as error:
+            return outcome if outcome.status.keeps else Outcome(handler, ProcessStatus.RETRIABLE_ERROR, error)
+        return outcome
+
+    def _ask(self, handler: Handler, message: Message) -> Asking:
+        try:
+            said, awaited = yield HandlerCall(handler, message, self._calls[handler])
+        except GeneratorExit:
+            raise
+        except BaseException as error:  # noqa: BLE001 - a handler raises whatever it likes
+            return self._read_error(handler, error)
+        return self._read_said(handler, said, awaited=awaited)
 
     def _read_said(self, handler: Handler, said: object, *, awaited: bool) -> Outcome:
         if isinstance(said, ProcessStatus):
@@ -177,7 +237,9 @@ class Processor:
             # It ends the consumer, or cancelled the handler: the message was not at fault.
             return Outcome(handler, ProcessStatus.RETRIABLE_ERROR, error)
         # A task group wraps what its tasks raised: it is worth another try only if all of that is.
-        causes = list(_flatten(error))
+        causes = list(flatten(error))
+        if isinstance(error, HandlerTimeoutError):
+            return Outcome(handler, ProcessStatus.RETRIABLE_ERROR, error)
         later = [cause for cause in causes if isinstance(cause, RetryLater)]
         retry_on = self._retry_on[handler]
         if any(isinstance(cause, Reject) for cause in causes):
@@ -255,20 +317,69 @@ async def _call_async(handler: Handler, message: Message) -> Any:
     return await handler.call(message)
 
 
-def _call_in_thread(call: Call, handler: Handler, message: Message) -> Any:
+def _check_stores(handlers: Sequence[Handler], progress: Progress | None, idempotency: Idempotency | None) -> None:
+    if progress is not None:
+        named: dict[str, Handler] = {}
+        for handler in handlers:
+            first = named.setdefault(handler.name, handler)
+            if _identify(first.function) != _identify(handler.function):
+                raise RegistrationError(
+                    f"two handlers are named {handler.name} ({first.where} and {handler.where}), and progress is "
+                    "remembered by name: give one of them handler_name="
+                )
+    for handler in handlers:
+        if handler.idempotency_key is not None and idempotency is None:
+            raise RegistrationError(
+                f"{handler.name} has an idempotency_key, and the app has no store to remember it: give progress= or "
+                "idempotency="
+            )
+
+
+def _recall(handler: Handler, ended: Ended) -> Outcome:
+    error = None if ended.status is ProcessStatus.DONE else EarlierFailureError(ended.error)
+    return Outcome(handler, ended.status, error)
+
+
+def _call(step: HandlerCall, wait: Wait, watch: Watch) -> tuple[Any, bool]:
+    handler = step.handler
+    if handler.timeout is None:
+        said = step.run()
+        return (wait(said), True) if inspect.isawaitable(said) else (said, False)
+    watch(step.message, handler, handler.timeout + (_TIME_TO_CANCEL if handler.is_async else 0.0))
     try:
-        return call(handler, message)
+        said = step.run()
+        return (wait(_within(handler, said)), True) if inspect.isawaitable(said) else (said, False)
+    finally:
+        watch(step.message, handler, None)
+
+
+async def _acall(step: HandlerCall | StoreCall) -> Any:
+    if isinstance(step, StoreCall):
+        return await asyncio.to_thread(step.run)
+    said = step.run() if step.handler.is_async else await asyncio.to_thread(_call_in_thread, step)
+    return (await _within(step.handler, said), True) if inspect.isawaitable(said) else (said, False)
+
+
+async def _within(handler: Handler, awaitable: Awaitable[Any]) -> Any:
+    """Wait for what a handler gives, for as long as it may take."""
+    if handler.timeout is None:
+        return await awaitable
+    limit = asyncio.timeout(handler.timeout)
+    try:
+        async with limit:
+            return await awaitable
+    except TimeoutError as error:
+        if not limit.expired():
+            raise
+        raise HandlerTimeoutError(f"{handler.name} took longer than {handler.timeout} s, and was cancelled") from error
+
+
+def _call_in_thread(step: HandlerCall) -> Any:
+    try:
+        return step.run()
     except StopIteration as error:
         # A future cannot carry it: whoever waits would wait for ever.
-        raise RuntimeError(f"{handler.name} raised StopIteration") from error
-
-
-def _flatten(error: BaseException) -> Iterator[BaseException]:
-    if isinstance(error, BaseExceptionGroup):
-        for each in error.exceptions:
-            yield from _flatten(each)
-    else:
-        yield error
+        raise RuntimeError(f"{step.handler.name} raised StopIteration") from error
 
 
 def _read_after(handler: Handler, error: RetryLater) -> Iterator[float]:

@@ -27,10 +27,10 @@ from typing import (
 from megaflow.callables import is_async, is_generator
 from megaflow.codec import Kind
 from megaflow.errors import PatternError, RegistrationError
+from megaflow.handling import DAY, USUAL, HandlerOptions, Handling, read_options
 from megaflow.match.conditions import EVERYTHING, Condition, Fields
 from megaflow.match.pattern import as_condition
 from megaflow.message import Message
-from megaflow.settings import RetryOn, read_retry_on
 from megaflow.status import ProcessStatus
 
 Function = TypeVar("Function", bound=Callable[..., ProcessStatus | Awaitable[ProcessStatus | None] | None])
@@ -99,6 +99,10 @@ class EventRules(TypedDict, total=False):
     extra: object
 
 
+class _EventOptions(EventRules, HandlerOptions, total=False):
+    """Rules and options."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Handler:
     """A function and what it is registered for."""
@@ -116,6 +120,14 @@ class Handler:
     call: Callable[[Message], Any] = field(repr=False)
     """The function, taking what it wants from a message."""
 
+    timeout: float | None = field(default=None, repr=False)
+    """Seconds that it may take; None is as long as it wants."""
+
+    idempotency_key: Callable[[Any], str | None] | None = field(default=None, repr=False)
+    """A function of the payload: messages with the same key are handled once within ``idempotent_for`` seconds."""
+
+    idempotent_for: float = field(default=DAY, repr=False)
+
     @property
     def matches_everything(self) -> bool:
         """Whether it takes every message of its kind."""
@@ -132,7 +144,13 @@ class Router:
     """Collects handlers; `App.include` takes those of another file in.
 
     Every decorator returns the function it got, which can be registered several times and still runs once per message.
-    ``retry_on=`` names the exceptions after which a message comes again, ``handler_name=`` the handler in logs.
+    It takes these options:
+
+    - ``retry_on=`` names the exceptions after which a message comes again, ``handler_name=`` the handler in logs.
+    - ``timeout=`` is how many seconds the handler may take. One that is async is then cancelled, and its message comes
+      again. One that is not cannot be stopped: its thread is left alone and replaced, and its message comes again.
+    - ``idempotency_key=`` is a function of the payload that returns a text: of messages with the same one, the handler
+      gets one within ``idempotent_for=`` seconds (a day), in whatever process; the app needs a store for that.
     """
 
     def __init__(self) -> None:
@@ -143,39 +161,36 @@ class Router:
         """The handlers in order of registration."""
         return tuple(self._handlers)
 
-    def on_event(self, *, retry_on: RetryOn = (), handler_name: str = "", **rules: Unpack[EventRules]) -> Decorator:
+    def on_event(self, **rules: Unpack[_EventOptions]) -> Decorator:
         """Register a function for MEGA events that match *rules*.
 
         A rule is the pattern for one field of the event: ``domain="cart", attributes={"quantity": gt(0)}``. Its long
         name (``event_domain``) says the same. None is the pattern null. Raises `PatternError` for a wrong pattern, and
         for a name together with its alias.
         """
-        pattern = event_pattern(_resolve_aliases(rules))
-        return self._decorator(Kind.MEGA, pattern, retry_on, handler_name)
+        options = {name: value for name, value in rules.items() if name in HandlerOptions.__annotations__}
+        asked = {name: pattern for name, pattern in rules.items() if name not in options}
+        return self._decorator(Kind.MEGA, event_pattern(_resolve_aliases(asked)), options)
 
-    def on_data(self, pattern: object = None, *, retry_on: RetryOn = (), handler_name: str = "") -> Decorator:
+    def on_data(self, pattern: object = None, **options: Unpack[HandlerOptions]) -> Decorator:
         """Register a function for data objects that match *pattern*, by default for all of them."""
-        return self._decorator(Kind.DATA, data_pattern(pattern), retry_on, handler_name)
+        return self._decorator(Kind.DATA, data_pattern(pattern), options)
 
-    def on_text(self, pattern: object = None, *, retry_on: RetryOn = (), handler_name: str = "") -> Decorator:
+    def on_text(self, pattern: object = None, **options: Unpack[HandlerOptions]) -> Decorator:
         """Register a function for text that matches *pattern*, by default for all of it."""
-        return self._decorator(Kind.TEXT, _pattern_or_everything(pattern), retry_on, handler_name)
+        return self._decorator(Kind.TEXT, _pattern_or_everything(pattern), options)
 
-    def on_binary(self, *, retry_on: RetryOn = (), handler_name: str = "") -> Decorator:
+    def on_binary(self, **options: Unpack[HandlerOptions]) -> Decorator:
         """Register a function for bytes."""
-        return self._decorator(Kind.BINARY, EVERYTHING, retry_on, handler_name)
+        return self._decorator(Kind.BINARY, EVERYTHING, options)
 
     def on_message(
-        self,
-        predicate: Callable[[Message], bool] | None = None,
-        *,
-        retry_on: RetryOn = (),
-        handler_name: str = "",
+        self, predicate: Callable[[Message], bool] | None = None, **options: Unpack[HandlerOptions]
     ) -> Decorator:
         """Register a function for messages of any kind for which *predicate* holds; it gets the `Message`."""
         if predicate is not None and not callable(predicate):
             raise PatternError(f"on_message() takes a function of the message, not {type(predicate).__qualname__}")
-        return self._decorator(Kind.ANY, _pattern_or_everything(predicate), retry_on, handler_name)
+        return self._decorator(Kind.ANY, _pattern_or_everything(predicate), options)
 
     def include(self, router: Router) -> Self:
         """Take in the handlers that *router* has now, in its order."""
@@ -189,11 +204,11 @@ class Router:
         """Add a handler that was made elsewhere, as `make_handler` makes them."""
         self._handlers.append(handler)
 
-    def _decorator(self, kind: Kind, pattern: Condition, retry_on: RetryOn, handler_name: str) -> Decorator:
-        retried = read_retry_on(retry_on)
+    def _decorator(self, kind: Kind, pattern: Condition, options: Mapping[str, Any]) -> Decorator:
+        handling = read_options(options)
 
         def register(function: Function) -> Function:
-            self.register(make_handler(function, kind, pattern, retried, handler_name))
+            self.register(make_handler(function, kind, pattern, handling))
             return function
 
         return register
@@ -203,19 +218,29 @@ def make_handler(
     function: Callable[..., Any],
     kind: Kind,
     pattern: Condition,
-    retry_on: tuple[type[Exception], ...] = (),
-    name: str = "",
+    handling: Handling = USUAL,
 ) -> Handler:
     """Return *function* as a handler; raise `RegistrationError` where it cannot be one."""
     if not callable(function):
         raise RegistrationError(f"a handler is a function, not {type(function).__qualname__}")
     if inspect.isclass(function):
         raise RegistrationError(f"the class {function.__qualname__} is no handler: register a function")
-    name = name or _name(function)
+    name = handling.name or _name(function)
     plain = inspect.unwrap(_without_partial(function))
     if is_generator(plain):
         raise RegistrationError(f"{name} is a generator: calling it runs nothing of it, so it cannot be a handler")
-    return Handler(name, function, kind, pattern, _where(plain), retry_on, _bind(function, name, kind))
+    return Handler(
+        name,
+        function,
+        kind,
+        pattern,
+        _where(plain),
+        handling.retry_on,
+        _bind(function, name, kind),
+        handling.timeout,
+        handling.idempotency_key,
+        handling.idempotent_for,
+    )
 
 
 def event_pattern(rules: Mapping[str, object]) -> Condition:

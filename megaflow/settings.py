@@ -121,6 +121,9 @@ class ConsumerSettings:
     max_number_of_messages: int = 10
     wait_time_seconds: int = 20
     visibility_timeout: int = 30
+    max_processing_time: float = limits.VISIBILITY_TIMEOUT
+    prefetch: int | None = None
+    max_receives: int | None = None
     shutdown_timeout: float = 25.0
     unmatched: Unmatched = "delete"
     dead_letter_queue_url: str | None = None
@@ -132,7 +135,12 @@ class ConsumerSettings:
         check_whole("max_number_of_messages", self.max_number_of_messages, 1, limits.RECEIVED_MESSAGES)
         check_whole("wait_time_seconds", self.wait_time_seconds, 0, limits.WAIT_TIME)
         check_whole("visibility_timeout", self.visibility_timeout, 1, limits.VISIBILITY_TIMEOUT)
-        _check_seconds("shutdown_timeout", self.shutdown_timeout)
+        check_seconds("max_processing_time", self.max_processing_time, longest=limits.VISIBILITY_TIMEOUT)
+        if self.prefetch is not None:
+            check_whole("prefetch", self.prefetch, 0, 10_000)
+        if self.max_receives is not None:
+            check_whole("max_receives", self.max_receives, 1, 1_000)
+        check_seconds("shutdown_timeout", self.shutdown_timeout)
         if self.unmatched not in get_args(Unmatched):
             raise ConfigurationError(
                 f"unmatched={self.unmatched!r} must be one of {', '.join(map(repr, get_args(Unmatched)))}"
@@ -141,6 +149,11 @@ class ConsumerSettings:
             _check_start("dead_letter_queue_url", self.dead_letter_queue_url, "http")
         if not callable(self.backoff):
             raise ConfigurationError(f"backoff={self.backoff!r} must be a function (receive_count) -> seconds")
+
+    @property
+    def received_in_advance(self) -> int:
+        """How many messages may wait in hand, where handlers are so quick that they do not wait long."""
+        return max(self.concurrency, self.max_number_of_messages) if self.prefetch is None else self.prefetch
 
 
 def _read_region(address: str, otherwise: str) -> str:
@@ -189,6 +202,8 @@ def _check_start(name: str, value: object, start: str) -> None:
         raise ConfigurationError(f"{name}={value!r} must begin with {start!r}: a name alone does not do")
 
 
-def _check_seconds(name: str, value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
-        raise ConfigurationError(f"{name}={value!r} must be a number of seconds, 0 or more")
+def check_seconds(name: str, value: object, *, longest: float = math.inf) -> None:
+    """Raise `ConfigurationError` unless *value* is a finite number of seconds, 0 or more."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= longest or value == math.inf:
+        upto = "or more" if longest == math.inf else f"to {longest:,}"
+        raise ConfigurationError(f"{name}={value!r} must be a number of seconds, 0 {upto}")

@@ -47,6 +47,9 @@ _REFUSED: Final = frozenset(
     }
 )
 
+_DEPTHS: Final = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible")
+_FACTS: Final = ["RedrivePolicy", *_DEPTHS]
+
 
 class SqsClient(Protocol):
     """What megaflow asks of a client: boto3's own methods, by their own names."""
@@ -118,11 +121,16 @@ class SqsPublisher(Publisher):
 
 @dataclass(frozen=True, slots=True)
 class QueueFacts:
-    """What the queue says of itself. *problem* says why it does not; *dead_letter_queue_url* may be ``""``."""
+    """What the queue says of itself. *problem* says why it does not; *dead_letter_queue_url* may be ``""``.
+
+    *visible* messages could be received, and so many are *in_flight*: both about.
+    """
 
     dead_letter_queue_url: str = ""
     max_receive_count: int = 0
     problem: str = ""
+    visible: int = 0
+    in_flight: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,21 +160,24 @@ class Queue:
         from botocore.exceptions import ClientError
 
         try:
-            answer = self._client.get_queue_attributes(QueueUrl=self.url, AttributeNames=["RedrivePolicy"])
+            answer = self._client.get_queue_attributes(QueueUrl=self.url, AttributeNames=_FACTS)
         except ClientError as error:
             if read_code(error) not in _REFUSED:
                 raise
             return QueueFacts(problem=f"its attributes could not be read: {error}")
-        policy = json.loads(answer.get("Attributes", {}).get("RedrivePolicy") or "{}")
+        attributes = answer.get("Attributes", {})
+        policy = json.loads(attributes.get("RedrivePolicy") or "{}")
         arn, most = policy.get("deadLetterTargetArn"), int(policy.get("maxReceiveCount", 0))
+        visible, in_flight = (int(attributes.get(name, 0)) for name in _DEPTHS)
         if not arn:
-            return QueueFacts()
+            return QueueFacts(visible=visible, in_flight=in_flight)
         try:
-            return QueueFacts(self._find_url(arn), most)
+            return QueueFacts(self._find_url(arn), most, visible=visible, in_flight=in_flight)
         except ClientError as error:
             if read_code(error) not in _REFUSED | _MISSING_QUEUE:
                 raise
-            return QueueFacts(max_receive_count=most, problem=f"the URL of {arn} could not be looked up: {error}")
+            problem = f"the URL of {arn} could not be looked up: {error}"
+            return QueueFacts("", most, problem, visible, in_flight)
 
     def receive(self, count: int, *, wait_time_seconds: int, visibility_timeout: int) -> list[Message]:
         """Return up to *count* messages, waiting up to *wait_time_seconds* for the first."""
@@ -263,6 +274,11 @@ def is_refusal(error: BaseException) -> bool:
         TokenRetrievalError,
     )
     return isinstance(error, (ParamValidationError, *no_credentials))
+
+
+def is_over_limit(error: BaseException) -> bool:
+    """Tell whether *error* says that too many messages of the queue are in flight."""
+    return read_code(error) in ("OverLimit", "AWS.SimpleQueueService.OverLimit")
 
 
 def as_configuration_error(error: BaseException, queue_url: str) -> ConfigurationError:

@@ -10,18 +10,24 @@ from typing import TypeVar
 import pytest
 
 from megaflow import Kind, Lease, Message, Outcome, Verdict
-from megaflow.consumer.core import FLUSH_GRACE, LINGER, Core
+from megaflow.consumer.core import FLUSH_GRACE, Core
 from megaflow.consumer.origin import describe_origin
+from megaflow.consumer.polling import HANGS
+from megaflow.consumer.settling import LINGER
 from megaflow.consumer.words import (
     AbandonPoll,
     Action,
     AskFailed,
+    Called,
+    Count,
     Crashed,
     DeadLetter,
     Delete,
     Event,
     Exit,
+    Extend,
     Finished,
+    GiveUp,
     Hide,
     Inspect,
     Inspected,
@@ -64,6 +70,7 @@ class Driver:
         )
         self.now = 100.0
         self.answered: list[Action] = []
+        self.poll = 0
         self.facts = QueueFacts(dead_letter_queue_url="https://dead" if dead_letters else "")
         if inspected:
             self.tell(Tick())
@@ -71,14 +78,18 @@ class Driver:
 
     def tell(self, event: Event) -> list[Action]:
         self.answered = self.core.handle(event, self.now)
+        self.poll = max([self.poll, *(each.poll for each in self.all(Receive))])
         return self.answered
 
     def receive(self, *messages: Message) -> list[Message]:
-        self.tell(Received(messages))
+        self.tell(Received(messages, self.poll))
         return [action.message for action in self.all(Start)]
 
+    def fail(self, error: Exception, *, refused: bool = False) -> list[Action]:
+        return self.tell(AskFailed(error, refused, poll=self.poll))
+
     def finish(self, message: Message, fate: Fate = Fate.DELETE, after: float | None = None) -> list[Action]:
-        return self.tell(Finished(verdict_on(message, fate, after)))
+        return self.tell(Finished((verdict_on(message, fate, after),)))
 
     def all(self, kind: type[Kept]) -> list[Kept]:
         return [action for action in self.answered if isinstance(action, kind)]
@@ -86,6 +97,29 @@ class Driver:
     def one(self, kind: type[Kept]) -> Kept:
         (action,) = self.all(kind)
         return action
+
+    def wait_for(self, kind: type[Kept]) -> Kept:
+        """Let time pass until there is such an action."""
+        for _ in range(20):
+            if self.all(kind):
+                return self.one(kind)
+            self.now = self.core.wake_at
+            self.tell(Tick())
+        raise AssertionError(f"no {kind.__name__} comes")
+
+    def run_until_counted(self, name: str) -> float:
+        """Let time pass until this is counted, extensions succeeding; return when that was."""
+        for _ in range(20):
+            self.now = self.core.wake_at
+            self.tell(Tick())
+            if self.counted(name):
+                return self.now
+            for asked in self.all(Extend):
+                self.tell(Settled(asked))
+        raise AssertionError(f"{name} is never counted")
+
+    def counted(self, name: str) -> int:
+        return sum(each.amount for each in self.all(Count) if each.name == name)
 
     def reports(self, level: int) -> list[str]:
         return [each.text % each.values for each in self.all(Report) if each.level == level]
@@ -143,7 +177,7 @@ def test_it_does_not_poll_while_every_slot_is_taken() -> None:
     driver.receive(*messages(3))
 
     assert driver.all(Receive) == []
-    assert driver.core.wake_at == math.inf
+    assert driver.core.wake_at == 115.0, "when the leases are to be extended"
 
 
 def test_there_is_one_poll_at_a_time() -> None:
@@ -162,7 +196,7 @@ def test_no_message_waits_for_the_slowest_of_its_batch() -> None:
 
     driver.finish(quick)
 
-    assert driver.one(Receive).count == 1
+    assert driver.one(Receive).count == 2, "one for the free slot, and one in advance"
     driver.now += LINGER
     driver.tell(Tick())
     assert ids(driver.one(Delete).messages) == ["1"]
@@ -174,12 +208,12 @@ def test_failed_polls_back_off_and_recover() -> None:
     pauses = []
 
     for _ in range(8):
-        driver.tell(AskFailed(ConnectionError("down"), refused=False))
+        driver.fail(ConnectionError("down"), refused=False)
         pauses.append(driver.core.wake_at - driver.now)
         driver.now = driver.core.wake_at
         driver.tell(Tick())
         assert driver.one(Receive).count == 3
-    driver.tell(Received([]))
+    driver.receive()
 
     assert pauses == [1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0, 30.0]
     assert driver.one(Receive).count == 3
@@ -189,7 +223,7 @@ def test_a_failed_poll_is_reported_with_its_reason() -> None:
     driver = Driver()
     driver.tell(Tick())
 
-    driver.tell(AskFailed(ConnectionError("down"), refused=False))
+    driver.fail(ConnectionError("down"), refused=False)
 
     assert driver.reports(logging.WARNING) == ["the queue does not answer, trying again in 1.0 s: down"]
 
@@ -199,7 +233,7 @@ def test_refused_access_at_the_start_ends_it() -> None:
     driver.tell(Tick())
     refusal = PermissionError("no")
 
-    driver.tell(AskFailed(refusal, refused=True))
+    driver.fail(refusal, refused=True)
 
     assert driver.one(Exit).error is refusal
 
@@ -208,7 +242,7 @@ def test_refused_access_later_is_waited_out() -> None:
     driver = Driver()
     driver.receive()
 
-    driver.tell(AskFailed(PermissionError("no"), refused=True))
+    driver.fail(PermissionError("no"), refused=True)
 
     assert driver.all(Exit) == []
     assert driver.core.wake_at > driver.now
@@ -232,7 +266,7 @@ def test_a_queue_that_cannot_be_asked_what_it_is_is_asked_again() -> None:
     driver = Driver(inspected=False)
     driver.tell(Tick())
 
-    driver.tell(AskFailed(ConnectionError("down"), refused=False))
+    driver.fail(ConnectionError("down"), refused=False)
     assert driver.all(Inspect) == []
     driver.now = driver.core.wake_at
     driver.tell(Tick())
@@ -297,7 +331,7 @@ def test_a_delete_that_failed_is_tried_again_and_only_it() -> None:
     driver.finish(second)
     asked = driver.one(Delete)
 
-    driver.tell(Settled(asked, {"handle-1": Problem("InternalError: try again")}))
+    driver.tell(Settled(asked, {"1": Problem("InternalError: try again")}))
 
     assert driver.all(Delete) == []
     driver.now = driver.core.wake_at
@@ -306,15 +340,16 @@ def test_a_delete_that_failed_is_tried_again_and_only_it() -> None:
 
 
 def test_a_delete_is_tried_until_the_lease_ends() -> None:
-    driver = Driver()
+    driver = Driver(ConsumerSettings(visibility_timeout=3))
     (only,) = driver.receive(message("only", expires_at=103.5))
     driver.finish(only)
     tries = 0
 
-    while driver.all(Delete):
-        tries += 1
-        driver.tell(Settled(driver.one(Delete), {"handle-only": Problem("InternalError")}))
-        if not driver.reports(logging.WARNING):
+    while not driver.reports(logging.WARNING):
+        if driver.all(Delete):
+            tries += 1
+            driver.tell(Settled(driver.one(Delete), {"only": Problem("InternalError")}))
+        else:
             driver.now = driver.core.wake_at
             driver.tell(Tick())
 
@@ -327,7 +362,7 @@ def test_a_delete_that_cannot_work_is_not_tried_again() -> None:
     (only,) = driver.receive(message("only"))
     driver.finish(only)
 
-    driver.tell(Settled(driver.one(Delete), {"handle-only": Problem("ReceiptHandleIsInvalid", final=True)}))
+    driver.tell(Settled(driver.one(Delete), {"only": Problem("ReceiptHandleIsInvalid", final=True)}))
 
     assert driver.reports(logging.WARNING) == [
         "message only could not be deleted and comes again: ReceiptHandleIsInvalid"
@@ -357,7 +392,7 @@ def test_what_a_handler_asks_for_wins_over_the_backoff() -> None:
 @pytest.mark.parametrize(("after", "hidden"), [(-5.0, 0.0), (1e9, 43_200 - 60 - 1)])
 def test_a_message_is_never_hidden_beyond_twelve_hours_after_it_was_received(after: float, hidden: float) -> None:
     driver = Driver()
-    (only,) = driver.receive(message("only"))
+    (only,) = driver.receive(message("only", expires_at=200.0))
     driver.now += 60
 
     driver.finish(only, Fate.KEEP, after=after)
@@ -385,14 +420,18 @@ def test_a_message_without_a_verdict_is_kept() -> None:
     assert driver.reports(logging.ERROR) == ["message only: its handlers could not be run"]
 
 
-def test_a_handler_that_outlived_the_visibility_is_reported() -> None:
+def test_a_message_is_not_deleted_once_its_lease_is_lost() -> None:
     driver = Driver()
     (slow,) = driver.receive(message("slow", expires_at=110.0))
     driver.now = 110.0
 
     driver.finish(slow)
 
-    assert driver.reports(logging.WARNING)[0].startswith("message slow: its handlers took longer than its visibility")
+    assert driver.all(Delete) == []
+    assert driver.reports(logging.WARNING) == [
+        "message slow: its lease was lost while it was handled; it comes again",
+        "message slow could not be deleted and comes again: its lease is lost",
+    ]
 
 
 def test_refused_deletes_end_it_where_none_has_succeeded() -> None:
@@ -401,7 +440,7 @@ def test_refused_deletes_end_it_where_none_has_succeeded() -> None:
     driver.finish(only)
     refusal = PermissionError("no sqs:DeleteMessage")
 
-    driver.tell(Settled(driver.one(Delete), {"handle-only": Problem("AccessDenied", final=True)}, refusal))
+    driver.tell(Settled(driver.one(Delete), {"only": Problem("AccessDenied", final=True)}, refusal))
 
     assert driver.one(Exit).error is refusal
 
@@ -414,7 +453,7 @@ def test_refused_deletes_are_waited_out_where_one_has_succeeded() -> None:
     (second,) = driver.receive(message("second"))
     driver.finish(second)
 
-    problems = {"handle-second": Problem("AccessDenied", final=True)}
+    problems = {"second": Problem("AccessDenied", final=True)}
     driver.tell(Settled(driver.one(Delete), problems, PermissionError("no")))
 
     assert driver.all(Exit) == []
@@ -440,7 +479,7 @@ def test_a_message_that_could_not_be_dead_lettered_is_kept() -> None:
     (only,) = driver.receive(message("only"))
     driver.finish(only, Fate.DEAD_LETTER)
 
-    driver.tell(Settled(driver.one(DeadLetter), {"handle-only": Problem("AccessDenied", final=True)}))
+    driver.tell(Settled(driver.one(DeadLetter), {"only": Problem("AccessDenied", final=True)}))
 
     assert driver.all(Delete) == []
     assert driver.one(Hide).messages == (only,)
@@ -463,7 +502,7 @@ def test_messages_being_dead_lettered_take_slots() -> None:
     for each in driver.receive(*messages(3)):
         driver.finish(each, Fate.DEAD_LETTER)
 
-    driver.tell(Received([]))
+    driver.receive()
 
     assert driver.all(Receive) == []
 
@@ -573,7 +612,7 @@ def test_a_message_whose_visibility_ended_while_it_waited_is_not_started() -> No
     driver.finish(first)
 
     assert driver.all(Start) == []
-    assert driver.reports(logging.WARNING) == ["message a2: its visibility ended before it was started"]
+    assert driver.reports(logging.WARNING) == ["message a2: its lease was lost before it was started; it comes again"]
 
 
 # Stopping
@@ -585,7 +624,7 @@ def test_an_idle_consumer_stops_at_once_although_its_poll_is_under_way() -> None
 
     driver.tell(Stop())
 
-    assert driver.all(AbandonPoll) == [AbandonPoll()]
+    assert driver.all(AbandonPoll) == [AbandonPoll(driver.poll)]
     assert driver.one(Exit).error is None
 
 
@@ -618,7 +657,7 @@ def test_what_an_abandoned_poll_brings_is_given_back() -> None:
     driver.receive(message("running"))
     driver.tell(Stop())
 
-    driver.tell(Received([message("late")]))
+    driver.receive(message("late"))
 
     assert driver.all(Start) == []
     assert ids(driver.one(Hide).messages) == ["late"]
@@ -629,7 +668,7 @@ def test_an_abandoned_poll_that_fails_says_nothing() -> None:
     driver.receive(message("running"))
     driver.tell(Stop())
 
-    driver.tell(AskFailed(ConnectionError(), refused=False))
+    driver.fail(ConnectionError(), refused=False)
 
     assert driver.answered == []
 
@@ -645,6 +684,7 @@ def test_handlers_have_the_shutdown_timeout_to_finish() -> None:
 
     assert driver.one(Exit).error is None
     assert driver.reports(logging.WARNING) == ["message slow: its handler is still running; it comes again"]
+    assert driver.all(Hide) == []
 
 
 def test_a_second_stop_does_not_wait_for_handlers() -> None:
@@ -654,6 +694,9 @@ def test_a_second_stop_does_not_wait_for_handlers() -> None:
 
     driver.tell(Stop(now=True))
 
+    asked = driver.one(Hide)
+    assert (ids(asked.messages), asked.seconds) == (["slow"], (0.0,))
+    driver.tell(Settled(asked))
     assert driver.one(Exit).error is None
 
 
@@ -675,7 +718,7 @@ def test_a_delete_that_waits_to_be_tried_again_is_tried_at_the_stop() -> None:
     driver = Driver()
     (only,) = driver.receive(message("only"))
     driver.finish(only)
-    driver.tell(Settled(driver.one(Delete), {"handle-only": Problem("InternalError")}))
+    driver.tell(Settled(driver.one(Delete), {"only": Problem("InternalError")}))
     assert driver.all(Delete) == []
 
     driver.tell(Stop())
@@ -691,10 +734,10 @@ def test_deletes_that_go_on_failing_do_not_hold_up_an_idle_stop() -> None:
     driver.tell(Stop())
     started = driver.now
 
-    driver.tell(Settled(asked, {"handle-only": Problem("InternalError")}))
+    driver.tell(Settled(asked, {"only": Problem("InternalError")}))
     while not driver.all(Exit):
         for asked in driver.all(Delete):
-            driver.tell(Settled(asked, {"handle-only": Problem("InternalError")}))
+            driver.tell(Settled(asked, {"only": Problem("InternalError")}))
         if not driver.all(Exit):
             driver.now = driver.core.wake_at
             driver.tell(Tick())
@@ -768,7 +811,7 @@ def test_a_handler_that_exits_ends_the_consumer_and_keeps_its_message() -> None:
     interruption = SystemExit(3)
     outcome = Outcome(HANDLER, ProcessStatus.RETRIABLE_ERROR, interruption)
 
-    driver.tell(Finished(Verdict(first, (outcome,), Fate.KEEP)))
+    driver.tell(Finished((Verdict(first, (outcome,), Fate.KEEP),)))
     hidden = driver.one(Hide)
     assert ids(hidden.messages) == ["0"]
     driver.tell(Settled(hidden))
@@ -783,3 +826,361 @@ def test_only_received_messages_can_be_consumed() -> None:
 
     with pytest.raises(UsageError, match="was not received from a queue"):
         driver.receive(Message("m", "body", Kind.TEXT, "body"))
+
+
+# Leases
+
+
+def test_leases_are_extended_together_halfway_through_what_waits_included() -> None:
+    driver = Driver(ConsumerSettings(concurrency=1, prefetch=2), fifo=False)
+    first, second = message("0"), message("1")
+    driver.tell(Received((first, second), driver.poll))
+
+    assert driver.core.wake_at == 115.0
+    driver.now = 115.0
+    driver.tell(Tick())
+
+    asked = driver.one(Extend)
+    assert (ids(asked.messages), asked.seconds) == (["0", "1"], (30.0, 30.0))
+
+
+def test_an_extended_lease_lasts_from_when_it_was_asked_for() -> None:
+    driver = Driver()
+    (only,) = driver.receive(message("only"))
+    asked = driver.wait_for(Extend)
+    driver.now += 4
+
+    driver.tell(Settled(asked))
+
+    assert only.lease is not None
+    assert only.lease.expires_at == 145.0
+    driver.wait_for(Extend)
+    assert driver.now == 130.0
+
+
+def test_an_extension_that_failed_is_tried_again_while_there_is_time() -> None:
+    driver = Driver()
+    driver.receive(message("only"))
+    asked = driver.wait_for(Extend)
+
+    driver.tell(Settled(asked, {"only": Problem("InternalError")}))
+
+    again = driver.wait_for(Extend)
+    assert 115.0 < driver.now < 130.0
+    assert ids(again.messages) == ["only"]
+
+
+def test_a_stale_receipt_handle_is_a_lost_lease_and_is_not_used_again() -> None:
+    driver = Driver()
+    (only,) = driver.receive(message("only"))
+    asked = driver.wait_for(Extend)
+
+    driver.tell(Settled(asked, {"only": Problem("ReceiptHandleIsInvalid", final=True)}))
+
+    assert only.lease is not None
+    assert only.lease.is_refused
+    assert driver.counted("lost_leases") == 1
+    driver.finish(only)
+    assert driver.all(Delete) == []
+
+
+def test_a_role_that_may_not_extend_does_not_lose_leases_for_it() -> None:
+    driver = Driver()
+    (only,) = driver.receive(message("only"))
+    asked = driver.wait_for(Extend)
+
+    driver.tell(Settled(asked, {"only": Problem("AccessDenied", final=True)}, PermissionError("no")))
+    driver.finish(only)
+
+    assert ids(driver.one(Delete).messages) == ["only"]
+
+
+def test_leases_are_extended_up_to_the_longest_processing_time() -> None:
+    driver = Driver(ConsumerSettings(max_processing_time=40.0))
+    (only,) = driver.receive(message("only"))
+    asked = driver.wait_for(Extend)
+    assert asked.seconds == (25.0,)
+    driver.tell(Settled(asked))
+
+    lost_at = driver.run_until_counted("lost_leases")
+
+    assert lost_at == 140.0
+    assert only.lease is not None
+    assert only.lease.expires_at == 140.0
+
+
+def test_a_message_that_finishes_is_not_deleted_while_its_extension_is_under_way() -> None:
+    driver = Driver()
+    (only,) = driver.receive(message("only"))
+    extension = driver.wait_for(Extend)
+
+    driver.finish(only)
+    assert driver.all(Delete) == []
+    driver.tell(Settled(extension))
+
+    assert ids(driver.one(Delete).messages) == ["only"]
+
+
+def test_an_extension_that_is_never_answered_holds_up_the_delete_for_seconds_only() -> None:
+    driver = Driver()
+    (only,) = driver.receive(message("only"))
+    driver.wait_for(Extend)
+    started = driver.now
+
+    driver.finish(only)
+
+    assert ids(driver.wait_for(Delete).messages) == ["only"]
+    assert driver.now - started == 5.0
+
+
+# Messages that come twice
+
+
+def test_the_same_message_twice_in_one_batch_is_handled_once() -> None:
+    driver = Driver()
+    first, again = message("m"), replace(message("m"), lease=Lease("newer", 100.0, 130.0, lambda: 0.0))
+
+    started = driver.receive(first, again)
+    driver.finish(started[0])
+
+    assert ids(started) == ["m"]
+    (deleted,) = driver.one(Delete).messages
+    assert deleted.lease is not None
+    assert deleted.lease.receipt_handle == "newer"
+
+
+def test_a_message_that_comes_again_while_it_is_handled_goes_on_with_the_new_lease() -> None:
+    driver = Driver()
+    (slow,) = driver.receive(message("slow", expires_at=110.0))
+    driver.now = 111.0
+    driver.tell(Tick())
+    assert driver.counted("lost_leases") == 1
+
+    started = driver.receive(replace(message("slow", expires_at=141.0), lease=Lease("new", 111.0, 141.0, lambda: 0.0)))
+    driver.finish(slow)
+
+    assert started == []
+    (deleted,) = driver.one(Delete).messages
+    assert deleted.lease is not None
+    assert deleted.lease.receipt_handle == "new"
+
+
+def test_a_handled_message_that_was_not_deleted_is_deleted_unhandled_when_it_comes_again() -> None:
+    driver = Driver()
+    (only,) = driver.receive(message("only"))
+    driver.finish(only)
+    driver.tell(Settled(driver.one(Delete), {"only": Problem("InternalError", final=True)}))
+
+    driver.now = 140.0
+    started = driver.receive(message("only", expires_at=170.0))
+
+    assert started == []
+    assert ids(driver.one(Delete).messages) == ["only"]
+
+
+def test_a_kept_message_that_comes_again_before_it_was_hidden_is_handled() -> None:
+    driver = Driver()
+    (only,) = driver.receive(message("only"))
+    driver.finish(only, Fate.KEEP)
+    driver.tell(Settled(driver.one(Hide), {"only": Problem("InternalError")}))
+
+    started = driver.receive(message("only", expires_at=150.0))
+
+    assert ids(started) == ["only"]
+    driver.now += 20
+    driver.tell(Tick())
+    assert driver.all(Hide) == []
+
+
+# Receiving in advance
+
+
+def test_slow_handlers_get_no_messages_in_advance() -> None:
+    driver = Driver(ConsumerSettings(concurrency=2, prefetch=10))
+
+    driver.receive(*messages(2))
+
+    assert driver.all(Receive) == []
+
+
+def test_quick_handlers_get_as_many_in_advance_as_they_finish_in_a_second() -> None:
+    driver = Driver(ConsumerSettings(concurrency=10, prefetch=100))
+    started = driver.receive(*messages(10))
+    driver.tell(Finished([verdict_on(each, Fate.DELETE) for each in started]))
+    polls = driver.all(Receive)
+
+    assert sum(each.count for each in polls) == 20
+
+
+def test_another_poll_helps_where_one_comes_back_full() -> None:
+    driver = Driver(ConsumerSettings(concurrency=50))
+
+    driver.receive(*messages(10))
+    assert len(driver.all(Receive)) == 2
+    driver.receive()
+    driver.receive()
+
+    assert len(driver.all(Receive)) <= 1
+
+
+def test_a_group_that_is_busy_does_not_keep_others_from_being_received() -> None:
+    driver = Driver(ConsumerSettings(concurrency=2, max_number_of_messages=10), fifo=True)
+
+    driver.receive(*(message(f"a{number}", group="a") for number in range(10)))
+
+    assert driver.one(Receive).count == 1
+
+
+def test_a_poll_that_hangs_is_replaced() -> None:
+    driver = Driver()
+    first = driver.poll
+
+    driver.now = driver.core.wake_at
+    driver.tell(Tick())
+
+    assert driver.now == 100.0 + 20 + HANGS
+    assert driver.all(AbandonPoll) == [AbandonPoll(first)]
+    assert driver.one(Receive).poll != first
+
+
+# Time limits
+
+
+def test_a_handler_that_does_not_return_in_its_time_is_given_up_and_its_message_comes_again() -> None:
+    driver = Driver(ConsumerSettings(concurrency=1, backoff=lambda count: 10.0))
+    (stuck,) = driver.receive(message("stuck"))
+    driver.tell(Called(stuck, HANDLER, 5.0))
+
+    given_up = driver.wait_for(GiveUp)
+
+    assert driver.now == 105.0
+    assert given_up.message == stuck
+    assert driver.one(Hide).seconds == (10.0,)
+    assert driver.one(Receive).count == 1
+    assert stuck.lease is not None
+    assert stuck.lease.lost
+
+
+def test_what_a_handler_says_after_it_was_given_up_changes_nothing() -> None:
+    driver = Driver()
+    (stuck,) = driver.receive(message("stuck"))
+    driver.tell(Called(stuck, HANDLER, 5.0))
+    driver.wait_for(GiveUp)
+
+    driver.finish(stuck)
+
+    assert driver.all(Delete) == []
+
+
+def test_a_handler_that_returns_in_time_is_not_given_up() -> None:
+    driver = Driver()
+    (only,) = driver.receive(message("only"))
+    driver.tell(Called(only, HANDLER, 5.0))
+
+    driver.tell(Called(only, HANDLER, None))
+    driver.now += 6
+    driver.tell(Tick())
+
+    assert driver.all(GiveUp) == []
+
+
+# The most receives
+
+
+def test_a_message_kept_at_its_last_delivery_is_dead_lettered() -> None:
+    driver = Driver(ConsumerSettings(max_receives=3))
+    (early,) = driver.receive(message("early", count=2))
+    driver.finish(early, Fate.KEEP)
+    assert driver.all(DeadLetter) == []
+
+    (last,) = driver.receive(message("last", count=3))
+    driver.finish(last, Fate.KEEP)
+
+    origin = json.loads(driver.one(DeadLetter).origin)
+    assert origin["problem"] == "kept at delivery 3, and max_receives is 3"
+    assert origin["failed"] == {HANDLER.name: "RETRY_LATER"}
+
+
+def test_a_message_received_too_often_is_dead_lettered_unhandled() -> None:
+    driver = Driver(ConsumerSettings(max_receives=3))
+
+    started = driver.receive(message("crasher", count=4))
+
+    assert started == []
+    assert json.loads(driver.one(DeadLetter).origin)["problem"] == "received 4 times, and max_receives is 3"
+
+
+# Health
+
+
+def test_a_consumer_is_ready_once_the_queue_has_answered() -> None:
+    driver = Driver()
+    assert not driver.core.health(driver.now).ready
+
+    driver.receive()
+
+    health = driver.core.health(driver.now + 5)
+    assert health.ready
+    assert health.live
+    assert health.heard_ago == (5.0,)
+    assert health.problems == ()
+
+
+def test_a_queue_out_of_reach_makes_it_not_ready_but_leaves_it_live() -> None:
+    driver = Driver()
+    driver.receive()
+
+    driver.fail(ConnectionError("down"))
+
+    health = driver.core.health(driver.now)
+    assert (health.ready, health.live) == (False, True)
+    assert health.problems == ("polls fail: the last 1",)
+
+
+def test_a_driver_that_says_nothing_more_makes_it_dead() -> None:
+    driver = Driver()
+    driver.receive()
+
+    health = driver.core.health(driver.now + 61)
+
+    assert not health.live
+
+
+def test_a_poll_that_hangs_makes_it_dead_until_it_is_replaced() -> None:
+    driver = Driver()
+    driver.now = driver.core.wake_at - 30
+    driver.tell(Tick())
+
+    assert not driver.core.health(driver.now + 30).live
+    driver.now += 30
+    driver.tell(Tick())
+    assert driver.core.health(driver.now).live
+
+
+def test_handlers_that_all_outlived_their_leases_make_it_dead() -> None:
+    driver = Driver(ConsumerSettings(concurrency=1, max_processing_time=40))
+    driver.receive(message("stuck"))
+    driver.run_until_counted("lost_leases")
+
+    assert not driver.core.health(driver.now).live
+
+
+def test_the_limit_of_messages_in_flight_is_known_on_a_standard_queue() -> None:
+    driver = Driver()
+
+    driver.tell(AskFailed(RuntimeError("OverLimit"), refused=False, over_limit=True, poll=driver.poll))
+
+    assert driver.core.health(driver.now).over_limit
+
+
+def test_the_limit_of_messages_in_flight_is_known_on_a_fifo_queue_that_gives_nothing() -> None:
+    driver = Driver(fifo=True)
+    driver.now += 61
+    driver.receive()
+    assert driver.all(Inspect) == [Inspect()]
+
+    driver.tell(Inspected(QueueFacts(visible=5_000, in_flight=120_000)))
+
+    assert driver.core.health(driver.now).over_limit
+    assert "120000 are in flight" in driver.reports(logging.WARNING)[0]
+    assert driver.all(Receive)

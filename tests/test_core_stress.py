@@ -166,7 +166,7 @@ class World:
         fate = self.random.choice([Fate.DELETE, Fate.DELETE, Fate.KEEP, Fate.DEAD_LETTER])
         self.verdicts[handle] = fate
         after = self.random.choice([None, 0.0, -1.0, 3.0, 1e6]) if fate is Fate.KEEP else None
-        return Finished(Verdict(message, (Outcome(HANDLER, STATUSES[fate], None, after),), fate))
+        return Finished((Verdict(message, (Outcome(HANDLER, STATUSES[fate], None, after),), fate),))
 
     def settle(self, action: DeadLetter | Delete | Hide) -> None:
         handles = [each.lease.receipt_handle for each in action.messages if each.lease is not None]

@@ -40,6 +40,7 @@ from tests.fakes import ScriptedClient, batch, client_error
 URL = "https://sqs.us-east-1.amazonaws.com/000000000000/orders"
 FIFO_URL = URL + ".fifo"
 DEAD_URL = URL + "-dead"
+FACTS = ["RedrivePolicy", "ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
 DEAD_ARN = "arn:aws:sqs:us-east-1:000000000000:orders-dead"
 EVENT = PayloadBuilder().with_event(name="user.created", timestamp="2020-05-04T15:53:23.123").build()
 
@@ -627,9 +628,17 @@ def test_the_redrive_policy_names_the_dead_letter_queue(most: object) -> None:
 
     assert facts == QueueFacts(DEAD_URL, 5)
     assert client.calls == [
-        ("get_queue_attributes", {"QueueUrl": URL, "AttributeNames": ["RedrivePolicy"]}),
+        ("get_queue_attributes", {"QueueUrl": URL, "AttributeNames": FACTS}),
         ("get_queue_url", {"QueueName": "orders-dead", "QueueOwnerAWSAccountId": "000000000000"}),
     ]
+
+
+def test_the_queue_says_about_how_much_it_holds() -> None:
+    depths = {"ApproximateNumberOfMessages": "7", "ApproximateNumberOfMessagesNotVisible": "3"}
+
+    facts = Queue(ScriptedClient({"Attributes": depths}), URL).inspect()
+
+    assert facts == QueueFacts(visible=7, in_flight=3)
 
 
 @pytest.mark.parametrize("answer", [{}, {"Attributes": {}}, {"Attributes": {"RedrivePolicy": ""}}, policy()], ids=repr)

@@ -10,77 +10,55 @@ import logging
 import math
 import random
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from megaflow import limits
+from megaflow.consumer.diagnosis import Diagnosis
+from megaflow.consumer.hand import Hand, Held, Limit
+from megaflow.consumer.leases import Leases
 from megaflow.consumer.origin import describe_origin
+from megaflow.consumer.polling import Polling
+from megaflow.consumer.settling import Settling
 from megaflow.consumer.words import (
-    AbandonPoll,
     Action,
+    Answer,
     AskFailed,
-    Count,
+    Called,
     Crashed,
     DeadLetter,
     Delete,
     Event,
     Exit,
+    Extend,
     Finished,
+    GiveUp,
     Hide,
-    Inspect,
     Inspected,
     Interrupted,
     Problem,
-    Receive,
     Received,
-    Report,
     Settled,
     Start,
     Stop,
 )
-from megaflow.errors import UsageError
-from megaflow.message import Lease, Message
-from megaflow.process import Verdict
+from megaflow.health import Health
+from megaflow.message import Message
 from megaflow.settings import ConsumerSettings
 from megaflow.sqs import QueueFacts
-
-LINGER: Final = 0.05
-"""Seconds that a delete waits for others to share its call, while there is other work."""
+from megaflow.status import Fate
+from megaflow.verdict import Verdict
 
 FLUSH_GRACE: Final = 3.0
-"""Seconds left to deletes that are under way when the handlers' time to finish is over."""
+"""Seconds left to what is being settled when the handlers' time to finish is over."""
 
 _LOW_RECEIVE_COUNT: Final = 3
-_CALL_TIME: Final = 1.0
-_LAST_TRIES: Final = 3
-_LAST_PAUSE: Final = 0.25
-"""To settle a message, once the consumer is stopping and no handler is waited for."""
-
 _FIRST_PAUSE: Final = 0.5
 _LONGEST_PAUSE: Final = 30.0
 """Between polls that fail, and between tries to settle a message."""
 
 
-@dataclass(slots=True, eq=False)
-class _Held:
-    """A message in hand: received and not settled. How it is to be settled is said once its handlers have finished."""
-
-    message: Message
-    lease: Lease
-    pause: float | None = None
-    """Seconds to hide it for; None is to delete it."""
-
-    not_before: float = 0.0
-    not_after: float = 0.0
-    tries: int = 0
-
-    @property
-    def handle(self) -> str:
-        return self.lease.receipt_handle
-
-
 class Core:
-    """One consumer's state. Not thread-safe: a single driver tells it everything."""
+    """One consumer's state. Not thread-safe: a single driver tells it everything; `health` may be asked by others."""
 
     def __init__(
         self,
@@ -93,90 +71,95 @@ class Core:
         self._fifo = fifo
         self._randomness = randomness
         self._now = 0.0
-        self._actions: list[Action] = []
-        # Where a message in hand can be, one after another; keys are receipt handles.
-        self._waiting: dict[str, _Held] = {}
-        self._running: dict[str, _Held] = {}
-        self._dead_lettering: dict[str, _Held] = {}
-        self._unsettled: dict[str, _Held] = {}
-        self._settling: dict[str, _Held] = {}
-        self._busy_groups: set[str] = set()
-        # What is asked of the queue: first what it is, then for messages, one question at a time.
+        self._answer = Answer()
+        self._hand = Hand(fifo=fifo)
+        self._leases = Leases(settings, self._hand, self._answer)
+        self._settling = Settling(self._answer, self._pause, self._leases.patience_ends_at)
+        self._polling = Polling(settings, self._hand, self._answer, self._pause, fifo=fifo)
         self._dead_letter_queue_url = settings.dead_letter_queue_url or ""
-        self._inspected = False
-        self._asking = False
-        self._ask_at = 0.0
-        self._failures = 0
-        self._has_received = False
-        self._has_deleted = False
+        self._is_inspected = False
+        self._limited: dict[str, Limit] = {}
+        self._stuck = 0
+        self._finished_at: float | None = None
+        self._lost = 0
         self._give_up_at: float | None = None
+        self._at_once = False
         self._exited = False
         self._error: BaseException | None = None
+        self._notes: Mapping[type[Event], Callable[[Any], None]] = {
+            Inspected: self._note_facts,
+            Received: self._note_received,
+            AskFailed: self._note_failed_question,
+            Called: self._note_call,
+            Finished: self._note_finished,
+            Crashed: self._note_crash,
+            Settled: self._note_settled,
+            Interrupted: lambda event: self._interrupt(event.error),
+            Stop: self._note_stop,
+        }
 
     def handle(self, event: Event, now: float) -> list[Action]:
         """Take note of *event* and return what to do about it, in this order. A `Tick` is only about the time."""
         self._now = now
-        self._actions = []
-        match event:
-            case Inspected(facts):
-                self._note_facts(facts)
-            case Received(messages):
-                self._take(messages)
-            case AskFailed(error, refused):
-                self._note_failed_question(error, refused)
-            case Finished(verdict):
-                self._finish(verdict)
-            case Crashed(message, error):
-                self._note_crash(message, error)
-            case Settled(DeadLetter() as asked, problems):
-                self._note_dead_letter(asked, problems.get(_lease(asked.message).receipt_handle))
-            case Settled(Delete() | Hide() as asked, problems, refusal):
-                self._note_settled(asked, problems, refusal)
-            case Interrupted(error):
-                self._interrupt(error)
-            case Stop(now=at_once):
-                self._stop(at_once)
+        note = self._notes.get(type(event))
+        if note is not None:
+            note(event)
+        self._give_up_overdue()
+        if self._give_up_at is not None and now >= self._give_up_at:
+            self._give_up_running()
+        self._drop_lost()
         self._start_handlers()
-        self._settle()
-        self._ask()
-        self._exit_when_done()
-        return self._actions
+        self._settling.flush(now, lingers=bool(self._hand.running) and not self._stopping)
+        if self._stopping:
+            self._exit_when_done()
+        else:
+            self._polling.ask(now)
+        return self._answer.take()
 
     @property
     def wake_at(self) -> float:
         """When to come back with a `Tick`, if nothing happens before; infinity where there is no such time."""
-        times = [held.not_after for held in self._unsettled.values()]
-        if self._give_up_at is not None:
+        times = [self._leases.due_at, self._settling.wake_at, *(limit.ends_at for limit in self._limited.values())]
+        if self._give_up_at is None:
+            times.append(self._polling.wake_at(self._now))
+        else:
             times += [self._give_up_at, self._give_up_at + FLUSH_GRACE]
-        elif not self._asking and self._free_slots():
-            times.append(self._ask_at)
         return min((time for time in times if time > self._now), default=math.inf)
 
     @property
     def waiting(self) -> tuple[Message, ...]:
         """The messages in hand whose handlers were not started."""
-        return tuple(held.message for held in self._waiting.values())
+        return tuple(held.message for held in self._hand.waiting.values())
+
+    def health(self, now: float) -> Health:
+        """Return how the consumer is. May be called from any thread: what it reads is at worst a moment old."""
+        diagnosis = Diagnosis(
+            now=now,
+            stopping=self._stopping,
+            told_at=self._now,
+            polling=self._polling,
+            hand=self._hand,
+            leases=self._leases,
+            settings=self._settings,
+            finished_at=self._finished_at,
+            lost_leases=self._lost,
+            stuck_threads=self._stuck,
+        )
+        return diagnosis.describe()
 
     @property
     def _stopping(self) -> bool:
         return self._give_up_at is not None
 
-    @property
-    def _waits_for_nothing(self) -> bool:
-        return self._stopping and not self._running
-
     # Asking the queue
 
-    def _ask(self) -> None:
-        if self._asking or self._stopping or self._now < self._ask_at:
+    def _note_facts(self, event: Inspected) -> None:
+        facts = event.facts
+        self._polling.note_inspected(self._now)
+        if self._is_inspected:
+            self._note_depth(facts)
             return
-        count = min(self._settings.max_number_of_messages, self._free_slots())
-        if count > 0:
-            self._asking = True
-            self._do(Receive(count) if self._inspected else Inspect())
-
-    def _note_facts(self, facts: QueueFacts) -> None:
-        self._asking, self._inspected, self._failures = False, True, 0
+        self._is_inspected = True
         self._dead_letter_queue_url = self._dead_letter_queue_url or facts.dead_letter_queue_url
         if facts.problem:
             self._report(logging.WARNING, "the redrive policy is not known: %s", facts.problem)
@@ -193,103 +176,192 @@ class Core:
                 _LOW_RECEIVE_COUNT,
             )
 
-    def _take(self, messages: Iterable[Message]) -> None:
-        self._asking, self._has_received, self._failures = False, True, 0
-        for message in messages:
-            held = _Held(message, _lease(message))
-            self._count("received")
-            if self._stopping:
-                self._give_back(held)
-            else:
-                self._waiting[held.handle] = held
+    def _note_depth(self, facts: QueueFacts) -> None:
+        # A FIFO queue does not say that it has reached the limit: it gives nothing.
+        self._polling.over_limit = facts.visible > 0 and facts.in_flight >= limits.IN_FLIGHT
+        if self._polling.over_limit:
+            self._report(
+                logging.WARNING,
+                "the queue gives nothing, although it holds %d messages: %d are in flight, and SQS allows %d",
+                *(facts.visible, facts.in_flight, limits.IN_FLIGHT),
+            )
 
-    def _note_failed_question(self, error: BaseException, refused: bool) -> None:
-        self._asking = False
+    def _note_received(self, event: Received) -> None:
+        self._polling.note_received(event.poll, len(event.messages), self._now)
+        self._count("received", len(event.messages))
+        for message in event.messages:
+            self._take_one(self._hand.take(message))
+
+    def _take_one(self, held: Held) -> None:
+        known = self._hand.find(held.id)
+        if known is not None:
+            # It came twice, or its lease was lost and it is still at work: the newer receipt handle is the good one.
+            self._count("duplicates")
+            known.lease.renew(held.lease)
+            self._leases.watch(known)
+        elif self._settling.is_done(held.id):
+            self._count("duplicates")
+            self._settling.delete(held, self._now)
+        elif self._stopping:
+            self._give_back(held)
+        else:
+            self._settling.forget_hiding(held.id)
+            self._hand.wait(held)
+            self._leases.watch(held)
+
+    def _note_failed_question(self, failed: AskFailed) -> None:
         if self._stopping:
             return
-        if refused and not self._has_received:
-            self._interrupt(error)
+        pause = self._polling.note_failed(failed.poll, self._now, over_limit=failed.over_limit)
+        if failed.refused and not self._polling.has_received:
+            self._interrupt(failed.error)
             return
-        self._failures += 1
-        pause = self._pause(self._failures)
-        self._ask_at = self._now + pause
         self._count("failed_polls")
-        self._report(logging.WARNING, "the queue does not answer, trying again in %.1f s: %s", pause, error)
+        self._report(logging.WARNING, "the queue does not answer, trying again in %.1f s: %s", pause, failed.error)
 
-    def _free_slots(self) -> int:
-        # No more is received than can be started at once: what waits in hand, waits while its lease runs out.
-        in_hand = len(self._waiting) + len(self._running) + len(self._dead_lettering)
-        return max(0, self._settings.concurrency - in_hand)
+    # Leases
+
+    def _drop_lost(self) -> None:
+        for held in self._leases.tend(self._now):
+            if held.id in self._hand.waiting:
+                followers = self._hand.followers(held)
+                self._hand.drop(held)
+                self._give_back_followers(followers)
+                self._note_loss(held, "before it was started")
+            else:
+                self._note_loss(held, "while it is handled, so it may be handled twice")
+
+    def _note_loss(self, held: Held, when: str) -> None:
+        held.is_lost = True
+        self._lost += 1
+        self._count("lost_leases")
+        self._report(logging.WARNING, "message %s: its lease was lost %s; it comes again", held.id, when)
+
+    def _note_call(self, event: Called) -> None:
+        held = self._hand.running.get(event.message.id)
+        if held is None:
+            return
+        if event.seconds is None:
+            self._limited.pop(held.id, None)
+        else:
+            self._limited[held.id] = Limit(held, event.handler, self._now + event.seconds)
+
+    def _give_up_overdue(self) -> None:
+        for limit in [limit for limit in self._limited.values() if limit.ends_at <= self._now]:
+            held = self._hand.running.pop(limit.held.id)
+            self._stuck += 1
+            self._count("timed_out")
+            self._report(
+                logging.ERROR,
+                "message %s: %s has not returned in its time, and cannot be stopped; its thread is replaced",
+                *(held.id, limit.handler.name),
+            )
+            self._do(GiveUp(held.message, limit.handler))
+            del self._limited[held.id]
+            held.lease.is_given_up = True
+            self._keep(held)
 
     # Handlers
 
     def _start_handlers(self) -> None:
-        for held in tuple(self._waiting.values()):
-            if len(self._running) >= self._settings.concurrency:
-                return
-            if held.lease.expires_at <= self._now:
-                del self._waiting[held.handle]
-                self._count("expired")
-                self._report(logging.WARNING, "message %s: its visibility ended before it was started", held.message.id)
-            elif not self._group(held) & self._busy_groups:
-                del self._waiting[held.handle]
-                self._running[held.handle] = held
-                self._busy_groups |= self._group(held)
+        while len(self._hand.running) < self._settings.concurrency and (held := self._hand.next_ready()):
+            most = self._settings.max_receives
+            if most is not None and held.message.receive_count > most:
+                problem = f"received {held.message.receive_count} times, and max_receives is {most}"
+                self._dead_letter(held, Verdict(held.message, (), Fate.DEAD_LETTER), problem)
+            else:
+                held.started_at = self._now
+                self._hand.running[held.id] = held
                 self._do(Start(held.message))
 
-    def _finish(self, verdict: Verdict) -> None:
-        held = self._running.pop(_lease(verdict.message).receipt_handle)
-        self._count("unmatched" if verdict.unmatched else "handled")
-        if held.lease.expires_at <= self._now:
-            self._count("outlived")
-            self._report(
-                logging.WARNING,
-                "message %s: its handlers took longer than its visibility timeout of %d s, so it may come again; raise "
-                "visibility_timeout above what your slowest handlers take",
-                held.message.id,
-                self._settings.visibility_timeout,
-            )
-        if verdict.interruption is not None:
-            self._interrupt(verdict.interruption)
-        if verdict.keeps:
-            self._keep(held, verdict.after)
-        elif verdict.dead_letters and self._dead_letter_queue_url:
-            # Its group goes on only when it is certain that the message does not come again.
-            self._dead_lettering[held.handle] = held
-            self._do(DeadLetter(held.message, self._dead_letter_queue_url, describe_origin(verdict)))
-        else:
-            if verdict.dead_letters:
-                self._count("dropped")
-                self._report(
-                    logging.ERROR, "message %s: no dead-letter queue, so it is deleted: %s", held.message.id, verdict
-                )
-            self._delete(held)
+    def _note_finished(self, event: Finished) -> None:
+        for verdict in event.verdicts:
+            held = self._hand.running.pop(verdict.message.id, None)
+            if held is None:
+                continue
+            self._limited.pop(held.id, None)
+            self._finished_at = self._now
+            self._polling.note_finished(1, self._now)
+            self._count("unmatched" if verdict.unmatched else "handled")
+            if verdict.interruption is not None:
+                self._interrupt(verdict.interruption)
+            self._decide(held, verdict)
 
-    def _note_crash(self, message: Message, error: BaseException) -> None:
-        self._report(logging.ERROR, "message %s: its handlers could not be run", message.id, error=error)
+    def _decide(self, held: Held, verdict: Verdict) -> None:
+        most = self._settings.max_receives
+        if held.lease.is_over(self._now) and not held.is_lost:
+            self._note_loss(held, "while it was handled")
+        if held.is_lost and not verdict.deletes:
+            self._let_go(held)
+        elif verdict.dead_letters:
+            self._dead_letter(held, verdict)
+        elif verdict.deletes:
+            self._done(held)
+        elif most is not None and held.message.receive_count >= most and verdict.interruption is None:
+            self._dead_letter(
+                held, verdict, f"kept at delivery {held.message.receive_count}, and max_receives is {most}"
+            )
+        else:
+            self._keep(held, verdict.after)
+
+    def _dead_letter(self, held: Held, verdict: Verdict, problem: str = "") -> None:
+        if self._dead_letter_queue_url:
+            # Its group goes on only when it is certain that the message does not come again.
+            self._hand.dead_lettering[held.id] = held
+            origin = describe_origin(verdict, problem)
+            self._do(DeadLetter(held.message, self._dead_letter_queue_url, origin))
+            return
+        self._count("dropped")
+        said = problem or verdict
+        self._report(logging.ERROR, "message %s: no dead-letter queue, so it is deleted: %s", held.id, said)
+        self._done(held)
+
+    def _note_crash(self, event: Crashed) -> None:
+        held, error = self._hand.running.pop(event.message.id, None), event.error
+        self._report(logging.ERROR, "message %s: its handlers could not be run", event.message.id, error=error)
         if not isinstance(error, Exception):
             self._interrupt(error)
-        self._keep(self._running.pop(_lease(message).receipt_handle))
+        if held is not None:
+            self._limited.pop(held.id, None)
+            self._keep(held)
 
     def _note_dead_letter(self, asked: DeadLetter, problem: Problem | None) -> None:
-        held = self._dead_lettering.pop(_lease(asked.message).receipt_handle)
+        held = self._hand.dead_lettering.pop(asked.message.id)
         if problem is None:
             self._count("dead_lettered")
-            self._delete(held)
+            self._done(held)
         else:
             self._report(
-                logging.ERROR, "message %s: kept, as it could not be dead-lettered: %s", held.message.id, problem.reason
+                logging.ERROR, "message %s: kept, as it could not be dead-lettered: %s", held.id, problem.reason
             )
             self._keep(held)
 
-    def _keep(self, held: _Held, after: float | None = None) -> None:
+    def _done(self, held: Held) -> None:
+        self._settling.remember(held)
+        self._settling.delete(held, self._now)
+        self._hand.free(held)
+
+    def _keep(self, held: Held, after: float | None = None) -> None:
         self._count("kept")
-        self._hide(held, self._ask_backoff(held.message.receive_count) if after is None else after)
-        group = self._group(held)
-        for follower in tuple(self._waiting.values()):
-            # Handled now, they would overtake the message that comes again.
-            if self._group(follower) & group:
-                self._give_back(self._waiting.pop(follower.handle))
+        self._settling.hide(held, self._ask_backoff(held.message.receive_count) if after is None else after, self._now)
+        # Handled now, they would overtake the message that comes again.
+        self._give_back_followers(self._hand.followers(held))
+        self._hand.free(held)
+
+    def _let_go(self, held: Held) -> None:
+        """Do nothing about a message that is somebody else's by now."""
+        self._count("kept")
+        self._give_back_followers(self._hand.followers(held))
+        self._hand.free(held)
+
+    def _give_back_followers(self, followers: Iterable[Held]) -> None:
+        for follower in followers:
+            self._hand.drop(follower)
+            self._give_back(follower)
+
+    def _give_back(self, held: Held) -> None:
+        self._count("given_back")
+        self._settling.hide(held, 0.0, self._now)
 
     def _ask_backoff(self, receive_count: int) -> float:
         try:
@@ -299,118 +371,67 @@ class Core:
             return self._pause(receive_count)
         return seconds if math.isfinite(seconds) else self._pause(receive_count)
 
-    def _delete(self, held: _Held) -> None:
-        held.pause = None
-        self._settle_later(held)
-
-    def _give_back(self, held: _Held) -> None:
-        self._count("given_back")
-        self._hide(held, 0.0)
-
-    def _hide(self, held: _Held, seconds: float) -> None:
-        held.pause = max(0.0, seconds)
-        self._settle_later(held)
-
-    def _clamp_pause(self, held: _Held, pause: float) -> float:
-        # A visibility timeout ends at the latest 12 hours after the message was received; the call takes its time too.
-        longest = limits.VISIBILITY_TIMEOUT - (self._now - held.lease.received_at) - _CALL_TIME
-        return max(0.0, min(pause, longest))
-
-    def _group(self, held: _Held) -> set[str]:
-        return {held.message.group_id} if self._fifo else set()
-
     # Settling
 
-    def _settle_later(self, held: _Held) -> None:
-        self._busy_groups -= self._group(held)
-        held.not_before, held.not_after = self._now, self._now + LINGER
-        self._unsettled[held.handle] = held
-
-    def _settle(self) -> None:
-        for deletes in (True, False):
-            due = [held for held in self._unsettled.values() if (held.pause is None) is deletes]
-            ready = [held for held in due if held.not_before <= self._now]
-            if not self._can_linger(due, ready):
-                for start in range(0, len(ready), limits.BATCH_ENTRIES):
-                    self._settle_batch(ready[start : start + limits.BATCH_ENTRIES])
-
-    def _can_linger(self, due: list[_Held], ready: list[_Held]) -> bool:
-        busy = bool(self._running) and not self._stopping
-        return busy and len(ready) < limits.BATCH_ENTRIES and all(held.not_after > self._now for held in due)
-
-    def _settle_batch(self, batch: list[_Held]) -> None:
-        for held in batch:
-            self._settling[held.handle] = self._unsettled.pop(held.handle)
-        messages = tuple(held.message for held in batch)
-        pauses = tuple(self._clamp_pause(held, held.pause) for held in batch if held.pause is not None)
-        self._do(Hide(messages, pauses) if pauses else Delete(messages))
-
-    def _note_settled(
-        self, asked: Delete | Hide, problems: Mapping[str, Problem], refusal: BaseException | None
-    ) -> None:
-        for message in asked.messages:
-            held = self._settling.pop(_lease(message).receipt_handle)
-            if held.handle in problems:
-                self._try_again(held, problems[held.handle])
-            else:
-                self._count("deleted" if held.pause is None else "hidden")
-                self._has_deleted = self._has_deleted or held.pause is None
-        if refusal is not None and isinstance(asked, Delete) and not self._has_deleted:
+    def _note_settled(self, event: Settled) -> None:
+        asked, problems, refusal = event.asked, event.problems, event.refusal
+        match asked:
+            case Extend():
+                self._leases.note(asked, problems, refusal, self._now)
+            case DeadLetter():
+                self._note_dead_letter(asked, problems.get(asked.message.id))
+            case Delete() | Hide():
+                last = self._stopping and not self._hand.running
+                self._settling.note(asked, problems, self._now, stopping=self._stopping, last=last)
+        if refusal is not None and isinstance(asked, Delete) and not self._settling.has_deleted:
             # To go on would be to handle the same messages for ever.
             self._interrupt(refusal)
 
-    def _try_again(self, held: _Held, problem: Problem) -> None:
-        held.tries += 1
-        pause = min(self._pause(held.tries), _LAST_PAUSE) if self._stopping else self._pause(held.tries)
-        too_late = self._now + pause >= held.lease.expires_at or (self._waits_for_nothing and held.tries > _LAST_TRIES)
-        if problem.final or too_late:
-            verb = "deleted" if held.pause is None else "hidden"
-            self._count(f"not_{verb}")
-            self._report(
-                logging.WARNING, "message %s could not be %s and comes again: %s", held.message.id, verb, problem.reason
-            )
-            return
-        held.not_before = held.not_after = self._now + pause
-        self._unsettled[held.handle] = held
-
     # Stopping
 
-    def _stop(self, at_once: bool) -> None:
-        if not self._stopping:
+    def _note_stop(self, event: Stop) -> None:
+        self._stop(at_once=event.now)
+
+    def _stop(self, *, at_once: bool) -> None:
+        if self._give_up_at is None:
             self._give_up_at = self._now + self._settings.shutdown_timeout
-            if self._running and not at_once:
+            if self._hand.running and not at_once:
                 self._report(
                     logging.INFO,
                     "stopping: waiting up to %s s for %d handlers; a second signal does not wait",
                     self._settings.shutdown_timeout,
-                    len(self._running),
+                    len(self._hand.running),
                 )
-            if self._asking:
-                self._asking = False
-                self._do(AbandonPoll())
-            for held in tuple(self._waiting.values()):
-                self._give_back(self._waiting.pop(held.handle))
-            for held in self._unsettled.values():
-                held.not_before = held.not_after = self._now
+            self._polling.abandon()
+            for held in tuple(self._hand.waiting.values()):
+                self._hand.drop(held)
+                self._give_back(held)
+            self._settling.hurry(self._now)
         if at_once:
-            self._give_up_at = min(self._now, self._give_up_at or math.inf)
+            self._at_once = True
+            self._give_up_at = min(self._now, self._give_up_at)
 
     def _interrupt(self, error: BaseException) -> None:
         self._error = self._error or error
         self._stop(at_once=False)
 
+    def _give_up_running(self) -> None:
+        # What was not given back at once comes again when its lease ends: until then its handler may still be at work.
+        for held in tuple(self._hand.running.values()):
+            del self._hand.running[held.id]
+            self._report(logging.WARNING, "message %s: its handler is still running; it comes again", held.id)
+            held.lease.is_given_up = True
+            if self._at_once:
+                self._give_back(held)
+        self._limited.clear()
+
     def _exit_when_done(self) -> None:
-        if self._give_up_at is None or self._exited:
+        if self._give_up_at is None or self._exited or self._hand.running:
             return
-        settled = not (self._unsettled or self._settling or self._dead_lettering)
-        if self._running and self._now < self._give_up_at:
-            return
-        if not settled and self._now < self._give_up_at + FLUSH_GRACE:
-            return
-        for held in self._running.values():
-            self._report(logging.WARNING, "message %s: its handler is still running; it comes again", held.message.id)
-        self._exited = True
-        self._do(Exit(self._error))
+        settled = self._settling.is_empty and not self._hand.dead_lettering
+        if settled or self._now >= self._give_up_at + FLUSH_GRACE:
+            self._exited = True
+            self._do(Exit(self._error))
 
     # Words
 
@@ -418,16 +439,11 @@ class Core:
         return self._randomness() * min(_LONGEST_PAUSE, _FIRST_PAUSE * 2.0 ** min(tries, 20))
 
     def _do(self, action: Action) -> None:
-        self._actions.append(action)
+        self._answer.do(action)
 
-    def _count(self, name: str) -> None:
-        self._do(Count(name))
+    def _count(self, name: str, amount: int = 1) -> None:
+        if amount:
+            self._answer.count(name, amount)
 
     def _report(self, level: int, text: str, *values: object, error: BaseException | None = None) -> None:
-        self._do(Report(level, text, values, error))
-
-
-def _lease(message: Message) -> Lease:
-    if message.lease is None:
-        raise UsageError(f"message {message.id} was not received from a queue")
-    return message.lease
+        self._answer.report(level, text, *values, error=error)

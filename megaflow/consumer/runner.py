@@ -6,33 +6,31 @@ one event loop. All but the first are daemons: a handler that never returns cann
 
 from __future__ import annotations
 
-import asyncio
-import inspect
 import logging
-import signal
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from concurrent.futures import Future
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from queue import Empty, SimpleQueue
-from types import FrameType
 from typing import Any, Final
 
 from megaflow import limits
 from megaflow.consumer.core import Core
+from megaflow.consumer.event_loop import EventLoop
 from megaflow.consumer.words import (
     AbandonPoll,
     Action,
     AskFailed,
+    Called,
     Count,
     Crashed,
     DeadLetter,
     Delete,
     Event,
     Exit,
+    Extend,
     Finished,
+    GiveUp,
     Hide,
     Inspect,
     Inspected,
@@ -42,19 +40,27 @@ from megaflow.consumer.words import (
     Received,
     Report,
     Settled,
+    Settlement,
     Start,
     Stop,
     Tick,
 )
+from megaflow.errors import StoreError
+from megaflow.health import Health
 from megaflow.message import Message
 from megaflow.metrics import Metrics
 from megaflow.process import Processor
+from megaflow.router import Handler
 from megaflow.settings import ConsumerSettings
-from megaflow.sqs import Failed, Queue, as_configuration_error, is_refusal
+from megaflow.signals import stopping_on_signals
+from megaflow.sqs import Queue, as_configuration_error, is_over_limit, is_refusal
+from megaflow.verdict import Verdict
 
 log = logging.getLogger(__name__)
 
 _SETTLERS: Final = 2
+"""Threads for deletes and hides, for extensions, and for dead letters: a slow one holds up none of the others."""
+
 _LONGEST_WAIT: Final = 0.5
 """Seconds: a signal that comes just before the wait begins does not end it."""
 
@@ -80,16 +86,20 @@ class Runner:
         self._settings = settings
         self._metrics = metrics
         self._clock = clock
+        self._core = Core(settings, fifo=queue.fifo)
         self._inbox: SimpleQueue[Event] = SimpleQueue()
+        self._next: Event | None = None
         self._questions: SimpleQueue[Inspect | Receive | None] = SimpleQueue()
         self._work: SimpleQueue[Message | None] = SimpleQueue()
-        self._settlements: SimpleQueue[Delete | Hide | DeadLetter | None] = SimpleQueue()
-        # Apart from the rest: a slow dead-letter queue must not hold up the deletes.
-        self._dead_letters: SimpleQueue[Delete | Hide | DeadLetter | None] = SimpleQueue()
+        self._settlements: SimpleQueue[Settlement | None] = SimpleQueue()
+        self._extensions: SimpleQueue[Settlement | None] = SimpleQueue()
+        self._dead_letters: SimpleQueue[Settlement | None] = SimpleQueue()
+        self._pollers = 0
+        self._polls: set[int] = set()
         self._workers = 0
-        self._handling = 0
-        self._event_loop = _EventLoop(on_interrupt=lambda error: self._inbox.put(Interrupted(error)))
-        self._ending = threading.Lock()
+        self._at_work: set[int] = set()
+        self._event_loop = self._make_event_loop()
+        self._lock = threading.Lock()
         self._ended = False
 
     def run(self) -> None:
@@ -98,11 +108,10 @@ class Runner:
         Raises `ConfigurationError` where the queue does not exist or refuses access at the start, and whatever a
         handler raised that is no `Exception`.
         """
-        self._start_thread("poller", self._ask_forever)
-        for settlements in (*[self._settlements] * _SETTLERS, *[self._dead_letters] * _SETTLERS):
+        for settlements in (self._settlements, self._extensions, self._dead_letters) * _SETTLERS:
             self._start_thread("settler", partial(self._settle_forever, settlements))
         try:
-            with self._signals():
+            with stopping_on_signals(lambda again: self.stop(now=again)):
                 # Not earlier: whoever waits for this line may send a signal at once.
                 self._log_start()
                 error = self._drive()
@@ -118,46 +127,65 @@ class Runner:
         """Stop: let handlers finish within the shutdown timeout, or with *now* do not. May be called from anywhere."""
         self._inbox.put(Stop(now))
 
+    def health(self) -> Health:
+        """Return how the consumer is. May be called from any thread."""
+        return self._core.health(self._clock())
+
     def _drive(self) -> BaseException | None:
-        core = Core(self._settings, fifo=self._queue.fifo)
         try:
             # Whoever stopped it before it began is heard first.
             event: Event = Tick() if self._inbox.empty() else self._inbox.get()
             while True:
-                for action in core.handle(event, self._clock()):
+                for action in self._core.handle(event, self._clock()):
                     if isinstance(action, Exit):
                         return action.error
                     self._do(action)
-                event = self._wait_for_event(core.wake_at)
-                if isinstance(event, Finished | Crashed):
-                    self._handling -= 1
+                event = self._wait_for_event(self._core.wake_at)
         except BaseException:
-            self._give_back(core.waiting)
+            self._give_back(self._core.waiting)
             raise
 
     def _wait_for_event(self, wake_at: float) -> Event:
+        if self._next is not None:
+            event, self._next = self._next, None
+            return event
         try:
-            return self._inbox.get(timeout=max(0.0, min(wake_at - self._clock(), _LONGEST_WAIT)))
+            event = self._inbox.get(timeout=max(0.0, min(wake_at - self._clock(), _LONGEST_WAIT)))
         except Empty:
             return Tick()
+        return self._gather(event.verdicts) if isinstance(event, Finished) else event
+
+    def _gather(self, first: Sequence[Verdict]) -> Finished:
+        """Return together what has finished meanwhile."""
+        verdicts = list(first)
+        while not self._inbox.empty():
+            event = self._inbox.get()
+            if not isinstance(event, Finished):
+                self._next = event
+                break
+            verdicts += event.verdicts
+        return Finished(verdicts)
 
     def _do(self, action: Action) -> None:
         match action:
-            case Inspect() | Receive():
-                self._questions.put(action)
             case Start(message):
                 self._start_handler(message)
-            case DeadLetter():
-                self._dead_letters.put(action)
-            case Delete() | Hide():
-                self._settlements.put(action)
-            case Report(level, text, values, error):
-                log.log(level, text, *values, exc_info=error)
             case Count(name, amount):
                 self._count(name, amount)
-            case AbandonPoll() | Exit():
-                # The poller is a daemon: nobody waits for it.
-                pass
+            case Inspect() | Receive():
+                self._start_question(action)
+            case Delete() | Hide():
+                self._settlements.put(action)
+            case Extend():
+                self._extensions.put(action)
+            case DeadLetter():
+                self._dead_letters.put(action)
+            case GiveUp(message, handler):
+                self._give_up(message, handler)
+            case Report(level, text, values, error):
+                log.log(level, text, *values, exc_info=error)
+            case AbandonPoll(poll):
+                self._abandon(poll)
 
     def _count(self, name: str, amount: int) -> None:
         try:
@@ -165,9 +193,27 @@ class Runner:
         except Exception:
             log.warning("the metrics failed to count %s", name, exc_info=True)
 
+    def _start_question(self, action: Inspect | Receive) -> None:
+        with self._lock:
+            self._polls.add(_poll_of(action))
+            missing = len(self._polls) > self._pollers
+        if missing:
+            self._start_thread("poller", self._ask_forever)
+            self._pollers += 1
+        self._questions.put(action)
+
+    def _abandon(self, poll: int) -> None:
+        """Wait no longer for a poll: its thread is a daemon, and ends with it."""
+        with self._lock:
+            if poll in self._polls:
+                self._polls.remove(poll)
+                self._pollers -= 1
+
     def _start_handler(self, message: Message) -> None:
-        self._handling += 1
-        if self._handling > self._workers:
+        with self._lock:
+            self._at_work.add(id(message))
+            missing = len(self._at_work) > self._workers
+        if missing:
             try:
                 self._start_thread("worker", self._work_forever)
                 self._workers += 1
@@ -177,15 +223,28 @@ class Runner:
                 log.warning("no thread for one more handler, %d are at work: %s", self._workers, error)
         self._work.put(message)
 
+    def _give_up(self, message: Message, handler: Handler) -> None:
+        with self._lock:
+            if id(message) in self._at_work:
+                self._at_work.remove(id(message))
+                self._workers -= 1
+        if handler.is_async:
+            # It does not give way to others either.
+            self._event_loop = self._make_event_loop()
+
     def _ask_forever(self) -> None:
         while (action := self._questions.get()) is not None:
             event = self._ask(action)
-            with self._ending:
-                if not self._ended:
+            with self._lock:
+                abandoned = _poll_of(action) not in self._polls
+                self._polls.discard(_poll_of(action))
+                ended = self._ended
+                if not ended:
                     self._inbox.put(event)
-                    continue
-            if isinstance(event, Received):
+            if ended and isinstance(event, Received):
                 self._give_back(event.messages)
+            if abandoned:
+                return
 
     def _ask(self, action: Inspect | Receive) -> Event:
         try:
@@ -196,49 +255,78 @@ class Runner:
                 wait_time_seconds=self._settings.wait_time_seconds,
                 visibility_timeout=self._settings.visibility_timeout,
             )
-            return Received(messages)
+            return Received(messages, action.poll)
         except BaseException as error:  # noqa: BLE001 - whatever a client raises, the consumer lives on
-            return AskFailed(error, is_refusal(error))
+            return AskFailed(error, is_refusal(error), is_over_limit(error), _poll_of(action))
 
     def _work_forever(self) -> None:
         while (message := self._work.get()) is not None:
-            try:
-                self._inbox.put(Finished(self._get_processor().process(message, self._event_loop.wait)))
-            except BaseException as error:  # noqa: BLE001 - a message that is out must come back to the core
-                self._inbox.put(Crashed(message, error))
+            event = self._handle(message)
+            with self._lock:
+                given_up = id(message) not in self._at_work
+                self._at_work.discard(id(message))
+            if given_up:
+                log.warning("message %s: finished after it was given up: %s", message.id, _describe(event))
+                # Another thread has taken the place of this one.
+                return
+            self._inbox.put(event)
 
-    def _settle_forever(self, settlements: SimpleQueue[Delete | Hide | DeadLetter | None]) -> None:
+    def _handle(self, message: Message) -> Finished | Crashed:
+        try:
+            return Finished((self._get_processor().process(message, self._wait, self._watch),))
+        except BaseException as error:  # noqa: BLE001 - a message that is out must come back to the core
+            return Crashed(message, error)
+
+    def _wait(self, awaitable: Awaitable[Any]) -> Any:
+        return self._event_loop.wait(awaitable)
+
+    def _watch(self, message: Message, handler: Handler, seconds: float | None) -> None:
+        self._inbox.put(Called(message, handler, seconds))
+
+    def _settle_forever(self, settlements: SimpleQueue[Settlement | None]) -> None:
         while (action := settlements.get()) is not None:
             refusal: BaseException | None = None
             try:
-                problems = {
-                    failed.receipt_handle: Problem(f"{failed.code}: {failed.reason}", failed.final)
-                    for failed in self._settle(action)
-                }
+                problems = self._settle(action)
             except BaseException as error:  # noqa: BLE001 - whatever a client raises, the consumer lives on
                 refusal = error if is_refusal(error) else None
                 problem = Problem(f"{type(error).__name__}: {error}", final=refusal is not None)
-                problems = dict.fromkeys(_handles(action.messages), problem)
+                problems = dict.fromkeys((message.id for message in action.messages), problem)
             self._inbox.put(Settled(action, problems, refusal))
 
-    def _settle(self, action: Delete | Hide | DeadLetter) -> Sequence[Failed]:
+    def _settle(self, action: Settlement) -> dict[str, Problem]:
         match action:
             case Delete(messages):
-                return self._queue.delete(_handles(messages))
+                handles = _handles(messages)
+                failed = self._queue.delete(handles)
             case Hide(messages, seconds):
-                return self._queue.hide(list(zip(_handles(messages), seconds, strict=True)))
+                handles = _handles(messages)
+                failed = self._queue.hide(list(zip(handles, seconds, strict=True)))
+            case Extend(messages, handles, seconds):
+                failed = self._queue.hide(list(zip(handles, seconds, strict=True)))
+                self._renew(messages)
             case DeadLetter(message, queue_url, origin):
                 self._queue.send_dead_letter(queue_url, message, origin)
-        return []
+                return {}
+        ids = dict(zip(handles, (message.id for message in action.messages), strict=True))
+        return {ids[each.receipt_handle]: Problem(f"{each.code}: {each.reason}", each.final) for each in failed}
+
+    def _renew(self, messages: Sequence[Message]) -> None:
+        processor = self._get_processor()
+        for message in messages:
+            try:
+                processor.renew(message)
+            except StoreError as error:
+                log.warning("message %s: its idempotency keys may be taken for free: %s", message.id, error)
 
     def _end(self) -> None:
         """Let the threads go, and give back what a poll has brought meanwhile."""
-        with self._ending:
+        with self._lock:
             self._ended = True
-        self._questions.put(None)
-        for _ in range(_SETTLERS):
-            self._settlements.put(None)
-            self._dead_letters.put(None)
+        for _ in range(self._pollers):
+            self._questions.put(None)
+        for settlements in (self._settlements, self._extensions, self._dead_letters) * _SETTLERS:
+            settlements.put(None)
         for _ in range(self._workers):
             self._work.put(None)
         self._event_loop.close()
@@ -255,27 +343,11 @@ class Runner:
         except Exception as error:  # noqa: BLE001 - they come again by themselves, only later
             log.warning("%d messages could not be given back and come again later: %s", len(messages), error)
 
+    def _make_event_loop(self) -> EventLoop:
+        return EventLoop(on_interrupt=lambda error: self._inbox.put(Interrupted(error)))
+
     def _start_thread(self, name: str, target: Callable[[], None]) -> None:
         threading.Thread(target=target, name=f"megaflow-{name}", daemon=True).start()
-
-    @contextmanager
-    def _signals(self) -> Iterator[None]:
-        """Stop on SIGTERM and SIGINT, and at once on the second one."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        seen: list[int] = []
-
-        def stop(number: int, _: FrameType | None) -> None:
-            seen.append(number)
-            self.stop(now=len(seen) > 1)
-
-        before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
 
     def _log_start(self) -> None:
         table = self._get_processor().table
@@ -294,82 +366,13 @@ class Runner:
             log.info("%s cannot be indexed, so every message asks it: %s (%s)", handler.name, reason, handler.where)
 
 
-class _EventLoop:
-    """The one event loop of async handlers, in a thread of its own, started when it is first needed.
-
-    *on_interrupt* is told of an exit or an interrupt in what handlers left running; the loop goes on.
-    """
-
-    def __init__(self, on_interrupt: Callable[[BaseException], None]) -> None:
-        self._on_interrupt = on_interrupt
-        self._lock = threading.Lock()
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._closed = False
-        self._tasks: set[asyncio.Task[None]] = set()
-
-    def wait(self, awaitable: Awaitable[Any]) -> Any:
-        """Run *awaitable* on the loop, and return or raise what comes of it; once closed, it is cancelled."""
-        done: Future[Any] = Future()
-
-        async def carry_out() -> None:
-            # Inside the task: an exit that left it would not reach who waits.
-            try:
-                done.set_result(await awaitable)
-            except BaseException as error:  # noqa: BLE001
-                done.set_exception(error)
-
-        def start() -> None:
-            task = loop.create_task(carry_out())
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-
-        try:
-            with self._lock:
-                if self._closed:
-                    raise RuntimeError("the consumer has ended")
-                loop = self._loop = self._loop or self._start()
-                loop.call_soon_threadsafe(start)
-        except (OSError, RuntimeError) as error:
-            # Not the handler's own failure: its message has to come again.
-            log.warning("there is no event loop for an async handler: %s", error)
-            if inspect.iscoroutine(awaitable):
-                awaitable.close()
-            raise asyncio.CancelledError from error
-        return done.result()
-
-    def close(self) -> None:
-        """Cancel what still runs, and end the loop."""
-        with self._lock:
-            self._closed = True
-            if self._loop is not None:
-                self._loop.call_soon_threadsafe(self._loop.stop)
-
-    def _start(self) -> asyncio.AbstractEventLoop:
-        loop = asyncio.new_event_loop()
-        threading.Thread(target=self._live, args=(loop,), name="megaflow-async", daemon=True).start()
-        return loop
-
-    def _live(self, loop: asyncio.AbstractEventLoop) -> None:
-        asyncio.set_event_loop(loop)
-        while not self._closed:
-            self._run(loop.run_forever)
-        self._run(lambda: loop.run_until_complete(_cancel_all()))
-        loop.close()
-
-    def _run(self, run: Callable[[], object]) -> None:
-        try:
-            run()
-        except BaseException as error:  # noqa: BLE001 - what a task that nobody waits for exits with
-            self._on_interrupt(error)
-
-
-async def _cancel_all() -> None:
-    tasks = asyncio.all_tasks() - {asyncio.current_task()}
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
-    await asyncio.get_running_loop().shutdown_asyncgens()
-
-
 def _handles(messages: Sequence[Message]) -> list[str]:
     return [message.lease.receipt_handle for message in messages if message.lease is not None]
+
+
+def _describe(event: Finished | Crashed) -> object:
+    return event.verdicts[0] if isinstance(event, Finished) else event.error
+
+
+def _poll_of(action: Inspect | Receive) -> int:
+    return action.poll if isinstance(action, Receive) else 0

@@ -1,6 +1,7 @@
 """What the consumer's core is told, and what it answers.
 
-Times are in seconds. Every message here was received from the queue, and so has a lease.
+Times are in seconds. Every message here was received from the queue, and so has a lease; messages are told apart by
+their ids.
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from megaflow.message import Message
-from megaflow.process import Verdict
+from megaflow.router import Handler
 from megaflow.sqs import QueueFacts
+from megaflow.verdict import Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +28,7 @@ class Received:
     """A poll ended and brought these messages, possibly none."""
 
     messages: Sequence[Message]
+    poll: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +37,26 @@ class AskFailed:
 
     error: BaseException
     refused: bool
+    over_limit: bool = False
+    """Whether too many of the queue's messages are in flight."""
+
+    poll: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Called:
+    """A handler with a time limit was called; without *seconds*, it has returned."""
+
+    message: Message
+    handler: Handler
+    seconds: float | None
 
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """The handlers of a message have come to a verdict."""
+    """The handlers of these messages have come to verdicts."""
 
-    verdict: Verdict
+    verdicts: Sequence[Verdict]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +69,9 @@ class Crashed:
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """What was asked for was carried out, but for these messages, by receipt handle."""
+    """What was asked for was carried out, but for these messages, by id."""
 
-    asked: Delete | Hide | DeadLetter
+    asked: Extend | Delete | Hide | DeadLetter
     problems: Mapping[str, Problem] = field(default_factory=dict)
     refusal: BaseException | None = None
     """The error, where the whole call was refused."""
@@ -88,7 +104,7 @@ class Tick:
     """The time has come that the core wanted to be woken at."""
 
 
-Event: TypeAlias = Inspected | Received | AskFailed | Finished | Crashed | Settled | Interrupted | Stop | Tick
+Event: TypeAlias = Inspected | Received | AskFailed | Called | Finished | Crashed | Settled | Interrupted | Stop | Tick
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,14 +114,17 @@ class Inspect:
 
 @dataclass(frozen=True, slots=True)
 class Receive:
-    """Poll for up to *count* messages."""
+    """Poll for up to *count* messages; *poll* is what its answer is known by."""
 
     count: int
+    poll: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class AbandonPoll:
-    """Wait no longer for the answer to the question under way. What a poll brings is still told, and given back."""
+    """Wait no longer for the answer to a poll. What it brings is still told, and given back."""
+
+    poll: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +132,24 @@ class Start:
     """Take this message through its handlers."""
 
     message: Message
+
+
+@dataclass(frozen=True, slots=True)
+class GiveUp:
+    """Wait no longer for the handlers of this message: go on with another thread. What they still say is not told."""
+
+    message: Message
+    handler: Handler
+
+
+@dataclass(frozen=True, slots=True)
+class Extend:
+    """Let nobody else see these messages, at most ten, for so many seconds each from now on."""
+
+    messages: tuple[Message, ...]
+    receipt_handles: tuple[str, ...]
+    seconds: tuple[float, ...]
+    asked_at: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,4 +206,31 @@ class Exit:
     error: BaseException | None = None
 
 
-Action: TypeAlias = Inspect | Receive | AbandonPoll | Start | Delete | Hide | DeadLetter | Report | Count | Exit
+Settlement: TypeAlias = Extend | Delete | Hide | DeadLetter
+Action: TypeAlias = Inspect | Receive | AbandonPoll | Start | GiveUp | Settlement | Report | Count | Exit
+
+
+class Answer:
+    """What the core answers to one event, as it comes together."""
+
+    def __init__(self) -> None:
+        self._actions: list[Action] = []
+        self._counts: dict[str, int] = {}
+
+    def do(self, action: Action) -> None:
+        """Add an action; they are carried out in this order."""
+        self._actions.append(action)
+
+    def count(self, name: str, amount: int = 1) -> None:
+        """Count something that happened."""
+        self._counts[name] = self._counts.get(name, 0) + amount
+
+    def report(self, level: int, text: str, *values: object, error: BaseException | None = None) -> None:
+        """Say something to the people who run this."""
+        self.do(Report(level, text, values, error))
+
+    def take(self) -> list[Action]:
+        """Return everything, and begin anew."""
+        actions = [Count(name, amount) for name, amount in self._counts.items()] + self._actions
+        self._actions, self._counts = [], {}
+        return actions

@@ -8,9 +8,10 @@ import pytest
 
 from megaflow import Reject
 from megaflow.message import open_message
-from megaflow.process import Processor, Verdict
+from megaflow.process import Processor
 from megaflow.router import Router
 from megaflow.status import Fate
+from megaflow.verdict import Verdict
 
 
 def process(error: BaseException) -> Verdict:

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Unpack
 from megaflow.app import App
 from megaflow.codec import Kind
 from megaflow.errors import PatternError, RegistrationError
+from megaflow.handling import Handling
 from megaflow.match.conditions import EVERYTHING, Condition
 from megaflow.router import EVENT_ALIASES, EVENT_RULES, data_pattern, event_pattern, make_handler
 from megaflow.settings import AwsOptions, Backoff, RetryOn, Unmatched, read_retry_on
@@ -81,6 +82,7 @@ class SqsListener:
             max_number_of_messages=max_number_of_messages,
             wait_time_seconds=wait_time_seconds,
             visibility_timeout=visibility_timeout,
+            prefetch=0,
             shutdown_timeout=shutdown_timeout,
             retry_on=retry_on,
             backoff=backoff,
@@ -101,8 +103,7 @@ class SqsListener:
             _make(subscriber).process,
             kind,
             pattern,
-            read_retry_on(subscriber.retry_on),
-            f"{subscriber.__module__}.{subscriber.__qualname__}",
+            Handling(read_retry_on(subscriber.retry_on), f"{subscriber.__module__}.{subscriber.__qualname__}"),
         )
         self.app.register(handler)
         self._registered.add(subscriber)

@@ -1,0 +1,90 @@
+"""The event loop that async handlers share."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+import threading
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Future
+from typing import Any
+
+log = logging.getLogger(__name__)
+
+
+class EventLoop:
+    """The one event loop of async handlers, in a thread of its own, started when it is first needed.
+
+    *on_interrupt* is told of an exit or an interrupt in what handlers left running; the loop goes on.
+    """
+
+    def __init__(self, on_interrupt: Callable[[BaseException], None]) -> None:
+        self._on_interrupt = on_interrupt
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._closed = False
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def wait(self, awaitable: Awaitable[Any]) -> Any:
+        """Run *awaitable* on the loop, and return or raise what comes of it; once closed, it is cancelled."""
+        done: Future[Any] = Future()
+
+        async def carry_out() -> None:
+            # Inside the task: an exit that left it would not reach who waits.
+            try:
+                done.set_result(await awaitable)
+            except BaseException as error:  # noqa: BLE001
+                done.set_exception(error)
+
+        def start() -> None:
+            task = loop.create_task(carry_out())
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+        try:
+            with self._lock:
+                if self._closed:
+                    raise RuntimeError("the consumer has ended")
+                loop = self._loop = self._loop or self._start()
+                loop.call_soon_threadsafe(start)
+        except (OSError, RuntimeError) as error:
+            # Not the handler's own failure: its message has to come again.
+            log.warning("there is no event loop for an async handler: %s", error)
+            if inspect.iscoroutine(awaitable):
+                awaitable.close()
+            raise asyncio.CancelledError from error
+        return done.result()
+
+    def close(self) -> None:
+        """Cancel what still runs, and end the loop."""
+        with self._lock:
+            self._closed = True
+            if self._loop is not None:
+                self._loop.call_soon_threadsafe(self._loop.stop)
+
+    def _start(self) -> asyncio.AbstractEventLoop:
+        loop = asyncio.new_event_loop()
+        threading.Thread(target=self._live, args=(loop,), name="megaflow-async", daemon=True).start()
+        return loop
+
+    def _live(self, loop: asyncio.AbstractEventLoop) -> None:
+        asyncio.set_event_loop(loop)
+        while not self._closed:
+            self._run(loop.run_forever)
+        self._run(lambda: loop.run_until_complete(_cancel_all()))
+        loop.close()
+
+    def _run(self, run: Callable[[], object]) -> None:
+        try:
+            run()
+        except BaseException as error:  # noqa: BLE001 - what a task that nobody waits for exits with
+            self._on_interrupt(error)
+
+
+async def _cancel_all() -> None:
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    await asyncio.get_running_loop().shutdown_asyncgens()

@@ -1,0 +1,145 @@
+"""The messages in hand: received and not settled, where each stands, and the order within groups."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from megaflow.errors import UsageError
+from megaflow.message import Lease, Message
+from megaflow.router import Handler
+
+
+@dataclass(slots=True, eq=False)
+class Held:
+    """A message in hand. How it is to be settled is said once its handlers have finished."""
+
+    message: Message
+    lease: Lease
+    group: str = ""
+    """The message group, where its order matters."""
+
+    extend_at: float = math.inf
+    started_at: float = 0.0
+    is_lost: bool = False
+    """Whether it was found that the lease is lost."""
+
+    pause: float | None = None
+    """Seconds to hide it for; None is to delete it."""
+
+    not_before: float = 0.0
+    not_after: float = 0.0
+    tries: int = 0
+
+    @property
+    def id(self) -> str:
+        """What it is known by: there is one of it in hand, however often it is delivered."""
+        return self.message.id
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """When to wait no longer for a handler of a message."""
+
+    held: Held
+    handler: Handler
+    ends_at: float
+
+
+class Hand:
+    """The messages in hand whose handlers have not come to a verdict, or who are on their way to a dead-letter queue.
+
+    Of one message group, where *fifo* says that these matter, one is at work at a time, in the order received.
+    """
+
+    def __init__(self, *, fifo: bool) -> None:
+        self._fifo = fifo
+        self.waiting: dict[str, Held] = {}
+        self.running: dict[str, Held] = {}
+        self.dead_lettering: dict[str, Held] = {}
+        self._busy: set[str] = set()
+        self._queues: dict[str, deque[Held]] = {}
+        self._ready: deque[Held] = deque()
+
+    def take(self, message: Message) -> Held:
+        """Return *message* as one to hold."""
+        return Held(message, lease_of(message), message.group_id if self._fifo else "")
+
+    def leased(self) -> Iterator[Held]:
+        """Give every message in hand, in no particular order."""
+        for place in (self.running, self.waiting, self.dead_lettering):
+            yield from tuple(place.values())
+
+    def find(self, message_id: str) -> Held | None:
+        """Return the message of this id, where it is in hand."""
+        return self.running.get(message_id) or self.waiting.get(message_id) or self.dead_lettering.get(message_id)
+
+    @property
+    def size(self) -> int:
+        """How many there are."""
+        return len(self.waiting) + len(self.running) + len(self.dead_lettering)
+
+    @property
+    def startable(self) -> int:
+        """How many could be started now, if there were room."""
+        if not self._fifo:
+            return len(self.waiting)
+        return sum(group not in self._busy for group in self._queues)
+
+    def wait(self, held: Held) -> None:
+        """Let a message wait for its turn."""
+        self.waiting[held.id] = held
+        if not held.group:
+            self._ready.append(held)
+            return
+        queue = self._queues.setdefault(held.group, deque())
+        queue.append(held)
+        if len(queue) == 1 and held.group not in self._busy:
+            self._ready.append(held)
+
+    def next_ready(self) -> Held | None:
+        """Take out the next message whose turn has come; its group is busy from now on."""
+        while self._ready:
+            held = self._ready.popleft()
+            if self.waiting.get(held.id) is held and held.group not in self._busy:
+                self._leave(held)
+                if held.group:
+                    self._busy.add(held.group)
+                return held
+        return None
+
+    def drop(self, held: Held) -> None:
+        """Take a message that waits out of its queue."""
+        self._leave(held)
+        self._wake(held.group)
+
+    def free(self, held: Held) -> None:
+        """Let the next one of this message's group have its turn."""
+        self._busy.discard(held.group)
+        self._wake(held.group)
+
+    def followers(self, held: Held) -> tuple[Held, ...]:
+        """Return what waits behind this message, in its group."""
+        queue = tuple(self._queues.get(held.group, ()))
+        return queue[queue.index(held) + 1 :] if held in queue else queue
+
+    def _leave(self, held: Held) -> None:
+        del self.waiting[held.id]
+        if held.group:
+            queue = self._queues[held.group]
+            queue.remove(held)
+            if not queue:
+                del self._queues[held.group]
+
+    def _wake(self, group: str) -> None:
+        if group in self._queues and group not in self._busy:
+            self._ready.append(self._queues[group][0])
+
+
+def lease_of(message: Message) -> Lease:
+    """Return the lease of a message that was received from a queue."""
+    if message.lease is None:
+        raise UsageError(f"message {message.id} was not received from a queue")
+    return message.lease

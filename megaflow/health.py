@@ -1,0 +1,136 @@
+"""How a consumer is: what it says of itself, and an HTTP port that answers ``/live`` and ``/ready``."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Final
+
+from typing_extensions import override
+
+from megaflow.errors import ConfigurationError
+
+log = logging.getLogger(__name__)
+
+_CLIENT_TIMEOUT: Final = 5.0
+"""Seconds that a client may take to ask its question."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Health:
+    """How a consumer is at one moment; times in seconds."""
+
+    live: bool
+    """Whether to leave the process alone: False is that it hangs, and only a restart helps."""
+
+    ready: bool
+    """Whether it is receiving messages; not so before SQS has answered, during an outage, and while it stops."""
+
+    problems: tuple[str, ...] = ()
+    """What is wrong now, in words."""
+
+    stopping: bool = False
+    heard_ago: tuple[float | None, ...] = ()
+    """How long ago SQS answered each poller last; None is not yet."""
+
+    finished_ago: float | None = None
+    """How long ago a worker last finished a message; None is not yet."""
+
+    in_hand: int = 0
+    """Messages received and not settled."""
+
+    running: int = 0
+    """Those of them whose handlers are at work."""
+
+    longest_running: float = 0.0
+    lost_leases: int = 0
+    """Messages whose visibility timeout ended before they were settled, since the start."""
+
+    failed_extensions: int = 0
+    """Extensions of visibility timeouts that failed, the last ones in a row."""
+
+    stuck_threads: int = 0
+    """Handlers that did not return in their ``timeout=``, since the start: each still holds a thread."""
+
+    over_limit: bool = False
+    """Whether the queue gives nothing since too many of its messages are in flight."""
+
+    def __str__(self) -> str:
+        """Say it in one line."""
+        state = "ready" if self.ready else "live, not ready" if self.live else "not live"
+        return f"{state}: {'; '.join(self.problems)}" if self.problems else state
+
+
+NOT_RUNNING: Final = Health(live=True, ready=False, problems=("it is not running",))
+
+
+@contextmanager
+def serve_health(port: int, get_health: Callable[[], Health], *, host: str = "") -> Iterator[int]:
+    """Answer ``/live`` and ``/ready`` on *port* until the end, 200 or 503, with the rest as JSON; give the port.
+
+    0 takes any free port. By default all addresses are listened on, since what asks is mostly another machine. Raises
+    `ConfigurationError` where the port cannot be had.
+    """
+
+    class Answers(_Answers):
+        ask = staticmethod(get_health)
+
+    try:
+        server = ThreadingHTTPServer((host, port), Answers)
+    except (OSError, OverflowError) as error:
+        raise ConfigurationError(f"health_port={port!r} cannot be listened on: {error}; give another one") from error
+    server.daemon_threads = True
+    server.block_on_close = False
+    threading.Thread(target=server.serve_forever, args=(0.1,), name="megaflow-health", daemon=True).start()
+    log.info("health is answered on port %d: /live, /ready", server.server_port)
+    try:
+        yield server.server_port
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+class _Answers(BaseHTTPRequestHandler):
+    """Answers one connection."""
+
+    ask: Callable[[], Health]
+    timeout = _CLIENT_TIMEOUT
+    server_version = "megaflow"
+    sys_version = ""
+
+    def do_GET(self) -> None:
+        """Answer a question."""
+        path = self.path.partition("?")[0]
+        if path not in ("/live", "/ready"):
+            self._answer(HTTPStatus.NOT_FOUND, {"error": "ask for /live or /ready"})
+            return
+        try:
+            health = type(self).ask()
+        except Exception:
+            log.exception("the health cannot be told")
+            self._answer(HTTPStatus.SERVICE_UNAVAILABLE, {"error": "the health cannot be told; see the log"})
+            return
+        is_well = health.live if path == "/live" else health.ready
+        self._answer(HTTPStatus.OK if is_well else HTTPStatus.SERVICE_UNAVAILABLE, asdict(health))
+
+    do_HEAD = do_GET  # noqa: N815 - the library's own name
+
+    def _answer(self, status: HTTPStatus, said: dict[str, Any]) -> None:
+        body = json.dumps(said).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("Cache-Control", "no-store")
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    @override
+    def log_message(self, format: str, *args: Any) -> None:
+        log.debug("health: %s", format % args)

@@ -1,0 +1,85 @@
+"""What one handler made of one message, and what they together mean for it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from megaflow.message import Message
+from megaflow.router import Handler
+from megaflow.status import Fate, ProcessStatus
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one handler made of one message: *error* is what it raised, *after* the seconds that it asked for."""
+
+    handler: Handler
+    status: ProcessStatus
+    error: BaseException | None = None
+    after: float | None = None
+
+    @property
+    def interrupts(self) -> bool:
+        """Whether it ends the consumer: the handler exited, or was interrupted from the keyboard."""
+        causes = () if self.error is None else flatten(self.error)
+        return any(not isinstance(cause, Exception | asyncio.CancelledError) for cause in causes)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What becomes of one message, and why. Exactly one of ``deletes``, ``keeps`` and ``dead_letters`` is true."""
+
+    message: Message
+    outcomes: tuple[Outcome, ...]
+    fate: Fate
+
+    @property
+    def statuses(self) -> dict[Handler, ProcessStatus]:
+        """What each handler that matched said."""
+        return {outcome.handler: outcome.status for outcome in self.outcomes}
+
+    @property
+    def deletes(self) -> bool:
+        """Whether the message is done with."""
+        return self.fate is Fate.DELETE
+
+    @property
+    def keeps(self) -> bool:
+        """Whether the message comes again."""
+        return self.fate is Fate.KEEP
+
+    @property
+    def dead_letters(self) -> bool:
+        """Whether the message goes to the dead-letter queue, where there is one, and is then deleted."""
+        return self.fate is Fate.DEAD_LETTER
+
+    @property
+    def unmatched(self) -> bool:
+        """Whether no handler wanted the message."""
+        return not self.outcomes
+
+    @property
+    def after(self) -> float | None:
+        """The longest time in seconds that a handler asked for; None leaves it to the backoff."""
+        return max((outcome.after for outcome in self.outcomes if outcome.after is not None), default=None)
+
+    @property
+    def interruption(self) -> BaseException | None:
+        """What a handler raised to end the consumer; None where none did."""
+        return next((outcome.error for outcome in self.outcomes if outcome.interrupts), None)
+
+    def __str__(self) -> str:
+        """Say it in one line: ``kept (app.reserve: RETRY_LATER)``."""
+        said = ", ".join(f"{outcome.handler.name}: {outcome.status.name}" for outcome in self.outcomes)
+        return f"{self.fate.value} ({said or 'no handler matched'})"
+
+
+def flatten(error: BaseException) -> Iterator[BaseException]:
+    """Give the errors that a group holds, in whatever depth; an error that is no group is itself."""
+    if isinstance(error, BaseExceptionGroup):
+        for each in error.exceptions:
+            yield from flatten(each)
+    else:
+        yield error

@@ -1,0 +1,130 @@
+"""One consumer, as a process: ``python -m tests.torture.consumer_script '{"queue": …}'``."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from megaflow import App, Message, Reject, RetryLater
+from megaflow.settings import exponential_backoff
+from tests.torture.ledger import Key, Ledger, What
+from tests.torture.outcomes import Outcome, Run, fails_for_good, plan_run
+from tests.torture.settings import SHUTDOWN_TIMEOUT, WAIT_TIME, make_client
+from tests.torture.watch import watch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Orders:
+    """What a consumer is told. The file *ready* is made once it can be signalled."""
+
+    queue: str
+    queue_url: str
+    endpoint: str
+    ledger: str
+    ready: str
+    parent: int
+    seed: int
+    concurrency: int
+    visibility_timeout: int
+
+    def dump(self) -> str:
+        return json.dumps(asdict(self))
+
+
+class Flaky(Exception):
+    """What is worth another try."""
+
+
+class Hands:
+    """The handlers. Each notes when a run starts, and how it is about to end."""
+
+    def __init__(self, orders: Orders, ledger: Ledger) -> None:
+        self._orders = orders
+        self._ledger = ledger
+
+    def handle(self, data: dict[str, Any], message: Message) -> None:
+        key, run = self._start(data, message)
+        time.sleep(run.seconds)
+        self._finish(key, run, message)
+
+    async def ahandle(self, data: dict[str, Any], message: Message) -> None:
+        key, run = self._start(data, message)
+        try:
+            await asyncio.sleep(run.seconds)
+        except asyncio.CancelledError:
+            self._note(What.CANCELLED, key, message)
+            raise
+        self._finish(key, run, message)
+
+    def _start(self, data: dict[str, Any], message: Message) -> tuple[Key, Run]:
+        key = Key(data["group"], data["number"])
+        self._note(What.START, key, message)
+        return key, plan_run(self._orders.seed, key, message.receive_count)
+
+    def _finish(self, key: Key, run: Run, message: Message) -> None:
+        if run.outcome is Outcome.LATER:
+            self._note(What.LATER, key, message)
+            raise RetryLater(after=run.after)
+        if run.outcome is Outcome.ERROR:
+            self._note(What.ERROR, key, message)
+            raise Flaky(f"{key}")
+        if fails_for_good(self._orders.seed, key):
+            self._note(What.FATAL, key, message)
+            raise Reject(f"{key}")
+        self._note(What.END, key, message)
+
+    def _note(self, what: What, key: Key, message: Message) -> None:
+        queue, count = self._orders.queue, message.receive_count
+        self._ledger.note(what, queue=queue, key=key, message_id=message.id, receive_count=count)
+
+
+def make_app(orders: Orders, ledger: Ledger) -> App:
+    app = App(
+        orders.queue_url,
+        client=make_client(orders.endpoint),
+        concurrency=orders.concurrency,
+        visibility_timeout=orders.visibility_timeout,
+        wait_time_seconds=WAIT_TIME,
+        shutdown_timeout=SHUTDOWN_TIMEOUT,
+        retry_on=Flaky,
+        backoff=exponential_backoff(first=0.3, longest=2.0),
+        unmatched="keep",
+    )
+    hands = Hands(orders, ledger)
+    app.on_data({"style": "sync"})(hands.handle)
+    app.on_data({"style": "async"})(hands.ahandle)
+    return app
+
+
+def main(text: str) -> int:
+    orders = Orders(**json.loads(text))
+    ledger = Ledger(Path(orders.ledger))
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(relativeCreated)d %(levelname)s %(message)s")
+    app = make_app(orders, ledger)
+    # A signal may come before `run` listens to it, and after.
+    signal.signal(signal.SIGTERM, lambda *_: app.stop())
+    watch(ledger, threading.Event(), lambda: leave_orphaned(orders.parent))
+    Path(orders.ready).touch()
+    app.run()
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    ledger.note(What.GONE, queue=orders.queue)
+    return 0
+
+
+def leave_orphaned(parent: int) -> None:
+    """Do not live on when the one who started this is gone."""
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))
