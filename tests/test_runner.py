@@ -845,7 +845,7 @@ def test_a_second_signal_does_not_wait_for_handlers(queues: Queues) -> None:
     app.run()
     released.set()
 
-    assert queues.depth() == (0, 1)
+    assert queues.depth() == (1, 0)
 
 
 def test_messages_that_cannot_be_given_back_are_logged(queues: Queues, caplog: pytest.LogCaptureFixture) -> None:

@@ -15,12 +15,12 @@ from queue import Empty, SimpleQueue
 from typing import Any, Final
 
 from megaflow import limits
+from megaflow.consumer.calls import ask, poll_of, settle
 from megaflow.consumer.core import Core
 from megaflow.consumer.event_loop import EventLoop
 from megaflow.consumer.words import (
     AbandonPoll,
     Action,
-    AskFailed,
     Called,
     Count,
     Crashed,
@@ -33,19 +33,15 @@ from megaflow.consumer.words import (
     GiveUp,
     Hide,
     Inspect,
-    Inspected,
     Interrupted,
-    Problem,
     Receive,
     Received,
     Report,
-    Settled,
     Settlement,
     Start,
     Stop,
     Tick,
 )
-from megaflow.errors import StoreError
 from megaflow.health import Health
 from megaflow.message import Message
 from megaflow.metrics import Metrics
@@ -53,7 +49,7 @@ from megaflow.process import Processor
 from megaflow.router import Handler
 from megaflow.settings import ConsumerSettings
 from megaflow.signals import stopping_on_signals
-from megaflow.sqs import Queue, as_configuration_error, is_over_limit, is_refusal
+from megaflow.sqs import Queue, as_configuration_error, is_refusal
 from megaflow.verdict import Verdict
 
 log = logging.getLogger(__name__)
@@ -195,7 +191,7 @@ class Runner:
 
     def _start_question(self, action: Inspect | Receive) -> None:
         with self._lock:
-            self._polls.add(_poll_of(action))
+            self._polls.add(poll_of(action))
             missing = len(self._polls) > self._pollers
         if missing:
             self._start_thread("poller", self._ask_forever)
@@ -234,10 +230,10 @@ class Runner:
 
     def _ask_forever(self) -> None:
         while (action := self._questions.get()) is not None:
-            event = self._ask(action)
+            event = ask(self._queue, action, self._settings)
             with self._lock:
-                abandoned = _poll_of(action) not in self._polls
-                self._polls.discard(_poll_of(action))
+                abandoned = poll_of(action) not in self._polls
+                self._polls.discard(poll_of(action))
                 ended = self._ended
                 if not ended:
                     self._inbox.put(event)
@@ -245,19 +241,6 @@ class Runner:
                 self._give_back(event.messages)
             if abandoned:
                 return
-
-    def _ask(self, action: Inspect | Receive) -> Event:
-        try:
-            if isinstance(action, Inspect):
-                return Inspected(self._queue.inspect())
-            messages = self._queue.receive(
-                action.count,
-                wait_time_seconds=self._settings.wait_time_seconds,
-                visibility_timeout=self._settings.visibility_timeout,
-            )
-            return Received(messages, action.poll)
-        except BaseException as error:  # noqa: BLE001 - whatever a client raises, the consumer lives on
-            return AskFailed(error, is_refusal(error), is_over_limit(error), _poll_of(action))
 
     def _work_forever(self) -> None:
         while (message := self._work.get()) is not None:
@@ -285,39 +268,10 @@ class Runner:
 
     def _settle_forever(self, settlements: SimpleQueue[Settlement | None]) -> None:
         while (action := settlements.get()) is not None:
-            refusal: BaseException | None = None
-            try:
-                problems = self._settle(action)
-            except BaseException as error:  # noqa: BLE001 - whatever a client raises, the consumer lives on
-                refusal = error if is_refusal(error) else None
-                problem = Problem(f"{type(error).__name__}: {error}", final=refusal is not None)
-                problems = dict.fromkeys((message.id for message in action.messages), problem)
-            self._inbox.put(Settled(action, problems, refusal))
+            self._inbox.put(settle(self._queue, action, self._renew))
 
-    def _settle(self, action: Settlement) -> dict[str, Problem]:
-        match action:
-            case Delete(messages):
-                handles = _handles(messages)
-                failed = self._queue.delete(handles)
-            case Hide(messages, seconds):
-                handles = _handles(messages)
-                failed = self._queue.hide(list(zip(handles, seconds, strict=True)))
-            case Extend(messages, handles, seconds):
-                failed = self._queue.hide(list(zip(handles, seconds, strict=True)))
-                self._renew(messages)
-            case DeadLetter(message, queue_url, origin):
-                self._queue.send_dead_letter(queue_url, message, origin)
-                return {}
-        ids = dict(zip(handles, (message.id for message in action.messages), strict=True))
-        return {ids[each.receipt_handle]: Problem(f"{each.code}: {each.reason}", each.final) for each in failed}
-
-    def _renew(self, messages: Sequence[Message]) -> None:
-        processor = self._get_processor()
-        for message in messages:
-            try:
-                processor.renew(message)
-            except StoreError as error:
-                log.warning("message %s: its idempotency keys may be taken for free: %s", message.id, error)
+    def _renew(self, message: Message) -> None:
+        self._get_processor().renew(message)
 
     def _end(self) -> None:
         """Let the threads go, and give back what a poll has brought meanwhile."""
@@ -336,12 +290,13 @@ class Runner:
                 self._give_back(event.messages)
 
     def _give_back(self, messages: Sequence[Message]) -> None:
-        handles = _handles(messages)
-        try:
-            for start in range(0, len(handles), limits.BATCH_ENTRIES):
-                self._queue.hide([(handle, 0.0) for handle in handles[start : start + limits.BATCH_ENTRIES]])
-        except Exception as error:  # noqa: BLE001 - they come again by themselves, only later
-            log.warning("%d messages could not be given back and come again later: %s", len(messages), error)
+        for start in range(0, len(messages), limits.BATCH_ENTRIES):
+            batch = tuple(messages[start : start + limits.BATCH_ENTRIES])
+            settled = settle(self._queue, Hide(batch, (0.0,) * len(batch)), self._renew)
+            if settled.problems:
+                # They come again by themselves, only later.
+                reason = next(iter(settled.problems.values())).reason
+                log.warning("%d messages could not be given back and come again later: %s", len(batch), reason)
 
     def _make_event_loop(self) -> EventLoop:
         return EventLoop(on_interrupt=lambda error: self._inbox.put(Interrupted(error)))
@@ -366,13 +321,5 @@ class Runner:
             log.info("%s cannot be indexed, so every message asks it: %s (%s)", handler.name, reason, handler.where)
 
 
-def _handles(messages: Sequence[Message]) -> list[str]:
-    return [message.lease.receipt_handle for message in messages if message.lease is not None]
-
-
 def _describe(event: Finished | Crashed) -> object:
     return event.verdicts[0] if isinstance(event, Finished) else event.error
-
-
-def _poll_of(action: Inspect | Receive) -> int:
-    return action.poll if isinstance(action, Receive) else 0
