@@ -93,12 +93,12 @@ class Leases:
         self.due_at = min(self.due_at, held.extend_at, now if held.lease.is_refused else held.lease.expires_at)
 
     def _extend(self, now: float) -> None:
-        soon = now + self._timeout / 10
-        due = [held for held in self._hand.leased() if not held.lease.is_over(now) and self._extends_at(held) <= now]
-        if due:
-            due = [
-                held for held in self._hand.leased() if not held.lease.is_over(now) and self._extends_at(held) <= soon
-            ]
+        free = [
+            held for held in self._hand.leased() if not held.lease.is_over(now) and self.patience_ends_at(held) <= now
+        ]
+        if not any(held.extend_at <= now for held in free):
+            return
+        due = [held for held in free if held.extend_at <= now + self._timeout / 10]
         pairs = iter([(held, seconds) for held in due if (seconds := self._seconds_for(held, now)) > 0])
         while batch := list(islice(pairs, limits.BATCH_ENTRIES)):
             self._asked |= dict.fromkeys((held.id for held, _ in batch), now)

@@ -1,0 +1,346 @@
+"""A simulated process: the real core, the real handlers' processor, and every action carried out in simulated time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from megaflow.consumer.calls import ask, settle
+from megaflow.consumer.core import FLUSH_GRACE, Core
+from megaflow.consumer.words import (
+    AbandonPoll,
+    Action,
+    AskFailed,
+    Called,
+    Count,
+    DeadLetter,
+    Delete,
+    Event,
+    Exit,
+    Extend,
+    Finished,
+    GiveUp,
+    Hide,
+    Inspect,
+    Receive,
+    Received,
+    Report,
+    Settled,
+    Settlement,
+    Start,
+    Stop,
+    Tick,
+)
+from megaflow.errors import StoreError
+from megaflow.limits import BATCH_ENTRIES
+from megaflow.message import Message
+from megaflow.process import HandlerCall, Steps, StoreCall
+from megaflow.sqs import Queue
+from megaflow.verdict import Verdict
+from tests.simulation.faults import Fault, FaultyClient, Observer
+from tests.simulation.ledger import Run, Violation
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+_TIMEOUT = 60.0
+"""Seconds after which a call that nobody answers fails, as boto3's do."""
+
+_MOST_EVENTS = 20_000
+_EXTENSION_PATIENCE = 5.0
+_RETRY_WITHIN = 4.0
+"""Seconds that a lease must still have, for a failed delete to be tried again for certain."""
+
+
+class Consumer(Observer):
+    """One process. Once it is dead, nothing that it was about to do is done, but what is on the wire may be."""
+
+    def __init__(self, world: World, name: str) -> None:
+        self.world = world
+        self.name = name
+        self.alive = True
+        self.stopped_at = math.inf
+        self.end_by = math.inf
+        self._client = FaultyClient(world.sqs, world.random, self)
+        self._queue = Queue(self._client, world.url, clock=world.clock)
+        self.core = Core(world.settings, fifo=world.fifo, randomness=world.random.random)
+        self._processor = world.make_processor(self)
+        self._wake = 0
+        self._events = 0
+        self._running: dict[str, Message] = {}
+        self._given_up: set[int] = set()
+        self._unstarted: dict[str, str] = {}
+        """Receipt handles of what was received and not started, given back or deleted, with the message's id."""
+
+        self._under_way: dict[str, tuple[str, float]] = {}
+        """The call under way about each message, and since when."""
+
+        self.tell(Tick())
+
+    # What happens to it
+
+    def tell(self, event: Event) -> None:
+        if not self.alive:
+            return
+        self._events += 1
+        if self._events > _MOST_EVENTS:
+            raise Violation(f"{self.name} spins")
+        if not isinstance(event, Tick):
+            self.world.note(self.name, "is told", event)
+        for action in self.core.handle(event, self.world.clock.now):
+            if not isinstance(action, Count):
+                self.world.note(self.name, "answers", action)
+            self._do(action)
+        if self.alive:
+            self._set_alarm()
+
+    def stop(self, *, now: bool) -> None:
+        if not self.alive:
+            return
+        grace = 0.0 if now else self.world.settings.shutdown_timeout
+        self.stopped_at = min(self.stopped_at, self.world.clock.now)
+        self.end_by = min(self.end_by, self.world.clock.now + grace + FLUSH_GRACE + 0.001)
+        self.tell(Stop(now))
+        self.world.clock.later(self.end_by - self.world.clock.now + 0.001, self._check_ended)
+
+    def kill(self) -> None:
+        self.world.note(self.name, "dies", "kill -9")
+        self._end()
+
+    def _end(self) -> None:
+        self.alive = False
+        self.world.ledger.note_death(self.name)
+
+    def _check_ended(self) -> None:
+        if self.alive:
+            raise Violation(f"{self.name} was told to stop and has not ended in time")
+
+    def _set_alarm(self) -> None:
+        wake_at = self.core.wake_at
+        now = self.world.clock.now
+        if wake_at <= now:
+            raise Violation(f"{self.name} wants to be woken in the past")
+        self._wake += 1
+        wake = self._wake
+        if wake_at < math.inf:
+            self.world.clock.later(wake_at - now, lambda: self.tell(Tick()) if wake == self._wake else None)
+
+    # What it does
+
+    def _do(self, action: Action) -> None:
+        match action:
+            case Inspect() | Receive():
+                self._ask(action)
+            case Start(message):
+                self._start(message)
+            case GiveUp(message):
+                self._given_up.add(id(message))
+                self._running.pop(message.id)
+                self.world.ledger.forget_run(self.name, message.id)
+            case Extend() | Delete() | Hide() | DeadLetter():
+                self._settle(action)
+            case Count("lost_leases") if not self.world.is_foul:
+                raise Violation(f"{self.name} lost a lease, and nothing was wrong")
+            case Exit(error):
+                self._exit(error)
+            case Count() | Report() | AbandonPoll():
+                pass
+
+    def _exit(self, error: BaseException | None) -> None:
+        if error is not None:
+            raise Violation(f"{self.name} ends with {error!r}")
+        if not self.world.is_foul and self._unstarted:
+            raise Violation(f"{self.name} ends and has not given back {', '.join(self._unstarted.values())}")
+        self._end()
+
+    def _ask(self, action: Inspect | Receive) -> None:
+        seconds = self.world.draw_latency()
+        until = self.world.clock.now + self.world.settings.wait_time_seconds
+        fault = self._client.draw_fault(self.world.weather)
+
+        def perform() -> None:
+            if not self.alive and self.world.random.random() < 0.5:
+                return
+            event = self._carry_out(fault, lambda: ask(self._queue, action, self.world.settings))
+            is_empty = isinstance(event, Received) and not event.messages
+            if is_empty and self.alive and self.world.clock.now < until and isinstance(action, Receive):
+                self.world.clock.later(0.5 + self.world.random.random(), perform)
+            else:
+                self._answer(event, is_lost=fault is not Fault.NONE)
+
+        self.world.clock.later(seconds, perform)
+
+    def _settle(self, action: Settlement) -> None:
+        ids = [message.id for message in action.messages]
+        self._check_call(action, ids)
+        fault = self._client.draw_fault(self.world.weather)
+
+        def perform() -> None:
+            if not self.alive and self.world.random.random() < 0.5:
+                return
+            event = self._carry_out(fault, lambda: settle(self._queue, action, self._processor.renew))
+            self.world.clock.later(self._answer_time(), lambda: end(event))
+
+        def end(event: Event) -> None:
+            for each in ids:
+                if self._under_way.get(each, ("", 0.0))[0] == type(action).__name__:
+                    del self._under_way[each]
+            if isinstance(action, Delete) and isinstance(event, Settled):
+                self._expect_retries(event)
+            self.tell(event)
+
+        self.world.clock.later(self.world.draw_latency(), perform)
+
+    def _expect_retries(self, settled: Settled) -> None:
+        """Note which deletes failed although there is time enough to try them again."""
+        for message in settled.asked.messages:
+            lease, problem = message.lease, settled.problems.get(message.id)
+            remaining = 0.0 if lease is None else lease.expires_at - self.world.clock.now
+            if lease is not None and problem is not None and not problem.final and remaining > _RETRY_WITHIN:
+                self.world.ledger.note_failed_delete(lease.receipt_handle, message.id)
+                self.world.clock.later(remaining, partial(self._check_retried, lease.receipt_handle))
+
+    def _check_call(self, action: Settlement, ids: list[str]) -> None:
+        if not 0 < len(set(ids)) == len(ids) <= BATCH_ENTRIES:
+            raise Violation(f"{self.name}: a batch of {ids}")
+        now, kind = self.world.clock.now, type(action).__name__
+        for message in action.messages:
+            lease = message.lease
+            if lease is None or lease.is_refused or (isinstance(action, Delete) and lease.is_over(now)):
+                raise Violation(f"{message.id}: {kind} with a receipt handle that is known to be stale")
+            if isinstance(action, DeadLetter):
+                continue  # to send a copy changes nothing about the lease
+            other, since = self._under_way.get(message.id, ("", 0.0))
+            is_given_up = other == "Extend" and now - since >= _EXTENSION_PATIENCE
+            if other and not is_given_up:
+                raise Violation(f"{message.id}: {kind} while {other} is under way")
+            self._under_way[message.id] = (kind, now)
+            is_running = self.world.ledger.is_running(self.name, message.id)
+            if isinstance(action, Hide) and is_running and self.stopped_at == math.inf:
+                raise Violation(f"{message.id}: given away by {self.name} while its handler is at work")
+
+    def _carry_out(self, fault: Fault, call: Callable[[], Event]) -> Event:
+        self._client.fault = fault
+        event = call()
+        # Whatever a client raises, the consumer lives on: not so with this.
+        if self.world.ledger.violation is not None:
+            raise self.world.ledger.violation
+        return event
+
+    def _answer(self, event: Event, *, is_lost: bool) -> None:
+        if isinstance(event, AskFailed) and is_lost:
+            self.world.clock.later(self._answer_time(), lambda: self.tell(event))
+        else:
+            self.tell(event)
+
+    def _answer_time(self) -> float:
+        if self.world.random.random() < self.world.weather.hangs:
+            return _TIMEOUT
+        return self.world.draw_latency()
+
+    # Handlers
+
+    def _start(self, message: Message) -> None:
+        assert message.lease is not None
+        self._unstarted.pop(message.lease.receipt_handle, None)
+        if message.id in self._running:
+            raise Violation(f"{message.id}: started twice in {self.name}")
+        self._running[message.id] = message
+        if len(self._running) > self.world.settings.concurrency:
+            raise Violation(f"{self.name}: more handlers than concurrency allows")
+        steps = self._processor.steps(message)
+        self._advance(message, steps, lambda: next(steps))
+
+    def _advance(self, message: Message, steps: Steps, go_on: Callable[[], HandlerCall | StoreCall | Verdict]) -> None:
+        if not self.alive:
+            return
+        step = go_on()
+        if isinstance(step, Verdict):
+            self._finish(message, step)
+        elif isinstance(step, StoreCall):
+            self.world.clock.later(self.world.draw_latency() / 10, lambda: self._ask_store(message, steps, step))
+        else:
+            self._call(message, steps, step)
+
+    def _finish(self, message: Message, verdict: Verdict) -> None:
+        if id(message) in self._given_up:
+            return
+        del self._running[message.id]
+        settled = verdict.deletes or (verdict.dead_letters and not self.world.has_dead_letter_queue)
+        self.world.ledger.note_verdict(message.id, settled=settled)
+        self.tell(Finished((verdict,)))
+
+    def _ask_store(self, message: Message, steps: Steps, step: StoreCall) -> None:
+        if not self.alive:
+            return
+        fault = self._client.draw_fault(self.world.weather)
+        try:
+            if fault is Fault.FAILS:
+                raise StoreError("simulated: it fails")
+            said = step.run()
+            if fault is Fault.ANSWER_LOST:
+                raise StoreError("simulated: its answer is lost")
+        except StoreError as error:
+            failed = error
+            self._advance(message, steps, lambda: steps.throw(failed))
+        else:
+            self._advance(message, steps, lambda: steps.send(said))
+
+    def _call(self, message: Message, steps: Steps, step: HandlerCall) -> None:
+        handler = step.handler
+        run = Run(self.name, message.id, handler.name)
+        if id(message) not in self._given_up:
+            self.world.ledger.note_start(run)
+        self.world.note(self.name, "calls", f"{handler.name} with {message.id}")
+        plan = self.world.draw_plan(handler, message)
+        if handler.timeout is not None:
+            self.tell(Called(message, handler, handler.timeout))
+
+        def end() -> None:
+            if not self.alive:
+                return
+            self.world.ledger.note_end(run, plan.status)
+            if handler.timeout is not None:
+                self.tell(Called(message, handler, None))
+            self.world.note(self.name, "ends", f"{handler.name} with {message.id}: {plan.said!r}")
+            said = plan.said
+            if isinstance(said, Exception):
+                self._advance(message, steps, lambda: steps.throw(said))
+            else:
+                self._advance(message, steps, lambda: steps.send((said, False)))
+
+        self.world.clock.later(plan.seconds, end)
+
+    # What takes effect in the queue
+
+    def note_received(self, answer: Mapping[str, Any]) -> None:
+        for raw in answer.get("Messages", ()):
+            self.world.handles[raw["ReceiptHandle"]] = raw["MessageId"]
+            self._unstarted[raw["ReceiptHandle"]] = raw["MessageId"]
+
+    def note_dead_letter(self, parameters: Mapping[str, Any]) -> None:
+        message = self.world.ids[parameters["MessageBody"]]
+        self.world.ledger.note_dead_letter(message)
+        self.world.ledger.note_verdict(message, settled=True)
+
+    def note_delete_tried(self, parameters: Mapping[str, Any]) -> None:
+        for entry in parameters["Entries"]:
+            self.world.ledger.note_delete_tried(entry["ReceiptHandle"])
+
+    def note_deleted(self, entry: Mapping[str, Any]) -> None:
+        self._unstarted.pop(entry["ReceiptHandle"], None)
+        self.world.note_deleted(entry["ReceiptHandle"])
+
+    def _check_retried(self, receipt_handle: str) -> None:
+        if self._is_well:
+            self.world.ledger.check_retried(receipt_handle)
+
+    @property
+    def _is_well(self) -> bool:
+        return self.alive and self.stopped_at == math.inf
+
+    def note_hidden(self, entry: Mapping[str, Any]) -> None:
+        if entry["VisibilityTimeout"] == 0:
+            self._unstarted.pop(entry["ReceiptHandle"], None)

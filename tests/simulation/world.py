@@ -1,0 +1,260 @@
+"""One simulated day under one seed: a queue, consumers that come and go, faults, and in the end fair weather."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+
+from megaflow.local import Account, SqsClient
+from megaflow.message import Message
+from megaflow.process import Processor
+from megaflow.progress import Idempotency, Progress
+from megaflow.router import Handler, Router
+from megaflow.settings import ConsumerSettings
+from megaflow.status import ProcessStatus, RetryLater
+from megaflow.stores import Claim, Ended, MemoryStore
+from tests.simulation.clock import Clock
+from tests.simulation.consumer import Consumer
+from tests.simulation.faults import Weather
+from tests.simulation.ledger import Ledger, Violation
+
+_DAY = 12 * 3600.0
+"""Seconds within which everything has to be settled once the weather is fair."""
+
+_MOST_STEPS = 60_000
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a handler is going to do: say or raise something, after so many seconds."""
+
+    said: object
+    status: ProcessStatus
+    seconds: float
+
+
+class ObservedStore:
+    """A store that tells the ledger what it has remembered."""
+
+    def __init__(self, store: MemoryStore, world: World) -> None:
+        self._store = store
+        self._world = world
+
+    def load(self, work: str) -> Mapping[str, Ended]:
+        return self._store.load(work)
+
+    def save(self, work: str, handler: str, ended: Ended) -> None:
+        self._store.save(work, handler, ended)
+        self._world.ledger.note_saved(work.rpartition(" ")[2], handler, ended.status)
+
+    def claim(self, key: str, owner: str, seconds: float) -> Claim:
+        return self._store.claim(key, owner, seconds)
+
+    def renew(self, key: str, owner: str, seconds: float) -> None:
+        self._store.renew(key, owner, seconds)
+
+    def complete(self, key: str, owner: str, seconds: float) -> None:
+        self._store.complete(key, owner, seconds)
+        self._world.ledger.note_key_completed(key, self._world.clock.now + seconds)
+
+    def release(self, key: str, owner: str) -> None:
+        self._store.release(key, owner)
+
+
+class World:
+    """Everything there is. `run` raises `Violation` where a rule does not hold; *history*, if any, is written."""
+
+    def __init__(self, seed: int, history: list[tuple[float, str, str, object]] | None = None) -> None:
+        self.random = random.Random(seed)
+        self.history = history
+        self.clock = Clock(self.random)
+        chosen = self.random.choice
+        self.fifo = chosen([True, False])
+        self.is_foul = chosen([True, True, False])
+        self.has_dead_letter_queue = chosen([True, True, False])
+        self.weather = Weather(
+            faults=chosen([0.02, 0.1, 0.3]) if self.is_foul else 0.0,
+            hangs=chosen([0.0, 0.0, 0.02]) if self.is_foul else 0.0,
+            slowest=chosen([0.02, 0.2, 2.0]) if self.is_foul else 0.1,
+        )
+        self.settings = ConsumerSettings(
+            concurrency=self.random.randint(1, 6),
+            max_number_of_messages=chosen([1, 3, 10]),
+            wait_time_seconds=chosen([1, 5, 20]),
+            visibility_timeout=chosen([5, 10, 30]),
+            prefetch=chosen([None, 0, 5]),
+            shutdown_timeout=chosen([0.0, 1.0, 10.0, 25.0]),
+            backoff=chosen([lambda count: 0.0, lambda count: 3.0, lambda count: min(60.0, 2.0**count)]),
+            unmatched="delete",
+        )
+        self.account = Account(clock=self.clock, random=random.Random(seed))
+        self.sqs = SqsClient(self.account)
+        self.url, self._name = self._create_queues()
+        self.ledger = Ledger(fifo=self.fifo, has_dead_letter_queue=self.has_dead_letter_queue)
+        self.store = chosen([True, False])
+        self._memory = MemoryStore(clock=self.clock)
+        self._timeouts = {name: chosen([None, None, 4.0]) for name in ("first", "second", "third")}
+        self._keyed = self.store and chosen([True, False])
+        self.handles: dict[str, str] = {}
+        self.ids: dict[str, str] = {}
+        self._consumers: list[Consumer] = []
+        self._count = 0
+        self._until = self.clock.now + self.random.uniform(20.0, 120.0)
+
+    def run(self) -> None:
+        """Live through the day."""
+        for _ in range(self.random.randint(1, 3)):
+            self._start_consumer()
+        for number in range(self.random.randint(5, 40)):
+            self.clock.later(self.random.uniform(0, 60), partial(self._send, number))
+        self.clock.later(self.random.uniform(0, 20), self._do_harm)
+        self.clock.later(self._until - self.clock.now, self._clear_up)
+        self._go_on_until(lambda: self.clock.now > self._until, math.inf)
+        self._go_on_until(self._is_empty, self.clock.now + _DAY)
+        for consumer in self._living:
+            consumer.stop(now=False)
+        self._go_on_until(lambda: not self._living, self.clock.now + _DAY)
+        self.ledger.check_end()
+
+    def note(self, who: str, does: str, what: object) -> None:
+        """Write history, where anybody wants it."""
+        if self.history is not None:
+            self.history.append((self.clock.now, who, does, what))
+
+    def draw_latency(self) -> float:
+        """Return how long a call takes, one way."""
+        return self.random.random() ** 2 * self.weather.slowest
+
+    def draw_plan(self, handler: Handler, message: Message) -> Plan:
+        """Decide what a handler does with a message."""
+        luck = self.random.random()
+        seconds = self.random.choice([0.0, 0.01, 0.5]) * self.random.random()
+        if self.clock.now > self._until:
+            return Plan(None, ProcessStatus.DONE, seconds)
+        if self.random.random() < 0.1:
+            seconds = self.settings.visibility_timeout * self.random.uniform(0.5, 4.0)
+        if luck < 0.7:
+            return Plan(None, ProcessStatus.DONE, seconds)
+        if luck < 0.8:
+            return Plan(RetryLater(after=self.random.choice([None, 0.0, 5.0])), ProcessStatus.RETRY_LATER, seconds)
+        if luck < 0.92:
+            return Plan(ProcessStatus.RETRIABLE_ERROR, ProcessStatus.RETRIABLE_ERROR, seconds)
+        return Plan(ValueError("for good"), ProcessStatus.FATAL_ERROR, seconds)
+
+    def make_processor(self, consumer: Consumer) -> Processor:
+        """Return the handlers as every process has them: one for all, one for half, one for some."""
+        router = Router()
+        router.on_text(handler_name="first", timeout=self._timeouts["first"], idempotency_key=self._key())(_handle)
+        router.on_text(lambda text: text.endswith("even"), handler_name="second", timeout=self._timeouts["second"])(
+            lambda text: None
+        )
+        router.on_text(lambda text: "rare" in text, handler_name="third", timeout=self._timeouts["third"])(
+            lambda text: None
+        )
+        store = ObservedStore(self._memory, self)
+        return Processor(
+            router.handlers,
+            progress=Progress(store) if self.store else None,
+            idempotency=Idempotency(store, self.settings.visibility_timeout) if self.store else None,
+        )
+
+    def note_deleted(self, receipt_handle: str) -> None:
+        """A delete was said to have succeeded, which with an old receipt handle means nothing."""
+        message = self.handles[receipt_handle]
+        if not self.ledger.sent[message].is_deleted and not self._holds(message):
+            self.note("the queue", "deletes", message)
+            self.ledger.note_deleted(message)
+
+    @property
+    def _living(self) -> list[Consumer]:
+        return [consumer for consumer in self._consumers if consumer.alive]
+
+    def _key(self) -> Callable[[str], str] | None:
+        return (lambda text: text.split()[0]) if self._keyed else None
+
+    def _go_on_until(self, reached: Callable[[], bool], end: float) -> None:
+        steps = 0
+        while not reached():
+            steps += 1
+            if steps > _MOST_STEPS:
+                raise Violation("it goes on for ever")
+            if self.clock.now > end or not self.clock.step():
+                left = [message for message in self.ledger.sent if self._holds(message)]
+                raise Violation(f"never settled: {', '.join(left) or 'the consumers do not end'}")
+
+    def _create_queues(self) -> tuple[str, str]:
+        suffix = ".fifo" if self.fifo else ""
+        attributes = {"FifoQueue": "true"} if self.fifo else {}
+        if self.has_dead_letter_queue:
+            self.sqs.create_queue(QueueName="dead" + suffix, Attributes=attributes)
+            arn = f"arn:aws:sqs:us-east-1:000000000000:dead{suffix}"
+            attributes = attributes | {"RedrivePolicy": f'{{"deadLetterTargetArn": "{arn}", "maxReceiveCount": 1000}}'}
+        url = self.sqs.create_queue(QueueName="main" + suffix, Attributes=attributes)["QueueUrl"]
+        return url, "main" + suffix
+
+    def _start_consumer(self) -> None:
+        self._count += 1
+        self.note(f"consumer {self._count}", "starts", "")
+        self._consumers.append(Consumer(self, f"consumer {self._count}"))
+
+    def _send(self, number: int) -> None:
+        body = f"{number} {self.random.choice(['even', 'odd', 'rare', 'rare even'])}"
+        group = f"group-{self.random.randint(1, 3)}"
+        more = {"MessageGroupId": group, "MessageDeduplicationId": str(number)} if self.fifo else {}
+        sent = self.sqs.send_message(QueueUrl=self.url, MessageBody=body, **more)["MessageId"]
+        handlers = {"first", *(["second"] if body.endswith("even") else []), *(["third"] if "rare" in body else [])}
+        self.note("a producer", "sends", f"{sent}: {body!r} in {group}")
+        self.ids[body] = sent
+        self.ledger.note_sent(sent, body, group, handlers)
+
+    def _do_harm(self) -> None:
+        """Kill a process, deploy a new version, or deliver a message twice."""
+        if self.clock.now >= self._until:
+            return
+        harm = self.random.choice([self._kill, self._deploy, self._deliver_again] if self.is_foul else [self._deploy])
+        harm()
+        self.clock.later(self.random.uniform(1, 40), self._do_harm)
+
+    def _kill(self) -> None:
+        for consumer in self._living[:1]:
+            consumer.kill()
+        self._start_consumer()
+
+    def _deploy(self) -> None:
+        for consumer in self._living[-1:]:
+            consumer.stop(now=False)
+            if self.random.random() < 0.3:
+                self.clock.later(self.random.uniform(0, 5), partial(consumer.stop, now=True))
+        self._start_consumer()
+
+    def _deliver_again(self) -> None:
+        """Let a message in flight be delivered once more, as standard queues may."""
+        if self.handles and not self.fifo:
+            handle = self.random.choice(list(self.handles)[-5:])
+            if self._holds(self.handles[handle]):
+                entry = {"Id": "0", "ReceiptHandle": handle, "VisibilityTimeout": 0}
+                self.note("the queue", "delivers again", self.handles[handle])
+                self.sqs.change_message_visibility_batch(QueueUrl=self.url, Entries=[entry])
+
+    def _clear_up(self) -> None:
+        self.weather.faults = self.weather.hangs = 0.0
+        self.weather.slowest = 0.1
+        self.note("the weather", "clears up", "")
+        if not self._living or all(consumer.stopped_at < math.inf for consumer in self._living):
+            self._start_consumer()
+
+    def _is_empty(self) -> bool:
+        return not self.account.queues[self._name].queue._messages and all(
+            sent.is_deleted for sent in self.ledger.sent.values()
+        )
+
+    def _holds(self, message: str) -> bool:
+        stored = self.account.queues[self._name].queue._messages.values()
+        return any(each.message.id == message for each in stored)
+
+
+def _handle(text: str) -> None:
+    """What handlers do is decided by `World.draw_plan`."""
