@@ -29,6 +29,9 @@ class Held:
     pause: float | None = None
     """Seconds to hide it for; None is to delete it."""
 
+    has_come_again: bool = False
+    """Whether it was delivered again before it was hidden, which is then of no use any more."""
+
     not_before: float = 0.0
     not_after: float = 0.0
     tries: int = 0

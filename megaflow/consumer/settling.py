@@ -72,9 +72,11 @@ class Settling:
             del self._done[next(iter(self._done))]
 
     def forget_hiding(self, message_id: str) -> None:
-        """Do not hide a message that has come again already."""
+        """Do not hide a message that has come again already, nor try to do so once more."""
         if message_id in self._due and self._due[message_id].pause is not None:
             del self._due[message_id]
+        if message_id in self._under_way:
+            self._under_way[message_id].has_come_again = True
 
     def delete(self, held: Held, now: float) -> None:
         """Delete a message, sooner or later."""
@@ -151,7 +153,7 @@ class Settling:
         pause = min(self._pause(held.tries), _LAST_PAUSE) if stopping else self._pause(held.tries)
         if problem.final or held.lease.is_over(now + pause) or (last and held.tries > _LAST_TRIES):
             self._give_up(held, problem.reason)
-        elif held.id not in self._due:
+        elif held.id not in self._due and not held.has_come_again:
             held.not_before = held.not_after = now + pause
             self._due[held.id] = held
 

@@ -70,7 +70,8 @@ class Consumer(Observer):
         self._wake = 0
         self._events = 0
         self._running: dict[str, Message] = {}
-        self._given_up: set[int] = set()
+        self._started_at: dict[str, float] = {}
+        self._given_up: dict[int, Message] = {}
         self._unstarted: dict[str, str] = {}
         """Receipt handles of what was received and not started, given back or deleted, with the message's id."""
 
@@ -136,7 +137,7 @@ class Consumer(Observer):
             case Start(message):
                 self._start(message)
             case GiveUp(message):
-                self._given_up.add(id(message))
+                self._given_up[id(message)] = message
                 self._running.pop(message.id)
                 self.world.ledger.forget_run(self.name, message.id)
             case Extend() | Delete() | Hide() | DeadLetter():
@@ -214,7 +215,9 @@ class Consumer(Observer):
                 continue  # to send a copy changes nothing about the lease
             other, since = self._under_way.get(message.id, ("", 0.0))
             is_given_up = other == "Extend" and now - since >= _EXTENSION_PATIENCE
-            if other and not is_given_up:
+            # One that was hidden may be delivered again before its consumer knows that it was hidden.
+            has_come_again = lease.received_at >= since
+            if other and not is_given_up and not has_come_again:
                 raise Violation(f"{message.id}: {kind} while {other} is under way")
             self._under_way[message.id] = (kind, now)
             is_running = self.world.ledger.is_running(self.name, message.id)
@@ -250,6 +253,7 @@ class Consumer(Observer):
         self._running[message.id] = message
         if len(self._running) > self.world.settings.concurrency:
             raise Violation(f"{self.name}: more handlers than concurrency allows")
+        self._started_at[message.id] = self.world.clock.now
         steps = self._processor.steps(message)
         self._advance(message, steps, lambda: next(steps))
 
@@ -268,8 +272,7 @@ class Consumer(Observer):
         if id(message) in self._given_up:
             return
         del self._running[message.id]
-        settled = verdict.deletes or (verdict.dead_letters and not self.world.has_dead_letter_queue)
-        self.world.ledger.note_verdict(message.id, settled=settled)
+        self.world.ledger.note_verdict(self.name, message.id, verdict.fate)
         self.tell(Finished((verdict,)))
 
     def _ask_store(self, message: Message, steps: Steps, step: StoreCall) -> None:
@@ -292,7 +295,7 @@ class Consumer(Observer):
         handler = step.handler
         run = Run(self.name, message.id, handler.name)
         if id(message) not in self._given_up:
-            self.world.ledger.note_start(run)
+            self.world.ledger.note_start(run, self._started_at[message.id])
         self.world.note(self.name, "calls", f"{handler.name} with {message.id}")
         plan = self.world.draw_plan(handler, message)
         if handler.timeout is not None:
@@ -323,7 +326,6 @@ class Consumer(Observer):
     def note_dead_letter(self, parameters: Mapping[str, Any]) -> None:
         message = self.world.ids[parameters["MessageBody"]]
         self.world.ledger.note_dead_letter(message)
-        self.world.ledger.note_verdict(message, settled=True)
 
     def note_delete_tried(self, parameters: Mapping[str, Any]) -> None:
         for entry in parameters["Entries"]:
@@ -331,7 +333,7 @@ class Consumer(Observer):
 
     def note_deleted(self, entry: Mapping[str, Any]) -> None:
         self._unstarted.pop(entry["ReceiptHandle"], None)
-        self.world.note_deleted(entry["ReceiptHandle"])
+        self.world.note_deleted(self.name, entry["ReceiptHandle"])
 
     def _check_retried(self, receipt_handle: str) -> None:
         if self._is_well:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from megaflow.status import ProcessStatus
+from megaflow.status import Fate, ProcessStatus
 
 
 class Violation(AssertionError):
@@ -48,8 +49,9 @@ class Ledger:
         self.sent: dict[str, Sent] = {}
         self._groups: dict[str, list[str]] = defaultdict(list)
         self._running: list[Run] = []
-        self._saved: dict[tuple[str, str], ProcessStatus] = {}
+        self._saved: dict[tuple[str, str], float] = {}
         self._completed_keys: dict[str, float] = {}
+        self._fates: dict[tuple[str, str], Fate] = {}
         self._unretried: dict[str, str] = {}
         self.violation: Violation | None = None
         """What was found where a violation cannot be raised."""
@@ -58,13 +60,12 @@ class Ledger:
         self.sent[message] = Sent(body, group, frozenset(handlers))
         self._groups[group].append(message)
 
-    def note_start(self, run: Run) -> None:
-        """A handler is called: in order, and once at a time."""
+    def note_start(self, run: Run, delivered_at: float) -> None:
+        """A handler is called, for a message that this process began with at *delivered_at*."""
         if any(each.message == run.message and each.consumer == run.consumer for each in self._running):
             raise Violation(f"{run.message}: two handlers at once in {run.consumer}")
-        saved = self._saved.get((run.message, run.handler))
-        if saved is not None:
-            raise Violation(f"{run.message}: {run.handler} has finished it, {saved.name}, and is called again")
+        if self._saved.get((run.message, run.handler), math.inf) < delivered_at:
+            raise Violation(f"{run.message}: {run.handler} has finished it, and is called again")
         if self._fifo:
             self._check_order(run.message)
         self._running.append(run)
@@ -87,9 +88,9 @@ class Ledger:
     def is_running(self, consumer: str, message: str) -> bool:
         return any((run.consumer, run.message) == (consumer, message) for run in self._running)
 
-    def note_saved(self, message: str, handler: str, status: ProcessStatus) -> None:
+    def note_saved(self, message: str, handler: str, now: float) -> None:
         """A store has remembered that a handler finished."""
-        self._saved[message, handler] = status
+        self._saved.setdefault((message, handler), now)
 
     def note_key_completed(self, key: str, until: float) -> None:
         self._completed_keys[key] = until
@@ -99,19 +100,21 @@ class Ledger:
         if self._completed_keys.get(key, 0.0) > now:
             raise Violation(f"the idempotency key {key} ran already, and runs again")
 
-    def note_verdict(self, message: str, *, settled: bool) -> None:
-        """Handlers have come to a verdict; it is *settled* where the message need not come again."""
-        sent = self.sent[message]
-        sent.is_settled = sent.is_settled or settled
+    def note_verdict(self, consumer: str, message: str, fate: Fate) -> None:
+        """Handlers have come to a verdict."""
+        self._fates[consumer, message] = fate
+        if fate is Fate.DELETE or (fate is Fate.DEAD_LETTER and not self._has_dead_letter_queue):
+            self.sent[message].is_settled = True
 
     def note_dead_letter(self, message: str) -> None:
         self.sent[message].dead_letters += 1
+        self.sent[message].is_settled = True
 
-    def note_deleted(self, message: str) -> None:
-        """The queue has deleted a message."""
+    def note_deleted(self, consumer: str, message: str) -> None:
+        """The queue has deleted a message for a consumer."""
         sent = self.sent[message]
         missing = sent.handlers - sent.ended.keys()
-        failed = ProcessStatus.FATAL_ERROR in sent.ended.values()
+        failed = self._fates.get((consumer, message)) is Fate.DEAD_LETTER
         if any(run.message == message for run in self._running) and not sent.is_settled:
             self.violation = Violation(f"{message}: deleted while a handler works on it")
         elif missing:

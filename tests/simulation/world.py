@@ -48,7 +48,7 @@ class ObservedStore:
 
     def save(self, work: str, handler: str, ended: Ended) -> None:
         self._store.save(work, handler, ended)
-        self._world.ledger.note_saved(work.rpartition(" ")[2], handler, ended.status)
+        self._world.ledger.note_saved(work.rpartition(" ")[2], handler, self._world.clock.now)
 
     def claim(self, key: str, owner: str, seconds: float) -> Claim:
         return self._store.claim(key, owner, seconds)
@@ -109,7 +109,7 @@ class World:
         for _ in range(self.random.randint(1, 3)):
             self._start_consumer()
         for number in range(self.random.randint(5, 40)):
-            self.clock.later(self.random.uniform(0, 60), partial(self._send, number))
+            self.clock.later(self.random.uniform(0, 20), partial(self._send, number))
         self.clock.later(self.random.uniform(0, 20), self._do_harm)
         self.clock.later(self._until - self.clock.now, self._clear_up)
         self._go_on_until(lambda: self.clock.now > self._until, math.inf)
@@ -161,12 +161,12 @@ class World:
             idempotency=Idempotency(store, self.settings.visibility_timeout) if self.store else None,
         )
 
-    def note_deleted(self, receipt_handle: str) -> None:
+    def note_deleted(self, consumer: str, receipt_handle: str) -> None:
         """A delete was said to have succeeded, which with an old receipt handle means nothing."""
         message = self.handles[receipt_handle]
         if not self.ledger.sent[message].is_deleted and not self._holds(message):
             self.note("the queue", "deletes", message)
-            self.ledger.note_deleted(message)
+            self.ledger.note_deleted(consumer, message)
 
     @property
     def _living(self) -> list[Consumer]:
