@@ -97,10 +97,7 @@ class Settling:
         """Settle what is due; while other work goes on, what *lingers* waits for full batches."""
         if not self._due:
             return
-        for held in [held for held in self._due.values() if held.lease.is_over(now)]:
-            # Somebody else may have it by now, and the receipt handle may be theirs to undo.
-            del self._due[held.id]
-            self._give_up(held, "its lease is lost")
+        self._drop_lost(now)
         for deletes in (True, False):
             due = [held for held in self._due.values() if (held.pause is None) is deletes]
             ready = [held for held in due if self._is_ready(held, now)]
@@ -134,6 +131,12 @@ class Settling:
     def _settle_later(self, held: Held, now: float) -> None:
         held.not_before, held.not_after = now, now + LINGER
         self._due[held.id] = held
+
+    def _drop_lost(self, now: float) -> None:
+        # Somebody else may have them by now, and the receipt handle may be theirs to undo.
+        for held in [held for held in self._due.values() if held.lease.is_over(now)]:
+            del self._due[held.id]
+            self._give_up(held, "its lease is lost")
 
     def _is_ready(self, held: Held, now: float) -> bool:
         return held.not_before <= now and held.id not in self._under_way and self._patience_ends_at(held) <= now

@@ -329,7 +329,7 @@ class Consumer(Observer):
 
     def note_delete_tried(self, parameters: Mapping[str, Any]) -> None:
         for entry in parameters["Entries"]:
-            self.world.ledger.note_delete_tried(entry["ReceiptHandle"])
+            self.world.ledger.note_delete_tried(self.world.handles[entry["ReceiptHandle"]])
 
     def note_deleted(self, entry: Mapping[str, Any]) -> None:
         self._unstarted.pop(entry["ReceiptHandle"], None)

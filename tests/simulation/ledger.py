@@ -127,8 +127,8 @@ class Ledger:
         """A delete failed, and could be tried again."""
         self._unretried[receipt_handle] = message
 
-    def note_delete_tried(self, receipt_handle: str) -> None:
-        self._unretried.pop(receipt_handle, None)
+    def note_delete_tried(self, message: str) -> None:
+        self._unretried = {handle: each for handle, each in self._unretried.items() if each != message}
 
     def check_retried(self, receipt_handle: str) -> None:
         """The lease has ended, its consumer being alive and well all the while."""

@@ -1,0 +1,102 @@
+"""The simulation finds bugs: eight, planted one at a time."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from itertools import chain
+from typing import Any
+
+import pytest
+
+from megaflow.consumer.core import Core
+from megaflow.consumer.hand import Hand, Held
+from megaflow.consumer.leases import Leases
+from megaflow.consumer.settling import Settling
+from megaflow.consumer.words import DeadLetter, Received
+from tests.simulation.runs import find_violation
+
+ENOUGH = 400
+"""Seeds within which each bug is found."""
+
+Plant = Callable[[pytest.MonkeyPatch], None]
+
+
+def nothing(*_: object, **__: object) -> None:
+    """Do nothing, where something should be done."""
+
+
+def delete_before_handling(patch: pytest.MonkeyPatch) -> None:
+    note_received = Core._note_received
+
+    def note_and_delete(self: Core, event: Received) -> None:
+        note_received(self, event)
+        for message in event.messages:
+            self._settling.delete(self._hand.take(message), self._now)
+
+    patch.setattr(Core, "_note_received", note_and_delete)
+
+
+def heartbeat_off(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Leases, "_extend", nothing)
+
+
+def failed_entries_ignored(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Settling, "_try_again", nothing)
+
+
+def group_goes_on_after_a_failure(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Core, "_give_back_followers", nothing)
+
+
+def waiting_messages_not_extended(patch: pytest.MonkeyPatch) -> None:
+    def only_running(self: Hand) -> Iterator[Held]:
+        return chain(tuple(self.running.values()), tuple(self.dead_lettering.values()))
+
+    patch.setattr(Hand, "leased", only_running)
+
+
+def drain_drops(patch: pytest.MonkeyPatch) -> None:
+    give_back = Core._give_back
+
+    def drop(self: Core, held: Held) -> None:
+        if not self._stopping:
+            give_back(self, held)
+
+    patch.setattr(Core, "_give_back", drop)
+
+
+def delete_with_a_stale_handle(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Settling, "_drop_lost", nothing)
+
+
+def dead_letter_after_delete(patch: pytest.MonkeyPatch) -> None:
+    def delete_first(self: Core, held: Held, verdict: Any, problem: str = "") -> None:
+        self._done(held)
+        if self._dead_letter_queue_url:
+            self._hand.dead_lettering[held.id] = held
+            self._do(DeadLetter(held.message, self._dead_letter_queue_url, problem))
+
+    patch.setattr(Core, "_dead_letter", delete_first)
+
+
+@pytest.mark.parametrize(
+    ("plant", "found"),
+    [
+        (delete_before_handling, "deleted, and .* never finished it|deleted while a handler works on it"),
+        (heartbeat_off, "lost a lease, and nothing was wrong"),
+        (failed_entries_ignored, "a delete that failed was not tried again"),
+        (group_goes_on_after_a_failure, "overtakes .* of its group"),
+        (waiting_messages_not_extended, "lost a lease, and nothing was wrong|has not given back"),
+        (drain_drops, "has not given back"),
+        (delete_with_a_stale_handle, "with a receipt handle that is known to be stale"),
+        (dead_letter_after_delete, "deleted before it was dead-lettered"),
+    ],
+)
+def test_a_planted_bug_is_found(plant: Plant, found: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    plant(monkeypatch)
+
+    violations = (find_violation(seed) for seed in range(ENOUGH))
+    first = next((violation for violation in violations if violation is not None), "nothing was violated")
+
+    assert re.search(found, first)
