@@ -163,8 +163,11 @@ class Supervisor:
         while self._told < self._stops:
             self._told += 1
             self._kill_at = self._clock() + self._shutdown_timeout + KILL_GRACE
+            # Two of the same kind, one right after the other, would arrive as one.
+            number = signal.SIGTERM if self._told == 1 else signal.SIGINT
             for child in self._children.values():
-                child.terminate()
+                if child.is_alive():
+                    os.kill(child.pid, number)
         if self._kill_at is not None and self._clock() >= self._kill_at:
             self._kill_all()
 

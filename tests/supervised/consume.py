@@ -1,0 +1,49 @@
+"""A script that consumes with several processes: ``consume.py URL ENDPOINT LEDGER HOW``."""
+
+import logging
+import os
+import sys
+import threading
+from pathlib import Path
+
+from megaflow import App
+
+URL, ENDPOINT, LEDGER, HOW = sys.argv[1:5]
+
+logging.basicConfig(level=logging.INFO, format="%(process)d %(message)s")
+app = App(
+    URL,
+    endpoint_url=ENDPOINT,
+    region_name="us-east-1",
+    aws_access_key_id="testing",
+    aws_secret_access_key="testing",
+    wait_time_seconds=1,
+    visibility_timeout=2,
+    shutdown_timeout=10,
+    concurrency=1,
+)
+
+
+def note(what: str) -> None:
+    """Write one line, which several processes may do at once."""
+    descriptor = os.open(LEDGER, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    os.write(descriptor, f"{os.getpid()} {what}\n".encode())
+    os.close(descriptor)
+
+
+@app.on_text()
+def handle(text: str) -> None:
+    note(f"begins {text}")
+    if text == "wait":
+        while not Path(f"{LEDGER}.go").exists():
+            threading.Event().wait(0.02)
+    if text == "die":
+        os._exit(3)
+    note(f"ends {text}")
+
+
+if HOW == "dies at once" and __name__ == "__mp_main__":
+    os._exit(3)
+
+if __name__ == "__main__" or HOW == "unguarded":
+    app.run(processes=2)

@@ -1,0 +1,317 @@
+"""Stores of progress and idempotency keys: one contract, for each of them, and what is special to some."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from megaflow import AwsOptions, Claim, DynamoDbStore, Ended, MemoryStore, ProcessStatus, SqliteStore, Store, UsageError
+
+DONE = Ended(ProcessStatus.DONE)
+FAILED = Ended(ProcessStatus.FATAL_ERROR, "ValueError: expired")
+CREDENTIALS: AwsOptions = {
+    "region_name": "us-east-1",
+    "aws_access_key_id": "testing",
+    "aws_secret_access_key": "testing",
+}
+
+
+@dataclass
+class Clock:
+    now: float = 1_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def dynamodb(moto_url: str) -> Any:
+    return boto3.client("dynamodb", endpoint_url=moto_url, **CREDENTIALS)
+
+
+@pytest.fixture
+def table(dynamodb: Any) -> Iterator[str]:
+    name = f"progress-{os.urandom(4).hex()}"
+    DynamoDbStore(name, client=dynamodb).create_table()
+    yield name
+    dynamodb.delete_table(TableName=name)
+
+
+@pytest.fixture(params=["memory", "sqlite", "dynamodb"])
+def store(request: pytest.FixtureRequest, clock: Clock, tmp_path: Path) -> Store:
+    if request.param == "memory":
+        return MemoryStore(keep_for=100, clock=clock)
+    if request.param == "sqlite":
+        return SqliteStore(tmp_path / "progress.db", keep_for=100, clock=clock)
+    table, client = request.getfixturevalue("table"), request.getfixturevalue("dynamodb")
+    return DynamoDbStore(table, client=client, keep_for=100, clock=clock)
+
+
+# Progress
+
+
+def test_nothing_is_known_of_work_that_nobody_has_begun(store: Store) -> None:
+    assert store.load("queue m1") == {}
+
+
+def test_what_handlers_ended_with_is_remembered_by_their_names(store: Store) -> None:
+    store.save("queue m1", "app.reserve", DONE)
+    store.save("queue m1", "app.charge", FAILED)
+    store.save("queue m2", "app.reserve", FAILED)
+
+    assert store.load("queue m1") == {"app.reserve": DONE, "app.charge": FAILED}
+    assert store.load("queue m2") == {"app.reserve": FAILED}
+
+
+def test_progress_is_forgotten_after_its_time(store: Store, clock: Clock) -> None:
+    store.save("queue m1", "reserve", DONE)
+    clock.now += 99
+    assert store.load("queue m1") == {"reserve": DONE}
+
+    clock.now += 2
+
+    assert store.load("queue m1") == {}
+
+
+def test_handlers_that_save_at_once_lose_nothing_of_each_other(store: Store) -> None:
+    names = [f"handler {number}" for number in range(8)]
+    threads = [threading.Thread(target=store.save, args=("queue m1", name, DONE)) for name in names]
+
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert store.load("queue m1") == dict.fromkeys(names, DONE)
+
+
+# Idempotency keys
+
+
+def test_a_key_is_held_by_one_at_a_time(store: Store) -> None:
+    assert store.claim("k", "one", 10) is Claim.TAKEN
+    assert store.claim("k", "other", 10) is Claim.BUSY
+    assert store.claim("another", "other", 10) is Claim.TAKEN
+
+
+def test_a_key_that_ran_is_done_for_its_time(store: Store, clock: Clock) -> None:
+    store.claim("k", "one", 10)
+    store.complete("k", "one", 50)
+
+    assert store.claim("k", "other", 10) is Claim.DONE
+    assert store.claim("k", "one", 10) is Claim.DONE
+    clock.now += 51
+    assert store.claim("k", "other", 10) is Claim.TAKEN
+
+
+def test_an_attempt_that_died_frees_its_key_in_time(store: Store, clock: Clock) -> None:
+    store.claim("k", "one", 10)
+
+    clock.now += 11
+
+    assert store.claim("k", "other", 10) is Claim.TAKEN
+
+
+def test_the_same_owner_takes_up_an_attempt_that_died_at_once(store: Store) -> None:
+    store.claim("k", "one", 10)
+
+    assert store.claim("k", "one", 10) is Claim.TAKEN
+
+
+def test_a_claim_can_be_renewed_by_its_owner_only(store: Store, clock: Clock) -> None:
+    store.claim("k", "one", 10)
+    clock.now += 5
+
+    store.renew("k", "one", 10)
+    store.renew("k", "other", 1_000)
+    store.renew("unknown", "one", 10)
+
+    clock.now += 9
+    assert store.claim("k", "other", 10) is Claim.BUSY
+    clock.now += 2
+    assert store.claim("k", "other", 10) is Claim.TAKEN
+
+
+def test_a_claim_is_released_by_its_owner_only(store: Store) -> None:
+    store.claim("k", "one", 10)
+
+    store.release("k", "other")
+    assert store.claim("k", "other", 10) is Claim.BUSY
+    store.release("k", "one")
+
+    assert store.claim("k", "other", 10) is Claim.TAKEN
+
+
+def test_a_key_that_ran_is_not_released(store: Store) -> None:
+    store.claim("k", "one", 10)
+    store.complete("k", "one", 50)
+
+    store.release("k", "one")
+
+    assert store.claim("k", "other", 10) is Claim.DONE
+
+
+def test_what_ran_is_remembered_although_its_claim_was_lost(store: Store, clock: Clock) -> None:
+    store.claim("k", "slow", 10)
+    clock.now += 11
+    store.claim("k", "other", 100)
+
+    store.complete("k", "slow", 50)
+
+    assert store.claim("k", "third", 10) is Claim.DONE
+
+
+def test_of_many_that_claim_a_key_at_once_one_gets_it(store: Store) -> None:
+    taken: list[Claim] = []
+    threads = [
+        threading.Thread(target=lambda owner=owner: taken.append(store.claim("k", owner, 10)))
+        for owner in map(str, range(8))
+    ]
+
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert sorted(claim.value for claim in taken) == ["busy"] * 7 + ["taken"]
+
+
+Step = tuple[str, str, str]
+steps = st.lists(
+    st.tuples(
+        st.sampled_from(["claim", "renew", "complete", "release", "save", "load", "wait"]),
+        st.sampled_from("kl"),
+        st.sampled_from("xyz"),
+    ),
+    max_size=30,
+)
+
+
+def play(store: Store, clock: Clock, step: Step) -> object:
+    """Do one thing with a store, and return what it says."""
+    what, name, who = step
+    if what == "wait":
+        clock.now += 4
+        return None
+    asked: dict[str, tuple[object, ...]] = {"save": (name, who, DONE), "load": (name,), "release": (name, who)}
+    ask: Callable[..., object] = getattr(store, what)
+    return ask(*asked.get(what, (name, who, 10)))
+
+
+@settings(max_examples=150)
+@given(steps=steps)
+def test_sqlite_says_what_memory_says(steps: list[Step], tmp_path_factory: pytest.TempPathFactory) -> None:
+    clock = Clock()
+    path = tmp_path_factory.mktemp("stores") / "s.db"
+    memory, sqlite = MemoryStore(keep_for=30, clock=clock), SqliteStore(path, keep_for=30, clock=clock)
+
+    for step in steps:
+        here, there = clock.now, play(memory, clock, step)
+        clock.now = here
+        assert play(sqlite, clock, step) == there, step
+
+
+# What is special
+
+
+def test_memory_does_not_grow_with_what_has_expired(clock: Clock) -> None:
+    store = MemoryStore(keep_for=10, clock=clock)
+
+    for number in range(1_000):
+        clock.now += 1
+        store.save(f"queue {number}", "reserve", DONE)
+        store.claim(str(number), "one", 10)
+
+    assert len(store._work) <= 11
+    assert len(store._keys) <= 11
+    assert len(store._expiries) <= 22
+
+
+def test_an_sqlite_file_is_opened_when_it_is_needed(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "progress.db")
+    assert list(tmp_path.iterdir()) == []
+
+    store.save("queue m1", "reserve", DONE)
+
+    assert SqliteStore(tmp_path / "progress.db").load("queue m1") == {"reserve": DONE}
+
+
+_CHILD = """
+import sys
+from megaflow import Ended, ProcessStatus, SqliteStore
+store = SqliteStore(sys.argv[1])
+taken = sum(store.claim(str(number), sys.argv[2], 60).value == "taken" for number in range(200))
+for number in range(50):
+    store.save("queue m1", f"{sys.argv[2]} {number}", Ended(ProcessStatus.DONE))
+print(taken, flush=True)
+if sys.argv[2] == "dies":
+    sys.stdin.read()
+"""
+
+
+def test_an_sqlite_file_is_shared_by_processes(tmp_path: Path) -> None:
+    path = tmp_path / "progress.db"
+    children = [
+        subprocess.Popen([sys.executable, "-c", _CHILD, str(path), name], stdout=subprocess.PIPE, text=True)
+        for name in "abc"
+    ]
+
+    taken = [int(child.communicate()[0]) for child in children]
+
+    assert sum(taken) == 200
+    assert len(SqliteStore(path).load("queue m1")) == 150
+
+
+def test_what_an_sqlite_store_has_answered_outlives_a_killed_process(tmp_path: Path) -> None:
+    path = tmp_path / "progress.db"
+    command = [sys.executable, "-c", _CHILD, str(path), "dies"]
+    child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    with child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == "200\n"
+        child.send_signal(signal.SIGKILL)
+
+    assert len(SqliteStore(path).load("queue m1")) == 50
+
+
+def test_what_nobody_can_read_is_not_taken_for_nothing(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "progress.db")
+    store.save("queue m1", "reserve", DONE)
+    store._connect().execute("UPDATE progress SET status = 'odd'")
+
+    with pytest.raises(UsageError, match="a handler ended with 'odd'"):
+        store.load("queue m1")
+
+
+def test_a_table_that_is_missing_is_dynamodbs_own_error(dynamodb: Any) -> None:
+    store = DynamoDbStore("nowhere", client=dynamodb)
+
+    with pytest.raises(ClientError, match="ResourceNotFoundException"):
+        store.load("queue m1")
+
+
+def test_a_dynamodb_store_makes_its_own_client_with_what_it_was_given(table: str, moto_url: str) -> None:
+    store = DynamoDbStore(table, **CREDENTIALS | {"endpoint_url": moto_url})
+
+    store.save("queue m1", "reserve", DONE)
+
+    assert store.load("queue m1") == {"reserve": DONE}
+    assert "testing" not in repr(store)
