@@ -21,6 +21,11 @@ REMEMBERED: Final = 10_000
 """So many handled messages are known again, should they come again all the same."""
 
 _CALL_TIME: Final = 1.0
+"""Seconds that a call may take."""
+
+_SHORTEST: Final = 0.5
+"""Seconds that a lease must still have for another try."""
+
 _LAST_TRIES: Final = 3
 _LAST_PAUSE: Final = 0.25
 """To settle a message, once the consumer is stopping and no handler is waited for."""
@@ -153,8 +158,9 @@ class Settling:
 
     def _try_again(self, held: Held, problem: Problem, now: float, *, stopping: bool, last: bool) -> None:
         held.tries += 1
-        pause = min(self._pause(held.tries), _LAST_PAUSE) if stopping else self._pause(held.tries)
-        if problem.final or held.lease.is_over(now + pause) or (last and held.tries > _LAST_TRIES):
+        time_left = held.lease.expires_at - now
+        pause = min(self._pause(held.tries), time_left / 2, _LAST_PAUSE if stopping else math.inf)
+        if problem.final or time_left < _SHORTEST or (last and held.tries > _LAST_TRIES):
             self._give_up(held, problem.reason)
         elif held.id not in self._due and not held.has_come_again:
             held.not_before = held.not_after = now + pause
