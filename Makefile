@@ -5,7 +5,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-long lint bench bench-local format clean
+SECONDS_OF_TORTURE ?= 300
+
+.PHONY: demo test test-long torture simulate lint bench bench-local format clean
 
 demo: $(READY)
 	$(BIN)/python samples/demo.py
@@ -15,6 +17,12 @@ test: $(READY)
 
 test-long: $(READY)
 	$(BIN)/python -m pytest -m long
+
+torture: $(READY)
+	$(BIN)/python -m tests.torture --seconds $(SECONDS_OF_TORTURE)
+
+simulate: $(READY)
+	$(BIN)/python -m tests.simulation --seeds 100000
 
 lint: $(READY)
 	$(BIN)/ruff check .

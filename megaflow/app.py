@@ -233,8 +233,8 @@ class App(Router):
 
         May be called from any thread, while `run` is under way or not.
         """
-        runner = self._runner
-        return NOT_RUNNING if runner is None else runner.health()
+        running = self._runner or self._supervisor
+        return NOT_RUNNING if running is None else running.health()
 
     def stop(self, *, now: bool = False) -> None:
         """End `run` as SIGTERM does, or with *now* as a second one: without waiting for handlers.

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 from megaflow.errors import ConfigurationError, ProcessError
+from megaflow.health import Health
 from megaflow.signals import stopping_on_signals
 
 log = logging.getLogger(__name__)
@@ -147,6 +148,13 @@ class Supervisor:
     def stop(self, *, now: bool = False) -> None:
         """Let the children finish, or with *now* do not. May be called from any thread."""
         self._stops = max(self._stops, 2 if now else 1)
+
+    def health(self) -> Health:
+        """Return how the children are, as far as their parent knows. May be called from any thread."""
+        missing = len(self._lives) - sum(child.is_alive() for child in tuple(self._children.values()))
+        problems = (f"{missing} of {len(self._lives)} processes are not running",) if missing else ()
+        stopping = self._stops > 0
+        return Health(live=True, ready=not missing and not stopping, problems=problems, stopping=stopping)
 
     def _start_missing(self) -> None:
         for place, life in enumerate(self._lives):

@@ -48,6 +48,7 @@ from megaflow.router import Handler, make_handler
 from megaflow.settings import ConsumerSettings
 from megaflow.sqs import QueueFacts
 from megaflow.status import Fate, ProcessStatus
+from tests.guarantees import guarantee
 
 Kept = TypeVar("Kept", bound=Action)
 
@@ -1174,6 +1175,12 @@ def test_the_limit_of_messages_in_flight_is_known_on_a_standard_queue() -> None:
     assert driver.core.health(driver.now).over_limit
 
 
+@guarantee(
+    "FIFO",
+    "too many messages are in flight",
+    "SQS answers as if the queue were empty: after a minute it is asked what it holds; `health().over_limit` is true",
+    "once",
+)
 def test_the_limit_of_messages_in_flight_is_known_on_a_fifo_queue_that_gives_nothing() -> None:
     driver = Driver(fifo=True)
     driver.now += 61

@@ -12,6 +12,7 @@ from megaflow import App
 from megaflow.local import Account, SqsClient
 from megaflow.match import functions
 from megaflow.router import EVENT_ALIASES, EVENT_RULES
+from tests import guarantees
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -105,17 +106,14 @@ def test_every_function_and_rule_is_in_its_table() -> None:
     assert [alias for alias in short if f"`{alias}`" not in patterns] == []
 
 
-def test_every_guarantee_names_a_test_that_exists() -> None:
-    guarantees = README.split("## Guarantees", 1)[1].split("## Moving", 1)[0]
-    named = re.findall(r"`(test_\w+)`", guarantees)
-    tests = "".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
+def test_the_guarantee_table_is_made_from_the_marks_on_tests() -> None:
+    table = README.split(guarantees.BEGIN, 1)[1].split(guarantees.END, 1)[0].strip()
 
-    assert len(named) == guarantees.count("\n| ") - 1
-    assert [name for name in named if f"def {name}(" not in tests] == []
+    assert table == guarantees.render(guarantees.collect()), "write it anew: python -m tests.guarantees"
 
 
 def test_every_parameter_of_app_is_in_the_configuration_table() -> None:
-    configuration = README.split("## Configuration", 1)[1].split("## Guarantees", 1)[0]
+    configuration = README.split("## Configuration", 1)[1].split("## Running", 1)[0]
     annotations = set(App.__init__.__annotations__) - {"return", "aws"} | set(
         megaflow.settings.AwsOptions.__annotations__
     )

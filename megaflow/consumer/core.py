@@ -197,6 +197,7 @@ class Core:
         if known is not None:
             # It came twice, or its lease was lost and it is still at work: the newer receipt handle is the good one.
             self._count("duplicates")
+            self._report(logging.INFO, "message %s came again while it is in hand, and goes on as one", held.id)
             known.lease.renew(held.lease)
             self._leases.watch(known)
         elif self._settling.is_done(held.id):

@@ -1,0 +1,570 @@
+"""What is guaranteed, whatever goes wrong: on standard and FIFO queues, each row of the README's table."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore.exceptions import EndpointConnectionError
+
+from megaflow import MemoryStore, Message, Outgoing, ProcessStatus, RetryLater
+from megaflow.local.server import Server
+from tests.consuming import PATIENCE, Faulty, Queues, run_until, running
+from tests.guarantees import QUEUES, SITUATIONS, collect, guarantee
+
+SCRIPT = Path(__file__).parent / "killed" / "consume.py"
+
+
+@pytest.fixture(params=["standard", "FIFO"])
+def queues(request: pytest.FixtureRequest) -> Queues:
+    return Queues(fifo=request.param == "FIFO", max_receive_count=1000)
+
+
+@dataclass
+class Sender:
+    """Sends texts to one group, where there are groups."""
+
+    queues: Queues
+
+    def send(self, *texts: str) -> None:
+        self.queues.app().publish_batch([Outgoing(text, **self._options(text)) for text in texts])
+
+    def _options(self, text: str) -> dict[str, Any]:
+        if not self.queues.url.endswith(".fifo"):
+            return {}
+        return {"group_id": "g", "deduplication_id": text}
+
+
+@pytest.fixture
+def send(queues: Queues) -> Callable[..., None]:
+    return Sender(queues).send
+
+
+def wait_until(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not holds():
+        assert time.monotonic() < deadline, "it never comes"
+        threading.Event().wait(0.02)
+
+
+@guarantee(
+    "standard, FIFO", "a handler raises", "dead-lettered, then deleted; on FIFO the group waits for that", "once"
+)
+def test_what_a_handler_raises_dead_letters_its_message(queues: Queues, send: Callable[..., None]) -> None:
+    app, done, ran = queues.app(), threading.Event(), []
+
+    @app.on_text()
+    def handle(text: str) -> None:
+        ran.append(text)
+        if text == "bad":
+            raise ValueError("for good")
+        done.set()
+
+    send("bad", "good")
+    run_until(app, done)
+
+    assert sorted(ran) == ["bad", "good"]
+    assert [dead["Body"] for dead in queues.receive_dead_letters()] == ["bad"]
+    assert queues.depth() == (0, 0)
+
+
+@guarantee(
+    "standard, FIFO",
+    "a handler asks for it later",
+    "hidden for the backoff, then all its handlers get it again; on FIFO the rest of its group waits behind it",
+    "until it is done",
+)
+def test_a_message_comes_again_until_its_handler_is_done(queues: Queues, send: Callable[..., None]) -> None:
+    app, done, ran = queues.app(backoff=lambda count: 0.0), threading.Event(), []
+
+    @app.on_text()
+    def handle(text: str, message: Message) -> None:
+        ran.append(text)
+        if text == "1" and message.receive_count < 3:
+            raise RetryLater
+        if len(set(ran)) == 2 and ran.count("1") == 3:
+            done.set()
+
+    send("1", "2")
+    run_until(app, done)
+
+    assert ran.count("1") == 3
+    assert queues.depth() == (0, 0)
+    if queues.url.endswith(".fifo"):
+        assert ran == ["1", "1", "1", "2"]
+
+
+@guarantee(
+    "standard, FIFO",
+    "a handler hangs, with a `timeout=`",
+    "given up and hidden for the backoff; an async one is cancelled, the thread of another one reported and replaced",
+    "again, perhaps beside the one that hangs",
+)
+@pytest.mark.parametrize("is_async", [False, True])
+def test_a_handler_that_hangs_holds_up_nobody(queues: Queues, send: Callable[..., None], is_async: bool) -> None:
+    app, released, done = queues.app(concurrency=1, backoff=lambda count: 0.0), threading.Event(), threading.Event()
+
+    def handle(text: str, message: Message) -> None:
+        if message.receive_count == 1:
+            released.wait(PATIENCE)
+        else:
+            done.set()
+
+    async def handle_async(text: str, message: Message) -> None:
+        if message.receive_count == 1:
+            import asyncio
+
+            await asyncio.Event().wait()
+        done.set()
+
+    app.on_text(timeout=0.1)(handle_async if is_async else handle)
+    send("ping")
+    run_until(app, done)
+    released.set()
+
+    assert queues.depth() == (0, 0)
+    assert app.metrics.snapshot().get("timed_out", 0) == (0 if is_async else 1)
+
+
+@guarantee(
+    "standard, FIFO",
+    "a handler outlives the visibility timeout",
+    "it is extended, for what waits in hand too, up to `max_processing_time`",
+    "once",
+)
+def test_the_visibility_of_a_message_is_extended_while_its_handler_runs(
+    queues: Queues, send: Callable[..., None]
+) -> None:
+    app, done, ran = queues.app(concurrency=1, visibility_timeout=1), threading.Event(), []
+
+    @app.on_text()
+    def handle(text: str) -> None:
+        ran.append(text)
+        if len(ran) == 1:
+            wait_until(lambda: app.metrics.snapshot().get("extended", 0) >= 4)
+        else:
+            done.set()
+
+    send("1", "2")
+    run_until(app, done)
+
+    assert ran == ["1", "2"]
+    assert queues.depth() == (0, 0)
+    assert "lost_leases" not in app.metrics.snapshot()
+
+
+@guarantee(
+    "standard, FIFO",
+    "the lease is lost all the same",
+    "not deleted; `message.lease.lost` says so to the handler; where it comes again to this process, it goes on as one",
+    "again, where it comes to another process",
+)
+def test_a_message_whose_lease_was_lost_is_settled_when_it_comes_again(
+    queues: Queues, send: Callable[..., None]
+) -> None:
+    def refuse(real: Callable[..., Any], **parameters: Any) -> Any:
+        raise EndpointConnectionError(endpoint_url="https://sqs")
+
+    client = Faulty(queues.sqs, change_message_visibility_batch=refuse)
+    app, ran = queues.app(client=client, visibility_timeout=1), []
+
+    @app.on_text()
+    def handle(text: str, message: Message) -> None:
+        ran.append(text)
+        wait_until(lambda: "duplicates" in app.metrics.snapshot())
+
+    send("ping")
+    with running(app):
+        wait_until(lambda: app.metrics.snapshot().get("deleted", 0) == 1)
+
+    assert ran == ["ping"]
+    assert queues.depth() == (0, 0)
+
+
+@guarantee(
+    "standard, FIFO",
+    "a delete fails",
+    "tried again while the lease lasts; else deleted unhandled when it comes again to this process",
+    "once here, again elsewhere",
+)
+def test_a_handled_message_that_cannot_be_deleted_is_not_handled_again(
+    queues: Queues, send: Callable[..., None]
+) -> None:
+    failing = threading.Event()
+    failing.set()
+
+    def fail(real: Callable[..., Any], **parameters: Any) -> Any:
+        if failing.is_set():
+            raise EndpointConnectionError(endpoint_url="https://sqs")
+        return real(**parameters)
+
+    client = Faulty(queues.sqs, delete_message_batch=fail)
+    app, ran = queues.app(client=client, visibility_timeout=1), []
+    app.on_text()(lambda text: ran.append(text))
+    send("ping")
+
+    with running(app):
+        wait_until(lambda: app.metrics.snapshot().get("not_deleted", 0) == 1)
+        failing.clear()
+        wait_until(lambda: queues.depth() == (0, 0))
+
+    assert ran == ["ping"]
+
+
+@guarantee("standard, FIFO", "the dead-letter queue refuses it", "it stays, hidden for the backoff", "again")
+def test_a_message_is_not_deleted_before_the_dead_letter_queue_has_it(
+    queues: Queues, send: Callable[..., None]
+) -> None:
+    refusing, refused = threading.Event(), threading.Event()
+    refusing.set()
+
+    def refuse(real: Callable[..., Any], **parameters: Any) -> Any:
+        if parameters["QueueUrl"] == queues.dead_letters and refusing.is_set():
+            refused.set()
+            raise EndpointConnectionError(endpoint_url="https://sqs")
+        return real(**parameters)
+
+    client = Faulty(queues.sqs, send_message=refuse)
+    app = queues.app(client=client, backoff=lambda count: 0.0)
+    app.on_text()(lambda text: ProcessStatus.FATAL_ERROR)
+    send("ping")
+
+    with running(app):
+        assert refused.wait(PATIENCE)
+        refusing.clear()
+        wait_until(lambda: queues.depth() == (0, 0))
+
+    assert [dead["Body"] for dead in queues.receive_dead_letters()] == ["ping"]
+
+
+@guarantee(
+    "standard, FIFO",
+    "the queue is out of reach",
+    "asked again with longer and longer pauses, up to 30 s; `ready` is false",
+    "once",
+)
+def test_an_outage_heals_by_itself(queues: Queues, send: Callable[..., None]) -> None:
+    failures = iter(range(3))
+
+    def fail(real: Callable[..., Any], **parameters: Any) -> Any:
+        if next(failures, None) is not None:
+            raise EndpointConnectionError(endpoint_url="https://sqs")
+        return real(**parameters)
+
+    app, ran = queues.app(client=Faulty(queues.sqs, receive_message=fail)), []
+    app.on_text()(lambda text: ran.append(text))
+    send("ping")
+
+    with running(app):
+        wait_until(lambda: app.metrics.snapshot().get("failed_polls", 0) > 0)
+        assert not app.health().ready
+        wait_until(lambda: queues.depth() == (0, 0))
+        assert app.health().ready
+
+    assert ran == ["ping"]
+
+
+class Broken(MemoryStore):
+    """A store that is out of reach at first."""
+
+    is_broken = True
+
+    def load(self, work: str) -> Any:
+        if self.is_broken:
+            raise OSError("disk full")
+        return super().load(work)
+
+
+@guarantee(
+    "standard, FIFO", "the store is out of reach", "kept, and hidden for the backoff", "only once the store answers"
+)
+def test_without_its_store_a_message_is_kept(queues: Queues, send: Callable[..., None]) -> None:
+    store, ran = Broken(), []
+    app = queues.app(progress=store, backoff=lambda count: 0.0)
+    app.on_text()(lambda text: ran.append(text))
+    send("ping")
+
+    with running(app):
+        wait_until(lambda: app.metrics.snapshot().get("kept", 0) > 1)
+        assert ran == []
+        store.is_broken = False
+        wait_until(lambda: queues.depth() == (0, 0))
+
+    assert ran == ["ping"]
+
+
+@guarantee(
+    "standard, FIFO", "SIGTERM", "handlers finish, their messages are deleted, the rest is given back unhandled", "once"
+)
+def test_sigterm_lets_handlers_finish_and_gives_back_the_rest(queues: Queues, send: Callable[..., None]) -> None:
+    app, ran = queues.app(concurrency=1), []
+
+    @app.on_text()
+    def handle(text: str) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        ran.append(text)
+
+    send("1", "2", "3")
+    app.run()
+
+    assert len(ran) == 1
+    wait_until(lambda: queues.depth() == (2, 0))
+
+
+@guarantee(
+    "standard, FIFO",
+    "SIGTERM, and handlers outlive `shutdown_timeout`",
+    "the process ends all the same; the message comes again when its visibility timeout ends",
+    "again",
+)
+def test_a_handler_that_outlives_the_shutdown_timeout_is_not_waited_for(
+    queues: Queues, send: Callable[..., None]
+) -> None:
+    app, released = queues.app(shutdown_timeout=0.1), threading.Event()
+
+    @app.on_text()
+    def handle(text: str) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        released.wait(PATIENCE)
+
+    send("ping")
+    app.run()
+    released.set()
+
+    assert queues.depth() == (0, 1)
+
+
+@guarantee(
+    "standard, FIFO", "SIGTERM, twice", "everything is given back at once, what is being handled too", "again, at once"
+)
+def test_a_second_signal_gives_everything_back_at_once(queues: Queues, send: Callable[..., None]) -> None:
+    app, released = queues.app(concurrency=1, shutdown_timeout=PATIENCE), threading.Event()
+
+    @app.on_text()
+    def handle(text: str) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGINT)
+        released.wait(PATIENCE)
+
+    send("1", "2")
+    app.run()
+    released.set()
+
+    assert queues.depth() == (2, 0)
+
+
+@guarantee(
+    "standard, FIFO",
+    "SIGTERM while idle",
+    "it stops within a second; what its poll still brings comes again after the visibility timeout, and at once where "
+    "the process lives on",
+    "once",
+)
+def test_an_idle_consumer_stops_within_a_second(queues: Queues) -> None:
+    polling = threading.Event()
+
+    def poll(real: Callable[..., Any], **parameters: Any) -> Any:
+        polling.set()
+        return real(**parameters)
+
+    app = queues.app(client=Faulty(queues.sqs, receive_message=poll), wait_time_seconds=20)
+    app.on_text()(lambda text: None)
+
+    with running(app) as thread:
+        assert polling.wait(PATIENCE)
+        app.stop()
+        thread.join(1.0)
+        assert not thread.is_alive()
+
+
+@guarantee(
+    "standard",
+    "a message is delivered twice at once",
+    "taken for one: handled once, deleted by its newer receipt handle",
+    "once here, again elsewhere",
+)
+def test_two_deliveries_of_a_message_are_one() -> None:
+    queues = Queues()
+    twice = threading.Event()
+
+    def deliver_twice(real: Callable[..., Any], **parameters: Any) -> Any:
+        answer = real(**parameters)
+        messages = answer.get("Messages", [])
+        if messages and not twice.is_set():
+            twice.set()
+            return answer | {"Messages": messages * 2}
+        return answer
+
+    app, ran = queues.app(client=Faulty(queues.sqs, receive_message=deliver_twice)), []
+    app.on_text()(lambda text: ran.append(text))
+    Sender(queues).send("ping")
+
+    with running(app):
+        wait_until(lambda: queues.depth() == (0, 0))
+
+    assert ran == ["ping"]
+
+
+@guarantee(
+    "standard, FIFO",
+    "it is given back unhandled",
+    "its receive count rises all the same: the start-up log warns of a `maxReceiveCount` below 3",
+    "once",
+)
+@pytest.mark.parametrize("fifo", [False, True])
+def test_what_is_given_back_counts_as_received(fifo: bool, caplog: pytest.LogCaptureFixture) -> None:
+    queues = Queues(fifo=fifo, max_receive_count=2)
+    app, counts, done = queues.app(concurrency=1), [], threading.Event()
+
+    @app.on_text()
+    def handle(text: str, message: Message) -> None:
+        counts.append(message.receive_count)
+        if len(counts) == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+        else:
+            done.set()
+
+    Sender(queues).send("1", "2")
+    app.run()
+    run_until(app, done)
+
+    assert counts == [1, 2]
+    assert "maxReceiveCount is 2, and a message that is given back unhandled counts as received" in caplog.text
+
+
+@guarantee(
+    "standard",
+    "too many messages are in flight",
+    "SQS refuses with `OverLimit`: asked again with longer and longer pauses; `health().over_limit` is true",
+    "once",
+)
+def test_the_limit_of_messages_in_flight_is_said() -> None:
+    queues = Queues()
+    from tests.fakes import client_error
+
+    over = threading.Event()
+    over.set()
+
+    def refuse(real: Callable[..., Any], **parameters: Any) -> Any:
+        if over.is_set():
+            raise client_error("OverLimit")
+        return real(**parameters)
+
+    app = queues.app(client=Faulty(queues.sqs, receive_message=refuse))
+    app.on_text()(lambda text: None)
+
+    with running(app):
+        wait_until(lambda: app.health().over_limit)
+        assert "the queue's limit of messages in flight is reached" in app.health().problems
+
+
+# Real processes, killed
+
+
+@dataclass
+class Killed:
+    """A queue over HTTP, with a consumer in a process of its own."""
+
+    queues: Queues
+    endpoint: str
+    ledger: Path
+
+    def consume(self, how: str) -> subprocess.Popen[bytes]:
+        command = [sys.executable, str(SCRIPT), self.queues.url, self.endpoint, str(self.ledger), how]
+        return subprocess.Popen(command)
+
+    def lines(self) -> list[str]:
+        return self.ledger.read_text().splitlines() if self.ledger.exists() else []
+
+    def kill_when(self, how: str, line: str) -> None:
+        """Let a process consume, and kill it once it has written *line*."""
+        process = self.consume(how)
+        try:
+            wait_until(lambda: line in self.lines())
+        finally:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+
+    def finish(self) -> None:
+        """Let another process do what is left."""
+        process = self.consume("")
+        try:
+            wait_until(lambda: self.queues.depth() == (0, 0))
+        finally:
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(PATIENCE) == 0
+
+
+@pytest.fixture
+def killed(queues: Queues, tmp_path: Path) -> Iterator[Killed]:
+    with Server(queues.sqs.account) as server:
+        yield Killed(queues, server.url, tmp_path / "ledger")
+
+
+@guarantee(
+    "standard, FIFO", "the process is killed before handling", "it comes again after the visibility timeout", "once"
+)
+def test_what_a_killed_process_had_not_begun_is_handled_by_another(killed: Killed, send: Callable[..., None]) -> None:
+    send("slow", "waits")
+
+    killed.kill_when("slow", "begins slow")
+    killed.finish()
+
+    assert killed.lines().count("begins waits") == killed.lines().count("ends waits") == 1
+
+
+@guarantee(
+    "standard, FIFO", "the process is killed while handling", "it comes again after the visibility timeout", "again"
+)
+def test_what_a_killed_process_was_handling_is_handled_again(killed: Killed, send: Callable[..., None]) -> None:
+    send("slow")
+
+    killed.kill_when("slow", "begins slow")
+    killed.finish()
+
+    assert killed.lines() == ["begins slow", "begins slow", "ends slow"]
+
+
+@guarantee(
+    "standard, FIFO",
+    "the process is killed after handling",
+    "it comes again after the visibility timeout; with `progress=`, to handlers that had not finished it only",
+    "again; with `progress=` only where the kill came before the store had it",
+)
+@pytest.mark.parametrize("progress", ["", " progress"])
+def test_what_a_killed_process_had_handled_but_not_deleted(
+    killed: Killed, send: Callable[..., None], progress: str
+) -> None:
+    send("quick")
+
+    killed.kill_when("cannot delete" + progress, "deletes")
+    process = killed.consume(progress)
+    try:
+        wait_until(lambda: killed.queues.depth() == (0, 0))
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait()
+
+    assert killed.lines().count("ends quick") == (1 if progress else 2)
+
+
+# The table
+
+
+def test_every_situation_has_its_row_for_every_queue() -> None:
+    shown = {(queue, row.situation) for row in collect() for queue in row.queues.split(", ")}
+
+    only_standard = {"a message is delivered twice at once"}
+    wanted = {
+        (queue, each) for queue in QUEUES for each in SITUATIONS if queue == "standard" or each not in only_standard
+    }
+    assert wanted - shown == set()
