@@ -1,0 +1,210 @@
+"""Consuming beside a bare boto3 loop: ratios taken in one run, same server in its own process, same bodies.
+
+``python -m benchmarks.consume [--endpoint-url URL] [--only NAME] [--quick]``. Every measurement is a process of its
+own, and the two sides take turns. An absolute figure says little on a shared machine; the ratio does.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import statistics
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+from uuid import uuid4
+
+import boto3
+
+BODY = json.dumps(
+    {
+        "type": "order.placed",
+        "order": {"id": 61_234_567, "customer": {"id": 987_650, "email": "johndoe_86@example.com", "tier": "gold"}},
+        "items": [{"sku": f"sku-{number}", "quantity": number, "price": f"{number}9.99"} for number in range(1, 7)],
+        "note": "x" * 111,
+    }
+)
+SENDERS = 4
+
+
+def connect(endpoint_url: str) -> Any:
+    return boto3.client(
+        "sqs",
+        endpoint_url=endpoint_url,
+        region_name="us-east-1",
+        aws_access_key_id="testing",
+        aws_secret_access_key="testing",
+    )
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Where to measure, and how much."""
+
+    endpoint_url: str
+    rounds: int
+    scale: float
+
+    @contextmanager
+    def queue(self) -> Iterator[str]:
+        client = connect(self.endpoint_url)
+        url = client.create_queue(QueueName=f"bench-{uuid4().hex[:12]}", Attributes={"VisibilityTimeout": "120"})[
+            "QueueUrl"
+        ]
+        try:
+            yield url
+        finally:
+            client.delete_queue(QueueUrl=url)
+
+    def fill(self, url: str, count: int) -> None:
+        """Send *count* messages."""
+        batches = [range(start, min(start + 10, count)) for start in range(0, count, 10)]
+
+        def send(share: Sequence[range]) -> None:
+            client = connect(self.endpoint_url)
+            for batch in share:
+                entries = [{"Id": str(place), "MessageBody": BODY} for place, _ in enumerate(batch)]
+                client.send_message_batch(QueueUrl=url, Entries=entries)
+
+        with ThreadPoolExecutor(SENDERS) as pool:
+            list(pool.map(send, [batches[start::SENDERS] for start in range(SENDERS)]))
+
+    def count(self, full: int) -> int:
+        return max(100, int(full * self.scale))
+
+    def ask(self, role: str, url: str, **options: object) -> dict[str, float]:
+        """Let a process of its own consume, and return what it measured."""
+        command = [sys.executable, "-m", "benchmarks.consumers", role, self.endpoint_url, url, json.dumps(options)]
+        answer = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+        measured: dict[str, float] = json.loads(answer.stdout.splitlines()[-1])
+        return measured
+
+    def drain(self, role: str, count: int, **options: object) -> dict[str, float]:
+        with self.queue() as url:
+            self.fill(url, count)
+            return self.ask(role, url, count=count, **options)
+
+
+def median(values: Sequence[float]) -> float:
+    return statistics.median(values)
+
+
+def best_loop(bench: Bench, count: int) -> int:
+    """Return with how many threads the bare loop is quickest."""
+    rates = {threads: bench.drain("loop", count, threads=threads)["rate"] for threads in (1, 2, 4)}
+    print("bare loop by threads:", {threads: round(rate) for threads, rate in rates.items()}, flush=True)
+    return max(rates, key=lambda threads: rates[threads])
+
+
+def measure_drain(bench: Bench) -> None:
+    count = bench.count(20_000)
+    threads = best_loop(bench, count // 2)
+    loops, ours = [], []
+    for _ in range(bench.rounds):
+        loops.append(bench.drain("loop", count, threads=threads))
+        ours.append(bench.drain("megaflow", count))
+    ratio = median([each["rate"] for each in ours]) / median([each["rate"] for each in loops])
+    show(
+        "drain",
+        f"{median([each['rate'] for each in ours]):,.0f}/s is {ratio:.2f} of the bare loop",
+        "0.9",
+        ratio >= 0.9,
+    )
+    cpu, base = median([each["cpu"] for each in ours]), median([each["cpu"] for each in loops])
+    show("CPU per message", f"{cpu:.0f} µs, {cpu - base:+.0f} to the bare loop's {base:.0f}", "+30", cpu - base <= 30)
+
+
+def measure_waiting(bench: Bench) -> None:
+    count = bench.count(9_600)
+    null = median([bench.drain("loop", count, threads=best_loop(bench, count))["rate"] for _ in range(bench.rounds)])
+    ideal = min(1_600.0, null)
+    for role in ("sync", "async"):
+        rate = median([bench.drain(role, count, concurrency=32)["rate"] for _ in range(bench.rounds)])
+        show(f"20 ms, {role}", f"{rate:,.0f}/s is {rate / ideal:.0%} of {ideal:,.0f}", "90 %", rate / ideal >= 0.9)
+
+
+def measure_latency(bench: Bench) -> None:
+    count = bench.count(2_000)
+    found: dict[str, list[dict[str, float]]] = {"loop latency": [], "megaflow latency": []}
+    for _ in range(bench.rounds):
+        for role, measured in found.items():
+            with bench.queue() as url:
+                measured.append(bench.ask(role, url, count=count))
+    for point in ("p50", "p99"):
+        loop, ours = (median([each[point] for each in measured]) for measured in found.values())
+        show(f"latency {point}", f"{ours:.2f} ms is {ours / loop:.2f} of {loop:.2f} ms", "1.5", ours / loop <= 1.5)
+
+
+def measure_memory(bench: Bench) -> None:
+    count = bench.count(100_000)
+    with bench.queue() as url, ThreadPoolExecutor(1) as pool:
+        filling = pool.submit(bench.fill, url, count)
+        measured = bench.ask("memory", url, count=count)
+        filling.result()
+    growth = measured["last"] - measured["first"]
+    show("memory", f"{growth:+.1f} MB from the first tenth to the end of {count:,}", "+5 MB", growth <= 5)
+
+
+MEASUREMENTS: dict[str, Callable[[Bench], None]] = {
+    "drain": measure_drain,
+    "waiting": measure_waiting,
+    "latency": measure_latency,
+    "memory": measure_memory,
+}
+
+
+def show(what: str, measured: str, bar: str, passes: bool) -> None:
+    print(f"{what:18} {measured:55} bar {bar:6} {'passes' if passes else 'MISSES'}", flush=True)
+
+
+@contextmanager
+def server() -> Iterator[str]:
+    """Start the embedded server in a process of its own, and give its URL."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "megaflow.local", "--port", "0"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert process.stdout is not None
+    try:
+        for line in process.stdout:
+            if found := re.search(r"http://127\.0\.0\.1:\d+", line):
+                break
+        yield found.group() if found else ""
+    finally:
+        process.terminate()
+        process.wait()
+        process.stdout.close()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.consume", description=__doc__)
+    parser.add_argument("--endpoint-url", help="another server that speaks SQS")
+    parser.add_argument("--only", choices=sorted(MEASUREMENTS))
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--quick", action="store_true", help="a tenth of the messages, to see that it works")
+    options = parser.parse_args()
+    print(f"Python {sys.version.split()[0]}, {os.cpu_count()} cores", flush=True)
+
+    def measure(endpoint_url: str) -> None:
+        bench = Bench(endpoint_url, 1 if options.quick else options.rounds, 0.1 if options.quick else 1.0)
+        for name, each in MEASUREMENTS.items():
+            if options.only in (None, name):
+                each(bench)
+
+    if options.endpoint_url:
+        measure(options.endpoint_url)
+        return
+    with server() as endpoint_url:
+        measure(endpoint_url)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,201 @@
+"""What `benchmarks.consume` measures, each in a process of its own: ``consumers ROLE ENDPOINT QUEUE OPTIONS``.
+
+The last line of what it prints is JSON: messages a second, µs of CPU each, milliseconds, megabytes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from benchmarks.consume import connect
+from megaflow import App
+
+Measured = dict[str, float]
+
+
+class Stopwatch:
+    """Counts messages, from the first to the last; may be pressed by several threads."""
+
+    def __init__(self, count: int) -> None:
+        self.done = threading.Event()
+        self._left = count
+        self._count = count
+        self._lock = threading.Lock()
+        self._begin = 0.0
+        self._cpu = 0.0
+        self.measured: Measured = {}
+
+    def begin(self) -> None:
+        if not self._begin:
+            self._begin, self._cpu = time.perf_counter(), time.process_time()
+
+    def press(self, amount: int = 1) -> None:
+        with self._lock:
+            self._left -= amount
+            if self._left <= 0 and not self.done.is_set():
+                seconds = time.perf_counter() - self._begin
+                self.measured = {
+                    "rate": self._count / seconds,
+                    "cpu": (time.process_time() - self._cpu) / self._count * 1e6,
+                }
+                self.done.set()
+
+
+def run_loop(endpoint_url: str, url: str, *, count: int, threads: int) -> Measured:
+    """Receive ten, parse, delete ten, over and over."""
+    watch, clients = Stopwatch(count), [connect(endpoint_url) for _ in range(threads)]
+
+    def work(client: Any) -> None:
+        while not watch.done.is_set():
+            answer = client.receive_message(
+                QueueUrl=url,
+                MaxNumberOfMessages=10,
+                WaitTimeSeconds=1,
+                MessageSystemAttributeNames=["All"],
+                MessageAttributeNames=["All"],
+            )
+            messages = answer.get("Messages", [])
+            for message in messages:
+                json.loads(message["Body"])
+            if messages:
+                entries = [
+                    {"Id": str(place), "ReceiptHandle": message["ReceiptHandle"]}
+                    for place, message in enumerate(messages)
+                ]
+                client.delete_message_batch(QueueUrl=url, Entries=entries)
+                watch.press(len(messages))
+
+    watch.begin()
+    workers = [threading.Thread(target=work, args=(client,), daemon=True) for client in clients]
+    for worker in workers:
+        worker.start()
+    watch.done.wait()
+    return watch.measured
+
+
+def run_megaflow(endpoint_url: str, url: str, *, count: int) -> Measured:
+    """Drain with a handler that does nothing, until everything is deleted."""
+    app = App(url, client=connect(endpoint_url), wait_time_seconds=1)
+    watch = Stopwatch(count)
+    count_of = app.metrics.count
+
+    def note(name: str, amount: int = 1) -> None:
+        count_of(name, amount)
+        if name == "deleted":
+            watch.press(amount)
+
+    app.metrics.count = note  # type: ignore[method-assign]
+    app.on_data()(lambda data: None)
+    watch.begin()
+    run_until(app, watch.done)
+    return watch.measured
+
+
+def run_waiting(endpoint_url: str, url: str, *, count: int, concurrency: int, is_async: bool) -> Measured:
+    """Wait 20 ms in every handler, from the first one's start to the last one's end."""
+    app = App(url, client=connect(endpoint_url), wait_time_seconds=1, concurrency=concurrency)
+    watch = Stopwatch(count)
+
+    def wait(data: dict[str, Any]) -> None:
+        watch.begin()
+        time.sleep(0.02)
+        watch.press()
+
+    async def wait_async(data: dict[str, Any]) -> None:
+        watch.begin()
+        await asyncio.sleep(0.02)
+        watch.press()
+
+    app.on_data()(wait_async if is_async else wait)
+    run_until(app, watch.done)
+    return watch.measured
+
+
+def run_latency(endpoint_url: str, url: str, *, count: int, bare: bool) -> Measured:
+    """Measure from a send to its handler's start, the consumer idling in its poll."""
+    latencies: list[float] = []
+    handled = threading.Event()
+
+    def take(sent_at: int) -> None:
+        latencies.append((time.monotonic_ns() - sent_at) / 1e6)
+        handled.set()
+
+    def loop() -> None:
+        client = connect(endpoint_url)
+        while len(latencies) < count:
+            answer = client.receive_message(QueueUrl=url, MaxNumberOfMessages=10, WaitTimeSeconds=20)
+            for message in answer.get("Messages", []):
+                take(json.loads(message["Body"])["at"])
+                client.delete_message_batch(
+                    QueueUrl=url, Entries=[{"Id": "0", "ReceiptHandle": message["ReceiptHandle"]}]
+                )
+
+    app = App(url, client=connect(endpoint_url))
+    app.on_data()(lambda data: take(data["at"]))
+    consumer = threading.Thread(target=loop if bare else app.run, daemon=True)
+    consumer.start()
+    sender = connect(endpoint_url)
+    for _ in range(count):
+        time.sleep(0.003)
+        handled.clear()
+        sender.send_message(QueueUrl=url, MessageBody=json.dumps({"at": time.monotonic_ns()}))
+        handled.wait(30)
+    ordered = sorted(latencies)
+    return {"p50": ordered[len(ordered) // 2], "p99": ordered[len(ordered) * 99 // 100]}
+
+
+def run_memory(endpoint_url: str, url: str, *, count: int) -> Measured:
+    """Drain many messages, and look at the memory after the first tenth and at the end."""
+    app, watch = App(url, client=connect(endpoint_url), wait_time_seconds=1), Stopwatch(count)
+    tenth = Stopwatch(count // 10)
+    sizes: list[float] = []
+
+    def handle(data: dict[str, Any]) -> None:
+        tenth.press()
+        if tenth.done.is_set() and not sizes:
+            sizes.append(memory())
+        watch.press()
+
+    app.on_data()(handle)
+    run_until(app, watch.done)
+    return {"first": sizes[0], "last": memory()}
+
+
+def memory() -> float:
+    """Return what this process holds, in megabytes."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * 4096 / 1e6
+
+
+def run_until(app: App, done: threading.Event) -> None:
+    consumer = threading.Thread(target=app.run, daemon=True)
+    consumer.start()
+    done.wait()
+    app.stop()
+    consumer.join()
+
+
+def main() -> None:
+    role, endpoint_url, url, options = sys.argv[1], sys.argv[2], sys.argv[3], json.loads(sys.argv[4])
+    match role:
+        case "loop":
+            measured = run_loop(endpoint_url, url, **options)
+        case "megaflow":
+            measured = run_megaflow(endpoint_url, url, **options)
+        case "sync" | "async":
+            measured = run_waiting(endpoint_url, url, is_async=role == "async", **options)
+        case "memory":
+            measured = run_memory(endpoint_url, url, **options)
+        case _:
+            measured = run_latency(endpoint_url, url, bare=role.startswith("loop"), **options)
+    print(json.dumps(measured))
+
+
+if __name__ == "__main__":
+    main()
