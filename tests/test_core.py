@@ -1014,6 +1014,18 @@ def test_quick_handlers_get_as_many_in_advance_as_they_finish_in_a_second() -> N
     assert sum(each.count for each in polls) == 20
 
 
+def test_handlers_that_were_quick_long_ago_get_none_in_advance() -> None:
+    driver = Driver(ConsumerSettings(concurrency=4, prefetch=100))
+    started = driver.receive(*messages(4))
+    driver.tell(Finished([verdict_on(each, Fate.DELETE) for each in started]))
+    assert driver.one(Receive).count == 8
+
+    driver.now += 5
+    driver.receive()
+
+    assert driver.one(Receive).count == 4
+
+
 def test_another_poll_helps_where_one_comes_back_full() -> None:
     driver = Driver(ConsumerSettings(concurrency=50))
 

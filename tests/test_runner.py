@@ -5,7 +5,9 @@ import json
 import logging
 import os
 import signal
+import socket
 import threading
+import urllib.request
 from collections.abc import Callable
 from typing import Any
 
@@ -21,6 +23,7 @@ from megaflow import (
     RegistrationError,
     RetryLater,
     UsageError,
+    run,
 )
 from megaflow.local import Account, SqsClient
 from tests.consuming import PATIENCE, Faulty, Queues, run_until, running
@@ -797,3 +800,89 @@ def test_messages_that_cannot_be_given_back_are_logged(queues: Queues, caplog: p
 
     assert tried.wait(PATIENCE)
     log.removeHandler(listener)
+
+
+# Several apps, and their health
+
+
+def test_several_apps_run_in_one_process_until_all_are_stopped() -> None:
+    places = [Queues(), Queues()]
+    apps, handled = [each.app() for each in places], [threading.Event(), threading.Event()]
+    for app, event in zip(apps, handled, strict=True):
+        app.on_text()(lambda text, event=event: event.set())
+        app.publish("ping")
+    thread = threading.Thread(target=run, args=apps, daemon=True)
+    thread.start()
+
+    for event in handled:
+        assert event.wait(PATIENCE)
+    apps[0].stop()
+    apps[1].stop()
+    thread.join(PATIENCE)
+
+    assert not thread.is_alive()
+    assert [each.depth() for each in places] == [(0, 0), (0, 0)]
+
+
+def test_an_app_that_fails_stops_the_others_and_its_error_is_raised(queues: Queues) -> None:
+    good, bad = queues.app(), App(queues.url + "x", client=queues.sqs)
+    for app in (good, bad):
+        app.on_text()(lambda text: None)
+
+    with pytest.raises(ConfigurationError, match="there is no such queue"):
+        run(good, bad)
+
+    assert not good.health().ready
+
+
+def test_a_signal_stops_all_apps_that_run_together() -> None:
+    apps = [Queues().app(), Queues().app()]
+
+    def leave(text: str) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    for app in apps:
+        app.on_text()(leave)
+    apps[0].publish("ping")
+
+    run(*apps)
+
+
+@pytest.mark.parametrize("count", [0, 2])
+def test_run_takes_apps_each_once(queues: Queues, count: int) -> None:
+    with pytest.raises(UsageError, match="one or more apps, each once"):
+        run(*[queues.app()] * count)
+
+
+def test_health_is_answered_over_http_while_it_runs(queues: Queues) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    app, ready = queues.app(wait_time_seconds=1), []
+
+    @app.on_text()
+    def ask(text: str) -> None:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/ready") as answer:
+            ready.append((answer.status, json.load(answer)["running"]))
+        app.stop()
+
+    app.publish("ping")
+    app.run(health_port=port)
+
+    assert ready == [(200, 1)]
+    assert app.health().problems == ("it is not running",)
+
+
+def test_an_event_loop_that_a_handler_blocks_is_replaced(queues: Queues) -> None:
+    app, released, done = queues.app(backoff=lambda count: 0.0), threading.Event(), threading.Event()
+
+    @app.on_text(timeout=0.1)
+    async def handle(text: str, message: Message) -> None:
+        if message.receive_count == 1:
+            released.wait(PATIENCE)
+        done.set()
+
+    app.publish("ping")
+    run_until(app, done)
+    released.set()
+
+    assert queues.depth() == (0, 0)

@@ -50,6 +50,13 @@ PRINTED = {
         "taken: 1, hidden from all others: True",
         "reserving 5 of 61fcc874, receive 2",
     ],
+    "09_progress.py": [
+        "charging A-1",
+        "no boxes for A-1 yet",
+        "packing A-1",
+        "no boxes for A-1 yet",
+        "the second message is kept (__main__.charge: DONE, __main__.pack: RETRY_LATER)",
+    ],
 }
 MIGRATED = ROOT / "samples" / "07_sqs_mega.py"
 DEMO = ROOT / "samples" / "demo.py"

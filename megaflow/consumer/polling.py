@@ -65,7 +65,7 @@ class Polling:
     def wake_at(self, now: float) -> float:
         """When `ask` has something to do again, if nothing happens before."""
         times = [poll.hangs_at for poll in self._polls.values()]
-        if self._not_before > now and self._can_take() > 0:
+        if self._not_before > now and self._can_take(now) > 0:
             times.append(self._not_before)
         return min(times, default=math.inf)
 
@@ -82,7 +82,7 @@ class Polling:
             self._answer.do(Inspect())
             return
         self._replace_hung(now)
-        while len(self._polls) < self._wanted and (count := self._next_count()) > 0:
+        while len(self._polls) < self._wanted and (count := self._next_count(now)) > 0:
             self._asked += 1
             place = min(set(range(MOST_POLLS)) - {poll.place for poll in self._polls.values()})
             self.heard_at.setdefault(place, None)
@@ -142,22 +142,25 @@ class Polling:
             self._answer.count("hung_polls")
             self._answer.do(AbandonPoll(poll))
 
-    def _next_count(self) -> int:
+    def _next_count(self, now: float) -> int:
         """Return how much one more poll may bring; 0 where there is no need of it yet."""
         most = self._settings.max_number_of_messages
-        room = self._can_take()
+        room = self._can_take(now)
         idle = self._settings.concurrency - self._in_hand() - self._expected()
         # What is received in advance can wait for a full batch.
         return min(most, room) if idle > 0 or room >= most else 0
 
-    def _can_take(self) -> int:
+    def _can_take(self, now: float) -> int:
         """Return how many messages could be started soon: the rest is for others."""
-        soon = self._settings.concurrency + min(self._settings.received_in_advance, max(self._finished))
+        soon = self._settings.concurrency + min(self._settings.received_in_advance, self._recently_finished(now))
         room = soon - self._in_hand() - self._expected()
         # In a group whose turn has not come nothing can be started, but it is not to fill the hand either.
         settings = self._settings
         most = settings.max_number_of_messages * (settings.concurrency + 1) + settings.received_in_advance
         return min(room, most - self._hand.size - self._expected())
+
+    def _recently_finished(self, now: float) -> int:
+        return max(self._finished) if now < self._window_ends_at + _WINDOW else 0
 
     def _in_hand(self) -> int:
         hand = self._hand

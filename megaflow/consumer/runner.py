@@ -61,6 +61,10 @@ _LONGEST_WAIT: Final = 0.5
 """Seconds: a signal that comes just before the wait begins does not end it."""
 
 
+_TIME_TO_ANSWER: Final = 0.3
+"""Seconds that polls have at the end to bring what was given back a moment ago."""
+
+
 class Runner:
     """Consumes one queue until it is stopped.
 
@@ -94,8 +98,11 @@ class Runner:
         self._polls: set[int] = set()
         self._workers = 0
         self._at_work: set[int] = set()
-        self._event_loop = self._make_event_loop()
+        self._event_loops = [self._make_event_loop()]
         self._lock = threading.Lock()
+        self._asking = 0
+        self._answered = threading.Condition(self._lock)
+        self._has_given_back = False
         self._ended = False
 
     def run(self) -> None:
@@ -191,6 +198,7 @@ class Runner:
 
     def _start_question(self, action: Inspect | Receive) -> None:
         with self._lock:
+            self._asking += 1
             self._polls.add(poll_of(action))
             missing = len(self._polls) > self._pollers
         if missing:
@@ -225,8 +233,8 @@ class Runner:
                 self._at_work.remove(id(message))
                 self._workers -= 1
         if handler.is_async:
-            # It does not give way to others either.
-            self._event_loop = self._make_event_loop()
+            # It does not give way to others either; those that share its loop stay there.
+            self._event_loops.append(self._make_event_loop())
 
     def _ask_forever(self) -> None:
         while (action := self._questions.get()) is not None:
@@ -239,6 +247,9 @@ class Runner:
                     self._inbox.put(event)
             if ended and isinstance(event, Received):
                 self._give_back(event.messages)
+            with self._answered:
+                self._asking -= 1
+                self._answered.notify_all()
             if abandoned:
                 return
 
@@ -261,13 +272,14 @@ class Runner:
             return Crashed(message, error)
 
     def _wait(self, awaitable: Awaitable[Any]) -> Any:
-        return self._event_loop.wait(awaitable)
+        return self._event_loops[-1].wait(awaitable)
 
     def _watch(self, message: Message, handler: Handler, seconds: float | None) -> None:
         self._inbox.put(Called(message, handler, seconds))
 
     def _settle_forever(self, settlements: SimpleQueue[Settlement | None]) -> None:
         while (action := settlements.get()) is not None:
+            self._has_given_back = self._has_given_back or (isinstance(action, Hide) and 0.0 in action.seconds)
             self._inbox.put(settle(self._queue, action, self._renew))
 
     def _renew(self, message: Message) -> None:
@@ -283,11 +295,16 @@ class Runner:
             settlements.put(None)
         for _ in range(self._workers):
             self._work.put(None)
-        self._event_loop.close()
+        for event_loop in self._event_loops:
+            event_loop.close()
         while not self._inbox.empty():
             event = self._inbox.get()
             if isinstance(event, Received):
                 self._give_back(event.messages)
+        if self._has_given_back:
+            # What was given back comes first of all to the polls of our own that are still under way.
+            with self._answered:
+                self._answered.wait_for(lambda: self._asking == 0, _TIME_TO_ANSWER)
 
     def _give_back(self, messages: Sequence[Message]) -> None:
         for start in range(0, len(messages), limits.BATCH_ENTRIES):

@@ -80,6 +80,7 @@ def dead_letter_after_delete(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Core, "_dead_letter", delete_first)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("plant", "found"),
     [

@@ -10,9 +10,8 @@ def violations(first: int, count: int) -> dict[int, str]:
     return {seed: violation for seed, violation in found.items() if violation is not None}
 
 
-@pytest.mark.parametrize("block", range(4))
-def test_every_guarantee_holds_on_simulated_days(block: int) -> None:
-    assert violations(block * 60, 60) == {}
+def test_every_guarantee_holds_on_simulated_days() -> None:
+    assert violations(0, 60) == {}
 
 
 @pytest.mark.long
