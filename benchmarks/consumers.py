@@ -53,13 +53,7 @@ def run_loop(endpoint_url: str, url: str, *, count: int, threads: int) -> Measur
 
     def work(client: Any) -> None:
         while not watch.done.is_set():
-            answer = client.receive_message(
-                QueueUrl=url,
-                MaxNumberOfMessages=10,
-                WaitTimeSeconds=1,
-                MessageSystemAttributeNames=["All"],
-                MessageAttributeNames=["All"],
-            )
+            answer = client.receive_message(QueueUrl=url, MaxNumberOfMessages=10, WaitTimeSeconds=1)
             messages = answer.get("Messages", [])
             for message in messages:
                 json.loads(message["Body"])

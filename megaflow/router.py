@@ -120,6 +120,9 @@ class Handler:
     call: Callable[[Message], Any] = field(repr=False)
     """The function, taking what it wants from a message."""
 
+    is_async: bool = field(default=False, repr=False)
+    """Whether its function is a coroutine function."""
+
     timeout: float | None = field(default=None, repr=False)
     """Seconds that it may take; None is as long as it wants."""
 
@@ -133,11 +136,6 @@ class Handler:
         """Whether it takes every message of its kind."""
         objects = self.kind in (Kind.MEGA, Kind.DATA)
         return self.pattern is EVERYTHING or (objects and isinstance(self.pattern, Fields) and not self.pattern.keys)
-
-    @property
-    def is_async(self) -> bool:
-        """Whether its function is a coroutine function."""
-        return is_async(self.function)
 
 
 class Router:
@@ -237,6 +235,7 @@ def make_handler(
         _where(plain),
         handling.retry_on,
         _bind(function, name, kind),
+        is_async(function),
         handling.timeout,
         handling.idempotency_key,
         handling.idempotent_for,

@@ -500,7 +500,7 @@ def test_the_lease_counts_from_the_answer_by_the_queues_own_clock() -> None:
     assert message.lease.remaining == 25.0
 
 
-def test_a_poll_asks_for_everything() -> None:
+def test_a_poll_asks_for_what_a_message_says_and_no_more() -> None:
     client = ScriptedClient({})
 
     Queue(client, URL).receive(7, wait_time_seconds=19, visibility_timeout=31)
@@ -513,7 +513,12 @@ def test_a_poll_asks_for_everything() -> None:
                 "MaxNumberOfMessages": 7,
                 "WaitTimeSeconds": 19,
                 "VisibilityTimeout": 31,
-                "MessageSystemAttributeNames": ["All"],
+                "MessageSystemAttributeNames": [
+                    "ApproximateReceiveCount",
+                    "SentTimestamp",
+                    "MessageGroupId",
+                    "MessageDeduplicationId",
+                ],
                 "MessageAttributeNames": ["All"],
             },
         )

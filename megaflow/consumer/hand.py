@@ -17,6 +17,9 @@ class Held:
     """A message in hand. How it is to be settled is said once its handlers have finished."""
 
     message: Message
+    id: str
+    """What it is known by: there is one of it in hand, however often it is delivered."""
+
     lease: Lease
     group: str = ""
     """The message group, where its order matters."""
@@ -35,11 +38,6 @@ class Held:
     not_before: float = 0.0
     not_after: float = 0.0
     tries: int = 0
-
-    @property
-    def id(self) -> str:
-        """What it is known by: there is one of it in hand, however often it is delivered."""
-        return self.message.id
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +66,7 @@ class Hand:
 
     def take(self, message: Message) -> Held:
         """Return *message* as one to hold."""
-        return Held(message, lease_of(message), message.group_id if self._fifo else "")
+        return Held(message, message.id, lease_of(message), message.group_id if self._fifo else "")
 
     def leased(self) -> Iterator[Held]:
         """Give every message in hand, in no particular order."""

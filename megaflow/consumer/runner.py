@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from queue import Empty, SimpleQueue
@@ -61,6 +62,15 @@ _LONGEST_WAIT: Final = 0.5
 """Seconds: a signal that comes just before the wait begins does not end it."""
 
 
+_QUICK: Final = 0.0005
+"""Seconds: where messages take less, it costs more to wake a thread for each than to let one handle them all."""
+
+_GLANCE: Final = 0.002
+"""Seconds after which the driver looks whether that holds."""
+
+_LOOK: Final = Tick()
+"""Tells the driver that something has finished."""
+
 _TIME_TO_ANSWER: Final = 0.3
 """Seconds that polls have at the end to bring what was given back a moment ago."""
 
@@ -88,9 +98,10 @@ class Runner:
         self._clock = clock
         self._core = Core(settings, fifo=queue.fifo)
         self._inbox: SimpleQueue[Event] = SimpleQueue()
-        self._next: Event | None = None
         self._questions: SimpleQueue[Inspect | Receive | None] = SimpleQueue()
-        self._work: SimpleQueue[Message | None] = SimpleQueue()
+        self._backlog: deque[Message] = deque()
+        self._calls: SimpleQueue[bool] = SimpleQueue()
+        self._finished: deque[Finished | Crashed] = deque()
         self._settlements: SimpleQueue[Settlement | None] = SimpleQueue()
         self._extensions: SimpleQueue[Settlement | None] = SimpleQueue()
         self._dead_letters: SimpleQueue[Settlement | None] = SimpleQueue()
@@ -98,6 +109,10 @@ class Runner:
         self._polls: set[int] = set()
         self._workers = 0
         self._at_work: set[int] = set()
+        self._glances = False
+        self._seconds = 1.0
+        """What a message has taken of late."""
+
         self._event_loops = [self._make_event_loop()]
         self._lock = threading.Lock()
         self._asking = 0
@@ -139,35 +154,50 @@ class Runner:
             # Whoever stopped it before it began is heard first.
             event: Event = Tick() if self._inbox.empty() else self._inbox.get()
             while True:
+                started = 0
                 for action in self._core.handle(event, self._clock()):
                     if isinstance(action, Exit):
                         return action.error
+                    started += isinstance(action, Start)
                     self._do(action)
+                if started:
+                    # Where handlers are quick, one thread takes all; should one be slow, the others are called soon.
+                    self._glances = self._seconds <= _QUICK
+                    self._call_workers(1 if self._glances else started)
                 event = self._wait_for_event(self._core.wake_at)
         except BaseException:
             self._give_back(self._core.waiting)
             raise
 
     def _wait_for_event(self, wake_at: float) -> Event:
-        if self._next is not None:
-            event, self._next = self._next, None
-            return event
-        try:
-            event = self._inbox.get(timeout=max(0.0, min(wake_at - self._clock(), _LONGEST_WAIT)))
-        except Empty:
-            return Tick()
-        return self._gather(event.verdicts) if isinstance(event, Finished) else event
+        while not self._finished:
+            longest = _GLANCE if self._glances else _LONGEST_WAIT
+            try:
+                event = self._inbox.get(timeout=max(0.0, min(wake_at - self._clock(), longest)))
+            except Empty:
+                self._glances = False
+                self._call_workers(len(self._backlog))
+                return Tick()
+            if event is not _LOOK:
+                return event
+        return self._gather()
 
-    def _gather(self, first: Sequence[Verdict]) -> Finished:
+    def _gather(self) -> Event:
         """Return together what has finished meanwhile."""
-        verdicts = list(first)
-        while not self._inbox.empty():
-            event = self._inbox.get()
-            if not isinstance(event, Finished):
-                self._next = event
-                break
+        verdicts: list[Verdict] = []
+        while self._finished:
+            event = self._finished.popleft()
+            if isinstance(event, Crashed):
+                if verdicts:
+                    self._finished.appendleft(event)
+                    break
+                return event
             verdicts += event.verdicts
         return Finished(verdicts)
+
+    def _call_workers(self, count: int) -> None:
+        for _ in range(min(count, self._workers)):
+            self._calls.put(True)
 
     def _do(self, action: Action) -> None:
         match action:
@@ -214,10 +244,8 @@ class Runner:
                 self._pollers -= 1
 
     def _start_handler(self, message: Message) -> None:
-        with self._lock:
-            self._at_work.add(id(message))
-            missing = len(self._at_work) > self._workers
-        if missing:
+        self._at_work.add(id(message))
+        if len(self._at_work) > self._workers:
             try:
                 self._start_thread("worker", self._work_forever)
                 self._workers += 1
@@ -225,16 +253,22 @@ class Runner:
                 if not self._workers:
                     raise
                 log.warning("no thread for one more handler, %d are at work: %s", self._workers, error)
-        self._work.put(message)
+        self._backlog.append(message)
 
     def _give_up(self, message: Message, handler: Handler) -> None:
-        with self._lock:
-            if id(message) in self._at_work:
-                self._at_work.remove(id(message))
-                self._workers -= 1
+        if self._leave_work(message):
+            self._workers -= 1
         if handler.is_async:
             # It does not give way to others either; those that share its loop stay there.
             self._event_loops.append(self._make_event_loop())
+
+    def _leave_work(self, message: Message) -> bool:
+        """Take a message out of those at work, once; may be called from any thread."""
+        try:
+            self._at_work.remove(id(message))
+        except KeyError:
+            return False
+        return True
 
     def _ask_forever(self) -> None:
         while (action := self._questions.get()) is not None:
@@ -254,16 +288,24 @@ class Runner:
                 return
 
     def _work_forever(self) -> None:
-        while (message := self._work.get()) is not None:
-            event = self._handle(message)
-            with self._lock:
-                given_up = id(message) not in self._at_work
-                self._at_work.discard(id(message))
-            if given_up:
-                log.warning("message %s: finished after it was given up: %s", message.id, _describe(event))
-                # Another thread has taken the place of this one.
-                return
-            self._inbox.put(event)
+        while self._calls.get():
+            while self._backlog:
+                try:
+                    message = self._backlog.popleft()
+                except IndexError:
+                    break
+                began = time.perf_counter()
+                event = self._handle(message)
+                self._seconds += (time.perf_counter() - began - self._seconds) / 8
+                if not self._leave_work(message):
+                    log.warning("message %s: finished after it was given up: %s", message.id, _describe(event))
+                    # Another thread has taken the place of this one.
+                    return
+                self._finished.append(event)
+                if self._seconds > _QUICK:
+                    self._inbox.put(_LOOK)
+            if self._finished:
+                self._inbox.put(_LOOK)
 
     def _handle(self, message: Message) -> Finished | Crashed:
         try:
@@ -294,7 +336,7 @@ class Runner:
         for settlements in (self._settlements, self._extensions, self._dead_letters) * _SETTLERS:
             settlements.put(None)
         for _ in range(self._workers):
-            self._work.put(None)
+            self._calls.put(False)
         for event_loop in self._event_loops:
             event_loop.close()
         while not self._inbox.empty():

@@ -100,13 +100,14 @@ class Settling:
 
     def flush(self, now: float, *, lingers: bool) -> None:
         """Settle what is due; while other work goes on, what *lingers* waits for full batches."""
-        if not self._due:
+        if not self._due or (lingers and len(self._due) < limits.BATCH_ENTRIES and now < self.wake_at):
             return
         self._drop_lost(now)
         for deletes in (True, False):
-            due = [held for held in self._due.values() if (held.pause is None) is deletes]
-            ready = [held for held in due if self._is_ready(held, now)]
-            if not lingers or len(ready) >= limits.BATCH_ENTRIES or any(held.not_after <= now for held in due):
+            ready = [
+                held for held in self._due.values() if (held.pause is None) is deletes and self._is_ready(held, now)
+            ]
+            if not lingers or len(ready) >= limits.BATCH_ENTRIES or any(held.not_after <= now for held in ready):
                 for start in range(0, len(ready), limits.BATCH_ENTRIES):
                     self._settle(ready[start : start + limits.BATCH_ENTRIES], now)
 
