@@ -7,10 +7,35 @@ import inspect
 import logging
 import threading
 from collections.abc import Awaitable, Callable
-from concurrent.futures import Future
 from typing import Any
 
 log = logging.getLogger(__name__)
+
+
+class _Done:
+    """What a task gives to the one thread that waits for it: a future with no more in it than that."""
+
+    __slots__ = ("_error", "_lock", "_said")
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._lock.acquire()
+        self._said: Any = None
+        self._error: BaseException | None = None
+
+    def say(self, said: Any) -> None:
+        self._said = said
+        self._lock.release()
+
+    def fail(self, error: BaseException) -> None:
+        self._error = error
+        self._lock.release()
+
+    def wait(self) -> Any:
+        self._lock.acquire()
+        if self._error is not None:
+            raise self._error
+        return self._said
 
 
 class EventLoop:
@@ -28,14 +53,14 @@ class EventLoop:
 
     def wait(self, awaitable: Awaitable[Any]) -> Any:
         """Run *awaitable* on the loop, and return or raise what comes of it; once closed, it is cancelled."""
-        done: Future[Any] = Future()
+        done = _Done()
 
         async def carry_out() -> None:
             # Inside the task: an exit that left it would not reach who waits.
             try:
-                done.set_result(await awaitable)
+                done.say(await awaitable)
             except BaseException as error:  # noqa: BLE001
-                done.set_exception(error)
+                done.fail(error)
 
         def start() -> None:
             task = loop.create_task(carry_out())
@@ -54,7 +79,7 @@ class EventLoop:
             if inspect.iscoroutine(awaitable):
                 awaitable.close()
             raise asyncio.CancelledError from error
-        return done.result()
+        return done.wait()
 
     def close(self) -> None:
         """Cancel what still runs, and end the loop."""
