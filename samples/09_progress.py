@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from megaflow import App, Message, MemoryStore, RetryLater
+from megaflow import App, MemoryStore, Message, RetryLater
 from megaflow.local import Account, SqsClient
 from megaflow.match.functions import any_
 
