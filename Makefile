@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 
 SECONDS_OF_TORTURE ?= 300
 
-.PHONY: demo test test-long torture simulate lint bench bench-local format clean
+.PHONY: demo test test-long torture simulate lint bench bench-consume bench-local format clean
 
 demo: $(READY)
 	$(BIN)/python samples/demo.py
@@ -32,6 +32,9 @@ lint: $(READY)
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks.dispatch
+
+bench-consume: $(READY)
+	$(BIN)/python -m benchmarks.consume
 
 bench-local: $(READY)
 	$(BIN)/python benchmarks/local.py

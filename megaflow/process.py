@@ -80,7 +80,8 @@ class StoreCall:
         return self.ask()
 
 
-Steps: TypeAlias = Generator[HandlerCall | StoreCall | Verdict, Any, None]
+Step: TypeAlias = HandlerCall | StoreCall | Verdict
+Steps: TypeAlias = Generator[Step, Any, None]
 """What has to be done for one message, and last the verdict.
 
 Each step takes what came of it: for a store what it returned, for a handler that and whether it had to be awaited.
@@ -112,20 +113,12 @@ class Processor:
         self._warned: set[Handler] = set()
         _check_stores(handlers, progress, idempotency)
 
-    def process(self, message: Message, wait: Wait, watch: Watch = _watch_nothing) -> Verdict:
-        """Run the handlers of *message* one after another in this thread; *wait* waits for those that are async.
-
-        *watch* is told when a handler with a time limit is called, and when it has returned.
-        """
+    def process(self, message: Message, wait: Wait) -> Verdict:
+        """Run the handlers of *message* one after another in this thread; *wait* waits for those that are async."""
         steps = self.steps(message)
         step = next(steps)
         while not isinstance(step, Verdict):
-            try:
-                said = step.run() if isinstance(step, StoreCall) else _call(step, wait, watch)
-            except BaseException as error:  # noqa: BLE001 - a handler raises whatever it likes
-                step = steps.throw(error)
-            else:
-                step = steps.send(said)
+            step = run_step(steps, step, wait)
         return step
 
     async def aprocess(self, message: Message) -> Verdict:
@@ -133,14 +126,7 @@ class Processor:
         steps = self.steps(message)
         step = next(steps)
         while not isinstance(step, Verdict):
-            try:
-                said = await _acall(step)
-            except BaseException as error:
-                if isinstance(error, asyncio.CancelledError) and _is_being_cancelled():
-                    raise
-                step = steps.throw(error)
-            else:
-                step = steps.send(said)
+            step = await arun_step(steps, step)
         return step
 
     def renew(self, message: Message) -> None:
@@ -317,6 +303,29 @@ async def _call_async(handler: Handler, message: Message) -> Any:
     return await handler.call(message)
 
 
+def run_step(steps: Steps, step: HandlerCall | StoreCall, wait: Wait, watch: Watch = _watch_nothing) -> Step:
+    """Run one step in this thread, and return the next one.
+
+    *wait* waits for what a handler gives; *watch* is told when one with a time limit is called, and has returned.
+    """
+    try:
+        said = step.run() if isinstance(step, StoreCall) else _call(step, wait, watch)
+    except BaseException as error:  # noqa: BLE001 - a handler raises whatever it likes
+        return steps.throw(error)
+    return steps.send(said)
+
+
+async def arun_step(steps: Steps, step: HandlerCall | StoreCall, watch: Watch = _watch_nothing) -> Step:
+    """Run one step in this event loop, or in a thread where it is not async, and return the next one."""
+    try:
+        said = await _acall(step, watch)
+    except BaseException as error:
+        if isinstance(error, asyncio.CancelledError) and _is_being_cancelled():
+            raise
+        return steps.throw(error)
+    return steps.send(said)
+
+
 def _check_stores(handlers: Sequence[Handler], progress: Progress | None, idempotency: Idempotency | None) -> None:
     if progress is not None:
         named: dict[str, Handler] = {}
@@ -353,11 +362,22 @@ def _call(step: HandlerCall, wait: Wait, watch: Watch) -> tuple[Any, bool]:
         watch(step.message, handler, None)
 
 
-async def _acall(step: HandlerCall | StoreCall) -> Any:
+async def _acall(step: HandlerCall | StoreCall, watch: Watch) -> Any:
     if isinstance(step, StoreCall):
         return await asyncio.to_thread(step.run)
-    said = step.run() if step.handler.is_async else await asyncio.to_thread(_call_in_thread, step)
-    return (await _within(step.handler, said), True) if inspect.isawaitable(said) else (said, False)
+    handler = step.handler
+    if not handler.is_async:
+        said = await asyncio.to_thread(_call_in_thread, step)
+        return (await said, True) if inspect.isawaitable(said) else (said, False)
+    if handler.timeout is None:
+        said = step.run()
+        return (await said, True) if inspect.isawaitable(said) else (said, False)
+    watch(step.message, handler, handler.timeout + _TIME_TO_CANCEL)
+    try:
+        said = step.run()
+        return (await _within(handler, said), True) if inspect.isawaitable(said) else (said, False)
+    finally:
+        watch(step.message, handler, None)
 
 
 async def _within(handler: Handler, awaitable: Awaitable[Any]) -> Any:

@@ -6,7 +6,7 @@ import asyncio
 import inspect
 import logging
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 log = logging.getLogger(__name__)
@@ -62,8 +62,18 @@ class EventLoop:
             except BaseException as error:  # noqa: BLE001
                 done.fail(error)
 
+        if not self.spawn(carry_out()):
+            # Not the handler's own failure: its message has to come again.
+            if inspect.iscoroutine(awaitable):
+                awaitable.close()
+            raise asyncio.CancelledError
+        return done.wait()
+
+    def spawn(self, coroutine: Coroutine[Any, Any, None]) -> bool:
+        """Let *coroutine* run on the loop; tell whether there is one."""
+
         def start() -> None:
-            task = loop.create_task(carry_out())
+            task = loop.create_task(coroutine)
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
@@ -74,12 +84,10 @@ class EventLoop:
                 loop = self._loop = self._loop or self._start()
                 loop.call_soon_threadsafe(start)
         except (OSError, RuntimeError) as error:
-            # Not the handler's own failure: its message has to come again.
             log.warning("there is no event loop for an async handler: %s", error)
-            if inspect.iscoroutine(awaitable):
-                awaitable.close()
-            raise asyncio.CancelledError from error
-        return done.wait()
+            coroutine.close()
+            return False
+        return True
 
     def close(self) -> None:
         """Cancel what still runs, and end the loop."""

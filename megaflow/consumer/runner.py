@@ -11,6 +11,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any, Final
@@ -46,7 +47,7 @@ from megaflow.consumer.words import (
 from megaflow.health import Health
 from megaflow.message import Message
 from megaflow.metrics import Metrics
-from megaflow.process import Processor
+from megaflow.process import HandlerCall, Processor, Step, Steps, StoreCall, arun_step, run_step
 from megaflow.router import Handler
 from megaflow.settings import ConsumerSettings
 from megaflow.signals import stopping_on_signals
@@ -75,6 +76,15 @@ _TIME_TO_ANSWER: Final = 0.3
 """Seconds that polls have at the end to bring what was given back a moment ago."""
 
 
+@dataclass(slots=True, eq=False)
+class _Work:
+    """A message on its way through its handlers, and the step that is to be done next; None is the first one."""
+
+    message: Message
+    steps: Steps = field(init=False)
+    step: HandlerCall | StoreCall | None = None
+
+
 class Runner:
     """Consumes one queue until it is stopped.
 
@@ -99,7 +109,7 @@ class Runner:
         self._core = Core(settings, fifo=queue.fifo)
         self._inbox: SimpleQueue[Event] = SimpleQueue()
         self._questions: SimpleQueue[Inspect | Receive | None] = SimpleQueue()
-        self._backlog: deque[Message] = deque()
+        self._backlog: deque[_Work] = deque()
         self._calls: SimpleQueue[bool] = SimpleQueue()
         self._finished: deque[Finished | Crashed] = deque()
         self._settlements: SimpleQueue[Settlement | None] = SimpleQueue()
@@ -253,14 +263,15 @@ class Runner:
                 if not self._workers:
                     raise
                 log.warning("no thread for one more handler, %d are at work: %s", self._workers, error)
-        self._backlog.append(message)
+        self._backlog.append(_Work(message))
 
     def _give_up(self, message: Message, handler: Handler) -> None:
-        if self._leave_work(message):
-            self._workers -= 1
+        given_up = self._leave_work(message)
         if handler.is_async:
             # It does not give way to others either; those that share its loop stay there.
             self._event_loops.append(self._make_event_loop())
+        elif given_up:
+            self._workers -= 1
 
     def _leave_work(self, message: Message) -> bool:
         """Take a message out of those at work, once; may be called from any thread."""
@@ -291,27 +302,62 @@ class Runner:
         while self._calls.get():
             while self._backlog:
                 try:
-                    message = self._backlog.popleft()
+                    work = self._backlog.popleft()
                 except IndexError:
                     break
                 began = time.perf_counter()
-                event = self._handle(message)
+                event = self._advance(work)
                 self._seconds += (time.perf_counter() - began - self._seconds) / 8
-                if not self._leave_work(message):
-                    log.warning("message %s: finished after it was given up: %s", message.id, _describe(event))
+                if event is not None and not self._end_work(work, event):
                     # Another thread has taken the place of this one.
                     return
-                self._finished.append(event)
-                if self._seconds > _QUICK:
+                if self._seconds > _QUICK and self._finished:
                     self._inbox.put(_LOOK)
             if self._finished:
                 self._inbox.put(_LOOK)
 
-    def _handle(self, message: Message) -> Finished | Crashed:
+    def _advance(self, work: _Work) -> Finished | Crashed | None:
+        """Go on with a message as far as can be in this thread; None is that the event loop goes on with it."""
         try:
-            return Finished((self._get_processor().process(message, self._wait, self._watch),))
+            step = work.step or self._begin(work)
+            while not isinstance(step, Verdict):
+                if isinstance(step, HandlerCall) and step.handler.is_async:
+                    work.step = step
+                    if self._event_loops[-1].spawn(self._go_on(work, step)):
+                        return None
+                step = run_step(work.steps, step, self._wait, self._watch)
+            return Finished((step,))
         except BaseException as error:  # noqa: BLE001 - a message that is out must come back to the core
-            return Crashed(message, error)
+            return Crashed(work.message, error)
+
+    def _begin(self, work: _Work) -> Step:
+        work.steps = self._get_processor().steps(work.message)
+        return next(work.steps)
+
+    async def _go_on(self, work: _Work, step: HandlerCall) -> None:
+        """Go on with a message in the event loop, as long as its handlers are async."""
+        try:
+            following = await arun_step(work.steps, step, self._watch)
+            while isinstance(following, HandlerCall) and following.handler.is_async:
+                following = await arun_step(work.steps, following, self._watch)
+        except BaseException as error:  # noqa: BLE001 - a message that is out must come back to the core
+            self._end_work(work, Crashed(work.message, error))
+        else:
+            if isinstance(following, Verdict):
+                self._end_work(work, Finished((following,)))
+            else:
+                work.step = following
+                self._backlog.append(work)
+                self._calls.put(True)
+        self._inbox.put(_LOOK)
+
+    def _end_work(self, work: _Work, event: Finished | Crashed) -> bool:
+        """Note what came of a message, unless it was given up."""
+        if self._leave_work(work.message):
+            self._finished.append(event)
+            return True
+        log.warning("message %s: finished after it was given up: %s", work.message.id, _describe(event))
+        return False
 
     def _wait(self, awaitable: Awaitable[Any]) -> Any:
         return self._event_loops[-1].wait(awaitable)
