@@ -388,10 +388,11 @@ async def _within(handler: Handler, awaitable: Awaitable[Any]) -> Any:
     try:
         async with limit:
             return await awaitable
-    except TimeoutError as error:
+    except TimeoutError:
         if not limit.expired():
             raise
-        raise HandlerTimeoutError(f"{handler.name} took longer than {handler.timeout} s, and was cancelled") from error
+        # Where it was cancelled says nothing about why.
+        raise HandlerTimeoutError(f"{handler.name} took longer than {handler.timeout} s, and was cancelled") from None
 
 
 def _call_in_thread(step: HandlerCall) -> Any:
