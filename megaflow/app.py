@@ -24,7 +24,7 @@ from megaflow.health import NOT_RUNNING, Health, serve_health
 from megaflow.message import Message, message_with, open_message
 from megaflow.metrics import Counters
 from megaflow.outgoing import PublishOptions
-from megaflow.process import Middleware, Processor
+from megaflow.process import Processor
 from megaflow.progress import Idempotency, Progress
 from megaflow.router import Handler, Router
 from megaflow.settings import (
@@ -43,6 +43,7 @@ from megaflow.settings import (
 from megaflow.signals import stopping_on_signals
 from megaflow.sns import SnsClient, SnsPublisher
 from megaflow.sqs import Queue, SqsClient, SqsPublisher
+from megaflow.steps import Middleware
 from megaflow.stores import Store
 from megaflow.supervisor import Supervisor, find_target, refuse_nested_start
 from megaflow.verdict import Verdict

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-import inspect
 import logging
 import math
-from collections.abc import Awaitable, Callable, Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 from megaflow.callables import is_async
 from megaflow.dispatch.table import DispatchTable, Selection
@@ -27,68 +24,17 @@ from megaflow.progress import Idempotency, Progress
 from megaflow.router import Handler
 from megaflow.settings import Unmatched
 from megaflow.status import Fate, ProcessStatus, Reject, RetryLater, decide_fate
+from megaflow.steps import Asking, Call, HandlerCall, Middleware, Steps, StoreCall, Wait, arun_step, run_step
 from megaflow.stores import Claim, Ended
 from megaflow.verdict import Outcome, Verdict, flatten
 
 log = logging.getLogger(__name__)
-
-Call: TypeAlias = Callable[[Handler, Message], Any]
-Middleware: TypeAlias = Callable[[Call], Call]
-"""Wraps one handler's call. Around an async handler ``call_next`` is a coroutine function, as its wrapper must be."""
-
-Wait: TypeAlias = Callable[[Awaitable[Any]], Any]
-"""Waits for what an async handler gives, from a thread that runs no event loop."""
-
-Watch: TypeAlias = Callable[[Message, Handler, float | None], None]
-"""Is told that a handler was called that may take so many seconds, and without them that it has returned."""
-
-_TIME_TO_CANCEL: Final = 5.0
-"""Seconds that an async handler has to take note that it is cancelled."""
 
 _UNMATCHED: Final[Mapping[Unmatched, Fate]] = {
     "delete": Fate.DELETE,
     "keep": Fate.KEEP,
     "dead_letter": Fate.DEAD_LETTER,
 }
-
-
-def _watch_nothing(message: Message, handler: Handler, seconds: float | None) -> None:
-    """Watch no time limits."""
-
-
-@dataclass(frozen=True, slots=True)
-class HandlerCall:
-    """A step of processing: call a handler. What it returns may have to be awaited."""
-
-    handler: Handler
-    message: Message
-    call: Call
-
-    def run(self) -> Any:
-        """Call it."""
-        return self.call(self.handler, self.message)
-
-
-@dataclass(frozen=True, slots=True)
-class StoreCall:
-    """A step of processing: ask a store."""
-
-    ask: Callable[[], Any]
-
-    def run(self) -> Any:
-        """Ask it."""
-        return self.ask()
-
-
-Step: TypeAlias = HandlerCall | StoreCall | Verdict
-Steps: TypeAlias = Generator[Step, Any, None]
-"""What has to be done for one message, and last the verdict.
-
-Each step takes what came of it: for a store what it returned, for a handler that and whether it had to be awaited.
-What it raised is thrown in.
-"""
-
-Asking: TypeAlias = Generator[HandlerCall | StoreCall, Any, Outcome]
 
 
 class Processor:
@@ -303,29 +249,6 @@ async def _call_async(handler: Handler, message: Message) -> Any:
     return await handler.call(message)
 
 
-def run_step(steps: Steps, step: HandlerCall | StoreCall, wait: Wait, watch: Watch = _watch_nothing) -> Step:
-    """Run one step in this thread, and return the next one.
-
-    *wait* waits for what a handler gives; *watch* is told when one with a time limit is called, and has returned.
-    """
-    try:
-        said = step.run() if isinstance(step, StoreCall) else _call(step, wait, watch)
-    except BaseException as error:  # noqa: BLE001 - a handler raises whatever it likes
-        return steps.throw(error)
-    return steps.send(said)
-
-
-async def arun_step(steps: Steps, step: HandlerCall | StoreCall, watch: Watch = _watch_nothing) -> Step:
-    """Run one step in this event loop, or in a thread where it is not async, and return the next one."""
-    try:
-        said = await _acall(step, watch)
-    except BaseException as error:
-        if isinstance(error, asyncio.CancelledError) and _is_being_cancelled():
-            raise
-        return steps.throw(error)
-    return steps.send(said)
-
-
 def _check_stores(handlers: Sequence[Handler], progress: Progress | None, idempotency: Idempotency | None) -> None:
     if progress is not None:
         named: dict[str, Handler] = {}
@@ -349,60 +272,6 @@ def _recall(handler: Handler, ended: Ended) -> Outcome:
     return Outcome(handler, ended.status, error)
 
 
-def _call(step: HandlerCall, wait: Wait, watch: Watch) -> tuple[Any, bool]:
-    handler = step.handler
-    if handler.timeout is None:
-        said = step.run()
-        return (wait(said), True) if inspect.isawaitable(said) else (said, False)
-    watch(step.message, handler, handler.timeout + (_TIME_TO_CANCEL if handler.is_async else 0.0))
-    try:
-        said = step.run()
-        return (wait(_within(handler, said)), True) if inspect.isawaitable(said) else (said, False)
-    finally:
-        watch(step.message, handler, None)
-
-
-async def _acall(step: HandlerCall | StoreCall, watch: Watch) -> Any:
-    if isinstance(step, StoreCall):
-        return await asyncio.to_thread(step.run)
-    handler = step.handler
-    if not handler.is_async:
-        said = await asyncio.to_thread(_call_in_thread, step)
-        return (await said, True) if inspect.isawaitable(said) else (said, False)
-    if handler.timeout is None:
-        said = step.run()
-        return (await said, True) if inspect.isawaitable(said) else (said, False)
-    watch(step.message, handler, handler.timeout + _TIME_TO_CANCEL)
-    try:
-        said = step.run()
-        return (await _within(handler, said), True) if inspect.isawaitable(said) else (said, False)
-    finally:
-        watch(step.message, handler, None)
-
-
-async def _within(handler: Handler, awaitable: Awaitable[Any]) -> Any:
-    """Wait for what a handler gives, for as long as it may take."""
-    if handler.timeout is None:
-        return await awaitable
-    limit = asyncio.timeout(handler.timeout)
-    try:
-        async with limit:
-            return await awaitable
-    except TimeoutError:
-        if not limit.expired():
-            raise
-        # Where it was cancelled says nothing about why.
-        raise HandlerTimeoutError(f"{handler.name} took longer than {handler.timeout} s, and was cancelled") from None
-
-
-def _call_in_thread(step: HandlerCall) -> Any:
-    try:
-        return step.run()
-    except StopIteration as error:
-        # A future cannot carry it: whoever waits would wait for ever.
-        raise RuntimeError(f"{step.handler.name} raised StopIteration") from error
-
-
 def _read_after(handler: Handler, error: RetryLater) -> Iterator[float]:
     after = getattr(error, "after", None)
     if after is None:
@@ -415,11 +284,6 @@ def _read_after(handler: Handler, error: RetryLater) -> Iterator[float]:
         yield seconds
     else:
         log.warning("%s raised RetryLater(after=%r), which is no number of seconds", handler.name, after)
-
-
-def _is_being_cancelled() -> bool:
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
 
 
 def _log_outcome(message: Message, outcome: Outcome) -> None:

@@ -24,7 +24,7 @@ from megaflow import (
     UsageError,
     Verdict,
 )
-from megaflow.process import Call
+from megaflow.steps import Call
 
 Process = Callable[[App, object], Verdict]
 

@@ -47,11 +47,12 @@ from megaflow.consumer.words import (
 from megaflow.health import Health
 from megaflow.message import Message
 from megaflow.metrics import Metrics
-from megaflow.process import HandlerCall, Processor, Step, Steps, StoreCall, arun_step, run_step
+from megaflow.process import Processor
 from megaflow.router import Handler
 from megaflow.settings import ConsumerSettings
 from megaflow.signals import stopping_on_signals
 from megaflow.sqs import Queue, as_configuration_error, is_refusal
+from megaflow.steps import HandlerCall, Step, Steps, StoreCall, arun_step, run_step
 from megaflow.verdict import Verdict
 
 log = logging.getLogger(__name__)

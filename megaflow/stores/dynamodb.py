@@ -1,0 +1,144 @@
+"""A store in a DynamoDB table."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from typing import Any, Unpack
+
+from megaflow.settings import AwsOptions, AwsSettings
+from megaflow.stores.store import KEEP_FOR, Claim, Ended, read_ended
+
+
+class DynamoDbStore:
+    """Remembers in a DynamoDB table, for processes wherever they run; `create_table` makes it.
+
+    Its partition key is ``id``, a text; ``expires_at`` is its time to live. The role needs GetItem, UpdateItem,
+    PutItem and DeleteItem.
+
+    https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/TTL.html
+    """
+
+    def __init__(
+        self,
+        table_name: str,
+        *,
+        client: Any = None,
+        keep_for: float = KEEP_FOR,
+        clock: Callable[[], float] = time.time,
+        **aws: Unpack[AwsOptions],
+    ) -> None:
+        self._table_name = table_name
+        self._given_client = client
+        self._keep_for = keep_for
+        self._clock = clock
+        self._aws = AwsSettings(**aws)
+
+    def create_table(self) -> None:
+        """Create the table, paid for by the request, and wait until it is there."""
+        self._client.create_table(
+            TableName=self._table_name,
+            KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
+            AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
+            BillingMode="PAY_PER_REQUEST",
+        )
+        self._client.get_waiter("table_exists").wait(TableName=self._table_name)
+        self._client.update_time_to_live(
+            TableName=self._table_name,
+            TimeToLiveSpecification={"Enabled": True, "AttributeName": "expires_at"},
+        )
+
+    def load(self, work: str) -> Mapping[str, Ended]:
+        """See `Store.load`."""
+        answer = self._client.get_item(
+            TableName=self._table_name, Key={"id": {"S": f"work {work}"}}, ConsistentRead=True
+        )
+        item = answer.get("Item", {})
+        # DynamoDB takes its time to delete what has expired.
+        if float(item.get("expires_at", {"N": "0"})["N"]) <= self._clock():
+            return {}
+        ended = {name[len("ended ") :]: json.loads(said["S"]) for name, said in item.items() if name[:6] == "ended "}
+        return {handler: read_ended(work, *said) for handler, said in ended.items()}
+
+    def save(self, work: str, handler: str, ended: Ended) -> None:
+        """See `Store.save`."""
+        self._update(
+            f"work {work}",
+            "SET #handler = :ended, expires_at = :expires",
+            {"#handler": f"ended {handler}"},
+            {
+                ":ended": {"S": json.dumps([ended.status.value, ended.error])},
+                ":expires": self._number(self._clock() + self._keep_for),
+            },
+        )
+
+    def claim(self, key: str, owner: str, seconds: float) -> Claim:
+        """See `Store.claim`."""
+        now = self._clock()
+        taken = self._update(
+            f"key {key}",
+            "SET #owner = :owner, expires_at = :expires",
+            {"#owner": "owner"},
+            {":owner": {"S": owner}, ":expires": self._number(now + seconds), ":now": self._number(now)},
+            condition="attribute_not_exists(id) OR expires_at <= :now OR #owner = :owner",
+        )
+        if taken:
+            return Claim.TAKEN
+        answer = self._client.get_item(TableName=self._table_name, Key={"id": {"S": f"key {key}"}}, ConsistentRead=True)
+        return Claim.DONE if "Item" in answer and "owner" not in answer["Item"] else Claim.BUSY
+
+    def renew(self, key: str, owner: str, seconds: float) -> None:
+        """See `Store.renew`."""
+        self._update(
+            f"key {key}",
+            "SET expires_at = :expires",
+            {"#owner": "owner"},
+            {":owner": {"S": owner}, ":expires": self._number(self._clock() + seconds)},
+            condition="#owner = :owner",
+        )
+
+    def complete(self, key: str, owner: str, seconds: float) -> None:
+        """See `Store.complete`."""
+        item = {"id": {"S": f"key {key}"}, "expires_at": self._number(self._clock() + seconds)}
+        self._client.put_item(TableName=self._table_name, Item=item)
+
+    def release(self, key: str, owner: str) -> None:
+        """See `Store.release`."""
+        try:
+            self._client.delete_item(
+                TableName=self._table_name,
+                Key={"id": {"S": f"key {key}"}},
+                ConditionExpression="#owner = :owner",
+                ExpressionAttributeNames={"#owner": "owner"},
+                ExpressionAttributeValues={":owner": {"S": owner}},
+            )
+        except self._client.exceptions.ConditionalCheckFailedException:
+            return
+
+    def _update(
+        self, id_: str, update: str, names: dict[str, str], values: dict[str, Any], *, condition: str = ""
+    ) -> bool:
+        """Update an item, and tell whether the *condition* held."""
+        conditional = {"ConditionExpression": condition} if condition else {}
+        try:
+            self._client.update_item(
+                TableName=self._table_name,
+                Key={"id": {"S": id_}},
+                UpdateExpression=update,
+                ExpressionAttributeNames=names,
+                ExpressionAttributeValues=values,
+                **conditional,
+            )
+        except self._client.exceptions.ConditionalCheckFailedException:
+            return False
+        return True
+
+    @cached_property
+    def _client(self) -> Any:
+        return self._given_client or self._aws.create_client("dynamodb", "")
+
+    @staticmethod
+    def _number(value: float) -> dict[str, str]:
+        return {"N": f"{value:.3f}"}

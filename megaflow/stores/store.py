@@ -1,0 +1,82 @@
+"""What a store is asked, and answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final, Protocol
+
+from megaflow.errors import UsageError
+from megaflow.status import ProcessStatus
+
+KEEP_FOR: Final = 14 * 86_400.0
+"""As long as SQS keeps a message at the most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a handler ended for good: `ProcessStatus.DONE`, or `ProcessStatus.FATAL_ERROR` and what it raised."""
+
+    status: ProcessStatus
+    error: str = ""
+
+
+class Claim(Enum):
+    """What came of claiming an idempotency key."""
+
+    TAKEN = "taken"
+    """It is the caller's now: to be completed or released."""
+
+    BUSY = "busy"
+    """Another one holds it."""
+
+    DONE = "done"
+    """It ran already, and not too long ago."""
+
+
+class Store(Protocol):
+    """Remembers how handlers ended, and who works on which idempotency key.
+
+    Every method may be called from any thread. It raises whatever its database raises, and then what it was to write
+    may be written or not.
+    """
+
+    def load(self, work: str) -> Mapping[str, Ended]:
+        """Return how handlers, by name, ended on one piece of work."""
+        ...
+
+    def save(self, work: str, handler: str, ended: Ended) -> None:
+        """Remember how a handler ended."""
+        ...
+
+    def claim(self, key: str, owner: str, seconds: float) -> Claim:
+        """Claim *key* for so many *seconds*.
+
+        What *owner* claimed before is theirs again, since that attempt has died; what another one claimed is free once
+        its time is over. All this at once: of several that ask, one gets it.
+        """
+        ...
+
+    def renew(self, key: str, owner: str, seconds: float) -> None:
+        """Hold *key* for so many more seconds from now, if it is *owner*'s."""
+        ...
+
+    def complete(self, key: str, owner: str, seconds: float) -> None:
+        """Remember for so many *seconds* that *key* ran, whoever holds it by now."""
+        ...
+
+    def release(self, key: str, owner: str) -> None:
+        """Free *key*, if it is *owner*'s and has not run."""
+        ...
+
+
+def read_ended(work: str, status: object, error: object) -> Ended:
+    """Return what a store has written; raise `UsageError` for what none of them writes."""
+    try:
+        return Ended(ProcessStatus(status), str(error))
+    except ValueError as unknown:
+        raise UsageError(
+            f"the store says of {work!r} that a handler ended with {status!r}, which no version of megaflow known here "
+            "writes; delete that entry, or use another store"
+        ) from unknown
