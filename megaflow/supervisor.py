@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Final, Protocol
 
 from megaflow.errors import ConfigurationError, ProcessError
@@ -50,26 +51,44 @@ class Target:
     name: str
 
     def load(self) -> Runs:
-        """Return what stands there, in this process."""
-        found: Runs = getattr(importlib.import_module(self.module), self.name)
+        """Return what stands there, in this process; raise `ConfigurationError` where nothing does."""
+        found: Runs | None = getattr(importlib.import_module(self.module), self.name, None)
+        if found is None:
+            raise ConfigurationError(
+                f"{self.name} is not there when {self.module} is imported: make it above if __name__ == '__main__'"
+            )
         return found
 
 
 def find_target(app: object) -> Target:
     """Return where *app* stands; raise `ConfigurationError` where a child could not find it."""
-    for module in ("__main__", *sys.modules):
-        for name, value in tuple(vars(sys.modules.get(module, sys)).items()):
-            if value is app and module in sys.modules:
-                if module == "__main__":
-                    _check_main()
-                return Target("__mp_main__" if module == "__main__" else module, name)
+    places = dict(_places_of(app))
+    if "__main__" in places and _is_imported_by_children(sys.modules["__main__"]):
+        return Target("__mp_main__", places["__main__"])
+    for module, name in places.items():
+        # multiprocessing has the main module under another name too, which only its children have of their own.
+        if module not in ("__main__", "__mp_main__"):
+            return Target(module, name)
+    if places:
+        raise ConfigurationError(
+            "processes= needs the app in a module that its children can import, which a prompt, python -c and "
+            "__main__.py are not: move it to a module of its own"
+        )
     raise ConfigurationError("processes= needs the app as a global of a module: that is where its children look for it")
 
 
-def _check_main() -> None:
-    main = sys.modules["__main__"]
-    if main.__spec__ is None and not Path(getattr(main, "__file__", None) or "").is_file():
-        raise ConfigurationError("processes= needs a script or module that its children can import, not a prompt")
+def _places_of(app: object) -> Iterator[tuple[str, str]]:
+    for module_name, module in tuple(sys.modules.items()):
+        # Anything may stand there, even None.
+        if isinstance(module, ModuleType):
+            yield from ((module_name, name) for name, value in tuple(vars(module).items()) if value is app)
+
+
+def _is_imported_by_children(main: ModuleType) -> bool:
+    # What multiprocessing leaves out: multiprocessing.spawn, _fixup_main_from_name and _fixup_main_from_path.
+    if main.__spec__ is not None:
+        return main.__spec__.name.rpartition(".")[2] != "__main__"
+    return Path(getattr(main, "__file__", None) or "").is_file()
 
 
 class Life:

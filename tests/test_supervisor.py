@@ -222,6 +222,15 @@ def test_an_app_that_no_process_could_find_is_refused() -> None:
         find_target(App())
 
 
+def test_an_app_of_a_prompt_is_refused() -> None:
+    code = "from megaflow import App; app = App('https://q'); app.on_text()(print); app.run(processes=2)"
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=PATIENCE, check=False)
+
+    assert done.returncode == 1
+    assert "which a prompt, python -c and __main__.py are not" in done.stderr
+
+
 @pytest.mark.parametrize("processes", [0, -1, True, 1.5, "2"])
 def test_a_number_of_processes_that_is_none_is_refused(processes: int) -> None:
     with pytest.raises(ConfigurationError, match="processes="):
