@@ -310,8 +310,9 @@ def test_sigterm_lets_handlers_finish_and_gives_back_the_rest(queues: Queues, se
 
     @app.on_text()
     def handle(text: str) -> None:
-        os.kill(os.getpid(), signal.SIGTERM)
         ran.append(text)
+        os.kill(os.getpid(), signal.SIGTERM)
+        wait_until(lambda: app.health().stopping)
 
     send("1", "2", "3")
     app.run()

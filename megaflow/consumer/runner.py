@@ -1,12 +1,15 @@
 """The threads that do what the core says, against a real queue.
 
-One thread drives the core and lives by its inbox; others poll, run handlers and settle messages; async handlers share
-one event loop. All but the first are daemons: a handler that never returns cannot keep the process from ending.
+Some poll, some run handlers, some settle messages, and each tells the core itself what it has come to, one at a time:
+to hand that on to another thread would cost more than all the core does. One waits for the time to pass, and for
+signals. Async handlers share one event loop. All but the first are daemons: a handler that never returns cannot keep
+the process from ending.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections import deque
@@ -67,11 +70,11 @@ _LONGEST_WAIT: Final = 0.5
 _QUICK: Final = 0.0005
 """Seconds: where messages take less, it costs more to wake a thread for each than to let one handle them all."""
 
-_GLANCE: Final = 0.002
-"""Seconds after which the driver looks whether that holds."""
+_GLANCE: Final = 0.004
+"""Seconds after which it is looked whether that holds."""
 
 _LOOK: Final = Tick()
-"""Tells the driver that something has finished."""
+"""Wakes the one that waits, to look how long."""
 
 _TIME_TO_ANSWER: Final = 0.3
 """Seconds that polls have at the end to bring what was given back a moment ago."""
@@ -120,7 +123,12 @@ class Runner:
         self._polls: set[int] = set()
         self._workers = 0
         self._at_work: set[int] = set()
+        self._telling = threading.Lock()
+        self._exit: Exit | None = None
+        self._failure: BaseException | None = None
+        self._sleeps_until = -math.inf
         self._glances = False
+        self._has_started = False
         self._seconds = 1.0
         """What a message has taken of late."""
 
@@ -129,7 +137,6 @@ class Runner:
         self._asking = 0
         self._answered = threading.Condition(self._lock)
         self._has_given_back = False
-        self._ended = False
 
     def run(self) -> None:
         """Consume until `stop`, SIGTERM or SIGINT; signals only where this is the main thread.
@@ -161,40 +168,69 @@ class Runner:
         return self._core.health(self._clock())
 
     def _drive(self) -> BaseException | None:
-        try:
-            # Whoever stopped it before it began is heard first.
-            event: Event = Tick() if self._inbox.empty() else self._inbox.get()
-            while True:
-                started = 0
-                for action in self._core.handle(event, self._clock()):
-                    if isinstance(action, Exit):
-                        return action.error
-                    started += isinstance(action, Start)
-                    self._do(action)
-                if started:
-                    # Where handlers are quick, one thread takes all; should one be slow, the others are called soon.
-                    self._glances = self._seconds <= _QUICK
-                    self._call_workers(1 if self._glances else started)
-                event = self._wait_for_event(self._core.wake_at)
-        except BaseException:
+        # Whoever stopped it before it began is heard first.
+        event: Event | None = Tick() if self._inbox.empty() else self._inbox.get()
+        while self._tell(event) and not self._is_over:
+            event = self._wait_for_event()
+        if self._failure is not None:
             self._give_back(self._core.waiting)
-            raise
+            raise self._failure
+        return self._exit.error if self._exit else None
 
-    def _wait_for_event(self, wake_at: float) -> Event:
-        while not self._finished:
-            longest = _GLANCE if self._glances else _LONGEST_WAIT
+    @property
+    def _is_over(self) -> bool:
+        return self._exit is not None or self._failure is not None
+
+    def _tell(self, event: Event | None) -> bool:
+        """Tell the core what happened, and do what it answers, in the thread that knows; None is what has finished.
+
+        Returns False once the core has said that it is done, and so did not hear this.
+        """
+        with self._telling:
+            if self._is_over:
+                return False
             try:
-                event = self._inbox.get(timeout=max(0.0, min(wake_at - self._clock(), longest)))
-            except Empty:
-                self._glances = False
-                self._call_workers(len(self._backlog))
-                return Tick()
-            if event is not _LOOK:
-                return event
-        return self._gather()
+                heard = self._gather() if event is None else event
+                if heard is not None:
+                    self._carry_out(self._core.handle(heard, self._clock()))
+            except BaseException as error:  # noqa: BLE001 - whoever drives raises it
+                self._failure = error
+            if self._is_over or self._core.wake_at < self._sleeps_until:
+                self._inbox.put(_LOOK)
+            return True
 
-    def _gather(self) -> Event:
-        """Return together what has finished meanwhile."""
+    def _carry_out(self, actions: Sequence[Action]) -> None:
+        started = 0
+        for action in actions:
+            if isinstance(action, Exit):
+                self._exit = action
+                return
+            started += isinstance(action, Start)
+            self._do(action)
+        if started:
+            # Where handlers are quick, one thread takes all; should one of them be slow, the others are called soon.
+            self._call_workers(1 if self._seconds <= _QUICK else started)
+            self._has_started = True
+            if not self._glances:
+                self._glances = True
+                self._inbox.put(_LOOK)
+
+    def _wait_for_event(self) -> Event | None:
+        """Wait for what the core has to be told of, at the latest until it wants to be woken."""
+        while True:
+            longest = _GLANCE if self._glances else _LONGEST_WAIT
+            self._sleeps_until = self._core.wake_at
+            try:
+                event = self._inbox.get(timeout=max(0.0, min(self._sleeps_until - self._clock(), longest)))
+            except Empty:
+                self._glances, self._has_started = self._has_started, False
+                self._call_workers(len(self._backlog))
+                return None if self._finished else Tick()
+            if event is not _LOOK or self._is_over:
+                return event
+
+    def _gather(self) -> Event | None:
+        """Return together what has finished meanwhile; None is nothing."""
         verdicts: list[Verdict] = []
         while self._finished:
             event = self._finished.popleft()
@@ -204,7 +240,7 @@ class Runner:
                     break
                 return event
             verdicts += event.verdicts
-        return Finished(verdicts)
+        return Finished(verdicts) if verdicts else None
 
     def _call_workers(self, count: int) -> None:
         for _ in range(min(count, self._workers)):
@@ -288,10 +324,7 @@ class Runner:
             with self._lock:
                 abandoned = poll_of(action) not in self._polls
                 self._polls.discard(poll_of(action))
-                ended = self._ended
-                if not ended:
-                    self._inbox.put(event)
-            if ended and isinstance(event, Received):
+            if not self._tell(event) and isinstance(event, Received):
                 self._give_back(event.messages)
             with self._answered:
                 self._asking -= 1
@@ -313,9 +346,9 @@ class Runner:
                     # Another thread has taken the place of this one.
                     return
                 if self._seconds > _QUICK and self._finished:
-                    self._inbox.put(_LOOK)
+                    self._tell(None)
             if self._finished:
-                self._inbox.put(_LOOK)
+                self._tell(None)
 
     def _advance(self, work: _Work) -> Finished | Crashed | None:
         """Go on with a message as far as can be in this thread; None is that the event loop goes on with it."""
@@ -350,7 +383,7 @@ class Runner:
                 work.step = following
                 self._backlog.append(work)
                 self._calls.put(True)
-        self._inbox.put(_LOOK)
+        self._tell(None)
 
     def _end_work(self, work: _Work, event: Finished | Crashed) -> bool:
         """Note what came of a message, unless it was given up."""
@@ -364,20 +397,20 @@ class Runner:
         return self._event_loops[-1].wait(awaitable)
 
     def _watch(self, message: Message, handler: Handler, seconds: float | None) -> None:
-        self._inbox.put(Called(message, handler, seconds))
+        self._tell(Called(message, handler, seconds))
 
     def _settle_forever(self, settlements: SimpleQueue[Settlement | None]) -> None:
         while (action := settlements.get()) is not None:
             self._has_given_back = self._has_given_back or (isinstance(action, Hide) and 0.0 in action.seconds)
-            self._inbox.put(settle(self._queue, action, self._renew))
+            self._tell(settle(self._queue, action, self._renew))
 
     def _renew(self, message: Message) -> None:
         self._get_processor().renew(message)
 
     def _end(self) -> None:
         """Let the threads go, and give back what a poll has brought meanwhile."""
-        with self._lock:
-            self._ended = True
+        with self._telling:
+            self._failure = self._failure or RuntimeError("the consumer has ended")
         for _ in range(self._pollers):
             self._questions.put(None)
         for settlements in (self._settlements, self._extensions, self._dead_letters) * _SETTLERS:
@@ -386,10 +419,6 @@ class Runner:
             self._calls.put(False)
         for event_loop in self._event_loops:
             event_loop.close()
-        while not self._inbox.empty():
-            event = self._inbox.get()
-            if isinstance(event, Received):
-                self._give_back(event.messages)
         if self._has_given_back:
             # What was given back comes first of all to the polls of our own that are still under way.
             with self._answered:
