@@ -222,6 +222,8 @@ class App(Router):
         no region; `RegistrationError` where there is no handler; and whatever a handler raised that is no `Exception`.
         """
         check_whole("processes", processes, 1, 1_000)
+        if processes > 1:
+            refuse_nested_start()
         self._check_for_running()
         with serve_health(health_port, self.health) if health_port is not None else nullcontext():
             if processes == 1:
@@ -273,7 +275,6 @@ class App(Router):
                 self._runner, self._stop_wanted = None, False
 
     def _supervise(self, processes: int) -> None:
-        refuse_nested_start()
         with self._changing:
             if self._supervisor is not None:
                 raise UsageError("this app is running already")

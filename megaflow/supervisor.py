@@ -1,9 +1,15 @@
-"""Several processes that consume one queue: started, watched, replaced when they die, and stopped together."""
+"""Several processes that consume one queue: started, watched, replaced when they die, and stopped together.
+
+A child exits with 0 where it was asked to stop, with 78 where it cannot work as it is configured, and with 1 for any
+other error. It logs as the user's script sets it up while it is imported: what stands below ``if __name__ ==
+"__main__"`` is not there in a child.
+"""
 
 from __future__ import annotations
 
 import importlib
 import logging
+import math
 import multiprocessing
 import os
 import random
@@ -14,11 +20,12 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
-from megaflow.errors import ConfigurationError, ProcessError
+from megaflow.errors import ConfigurationError, ProcessError, RegistrationError
 from megaflow.health import Health
 from megaflow.signals import stopping_on_signals
 
@@ -31,6 +38,7 @@ KILL_GRACE: Final = 10.0
 """Seconds beyond the shutdown timeout after which a child that has not ended is killed."""
 
 _SHORT_LIFE: Final = 10.0
+_LONG_LIFE: Final = 60.0
 _MOST_SHORT_LIVES: Final = 5
 _FIRST_PAUSE: Final = 1.0
 _LONGEST_PAUSE: Final = 30.0
@@ -41,6 +49,10 @@ class Runs(Protocol):
     """What a child runs: an app."""
 
     def run(self) -> None: ...
+
+    def stop(self, *, now: bool = False) -> None:
+        """End `run`, or the next one; may be called from any thread, and again and again."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,21 +110,25 @@ class Life:
         self._randomness = randomness
         self._short_lives = 0
         self._failures = 0
-        self.started_at = 0.0
-        self.start_at = 0.0
+        self._deaths = 0
+        self._started_at = 0.0
+        self.start_at = -math.inf
+        self.failed_at_start = False
+        """Whether the only child there was ended with an error within seconds; not so where it was killed."""
 
     def note_start(self, now: float) -> None:
         """Take note that a child was started."""
-        self.started_at = now
+        self._started_at = now
+        self.failed_at_start = False
 
-    def note_death(self, now: float) -> float:
+    def note_death(self, now: float, exit_code: int) -> float:
         """Take note that it died, and return the seconds until another one is to take its place."""
-        if now - self.started_at >= _SHORT_LIFE:
-            self._short_lives = self._failures = 0
-        else:
-            self._short_lives += 1
-        self._failures += 1
-        longest = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2.0 ** (self._failures - 1))
+        age = now - self._started_at
+        self._short_lives = self._short_lives + 1 if age < _SHORT_LIFE else 0
+        self._failures = self._failures + 1 if age < _LONG_LIFE else 1
+        self._deaths += 1
+        self.failed_at_start = self._deaths == 1 and self._short_lives == 1 and exit_code > 0
+        longest = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2.0 ** min(self._failures - 1, 60))
         pause = longest * (0.5 + 0.5 * self._randomness())
         self.start_at = now + pause
         return pause
@@ -123,8 +139,26 @@ class Life:
         return self._short_lives >= _MOST_SHORT_LIVES
 
 
+def kill_time(before: float, now: float, *, at_once: bool, shutdown_timeout: float) -> float:
+    """Return when to kill the children that are told to stop *now*; never later than was said *before*."""
+    return min(before, now + KILL_GRACE + (0.0 if at_once else shutdown_timeout))
+
+
+@dataclass(frozen=True, slots=True)
+class _Child:
+    process: SpawnProcess
+    orders: Connection
+    """Where it is told to stop, at once or not. It is closed when this process dies, however that is."""
+
+    def tell_to_stop(self, *, now: bool) -> None:
+        try:
+            self.orders.send(now)
+        except OSError:
+            log.debug("process %s has ended before it could be told to", self.process.pid)
+
+
 class Supervisor:
-    """Keeps so many *processes* running what stands at *target*."""
+    """Keeps so many *processes* running what stands at *target*; *shutdown_timeout* is in seconds, as *clock* is."""
 
     def __init__(
         self,
@@ -137,109 +171,119 @@ class Supervisor:
         self._target = target
         self._shutdown_timeout = shutdown_timeout
         self._clock = clock
-        self._lives = [Life() for _ in range(processes)]
-        self._children: dict[int, Any] = {}
         self._context = multiprocessing.get_context("spawn")
-        # The children hold the other end: it is closed when this process dies, however that is.
-        self._watched, self._alive = self._context.Pipe(duplex=False)
-        self._stops = 0
-        self._told = 0
-        self._kill_at: float | None = None
+        self._lives = [Life() for _ in range(processes)]
+        self._children: dict[int, _Child] = {}
+        # Never set back, so that any thread may set them without a lock.
+        self._stopping = False
+        self._stopping_now = False
+        self._told: set[bool] = set()
+        self._kill_at = math.inf
 
     def run(self) -> None:
-        """Keep them running until `stop`, SIGTERM or SIGINT.
+        """Keep them running until `stop`, SIGTERM or SIGINT; signals only where this is the main thread.
 
         Raises `ConfigurationError` where a child cannot work before something is changed, and `ProcessError` where
-        they die one after another; what goes wrong for them stands in their own logs.
+        they die one after another, or all of them fail at the start; what goes wrong for them stands in their own
+        logs. The others may finish first.
         """
         with stopping_on_signals(lambda again: self.stop(now=again)):
             try:
-                while self._children or not self._stops:
+                while not self._stopping:
                     self._start_missing()
-                    self._pass_on_stops()
                     self._wait()
                     self._bury()
             finally:
-                self._kill_all()
-                self._alive.close()
-                self._watched.close()
+                self._drain()
 
     def stop(self, *, now: bool = False) -> None:
-        """Let the children finish, or with *now* do not. May be called from any thread."""
-        self._stops = max(self._stops, 2 if now else 1)
+        """Let the children finish, or with *now* do not. May be called from any thread, and from signal handlers."""
+        if now:
+            self._stopping_now = True
+        self._stopping = True
 
     def health(self) -> Health:
         """Return how the children are, as far as their parent knows. May be called from any thread."""
-        missing = len(self._lives) - sum(child.is_alive() for child in tuple(self._children.values()))
+        missing = len(self._lives) - len(self._children)
         problems = (f"{missing} of {len(self._lives)} processes are not running",) if missing else ()
-        stopping = self._stops > 0
-        return Health(live=True, ready=not missing and not stopping, problems=problems, stopping=stopping)
+        return Health(live=True, ready=not missing and not self._stopping, problems=problems, stopping=self._stopping)
 
     def _start_missing(self) -> None:
         for place, life in enumerate(self._lives):
-            if not self._stops and place not in self._children and self._clock() >= life.start_at:
-                child = self._context.Process(
-                    target=_live, args=(self._target, self._watched), name=f"megaflow-{place}"
-                )
-                child.start()
+            if not self._stopping and place not in self._children and self._clock() >= life.start_at:
+                self._children[place] = child = self._start(f"megaflow-{place}")
                 life.note_start(self._clock())
-                self._children[place] = child
-                log.info("process %d of %d started: pid %s", place + 1, len(self._lives), child.pid)
+                log.info("process %d of %d started: pid %s", place + 1, len(self._lives), child.process.pid)
 
-    def _pass_on_stops(self) -> None:
-        while self._told < self._stops:
-            self._told += 1
-            self._kill_at = self._clock() + self._shutdown_timeout + KILL_GRACE
-            # Two of the same kind, one right after the other, would arrive as one.
-            number = signal.SIGTERM if self._told == 1 else signal.SIGINT
-            for child in self._children.values():
-                if child.is_alive():
-                    os.kill(child.pid, number)
-        if self._kill_at is not None and self._clock() >= self._kill_at:
-            self._kill_all()
+    def _start(self, name: str) -> _Child:
+        theirs, ours = self._context.Pipe(duplex=False)
+        with theirs:
+            process = self._context.Process(target=_live, args=(self._target, theirs), name=name)
+            process.start()
+        return _Child(process, ours)
 
     def _wait(self) -> None:
-        soonest = min((life.start_at - self._clock() for life in self._resting()), default=_LONGEST_WAIT)
-        wait([child.sentinel for child in self._children.values()], max(0.0, min(_LONGEST_WAIT, soonest)) or 0.01)
-
-    def _resting(self) -> Iterator[Life]:
-        return (life for place, life in enumerate(self._lives) if place not in self._children)
+        resting = (life for place, life in enumerate(self._lives) if place not in self._children)
+        soonest = min((life.start_at - self._clock() for life in resting), default=_LONGEST_WAIT)
+        # Not zero, or it would spin while they are stopped, and nobody takes the place of one that has ended.
+        longest = min(max(0.01, soonest), _LONGEST_WAIT)
+        wait([child.process.sentinel for child in self._children.values()], longest)
 
     def _bury(self) -> None:
         for place, child in tuple(self._children.items()):
-            if child.is_alive():
-                continue
-            child.join()
-            del self._children[place]
-            if not self._stops:
-                self._replace(place, child)
+            if not child.process.is_alive():
+                del self._children[place]
+                child.orders.close()
+                self._note_end(self._lives[place], child.process)
 
-    def _replace(self, place: int, child: Any) -> None:
-        life, said = self._lives[place], _describe_exit(child.exitcode)
-        if child.exitcode == CONFIGURATION_EXIT:
-            self._end_with(ConfigurationError(f"process {child.pid} cannot work as it is configured; see its log"))
-        pause = life.note_death(self._clock())
+    def _note_end(self, life: Life, process: SpawnProcess) -> None:
+        code = process.exitcode or 0
+        if not self._stopping:
+            self._replace(life, process.pid, code)
+        elif code and not self._stopping_now:
+            log.warning("process %s ended with %s while it was stopped", process.pid, _describe_exit(code))
+
+    def _replace(self, life: Life, pid: int | None, code: int) -> None:
+        """Decide when another one takes the place of one that died unasked; raise where that is no use."""
+        said = _describe_exit(code)
+        if code == CONFIGURATION_EXIT:
+            raise ConfigurationError(f"process {pid} cannot work as it is configured ({said}); its log says why")
+        pause = life.note_death(self._clock(), code)
+        if all(life.failed_at_start for life in self._lives):
+            raise ProcessError(f"every process failed at the start, the last one ({pid}) with {said}; its log says why")
         if life.is_hopeless:
-            error = (
-                f"one process after another ended within seconds, the last one ({child.pid}) with {said}; see its log"
+            raise ProcessError(
+                f"one process after another ended within seconds, the last one ({pid}) with {said}; its log says why"
             )
-            self._end_with(ProcessError(error))
-        log.error("process %s ended with %s, and is replaced in %.1f s", child.pid, said, pause)
+        log.error("process %s ended with %s, and is replaced in %.1f s", pid, said, pause)
 
-    def _end_with(self, error: Exception) -> None:
-        """Stop the others, and raise *error*."""
+    def _drain(self) -> None:
+        """Stop the children, whatever ends this one, and wait for them."""
         self.stop()
         while self._children:
             self._pass_on_stops()
             self._wait()
             self._bury()
-        raise error
+            if self._clock() >= self._kill_at:
+                self._kill_all()
+
+    def _pass_on_stops(self) -> None:
+        for now, is_wanted in ((False, self._stopping), (True, self._stopping_now)):
+            if is_wanted and now not in self._told:
+                self._told.add(now)
+                self._tell_all(now=now)
+
+    def _tell_all(self, *, now: bool) -> None:
+        # By pipe: systemd and others signal whole groups, and the child would take a SIGTERM of ours for a second one.
+        self._kill_at = kill_time(self._kill_at, self._clock(), at_once=now, shutdown_timeout=self._shutdown_timeout)
+        for child in self._children.values():
+            child.tell_to_stop(now=now)
 
     def _kill_all(self) -> None:
         for child in self._children.values():
-            if child.is_alive():
-                log.error("process %s has not ended in time, and is killed", child.pid)
-                child.kill()
+            log.error("process %s has not ended in time, and is killed", child.process.pid)
+            child.process.kill()
+            child.process.join()
 
 
 def refuse_nested_start() -> None:
@@ -251,24 +295,30 @@ def refuse_nested_start() -> None:
         raise SystemExit(CONFIGURATION_EXIT)
 
 
-def _live(target: Target, parent: Connection) -> None:
+def _live(target: Target, orders: Connection) -> None:
     """Be a child."""
     # Ctrl-C goes to every process of the terminal's group; the parent passes it on.
     os.setpgrp()
-    threading.Thread(target=_stop_with, args=(parent,), name="megaflow-parent", daemon=True).start()
     try:
-        target.load().run()
-    except ConfigurationError:
-        log.exception("this process cannot work as it is configured")
+        app = target.load()
+        threading.Thread(target=_obey, args=(orders, app), name="megaflow-parent", daemon=True).start()
+        app.run()
+    except (ConfigurationError, RegistrationError):
+        log.exception("this process cannot work (what stands below if __name__ == '__main__' is not there in it)")
         raise SystemExit(CONFIGURATION_EXIT) from None
 
 
-def _stop_with(parent: Connection) -> None:
+def _obey(orders: Connection, app: Runs) -> None:
     try:
-        parent.recv()
+        while True:
+            app.stop(now=orders.recv())
     except (EOFError, OSError):
-        os.kill(os.getpid(), signal.SIGTERM)
+        # The parent is dead.
+        app.stop()
 
 
 def _describe_exit(code: int) -> str:
-    return f"exit code {code}" if code >= 0 else signal.Signals(-code).name
+    try:
+        return f"exit code {code}" if code >= 0 else signal.Signals(-code).name
+    except ValueError:
+        return f"signal {-code}"

@@ -11,7 +11,24 @@ from megaflow import App
 URL, ENDPOINT, LEDGER, HOW = sys.argv[1:5]
 
 logging.basicConfig(level=logging.INFO, format="%(process)d %(message)s")
-app = App(
+
+
+def note(what: str) -> None:
+    """Write one line, which several processes may do at once."""
+    descriptor = os.open(LEDGER, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    os.write(descriptor, f"{os.getpid()} {what}\n".encode())
+    os.close(descriptor)
+
+
+class NotedApp(App):
+    """Notes what its parent tells it."""
+
+    def stop(self, *, now: bool = False) -> None:
+        super().stop(now=now)
+        note("is told to stop at once" if now else "is told to stop")
+
+
+app = NotedApp(
     URL,
     endpoint_url=ENDPOINT,
     region_name="us-east-1",
@@ -24,14 +41,6 @@ app = App(
 )
 
 
-def note(what: str) -> None:
-    """Write one line, which several processes may do at once."""
-    descriptor = os.open(LEDGER, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-    os.write(descriptor, f"{os.getpid()} {what}\n".encode())
-    os.close(descriptor)
-
-
-@app.on_text()
 def handle(text: str) -> None:
     note(f"begins {text}")
     if text == "wait":
@@ -42,6 +51,11 @@ def handle(text: str) -> None:
     note(f"ends {text}")
 
 
+# Handlers, or the app itself, below the guard: a child has none.
+if HOW != "handlers below the guard" or __name__ == "__main__":
+    app.on_text()(handle)
+if HOW == "app below the guard" and __name__ == "__mp_main__":
+    del app
 if HOW == "dies at once" and __name__ == "__mp_main__":
     os._exit(3)
 
