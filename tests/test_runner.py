@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import threading
+import time
 import urllib.request
 from collections.abc import Callable
 from typing import Any
@@ -25,6 +26,7 @@ from megaflow import (
     UsageError,
     run,
 )
+from megaflow.consumer.core import Core
 from megaflow.local import Account, SqsClient
 from tests.consuming import PATIENCE, Faulty, Queues, run_until, running
 
@@ -551,6 +553,41 @@ def test_what_breaks_the_consumer_itself_gives_back_what_waits(monkeypatch: pyte
         app.run()
 
     assert queues.depth()[1] == 1
+
+
+def test_threads_take_turns_at_the_core(queues: Queues, monkeypatch: pytest.MonkeyPatch) -> None:
+    inside: list[int] = []
+    met: list[tuple[int, int]] = []
+
+    def alone(method: Callable[..., Any]) -> Callable[..., Any]:
+        def enter(*arguments: Any) -> Any:
+            here = threading.get_ident()
+            met.extend((there, here) for there in tuple(inside) if there != here)
+            inside.append(here)
+            time.sleep(0)
+            try:
+                return method(*arguments)
+            finally:
+                inside.remove(here)
+
+        return enter
+
+    monkeypatch.setattr(Core, "handle", alone(Core.handle))
+    monkeypatch.setattr(Core, "wake_at", property(alone(Core.wake_at.fget)))  # type: ignore[attr-defined]
+    app, done = queues.app(concurrency=4), threading.Event()
+    handled: list[str] = []
+
+    @app.on_text()
+    def note(text: str) -> None:
+        handled.append(text)
+        if len(handled) == 1_000:
+            done.set()
+
+    app.publish_batch(str(number) for number in range(1_000))
+
+    run_until(app, done)
+
+    assert met == []
 
 
 def test_where_no_more_threads_start_those_that_run_do_the_work(

@@ -219,7 +219,8 @@ class Runner:
         """Wait for what the core has to be told of, at the latest until it wants to be woken."""
         while True:
             longest = _GLANCE if self._glances else _LONGEST_WAIT
-            self._sleeps_until = self._core.wake_at
+            with self._telling:
+                self._sleeps_until = self._core.wake_at
             try:
                 event = self._inbox.get(timeout=max(0.0, min(self._sleeps_until - self._clock(), longest)))
             except Empty:
