@@ -71,6 +71,9 @@ class App(Router):
     as many as *concurrency*. A message that is kept at its *max_receives*-th delivery is dead-lettered, for queues that
     have no redrive policy. *progress* is a store that remembers which handlers have finished a message, so that it
     comes again to the others only; *idempotency* remembers idempotency keys, by default in the same store.
+
+    The calls of SQS that are made over and over go past boto3, unless *wire* is False, or the client was told to do
+    what only boto3 does; boto3 makes the others.
     """
 
     def __init__(
@@ -95,6 +98,7 @@ class App(Router):
         progress: Store | None = None,
         idempotency: Store | None = None,
         max_message_size: int = limits.SNS_MESSAGE_SIZE,
+        wire: bool = True,
         **aws: Unpack[AwsOptions],
     ) -> None:
         super().__init__()
@@ -117,7 +121,7 @@ class App(Router):
         self._idempotency = None if keys is None else Idempotency(keys, visibility_timeout)
         self._queue_url = queue_url
         self._topic_arn = topic_arn
-        self._sqs = SqsPublisher(queue_url=queue_url, client=client, **aws)
+        self._sqs = SqsPublisher(queue_url=queue_url, client=client, wire=wire, **aws)
         self._sns = SnsPublisher(topic_arn=topic_arn, client=sns_client, max_message_size=max_message_size, **aws)
         self._middleware: list[Middleware] = []
         # Reentrant: a signal handler of the user's may call stop() in the middle of anything.

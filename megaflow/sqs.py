@@ -23,6 +23,7 @@ from megaflow.message import ORIGIN_ATTRIBUTE, Attribute, Lease, Message, open_m
 from megaflow.outgoing import Outgoing, Prepared, is_fifo, measure, write_attributes, write_options
 from megaflow.publisher import EntryAnswer, Publisher, SendBatch, read_batch_answer
 from megaflow.settings import QUEUE_URL_VARIABLE, AwsOptions, AwsSettings, resolve
+from megaflow.wire import open_wire
 
 log = logging.getLogger(__name__)
 
@@ -74,6 +75,7 @@ class SqsPublisher(Publisher):
 
     Credentials and region that are not given are left to boto3, the queue to ``MEGAFLOW_QUEUE_URL``; *client* takes a
     ready boto3 client. Nothing is asked of AWS before the first message. *sleep* waits between the tries of a batch.
+    Without *wire*, boto3 makes all calls, and not those alone that are made rarely.
     """
 
     def __init__(
@@ -81,12 +83,14 @@ class SqsPublisher(Publisher):
         *,
         queue_url: str | None = None,
         client: SqsClient | None = None,
+        wire: bool = True,
         sleep: Callable[[float], None] = time.sleep,
         **aws: Unpack[AwsOptions],
     ) -> None:
         super().__init__(max_size=limits.SQS_MESSAGE_SIZE, sleep=sleep)
         self._queue_url = queue_url
         self._given_client = client
+        self._wire = wire
         self._aws = AwsSettings(**aws)
 
     @cached_property
@@ -97,7 +101,8 @@ class SqsPublisher(Publisher):
     @cached_property
     def client(self) -> SqsClient:
         """The client that sends."""
-        return self._given_client or self._aws.create_client("sqs", self.queue_url)
+        client = self._given_client or self._aws.create_client("sqs", self.queue_url)
+        return open_wire(client, wanted=self._wire)
 
     @property
     @override

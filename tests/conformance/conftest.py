@@ -1,4 +1,4 @@
-"""The worlds the suite runs in: the embedded queue, and boto3 over HTTP against its server, moto's, or AWS itself."""
+"""The worlds the suite runs in: the embedded queue; boto3 over HTTP against its server, moto's, AWS; and the wire."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import json
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -20,6 +20,7 @@ from moto.server import ThreadedMotoServer
 
 from megaflow.local import Account, SnsClient, SqsClient
 from megaflow.local.server import Server
+from megaflow.wire import WireClient
 
 ACCOUNT_ID = "123456789012"
 REGION = "us-east-1"
@@ -172,6 +173,13 @@ def server_world() -> Iterator[World]:
 
 
 @pytest.fixture(scope="session")
+def wire_world(server_world: World) -> Iterator[World]:
+    sqs = WireClient(server_world.sqs)
+    yield replace(server_world, sqs=sqs)
+    sqs.close()
+
+
+@pytest.fixture(scope="session")
 def aws_world() -> Iterator[World]:
     """The account that boto3 finds by itself; what is made there is deleted at the end."""
     session = boto3.Session()
@@ -197,7 +205,7 @@ def aws_world() -> Iterator[World]:
             delete()
 
 
-@pytest.fixture(params=["local", "server", "moto", pytest.param("aws", marks=pytest.mark.aws)])
+@pytest.fixture(params=["local", "server", "wire", "moto", pytest.param("aws", marks=pytest.mark.aws)])
 def world(request: pytest.FixtureRequest) -> World:
     differs = request.node.get_closest_marker("moto_differs")
     if request.param == "moto" and differs is not None:

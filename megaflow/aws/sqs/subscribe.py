@@ -73,6 +73,7 @@ class SqsListener:
         unmatched: Unmatched = "delete",
         dead_letter_queue_url: str | None = None,
         client: SqsClient | None = None,
+        wire: bool = True,
         **aws: Unpack[AwsOptions],
     ) -> None:
         self.app = App(
@@ -88,6 +89,7 @@ class SqsListener:
             backoff=backoff,
             unmatched=unmatched,
             dead_letter_queue_url=dead_letter_queue_url,
+            wire=wire,
             **aws,
         )
         self._registered: set[type] = set()

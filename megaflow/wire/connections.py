@@ -1,0 +1,145 @@
+"""Connections that are kept open, shared by threads, each used by one at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import socket
+import time
+import weakref
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+from megaflow.wire.http import Answer, NoAnswerError, read_answer
+
+_PATIENCE: Final = 5
+"""So many read timeouts may pass until an answer that comes drop by drop is complete."""
+
+
+class ConnectError(Exception):
+    """There is no connection; its cause says why."""
+
+
+class Connection:
+    """One connection."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.is_used = False
+        """Whether something was exchanged before."""
+
+        self.has_answered = False
+        """Whether a byte has come of the answer to the last request."""
+
+        self._socket = sock
+        self._timeout = 0.0
+        self._deadline = 0.0
+
+    def exchange(self, request: bytes, timeout: float) -> Answer:
+        """Send *request* and return the answer; raises `BrokenAnswerError` or `OSError`.
+
+        Up to *timeout* seconds may pass without a byte of it.
+        """
+        if timeout != self._timeout:
+            self._socket.settimeout(timeout)
+            self._timeout = timeout
+        self._deadline = time.monotonic() + timeout * _PATIENCE
+        self.has_answered = False
+        self._socket.sendall(request)
+        return read_answer(self._receive)
+
+    @property
+    def is_dropped(self) -> bool:
+        """Whether the other side has closed it, or spoken without being asked."""
+        if not hasattr(select, "poll"):
+            return bool(select.select([self._socket], [], [], 0)[0])
+        poll = select.poll()
+        poll.register(self._socket, select.POLLIN)
+        return bool(poll.poll(0))
+
+    def close(self) -> None:
+        """Close it; whoever waits for an answer gets an error."""
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+        self._socket.close()
+
+    def _receive(self, size: int) -> bytes:
+        chunk = self._socket.recv(size)
+        self.has_answered = self.has_answered or bool(chunk)
+        if time.monotonic() > self._deadline:
+            raise TimeoutError("the answer does not end")
+        return chunk
+
+
+class Connections:
+    """Connections to one server. May be used from any thread; *connect* opens one more, *most_idle* are kept."""
+
+    def __init__(self, connect: Callable[[], socket.socket], *, most_idle: int) -> None:
+        self._connect = connect
+        self._idle: deque[Connection] = deque(maxlen=most_idle)
+        self._busy: set[Connection] = set()
+        self._process = os.getpid()
+        weakref.finalize(self, _close_all, self._idle)
+
+    def exchange(self, request: bytes, timeout: float) -> Answer:
+        """Send *request* over a connection and return the answer.
+
+        One that was closed meanwhile, as it is found, is replaced once: but never after a byte of an answer. Raises
+        `ConnectError`, `BrokenAnswerError` or `OSError`.
+        """
+        connection = self._take()
+        try:
+            return self._exchange(connection, request, timeout)
+        except (NoAnswerError, ConnectionError):
+            if connection.has_answered or not connection.is_used:
+                raise
+        return self._exchange(self._open(), request, timeout)
+
+    def close(self) -> None:
+        """Close all of them, those in use as well."""
+        for connection in tuple(self._busy):
+            connection.close()
+        _close_all(self._idle)
+
+    def _exchange(self, connection: Connection, request: bytes, timeout: float) -> Answer:
+        self._busy.add(connection)
+        try:
+            answer = connection.exchange(request, timeout)
+        except BaseException:
+            connection.close()
+            raise
+        finally:
+            self._busy.discard(connection)
+        if answer.keeps_alive and len(self._idle) < (self._idle.maxlen or 0):
+            connection.is_used = True
+            self._idle.append(connection)
+        else:
+            connection.close()
+        return answer
+
+    def _take(self) -> Connection:
+        if self._process != os.getpid():
+            # After a fork, those that are open belong to the parent.
+            self._idle.clear()
+            self._process = os.getpid()
+        while self._idle:
+            try:
+                connection = self._idle.pop()
+            except IndexError:
+                break
+            if not connection.is_dropped:
+                return connection
+            connection.close()
+        return self._open()
+
+    def _open(self) -> Connection:
+        try:
+            return Connection(self._connect())
+        except OSError as error:
+            raise ConnectError(str(error)) from error
+
+
+def _close_all(connections: deque[Connection]) -> None:
+    while connections:
+        connections.pop().close()
