@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import re
 import statistics
 import subprocess
 import sys
@@ -17,30 +16,11 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 from uuid import uuid4
 
-import boto3
+from benchmarks.sqs import BODY, connect, server, show
 
-BODY = json.dumps(
-    {
-        "type": "order.placed",
-        "order": {"id": 61_234_567, "customer": {"id": 987_650, "email": "johndoe_86@example.com", "tier": "gold"}},
-        "items": [{"sku": f"sku-{number}", "quantity": number, "price": f"{number}9.99"} for number in range(1, 7)],
-        "note": "x" * 111,
-    }
-)
 SENDERS = 4
-
-
-def connect(endpoint_url: str) -> Any:
-    return boto3.client(
-        "sqs",
-        endpoint_url=endpoint_url,
-        region_name="us-east-1",
-        aws_access_key_id="testing",
-        aws_secret_access_key="testing",
-    )
 
 
 @dataclass(frozen=True)
@@ -159,31 +139,6 @@ MEASUREMENTS: dict[str, Callable[[Bench], None]] = {
 }
 
 
-def show(what: str, measured: str, bar: str, passes: bool) -> None:
-    print(f"{what:18} {measured:55} bar {bar:6} {'passes' if passes else 'MISSES'}", flush=True)
-
-
-@contextmanager
-def server() -> Iterator[str]:
-    """Start the embedded server in a process of its own, and give its URL."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "megaflow.local", "--port", "0"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    assert process.stdout is not None
-    try:
-        for line in process.stdout:
-            if found := re.search(r"http://127\.0\.0\.1:\d+", line):
-                break
-        yield found.group() if found else ""
-    finally:
-        process.terminate()
-        process.wait()
-        process.stdout.close()
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.consume", description=__doc__)
     parser.add_argument("--endpoint-url", help="another server that speaks SQS")
@@ -202,7 +157,7 @@ def main() -> None:
     if options.endpoint_url:
         measure(options.endpoint_url)
         return
-    with server() as endpoint_url:
+    with server("megaflow.local", "--port", "0") as endpoint_url:
         measure(endpoint_url)
 
 

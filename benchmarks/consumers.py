@@ -13,8 +13,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.consume import connect
+from benchmarks.bare import BareClient
+from benchmarks.sqs import connect
 from megaflow import App
+from megaflow.match.functions import gt
 
 Measured = dict[str, float]
 
@@ -47,9 +49,10 @@ class Stopwatch:
                 self.done.set()
 
 
-def run_loop(endpoint_url: str, url: str, *, count: int, threads: int) -> Measured:
-    """Receive ten, parse, delete ten, over and over."""
-    watch, clients = Stopwatch(count), [connect(endpoint_url) for _ in range(threads)]
+def run_loop(endpoint_url: str, url: str, *, count: int, threads: int, bare: bool = False) -> Measured:
+    """Receive ten, parse, delete ten, over and over, with boto3 or with what is bare."""
+    make = BareClient if bare else connect
+    watch, clients = Stopwatch(count), [make(endpoint_url) for _ in range(threads)]
 
     def work(client: Any) -> None:
         while not watch.done.is_set():
@@ -73,9 +76,9 @@ def run_loop(endpoint_url: str, url: str, *, count: int, threads: int) -> Measur
     return watch.measured
 
 
-def run_megaflow(endpoint_url: str, url: str, *, count: int) -> Measured:
-    """Drain with a handler that does nothing, until everything is deleted."""
-    app = App(url, client=connect(endpoint_url), wait_time_seconds=1)
+def run_megaflow(endpoint_url: str, url: str, *, count: int, handlers: int = 1, wire: bool = True) -> Measured:
+    """Drain with a handler that does nothing, one of *handlers*, until everything is deleted."""
+    app = App(url, client=connect(endpoint_url), wait_time_seconds=1, wire=wire)
     watch = Stopwatch(count)
     count_of = app.metrics.count
 
@@ -85,7 +88,9 @@ def run_megaflow(endpoint_url: str, url: str, *, count: int) -> Measured:
             watch.press(amount)
 
     app.metrics.count = note  # type: ignore[method-assign]
-    app.on_data()(lambda data: None)
+    app.on_data({"type": "order.placed"})(lambda data: None)
+    for number in range(1, handlers):
+        app.on_data({"type": f"order.{number}", "order": {"id": gt(number)}})(lambda data: None)
     watch.begin()
     run_until(app, watch.done)
     return watch.measured

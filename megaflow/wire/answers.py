@@ -6,6 +6,7 @@ https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-m
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping
 from http.client import responses
 from typing import Any, Final
@@ -13,6 +14,8 @@ from typing import Any, Final
 from megaflow.wire.http import Answer
 from megaflow.wire.retries import Failure
 from megaflow.wire.shapes import Fits, compile_fits
+
+log = logging.getLogger(__name__)
 
 _SHOWN: Final = 500
 """Characters that are shown of an error that is not JSON."""
@@ -45,26 +48,33 @@ class Operation:
             shape.metadata.get("error", {}).get("code") or shape.name for shape in self._model.error_shapes
         )
 
-    def read(self, answer: Answer, retries: int) -> dict[str, Any]:
-        """Return what boto3 would; raise `ResponseParserError` for what is not SQS's JSON, or not all of it."""
+    def read(self, answer: Answer, tries: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what boto3 would; raise `ResponseParserError` for what is not SQS's JSON, or not all of it.
+
+        *tries* is what it says of the attempts.
+        """
         given: dict[str, Any] = {}
         if self._gives is not None:
             given = self._read_json(answer)
             if not self._gives(given):
                 given = self._parse(answer, given)
             self._check(given)
-        given["ResponseMetadata"] = _describe(answer, retries)
+        given["ResponseMetadata"] = _describe(answer.status, answer.headers, tries)
         return given
 
-    def read_error(self, answer: Answer, retries: int) -> tuple[Exception, Failure]:
-        """Return the error that boto3 raises for this answer, and what it means for trying again."""
+    def read_failure(self, answer: Answer) -> Failure:
+        """Return what an answer that is an error says."""
         parsed = self._parse_error(answer)
-        parsed["ResponseMetadata"] = _describe(answer, retries)
-        said = parsed["Error"]
-        code = str(said.get("Code", ""))
+        code = parsed["Error"]["Code"]
+        return Failure(answer.status, code, answer.headers, code in self._known_errors, parsed)
+
+    def make_error(self, failure: Failure, tries: Mapping[str, Any]) -> Exception:
+        """Return the error that boto3 raises for this one."""
+        parsed = {**failure.parsed, "ResponseMetadata": _describe(failure.status, failure.headers, tries)}
         # SQS names its exceptions by what they are called in JSON, and their codes by what they were before.
-        error = self._exceptions.from_code(said.get("QueryErrorCode") or code)(parsed, self.name)
-        return error, Failure(answer.status, code, answer.headers, code in self._known_errors)
+        kind = self._exceptions.from_code(parsed["Error"].get("QueryErrorCode") or failure.code)
+        error: Exception = kind(parsed, self.name)
+        return error
 
     def _read_json(self, answer: Answer) -> dict[str, Any]:
         try:
@@ -100,17 +110,19 @@ class Operation:
         try:
             body = answer.body if isinstance(json.loads(answer.body), dict) else b"{}"
         except (ValueError, RecursionError):
-            text = answer.body[:_SHOWN].decode("utf-8", "replace") or responses.get(answer.status, "")
-            body = json.dumps({"message": text}).encode()
+            body = answer.body[:_SHOWN].decode("utf-8", "replace").encode()
+        parsed: dict[str, Any] = {}
         try:
-            # Where it is not certain that this is an error, botocore takes it for none.
-            response = _response(answer, max(answer.status, 400), body)
-            parsed: dict[str, Any] = self._parser.parse(response, None)
+            # What is below, botocore takes for no error.
+            response = _response(answer, max(answer.status, 301), body)
+            parsed = self._parser.parse(response, None)
             if shape := self._service_model.shape_for_error_code(parsed["Error"]["Code"]):
                 parsed.update(self._parser.parse(response, shape))
-        except Exception:  # noqa: BLE001 - an error that cannot be read is an error all the same
-            parsed = {"Error": {"Code": str(answer.status), "Message": responses.get(answer.status, "")}}
-        parsed["Error"]["Code"] = parsed["Error"]["Code"] or str(answer.status)
+        except Exception:
+            log.debug("the error of %s could not be read", self.name, exc_info=True)
+        said = parsed.get("Error", {})
+        if not said.get("Code") or not all(isinstance(each, str) for each in said.values()):
+            parsed["Error"] = {"Code": str(answer.status), "Message": responses.get(answer.status, "")}
         return parsed
 
     def _not_understood(self, problem: str) -> Exception:
@@ -124,8 +136,8 @@ def _response(answer: Answer, status: int, body: bytes) -> dict[str, Any]:
     return {"status_code": status, "headers": answer.headers, "body": body}
 
 
-def _describe(answer: Answer, retries: int) -> dict[str, Any]:
+def _describe(status: int, headers: Mapping[str, str], tries: Mapping[str, Any]) -> dict[str, Any]:
     """Return boto3's ``ResponseMetadata``."""
-    described = {"HTTPStatusCode": answer.status, "HTTPHeaders": answer.headers, "RetryAttempts": retries}
-    request_id = answer.headers.get("x-amzn-requestid")
+    described = {"HTTPStatusCode": status, "HTTPHeaders": headers, **tries}
+    request_id = headers.get("x-amzn-requestid")
     return described if request_id is None else {"RequestId": request_id, **described}

@@ -12,7 +12,7 @@ from uuid import uuid4
 from megaflow.wire.answers import Operation
 from megaflow.wire.aside import HOT_METHODS, handlers_version, why_handlers
 from megaflow.wire.connections import ConnectError, Connections
-from megaflow.wire.http import Answer, BrokenAnswerError
+from megaflow.wire.http import BrokenAnswerError
 from megaflow.wire.requests import Requests, encode_binary, read_deadline
 from megaflow.wire.retries import MAX_ATTEMPTS, Failure, Quota, Retries
 from megaflow.wire.sockets import connector, translate_error
@@ -109,22 +109,22 @@ class WireClient:
         while True:
             trial = f"{deadline}attempt={retries.attempt}; max={self._max_attempts}"
             request = self._requests.write(operation.target, body, call_id, trial)
-            answer: Answer | None = None
+            lost: Exception | None = None
             try:
                 answer = self._connections.exchange(request, timeout)
-            except (ConnectError, BrokenAnswerError, OSError) as caught:
-                error, failure = translate_error(caught, self._endpoint_url), Failure()
+            except (ConnectError, BrokenAnswerError, OSError) as error:
+                lost, failure = translate_error(error, self._endpoint_url), Failure()
             else:
                 if answer.status < 300:
                     retries.note_success()
-                    return operation.read(answer, retries.attempt - 1)
-                error, failure = operation.read_error(answer, retries.attempt - 1)
+                    return operation.read(answer, retries.metadata)
+                failure = operation.read_failure(answer)
             wait, again = retries.wait_after(failure)
             if wait:
                 self._sleep(wait)
             if not again:
-                raise error
-            deadline = read_deadline(answer, self._read_timeout)
+                raise lost or operation.make_error(failure, retries.metadata)
+            deadline = read_deadline(failure.headers, self._read_timeout)
 
     def _timeout_for(self, operation: Operation, parameters: Mapping[str, Any]) -> float:
         if not operation.is_poll:

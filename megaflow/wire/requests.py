@@ -11,7 +11,6 @@ from email.utils import parsedate_to_datetime
 from typing import Any, Final
 from urllib.parse import quote, urlsplit
 
-from megaflow.wire.http import Answer
 from megaflow.wire.signing import Signer
 
 _TIMESTAMP: Final = "%Y%m%dT%H%M%SZ"
@@ -71,13 +70,11 @@ def encode_binary(value: object) -> str:
     raise TypeError(f"{type(value).__name__} cannot be sent")
 
 
-def read_deadline(answer: Answer | None, read_timeout: float) -> str:
-    """Return what boto3 says about when it stops waiting for a repeated call, by the other side's clock."""
+def read_deadline(headers: Mapping[str, str], read_timeout: float) -> str:
+    """Return what boto3 says about when it stops waiting for a repeated call, by the clock that answered last."""
     try:
-        date = parsedate_to_datetime(answer.headers["date"]) if answer else None
+        date = parsedate_to_datetime(headers["date"])
     except (KeyError, ValueError):
-        date = None
-    if date is None:
         return ""
     skew = date.replace(tzinfo=UTC) - datetime.now(UTC)
     return (datetime.now(UTC) + skew + timedelta(seconds=read_timeout)).strftime(f"ttl={_TIMESTAMP}; ")

@@ -9,7 +9,7 @@ import random
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 MAX_ATTEMPTS: Final = 3
 TRANSIENT_CODES: Final = frozenset({"RequestTimeout", "RequestTimeoutException", "PriorRequestNotComplete"})
@@ -47,13 +47,14 @@ _LONGEST_ADDED_WAIT: Final = 5.0
 class Failure:
     """What came of one attempt: a *status* and AWS's *code*, or neither where there was no answer.
 
-    *is_modeled* says that the operation's own description names the code.
+    *is_modeled* says that the operation's own description names the code; *parsed* is the whole error.
     """
 
     status: int = 0
     code: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
     is_modeled: bool = False
+    parsed: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def is_throttled(self) -> bool:
@@ -103,6 +104,17 @@ class Retries:
         self._is_poll = is_poll
         self._randomness = randomness
         self._paid = _GAIN
+        self._is_short = False
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """What boto3 says of the attempts in its answers and errors."""
+        said: dict[str, Any] = {"RetryAttempts": self.attempt - 1}
+        if self.attempt >= self._max_attempts:
+            said["MaxAttemptsReached"] = True
+        if self._is_short:
+            said["RetryQuotaReached"] = True
+        return said
 
     def wait_after(self, failure: Failure) -> tuple[float, bool]:
         """Return how many seconds to wait, and whether to try again after that."""
@@ -111,6 +123,7 @@ class Retries:
         wait = self._wait_after(failure)
         cost = _THROTTLED_COST if failure.is_throttled else _COST
         if not self._quota.acquire(cost):
+            self._is_short = True
             # A poll that ends at once is repeated at once.
             return (wait if self._is_poll else 0.0), False
         self._paid = cost
