@@ -14,6 +14,7 @@ import pytest
 from megaflow import App, Message, Payload, PayloadBuilder, ProcessStatus, RetryLater, SnsPublisher, SqsPublisher
 from megaflow.local import Account, SnsClient, SqsClient
 from megaflow.match.functions import any_, gt, not_, prefix
+from tests.unmocked import unmocked
 
 PATIENCE = 60.0
 
@@ -52,7 +53,7 @@ def world(request: pytest.FixtureRequest) -> World:
         "aws_access_key_id": "testing",
         "aws_secret_access_key": "testing",
     }
-    return World(boto3.client("sqs", **options), boto3.client("sns", **options))
+    return World(unmocked(boto3.client("sqs", **options)), boto3.client("sns", **options))
 
 
 EVENT = PayloadBuilder().with_event(domain="cart", name="item.added", item_id="61fcc874", quantity=5).build()

@@ -22,6 +22,7 @@ from megaflow.message import ORIGIN_ATTRIBUTE, Attribute
 from megaflow.outgoing import AttributeInput
 from megaflow.settings import AwsOptions
 from megaflow.sqs import Queue, QueueFacts
+from tests.unmocked import unmocked
 
 Publisher: TypeAlias = SqsPublisher | SnsPublisher
 
@@ -50,7 +51,7 @@ class Place:
 
     @cached_property
     def sqs(self) -> Any:
-        return boto3.client("sqs", **self.options)
+        return unmocked(boto3.client("sqs", **self.options))
 
     @cached_property
     def sns(self) -> Any:
@@ -120,7 +121,7 @@ class Way:
 
 def go_straight(place: Place) -> Way:
     url = place.create_queue()
-    return Way(SqsPublisher(queue_url=url, **place.options), place.queue(url))
+    return Way(SqsPublisher(queue_url=url, client=place.sqs), place.queue(url))
 
 
 def go_by_topic(place: Place, *, raw: bool) -> Way:
@@ -242,7 +243,7 @@ def test_group_and_deduplication_ids_arrive_by_way_of_a_fifo_topic(place: Place,
 
 def test_a_fifo_queue_gives_a_batch_back_in_order_and_no_message_twice(place: Place) -> None:
     url = place.create_queue(".fifo", FifoQueue="true")
-    publisher = SqsPublisher(queue_url=url, **place.options)
+    publisher = SqsPublisher(queue_url=url, client=place.sqs)
     items = [Outgoing(f"text {number}", group_id="g", deduplication_id=str(number)) for number in range(5)]
 
     publisher.publish_batch([*items, items[0]])
@@ -320,7 +321,7 @@ def test_a_dead_letter_arrives_as_it_was_in_the_queue_of_the_redrive_policy(plac
     policy = json.dumps({"deadLetterTargetArn": place.read_arn(dead_url), "maxReceiveCount": 4})
     url = place.create_queue(suffix, RedrivePolicy=policy, **fifo)
     ids: Any = {"group_id": "g", "deduplication_id": "d"} if suffix else {}
-    SqsPublisher(queue_url=url, **place.options).publish(b"\0\1", attributes={"price": 1.5, "blob": b"\0"}, **ids)
+    SqsPublisher(queue_url=url, client=place.sqs).publish(b"\0\1", attributes={"price": 1.5, "blob": b"\0"}, **ids)
     queue = place.queue(url)
     (message,) = receive(queue)
 

@@ -137,7 +137,12 @@ class Retries:
     def _wait_after(self, failure: Failure) -> float:
         first = _FIRST_THROTTLED_WAIT if failure.is_throttled else _FIRST_WAIT
         wait = self._randomness() * min(first * 2.0 ** (self.attempt - 1), _LONGEST_WAIT)
-        said = failure.headers.get("x-amz-retry-after", "")
-        if not (said.isascii() and said.isdigit()) or len(said) > 15:
-            return wait
-        return max(wait, min(int(said) / 1000, wait + _LONGEST_ADDED_WAIT))
+        return max(wait, min(_read_wait(failure.headers), wait + _LONGEST_ADDED_WAIT))
+
+
+def _read_wait(headers: Mapping[str, str]) -> float:
+    """Return how many seconds the other side asks to wait, 0 where it does not, or not in numbers."""
+    try:
+        return int(headers.get("x-amz-retry-after", "0")) / 1000
+    except (ValueError, OverflowError):
+        return 0.0

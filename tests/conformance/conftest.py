@@ -20,7 +20,8 @@ from moto.server import ThreadedMotoServer
 
 from megaflow.local import Account, SnsClient, SqsClient
 from megaflow.local.server import Server
-from megaflow.wire import WireClient
+from megaflow.wire import WireClient, why_aside
+from tests.unmocked import unmocked
 
 ACCOUNT_ID = "123456789012"
 REGION = "us-east-1"
@@ -129,7 +130,7 @@ def clients(url: str) -> Iterator[tuple[Any, Any]]:
     """Give boto3's clients for SQS and SNS at *url*, which try each call once."""
     session = boto3.Session(aws_access_key_id="test", aws_secret_access_key="test", region_name=REGION)
     config = Config(retries={"total_max_attempts": 1}, proxies={})
-    sqs, sns = (session.client(name, endpoint_url=url, config=config) for name in ("sqs", "sns"))
+    sqs, sns = (unmocked(session.client(name, endpoint_url=url, config=config)) for name in ("sqs", "sns"))
     yield sqs, sns
     sqs.close()
     sns.close()
@@ -174,6 +175,7 @@ def server_world() -> Iterator[World]:
 
 @pytest.fixture(scope="session")
 def wire_world(server_world: World) -> Iterator[World]:
+    assert why_aside(server_world.sqs) == ""
     sqs = WireClient(server_world.sqs)
     yield replace(server_world, sqs=sqs)
     sqs.close()

@@ -13,6 +13,8 @@ from typing import Any, TypeAlias
 import boto3
 from botocore.config import Config
 
+from tests.unmocked import unmocked
+
 QUEUE_URL = "https://sqs.us-east-1.amazonaws.com/123456789012/orders"
 
 Answer: TypeAlias = bytes | Callable[[socket.socket], None]
@@ -74,7 +76,8 @@ class Scripted:
             region_name="us-east-1", **{name: options.pop(name) for name in list(options) if name.startswith("aws_")}
         )
         base = Config(proxies={}, connect_timeout=5, read_timeout=5)
-        return session.client("sqs", endpoint_url=self.url, config=base.merge(config or Config()), **options)
+        made = session.client("sqs", endpoint_url=self.url, config=base.merge(config or Config()), **options)
+        return unmocked(made)
 
     def serve(self, connection: socket.socket) -> None:
         try:
