@@ -1,9 +1,8 @@
-"""The threads that do what the core says, against a real queue.
+"""What the core says is done here, against a real queue.
 
-Some poll, some run handlers, some settle messages, and each tells the core itself what it has come to, one at a time:
-to hand that on to another thread would cost more than all the core does. One waits for the time to pass, and for
-signals. Async handlers share one event loop. All but the first are daemons: a handler that never returns cannot keep
-the process from ending.
+Some threads poll, some run handlers, some settle messages, and each tells the core itself what it has come to, one at a
+time: to hand that on to another thread would cost more than all the core does. One waits for the time to pass, and for
+signals. All but that one are daemons: a handler that never returns cannot keep the process from ending.
 """
 
 from __future__ import annotations
@@ -13,32 +12,27 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from functools import partial
 from queue import Empty, SimpleQueue
-from typing import Any, Final
+from typing import Final
 
 from megaflow import limits
-from megaflow.consumer.calls import ask, poll_of, settle
+from megaflow.consumer.calls import ask, settle
 from megaflow.consumer.core import Core
-from megaflow.consumer.event_loop import EventLoop
+from megaflow.consumer.pollers import Pollers
 from megaflow.consumer.words import (
     AbandonPoll,
     Action,
-    Called,
     Count,
-    Crashed,
     DeadLetter,
     Delete,
     Event,
     Exit,
     Extend,
-    Finished,
     GiveUp,
     Hide,
     Inspect,
-    Interrupted,
     Receive,
     Received,
     Report,
@@ -47,16 +41,14 @@ from megaflow.consumer.words import (
     Stop,
     Tick,
 )
+from megaflow.consumer.workers import GLANCE, Workers
 from megaflow.health import Health
 from megaflow.message import Message
 from megaflow.metrics import Metrics
 from megaflow.process import Processor
-from megaflow.router import Handler
 from megaflow.settings import ConsumerSettings
 from megaflow.signals import stopping_on_signals
 from megaflow.sqs import Queue, as_configuration_error, is_refusal
-from megaflow.steps import HandlerCall, Step, Steps, StoreCall, arun_step, run_step
-from megaflow.verdict import Verdict
 
 log = logging.getLogger(__name__)
 
@@ -67,26 +59,11 @@ _LONGEST_WAIT: Final = 0.5
 """Seconds: a signal that comes just before the wait begins does not end it."""
 
 
-_QUICK: Final = 0.0005
-"""Seconds: where messages take less, it costs more to wake a thread for each than to let one handle them all."""
-
-_GLANCE: Final = 0.004
-"""Seconds after which it is looked whether that holds."""
-
 _LOOK: Final = Tick()
 """Wakes the one that waits, to look how long."""
 
 _TIME_TO_ANSWER: Final = 0.3
 """Seconds that polls have at the end to bring what was given back a moment ago."""
-
-
-@dataclass(slots=True, eq=False)
-class _Work:
-    """A message on its way through its handlers, and the step that is to be done next; None is the first one."""
-
-    message: Message
-    steps: Steps = field(init=False)
-    step: HandlerCall | StoreCall | None = None
 
 
 class Runner:
@@ -111,32 +88,21 @@ class Runner:
         self._metrics = metrics
         self._clock = clock
         self._core = Core(settings, fifo=queue.fifo)
-        self._inbox: SimpleQueue[Event] = SimpleQueue()
-        self._questions: SimpleQueue[Inspect | Receive | None] = SimpleQueue()
-        self._backlog: deque[_Work] = deque()
-        self._calls: SimpleQueue[bool] = SimpleQueue()
-        self._finished: deque[Finished | Crashed] = deque()
+        self._workers = Workers(get_processor, self._tell)
+        self._pollers = Pollers(lambda question: ask(queue, question, settings), self._tell, self._workers.help)
         self._settlements: SimpleQueue[Settlement | None] = SimpleQueue()
         self._extensions: SimpleQueue[Settlement | None] = SimpleQueue()
         self._dead_letters: SimpleQueue[Settlement | None] = SimpleQueue()
-        self._pollers = 0
-        self._polls: set[int] = set()
-        self._workers = 0
-        self._at_work: set[int] = set()
+        self._has_given_back = False
+        self._events: deque[Event | None] = deque()
+        self._too_late: deque[Received] = deque()
         self._telling = threading.Lock()
         self._exit: Exit | None = None
         self._failure: BaseException | None = None
-        self._sleeps_until = -math.inf
+        self._inbox: SimpleQueue[Event] = SimpleQueue()
+        self._wakes_at = self._sleeps_until = math.inf
         self._glances = False
         self._has_started = False
-        self._seconds = 1.0
-        """What a message has taken of late."""
-
-        self._event_loops = [self._make_event_loop()]
-        self._lock = threading.Lock()
-        self._asking = 0
-        self._answered = threading.Condition(self._lock)
-        self._has_given_back = False
 
     def run(self) -> None:
         """Consume until `stop`, SIGTERM or SIGINT; signals only where this is the main thread.
@@ -145,7 +111,8 @@ class Runner:
         handler raised that is no `Exception`.
         """
         for settlements in (self._settlements, self._extensions, self._dead_letters) * _SETTLERS:
-            self._start_thread("settler", partial(self._settle_forever, settlements))
+            settler = partial(self._settle_forever, settlements)
+            threading.Thread(target=settler, name="megaflow-settler", daemon=True).start()
         try:
             with stopping_on_signals(lambda again: self.stop(now=again)):
                 # Not earlier: whoever waits for this line may send a signal at once.
@@ -169,9 +136,9 @@ class Runner:
 
     def _drive(self) -> BaseException | None:
         # Whoever stopped it before it began is heard first.
-        event: Event | None = Tick() if self._inbox.empty() else self._inbox.get()
-        while self._tell(event) and not self._is_over:
-            event = self._wait_for_event()
+        self._tell(Tick() if self._inbox.empty() else self._inbox.get())
+        while not self._is_over:
+            self._tell(self._wait_for_event())
         if self._failure is not None:
             self._give_back(self._core.waiting)
             raise self._failure
@@ -181,25 +148,61 @@ class Runner:
     def _is_over(self) -> bool:
         return self._exit is not None or self._failure is not None
 
-    def _tell(self, event: Event | None) -> bool:
-        """Tell the core what happened, and do what it answers, in the thread that knows; None is what has finished.
-
-        Returns False once the core has said that it is done, and so did not hear this.
-        """
-        with self._telling:
-            if self._is_over:
-                return False
+    def _wait_for_event(self) -> Event | None:
+        """Wait for what the core has to be told of, at the latest until it wants to be woken."""
+        while True:
+            # Whoever changes it while it is looked at says so.
+            self._sleeps_until = math.inf
+            self._sleeps_until = self._wakes_at
+            longest = GLANCE if self._glances else _LONGEST_WAIT
             try:
-                heard = self._gather() if event is None else event
-                if heard is not None:
-                    self._carry_out(self._core.handle(heard, self._clock()))
-            except BaseException as error:  # noqa: BLE001 - whoever drives raises it
-                self._failure = error
-            if self._is_over or self._core.wake_at < self._sleeps_until:
-                self._inbox.put(_LOOK)
-            return True
+                event = self._inbox.get(timeout=max(0.0, min(self._sleeps_until - self._clock(), longest)))
+            except Empty:
+                return self._glance()
+            if event is not _LOOK or self._is_over:
+                return event
 
-    def _carry_out(self, actions: Sequence[Action]) -> None:
+    def _glance(self) -> Event | None:
+        """Let others go on where a handler takes longer than expected."""
+        self._glances, self._has_started = self._has_started, False
+        self._pollers.replace_slow()
+        return None if self._workers.call_for_the_rest() else Tick()
+
+    def _tell(self, event: Event | None, *, helps: bool = False) -> None:
+        """Tell the core what happened, and do what it answers; None is what the workers have finished.
+
+        Where another thread is telling it something, that one goes on with this: to wait for it would cost more. A
+        thread that *helps* handles what waits afterwards, where that is quick.
+        """
+        self._events.append(event)
+        while self._events and self._telling.acquire(blocking=False):
+            try:
+                self._tell_next(helps)
+            finally:
+                self._telling.release()
+        while self._too_late:
+            self._give_back(self._too_late.popleft().messages)
+
+    def _tell_next(self, helps: bool) -> None:
+        try:
+            event = self._events.popleft()
+        except IndexError:
+            return
+        if self._is_over:
+            if isinstance(event, Received):
+                self._too_late.append(event)
+            return
+        try:
+            heard = self._workers.gather() if event is None else event
+            if heard is not None:
+                self._carry_out(self._core.handle(heard, self._clock()), helps)
+            self._wakes_at = self._core.wake_at
+        except BaseException as error:  # noqa: BLE001 - whoever drives raises it
+            self._failure = error
+        if self._is_over or self._wakes_at < self._sleeps_until:
+            self._inbox.put(_LOOK)
+
+    def _carry_out(self, actions: Sequence[Action], helps: bool) -> None:
         started = 0
         for action in actions:
             if isinstance(action, Exit):
@@ -208,53 +211,21 @@ class Runner:
             started += isinstance(action, Start)
             self._do(action)
         if started:
-            # Where handlers are quick, one thread takes all; should one of them be slow, the others are called soon.
-            self._call_workers(1 if self._seconds <= _QUICK else started)
+            if not (helps and self._workers.are_quick):
+                self._workers.call(started)
             self._has_started = True
             if not self._glances:
                 self._glances = True
                 self._inbox.put(_LOOK)
 
-    def _wait_for_event(self) -> Event | None:
-        """Wait for what the core has to be told of, at the latest until it wants to be woken."""
-        while True:
-            longest = _GLANCE if self._glances else _LONGEST_WAIT
-            with self._telling:
-                self._sleeps_until = self._core.wake_at
-            try:
-                event = self._inbox.get(timeout=max(0.0, min(self._sleeps_until - self._clock(), longest)))
-            except Empty:
-                self._glances, self._has_started = self._has_started, False
-                self._call_workers(len(self._backlog))
-                return None if self._finished else Tick()
-            if event is not _LOOK or self._is_over:
-                return event
-
-    def _gather(self) -> Event | None:
-        """Return together what has finished meanwhile; None is nothing."""
-        verdicts: list[Verdict] = []
-        while self._finished:
-            event = self._finished.popleft()
-            if isinstance(event, Crashed):
-                if verdicts:
-                    self._finished.appendleft(event)
-                    break
-                return event
-            verdicts += event.verdicts
-        return Finished(verdicts) if verdicts else None
-
-    def _call_workers(self, count: int) -> None:
-        for _ in range(min(count, self._workers)):
-            self._calls.put(True)
-
     def _do(self, action: Action) -> None:
         match action:
             case Start(message):
-                self._start_handler(message)
+                self._workers.start(message)
             case Count(name, amount):
                 self._count(name, amount)
             case Inspect() | Receive():
-                self._start_question(action)
+                self._pollers.ask(action)
             case Delete() | Hide():
                 self._settlements.put(action)
             case Extend():
@@ -262,143 +233,17 @@ class Runner:
             case DeadLetter():
                 self._dead_letters.put(action)
             case GiveUp(message, handler):
-                self._give_up(message, handler)
+                self._workers.give_up(message, handler)
             case Report(level, text, values, error):
                 log.log(level, text, *values, exc_info=error)
             case AbandonPoll(poll):
-                self._abandon(poll)
+                self._pollers.abandon(poll)
 
     def _count(self, name: str, amount: int) -> None:
         try:
             self._metrics.count(name, amount)
         except Exception:
             log.warning("the metrics failed to count %s", name, exc_info=True)
-
-    def _start_question(self, action: Inspect | Receive) -> None:
-        with self._lock:
-            self._asking += 1
-            self._polls.add(poll_of(action))
-            missing = len(self._polls) > self._pollers
-        if missing:
-            self._start_thread("poller", self._ask_forever)
-            self._pollers += 1
-        self._questions.put(action)
-
-    def _abandon(self, poll: int) -> None:
-        """Wait no longer for a poll: its thread is a daemon, and ends with it."""
-        with self._lock:
-            if poll in self._polls:
-                self._polls.remove(poll)
-                self._pollers -= 1
-
-    def _start_handler(self, message: Message) -> None:
-        self._at_work.add(id(message))
-        if len(self._at_work) > self._workers:
-            try:
-                self._start_thread("worker", self._work_forever)
-                self._workers += 1
-            except RuntimeError as error:
-                if not self._workers:
-                    raise
-                log.warning("no thread for one more handler, %d are at work: %s", self._workers, error)
-        self._backlog.append(_Work(message))
-
-    def _give_up(self, message: Message, handler: Handler) -> None:
-        given_up = self._leave_work(message)
-        if handler.is_async:
-            # It does not give way to others either; those that share its loop stay there.
-            self._event_loops.append(self._make_event_loop())
-        elif given_up:
-            self._workers -= 1
-
-    def _leave_work(self, message: Message) -> bool:
-        """Take a message out of those at work, once; may be called from any thread."""
-        try:
-            self._at_work.remove(id(message))
-        except KeyError:
-            return False
-        return True
-
-    def _ask_forever(self) -> None:
-        while (action := self._questions.get()) is not None:
-            event = ask(self._queue, action, self._settings)
-            with self._lock:
-                abandoned = poll_of(action) not in self._polls
-                self._polls.discard(poll_of(action))
-            if not self._tell(event) and isinstance(event, Received):
-                self._give_back(event.messages)
-            with self._answered:
-                self._asking -= 1
-                self._answered.notify_all()
-            if abandoned:
-                return
-
-    def _work_forever(self) -> None:
-        while self._calls.get():
-            while self._backlog:
-                try:
-                    work = self._backlog.popleft()
-                except IndexError:
-                    break
-                began = time.perf_counter()
-                event = self._advance(work)
-                self._seconds += (time.perf_counter() - began - self._seconds) / 8
-                if event is not None and not self._end_work(work, event):
-                    # Another thread has taken the place of this one.
-                    return
-                if self._seconds > _QUICK and self._finished:
-                    self._tell(None)
-            if self._finished:
-                self._tell(None)
-
-    def _advance(self, work: _Work) -> Finished | Crashed | None:
-        """Go on with a message as far as can be in this thread; None is that the event loop goes on with it."""
-        try:
-            step = work.step or self._begin(work)
-            while not isinstance(step, Verdict):
-                if isinstance(step, HandlerCall) and step.handler.is_async:
-                    work.step = step
-                    if self._event_loops[-1].spawn(self._go_on(work, step)):
-                        return None
-                step = run_step(work.steps, step, self._wait, self._watch)
-            return Finished((step,))
-        except BaseException as error:  # noqa: BLE001 - a message that is out must come back to the core
-            return Crashed(work.message, error)
-
-    def _begin(self, work: _Work) -> Step:
-        work.steps = self._get_processor().steps(work.message)
-        return next(work.steps)
-
-    async def _go_on(self, work: _Work, step: HandlerCall) -> None:
-        """Go on with a message in the event loop, as long as its handlers are async."""
-        try:
-            following = await arun_step(work.steps, step, self._watch)
-            while isinstance(following, HandlerCall) and following.handler.is_async:
-                following = await arun_step(work.steps, following, self._watch)
-        except BaseException as error:  # noqa: BLE001 - a message that is out must come back to the core
-            self._end_work(work, Crashed(work.message, error))
-        else:
-            if isinstance(following, Verdict):
-                self._end_work(work, Finished((following,)))
-            else:
-                work.step = following
-                self._backlog.append(work)
-                self._calls.put(True)
-        self._tell(None)
-
-    def _end_work(self, work: _Work, event: Finished | Crashed) -> bool:
-        """Note what came of a message, unless it was given up."""
-        if self._leave_work(work.message):
-            self._finished.append(event)
-            return True
-        log.warning("message %s: finished after it was given up: %s", work.message.id, _describe(event))
-        return False
-
-    def _wait(self, awaitable: Awaitable[Any]) -> Any:
-        return self._event_loops[-1].wait(awaitable)
-
-    def _watch(self, message: Message, handler: Handler, seconds: float | None) -> None:
-        self._tell(Called(message, handler, seconds))
 
     def _settle_forever(self, settlements: SimpleQueue[Settlement | None]) -> None:
         while (action := settlements.get()) is not None:
@@ -412,18 +257,13 @@ class Runner:
         """Let the threads go, and give back what a poll has brought meanwhile."""
         with self._telling:
             self._failure = self._failure or RuntimeError("the consumer has ended")
-        for _ in range(self._pollers):
-            self._questions.put(None)
+        self._pollers.close()
         for settlements in (self._settlements, self._extensions, self._dead_letters) * _SETTLERS:
             settlements.put(None)
-        for _ in range(self._workers):
-            self._calls.put(False)
-        for event_loop in self._event_loops:
-            event_loop.close()
+        self._workers.close()
         if self._has_given_back:
             # What was given back comes first of all to the polls of our own that are still under way.
-            with self._answered:
-                self._answered.wait_for(lambda: self._asking == 0, _TIME_TO_ANSWER)
+            self._pollers.wait(_TIME_TO_ANSWER)
 
     def _give_back(self, messages: Sequence[Message]) -> None:
         for start in range(0, len(messages), limits.BATCH_ENTRIES):
@@ -433,12 +273,6 @@ class Runner:
                 # They come again by themselves, only later.
                 reason = next(iter(settled.problems.values())).reason
                 log.warning("%d messages could not be given back and come again later: %s", len(batch), reason)
-
-    def _make_event_loop(self) -> EventLoop:
-        return EventLoop(on_interrupt=lambda error: self._inbox.put(Interrupted(error)))
-
-    def _start_thread(self, name: str, target: Callable[[], None]) -> None:
-        threading.Thread(target=target, name=f"megaflow-{name}", daemon=True).start()
 
     def _log_start(self) -> None:
         table = self._get_processor().table
@@ -455,7 +289,3 @@ class Runner:
                 log.warning("%s matches every message of kind %s (%s)", handler.name, handler.kind.value, handler.where)
         for handler, reason in table.unindexed:
             log.info("%s cannot be indexed, so every message asks it: %s (%s)", handler.name, reason, handler.where)
-
-
-def _describe(event: Finished | Crashed) -> object:
-    return event.verdicts[0] if isinstance(event, Finished) else event.error

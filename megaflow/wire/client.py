@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
+import random
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final
-from uuid import uuid4
+from uuid import UUID
 
 from megaflow.wire.answers import Operation
 from megaflow.wire.aside import HOT_METHODS, handlers_version, why_handlers
@@ -103,7 +104,7 @@ class WireClient:
         self._aside = aside
 
     def _exchange(self, operation: Operation, parameters: Mapping[str, Any]) -> Mapping[str, Any]:
-        body, call_id, deadline = self._encode(parameters).encode(), str(uuid4()), ""
+        body, call_id, deadline = self._encode(parameters).encode(), _make_id(), ""
         timeout = self._timeout_for(operation, parameters)
         retries = Retries(self._quota, max_attempts=self._max_attempts, is_poll=operation.is_poll)
         while True:
@@ -132,3 +133,8 @@ class WireClient:
         # Without a wait, it is the queue's own.
         wait: int = parameters.get("WaitTimeSeconds", _LONGEST_POLL)
         return max(self._read_timeout, wait + _POLL_GRACE)
+
+
+def _make_id() -> str:
+    """Return an id for a call; to ask the system for randomness lets other threads in, which costs more than the id."""
+    return str(UUID(int=random.getrandbits(128), version=4))

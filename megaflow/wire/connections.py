@@ -6,6 +6,8 @@ import contextlib
 import os
 import select
 import socket
+import ssl
+import struct
 import time
 import weakref
 from collections import deque
@@ -17,6 +19,9 @@ from megaflow.wire.http import Answer, NoAnswerError, read_answer
 _PATIENCE: Final = 5
 """So many read timeouts may pass until an answer that comes drop by drop is complete."""
 
+_SHORT: Final = 1.0
+"""Seconds within which nobody closes a connection for being idle: to look would take its time."""
+
 
 class ConnectError(Exception):
     """There is no connection; its cause says why."""
@@ -26,8 +31,8 @@ class Connection:
     """One connection."""
 
     def __init__(self, sock: socket.socket) -> None:
-        self.is_used = False
-        """Whether something was exchanged before."""
+        self.used_at = 0.0
+        """When an answer came over it, by the monotonic clock; 0 is that there was none."""
 
         self.has_answered = False
         """Whether a byte has come of the answer to the last request."""
@@ -42,16 +47,23 @@ class Connection:
         Up to *timeout* seconds may pass without a byte of it.
         """
         if timeout != self._timeout:
-            self._socket.settimeout(timeout)
+            _set_timeout(self._socket, timeout)
             self._timeout = timeout
         self._deadline = time.monotonic() + timeout * _PATIENCE
         self.has_answered = False
-        self._socket.sendall(request)
-        return read_answer(self._receive)
+        try:
+            self._socket.sendall(request)
+            answer = read_answer(self._receive)
+        except BlockingIOError as error:
+            raise TimeoutError(f"nothing came within {timeout:g} s") from error
+        self.used_at = time.monotonic()
+        return answer
 
     @property
     def is_dropped(self) -> bool:
-        """Whether the other side has closed it, or spoken without being asked."""
+        """Whether the other side has closed it meanwhile, or spoken without being asked."""
+        if time.monotonic() - self.used_at < _SHORT:
+            return False
         if not hasattr(select, "poll"):
             return bool(select.select([self._socket], [], [], 0)[0])
         poll = select.poll()
@@ -92,7 +104,7 @@ class Connections:
         try:
             return self._exchange(connection, request, timeout)
         except (NoAnswerError, ConnectionError):
-            if connection.has_answered or not connection.is_used:
+            if connection.has_answered or not connection.used_at:
                 raise
         return self._exchange(self._open(), request, timeout)
 
@@ -112,7 +124,6 @@ class Connections:
         finally:
             self._busy.discard(connection)
         if answer.keeps_alive and len(self._idle) < (self._idle.maxlen or 0):
-            connection.is_used = True
             self._idle.append(connection)
         else:
             connection.close()
@@ -138,6 +149,21 @@ class Connections:
             return Connection(self._connect())
         except OSError as error:
             raise ConnectError(str(error)) from error
+
+
+def _set_timeout(sock: socket.socket, seconds: float) -> None:
+    """Let *sock* wait so long for each byte.
+
+    Python asks the system twice, whether something can be read and then for it, and lets other threads in each time.
+    Where the system itself can keep the time, once is enough; TLS does not hear of that.
+    """
+    if os.name != "posix" or isinstance(sock, ssl.SSLSocket):
+        sock.settimeout(seconds)
+        return
+    sock.settimeout(None)
+    whole, part = divmod(max(seconds, 0.000_001), 1)
+    for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+        sock.setsockopt(socket.SOL_SOCKET, option, struct.pack("ll", int(whole), int(part * 1e6)))
 
 
 def _close_all(connections: deque[Connection]) -> None:

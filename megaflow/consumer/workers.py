@@ -1,0 +1,206 @@
+"""The threads that take messages through their handlers, and the event loop that async handlers share.
+
+To wake a thread costs more than a quick handler does. So where handlers are quick, whoever has received messages
+handles them, or one thread handles all; after `GLANCE` seconds others are woken for what still waits.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from queue import SimpleQueue
+from typing import Any, Final
+
+from megaflow.consumer.event_loop import EventLoop
+from megaflow.consumer.words import Called, Crashed, Event, Finished, Interrupted
+from megaflow.message import Message
+from megaflow.process import Processor
+from megaflow.router import Handler
+from megaflow.steps import HandlerCall, Step, Steps, StoreCall, arun_step, run_step
+from megaflow.verdict import Verdict
+
+log = logging.getLogger(__name__)
+
+GLANCE: Final = 0.004
+"""Seconds after which it is looked whether handlers are as quick as they were."""
+
+_QUICK: Final = 0.0005
+"""Seconds: a handler that takes less is handled by whoever has its message."""
+
+
+@dataclass(slots=True, eq=False)
+class _Work:
+    """A message on its way through its handlers, and the step that is to be done next; None is the first one."""
+
+    message: Message
+    steps: Steps = field(init=False)
+    step: HandlerCall | StoreCall | None = None
+    is_helped: bool = False
+    """Whether the thread that has it at work is none of the workers."""
+
+
+class Workers:
+    """Take messages through their handlers. *tell* is told what came of it, and may be called from any thread.
+
+    `start`, `call`, `give_up` and `gather` are called by one thread at a time.
+    """
+
+    def __init__(self, get_processor: Callable[[], Processor], tell: Callable[[Event | None], None]) -> None:
+        self._get_processor = get_processor
+        self._tell = tell
+        self._backlog: deque[_Work] = deque()
+        self._calls: SimpleQueue[bool] = SimpleQueue()
+        self._finished: deque[Finished | Crashed] = deque()
+        self._at_work: dict[int, _Work] = {}
+        self._workers = 0
+        self._seconds = 1.0
+        """What a message has taken of late."""
+
+        self._event_loops = [self._make_event_loop()]
+
+    @property
+    def are_quick(self) -> bool:
+        """Whether messages have taken so little of late that it does not pay to share them out."""
+        return self._seconds <= _QUICK
+
+    def start(self, message: Message) -> None:
+        """Let a message wait for a thread; there is one for each, as far as the system allows it."""
+        work = self._at_work[id(message)] = _Work(message)
+        if len(self._at_work) > self._workers:
+            try:
+                threading.Thread(target=self._work_forever, name="megaflow-worker", daemon=True).start()
+                self._workers += 1
+            except RuntimeError as error:
+                if not self._workers:
+                    raise
+                log.warning("no thread for one more handler, %d are at work: %s", self._workers, error)
+        self._backlog.append(work)
+
+    def call(self, count: int) -> None:
+        """Wake workers for *count* messages that wait."""
+        for _ in range(min(1 if self.are_quick else count, self._workers)):
+            self._calls.put(True)
+
+    def call_for_the_rest(self) -> bool:
+        """Wake a worker for everything that waits; tell whether something is finished that nobody has told."""
+        for _ in range(min(len(self._backlog), self._workers)):
+            self._calls.put(True)
+        return bool(self._finished)
+
+    def help(self) -> None:
+        """Handle what waits, in the thread that has brought it, as long as handlers are quick."""
+        while self.are_quick and (work := self._take()):
+            self._handle(work, helps=True)
+        if self._finished:
+            self._tell(None)
+
+    def give_up(self, message: Message, handler: Handler) -> None:
+        """Go on without the thread, or the event loop, that this message's handler holds."""
+        work = self._at_work.pop(id(message), None)
+        if handler.is_async:
+            # It does not give way to others either; those that share its loop stay there.
+            self._event_loops.append(self._make_event_loop())
+        elif work is not None and not work.is_helped:
+            self._workers -= 1
+
+    def gather(self) -> Finished | Crashed | None:
+        """Return together what has finished meanwhile; None is nothing."""
+        verdicts: list[Verdict] = []
+        while self._finished:
+            event = self._finished.popleft()
+            if isinstance(event, Crashed):
+                if verdicts:
+                    self._finished.appendleft(event)
+                    break
+                return event
+            verdicts += event.verdicts
+        return Finished(verdicts) if verdicts else None
+
+    def close(self) -> None:
+        """Let the threads and event loops go, as soon as their handlers do."""
+        for _ in range(self._workers):
+            self._calls.put(False)
+        for event_loop in self._event_loops:
+            event_loop.close()
+
+    def _work_forever(self) -> None:
+        while self._calls.get():
+            while work := self._take():
+                if not self._handle(work, helps=False):
+                    # Another thread has taken the place of this one.
+                    return
+                if not self.are_quick and self._finished:
+                    self._tell(None)
+            if self._finished:
+                self._tell(None)
+
+    def _take(self) -> _Work | None:
+        try:
+            return self._backlog.popleft()
+        except IndexError:
+            return None
+
+    def _handle(self, work: _Work, *, helps: bool) -> bool:
+        """Handle a message as far as can be in this thread, and tell whether that was still waited for."""
+        work.is_helped = helps
+        began = time.perf_counter()
+        event = self._advance(work)
+        self._seconds += (time.perf_counter() - began - self._seconds) / 8
+        return event is None or self._end(work, event)
+
+    def _advance(self, work: _Work) -> Finished | Crashed | None:
+        """Go on with a message; None is that the event loop goes on with it."""
+        try:
+            step = work.step or self._begin(work)
+            while not isinstance(step, Verdict):
+                if isinstance(step, HandlerCall) and step.handler.is_async:
+                    work.step = step
+                    if self._event_loops[-1].spawn(self._go_on(work, step)):
+                        return None
+                step = run_step(work.steps, step, self._wait, self._watch)
+            return Finished((step,))
+        except BaseException as error:  # noqa: BLE001 - a message that is out must come back to the core
+            return Crashed(work.message, error)
+
+    def _begin(self, work: _Work) -> Step:
+        work.steps = self._get_processor().steps(work.message)
+        return next(work.steps)
+
+    async def _go_on(self, work: _Work, step: HandlerCall) -> None:
+        """Go on with a message in the event loop, as long as its handlers are async."""
+        try:
+            following = await arun_step(work.steps, step, self._watch)
+            while isinstance(following, HandlerCall) and following.handler.is_async:
+                following = await arun_step(work.steps, following, self._watch)
+        except BaseException as error:  # noqa: BLE001 - a message that is out must come back to the core
+            self._end(work, Crashed(work.message, error))
+        else:
+            if isinstance(following, Verdict):
+                self._end(work, Finished((following,)))
+            else:
+                work.step = following
+                self._backlog.append(work)
+                self._calls.put(True)
+        self._tell(None)
+
+    def _end(self, work: _Work, event: Finished | Crashed) -> bool:
+        """Note what came of a message, unless it was given up; then say so, as the core does not hear of it."""
+        if self._at_work.pop(id(work.message), None) is not None:
+            self._finished.append(event)
+            return True
+        said = event.verdicts[0] if isinstance(event, Finished) else event.error
+        log.warning("message %s: finished after it was given up: %s", work.message.id, said)
+        return False
+
+    def _wait(self, awaitable: Awaitable[Any]) -> Any:
+        return self._event_loops[-1].wait(awaitable)
+
+    def _watch(self, message: Message, handler: Handler, seconds: float | None) -> None:
+        self._tell(Called(message, handler, seconds))
+
+    def _make_event_loop(self) -> EventLoop:
+        return EventLoop(on_interrupt=lambda error: self._tell(Interrupted(error)))
