@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from enum import Enum
+from typing import Final
 
 
 class ProcessStatus(Enum):
@@ -24,7 +25,10 @@ class ProcessStatus(Enum):
     @property
     def keeps(self) -> bool:
         """Whether the message must come again."""
-        return self in (ProcessStatus.RETRY_LATER, ProcessStatus.RETRIABLE_ERROR)
+        return self in _KEEPING
+
+
+_KEEPING: Final = frozenset({ProcessStatus.RETRY_LATER, ProcessStatus.RETRIABLE_ERROR})
 
 
 class RetryLater(Exception):
@@ -54,6 +58,6 @@ class Fate(Enum):
 def decide_fate(statuses: Iterable[ProcessStatus]) -> Fate:
     """Return what several handlers together mean: one keeper keeps the message, else one failure dead-letters it."""
     said = set(statuses)
-    if any(status.keeps for status in said):
+    if not said.isdisjoint(_KEEPING):
         return Fate.KEEP
     return Fate.DEAD_LETTER if ProcessStatus.FATAL_ERROR in said else Fate.DELETE

@@ -23,8 +23,9 @@ class Outcome:
     @property
     def interrupts(self) -> bool:
         """Whether it ends the consumer: the handler exited, or was interrupted from the keyboard."""
-        causes = () if self.error is None else flatten(self.error)
-        return any(not isinstance(cause, Exception | asyncio.CancelledError) for cause in causes)
+        if self.error is None:
+            return False
+        return any(not isinstance(cause, Exception | asyncio.CancelledError) for cause in flatten(self.error))
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,7 @@ from megaflow import (
 )
 from megaflow.consumer.core import Core
 from megaflow.local import Account, SqsClient
+from megaflow.match.functions import not_
 from tests.consuming import PATIENCE, Faulty, Queues, run_until, running
 
 
@@ -275,6 +276,48 @@ def test_no_message_waits_for_the_slowest_of_its_batch(queues: Queues) -> None:
     app.publish_batch("quick" for _ in range(20))
 
     run_until(app, done)
+
+    assert queues.depth() == (0, 0)
+
+
+QUICK = 200
+"""Messages after which handlers are known to be quick."""
+
+
+@pytest.mark.parametrize("place", [0, 5])
+@pytest.mark.parametrize("kind", ["sync", "async", "sync among async"])
+def test_a_handler_that_was_quick_and_now_blocks_stalls_nothing(queues: Queues, kind: str, place: int) -> None:
+    app, quick, done, release = queues.app(concurrency=2), threading.Event(), threading.Event(), threading.Event()
+    handled: list[str] = []
+
+    def note(text: str) -> None:
+        handled.append(text)
+        if len(handled) == QUICK:
+            quick.set()
+        if len(handled) == QUICK + 50:
+            done.set()
+
+    def handle(text: str) -> None:
+        if text == "block":
+            release.wait(PATIENCE)
+        else:
+            note(text)
+
+    async def handle_async(text: str) -> None:
+        if text == "block":
+            await asyncio.to_thread(release.wait, PATIENCE)
+        else:
+            note(text)
+
+    app.on_text("block")(handle_async if kind == "async" else handle)
+    app.on_text(not_("block"))(handle if kind == "sync" else handle_async)
+    app.publish_batch(f"before {number}" for number in range(QUICK))
+
+    with running(app):
+        assert quick.wait(PATIENCE)
+        app.publish_batch("block" if number == place else f"after {number}" for number in range(51))
+        assert done.wait(PATIENCE)
+        release.set()
 
     assert queues.depth() == (0, 0)
 

@@ -49,6 +49,7 @@ class EventLoop:
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
+        self._thread = 0
         self._tasks: set[asyncio.Task[None]] = set()
 
     def wait(self, awaitable: Awaitable[Any]) -> Any:
@@ -82,7 +83,11 @@ class EventLoop:
                 if self._closed:
                     raise RuntimeError("the consumer has ended")
                 loop = self._loop = self._loop or self._start()
-                loop.call_soon_threadsafe(start)
+                if threading.get_ident() == self._thread:
+                    # To wake it would let other threads in.
+                    start()
+                else:
+                    loop.call_soon_threadsafe(start)
         except (OSError, RuntimeError) as error:
             log.warning("there is no event loop for an async handler: %s", error)
             coroutine.close()
@@ -103,6 +108,7 @@ class EventLoop:
 
     def _live(self, loop: asyncio.AbstractEventLoop) -> None:
         asyncio.set_event_loop(loop)
+        self._thread = threading.get_ident()
         while not self._closed:
             self._run(loop.run_forever)
         self._run(lambda: loop.run_until_complete(_cancel_all()))

@@ -6,17 +6,10 @@ import threading
 import time
 from collections.abc import Callable
 from queue import SimpleQueue
-from typing import Protocol
 
 from megaflow.consumer.calls import poll_of
 from megaflow.consumer.words import Event, Inspect, Receive
-from megaflow.consumer.workers import GLANCE
-
-
-class Tell(Protocol):
-    """Tells the core of an event; *helps* says that the calling thread handles messages afterwards."""
-
-    def __call__(self, event: Event, *, helps: bool) -> None: ...
+from megaflow.consumer.workers import GLANCE, Tell
 
 
 class Pollers:

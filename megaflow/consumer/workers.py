@@ -6,6 +6,7 @@ handles them, or one thread handles all; after `GLANCE` seconds others are woken
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import threading
 import time
@@ -13,7 +14,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from queue import SimpleQueue
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from megaflow.consumer.event_loop import EventLoop
 from megaflow.consumer.words import Called, Crashed, Event, Finished, Interrupted
@@ -43,13 +44,22 @@ class _Work:
     """Whether the thread that has it at work is none of the workers."""
 
 
+class Tell(Protocol):
+    """Tells the core of an event, None being what has finished; may be called from any thread.
+
+    *helps* says that the calling thread goes on with what waits afterwards, where that is quick.
+    """
+
+    def __call__(self, event: Event | None, *, helps: bool) -> None: ...
+
+
 class Workers:
-    """Take messages through their handlers. *tell* is told what came of it, and may be called from any thread.
+    """Take messages through their handlers, and *tell* what came of it.
 
     `start`, `call`, `give_up` and `gather` are called by one thread at a time.
     """
 
-    def __init__(self, get_processor: Callable[[], Processor], tell: Callable[[Event | None], None]) -> None:
+    def __init__(self, get_processor: Callable[[], Processor], tell: Tell) -> None:
         self._get_processor = get_processor
         self._tell = tell
         self._backlog: deque[_Work] = deque()
@@ -61,6 +71,7 @@ class Workers:
         """What a message has taken of late."""
 
         self._event_loops = [self._make_event_loop()]
+        self._telling: set[asyncio.AbstractEventLoop] = set()
 
     @property
     def are_quick(self) -> bool:
@@ -96,7 +107,7 @@ class Workers:
         while self.are_quick and (work := self._take()):
             self._handle(work, helps=True)
         if self._finished:
-            self._tell(None)
+            self._tell(None, helps=False)
 
     def give_up(self, message: Message, handler: Handler) -> None:
         """Go on without the thread, or the event loop, that this message's handler holds."""
@@ -134,9 +145,9 @@ class Workers:
                     # Another thread has taken the place of this one.
                     return
                 if not self.are_quick and self._finished:
-                    self._tell(None)
+                    self._tell(None, helps=False)
             if self._finished:
-                self._tell(None)
+                self._tell(None, helps=False)
 
     def _take(self) -> _Work | None:
         try:
@@ -182,10 +193,43 @@ class Workers:
             if isinstance(following, Verdict):
                 self._end(work, Finished((following,)))
             else:
-                work.step = following
-                self._backlog.append(work)
-                self._calls.put(True)
-        self._tell(None)
+                self._hand_over(work, following)
+        loop = asyncio.get_running_loop()
+        if loop not in self._telling:
+            # Those that end in the same turn of the loop are told together.
+            self._telling.add(loop)
+            loop.call_soon(self._tell_of, loop)
+
+    def _tell_of(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Tell what has ended in an event loop, and start there what the core wants started now."""
+        self._telling.discard(loop)
+        self._tell(None, helps=True)
+        while self.are_quick and (work := self._take()):
+            if not self._start_here(work):
+                break
+        if self._finished:
+            self._tell(None, helps=False)
+
+    def _start_here(self, work: _Work) -> bool:
+        """Start a message from within the event loop; tell whether it is not for a worker."""
+        try:
+            step = work.step or self._begin(work)
+        except BaseException as error:  # noqa: BLE001 - a message that is out must come back to the core
+            return self._end(work, Crashed(work.message, error))
+        if isinstance(step, Verdict):
+            return self._end(work, Finished((step,)))
+        if isinstance(step, HandlerCall) and step.handler.is_async:
+            work.step = step
+            if self._event_loops[-1].spawn(self._go_on(work, step)):
+                return True
+        self._hand_over(work, step)
+        return False
+
+    def _hand_over(self, work: _Work, step: HandlerCall | StoreCall) -> None:
+        """Let a worker go on with a message."""
+        work.step = step
+        self._backlog.append(work)
+        self._calls.put(True)
 
     def _end(self, work: _Work, event: Finished | Crashed) -> bool:
         """Note what came of a message, unless it was given up; then say so, as the core does not hear of it."""
@@ -200,7 +244,7 @@ class Workers:
         return self._event_loops[-1].wait(awaitable)
 
     def _watch(self, message: Message, handler: Handler, seconds: float | None) -> None:
-        self._tell(Called(message, handler, seconds))
+        self._tell(Called(message, handler, seconds), helps=False)
 
     def _make_event_loop(self) -> EventLoop:
-        return EventLoop(on_interrupt=lambda error: self._tell(Interrupted(error)))
+        return EventLoop(on_interrupt=lambda error: self._tell(Interrupted(error), helps=False))
