@@ -7,12 +7,15 @@ READY := $(VENV)/.ready
 
 SECONDS_OF_TORTURE ?= 300
 
-.PHONY: demo test test-long torture simulate lint bench bench-consume bench-local format clean
+.PHONY: demo test coverage test-long torture simulate lint bench bench-consume bench-wire bench-local format clean
 
 demo: $(READY)
 	$(BIN)/python samples/demo.py
 
 test: $(READY)
+	$(BIN)/python -m pytest
+
+coverage: $(READY)
 	$(BIN)/python -m pytest --cov --cov-report=term-missing
 
 test-long: $(READY)
@@ -35,6 +38,9 @@ bench: $(READY)
 
 bench-consume: $(READY)
 	$(BIN)/python -m benchmarks.consume
+
+bench-wire: $(READY)
+	$(BIN)/python -m benchmarks.wire
 
 bench-local: $(READY)
 	$(BIN)/python benchmarks/local.py
