@@ -33,7 +33,7 @@ class Operation:
         self._service_model = service_model
         self._exceptions = exceptions
         self._model = service_model.operation_model(name)
-        self._parser = ResponseParserFactory().create_parser(service_model.resolved_protocol)
+        self._parser = ResponseParserFactory().create_parser("json")
         self.name: Final = name
         self.is_poll: Final = name == "ReceiveMessage"
         self.target: Final = f"{service_model.metadata['targetPrefix']}.{name}"

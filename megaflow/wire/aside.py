@@ -85,9 +85,9 @@ def _reasons_of_settings(client: Any) -> Iterator[str]:
     from botocore.httpsession import URLLib3Session
 
     config, signer, session = client.meta.config, client._request_signer, client._endpoint.http_session
-    endpoint = urlsplit(client.meta.endpoint_url)
-    if client.meta.service_model.resolved_protocol != "json":
-        yield f"this botocore speaks {client.meta.service_model.resolved_protocol!r} with SQS, not JSON"
+    endpoint, protocol = urlsplit(client.meta.endpoint_url), client.meta.service_model.metadata["protocol"]
+    if protocol != "json":
+        yield f"this botocore speaks {protocol!r} with SQS, not JSON"
     if type(session) is not URLLib3Session:
         yield f"the client sends with a {type(session).__qualname__} of its own"
     elif session._proxy_config.proxy_url_for(client.meta.endpoint_url) is not None:
@@ -99,10 +99,17 @@ def _reasons_of_settings(client: Any) -> Iterator[str]:
         or endpoint.username
     ):
         yield "the endpoint URL is more than scheme, host and port"
-    if signer.signature_version != "v4" or signer._auth_token is not None or config.auth_scheme_preference:
+    if signer.signature_version != "v4" or signer._auth_token is not None or _prefers(config):
         yield f"requests are signed in a way of their own: {signer.signature_version}"
+    if not isinstance(config.read_timeout, int | float) or config.read_timeout <= 0:
+        yield f"the read timeout is {config.read_timeout!r}"
     if (config.retries or {}).get("mode", "standard") not in _RETRY_MODES:
         yield f"the retry mode is {config.retries['mode']!r}"
+
+
+def _prefers(config: Any) -> bool:
+    """Tell whether a way to sign is preferred; what a botocore of before 1.38 does not know it cannot prefer."""
+    return bool(getattr(config, "auth_scheme_preference", None))
 
 
 def _is_botocores(function: Callable[..., Any]) -> bool:

@@ -26,7 +26,7 @@ class Requests:
         self._credentials = signer._credentials
         self._host = _write_host(client.meta.endpoint_url)
         self._content_type = f"application/x-amz-json-{model.metadata['jsonVersion']}"
-        self._query_mode = {"x-amzn-query-mode": "true"} if model.is_query_compatible else {}
+        self._query_mode = {"x-amzn-query-mode": "true"} if "awsQueryCompatible" in model.metadata else {}
         self._user_agent = client.meta.config.user_agent
 
     def write(self, target: str, body: bytes, call_id: str, trial: str) -> bytes:

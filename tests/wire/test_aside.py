@@ -70,6 +70,7 @@ def test_boto3s_own_clients_need_not_step_aside(config: Config) -> None:
         (lambda: client(config=Config(proxies={"https": "http://127.0.0.1:1"})), "there is a proxy"),
         (lambda: client(config=Config(signature_version=UNSIGNED)), "signed in a way of their own"),
         (lambda: client(config=Config(retries={"mode": "adaptive"})), "the retry mode is 'adaptive'"),
+        (lambda: client(config=Config(read_timeout=None)), "the read timeout is None"),
         (lambda: client(endpoint_url="http://127.0.0.1:1/behind/a/gateway"), "the endpoint URL is more than"),
         (lambda: client("sns"), "botocore.client.SNS"),
         (with_own_method, "receive_message was replaced"),
