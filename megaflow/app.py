@@ -6,11 +6,11 @@ import asyncio
 import logging
 import threading
 import uuid
-from collections.abc import Awaitable, Iterable
-from contextlib import nullcontext
-from dataclasses import replace
+from collections.abc import Awaitable, Iterable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
 from queue import Empty, SimpleQueue
-from typing import Any, TypeAlias, TypeVar, Unpack
+from typing import Any, Self, TypeAlias, TypeVar, Unpack
 
 from typing_extensions import override
 
@@ -52,6 +52,28 @@ log = logging.getLogger(__name__)
 
 Layer = TypeVar("Layer", bound=Middleware)
 _End: TypeAlias = "tuple[App, BaseException | None]"
+
+
+@dataclass(frozen=True, slots=True)
+class _Connection:
+    """Where an app's messages come from and go to, and how to get there."""
+
+    queue_url: str | None
+    topic_arn: str | None
+    client: SqsClient | None
+    sns_client: SnsClient | None
+    aws: AwsOptions
+
+    def changed(self, to: _Connection) -> _Connection:
+        """Return the same with what *to* says in place of what this one does."""
+        keeps_clients = not to.aws
+        return _Connection(
+            to.queue_url or self.queue_url,
+            to.topic_arn or self.topic_arn,
+            to.client or (self.client if keeps_clients else None),
+            to.sns_client or (self.sns_client if keeps_clients else None),
+            self.aws | to.aws,
+        )
 
 
 class App(Router):
@@ -119,10 +141,9 @@ class App(Router):
         self._progress = None if progress is None else Progress(progress)
         keys = progress if idempotency is None else idempotency
         self._idempotency = None if keys is None else Idempotency(keys, visibility_timeout)
-        self._queue_url = queue_url
-        self._topic_arn = topic_arn
-        self._sqs = SqsPublisher(queue_url=queue_url, client=client, wire=wire, **aws)
-        self._sns = SnsPublisher(topic_arn=topic_arn, client=sns_client, max_message_size=max_message_size, **aws)
+        self._wire = wire
+        self._max_message_size = max_message_size
+        self._connect(_Connection(queue_url, topic_arn, client, sns_client, aws))
         self._middleware: list[Middleware] = []
         # Reentrant: a signal handler of the user's may call stop() in the middle of anything.
         self._changing = threading.RLock()
@@ -137,6 +158,29 @@ class App(Router):
     @override
     def register(self, handler: Handler) -> None:
         self._change(self._handlers, handler)
+
+    @contextmanager
+    def connected(
+        self,
+        queue_url: str | None = None,
+        topic_arn: str | None = None,
+        *,
+        client: SqsClient | None = None,
+        sns_client: SnsClient | None = None,
+        **aws: Unpack[AwsOptions],
+    ) -> Iterator[Self]:
+        """Use another queue, topic or clients within a ``with``, as tests and the command line do.
+
+        What is not given stays as the app was made with; clients that were given to the app do not, where others or
+        options for boto3 are given. Raises `UsageError` while the app is running.
+        """
+        before = self._connection
+        self._refuse_while_running()
+        self._connect(before.changed(_Connection(queue_url, topic_arn, client, sns_client, aws)))
+        try:
+            yield self
+        finally:
+            self._connect(before)
 
     def use(self, middleware: Layer) -> Layer:
         """Wrap every handler's call: ``middleware(call_next) -> call``; the first one added is the outermost.
@@ -255,6 +299,17 @@ class App(Router):
             if self._supervisor is not None:
                 self._supervisor.stop(now=now)
 
+    def _connect(self, to: _Connection) -> None:
+        self._connection = to
+        self._sqs = SqsPublisher(queue_url=to.queue_url, client=to.client, wire=self._wire, **to.aws)
+        self._sns = SnsPublisher(
+            topic_arn=to.topic_arn, client=to.sns_client, max_message_size=self._max_message_size, **to.aws
+        )
+
+    def _refuse_while_running(self) -> None:
+        if self._runner is not None or self._supervisor is not None:
+            raise UsageError("this app is running: what it is connected to can be changed before that only")
+
     def _check_for_running(self) -> None:
         url = self._sqs.queue_url
         if self._settings.dead_letter_queue_url == url:
@@ -326,9 +381,9 @@ class App(Router):
         return processor
 
     def _publisher(self) -> SqsPublisher | SnsPublisher:
-        if is_set(self._topic_arn, TOPIC_ARN_VARIABLE):
+        if is_set(self._connection.topic_arn, TOPIC_ARN_VARIABLE):
             return self._sns
-        if is_set(self._queue_url, QUEUE_URL_VARIABLE):
+        if is_set(self._connection.queue_url, QUEUE_URL_VARIABLE):
             return self._sqs
         raise ConfigurationError(
             f"there is nowhere to publish to: give topic_arn= or queue_url=, or set {TOPIC_ARN_VARIABLE} or "

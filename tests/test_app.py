@@ -6,9 +6,19 @@ import sys
 import threading
 from typing import Any
 
+import boto3
 import pytest
 
-from megaflow import App, ConfigurationError, Kind, PayloadBuilder, RegistrationError, SnsPublisher, SqsPublisher
+from megaflow import (
+    App,
+    ConfigurationError,
+    Kind,
+    PayloadBuilder,
+    RegistrationError,
+    SnsPublisher,
+    SqsPublisher,
+    UsageError,
+)
 from megaflow.local import Account, SnsClient, SqsClient
 from megaflow.match.functions import gt, lt, one_of
 from megaflow.settings import AwsOptions
@@ -232,3 +242,51 @@ def test_check_says_what_is_odd_about_the_handlers() -> None:
 
     assert re.fullmatch(r"never \(.*test_app\.py:\d+\) never matches: n: and_\(gt\(5\), lt\(3\)\)", first)
     assert re.fullmatch(r"again \(.*test_app\.py:\d+\) has the pattern of one \(.*test_app\.py:\d+\)", second)
+
+
+def test_an_app_is_connected_to_another_queue_for_a_while() -> None:
+    sqs = SqsClient(Account())
+    other = sqs.create_queue(QueueName="other")["QueueUrl"]
+    app = App("https://sqs.eu-west-1.amazonaws.com/123456789012/carts", topic_arn=None)
+
+    with app.connected(other, client=sqs) as connected:
+        sent = app.publish("ping")
+
+    assert connected is app
+    assert [each["MessageId"] for each in sqs.receive_message(QueueUrl=other)["Messages"]] == [sent]
+    with pytest.raises(ConfigurationError, match="no AWS region"):
+        app.publish("ping")
+
+
+def test_options_for_boto3_take_the_place_of_the_clients_an_app_was_given(moto_url: str) -> None:
+    client = SqsClient(Account())
+    app = App(client.create_queue(QueueName="carts")["QueueUrl"], client=client)
+    options: AwsOptions = {"endpoint_url": moto_url, "region_name": "us-east-2"}
+    secrets: AwsOptions = {"aws_access_key_id": "AKIA", "aws_secret_access_key": "secret"}
+    sqs = boto3.client("sqs", **options, **secrets)
+    url = sqs.create_queue(QueueName="connected")["QueueUrl"]
+
+    with app.connected(url, **options, **secrets):
+        app.publish("ping")
+
+    assert sqs.receive_message(QueueUrl=url)["Messages"][0]["Body"] == "ping"
+
+
+def test_a_running_app_stays_connected_as_it_is() -> None:
+    sqs = SqsClient(Account())
+    app = App(sqs.create_queue(QueueName="carts")["QueueUrl"], client=sqs)
+    refused: list[UsageError] = []
+
+    @app.on_text()
+    def connect(text: str) -> None:
+        with pytest.raises(UsageError) as raised, app.connected("https://example.com/1/other"):
+            pass
+        refused.append(raised.value)
+        app.stop()
+
+    app.publish("ping")
+    app.run()
+
+    assert [str(each) for each in refused] == [
+        "this app is running: what it is connected to can be changed before that only"
+    ]
