@@ -8,7 +8,7 @@ import threading
 import uuid
 from collections.abc import Awaitable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from queue import Empty, SimpleQueue
 from typing import Any, Self, TypeAlias, TypeVar, Unpack
 
@@ -62,7 +62,7 @@ class _Connection:
     topic_arn: str | None
     client: SqsClient | None
     sns_client: SnsClient | None
-    aws: AwsOptions
+    aws: AwsOptions = field(repr=False)
 
     def changed(self, to: _Connection) -> _Connection:
         """Return the same with what *to* says in place of what this one does."""

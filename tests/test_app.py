@@ -261,12 +261,16 @@ def test_an_app_is_connected_to_another_queue_for_a_while() -> None:
 def test_options_for_boto3_take_the_place_of_the_clients_an_app_was_given(moto_url: str) -> None:
     client = SqsClient(Account())
     app = App(client.create_queue(QueueName="carts")["QueueUrl"], client=client)
-    options: AwsOptions = {"endpoint_url": moto_url, "region_name": "us-east-2"}
-    secrets: AwsOptions = {"aws_access_key_id": "AKIA", "aws_secret_access_key": "secret"}
-    sqs = boto3.client("sqs", **options, **secrets)
+    options: AwsOptions = {
+        "endpoint_url": moto_url,
+        "region_name": "us-east-2",
+        "aws_access_key_id": "AKIA",
+        "aws_secret_access_key": "secret",
+    }
+    sqs = boto3.client("sqs", **options)
     url = sqs.create_queue(QueueName="connected")["QueueUrl"]
 
-    with app.connected(url, **options, **secrets):
+    with app.connected(url, **options):
         app.publish("ping")
 
     assert sqs.receive_message(QueueUrl=url)["Messages"][0]["Body"] == "ping"
