@@ -28,6 +28,7 @@ from megaflow.health import Health
 from megaflow.message import Attribute, Lease, Message, SnsInfo
 from megaflow.outgoing import Outgoing
 from megaflow.router import Handler, Router
+from megaflow.sending import Sent
 from megaflow.settings import AwsOptions, exponential_backoff
 from megaflow.sns import SnsPublisher
 from megaflow.sqs import SqsPublisher
@@ -77,6 +78,7 @@ __all__ = [
     "Reject",
     "RetryLater",
     "Router",
+    "Sent",
     "SnsFilterPolicy",
     "SnsInfo",
     "SnsPublisher",

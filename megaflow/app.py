@@ -26,7 +26,9 @@ from megaflow.metrics import Counters
 from megaflow.outgoing import PublishOptions
 from megaflow.process import Processor
 from megaflow.progress import Idempotency, Progress
+from megaflow.publisher import IN_FLIGHT
 from megaflow.router import Handler, Router
+from megaflow.sending import Sent
 from megaflow.settings import (
     QUEUE_URL_VARIABLE,
     TOPIC_ARN_VARIABLE,
@@ -255,6 +257,20 @@ class App(Router):
     def publish_batch(self, items: Iterable[object], **options: Unpack[PublishOptions]) -> list[str]:
         """Send *items* to the topic where one is set, else to the queue; see `Publisher.publish_batch`."""
         return self._publisher().publish_batch(items, **options)
+
+    def publish_stream(
+        self,
+        items: Iterable[object],
+        *,
+        raw: bool = False,
+        in_flight: int = IN_FLIGHT,
+        **options: Unpack[PublishOptions],
+    ) -> Iterator[Sent]:
+        """Send *items* as they come to the topic where one is set, else to the queue.
+
+        See `Publisher.publish_stream`.
+        """
+        return self._publisher().publish_stream(items, raw=raw, in_flight=in_flight, **options)
 
     def publish_raw_message(self, body: str, **options: Unpack[PublishOptions]) -> str:
         """Send the text *body* as it is to the topic where one is set, else to the queue."""

@@ -11,6 +11,7 @@ import json
 import math
 from base64 import b64encode
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -156,6 +157,10 @@ def _read_base64(body: str) -> bytes | None:
 
 
 def _encode_object(document: dict[str, Any], binary_encoding: bool) -> Encoded:
+    if not binary_encoding:
+        with suppress(ValueError, RecursionError):  # whoever looks closely says what is wrong
+            if _is_plain_json(document):
+                return Encoded(_write_json(document), Kind.DATA if is_sns_envelope(document) else "")
     try:
         plain = _plain_dict(document, "payload", binary_encoding)
         body = b64encode(binary.encode(plain)).decode() if binary_encoding else json.dumps(plain)
@@ -163,6 +168,26 @@ def _encode_object(document: dict[str, Any], binary_encoding: bool) -> Encoded:
         raise EncodeError("is nested too deeply, or holds itself", path="payload") from None
     # Only now: a UUID and a datetime may have become the text that makes it look like an envelope.
     return Encoded(body, Kind.DATA if is_sns_envelope(plain) else "")
+
+
+_write_json: Final = json.JSONEncoder(allow_nan=False).encode
+_JSON_SCALARS: Final = frozenset({str, int, float, bool, type(None)})
+
+
+def _is_plain_json(value: Any) -> bool:
+    """Tell whether *value* holds nothing but JSON's own types, which most do: then nothing has to be converted."""
+    type_ = type(value)
+    if type_ is dict:
+        for key in value:
+            if type(key) is not str:
+                return False
+        value = value.values()
+    elif type_ is not list and type_ is not tuple:
+        return False
+    for each in value:  # noqa: SIM110 - a loop is quicker
+        if type(each) not in _JSON_SCALARS and not _is_plain_json(each):
+            return False
+    return True
 
 
 def _plain(value: Any, path: str, binary_encoding: bool) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Final, TypeAlias, TypedDict
 
@@ -75,27 +75,34 @@ def prepare(source: Outgoing, *, max_size: int, index: int = 0) -> Prepared:
     return _check(Prepared(index, source, encoded.body, attributes, measure(encoded.body, attributes)), max_size)
 
 
-def prepare_raw(body: str, source: Outgoing, *, max_size: int) -> Prepared:
-    """Return *body* ready to be sent as it is, without a hint."""
+def prepare_raw(source: Outgoing, *, max_size: int, index: int = 0) -> Prepared:
+    """Return the text that is the payload of *source* ready to be sent as it is, without a hint."""
+    body = source.payload
     if not isinstance(body, str):
         raise EncodeError(f"a raw message is text, not {type(body).__qualname__}", "body")
     attributes = _read_attributes(source)
-    return _check(Prepared(0, source, body, attributes, measure(body, attributes)), max_size)
+    return _check(Prepared(index, source, body, attributes, measure(body, attributes)), max_size)
 
 
-def prepare_all(
-    items: Iterable[object], shared: Outgoing, *, max_size: int, check: Callable[[Outgoing], None]
-) -> list[Prepared]:
-    """Return all of *items*, payloads or `Outgoing`, ready to be sent; *shared* holds what the payloads have in common.
+def check_several(items: object) -> None:
+    """Raise `UsageError` for a single payload, which Python would take apart."""
+    if isinstance(items, str | bytes | bytearray | dict | Payload | Outgoing):
+        raise UsageError(f"this takes several payloads, not one {type(items).__qualname__}: publish() it")
+
+
+def as_outgoing(item: object, options: PublishOptions) -> Outgoing:
+    """Return *item*, a payload or `Outgoing`, as the latter; *options* are what the payloads have in common."""
+    return item if isinstance(item, Outgoing) else Outgoing(item, **options)
+
+
+def prepare_all(items: Iterable[Outgoing], *, max_size: int, check: Callable[[Outgoing], None]) -> list[Prepared]:
+    """Return all of *items* ready to be sent.
 
     *check* raises `EncodeError` for what their destination does not take. Nothing has been sent when one of them
-    raises it; the error names the entry. Raises `UsageError` for a single payload, which Python would take apart.
+    raises it; the error names the entry.
     """
-    if isinstance(items, str | bytes | bytearray | dict | Payload | Outgoing):
-        raise UsageError(f"publish_batch() takes several payloads, not one {type(items).__qualname__}: publish() it")
     prepared = []
-    for index, item in enumerate(items):
-        source = item if isinstance(item, Outgoing) else replace(shared, payload=item)
+    for index, source in enumerate(items):
         try:
             prepared.append(prepare(source, max_size=max_size, index=index))
             check(source)
@@ -114,11 +121,14 @@ def measure(body: str, attributes: Mapping[str, Attribute]) -> int:
 
     https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html
     """
-    texts = [body, *attributes, *(each.type for each in attributes.values())]
-    carried = [each.value for each in attributes.values()]
-    return sum(len(text.encode("utf-8", "surrogatepass")) for text in texts) + sum(
-        len(value if isinstance(value, bytes) else value.encode("utf-8", "surrogatepass")) for value in carried
-    )
+    parts = (part for name, each in attributes.items() for part in (name, each.type, each.value))
+    return _measure(body) + sum(map(_measure, parts))
+
+
+def _measure(part: str | bytes) -> int:
+    if isinstance(part, bytes) or part.isascii():
+        return len(part)
+    return len(part.encode("utf-8", "surrogatepass"))
 
 
 def write_attributes(attributes: Mapping[str, Attribute]) -> dict[str, dict[str, Any]]:
@@ -134,12 +144,14 @@ def write_attributes(attributes: Mapping[str, Attribute]) -> dict[str, dict[str,
 
 def write_options(message: Prepared) -> dict[str, Any]:
     """Return what goes with the body of *message* as boto3 takes it, for SQS and SNS alike."""
-    written = {
-        "MessageAttributes": write_attributes(message.attributes),
-        "MessageGroupId": message.source.group_id,
-        "MessageDeduplicationId": message.source.deduplication_id,
-    }
-    return {name: value for name, value in written.items() if value}
+    written: dict[str, Any] = {}
+    if message.attributes:
+        written["MessageAttributes"] = write_attributes(message.attributes)
+    if message.source.group_id:
+        written["MessageGroupId"] = message.source.group_id
+    if message.source.deduplication_id:
+        written["MessageDeduplicationId"] = message.source.deduplication_id
+    return written
 
 
 def _read_attributes(source: Outgoing) -> dict[str, Attribute]:

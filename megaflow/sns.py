@@ -16,7 +16,8 @@ from typing_extensions import override
 from megaflow import limits
 from megaflow.errors import EncodeError
 from megaflow.outgoing import Outgoing, Prepared, is_fifo, write_options
-from megaflow.publisher import EntryAnswer, Publisher, SendBatch, read_batch_answer
+from megaflow.publisher import Publisher, is_boto3
+from megaflow.sending import EntryAnswer, SendBatch, read_batch_answer
 from megaflow.settings import TOPIC_ARN_VARIABLE, AwsOptions, AwsSettings, check_whole, resolve
 
 # Line breaks, control characters, and what is no Unicode text.
@@ -68,6 +69,11 @@ class SnsPublisher(Publisher):
     @override
     def _is_fifo(self) -> bool:
         return is_fifo(self.topic_arn)
+
+    @property
+    @override
+    def _may_call_at_once(self) -> bool:
+        return is_boto3(self.client)
 
     @override
     def _check(self, source: Outgoing) -> None:

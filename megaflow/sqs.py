@@ -21,7 +21,8 @@ from megaflow import limits
 from megaflow.errors import ConfigurationError, EncodeError
 from megaflow.message import ORIGIN_ATTRIBUTE, Attribute, Lease, Message, open_message
 from megaflow.outgoing import Outgoing, Prepared, is_fifo, measure, write_attributes, write_options
-from megaflow.publisher import EntryAnswer, Publisher, SendBatch, read_batch_answer
+from megaflow.publisher import Publisher, is_boto3
+from megaflow.sending import EntryAnswer, SendBatch, read_batch_answer
 from megaflow.settings import QUEUE_URL_VARIABLE, AwsOptions, AwsSettings, resolve
 from megaflow.wire import open_wire
 
@@ -108,6 +109,11 @@ class SqsPublisher(Publisher):
     @override
     def _is_fifo(self) -> bool:
         return is_fifo(self.queue_url)
+
+    @property
+    @override
+    def _may_call_at_once(self) -> bool:
+        return is_boto3(self.client)
 
     @override
     def _check(self, source: Outgoing) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from base64 import b64decode, b64encode
 from collections import OrderedDict
+from collections.abc import Callable
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from enum import Enum, IntEnum, StrEnum
@@ -16,7 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from megaflow.codec import Decoded, Kind, decode, encode, is_sns_envelope
+from megaflow.codec import Decoded, Kind, _plain_dict, decode, encode, is_sns_envelope
 from megaflow.errors import EncodeError
 from megaflow.event import Event, Payload, PayloadBuilder, matches_payload, serialize_payload
 from tests import documents
@@ -400,6 +401,37 @@ def test_values_that_json_lacks_become_those_it_has(value: object, sent: object,
     decoded = there_and_back({"value": value}, binary_encoding=binary_encoding)
 
     assert exactly(decoded.payload) == exactly({"value": sent})
+
+
+ODD = st.sampled_from(
+    [Decimal("1.5"), UUID(int=7), date(2020, 1, 2), Word.RED, float("nan"), b"x", {1, 2}, object(), True]
+)
+ANYTHING = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=5)
+    | ODD
+    | st.builds(pow, st.just(10), st.just(5_000)),
+    lambda inside: (
+        st.lists(inside, max_size=3)
+        | st.tuples(inside, inside)
+        | st.dictionaries(st.text(max_size=3) | st.integers() | st.just(Word.RED), inside, max_size=3)
+    ),
+    max_leaves=8,
+)
+
+
+@given(st.dictionaries(st.text(max_size=3), ANYTHING, max_size=4))
+def test_what_needs_no_conversion_is_written_as_if_it_had_been_converted(document: dict[str, Any]) -> None:
+    def say(write: Callable[[], str]) -> str:
+        try:
+            return write()
+        except EncodeError as error:
+            return f"refused: {error}"
+
+    assert say(lambda: encode(document).body) == say(lambda: json.dumps(_plain_dict(document, "payload", False)))
 
 
 def test_the_same_set_is_always_the_same_body() -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import base64
 import enum
 import json
+import threading
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
 from itertools import pairwise
 from typing import Any
@@ -22,10 +23,30 @@ from botocore.exceptions import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from megaflow import EncodeError, Outgoing, PayloadBuilder, PublishError, UsageError
+from megaflow import EncodeError, FailedEntry, Outgoing, PayloadBuilder, PublishError, UsageError
 from megaflow.message import Attribute
-from megaflow.outgoing import Prepared, measure, prepare, prepare_all, prepare_raw, write_attributes
-from megaflow.publisher import EntryAnswer, cut_batches, read_batch_answer, read_error, send_all
+from megaflow.outgoing import (
+    Prepared,
+    PublishOptions,
+    as_outgoing,
+    check_several,
+    measure,
+    prepare,
+    prepare_all,
+    prepare_raw,
+    write_attributes,
+)
+from megaflow.sending import (
+    EntryAnswer,
+    Sent,
+    Shipment,
+    cut_batches,
+    read_batch_answer,
+    read_error,
+    read_message_ids,
+    send_all,
+)
+from tests.consuming import PATIENCE
 from tests.fakes import client_error
 
 ROOM = 1_000
@@ -94,7 +115,7 @@ def test_a_hint_goes_along_only_where_the_body_alone_would_be_misread(payload: A
 
 
 def test_a_raw_message_is_sent_as_it_is_and_without_a_hint() -> None:
-    prepared = prepare_raw('{"id":1}', Outgoing(None, attributes={"megaflow-kind": "text"}), max_size=ROOM)
+    prepared = prepare_raw(Outgoing('{"id":1}', attributes={"megaflow-kind": "text"}), max_size=ROOM)
 
     assert prepared.body == '{"id":1}'
     assert prepared.attributes == {"megaflow-kind": Attribute("String", "text")}
@@ -277,13 +298,13 @@ def test_a_right_group_id_is_sent(value: str) -> None:
 @pytest.mark.parametrize("body", [b"bytes", {"id": 1}, None], ids=repr)
 def test_a_raw_message_that_is_no_text_is_refused(body: Any) -> None:
     with pytest.raises(EncodeError, match="body: a raw message is text, not"):
-        prepare_raw(body, Outgoing(None), max_size=ROOM)
+        prepare_raw(Outgoing(body), max_size=ROOM)
 
 
 @pytest.mark.parametrize("body", ["", "a\0b", "x" * (ROOM + 1)], ids=["empty", "refused character", "too large"])
 def test_a_raw_message_that_sqs_refuses_is_refused(body: str) -> None:
     with pytest.raises(EncodeError):
-        prepare_raw(body, Outgoing(None), max_size=ROOM)
+        prepare_raw(Outgoing(body), max_size=ROOM)
 
 
 # Several at once
@@ -294,19 +315,24 @@ def accept(source: Outgoing) -> None: ...
 
 def test_payloads_share_their_options_and_an_outgoing_brings_its_own() -> None:
     event = PayloadBuilder().with_event(name="user.created").build()
-    shared = Outgoing(None, binary_encoding=True, group_id="g")
+    shared: PublishOptions = {"binary_encoding": True, "group_id": "g"}
 
-    first, second = prepare_all([event, Outgoing({"id": 1})], shared, max_size=ROOM, check=accept)
+    sources = [as_outgoing(item, shared) for item in (event, Outgoing({"id": 1}))]
 
-    assert (first.index, first.source) == (0, Outgoing(event, binary_encoding=True, group_id="g"))
-    assert (second.index, second.source, second.body) == (1, Outgoing({"id": 1}), '{"id": 1}')
+    assert sources == [Outgoing(event, binary_encoding=True, group_id="g"), Outgoing({"id": 1})]
+
+
+def test_entries_are_numbered_in_order() -> None:
+    first, second = prepare_all([Outgoing("a"), Outgoing({"id": 1})], max_size=ROOM, check=accept)
+
+    assert [(each.index, each.body) for each in (first, second)] == [(0, "a"), (1, '{"id": 1}')]
 
 
 def test_an_entry_that_cannot_be_sent_is_named() -> None:
     with pytest.raises(
         EncodeError, match=r"^entry 2: payload\.user\.avatar: bytes need binary_encoding=True$"
     ) as caught:
-        prepare_all(["a", "b", {"user": {"avatar": b""}}], Outgoing(None), max_size=ROOM, check=accept)
+        prepare_all(map(Outgoing, ["a", "b", {"user": {"avatar": b""}}]), max_size=ROOM, check=accept)
 
     assert isinstance(caught.value.__cause__, EncodeError)
 
@@ -317,7 +343,7 @@ def test_an_entry_that_its_destination_does_not_take_is_named() -> None:
             raise EncodeError("is missing", "group_id")
 
     with pytest.raises(EncodeError, match=r"^entry 1: group_id: is missing$"):
-        prepare_all(["a", "b", "c"], Outgoing(None), max_size=ROOM, check=refuse_b)
+        prepare_all(map(Outgoing, "abc"), max_size=ROOM, check=refuse_b)
 
 
 # Batches
@@ -386,7 +412,8 @@ class Script:
         return [answer.get(each.index, EntryAnswer(message_id=f"id {each.index}")) for each in batch]
 
     def send(self, given: Sequence[Prepared], *, fifo: bool = False) -> list[str]:
-        return send_all(given, self, max_size=ROOM, fifo=fifo, sleep=self.pauses.append, randomness=lambda: 0.5)
+        shipment = Shipment(self, fifo=fifo, sleep=self.pauses.append, randomness=lambda: 0.5)
+        return read_message_ids(list(send_all(given, shipment, max_size=ROOM)), shipment.cause)
 
 
 RETRIABLE = EntryAnswer(code="InternalError", reason="try again", retriable=True)
@@ -534,6 +561,69 @@ def test_a_batch_whose_groups_are_all_stopped_is_no_call() -> None:
     assert script.calls == [list(range(10))]
 
 
+# Several batches at once
+
+
+class Gate:
+    """A `send` that lets nobody through before so many batches wait for it."""
+
+    def __init__(self, parties: int) -> None:
+        self._together = threading.Barrier(parties)
+
+    def __call__(self, batch: Sequence[Prepared]) -> list[EntryAnswer]:
+        self._together.wait(PATIENCE)
+        return [EntryAnswer(message_id=f"id {each.index}") for each in batch]
+
+
+def test_several_batches_are_under_way_at_once_and_are_told_of_in_order() -> None:
+    shipment = Shipment(Gate(4), fifo=False)
+
+    sent = list(send_all(entries(80), shipment, max_size=ROOM, in_flight=4))
+
+    assert sent == [Sent(index, f"id {index}") for index in range(80)]
+
+
+def test_what_is_sent_is_taken_as_it_can_be_sent() -> None:
+    taken: list[int] = []
+
+    def give() -> Iterator[Prepared]:
+        for each in entries(1_000):
+            taken.append(each.index)
+            yield each
+
+    sending = send_all(give(), Shipment(Script(), fifo=False), max_size=ROOM, in_flight=3)
+    first = [next(sending) for _ in range(25)]
+
+    assert [each.index for each in first] == list(range(25))
+    assert len(taken) < 100
+    assert len(list(sending)) == 975
+
+
+def test_of_what_was_taken_before_the_entries_ended_with_an_error_everything_is_told() -> None:
+    told: list[int] = []
+
+    def give() -> Iterator[Prepared]:
+        yield from entries(57)
+        raise OSError("the file has a hole")
+
+    with pytest.raises(OSError, match="a hole"):
+        told.extend(each.index for each in send_all(give(), Shipment(Script(), fifo=False), max_size=ROOM, in_flight=3))
+
+    # The last seven were no whole batch yet.
+    assert told == list(range(50))
+
+
+def test_what_cannot_be_sent_is_told_in_its_place() -> None:
+    broken = FailedEntry(3, b"", "EncodeError", "cannot be sent")
+    given: list[Prepared | FailedEntry] = [*entries(3), broken, entry(4)]
+    script = Script()
+
+    sent = list(send_all(given, Shipment(script, fifo=False), max_size=ROOM))
+
+    assert sent == [Sent(index, f"id {index}") for index in range(3)] + [Sent(3, failure=broken), Sent(4, "id 4")]
+    assert script.calls == [[0, 1, 2, 4]]
+
+
 FATES: dict[str, Callable[[int], EntryAnswer]] = {
     "sent": lambda index: EntryAnswer(message_id=f"id {index}"),
     "retriable": lambda index: RETRIABLE,
@@ -579,7 +669,8 @@ MESSAGES = st.lists(st.tuples(st.integers(1, 400), st.sampled_from("abc")), max_
 def send_somehow(given: Sequence[Prepared], unreliable: Unreliable, *, fifo: bool) -> PublishError:
     """Return the error there was, or one that speaks of no failure."""
     try:
-        return PublishError((), send_all(given, unreliable, max_size=ROOM, fifo=fifo, sleep=lambda _: None))
+        shipment = Shipment(unreliable, fifo=fifo, sleep=lambda _: None)
+        return PublishError((), read_message_ids(list(send_all(given, shipment, max_size=ROOM)), shipment.cause))
     except PublishError as error:
         return error
 
@@ -699,4 +790,4 @@ def test_an_error_that_says_nothing_more_leaves_it_unknown() -> None:
 )
 def test_one_payload_is_no_batch(one: Any) -> None:
     with pytest.raises(UsageError, match=r"takes several payloads, not one \w+: publish\(\) it"):
-        prepare_all(one, Outgoing(None), max_size=100, check=lambda source: None)
+        check_several(one)

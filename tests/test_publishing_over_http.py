@@ -220,6 +220,39 @@ def test_a_batch_arrives_whole(way: Way) -> None:
     assert {each.sns.message_id if each.sns else each.id for each in received} >= set(message_ids) or not way.enveloped
 
 
+def test_a_stream_arrives_but_for_what_cannot_be_sent(way: Way) -> None:
+    payloads = [{"number": number} for number in range(35)]
+
+    sent = list(way.publisher.publish_stream([*payloads[:20], {"number": object()}, *payloads[20:]]))
+
+    received = [message for _ in range(4) for message in way.take()]
+    assert [each.index for each in sent] == list(range(36))
+    assert [(each.index, each.failure.code) for each in sent if each.failure] == [(20, "EncodeError")]
+    assert sorted(each.payload["number"] for each in received) == list(range(35))
+    assert len({each.message_id for each in sent if not each.failure}) == 35
+
+
+def test_a_stream_of_raw_texts_arrives_as_it_was(way: Way) -> None:
+    (sent,) = way.publisher.publish_stream([' {"id":1}'], raw=True, attributes={"tenant": "acme"})
+
+    (message,) = way.take()
+    assert (sent.failure, message.payload, message.attributes) == (None, {"id": 1}, {"tenant": "acme"})
+
+
+def test_a_stream_keeps_the_order_of_a_fifo_queue_and_stops_only_the_group_that_failed(place: Place) -> None:
+    url = place.create_queue(".fifo", FifoQueue="true", ContentBasedDeduplication="true")
+    publisher = SqsPublisher(queue_url=url, client=place.sqs)
+    items = [Outgoing({"number": number}, group_id="g") for number in range(25)]
+
+    sent = list(publisher.publish_stream([*items[:12], Outgoing({"number": -1}), *items[12:]]))
+
+    received = [message for _ in range(3) for message in Way(publisher, place.queue(url)).take()]
+    assert [str(each.failure.reason) for each in sent if each.failure] == [
+        "group_id: is missing: every message of a FIFO queue belongs to a group"
+    ]
+    assert [each.payload["number"] for each in received] == list(range(25))
+
+
 def test_the_subject_arrives_with_the_envelope(place: Place) -> None:
     way = WAYS["enveloped"](place)
 
