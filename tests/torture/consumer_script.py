@@ -35,6 +35,8 @@ class Orders:
     seed: int
     concurrency: int
     visibility_timeout: int
+    wire: bool
+    """Whether the hot calls go past boto3."""
 
     def dump(self) -> str:
         return json.dumps(asdict(self))
@@ -98,6 +100,7 @@ def make_app(orders: Orders, ledger: Ledger) -> App:
         retry_on=Flaky,
         backoff=exponential_backoff(first=0.3, longest=2.0),
         unmatched="keep",
+        wire=orders.wire,
     )
     hands = Hands(orders, ledger)
     app.on_data({"style": "sync"})(hands.handle)

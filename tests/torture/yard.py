@@ -174,6 +174,7 @@ class Yard:
             seed=self._seed,
             concurrency=self._luck.choice(CONCURRENCIES),
             visibility_timeout=self._luck.choice(VISIBILITY_TIMEOUTS),
+            wire=self._luck.choice([True, False]),
         )
         self._consumers.append(Consumer(orders, self._folder / f"{label}.log"))
 
