@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
 
 from megaflow import limits
 from megaflow.errors import FailedEntry, PublishError
@@ -28,8 +28,7 @@ class Sent:
     failure: FailedEntry | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class EntryAnswer:
+class EntryAnswer(NamedTuple):
     """What AWS said of one entry of a batch. An entry it said nothing of is *unknown*."""
 
     message_id: str = ""
@@ -189,12 +188,14 @@ def read_error(error: Exception) -> EntryAnswer:
 
 def read_batch_answer(answer: Mapping[str, Any], entries: Sequence[Prepared]) -> list[EntryAnswer]:
     """Return what a batch call said of each of *entries*, whose ids in the call are their places in it."""
-    sent = {each["Id"]: EntryAnswer(message_id=each["MessageId"]) for each in answer.get("Successful", ())}
-    failed = {
+    said = {
         each["Id"]: EntryAnswer(
             code=each.get("Code", "Unknown"), reason=each.get("Message", ""), retriable=not each.get("SenderFault")
         )
         for each in answer.get("Failed", ())
     }
-    unanswered = EntryAnswer(code="NoAnswer", reason="the answer does not speak of this entry", unknown=True)
-    return [{**failed, **sent}.get(str(place), unanswered) for place in range(len(entries))]
+    said |= {each["Id"]: EntryAnswer(each["MessageId"]) for each in answer.get("Successful", ())}
+    return [said.get(str(place), _UNANSWERED) for place in range(len(entries))]
+
+
+_UNANSWERED: Final = EntryAnswer(code="NoAnswer", reason="the answer does not speak of this entry", unknown=True)
