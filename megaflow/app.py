@@ -10,12 +10,13 @@ from collections.abc import Awaitable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from queue import Empty, SimpleQueue
-from typing import Any, Self, TypeAlias, TypeVar, Unpack
+from typing import Any, Self, TypeAlias, TypeVar, Unpack, get_args
 
 from typing_extensions import override
 
 from megaflow import limits
 from megaflow.consumer.runner import Runner
+from megaflow.dependencies import Dependencies
 from megaflow.dispatch.check import Finding, check
 from megaflow.dispatch.explain import Explanation, explain
 from megaflow.dispatch.sns_policy import SnsFilterPolicy, derive_sns_filter_policy
@@ -35,8 +36,10 @@ from megaflow.settings import (
     AwsOptions,
     Backoff,
     ConsumerSettings,
+    OnInvalid,
     RetryOn,
     Unmatched,
+    check_choice,
     check_whole,
     exponential_backoff,
     is_set,
@@ -85,8 +88,9 @@ class App(Router):
     without either. What is not given of region and credentials is left to boto3. Times are in seconds.
 
     *concurrency* handlers run at once. *unmatched* says what becomes of a message that no handler matches:
-    ``"delete"``, ``"keep"`` or ``"dead_letter"``. *backoff* is a function ``(receive_count) -> seconds``, *retry_on*
-    the exceptions after which a message comes again. Without *dead_letter_queue_url* the queue's own redrive policy
+    ``"delete"``, ``"keep"`` or ``"dead_letter"``; *on_invalid* says so of one that is not what the annotations of its
+    handler say. *backoff* is a function ``(receive_count) -> seconds``, *retry_on* the exceptions after which a message
+    comes again. Without *dead_letter_queue_url* the queue's own redrive policy
     names it. *max_message_size*, in bytes, is what the topic allows. Raises `ConfigurationError` for a value out of
     range.
 
@@ -118,6 +122,7 @@ class App(Router):
         backoff: Backoff | None = None,
         max_receives: int | None = None,
         unmatched: Unmatched = "delete",
+        on_invalid: OnInvalid = "dead_letter",
         dead_letter_queue_url: str | None = None,
         progress: Store | None = None,
         idempotency: Store | None = None,
@@ -146,6 +151,9 @@ class App(Router):
         self._wire = wire
         self._max_message_size = max_message_size
         self._connect(_Connection(queue_url, topic_arn, client, sns_client, aws))
+        check_choice("on_invalid", on_invalid, get_args(OnInvalid))
+        self._on_invalid = on_invalid
+        self._dependencies = Dependencies(self._providers)
         self._middleware: list[Middleware] = []
         # Reentrant: a signal handler of the user's may call stop() in the middle of anything.
         self._changing = threading.RLock()
@@ -159,6 +167,7 @@ class App(Router):
 
     @override
     def register(self, handler: Handler) -> None:
+        self._providers.check(handler.name, handler.needs, is_async=handler.is_async)
         self._change(self._handlers, handler)
 
     @contextmanager
@@ -241,11 +250,23 @@ class App(Router):
         else:
             raise UsageError("process() cannot wait inside a running event loop: await app.aprocess(body)")
         with asyncio.Runner() as loop:
-            return _raise_interruption(self._compiled().process(_open(body), lambda said: loop.run(_wait_for(said))))
+            verdict = self._compiled().process(_open(body), lambda said: loop.run(_wait_for(said)))
+            if self._dependencies.has_loops:
+                loop.run(self._dependencies.aclose())
+        return _raise_interruption(verdict)
 
     async def aprocess(self, body: object) -> Verdict:
         """Do what `process` does, inside a running event loop: async handlers run in it, the others in threads."""
         return _raise_interruption(await self._compiled().aprocess(_open(body)))
+
+    def close(self) -> None:
+        """Close what `provide` has made for the process, as `run` does at its end."""
+        self._dependencies.close()
+
+    async def aclose(self) -> None:
+        """Do what `close` does, and close what belongs to the event loop that runs: after `aprocess`."""
+        await self._dependencies.aclose()
+        self._dependencies.close()
 
     def publish(self, payload: Any, **options: Unpack[PublishOptions]) -> str:
         """Send *payload* to the topic where one is set, else to the queue, and return its message id.
@@ -339,7 +360,7 @@ class App(Router):
         with self._changing:
             if self._runner is not None:
                 raise UsageError("this app is running already; a second consumer needs a second App, or process")
-            self._runner = Runner(queue, self._compiled, self._settings, self.metrics)
+            self._runner = Runner(queue, self._compiled, self._settings, self.metrics, at_end=self.close)
             if self._stop_wanted:
                 log.info("stop() was called before run(), which ends at once")
                 self._runner.stop()
@@ -390,6 +411,8 @@ class App(Router):
                 unmatched=self._settings.unmatched,
                 progress=self._progress,
                 idempotency=self._idempotency,
+                on_invalid=self._on_invalid,
+                dependencies=self._dependencies,
             )
             with self._changing:
                 if version == self._version:

@@ -14,6 +14,8 @@
     └── HandlingError         why a message comes again, or is dead-lettered, where no handler raised it just now
         ├── HandlerTimeoutError   a handler took longer than its ``timeout=``
         ├── LeaseLostError        somebody else may have the message, so its next handlers do not run
+        ├── InvalidPayloadError   the payload is not what the handler's annotations say: where, and what was found
+        ├── DependencyError       what the handler needs could not be made, so it has not run
         ├── KeyBusyError          the idempotency key is being worked on elsewhere
         ├── StoreError            progress, or an idempotency key, could not be read or written
         └── EarlierFailureError   what a handler failed with in an earlier delivery, which is not tried again
@@ -58,6 +60,27 @@ class HandlerTimeoutError(HandlingError, TimeoutError):
 
 class LeaseLostError(HandlingError):
     """Somebody else may have the message by now, so its next handlers do not run."""
+
+
+class InvalidPayloadError(HandlingError):
+    """The payload is not what the handler's annotations say, so it has not run.
+
+    ``problems`` name each path, what pydantic calls the problem, and the type that was found; no value.
+    https://docs.pydantic.dev/latest/errors/validation_errors/
+    """
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__(tuple(problems))
+        self.problems = tuple(problems)
+
+    def __str__(self) -> str:
+        """Give the first problems."""
+        more = f"; and {len(self.problems) - 5} more" if len(self.problems) > 5 else ""
+        return "; ".join(self.problems[:5]) + more
+
+
+class DependencyError(HandlingError):
+    """What the handler needs could not be made, so it has not run."""
 
 
 class KeyBusyError(HandlingError):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, TypedDict
+from typing import Any, Final, TypedDict, get_args
 
 from megaflow.errors import ConfigurationError
-from megaflow.settings import RetryOn, check_seconds, read_retry_on
+from megaflow.settings import OnInvalid, RetryOn, check_choice, check_seconds, read_retry_on
 
 DAY: Final = 86_400.0
 
@@ -20,6 +20,7 @@ class HandlerOptions(TypedDict, total=False):
     timeout: float | None
     idempotency_key: Callable[[Any], str | None] | None
     idempotent_for: float
+    on_invalid: OnInvalid | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,8 @@ class Handling:
     timeout: float | None = None
     idempotency_key: Callable[[Any], str | None] | None = None
     idempotent_for: float = DAY
+    on_invalid: OnInvalid | None = None
+    """What becomes of a message that does not validate; None leaves it to the app."""
 
 
 USUAL: Final = Handling()
@@ -49,6 +52,8 @@ def read_options(given: Mapping[str, Any]) -> Handling:
     handling = Handling(**options)
     if handling.timeout is not None:
         check_seconds("timeout", handling.timeout)
+    if handling.on_invalid is not None:
+        check_choice("on_invalid", handling.on_invalid, get_args(OnInvalid))
     check_seconds("idempotent_for", handling.idempotent_for)
     if handling.idempotency_key is not None and not callable(handling.idempotency_key):
         raise ConfigurationError(f"idempotency_key={handling.idempotency_key!r} must be a function of the payload")

@@ -9,10 +9,13 @@ from functools import partial
 from typing import Any, Final
 
 from megaflow.callables import is_async
+from megaflow.dependencies import Dependencies
 from megaflow.dispatch.table import DispatchTable, Selection
 from megaflow.errors import (
+    DependencyError,
     EarlierFailureError,
     HandlerTimeoutError,
+    InvalidPayloadError,
     KeyBusyError,
     LeaseLostError,
     RegistrationError,
@@ -22,7 +25,7 @@ from megaflow.errors import (
 from megaflow.message import Message
 from megaflow.progress import Idempotency, Progress
 from megaflow.router import Handler
-from megaflow.settings import Unmatched
+from megaflow.settings import OnInvalid, Unmatched
 from megaflow.status import Fate, ProcessStatus, Reject, RetryLater, decide_fate
 from megaflow.steps import Asking, Call, HandlerCall, Middleware, Steps, StoreCall, Wait, arun_step, run_step
 from megaflow.stores import Claim, Ended
@@ -34,6 +37,13 @@ _UNMATCHED: Final[Mapping[Unmatched, Fate]] = {
     "delete": Fate.DELETE,
     "keep": Fate.KEEP,
     "dead_letter": Fate.DEAD_LETTER,
+}
+
+
+_INVALID: Final[Mapping[OnInvalid, ProcessStatus]] = {
+    "dead_letter": ProcessStatus.FATAL_ERROR,
+    "keep": ProcessStatus.RETRIABLE_ERROR,
+    "delete": ProcessStatus.DONE,
 }
 
 
@@ -49,9 +59,12 @@ class Processor:
         unmatched: Unmatched = "delete",
         progress: Progress | None = None,
         idempotency: Idempotency | None = None,
+        on_invalid: OnInvalid = "dead_letter",
+        dependencies: Dependencies | None = None,
     ) -> None:
         self.table: Final = DispatchTable(handlers)
-        self._calls = {handler: _wrap(handler, middleware) for handler in handlers}
+        self._calls = {handler: _wrap(handler, middleware, dependencies) for handler in handlers}
+        self._on_invalid = on_invalid
         self._retry_on = {handler: retry_on + handler.retry_on for handler in handlers}
         self._unmatched = _UNMATCHED[unmatched]
         self._progress = progress
@@ -170,8 +183,10 @@ class Processor:
             return Outcome(handler, ProcessStatus.RETRIABLE_ERROR, error)
         # A task group wraps what its tasks raised: it is worth another try only if all of that is.
         causes = list(flatten(error))
-        if isinstance(error, HandlerTimeoutError):
+        if isinstance(error, HandlerTimeoutError | DependencyError):
             return Outcome(handler, ProcessStatus.RETRIABLE_ERROR, error)
+        if isinstance(error, InvalidPayloadError):
+            return Outcome(handler, _INVALID[handler.on_invalid or self._on_invalid], error)
         later = [cause for cause in causes if isinstance(cause, RetryLater)]
         retry_on = self._retry_on[handler]
         if any(isinstance(cause, Reject) for cause in causes):
@@ -226,8 +241,10 @@ def _identify(function: Callable[..., Any]) -> tuple[int, int]:
     return id(getattr(function, "__self__", None)), id(getattr(function, "__func__", function))
 
 
-def _wrap(handler: Handler, middleware: Sequence[Middleware]) -> Call:
+def _wrap(handler: Handler, middleware: Sequence[Middleware], dependencies: Dependencies | None) -> Call:
     call: Call = _call_async if handler.is_async else _call_plainly
+    if handler.needs and dependencies is not None:
+        call = _supply_async(dependencies) if handler.is_async else _supply(dependencies)
     for layer in reversed(middleware):
         wrapped = layer(call)
         if not callable(wrapped):
@@ -247,6 +264,37 @@ def _call_plainly(handler: Handler, message: Message) -> Any:
 
 async def _call_async(handler: Handler, message: Message) -> Any:
     return await handler.call(message)
+
+
+def _supply(dependencies: Dependencies) -> Call:
+    """Return what calls a handler with what it needs."""
+
+    def call(handler: Handler, message: Message) -> Any:
+        failure: BaseException | None = None
+        with dependencies.given(handler.needs) as given:
+            try:
+                return handler.call(message, given)
+            except BaseException as error:
+                failure = error
+                raise
+        # What was closed has kept the error to itself; the message would be lost with it.
+        raise failure or UsageError("what was to be closed took an error that nobody raised")
+
+    return call
+
+
+def _supply_async(dependencies: Dependencies) -> Call:
+    async def call(handler: Handler, message: Message) -> Any:
+        failure: BaseException | None = None
+        async with dependencies.agiven(handler.needs) as given:
+            try:
+                return await handler.call(message, given)
+            except BaseException as error:
+                failure = error
+                raise
+        raise failure or UsageError("what was to be closed took an error that nobody raised")
+
+    return call
 
 
 def _check_stores(handlers: Sequence[Handler], progress: Progress | None, idempotency: Idempotency | None) -> None:
@@ -288,7 +336,10 @@ def _read_after(handler: Handler, error: RetryLater) -> Iterator[float]:
 
 def _log_outcome(message: Message, outcome: Outcome) -> None:
     name, status, error = outcome.handler.name, outcome.status, outcome.error
-    if status is ProcessStatus.RETRIABLE_ERROR:
+    if isinstance(error, InvalidPayloadError):
+        level = logging.ERROR if status is ProcessStatus.FATAL_ERROR else logging.WARNING
+        log.log(level, "message %s: it is not what %s takes: %s", message.id, name, error)
+    elif status is ProcessStatus.RETRIABLE_ERROR:
         log.warning("message %s: %s failed and will be tried again", message.id, name, exc_info=error)
     elif isinstance(error, Reject):
         log.error("message %s: %s rejects it: %s", message.id, name, error)

@@ -4,33 +4,20 @@ from __future__ import annotations
 
 import functools
 import inspect
-import re
-import types
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import (
-    Annotated,
-    Any,
-    Final,
-    ForwardRef,
-    Protocol,
-    Self,
-    TypedDict,
-    TypeVar,
-    Union,
-    Unpack,
-    get_args,
-    get_origin,
-)
+from typing import Any, Final, Protocol, Self, TypedDict, TypeVar, Unpack
 
 from megaflow.callables import is_async, is_generator
 from megaflow.codec import Kind
+from megaflow.dependencies import Need, Providers, Scope
 from megaflow.errors import PatternError, RegistrationError
 from megaflow.handling import DAY, USUAL, HandlerOptions, Handling, read_options
+from megaflow.inject import bind
 from megaflow.match.conditions import EVERYTHING, Condition, Fields
 from megaflow.match.pattern import as_condition
 from megaflow.message import Message
+from megaflow.settings import OnInvalid
 from megaflow.status import ProcessStatus
 
 Function = TypeVar("Function", bound=Callable[..., ProcessStatus | Awaitable[ProcessStatus | None] | None])
@@ -117,8 +104,8 @@ class Handler:
     """The file and line of the function."""
 
     retry_on: tuple[type[Exception], ...] = field(repr=False)
-    call: Callable[[Message], Any] = field(repr=False)
-    """The function, taking what it wants from a message."""
+    call: Callable[..., Any] = field(repr=False)
+    """The function, taking what it wants from a message; where it has *needs*, what fills them as well."""
 
     is_async: bool = field(default=False, repr=False)
     """Whether its function is a coroutine function."""
@@ -130,6 +117,12 @@ class Handler:
     """A function of the payload: messages with the same key are handled once within ``idempotent_for`` seconds."""
 
     idempotent_for: float = field(default=DAY, repr=False)
+
+    needs: Mapping[str, Need] = field(default_factory=dict, repr=False)
+    """What else it needs, by the names of its parameters."""
+
+    on_invalid: OnInvalid | None = field(default=None, repr=False)
+    """What becomes of a message that is not what its annotations say; None leaves it to the app."""
 
     @property
     def matches_everything(self) -> bool:
@@ -149,10 +142,12 @@ class Router:
       again. One that is not cannot be stopped: its thread is left alone and replaced, and its message comes again.
     - ``idempotency_key=`` is a function of the payload that returns a text: of messages with the same one, the handler
       gets one within ``idempotent_for=`` seconds (a day), in whatever process; the app needs a store for that.
+    - ``on_invalid=`` says for this handler what it says for the `App`.
     """
 
     def __init__(self) -> None:
         self._handlers: list[Handler] = []
+        self._providers = Providers()
 
     @property
     def handlers(self) -> tuple[Handler, ...]:
@@ -190,10 +185,22 @@ class Router:
             raise PatternError(f"on_message() takes a function of the message, not {type(predicate).__qualname__}")
         return self._decorator(Kind.ANY, _pattern_or_everything(predicate), options)
 
+    def provide(self, type: Any, factory: Callable[..., Any], *, scope: Scope = "process") -> None:
+        """Let *factory* make what handlers ask for in a parameter annotated *type*.
+
+        It is a function or a class that takes nothing but what is provided as well, sync or async. A generator
+        function yields what is provided, and is gone on with to close it; a context manager is entered, and left.
+        What the ``scope="process"`` is for is made once, when it is first needed, and closed when `App.run` ends; with
+        ``"message"``, for each call of a handler, and closed right after it, being told of what the handler raised.
+        Where it cannot be made the message comes again. Raises `RegistrationError` for what cannot work.
+        """
+        self._providers.add(type, factory, scope)
+
     def include(self, router: Router) -> Self:
-        """Take in the handlers that *router* has now, in its order."""
+        """Take in the handlers that *router* has now, in its order, and what it provides."""
         if not isinstance(router, Router) or router is self:
             raise RegistrationError(f"include() takes another Router, not {router!r}")
+        self._providers.include(router._providers)
         for handler in router.handlers:
             self.register(handler)
         return self
@@ -206,7 +213,7 @@ class Router:
         handling = read_options(options)
 
         def register(function: Function) -> Function:
-            self.register(make_handler(function, kind, pattern, handling))
+            self.register(make_handler(function, kind, pattern, handling, self._providers))
             return function
 
         return register
@@ -217,6 +224,7 @@ def make_handler(
     kind: Kind,
     pattern: Condition,
     handling: Handling = USUAL,
+    providers: Providers | None = None,
 ) -> Handler:
     """Return *function* as a handler; raise `RegistrationError` where it cannot be one."""
     if not callable(function):
@@ -227,6 +235,7 @@ def make_handler(
     plain = inspect.unwrap(_without_partial(function))
     if is_generator(plain):
         raise RegistrationError(f"{name} is a generator: calling it runs nothing of it, so it cannot be a handler")
+    binding = bind(function, name, kind, Providers() if providers is None else providers)
     return Handler(
         name,
         function,
@@ -234,11 +243,13 @@ def make_handler(
         pattern,
         _where(plain),
         handling.retry_on,
-        _bind(function, name, kind),
+        binding.call,
         is_async(function),
         handling.timeout,
         handling.idempotency_key,
         handling.idempotent_for,
+        binding.needs,
+        handling.on_invalid,
     )
 
 
@@ -286,90 +297,6 @@ def _resolve_aliases(given: Mapping[str, object]) -> dict[str, object]:
             raise PatternError(f"on_event() got both {rule!r} and its alias {EVENT_ALIASES[rule]!r}; give one")
         rules[rule] = pattern
     return rules
-
-
-def _bind(function: Callable[..., Any], name: str, kind: Kind) -> Callable[[Message], Any]:
-    """Return *function* as a function of the message, which fills its first parameter and those annotated so."""
-    try:
-        parameters = tuple(_signature(function).parameters.values())
-    except ValueError:  # a built-in function does not tell
-        return (lambda message: function(message)) if kind is Kind.ANY else (lambda message: function(message.payload))
-    wants = _read_wants(parameters, name, kind)
-    positional = [wants[each.name] for each in parameters if each.name in wants and _is_positional_only(each)]
-    named = {each.name: wants[each.name] for each in parameters if each.name in wants and not _is_positional_only(each)}
-    if list(wants) == [parameters[0].name] and _takes_position(parameters[0]):
-        positional, named = list(wants.values()), {}
-    if not named and positional == [False]:
-        return lambda message: function(message.payload)
-    return lambda message: function(
-        *(message if whole else message.payload for whole in positional),
-        **{key: message if whole else message.payload for key, whole in named.items()},
-    )
-
-
-def _read_wants(parameters: tuple[inspect.Parameter, ...], name: str, kind: Kind) -> dict[str, bool]:
-    """Return the parameters to fill: True for those that get the whole message, False for the one with the payload."""
-    # Of *args only a first one can be filled: what stands before it is given by name.
-    fillable = [each for each in parameters if each.kind not in _VARIADIC]
-    if parameters and parameters[0].kind is inspect.Parameter.VAR_POSITIONAL:
-        fillable.insert(0, parameters[0])
-    wants = {each.name: True for each in fillable if _is_message(each.annotation)}
-    if kind is not Kind.ANY or not wants:
-        first = next((each for each in fillable if _takes_position(each) and each.name not in wants), None)
-        if first is not None:
-            wants[first.name] = kind is Kind.ANY
-    if not wants:
-        raise RegistrationError(f"{name} has no parameter for the payload: write def {name.split('.')[-1]}(payload)")
-    for each in parameters:
-        optional = each.default is not each.empty or each.kind in _VARIADIC
-        if each.name not in wants and not optional:
-            raise RegistrationError(
-                f"{name}: nobody can fill the parameter {each.name!r}; a handler gets the payload, and the Message in "
-                "a parameter annotated so"
-            )
-    return {each.name: wants[each.name] for each in parameters if each.name in wants}
-
-
-_VARIADIC: Final = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-
-
-def _signature(function: Callable[..., Any]) -> inspect.Signature:
-    """Return what *function* takes: where a decorator takes whatever comes, what the function in it takes."""
-    with suppress(ValueError):  # a decorator written in C does not tell
-        own = _read_signature(function, follow_wrapped=False)
-        if not any(each.kind in _VARIADIC for each in own.parameters.values()):
-            return own
-    return _read_signature(function, follow_wrapped=True)
-
-
-def _read_signature(function: Callable[..., Any], *, follow_wrapped: bool) -> inspect.Signature:
-    try:
-        return inspect.signature(function, eval_str=True, follow_wrapped=follow_wrapped)
-    except Exception:  # noqa: BLE001 - an annotation that exists for type checkers only raises whatever it likes
-        return inspect.signature(function, follow_wrapped=follow_wrapped)
-
-
-def _takes_position(parameter: inspect.Parameter) -> bool:
-    return parameter.kind is not parameter.KEYWORD_ONLY
-
-
-def _is_positional_only(parameter: inspect.Parameter) -> bool:
-    return parameter.kind in (parameter.POSITIONAL_ONLY, parameter.VAR_POSITIONAL)
-
-
-def _is_message(annotation: object) -> bool:
-    if isinstance(annotation, ForwardRef):
-        annotation = annotation.__forward_arg__
-    if isinstance(annotation, str):
-        return any(_NAMES_MESSAGE.fullmatch(each) for each in _UNION.split(annotation))
-    origin, types_ = get_origin(annotation), get_args(annotation)
-    if origin is Annotated:
-        return _is_message(types_[0])
-    return annotation is Message or (origin in (Union, types.UnionType) and any(map(_is_message, types_)))
-
-
-_NAMES_MESSAGE: Final = re.compile(r"\s*(?:\w+\.)*Message\s*")
-_UNION: Final = re.compile(r"\||\bOptional\[|\]")
 
 
 def _without_partial(function: Callable[..., Any]) -> Callable[..., Any]:

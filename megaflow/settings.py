@@ -23,6 +23,7 @@ TOPIC_ARN_VARIABLE: Final = "MEGAFLOW_TOPIC_ARN"
 _REGION: Final = re.compile(r"(?:https://sqs\.(?=[^/]*\.amazonaws\.com)|arn:[^:]*:sns:)([a-z0-9-]+)[.:]")
 
 Unmatched: TypeAlias = Literal["delete", "keep", "dead_letter"]
+OnInvalid: TypeAlias = Literal["dead_letter", "keep", "delete"]
 Backoff: TypeAlias = Callable[[int], float]
 RetryOn: TypeAlias = type[Exception] | Iterable[type[Exception]]
 
@@ -141,10 +142,7 @@ class ConsumerSettings:
         if self.max_receives is not None:
             check_whole("max_receives", self.max_receives, 1, 1_000)
         check_seconds("shutdown_timeout", self.shutdown_timeout)
-        if self.unmatched not in get_args(Unmatched):
-            raise ConfigurationError(
-                f"unmatched={self.unmatched!r} must be one of {', '.join(map(repr, get_args(Unmatched)))}"
-            )
+        check_choice("unmatched", self.unmatched, get_args(Unmatched))
         if self.dead_letter_queue_url is not None:
             _check_start("dead_letter_queue_url", self.dead_letter_queue_url, "http")
         if not callable(self.backoff):
@@ -195,6 +193,12 @@ def check_whole(name: str, value: object, lowest: int, highest: int) -> None:
     """Raise `ConfigurationError` unless *value* is a whole number of that range."""
     if isinstance(value, bool) or not isinstance(value, int) or not lowest <= value <= highest:
         raise ConfigurationError(f"{name}={value!r} must be a whole number from {lowest} to {highest:,}")
+
+
+def check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
+    """Raise `ConfigurationError` unless *value* is one of *choices*."""
+    if value not in choices:
+        raise ConfigurationError(f"{name}={value!r} must be one of {', '.join(map(repr, choices))}")
 
 
 def _check_start(name: str, value: object, start: str) -> None:

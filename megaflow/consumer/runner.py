@@ -69,8 +69,8 @@ _TIME_TO_ANSWER: Final = 0.3
 class Runner:
     """Consumes one queue until it is stopped.
 
-    *get_processor* is asked for every message, so that handlers can be registered meanwhile. *clock*, in seconds, is
-    that of the queue.
+    *get_processor* is asked for every message, so that handlers can be registered meanwhile. *at_end* is called once
+    no handler is waited for any more, and *clock*, in seconds, is that of the queue.
     """
 
     def __init__(
@@ -80,12 +80,14 @@ class Runner:
         settings: ConsumerSettings,
         metrics: Metrics,
         *,
+        at_end: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._queue = queue
         self._get_processor = get_processor
         self._settings = settings
         self._metrics = metrics
+        self._at_end = at_end
         self._clock = clock
         self._core = Core(settings, fifo=queue.fifo)
         self._workers = Workers(get_processor, self._tell)
@@ -260,6 +262,8 @@ class Runner:
         self._pollers.close()
         for settlements in (self._settlements, self._extensions, self._dead_letters) * _SETTLERS:
             settlements.put(None)
+        # The event loops are still there: what was made in one is closed in it.
+        self._at_end()
         self._workers.close()
         if self._has_given_back:
             # What was given back comes first of all to the polls of our own that are still under way.
