@@ -15,6 +15,7 @@ from typing import Any, Self, TypeAlias, TypeVar, Unpack, get_args
 from typing_extensions import override
 
 from megaflow import limits
+from megaflow.awslambda import LambdaHandler
 from megaflow.consumer.runner import Runner
 from megaflow.dependencies import Dependencies
 from megaflow.dispatch.check import Finding, check
@@ -316,6 +317,14 @@ class App(Router):
             else:
                 self._supervise(processes)
 
+    def lambda_handler(self) -> LambdaHandler:
+        """Return the function that AWS Lambda calls with the messages of an SQS queue: ``handler(event, context)``.
+
+        Messages meet the same fate as in `run`; those that come again are in its answer, for which the queue's trigger
+        needs ``ReportBatchItemFailures``. The queue is the one that the event comes from, ``queue_url`` or not.
+        """
+        return LambdaHandler(self._compiled, self._settings, self._connect_to, self.metrics)
+
     def health(self) -> Health:
         """Return how the consumer is: what SQS and the workers were heard of last, and what is wrong.
 
@@ -342,6 +351,10 @@ class App(Router):
         self._sns = SnsPublisher(
             topic_arn=to.topic_arn, client=to.sns_client, max_message_size=self._max_message_size, **to.aws
         )
+
+    def _connect_to(self, queue_url: str) -> SqsClient:
+        to = self._connection
+        return SqsPublisher(queue_url=queue_url, client=to.client, wire=self._wire, **to.aws).client
 
     def _refuse_while_running(self) -> None:
         if self._runner is not None or self._supervisor is not None:

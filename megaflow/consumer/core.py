@@ -18,6 +18,7 @@ from megaflow.consumer.hand import Hand, Held, Limit
 from megaflow.consumer.leases import Leases
 from megaflow.consumer.origin import describe_origin
 from megaflow.consumer.polling import Polling
+from megaflow.consumer.receives import why_not_kept, why_unhandled
 from megaflow.consumer.settling import Settling
 from megaflow.consumer.words import (
     Action,
@@ -266,9 +267,8 @@ class Core:
 
     def _start_handlers(self) -> None:
         while len(self._hand.running) < self._settings.concurrency and (held := self._hand.next_ready()):
-            most = self._settings.max_receives
-            if most is not None and held.message.receive_count > most:
-                problem = f"received {held.message.receive_count} times, and max_receives is {most}"
+            problem = why_unhandled(held.message, self._settings.max_receives)
+            if problem:
                 self._dead_letter(held, Verdict(held.message, (), Fate.DEAD_LETTER), problem)
             else:
                 held.started_at = self._now
@@ -289,7 +289,6 @@ class Core:
             self._decide(held, verdict)
 
     def _decide(self, held: Held, verdict: Verdict) -> None:
-        most = self._settings.max_receives
         if held.lease.is_over(self._now) and not held.is_lost:
             self._note_loss(held, "while it was handled")
         if held.is_lost and not verdict.deletes:
@@ -298,10 +297,8 @@ class Core:
             self._dead_letter(held, verdict)
         elif verdict.deletes:
             self._done(held)
-        elif most is not None and held.message.receive_count >= most and verdict.interruption is None:
-            self._dead_letter(
-                held, verdict, f"kept at delivery {held.message.receive_count}, and max_receives is {most}"
-            )
+        elif problem := why_not_kept(verdict, self._settings.max_receives):
+            self._dead_letter(held, verdict, problem)
         else:
             self._keep(held, verdict.after)
 
