@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import threading
 import uuid
 from collections.abc import Awaitable, Iterable, Iterator
@@ -43,7 +44,6 @@ from megaflow.settings import (
     check_choice,
     check_whole,
     exponential_backoff,
-    is_set,
     read_retry_on,
 )
 from megaflow.signals import stopping_on_signals
@@ -170,6 +170,26 @@ class App(Router):
     def register(self, handler: Handler) -> None:
         self._providers.check(handler.name, handler.needs, is_async=handler.is_async)
         self._change(self._handlers, handler)
+
+    @property
+    def queue_url(self) -> str | None:
+        """The queue's URL, as it was given or the environment has it."""
+        return self._connection.queue_url or os.environ.get(QUEUE_URL_VARIABLE) or None
+
+    @property
+    def topic_arn(self) -> str | None:
+        """The topic's ARN, as it was given or the environment has it."""
+        return self._connection.topic_arn or os.environ.get(TOPIC_ARN_VARIABLE) or None
+
+    @property
+    def settings(self) -> ConsumerSettings:
+        """How the queue is consumed."""
+        return self._settings
+
+    @property
+    def processor(self) -> Processor:
+        """What takes messages through the handlers as they are now: for whoever has messages from elsewhere."""
+        return self._compiled()
 
     @contextmanager
     def connected(
@@ -433,9 +453,9 @@ class App(Router):
         return processor
 
     def _publisher(self) -> SqsPublisher | SnsPublisher:
-        if is_set(self._connection.topic_arn, TOPIC_ARN_VARIABLE):
+        if self.topic_arn:
             return self._sns
-        if is_set(self._connection.queue_url, QUEUE_URL_VARIABLE):
+        if self.queue_url:
             return self._sqs
         raise ConfigurationError(
             f"there is nowhere to publish to: give topic_arn= or queue_url=, or set {TOPIC_ARN_VARIABLE} or "

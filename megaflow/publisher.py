@@ -123,4 +123,6 @@ class Publisher(ABC):
 
 def is_boto3(client: object) -> bool:
     """Tell whether *client* is boto3's, or the wire's: there is a network then, and any thread may call it."""
-    return hasattr(client, "meta")
+    from botocore.client import BaseClient
+
+    return isinstance(getattr(client, "boto3_client", client), BaseClient)

@@ -172,11 +172,6 @@ def read_retry_on(given: RetryOn) -> tuple[type[Exception], ...]:
     return types
 
 
-def is_set(value: str | None, variable: str) -> bool:
-    """Tell whether a parameter was given, or the environment *variable* holds it."""
-    return bool(value or os.environ.get(variable))
-
-
 def resolve(parameter: str, value: str | None, variable: str, *, start: str) -> str:
     """Return *value*, else what the environment *variable* holds.
 
