@@ -199,6 +199,8 @@ class App(Router):
         *,
         client: SqsClient | None = None,
         sns_client: SnsClient | None = None,
+        dead_letter_queue_url: str | None = None,
+        concurrency: int | None = None,
         **aws: Unpack[AwsOptions],
     ) -> Iterator[Self]:
         """Use another queue, topic or clients within a ``with``, as tests and the command line do.
@@ -206,13 +208,16 @@ class App(Router):
         What is not given stays as the app was made with; clients that were given to the app do not, where others or
         options for boto3 are given. Raises `UsageError` while the app is running.
         """
-        before = self._connection
         self._refuse_while_running()
-        self._connect(before.changed(_Connection(queue_url, topic_arn, client, sns_client, aws)))
+        before = self._connection, self._settings
+        changes: dict[str, Any] = {"dead_letter_queue_url": dead_letter_queue_url, "concurrency": concurrency}
+        self._settings = replace(self._settings, **{name: to for name, to in changes.items() if to is not None})
+        self._connect(self._connection.changed(_Connection(queue_url, topic_arn, client, sns_client, aws)))
         try:
             yield self
         finally:
-            self._connect(before)
+            connection, self._settings = before
+            self._connect(connection)
 
     def use(self, middleware: Layer) -> Layer:
         """Wrap every handler's call: ``middleware(call_next) -> call``; the first one added is the outermost.

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import math
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
@@ -154,17 +156,18 @@ class Processor:
         return outcome
 
     def _ask(self, handler: Handler, message: Message) -> Asking:
+        began = time.perf_counter()
         try:
             said, awaited = yield HandlerCall(handler, message, self._calls[handler])
         except GeneratorExit:
             raise
         except BaseException as error:  # noqa: BLE001 - a handler raises whatever it likes
-            return self._read_error(handler, error)
-        return self._read_said(handler, said, awaited=awaited)
+            return replace(self._read_error(handler, error), seconds=time.perf_counter() - began)
+        return self._read_said(handler, said, awaited=awaited, seconds=time.perf_counter() - began)
 
-    def _read_said(self, handler: Handler, said: object, *, awaited: bool) -> Outcome:
+    def _read_said(self, handler: Handler, said: object, *, awaited: bool, seconds: float) -> Outcome:
         if isinstance(said, ProcessStatus):
-            return Outcome(handler, said)
+            return Outcome(handler, said, seconds=seconds)
         if handler.is_async and not awaited:
             error = UsageError("a middleware did not return what call_next gave it, so the handler has not run")
             return Outcome(handler, ProcessStatus.RETRIABLE_ERROR, error)
@@ -175,7 +178,7 @@ class Processor:
                 handler.name,
                 type(said).__qualname__,
             )
-        return Outcome(handler, ProcessStatus.DONE)
+        return Outcome(handler, ProcessStatus.DONE, seconds=seconds)
 
     def _read_error(self, handler: Handler, error: BaseException) -> Outcome:
         if not isinstance(error, Exception):
@@ -200,7 +203,8 @@ class Processor:
 
     def _decide(self, message: Message, outcomes: Sequence[Outcome]) -> Verdict:
         for outcome in outcomes:
-            _log_outcome(message, outcome)
+            if outcome.status is not ProcessStatus.DONE or outcome.error is not None:
+                _log_outcome(message, outcome)
         verdict = Verdict(message, tuple(outcomes), self._decide_fate(message, outcomes))
         log.info("message %s: %s", message.id, verdict, extra={"verdict": verdict})
         return verdict
@@ -336,12 +340,13 @@ def _read_after(handler: Handler, error: RetryLater) -> Iterator[float]:
 
 def _log_outcome(message: Message, outcome: Outcome) -> None:
     name, status, error = outcome.handler.name, outcome.status, outcome.error
+    say = partial(log.log, extra={"outcome": outcome})
     if isinstance(error, InvalidPayloadError):
         level = logging.ERROR if status is ProcessStatus.FATAL_ERROR else logging.WARNING
-        log.log(level, "message %s: it is not what %s takes: %s", message.id, name, error)
+        say(level, "message %s: it is not what %s takes: %s", message.id, name, error)
     elif status is ProcessStatus.RETRIABLE_ERROR:
-        log.warning("message %s: %s failed and will be tried again", message.id, name, exc_info=error)
+        say(logging.WARNING, "message %s: %s failed and will be tried again", message.id, name, exc_info=error)
     elif isinstance(error, Reject):
-        log.error("message %s: %s rejects it: %s", message.id, name, error)
+        say(logging.ERROR, "message %s: %s rejects it: %s", message.id, name, error)
     elif status is ProcessStatus.FATAL_ERROR:
-        log.error("message %s: %s failed for good", message.id, name, exc_info=error)
+        say(logging.ERROR, "message %s: %s failed for good", message.id, name, exc_info=error)

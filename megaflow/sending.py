@@ -186,7 +186,7 @@ def read_error(error: Exception) -> EntryAnswer:
     return EntryAnswer(code=type(error).__name__, reason=str(error), unknown=not before_sending)
 
 
-def read_batch_answer(answer: Mapping[str, Any], entries: Sequence[Prepared]) -> list[EntryAnswer]:
+def read_batch_answer(answer: Mapping[str, Any], entries: Sequence[object]) -> list[EntryAnswer]:
     """Return what a batch call said of each of *entries*, whose ids in the call are their places in it."""
     said = {
         each["Id"]: EntryAnswer(

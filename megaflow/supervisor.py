@@ -55,6 +55,14 @@ class Runs(Protocol):
         ...
 
 
+class Loads(Protocol):
+    """Where a child finds what it runs; it is pickled on the way."""
+
+    def load(self) -> Runs:
+        """Return it, in this process; raise `ConfigurationError` where it is not there."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
     """Where a child finds what it runs: a global of a module."""
@@ -162,7 +170,7 @@ class Supervisor:
 
     def __init__(
         self,
-        target: Target,
+        target: Loads,
         processes: int,
         *,
         shutdown_timeout: float,
@@ -295,7 +303,7 @@ def refuse_nested_start() -> None:
         raise SystemExit(CONFIGURATION_EXIT)
 
 
-def _live(target: Target, orders: Connection) -> None:
+def _live(target: Loads, orders: Connection) -> None:
     """Be a child."""
     # Ctrl-C goes to every process of the terminal's group; the parent passes it on.
     os.setpgrp()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from megaflow.message import Message
 from megaflow.router import Handler
@@ -13,12 +13,16 @@ from megaflow.status import Fate, ProcessStatus
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What one handler made of one message: *error* is what it raised, *after* the seconds that it asked for."""
+    """What one handler made of one message: *error* is what it raised, *after* the seconds that it asked for.
+
+    ``seconds`` is how long it took, what it waited for included; 0 where it was not called.
+    """
 
     handler: Handler
     status: ProcessStatus
     error: BaseException | None = None
     after: float | None = None
+    seconds: float = field(default=0.0, compare=False)
 
     @property
     def interrupts(self) -> bool:
@@ -65,6 +69,11 @@ class Verdict:
     def after(self) -> float | None:
         """The longest time in seconds that a handler asked for; None leaves it to the backoff."""
         return max((outcome.after for outcome in self.outcomes if outcome.after is not None), default=None)
+
+    @property
+    def seconds(self) -> float:
+        """How long the handlers took, one after another."""
+        return sum(outcome.seconds for outcome in self.outcomes)
 
     @property
     def interruption(self) -> BaseException | None:

@@ -18,7 +18,6 @@ from megaflow.settings import (
     AwsSettings,
     ConsumerSettings,
     exponential_backoff,
-    is_set,
     read_retry_on,
     resolve,
 )
@@ -264,7 +263,6 @@ def test_a_variable_stands_in_for_its_parameter(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("MEGAFLOW_QUEUE_URL", "https://from.the.environment")
 
     assert resolve("queue_url", None, QUEUE_URL_VARIABLE, start="http") == "https://from.the.environment"
-    assert is_set(None, QUEUE_URL_VARIABLE)
 
 
 @pytest.mark.parametrize("variable", [None, ""])
@@ -276,15 +274,8 @@ def test_with_neither_the_error_names_both(
     if variable is not None:
         monkeypatch.setenv("MEGAFLOW_TOPIC_ARN", variable)
 
-    assert not is_set(value, TOPIC_ARN_VARIABLE)
     with pytest.raises(ConfigurationError, match=r"^topic_arn is not set: give topic_arn=, or set MEGAFLOW_TOPIC_ARN$"):
         resolve("topic_arn", value, TOPIC_ARN_VARIABLE, start="arn:")
-
-
-def test_a_given_parameter_is_set_without_a_variable(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("MEGAFLOW_QUEUE_URL", raising=False)
-
-    assert is_set("https://given", QUEUE_URL_VARIABLE)
 
 
 # Exceptions to retry on.

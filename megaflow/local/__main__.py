@@ -32,14 +32,14 @@ SIGINT (Ctrl+C) and SIGTERM stop it. What is in --data FILE is there again the n
 """
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None, *, program: str = "python -m megaflow.local") -> int:
     """Serve until interrupted; return the exit code."""
-    given = _parser().parse_args(arguments)
+    given = _parser(program).parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
     try:
         _serve(given)
     except ConfigurationError as error:
-        print(f"megaflow.local: {error}", file=sys.stderr)  # noqa: T201
+        print(f"{program.removeprefix('python -m ')}: {error}", file=sys.stderr)  # noqa: T201
         return 2
     return 0
 
@@ -48,7 +48,7 @@ def _serve(given: argparse.Namespace) -> None:
     from megaflow.local.server import Server
 
     account = Account(region=given.region, account_id=given.account)
-    with _kept(account, given.data), closing(Server(account, port=given.port)) as server:
+    with kept(account, given.data), closing(Server(account, port=given.port)) as server:
         # From before it is said that it serves: whoever reads that may signal at once. Uvicorn hands these on to us.
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: server.stop())
@@ -59,7 +59,7 @@ def _serve(given: argparse.Namespace) -> None:
 
 
 @contextmanager
-def _kept(account: Account, data: Path | None) -> Iterator[None]:
+def kept(account: Account, data: Path | None) -> Iterator[None]:
     """Keep *account* in the file *data*, where one is named."""
     if data is None:
         yield
@@ -79,9 +79,9 @@ def _contents(account: Account, data: Path | None) -> str:
     return f"{where}, kept in {data}: {shown}"
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(program: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m megaflow.local",
+        prog=program,
         description="SQS and SNS on this machine, for development and tests.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,

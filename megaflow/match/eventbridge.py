@@ -11,7 +11,6 @@ from functools import reduce
 from typing import Any, Final, TypeAlias
 
 from megaflow.errors import PatternError
-from megaflow.match.conditions import Condition
 from megaflow.match.dialect import EVENTBRIDGE
 from megaflow.match.filter_tree import Either, Field, Part, finder, read_json, read_tree
 from megaflow.match.json_filter import JsonFilter
@@ -27,7 +26,7 @@ https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-create-pattern-opera
 """
 
 
-def from_eventbridge(pattern: str | dict[str, Any]) -> Condition:
+def from_eventbridge(pattern: str | dict[str, Any]) -> JsonFilter:
     """Match what the EventBridge event *pattern*, as JSON or as the dict, matches.
 
     It says what it says to EventBridge, whatever patterns say elsewhere: numbers are not text, a list matches if one of

@@ -1,0 +1,219 @@
+"""``megaflow dev``: an app on queues of this machine, made for it, started anew whenever its code changes."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from multiprocessing.connection import wait
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Final
+
+import click
+from typing_extensions import override
+
+from megaflow.app import App
+from megaflow.cli.errors import report
+from megaflow.cli.hosting import Hosted, make_queues
+from megaflow.cli.options import name_of, read_aws
+from megaflow.cli.output import note, show
+from megaflow.cli.targets import folder_of, load_app
+from megaflow.errors import MegaflowError
+from megaflow.verdict import Verdict
+
+_PORT: Final = 4566
+_LOOK_EVERY: Final = 500
+"""Milliseconds between two looks at the app's process."""
+
+_STYLES: Final = {"deleted": "green", "kept": "yellow", "dead-lettered": "red"}
+_SHOWN: Final = 200
+"""Characters of a body."""
+
+
+@click.command()
+@click.argument("target")
+@click.option("--port", type=click.IntRange(0, 65_535), default=_PORT, show_default=True, help="0 takes a free one.")
+@click.option("--data", type=click.Path(path_type=Path, dir_okay=False), help="Keep all messages in this SQLite file.")
+@click.option("--reload/--no-reload", default=True, show_default=True, help="Start the app anew when its code changes.")
+def dev(target: str, port: int, data: Path | None, reload: bool) -> int:
+    """Run TARGET on an embedded SQS and SNS, with a queue, a dead-letter queue and a topic made for it.
+
+    Each message is shown as it is handled. Nothing is asked of AWS. What is queued stays while the app starts anew.
+    """
+    from megaflow.local.__main__ import kept
+    from megaflow.local.account import Account
+    from megaflow.local.server import Server
+
+    account = Account()
+    # A file that fails to import is shown by the app's process; a missing one is wrong usage, here.
+    folder = folder_of(target)
+    with kept(account, data), Server(account, port=port) as server:
+        return _Watched(target, server.url, folder).run(reload=reload)
+
+
+class _Watched:
+    """An app in a process of its own, and the folder that its code is in."""
+
+    def __init__(self, target: str, endpoint_url: str, folder: Path) -> None:
+        self._target = target
+        self._endpoint_url = endpoint_url
+        self._folder = folder
+        self._child: BaseProcess | None = None
+        self._over = threading.Event()
+
+    def run(self, *, reload: bool) -> int:
+        """Run the app until a signal comes; without *reload*, until it ends."""
+        with self._ending_on_signals():
+            self._child = self._start()
+            try:
+                return self._watch() if reload else self._wait(self._child)
+            finally:
+                self._stop()
+
+    def _watch(self) -> int:
+        from watchfiles import PythonFilter, watch
+
+        changes = watch(
+            self._folder,
+            watch_filter=PythonFilter(),
+            stop_event=self._over,
+            rust_timeout=_LOOK_EVERY,
+            yield_on_timeout=True,
+            raise_interrupt=False,
+        )
+        for changed in changes:
+            if changed:
+                names = sorted({Path(path).name for _, path in changed})
+                note(f"{', '.join(names)} changed: starting anew", style="bold")
+                self._stop()
+                self._child = self._start()
+            elif self._child is not None and not self._child.is_alive():
+                self._stop()
+                note("the app has ended; it starts anew when its code changes", style="yellow")
+        return 0
+
+    def _wait(self, child: BaseProcess) -> int:
+        while not self._over.is_set() and child.is_alive():
+            child.join(_LOOK_EVERY / 1000)
+        self._stop()
+        return 0 if self._over.is_set() else 1
+
+    def _start(self) -> BaseProcess:
+        child = multiprocessing.get_context("spawn").Process(target=_live, args=(self._target, self._endpoint_url))
+        child.start()
+        return child
+
+    def _stop(self) -> None:
+        """Let the app finish what it has in hand, and end."""
+        if self._child is None:
+            return
+        if self._child.is_alive():
+            self._child.terminate()
+        # It ends within its shutdown_timeout, by itself.
+        self._child.join()
+        self._child = None
+
+    @contextmanager
+    def _ending_on_signals(self) -> Iterator[None]:
+        def end(number: int, frame: object) -> None:
+            if self._over.is_set() and self._child is not None and self._child.pid is not None:
+                # A second one is for the app: it waits for nothing any more.
+                os.kill(self._child.pid, signal.SIGTERM)
+            self._over.set()
+
+        before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def _live(target: str, endpoint_url: str) -> None:
+    """Be the process of the app."""
+    # Ctrl-C goes to every process of the terminal's group; the parent passes it on.
+    os.setpgrp()
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    with report(debug=False) as ended:
+        app = load_app(target)
+        hosted = make_queues(app, endpoint_url, target)
+        os.environ |= {"AWS_ENDPOINT_URL_SQS": endpoint_url, "AWS_ENDPOINT_URL_SNS": endpoint_url}
+        _log_messages(app)
+        _announce(app, hosted)
+        with app.connected(
+            hosted.queue_url,
+            hosted.topic_arn if app.topic_arn else None,
+            dead_letter_queue_url=hosted.dead_letter_queue_url,
+            **read_aws(endpoint_url, None, None),
+        ):
+            app.run()
+    sys.exit(ended.code)
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)
+
+
+def _announce(app: App, hosted: Hosted) -> None:
+    queue = name_of(hosted.queue_url)
+    show(f"{len(app.handlers)} handlers on the queue {queue}, {hosted.endpoint_url}", style="bold")
+    for handler in app.handlers:
+        show(f"  {handler.name}  {handler.kind.value}: {handler.pattern!r}")
+    for finding in app.check():
+        show(f"  warning: {finding}", style="yellow")
+    show("From another terminal:")
+    show(f"  export AWS_ENDPOINT_URL={hosted.endpoint_url}")
+    show(f"  megaflow publish --queue {queue} FILE")
+    show(f"  megaflow publish --topic {hosted.topic_arn} FILE")
+    show(f"  megaflow redrive {name_of(hosted.dead_letter_queue_url)}")
+    sys.stdout.flush()
+
+
+def _log_messages(app: App) -> None:
+    """Show what becomes of each message, and what goes wrong."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s", stream=sys.stdout)
+    process = logging.getLogger("megaflow.process")
+    process.setLevel(logging.INFO)
+    process.addHandler(_Shows(app))
+
+
+class _Shows(logging.Handler):
+    """Shows each message as it is handled, in place of the line in the log."""
+
+    def __init__(self, app: App) -> None:
+        super().__init__()
+        self._app = app
+        # What is shown here need not be said again by the others.
+        logging.getLogger().handlers[0].addFilter(lambda record: not hasattr(record, "verdict"))
+
+    @override
+    def emit(self, record: logging.LogRecord) -> None:
+        verdict = getattr(record, "verdict", None)
+        if isinstance(verdict, Verdict):
+            self._show(verdict)
+
+    def _show(self, verdict: Verdict) -> None:
+        message = verdict.message
+        said = ", ".join(f"{each.handler.name} {each.status.name}" for each in verdict.outcomes)
+        took = f"{verdict.seconds * 1000:.1f} ms" if verdict.outcomes else ""
+        parts = [f"{datetime.now():%H:%M:%S}", message.id, verdict.fate.value, said or "no handler matched", took]
+        show("  ".join(filter(None, parts)), style=_STYLES.get(verdict.fate.value, ""))
+        if verdict.unmatched:
+            body = message.body if len(message.body) <= _SHOWN else f"{message.body[:_SHOWN]}…"
+            show(f"  {body}")
+            try:
+                for line in str(self._app.explain(message)).splitlines()[1:]:
+                    show(f"  {line}")
+            except MegaflowError as error:
+                show(f"  {error}")
+        sys.stdout.flush()

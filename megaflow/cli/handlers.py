@@ -1,0 +1,94 @@
+"""``megaflow handlers`` and ``megaflow explain``: what is registered, and what a body reaches."""
+
+from __future__ import annotations
+
+from typing import IO
+
+import click
+
+from megaflow.cli.errors import FAILED
+from megaflow.cli.options import json_option
+from megaflow.cli.output import show, show_json, show_table
+from megaflow.cli.targets import load_app
+from megaflow.dispatch.check import Finding
+from megaflow.dispatch.explain import HandlerExplanation
+from megaflow.message import open_message
+from megaflow.router import Handler
+
+
+@click.command()
+@click.argument("target")
+@json_option
+@click.option("--sns-filter-policy", is_flag=True, help="Print the filter policy for a subscription to a topic.")
+@click.option("--json-only", is_flag=True, help="No publisher sends text, bytes or BSON: for --sns-filter-policy.")
+def handlers(target: str, as_json: bool, sns_filter_policy: bool, json_only: bool) -> int:
+    """Show the handlers of TARGET, and what is odd about them."""
+    app = load_app(target)
+    if sns_filter_policy:
+        policy = app.sns_filter_policy(json_only=json_only)
+        show(str(policy))
+        return 0 if policy.policy is not None else FAILED
+    found = app.check()
+    if as_json:
+        show_json({"handlers": [_describe(each) for each in app.handlers], "findings": [_tell(each) for each in found]})
+        return 0
+    rows = ((each.name, each.kind.value, repr(each.pattern), each.where) for each in app.handlers)
+    show_table(["handler", "takes", "where", "stands"], rows)
+    for each in found:
+        show(str(each), style="yellow")
+    return 0
+
+
+@click.command()
+@click.argument("target")
+@click.argument("file", type=click.File(encoding="utf-8"))
+@json_option
+def explain(target: str, file: IO[str], as_json: bool) -> int:
+    """Say which handlers of TARGET the body in FILE reaches, and why not the others; - is the standard input.
+
+    The exit code is 1 where it reaches none.
+    """
+    app = load_app(target)
+    said = app.explain(open_message(_read(file)))
+    if as_json:
+        show_json(
+            {"kind": said.message.kind.value, "problem": said.message.problem, "handlers": [*map(_explain, said)]}
+        )
+    else:
+        heading, *lines = str(said).splitlines()
+        show(heading, style="bold")
+        for line in lines:
+            show(line, style="green" if ": matched  (" in line else "")
+    return 0 if any(each.matched for each in said) else FAILED
+
+
+def _read(file: IO[str]) -> str:
+    try:
+        body = file.read()
+    except UnicodeDecodeError as error:
+        raise click.UsageError(f"{file.name} is not UTF-8 text: {error}") from error
+    # An editor ends the file with a line break, which the sender did not send.
+    return body.removesuffix("\n")
+
+
+def _describe(handler: Handler) -> dict[str, str]:
+    return {
+        "name": handler.name,
+        "takes": handler.kind.value,
+        "where": repr(handler.pattern),
+        "stands": handler.where,
+    }
+
+
+def _tell(finding: Finding) -> dict[str, str | None]:
+    return {
+        "oddity": finding.oddity.value,
+        "handler": finding.handler.name,
+        "reason": finding.reason,
+        "other": finding.other.name if finding.other else None,
+    }
+
+
+def _explain(each: HandlerExplanation) -> dict[str, object]:
+    failures = [{"path": failure.path, "wanted": failure.wanted, "found": failure.found} for failure in each.failures]
+    return {"handler": each.handler.name, "matched": each.matched, "failures": failures}

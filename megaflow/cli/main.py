@@ -1,0 +1,72 @@
+"""The command ``megaflow`` with its subcommands, each imported when it is asked for."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import click
+from typing_extensions import override
+
+import megaflow
+from megaflow.cli.errors import report
+
+COMMANDS: Final[Mapping[str, str]] = {
+    "run": "megaflow.cli.run:run",
+    "dev": "megaflow.cli.dev:dev",
+    "handlers": "megaflow.cli.handlers:handlers",
+    "explain": "megaflow.cli.handlers:explain",
+    "publish": "megaflow.cli.publish:publish",
+    "peek": "megaflow.cli.queues:peek",
+    "tail": "megaflow.cli.queues:tail",
+    "stats": "megaflow.cli.queues:stats",
+    "purge": "megaflow.cli.queues:purge",
+    "move": "megaflow.cli.moves:move",
+    "redrive": "megaflow.cli.moves:redrive",
+    "local": "megaflow.cli.local:local",
+}
+
+_EPILOG: Final = """
+TARGET is where an app stands: module:app, or path/file.py:app; what follows the colon may be left out where there is
+one app only.
+
+Exit codes: 0, it is done; 1, it failed, or some of it did; 2, it was asked for wrongly, or what was named is not there;
+130, it was interrupted. For run, dev, local and tail an interrupt is the usual end: 0.
+
+Completion: eval "$(_MEGAFLOW_COMPLETE=bash_source megaflow)" in ~/.bashrc; zsh_source and fish_source for the others.
+"""
+
+
+class _Commands(click.Group):
+    """Commands by name."""
+
+    @override
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    @override
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, name = COMMANDS[cmd_name].partition(":")
+        command: click.Command = getattr(importlib.import_module(module), name)
+        return command
+
+
+@click.group(cls=_Commands, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+@click.version_option(megaflow.__version__, prog_name="megaflow")
+def cli(debug: bool) -> None:
+    """Consume and publish messages over Amazon SQS and SNS."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command, and return its exit code."""
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    # Before the command: what stands after it is its own.
+    with report(debug=given[:1] == ["--debug"]) as ended:
+        answer = cli.main(args=given, prog_name="megaflow", standalone_mode=False)
+        ended.code = answer if isinstance(answer, int) else 0
+    return ended.code

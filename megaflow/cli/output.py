@@ -1,0 +1,71 @@
+"""What commands show: tables and colour for people, JSON for programs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+import click
+from rich import box
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+_NO_LIMIT: Final = 100_000
+"""Columns of a line that no person reads: nothing is cut there."""
+
+
+def make_console(*, stderr: bool = False) -> Console:
+    """Return where people read, without colour and without an edge where it is no terminal."""
+    stream = sys.stderr if stderr else sys.stdout
+    width = None if stream.isatty() else _NO_LIMIT
+    return Console(stderr=stderr, width=width, highlight=False, soft_wrap=True)
+
+
+def show(line: str = "", style: str = "") -> None:
+    """Show a line."""
+    make_console().print(Text(line, style=style))
+
+
+def note(line: str, style: str = "") -> None:
+    """Show a line that is not what was asked for, on stderr."""
+    make_console(stderr=True).print(Text(line, style=style))
+
+
+def show_json(value: object) -> None:
+    """Show *value* as one line of JSON."""
+    click.echo(json.dumps(value, default=str))
+
+
+def show_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Show rows below the names of their columns."""
+    table = Table(*columns, box=box.SIMPLE_HEAD if sys.stdout.isatty() else None, pad_edge=False, header_style="bold")
+    for row in rows:
+        table.add_row(*(Text(str(each)) for each in row))
+    make_console().print(table, soft_wrap=False)
+
+
+def show_facts(facts: Iterable[tuple[str, object]]) -> None:
+    """Show what is known, each with its name before it."""
+    table = Table.grid(padding=(0, 2))
+    for name, value in facts:
+        table.add_row(Text(name, style="bold"), Text(str(value)))
+    make_console().print(table, soft_wrap=False)
+
+
+def make_progress() -> Progress:
+    """Return a progress bar on stderr, nothing where that is no terminal; its tasks have a ``count`` and a ``rate``."""
+    return Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.fields[count]}"),
+        TextColumn("{task.fields[rate]}"),
+        TimeElapsedColumn(),
+        console=make_console(stderr=True),
+        disable=not sys.stderr.isatty(),
+        transient=True,
+    )

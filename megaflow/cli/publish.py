@@ -1,0 +1,93 @@
+"""``megaflow publish``: one message, or as many as a file has lines."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from megaflow.cli.options import aws_options, connect, json_option, name_of, read_aws
+from megaflow.cli.output import show, show_json
+from megaflow.cli.publishing import Form, Lines, open_text
+from megaflow.publisher import Publisher
+from megaflow.settings import QUEUE_URL_VARIABLE, TOPIC_ARN_VARIABLE, AwsOptions
+from megaflow.sns import SnsPublisher
+from megaflow.sqs import SqsPublisher
+
+_LINES: Final = (".jsonl", ".ndjson")
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False, allow_dash=True))
+@click.option("--queue", help="Where to: a queue's name, URL or ARN.")
+@click.option("--topic", help="Where to: a topic's ARN.")
+@click.option("--lines/--whole", default=None, help="A message a line, as in *.jsonl and *.ndjson, or one in all.")
+@click.option("--failed", type=click.Path(path_type=Path, dir_okay=False), help="For lines that fail. [FILE.failed]")
+@click.option("--skip", type=click.IntRange(min=0), default=0, help="Leave out so many lines first.")
+@click.option("--attribute", "attributes", multiple=True, metavar="NAME=VALUE", help="A message attribute.")
+@click.option("--group-id", default="", help="FIFO: the message group.")
+@click.option("--group-key", help="FIFO: where an object has its message group: object.id")
+@click.option("--deduplication-id", default="", help="FIFO: the deduplication id, of a single message.")
+@click.option("--deduplication-key", help="FIFO: where an object has its deduplication id.")
+@click.option("--delay", type=click.IntRange(0, 900), help="Queues: seconds until it can be received.")
+@click.option("--subject", default="", help="Topics: the subject.")
+@click.option("--binary-encoding", is_flag=True, help="Send objects as BSON in Base64.")
+@click.option("--raw", is_flag=True, help="Send text as it is, whatever it is.")
+@json_option
+@aws_options
+def publish(
+    file: Path,
+    queue: str | None,
+    topic: str | None,
+    lines: bool | None,
+    failed: Path | None,
+    skip: int,
+    as_json: bool,
+    endpoint_url: str | None,
+    region: str | None,
+    profile: str | None,
+    **said: Any,
+) -> int:
+    """Publish what is in FILE, or comes from the standard input, -, to a queue or topic.
+
+    JSON objects go as they are; other text is a text message. With --lines each line is a message, a JSON object or
+    string. Lines that fail are in a file, which is there only then, and can be published as it is.
+    """
+    aws = read_aws(endpoint_url, region, profile)
+    publisher, place = _open(queue, topic, aws)
+    form = Form.read(**said)
+    is_lines = file.suffix in _LINES if lines is None else lines
+    if not is_lines:
+        message_id = form.publish_one(publisher, _read_text(file))
+        show_json({"id": message_id, "to": place}) if as_json else show(f"{message_id}  sent to {place}")
+        return 0
+    if form.deduplication_id:
+        raise click.UsageError("--deduplication-id is for one message: lines have a --deduplication-key")
+    return Lines(file, publisher, form, failed or _failed_of(file), skip, place, as_json).run()
+
+
+def _open(queue: str | None, topic: str | None, aws: AwsOptions) -> tuple[Publisher, str]:
+    """Return what publishes to the queue or topic, and its name."""
+    if queue and topic:
+        raise click.UsageError("a message goes to a --queue or to a --topic, not to both")
+    if not queue and not topic:
+        topic = os.environ.get(TOPIC_ARN_VARIABLE)
+        queue = None if topic else os.environ.get(QUEUE_URL_VARIABLE)
+    if topic:
+        return SnsPublisher(topic_arn=topic, **aws), topic.rpartition(":")[2]
+    if not queue:
+        raise click.UsageError(f"say where to: --queue or --topic, or set {QUEUE_URL_VARIABLE} or {TOPIC_ARN_VARIABLE}")
+    client, url = connect(queue, aws)
+    return SqsPublisher(queue_url=url, client=client), name_of(url)
+
+
+def _read_text(file: Path) -> str:
+    with open_text(file) as stream:
+        # An editor ends the file with a line break, which nobody means to send.
+        return stream.read().removesuffix("\n").removesuffix("\r")
+
+
+def _failed_of(file: Path) -> Path:
+    return Path("stdin.failed") if str(file) == "-" else file.with_name(f"{file.name}.failed")

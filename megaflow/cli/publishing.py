@@ -1,0 +1,286 @@
+"""How text becomes messages, and what becomes of as many as a file has lines."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any, Final
+
+import click
+
+from megaflow.cli.errors import FAILED, INTERRUPTED
+from megaflow.cli.output import make_progress, note, show, show_json
+from megaflow.codec import KIND_ATTRIBUTE, decode, encode
+from megaflow.errors import EncodeError
+from megaflow.outgoing import Outgoing
+from megaflow.publisher import Publisher
+from megaflow.sending import Sent
+
+_REASONS_SHOWN: Final = 5
+_SHOW_EVERY: Final = 1_000
+"""Messages between two looks at the progress bar."""
+
+
+@dataclass(frozen=True)
+class Form:
+    """How text becomes a message."""
+
+    raw: bool
+    binary_encoding: bool
+    group_key: str | None
+    deduplication_key: str | None
+    deduplication_id: str
+    options: Mapping[str, Any]
+
+    @classmethod
+    def read(
+        cls,
+        attributes: Iterable[str],
+        group_id: str,
+        group_key: str | None,
+        deduplication_id: str,
+        deduplication_key: str | None,
+        delay: int | None,
+        subject: str,
+        binary_encoding: bool,
+        raw: bool,
+    ) -> Form:
+        """Return what the options say; raise `click.UsageError` where they contradict one another."""
+        for one, other in ((group_id, group_key), (deduplication_id, deduplication_key)):
+            if one and other:
+                raise click.UsageError("a group, or a deduplication id, is the same for all or of each: not both")
+        if raw and (binary_encoding or group_key or deduplication_key):
+            raise click.UsageError("--raw does not look into what it sends")
+        options = {
+            "attributes": dict(map(_read_attribute, attributes)),
+            "group_id": group_id,
+            "delay_seconds": delay,
+            "subject": subject,
+        }
+        return cls(raw, binary_encoding, group_key, deduplication_key, deduplication_id, options)
+
+    def publish_one(self, publisher: Publisher, text: str) -> str:
+        """Publish *text* as one message, and return its id."""
+        said = self._find_keys(_read_json(text)) if self.group_key or self.deduplication_key else {}
+        if self.deduplication_id:
+            said["deduplication_id"] = self.deduplication_id
+        options = {**self.options, **said}
+        if self.binary_encoding:
+            return publisher.publish(decode(text).payload, binary_encoding=True, **options)
+        if self.raw or _is_object(text):
+            return publisher.publish_raw_message(text, **options)
+        return publisher.publish(text, **options)
+
+    def read_line(self, line: str) -> Outgoing:
+        """Return the message in *line*; raise `EncodeError` where it is none."""
+        text = line.rstrip("\r\n")
+        if self.raw:
+            return Outgoing(text, **self.options)
+        value = _read_json(text)
+        options = {**self.options, **self._find_keys(value)}
+        if isinstance(value, dict):
+            return Outgoing(decode(text).payload if self.binary_encoding else text, **options)
+        if not isinstance(value, str):
+            raise EncodeError("a line is a JSON object or string", "line")
+        if hint := encode(value).hint:
+            options["attributes"] = {**options["attributes"], KIND_ATTRIBUTE: str(hint)}
+        return Outgoing(value, **options)
+
+    def _find_keys(self, value: object) -> dict[str, str]:
+        """Return the message group and the deduplication id that *value* has."""
+        paths = {"group_id": self.group_key, "deduplication_id": self.deduplication_key}
+        return {name: _find(value, path) for name, path in paths.items() if path}
+
+
+@dataclass
+class Lines:
+    """The lines of a file on their way."""
+
+    file: Path
+    publisher: Publisher
+    form: Form
+    failed_path: Path
+    skip: int
+    place: str
+    as_json: bool
+    sent: int = field(default=0, init=False)
+    failures: int = field(default=0, init=False)
+    unknown: int = field(default=0, init=False)
+    reasons: list[str] = field(default_factory=list, init=False)
+    lines_read: int = field(default=0, init=False)
+    bytes_read: int = field(default=0, init=False)
+    interrupted: bool = field(default=False, init=False)
+    _is_reading: bool = field(default=False, init=False)
+    _under_way: deque[tuple[int, str, str]] = field(default_factory=deque, init=False)
+    """The number of each line whose end is not known yet, the line, and why it is no message."""
+
+    def run(self) -> int:
+        if self.failed_path.exists():
+            raise click.UsageError(f"{self.failed_path} is there from before: publish it, remove it, or say --failed")
+        began = time.monotonic()
+        with open_text(self.file) as stream, self._interruptible():
+            try:
+                self._publish(stream, began)
+            finally:
+                seconds = time.monotonic() - began
+                self._tell(seconds)
+        if self.interrupted:
+            more = "" if str(self.file) == "-" else f"; go on with --skip {self.lines_read}"
+            note(f"interrupted after {self.lines_read:,} lines, all of which have been dealt with{more}")
+            return INTERRUPTED
+        return FAILED if self.failures else 0
+
+    def _publish(self, stream: IO[str], began: float) -> None:
+        size = self.file.stat().st_size if self.file.is_file() else None
+        with make_progress() as progress, _Failed(self.failed_path) as failed:
+            task = progress.add_task(self.place, total=size, count="", rate="")
+            messages = (self._read(line) for line in self._lines(stream))
+            for done in self.publisher.publish_stream(messages, raw=not self.form.binary_encoding):
+                self._note(done, failed)
+                if not progress.disable and (self.sent + self.failures) % _SHOW_EVERY == 0:
+                    rate = f"{self.sent / (time.monotonic() - began):,.0f}/s"
+                    progress.update(task, completed=self.bytes_read, count=f"{self.sent:,}", rate=rate)
+
+    def _lines(self, stream: IO[str]) -> Iterator[str]:
+        """Give the lines that hold something, until they end or are interrupted."""
+        while not self.interrupted:
+            try:
+                self._is_reading = True
+                line = stream.readline()
+                self._is_reading = False
+            except _Enough:
+                return
+            if not line:
+                return
+            self.lines_read += 1
+            self.bytes_read += len(line)
+            if self.lines_read > self.skip and not line.isspace():
+                yield line
+
+    def _read(self, line: str) -> Outgoing:
+        try:
+            message, problem = self.form.read_line(line), ""
+        except EncodeError as error:
+            # What cannot be sent, so that its place in the order is kept.
+            message, problem = Outgoing(None), str(error)
+        self._under_way.append((self.lines_read, line, problem))
+        return message
+
+    def _note(self, done: Sent, failed: _Failed) -> None:
+        number, line, problem = self._under_way.popleft()
+        if done.failure is None:
+            self.sent += 1
+            return
+        self.failures += 1
+        self.unknown += done.failure.unknown
+        failed.write(line)
+        if len(self.reasons) < _REASONS_SHOWN:
+            self.reasons.append(f"line {number}: {problem or f'{done.failure.code}: {done.failure.reason}'}")
+
+    def _tell(self, seconds: float) -> None:
+        if self.as_json:
+            told = {"sent": self.sent, "failed": self.failures, "unknown": self.unknown, "seconds": round(seconds, 3)}
+            show_json({**told, "to": self.place, "failed_file": str(self.failed_path) if self.failures else None})
+        else:
+            rate = f"{self.sent / seconds:,.0f}/s" if seconds else ""
+            show(f"sent {self.sent:,} {_messages(self.sent)} to {self.place} in {seconds:.1f} s ({rate})")
+        if self.failures:
+            note(f"{self.failures:,} {_messages(self.failures)} failed: they are in {self.failed_path}", style="red")
+        if self.unknown:
+            note(f"of {self.unknown:,} of them nobody knows whether they went", style="red")
+        for reason in self.reasons:
+            note(f"  {reason}", style="red")
+
+    @contextmanager
+    def _interruptible(self) -> Iterator[None]:
+        """Let the first signal end the input, and the second one everything."""
+
+        def end(number: int, frame: object) -> None:
+            if self.interrupted:
+                raise KeyboardInterrupt
+            self.interrupted = True
+            if self._is_reading:
+                self._is_reading = False
+                raise _Enough
+
+        before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+class _Enough(Exception):
+    """No more is to be read."""
+
+
+class _Failed:
+    """A file of lines, there only where one is written."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._stream: IO[str] | None = None
+
+    def __enter__(self) -> _Failed:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._stream is not None:
+            self._stream.close()
+
+    def write(self, line: str) -> None:
+        """Add *line*."""
+        if self._stream is None:
+            self._stream = self._path.open("x", encoding="utf-8", errors="surrogateescape", newline="")
+        self._stream.write(line if line.endswith("\n") else f"{line}\n")
+
+
+@contextmanager
+def open_text(file: Path) -> Iterator[IO[str]]:
+    """Open *file*, or the standard input; what is no UTF-8 is found when it is sent, and written back as it was."""
+    descriptor: Path | int = sys.stdin.fileno() if str(file) == "-" else file
+    closes = isinstance(descriptor, Path)
+    with open(descriptor, encoding="utf-8", errors="surrogateescape", newline="\n", closefd=closes) as stream:
+        yield stream
+
+
+def _read_attribute(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not (name and equals):
+        raise click.UsageError(f"--attribute {text!r} is not NAME=VALUE")
+    return name, value
+
+
+def _read_json(text: str) -> object:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise EncodeError(f"is no JSON: {error}", "line") from error
+
+
+def _is_object(text: str) -> bool:
+    try:
+        return isinstance(json.loads(text), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
+def _find(value: object, path: str) -> str:
+    """Return the text or number at *path* in *value*, names with dots between."""
+    for name in path.split("."):
+        value = value.get(name) if isinstance(value, dict) else None
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise EncodeError("there is no text or whole number", path)
+    return str(value)
+
+
+def _messages(count: int) -> str:
+    return "message" if count == 1 else "messages"

@@ -1,0 +1,227 @@
+"""``megaflow peek``, ``tail``, ``stats`` and ``purge``: what is in a queue."""
+
+from __future__ import annotations
+
+import json
+import sys
+from base64 import b64encode
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import click
+
+from megaflow import limits
+from megaflow.cli.errors import FAILED
+from megaflow.cli.options import aws_options, connect, json_option, name_of, read_aws
+from megaflow.cli.output import note, show, show_facts, show_json
+from megaflow.message import ORIGIN_ATTRIBUTE, Message
+from megaflow.sqs import Queue, QueueFacts
+
+_HIDDEN_FOR: Final = 30
+"""Seconds that a message stays hidden at most while somebody looks at it."""
+
+_REMEMBERED: Final = 100_000
+_SHOWN: Final = 500
+"""Characters of a body."""
+
+_DEPTHS: Final = {
+    "visible": "ApproximateNumberOfMessages",
+    "in_flight": "ApproximateNumberOfMessagesNotVisible",
+    "delayed": "ApproximateNumberOfMessagesDelayed",
+}
+
+
+@click.command()
+@click.argument("queue")
+@click.option("--count", type=click.IntRange(1, 10_000), default=10, show_default=True, help="How many at most.")
+@click.option("--full", is_flag=True, help="Show all of a long body.")
+@json_option
+@aws_options
+def peek(queue: str, count: int, full: bool, as_json: bool, **aws: Any) -> None:
+    """Show messages of QUEUE, a name, URL or ARN, and leave them there.
+
+    SQS cannot show messages without delivering them: each one's receive count rises by one.
+    """
+    place = _open(queue, aws)
+    seen: dict[str, Message] = {}
+    _warn(place.inspect(), "what is shown")
+    try:
+        for message in _receive_up_to(place, count):
+            if message.id not in seen:
+                _show(message, full, as_json)
+            seen[message.id] = message
+    finally:
+        _give_back(place, list(seen.values()))
+    if not seen:
+        note("there is no message to be seen")
+
+
+@click.command()
+@click.argument("queue")
+@click.option("--full", is_flag=True, help="Show all of a long body.")
+@json_option
+@aws_options
+def tail(queue: str, full: bool, as_json: bool, **aws: Any) -> None:
+    """Show the messages that come to QUEUE, a name, URL or ARN, until interrupted, and leave them there.
+
+    SQS cannot show messages without delivering them: each one is hidden from consumers for up to 30 seconds, and its
+    receive count rises by one each time. One that a consumer gets first is not seen.
+    """
+    place = _open(queue, aws)
+    _warn(place.inspect(), f"what is shown is hidden from consumers for up to {_HIDDEN_FOR} seconds, and")
+    # By id, as long as one remembers: what was hidden comes again. Those of the last while are to be given back.
+    seen: OrderedDict[str, Message] = OrderedDict()
+    try:
+        while True:
+            for message in place.receive(10, wait_time_seconds=limits.WAIT_TIME, visibility_timeout=_HIDDEN_FOR):
+                if message.id not in seen:
+                    _show(message, full, as_json)
+                    sys.stdout.flush()
+                seen[message.id] = message
+                if len(seen) > _REMEMBERED:
+                    seen.popitem(last=False)
+    except KeyboardInterrupt:
+        pass
+    finally:
+        _give_back(place, [each for each in seen.values() if each.lease and not each.lease.lost])
+
+
+@click.command()
+@click.argument("queues", nargs=-1, required=True, metavar="QUEUE...")
+@json_option
+@aws_options
+def stats(queues: Sequence[str], as_json: bool, **aws: Any) -> None:
+    """Say how many messages are in each QUEUE, a name, URL or ARN, about; and how it is set up."""
+    for place, queue in enumerate(queues):
+        known = _read_stats(queue, aws)
+        if as_json:
+            show_json(known)
+            continue
+        if place:
+            show()
+        show_facts((name.replace("_", " "), value) for name, value in known.items())
+
+
+@click.command()
+@click.argument("queue")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@aws_options
+def purge(queue: str, yes: bool, **aws: Any) -> int:
+    """Delete all messages of QUEUE, a name, URL or ARN, those in flight included. They are gone."""
+    client, url = connect(queue, read_aws(**aws))
+    facts = Queue(client, url).inspect()
+    about = "an unknown number of" if facts.problem else f"about {facts.visible + facts.in_flight:,}"
+    if not yes:
+        if not sys.stdin.isatty():
+            raise click.UsageError(
+                f"this deletes {about} messages of {name_of(url)}; where nobody can be asked, say --yes"
+            )
+        if not click.confirm(f"Delete {about} messages of {name_of(url)}?", err=True):
+            note("nothing was deleted")
+            return FAILED
+    client.purge_queue(QueueUrl=url)
+    show(f"{about} messages of {name_of(url)} are being deleted; that takes SQS up to a minute")
+    return 0
+
+
+def _open(queue: str, aws: Any) -> Queue:
+    return Queue(*connect(queue, read_aws(**aws)))
+
+
+def _receive_up_to(place: Queue, count: int) -> Iterator[Message]:
+    """Give messages until there are so many, or no more come."""
+    left = count
+    while left > 0:
+        found = place.receive(min(left, 10), wait_time_seconds=1, visibility_timeout=_HIDDEN_FOR)
+        if not found:
+            return
+        left -= len(found)
+        yield from found
+
+
+def _give_back(place: Queue, messages: Sequence[Message]) -> None:
+    handles = [each.lease.receipt_handle for each in messages if each.lease]
+    for start in range(0, len(handles), limits.BATCH_ENTRIES):
+        place.hide([(handle, 0) for handle in handles[start : start + limits.BATCH_ENTRIES]])
+
+
+def _warn(facts: QueueFacts, what: str) -> None:
+    most = f"; at {facts.max_receive_count} it goes to the dead-letter queue" if facts.max_receive_count else ""
+    counts = "counts one delivery more"
+    note(f"{what} {counts}{most}", style="yellow")
+
+
+def _show(message: Message, full: bool, as_json: bool) -> None:
+    if as_json:
+        show_json(_describe(message))
+        return
+    sent = f"{message.sent_at:%Y-%m-%d %H:%M:%S}" if message.sent_at else ""
+    times = "once" if message.receive_count == 1 else f"{message.receive_count} times"
+    group = f"group {message.group_id}" if message.group_id else ""
+    told = [message.id, message.kind.value, f"sent {sent}", f"received {times}", group]
+    show("  ".join(filter(None, told)), style="bold")
+    body = message.body if full or len(message.body) <= _SHOWN else f"{message.body[:_SHOWN]}… (--full)"
+    for line in body.splitlines() or [""]:
+        show(f"  {line}")
+    for reason in _read_reasons(message):
+        show(f"  {reason}", style="red")
+
+
+def _describe(message: Message) -> dict[str, Any]:
+    attributes = {
+        name: {"type": each.type, "value": _write_value(each.value)} for name, each in message.sqs_attributes.items()
+    }
+    return {
+        "id": message.id,
+        "kind": message.kind.value,
+        "problem": message.problem,
+        "sent_at": message.sent_at.isoformat() if message.sent_at else None,
+        "receive_count": message.receive_count,
+        "group_id": message.group_id,
+        "attributes": attributes,
+        "body": message.body,
+    }
+
+
+def _write_value(value: str | bytes) -> str:
+    return value if isinstance(value, str) else b64encode(value).decode()
+
+
+def _read_reasons(message: Message) -> Iterator[str]:
+    """Give why the message was dead-lettered, where it says so."""
+    carried = message.sqs_attributes.get(ORIGIN_ATTRIBUTE)
+    try:
+        origin = json.loads(carried.value) if carried else {}
+    except (ValueError, RecursionError):
+        return
+    if not isinstance(origin, dict):
+        return
+    failed = origin.get("failed")
+    for handler, error in failed.items() if isinstance(failed, dict) else ():
+        yield f"{handler}: {error}"
+    if problem := origin.get("problem"):
+        yield str(problem)
+
+
+def _read_stats(queue: str, aws: Any) -> dict[str, Any]:
+    client, url = connect(queue, read_aws(**aws))
+    said = client.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
+    policy = json.loads(said.get("RedrivePolicy") or "{}")
+    known: dict[str, Any] = {"queue": name_of(url), "url": url}
+    known |= {name: int(said.get(attribute, 0)) for name, attribute in _DEPTHS.items()}
+    known |= {
+        "fifo": said.get("FifoQueue") == "true",
+        "visibility_timeout": int(said.get("VisibilityTimeout", 30)),
+        "retention": int(said.get("MessageRetentionPeriod", 345_600)),
+        "delay": int(said.get("DelaySeconds", 0)),
+        "dead_letter_queue": str(policy.get("deadLetterTargetArn", "")).rpartition(":")[2] or None,
+        "max_receive_count": int(policy["maxReceiveCount"]) if "maxReceiveCount" in policy else None,
+        "created": _read_seconds(said.get("CreatedTimestamp")),
+    }
+    return known
+
+
+def _read_seconds(text: str | None) -> str | None:
+    return datetime.fromtimestamp(int(text), UTC).isoformat() if text else None

@@ -1,0 +1,115 @@
+"""``megaflow run``: consume a queue."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import click
+
+import megaflow
+from megaflow.app import App
+from megaflow.cli.logs import Format, set_up_logging
+from megaflow.cli.options import aws_options, read_aws
+from megaflow.cli.output import make_console, note
+from megaflow.cli.targets import load_app
+from megaflow.errors import ConfigurationError
+from megaflow.health import serve_health
+from megaflow.supervisor import Supervisor
+
+log = logging.getLogger(__name__)
+
+LEVELS = ["debug", "info", "warning", "error"]
+
+
+@click.command()
+@click.argument("target")
+@click.option("--processes", type=click.IntRange(1, 1_000), default=1, show_default=True, help="How many processes.")
+@click.option("--concurrency", type=int, help="Handlers at once, in each process.")
+@click.option("--queue-url", help="The queue, in place of the app's own.")
+@click.option("--health-port", type=click.IntRange(0, 65_535), help="A port for /live and /ready.")
+@click.option("--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.option("--log-level", type=click.Choice(LEVELS), default="info", show_default=True)
+@aws_options
+def run(
+    target: str,
+    processes: int,
+    concurrency: int | None,
+    queue_url: str | None,
+    health_port: int | None,
+    log_format: Format,
+    log_level: str,
+    **aws: Any,
+) -> None:
+    """Consume the queue of TARGET until SIGTERM or SIGINT."""
+    set_up_logging(log_format, log_level)
+    app = load_app(target)
+    changes: dict[str, Any] = {"queue_url": queue_url, "concurrency": concurrency, **read_aws(**aws)}
+    given = {name: value for name, value in changes.items() if value is not None}
+    with app.connected(**given):
+        announce(app, log_format)
+        if processes == 1:
+            app.run(health_port=health_port)
+            return
+        child = Child(target, given, log_format, log_level)
+        supervisor = Supervisor(child, processes, shutdown_timeout=app.settings.shutdown_timeout)
+        with serve_health(health_port, supervisor.health) if health_port is not None else nullcontext():
+            supervisor.run()
+
+
+@dataclass(frozen=True)
+class Child:
+    """What a process of several runs: the target, loaded by it anew and connected as its parent was told."""
+
+    target: str
+    given: Mapping[str, Any]
+    log_format: Format
+    log_level: str
+
+    def load(self) -> Connected:
+        """Return the app; raise `ConfigurationError` where it cannot be loaded."""
+        set_up_logging(self.log_format, self.log_level)
+        try:
+            return Connected(load_app(self.target), self.given)
+        except click.UsageError as error:
+            raise ConfigurationError(error.format_message()) from error
+
+
+@dataclass(frozen=True)
+class Connected:
+    """An app that is connected elsewhere while it runs."""
+
+    app: App
+    given: Mapping[str, Any]
+
+    def run(self) -> None:
+        """Consume until it is stopped."""
+        with self.app.connected(**self.given):
+            self.app.run()
+
+    def stop(self, *, now: bool = False) -> None:
+        """End `run`, or the next one."""
+        self.app.stop(now=now)
+
+
+def announce(app: App, log_format: Format) -> None:
+    """Say what is going to run: the queue, the handlers, and what is odd about them."""
+    findings = [str(each) for each in app.check()]
+    dead_letters = app.settings.dead_letter_queue_url or "as the queue's redrive policy says"
+    if log_format == "json":
+        log.info("megaflow %s consumes %s", megaflow.__version__, app.queue_url)
+        for finding in findings:
+            log.warning("%s", finding)
+        return
+    console = make_console(stderr=True)
+    console.print(f"megaflow {megaflow.__version__}", style="bold")
+    note(f"  queue         {app.queue_url or '(none)'}")
+    note(f"  dead letters  {dead_letters}")
+    note(f"  handlers      {len(app.handlers)}, up to {app.settings.concurrency} at once")
+    for handler in app.handlers:
+        note(f"    {handler.name}  {handler.kind.value}: {handler.pattern!r}  ({handler.where})")
+    for finding in findings:
+        note(f"  warning       {finding}", style="yellow")

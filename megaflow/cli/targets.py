@@ -1,0 +1,120 @@
+"""Where an app stands: ``module:app`` or ``path/file.py:app``."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import sys
+import traceback
+from pathlib import Path
+from types import ModuleType
+
+import click
+
+from megaflow.app import App
+
+
+def load_app(target: str) -> App:
+    """Return the app at *target*; raise `click.UsageError` where there is none, and say why."""
+    place, _, name = target.partition(":")
+    is_file = place.endswith(".py") or os.sep in place
+    module = _load_file(Path(place)) if is_file else _load_module(place)
+    return _find_named(module, place, name) if name else _find_only(module, place)
+
+
+def folder_of(target: str) -> Path:
+    """Return the folder whose files are those of *target*, as far as one can tell."""
+    place = target.partition(":")[0]
+    path = Path(place)
+    if path.suffix == ".py":
+        return path.parent
+    package = Path(place.partition(".")[0])
+    return package if package.is_dir() else Path()
+
+
+def _load_file(path: Path) -> ModuleType:
+    if not path.is_file():
+        raise click.UsageError(f"there is no file {path}")
+    # What stands beside it can be imported, as in a script.
+    _make_importable(path.parent)
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None:
+        raise click.UsageError(f"{path} is no Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module
+    with _Importing(str(path)):
+        spec.loader.exec_module(module)
+    return module
+
+
+def _load_module(name: str) -> ModuleType:
+    _make_importable(Path())
+    with _Importing(name):
+        return importlib.import_module(name)
+
+
+def _make_importable(folder: Path) -> None:
+    path = str(folder.resolve())
+    if path not in sys.path:
+        sys.path.insert(0, path)
+
+
+def _find_named(module: ModuleType, place: str, name: str) -> App:
+    found = getattr(module, name, None)
+    # A listener of the sqs-mega README has its app within.
+    app = found if isinstance(found, App) else getattr(found, "app", None)
+    if not isinstance(app, App):
+        what = f"there is no {name!r} in {place}" if found is None else f"{place}:{name} is no App"
+        raise click.UsageError(f"{what}{_hint(module, place)}")
+    return app
+
+
+def _find_only(module: ModuleType, place: str) -> App:
+    apps = {name: value for name, value in vars(module).items() if isinstance(value, App)}
+    if len(set(map(id, apps.values()))) != 1:
+        what = "several apps" if apps else "no app"
+        raise click.UsageError(f"there is {what} in {place}{_hint(module, place)}")
+    return next(iter(apps.values()))
+
+
+def _hint(module: ModuleType, place: str) -> str:
+    names = [name for name, value in vars(module).items() if isinstance(value, App)]
+    return f"; there is {' and '.join(f'{place}:{name}' for name in names)}" if names else ""
+
+
+class _Importing:
+    """Says in one line what is wrong in a target that cannot be imported."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
+        if isinstance(error, SystemExit):
+            raise click.UsageError(
+                f"{self._what} exits while it is imported: what it does belongs below if __name__ == '__main__'"
+            ) from error
+        if isinstance(error, ModuleNotFoundError) and error.name and self._what.startswith(error.name):
+            raise click.UsageError(f"there is no module {error.name!r}") from error
+        if isinstance(error, Exception):
+            raise click.UsageError(f"{self._what} cannot be imported: {_locate(error)}") from error
+
+
+def _locate(error: Exception) -> str:
+    """Return where *error* was raised, in the user's own files as far as that can be told, and what it is."""
+    said = f"{type(error).__name__}: {error}"
+    if isinstance(error, SyntaxError):
+        return f"{error.filename}:{error.lineno}: {type(error).__name__}: {error.msg}"
+    frames = [each for each in traceback.extract_tb(error.__traceback__) if not _is_ours(each.filename)]
+    return f"{_relative(frames[-1].filename)}:{frames[-1].lineno}: {said}" if frames else said
+
+
+def _is_ours(filename: str) -> bool:
+    return filename.startswith(("<frozen", str(Path(__file__).parent.parent)))
+
+
+def _relative(filename: str) -> str:
+    path = Path(filename)
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else filename
