@@ -16,7 +16,7 @@ import click
 from megaflow.cli.errors import FAILED, INTERRUPTED
 from megaflow.cli.moving import FindTarget, Mover, Tally
 from megaflow.cli.options import aws_options, connect, json_option, name_of, read_aws
-from megaflow.cli.output import make_progress, note, show, show_json
+from megaflow.cli.output import count_messages, make_progress, note, show, show_json
 from megaflow.errors import PatternError
 from megaflow.event import Payload, serialize_payload
 from megaflow.match.filters import from_eventbridge
@@ -200,20 +200,20 @@ class _Job:
             return
         moved = "would move" if self.dry_run else "moved"
         for url, count in tally.moved.items():
-            show(f"{moved} {_count(count)} to {name_of(url)}")
+            show(f"{moved} {count_messages(count)} to {name_of(url)}")
         if not tally.moved:
             show(f"{moved} nothing")
         if tally.late:
-            show(f"{_count(tally.late)} came since it began, and stayed")
+            show(f"{count_messages(tally.late)} came since it began, and stayed")
         if tally.skipped:
-            show(f"{_count(tally.skipped)} did not match, and stayed")
+            show(f"{count_messages(tally.skipped)} did not match, and stayed")
         for what, count in (
             ("did not say where to go, and stayed: say --to", tally.lost_track),
             ("could not be sent, and stayed:", tally.failed),
             ("went, but could not be deleted, and will be seen in both queues", tally.repeated),
         ):
             if count:
-                note(f"{_count(count)} {what}", style="red")
+                note(f"{count_messages(count)} {what}", style="red")
         for reason in tally.reasons:
             note(f"  {reason}", style="red")
         if self.dry_run and self.place.queue.fifo:
@@ -241,7 +241,3 @@ def _read_pattern(pattern: str | None) -> Matches:
 
 def _object_of(message: Message) -> object:
     return serialize_payload(message.payload) if isinstance(message.payload, Payload) else message.payload
-
-
-def _count(count: int) -> str:
-    return f"{count:,} {'message' if count == 1 else 'messages'}"

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
+from heapq import heappop, heappush
 from typing import Any, Final, TypeAlias
 
 from megaflow import limits
@@ -21,7 +22,7 @@ from megaflow.sqs import Failed, Queue, is_refusal
 HIDDEN_FOR: Final = 120
 """Seconds that a message in hand is hidden from others; what stays behind is hidden again before they end."""
 
-_WAIT: Final = 2
+_WAIT: Final = 1
 """Seconds that a receive waits, so that SQS asks all its servers before it says that there is nothing."""
 
 _LATE_BATCHES: Final = 20
@@ -87,7 +88,7 @@ class Pace:
             now = self._clock()
             begin = max(now, self._next_at)
             self._next_at = begin + count / self._rate
-        if begin > now:
+        if count and begin > now:
             self._sleep(begin - now)
         return count
 
@@ -95,14 +96,16 @@ class Pace:
         """Let others have *count* that did not go."""
         with self._lock:
             self._left += count
+            self._next_at -= count / self._rate
 
 
 class Mover:
     """Moves the messages of *source* that *matches* to where *find_target* says.
 
-    What was sent after *before* stays, as does what does not match. A message that stays is hidden while others move, so that it does not come again and again, and is given back at the
-    end. Whenever it ends, however it ends, every message is in one queue at least; what was in hand may be in both.
-    Order is kept on FIFO: of each group one message goes at a time, and where one does not go, no later one does.
+    What was sent after *before* stays, as does what does not match. A message that stays is hidden while others move,
+    so that it does not come again and again, and is given back at the end. Whenever it ends, however it ends, every
+    message is in one queue at least; what was in hand may be in both. Order is kept on FIFO: of each group one message
+    goes at a time, and where one does not go, no later one does.
     """
 
     def __init__(
@@ -260,7 +263,7 @@ class _Held:
         self._source = source
         self._clock = clock
         self._began = clock()
-        self._due: deque[tuple[float, str]] = deque()
+        self._due: list[tuple[float, str]] = []
         self._handles: dict[str, str] = {}
         self._lock = threading.Lock()
 
@@ -269,7 +272,7 @@ class _Held:
         with self._lock:
             is_new = message.id not in self._handles
             self._handles[message.id] = _handle(message)
-            self._due.append((self._clock() + HIDDEN_FOR / 2, message.id))
+            heappush(self._due, (self._clock() + HIDDEN_FOR / 2, message.id))
             return is_new
 
     def hide_again(self) -> None:
@@ -279,7 +282,8 @@ class _Held:
         while batch := self._take_due(now):
             self._source.hide([(handle, seconds) for _, handle in batch])
             with self._lock:
-                self._due.extend((now + seconds / 2, message_id) for message_id, _ in batch)
+                for message_id, _ in batch:
+                    heappush(self._due, (now + seconds / 2, message_id))
 
     def give_back(self) -> None:
         """Let all be seen again."""
@@ -293,7 +297,7 @@ class _Held:
         with self._lock:
             batch: list[tuple[str, str]] = []
             while self._due and self._due[0][0] <= now and len(batch) < limits.BATCH_ENTRIES:
-                _, message_id = self._due.popleft()
+                _, message_id = heappop(self._due)
                 batch.append((message_id, self._handles[message_id]))
             return batch
 

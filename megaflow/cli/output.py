@@ -35,6 +35,11 @@ def note(line: str, style: str = "") -> None:
     make_console(stderr=True).print(Text(line, style=style))
 
 
+def count_messages(count: int) -> str:
+    """Say how many messages that are."""
+    return f"{count:,} {'message' if count == 1 else 'messages'}"
+
+
 def show_json(value: object) -> None:
     """Show *value* as one line of JSON."""
     click.echo(json.dumps(value, default=str))

@@ -9,8 +9,9 @@ from typing import Any, Final
 import click
 
 from megaflow.cli.options import aws_options, connect, json_option, name_of, read_aws
-from megaflow.cli.output import show, show_json
+from megaflow.cli.output import note, show, show_json
 from megaflow.cli.publishing import Form, Lines, open_text
+from megaflow.codec import decode
 from megaflow.publisher import Publisher
 from megaflow.settings import QUEUE_URL_VARIABLE, TOPIC_ARN_VARIABLE, AwsOptions
 from megaflow.sns import SnsPublisher
@@ -60,7 +61,10 @@ def publish(
     form = Form.read(**said)
     is_lines = file.suffix in _LINES if lines is None else lines
     if not is_lines:
-        message_id = form.publish_one(publisher, _read_text(file))
+        text = _read_text(file)
+        message_id = form.publish_one(publisher, text)
+        if problem := decode(text).problem:
+            note(f"it is {problem}", style="yellow")
         show_json({"id": message_id, "to": place}) if as_json else show(f"{message_id}  sent to {place}")
         return 0
     if form.deduplication_id:

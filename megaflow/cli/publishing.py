@@ -16,7 +16,7 @@ from typing import IO, Any, Final
 import click
 
 from megaflow.cli.errors import FAILED, INTERRUPTED
-from megaflow.cli.output import make_progress, note, show, show_json
+from megaflow.cli.output import count_messages, make_progress, note, show, show_json
 from megaflow.codec import KIND_ATTRIBUTE, decode, encode
 from megaflow.errors import EncodeError
 from megaflow.outgoing import Outgoing
@@ -190,9 +190,9 @@ class Lines:
             show_json({**told, "to": self.place, "failed_file": str(self.failed_path) if self.failures else None})
         else:
             rate = f"{self.sent / seconds:,.0f}/s" if seconds else ""
-            show(f"sent {self.sent:,} {_messages(self.sent)} to {self.place} in {seconds:.1f} s ({rate})")
+            show(f"sent {count_messages(self.sent)} to {self.place} in {seconds:.1f} s ({rate})")
         if self.failures:
-            note(f"{self.failures:,} {_messages(self.failures)} failed: they are in {self.failed_path}", style="red")
+            note(f"{count_messages(self.failures)} failed: they are in {self.failed_path}", style="red")
         if self.unknown:
             note(f"of {self.unknown:,} of them nobody knows whether they went", style="red")
         for reason in self.reasons:
@@ -280,7 +280,3 @@ def _find(value: object, path: str) -> str:
     if isinstance(value, bool) or not isinstance(value, str | int):
         raise EncodeError("there is no text or whole number", path)
     return str(value)
-
-
-def _messages(count: int) -> str:
-    return "message" if count == 1 else "messages"

@@ -15,7 +15,7 @@ import click
 from megaflow import limits
 from megaflow.cli.errors import FAILED
 from megaflow.cli.options import aws_options, connect, json_option, name_of, read_aws
-from megaflow.cli.output import note, show, show_facts, show_json
+from megaflow.cli.output import count_messages, note, show, show_facts, show_json
 from megaflow.message import ORIGIN_ATTRIBUTE, Message
 from megaflow.sqs import Queue, QueueFacts
 
@@ -112,17 +112,15 @@ def purge(queue: str, yes: bool, **aws: Any) -> int:
     """Delete all messages of QUEUE, a name, URL or ARN, those in flight included. They are gone."""
     client, url = connect(queue, read_aws(**aws))
     facts = Queue(client, url).inspect()
-    about = "an unknown number of" if facts.problem else f"about {facts.visible + facts.in_flight:,}"
+    about = "messages" if facts.problem else f"about {count_messages(facts.visible + facts.in_flight)}"
     if not yes:
         if not sys.stdin.isatty():
-            raise click.UsageError(
-                f"this deletes {about} messages of {name_of(url)}; where nobody can be asked, say --yes"
-            )
-        if not click.confirm(f"Delete {about} messages of {name_of(url)}?", err=True):
+            raise click.UsageError(f"this deletes {about} of {name_of(url)}: say --yes where nobody can be asked")
+        if not click.confirm(f"Delete {about} of {name_of(url)}?", err=True):
             note("nothing was deleted")
             return FAILED
     client.purge_queue(QueueUrl=url)
-    show(f"{about} messages of {name_of(url)} are being deleted; that takes SQS up to a minute")
+    show(f"{about} of {name_of(url)} are being deleted; that takes SQS up to a minute")
     return 0
 
 

@@ -73,8 +73,8 @@ def _find_named(module: ModuleType, place: str, name: str) -> App:
 def _find_only(module: ModuleType, place: str) -> App:
     apps = {name: value for name, value in vars(module).items() if isinstance(value, App)}
     if len(set(map(id, apps.values()))) != 1:
-        what = "several apps" if apps else "no app"
-        raise click.UsageError(f"there is {what} in {place}{_hint(module, place)}")
+        what = "there are several apps" if apps else "there is no app"
+        raise click.UsageError(f"{what} in {place}{_hint(module, place)}")
     return next(iter(apps.values()))
 
 

@@ -1,0 +1,138 @@
+"""``megaflow move`` and ``megaflow redrive`` over HTTP: what they say, where messages end up."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from typing import Any
+
+import pytest
+
+from megaflow import App, Reject
+from megaflow.local.server import Server
+from tests.cli.conftest import Run, take_all
+
+
+def _send(sqs: Any, url: str, *bodies: object) -> None:
+    for body in bodies:
+        sqs.send_message(QueueUrl=url, MessageBody=body if isinstance(body, str) else json.dumps(body))
+
+
+def _dead(orders: str) -> str:
+    return f"{orders}-dead"
+
+
+def test_a_redrive_sends_messages_to_the_queue_whose_policy_names_theirs(run: Run, sqs: Any, orders: str) -> None:
+    _send(sqs, _dead(orders), "a", "b")
+
+    ran = run("redrive", "orders-dead")
+
+    assert (ran.code, ran.out) == (0, "moved 2 messages to orders\n")
+    assert sorted(each["Body"] for each in take_all(sqs, orders)) == ["a", "b"]
+
+
+def test_a_redrive_sends_what_megaflow_dead_lettered_to_where_it_was(
+    run: Run, server: Server, sqs: Any, orders: str
+) -> None:
+    other = sqs.create_queue(QueueName="other")["QueueUrl"]
+    app = App(other, client=sqs, dead_letter_queue_url=_dead(orders), wait_time_seconds=0)
+
+    @app.on_text("bad")
+    def refuse(text: str) -> None:
+        app.stop()
+        raise Reject("it is bad")
+
+    app.publish("bad")
+    app.run()
+    peeked = run("peek", "orders-dead")
+
+    ran = run("redrive", "orders-dead")
+
+    assert f"{refuse.__module__}" in peeked.out
+    assert "Reject: it is bad" in peeked.out
+    assert (ran.code, ran.out) == (0, "moved 1 message to other\n")
+    [message] = take_all(sqs, other)
+    assert "megaflow-origin" in message["MessageAttributes"]
+
+
+def test_where_several_queues_share_it_a_redrive_wants_to_be_told(run: Run, sqs: Any, orders: str) -> None:
+    policy = sqs.get_queue_attributes(QueueUrl=orders, AttributeNames=["RedrivePolicy"])["Attributes"]
+    sqs.create_queue(QueueName="second", Attributes=policy)
+    _send(sqs, _dead(orders), "a")
+
+    asked = run("redrive", "orders-dead")
+    told = run("redrive", "orders-dead", "--to", "second")
+
+    assert (asked.code, asked.out) == (1, "moved nothing\n")
+    assert "1 message did not say where to go, and stayed: say --to" in asked.err
+    assert (told.code, told.out) == (0, "moved 1 message to second\n")
+
+
+def test_a_pattern_says_which_messages_go(run: Run, sqs: Any, orders: str) -> None:
+    to = sqs.create_queue(QueueName="big")["QueueUrl"]
+    _send(sqs, orders, {"amount": 5}, {"amount": 500}, "no object", {"amount": 50})
+    pattern = '{"amount": [{"numeric": [">", 20]}]}'
+
+    tried = run("move", "orders", "big", "--pattern", pattern, "--dry-run", "--json")
+    ran = run("move", "orders", "big", "--pattern", pattern)
+
+    assert tried.json[0]["moved"] == {to: 2}
+    assert tried.json[0]["dry_run"] is True
+    assert ran.out == "moved 2 messages to big\n2 messages did not match, and stayed\n"
+    assert sorted(json.loads(each["Body"])["amount"] for each in take_all(sqs, to)) == [50, 500]
+    assert len(take_all(sqs, orders)) == 2
+
+
+def test_a_mega_event_is_matched_as_it_is_written(run: Run, sqs: Any, orders: str) -> None:
+    sqs.create_queue(QueueName="to")
+    app = App(orders, client=sqs)
+    from megaflow import PayloadBuilder
+
+    for name in ("added", "removed"):
+        builder = PayloadBuilder().with_event(domain="cart", name=name)
+        app.publish(builder.build(), binary_encoding=True)
+
+    ran = run("move", "orders", "to", "--pattern", '{"event": {"name": ["added"]}}')
+
+    assert ran.out == "moved 1 message to to\n1 message did not match, and stayed\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["orders", "orders"], "orders and orders are the same queue"),
+        (["orders", "nowhere"], "there is no queue nowhere at"),
+        (["orders", "orders-dead", "--pattern", "{"], "--pattern: "),
+        (["orders", "orders-dead", "--pattern", '{"a": 5}'], '--pattern: a: "a" must be an object or an array'),
+        (["orders", "orders-dead", "--max-rate", "0"], "--max-rate"),
+    ],
+)
+def test_what_cannot_be_done_is_refused(run: Run, orders: str, arguments: list[str], said: str) -> None:
+    ran = run("move", *arguments)
+
+    assert ran.code == 2
+    assert said in ran.err
+    assert ran.err.count("\n") == 1
+
+
+def test_interrupted_it_ends_what_it_has_in_hand(run: Run, server: Server, sqs: Any, orders: str) -> None:
+    to = sqs.create_queue(QueueName="to")["QueueUrl"]
+    _send(sqs, orders, *({"n": number} for number in range(60)))
+    command = [sys.executable, "-m", "megaflow", "move", "orders", "to", "--max-rate", "20"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        deadline = time.monotonic() + 20
+        while not run("stats", "to", "--json").json[0]["visible"] and time.monotonic() < deadline:
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=20)
+
+    assert process.returncode == 130
+    assert "interrupted: what was in hand has been dealt with" in err
+    there, here = ({json.loads(each["Body"])["n"] for each in take_all(sqs, url)} for url in (to, orders))
+    assert 0 < len(there) < 60
+    assert f"moved {len(there)} messages to to" in out
+    assert there | here == set(range(60))
+    assert not there & here

@@ -1,0 +1,210 @@
+"""``megaflow run`` and ``megaflow dev``, as processes: what they say, and that they lose nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from queue import Empty, Queue
+from typing import Any
+
+import pytest
+
+from megaflow.local.server import Server
+from tests.cli.conftest import Run
+
+ROOT = Path(__file__).parents[2]
+PATIENCE = 30
+SHOP = """
+from megaflow import App, Reject
+app = App()
+@app.on_data({"kind": "refund"})
+def refund(data):
+    if data["amount"] > 100:
+        raise Reject("too much")
+    print("refunded", data["amount"], flush=True)
+"""
+
+
+class Process:
+    """A command that runs, and what it says, line by line."""
+
+    def __init__(self, *arguments: str) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "megaflow", *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env=os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"},
+        )
+        self._lines: Queue[str] = Queue()
+        self.said: list[str] = []
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            self._lines.put(line.rstrip("\n"))
+
+    def wait_for(self, wanted: str) -> str:
+        """Return the next line in which *wanted* is found, a regular expression."""
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            try:
+                line = self._lines.get(timeout=max(0.01, deadline - time.monotonic()))
+            except Empty:
+                raise AssertionError(f"{wanted!r} was not said, but:\n" + "\n".join(self.said)) from None
+            self.said.append(line)
+            if re.search(wanted, line):
+                return line
+
+    def end(self, number: int = signal.SIGTERM) -> int:
+        """Stop it as a user does, and return its exit code."""
+        self._process.send_signal(number)
+        return self.wait()
+
+    def wait(self) -> int:
+        """Return its exit code once it has ended."""
+        return self._process.wait(PATIENCE)
+
+    def kill(self) -> None:
+        if self._process.poll() is None:
+            self._process.kill()
+        self._process.wait()
+        self._reader.join()
+        assert self._process.stdout is not None
+        self._process.stdout.close()
+
+
+@contextmanager
+def running(*arguments: str) -> Iterator[Process]:
+    process = Process(*arguments)
+    try:
+        yield process
+    finally:
+        process.kill()
+
+
+def test_run_says_what_it_runs_and_what_becomes_of_messages(server: Server, sqs: Any, orders: str) -> None:
+    Path("shop.py").write_text(SHOP)
+    with running("run", "shop.py:app", "--queue-url", orders, "--concurrency", "3") as process:
+        process.wait_for(f"queue .*{orders}")
+        process.wait_for("handlers +1, up to 3 at once")
+        process.wait_for(r"shop\.refund  data: \{'kind': 'refund'\}  \(.*shop\.py:4\)")
+        sqs.send_message(QueueUrl=orders, MessageBody='{"kind": "refund", "amount": 7}')
+        process.wait_for("refunded 7")
+        process.wait_for(r"INFO +message .*: deleted \(shop.refund: DONE\)")
+
+        assert process.end() == 0
+
+
+def test_run_logs_for_programs(server: Server, sqs: Any, orders: str) -> None:
+    Path("shop.py").write_text(SHOP)
+    sent = sqs.send_message(QueueUrl=orders, MessageBody='{"kind": "refund", "amount": 500}')["MessageId"]
+    with running("run", "shop.py", "--queue-url", orders, "--log-format", "json") as process:
+        failed = json.loads(process.wait_for("rejects it"))
+        became = json.loads(process.wait_for('"verdict"'))
+        process.end()
+
+    assert failed["message_id"] == became["message_id"] == sent
+    assert (failed["level"], failed["handler"], failed["status"]) == ("ERROR", "shop.refund", "FATAL_ERROR")
+    assert failed["error"] == "Reject: too much"
+    assert became["verdict"] == "dead-lettered"
+    assert became["handlers"]["shop.refund"]["status"] == "FATAL_ERROR"
+    assert 0 <= became["handlers"]["shop.refund"]["duration"] <= became["duration"] < 1
+    assert all(json.loads(line) for line in process.said)
+
+
+def test_run_in_several_processes_connects_each_as_it_was_told(server: Server, sqs: Any, orders: str) -> None:
+    # In one go: two processes and their threads write to the same pipe.
+    Path("shop.py").write_text(
+        f"import os\n{SHOP}".replace("print(", "os.write(1, b'refunded %d\\n' % data['amount']) #")
+    )
+    with running("run", "shop.py", "--queue-url", orders, "--processes", "2", "--log-level", "info") as process:
+        process.wait_for("handlers")
+        for number in range(40):
+            sqs.send_message(QueueUrl=orders, MessageBody=json.dumps({"kind": "refund", "amount": number}))
+        done = {process.wait_for("refunded").split()[-1] for _ in range(40)}
+
+        assert process.end() == 0
+    assert done == {str(number) for number in range(40)}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["shop.py:nothing"], 2, "there is no 'nothing' in shop.py; there is shop.py:app"),
+        (["shop.py"], 1, "queue_url is not set: give queue_url=, or set MEGAFLOW_QUEUE_URL"),
+        (["shop.py", "--queue-url", "orders"], 1, "queue_url='orders' must begin with 'http'"),
+        (["shop.py", "--queue-url", "{server}/000000000000/nowhere"], 1, "there is no such queue"),
+        (["shop.py", "--queue-url", "{server}/000000000000/q", "--concurrency", "0"], 1, "concurrency=0 must be"),
+    ],
+)
+def test_what_cannot_run_is_said(server: Server, run: Run, arguments: list[str], code: int, said: str) -> None:
+    Path("shop.py").write_text(SHOP)
+
+    with running("run", *(each.format(server=server.url) for each in arguments)) as process:
+        process.wait_for(re.escape(said))
+
+        assert process.wait() == code
+
+
+def _wait_until(done: Callable[[], object]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not done():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_dev_makes_all_that_an_app_needs_shows_messages_and_starts_anew(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("shop.py").write_text(SHOP)
+    Path("some.jsonl").write_text(
+        '{"kind": "refund", "amount": 7}\n{"kind": "refnd"}\n{"kind": "refund", "amount": 500}\n'
+    )
+    with running("dev", "shop.py:app", "--port", "0", "--data", "queues.db") as process:
+        url = process.wait_for("AWS_ENDPOINT_URL=").split("=")[1]
+        monkeypatch.setenv("AWS_ENDPOINT_URL", url)
+        topic = process.wait_for("--topic").split()[-2]
+        process.wait_for("megaflow redrive shop-dead")
+
+        assert run("publish", "some.jsonl", "--queue", "shop").code == 0
+        Path("one.json").write_text('{"kind": "refund", "amount": 8}')
+        assert run("publish", "one.json", "--topic", topic).code == 0
+        process.wait_for("dead-lettered  shop.refund FATAL_ERROR")
+        _wait_until(lambda: "refunded 8" in process.said or process.wait_for("refunded 8"))
+        everything = "\n".join(process.said)
+        assert "kind: wanted 'refund', found 'refnd'" in everything
+
+        # A change that cannot be imported is said, and what is sent meanwhile waits for the next one.
+        Path("shop.py").write_text("this is no Python")
+        process.wait_for("shop.py changed: starting anew")
+        process.wait_for("SyntaxError")
+        Path("more.json").write_text('{"kind": "refund", "amount": 9}')
+        assert run("publish", "more.json", "--queue", "shop").code == 0
+        Path("shop.py").write_text(SHOP.replace("> 100", "> 1000"))
+        process.wait_for("shop.py changed: starting anew")
+        process.wait_for("refunded 9")
+
+        assert run("redrive", "shop-dead").out == "moved 1 message to shop\n"
+        process.wait_for("refunded 500")
+        assert process.end(signal.SIGINT) == 0
+
+
+def test_dev_without_reload_ends_with_the_app() -> None:
+    Path("shop.py").write_text("from megaflow import App\napp = App()\n")
+
+    with running("dev", "shop.py", "--port", "0", "--no-reload") as process:
+        process.wait_for("megaflow: ")
+
+        assert process.wait() == 1

@@ -1,0 +1,75 @@
+"""Where an app stands, and what is said where none does."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+
+from megaflow.cli.targets import load_app
+
+SHOP = """
+from megaflow import App
+app = App()
+@app.on_data({"kind": "refund"})
+def refund(data): ...
+"""
+
+
+@pytest.fixture(autouse=True)
+def _leave_no_modules() -> Iterator[None]:
+    before, path = set(sys.modules), list(sys.path)
+    yield
+    for name in set(sys.modules) - before:
+        del sys.modules[name]
+    sys.path[:] = path
+
+
+@pytest.mark.parametrize("target", ["shop", "shop:app", "shop.py", "shop.py:app", "./shop.py:app"])
+def test_a_target_is_a_module_or_a_file(target: str) -> None:
+    Path("shop.py").write_text(SHOP)
+
+    assert [each.name for each in load_app(target).handlers] == ["shop.refund"]
+
+
+def test_a_file_finds_what_stands_beside_it() -> None:
+    Path("sub").mkdir()
+    Path("sub/helper.py").write_text("NAME = 'x'")
+    Path("sub/shop.py").write_text(f"import helper\n{SHOP}")
+
+    assert load_app("sub/shop.py:app").handlers
+
+
+def test_a_module_in_a_package() -> None:
+    Path("pack").mkdir()
+    Path("pack/__init__.py").write_text("")
+    Path("pack/shop.py").write_text(SHOP)
+
+    assert load_app("pack.shop:app").handlers
+
+
+@pytest.mark.parametrize(
+    ("target", "text", "said"),
+    [
+        ("nowhere:app", "", "there is no module 'nowhere'"),
+        ("nowhere.py:app", "", "there is no file nowhere.py"),
+        ("shop:other", SHOP, "there is no 'other' in shop; there is shop:app"),
+        ("shop:refund", SHOP, "shop:refund is no App; there is shop:app"),
+        ("shop", "x = 1", "there is no app in shop"),
+        ("shop", f"{SHOP}\nsecond = App()", "there are several apps in shop; there is shop:app and shop:second"),
+        ("shop.py", "import nothing_like_that", "shop.py cannot be imported: shop.py:1: ModuleNotFoundError: No mod"),
+        ("shop", "x = 1\nx.y", "shop cannot be imported: shop.py:2: AttributeError: 'int' object has no attribute 'y'"),
+        ("shop", "def f(:\n", "SyntaxError: invalid syntax"),
+        ("shop.py", "import sys\nsys.exit(3)", "shop.py exits while it is imported"),
+    ],
+)
+def test_what_is_wrong_is_said(target: str, text: str, said: str) -> None:
+    Path("shop.py").write_text(text)
+
+    with pytest.raises(click.UsageError) as caught:
+        load_app(target)
+
+    assert said in caught.value.format_message()
