@@ -71,7 +71,8 @@ def _describe_aws(error: Exception) -> str:
         said = error.response.get("Error", {})
         return f"{said.get('Code', 'Unknown')}: {said.get('Message', '')} ({error.operation_name})"
     if isinstance(error, NoCredentialsError | NoRegionError):
-        return f"{str(error).rstrip('.')}. Set them in the environment or a profile; an embedded queue takes any (--endpoint-url)."
+        what = str(error).rstrip(".")
+        return f"{what}. Set them in the environment or a profile; an embedded queue takes any (--endpoint-url)."
     return str(error) if isinstance(error, BotoCoreError) else ""
 
 

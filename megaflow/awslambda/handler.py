@@ -1,0 +1,170 @@
+"""`LambdaHandler`: the function that Lambda calls."""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+from megaflow import limits
+from megaflow.awslambda.invocation import COMES_AGAIN, End, EventLoops, Invocation
+from megaflow.awslambda.queues import Queues
+from megaflow.awslambda.records import open_record, read_records
+from megaflow.consumer.origin import describe_origin
+from megaflow.consumer.receives import why_not_kept, why_unhandled
+from megaflow.errors import RegistrationError
+from megaflow.message import Message
+from megaflow.metrics import Metrics
+from megaflow.outgoing import is_fifo
+from megaflow.process import Processor
+from megaflow.settings import ConsumerSettings
+from megaflow.sqs import SqsClient
+from megaflow.verdict import Verdict
+
+log = logging.getLogger(__name__)
+
+_MARGIN: Final = 1.0
+"""Seconds before Lambda's timeout at which nothing is waited for any more; at most a fifth of the time there is."""
+
+_LONGEST: Final = 900.0
+"""Seconds that a function may take, where its context does not say.
+
+https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
+"""
+
+
+class LambdaHandler:
+    """The function that Lambda calls: ``handler(event, context)``. It keeps between calls what it has learned.
+
+    *connect* gives a client for the URL of a queue; it is asked only where a message is dead-lettered or hidden.
+    """
+
+    def __init__(
+        self,
+        get_processor: Callable[[], Processor],
+        settings: ConsumerSettings,
+        connect: Callable[[str], SqsClient],
+        metrics: Metrics,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        # As a function has them: what wraps functions asks.
+        self.__name__ = self.__qualname__ = "lambda_handler"
+        self._get_processor = get_processor
+        self._settings = settings
+        self._metrics = metrics
+        self._clock = clock
+        self._event_loops = EventLoops()
+        self._queues = Queues(connect, settings.dead_letter_queue_url, clock)
+
+    def __call__(self, event: Any, context: Any = None) -> dict[str, list[dict[str, str]]]:
+        """Handle the messages of *event*, and return those that are to come again, as Lambda expects it.
+
+        Raises `UsageError` for an event that no SQS queue sent, `RegistrationError` where there is no handler, and
+        `ConfigurationError` where the dead-letter queue is the queue itself: all messages come again then.
+        """
+        records = read_records(event)
+        begin, left = self._clock(), _time_left(context)
+        killed_at, ends_at = begin + left, begin + left - min(_MARGIN, left / 5)
+        messages = self._open(records, killed_at)
+        self._metrics.count("received", len(messages))
+        processor = self._check(messages)
+        invocation = Invocation(
+            processor, self._settings, self._event_loops, self._clock, ends_at, self._settle, self._give_up
+        )
+        ends = invocation.run(list(messages.values()))
+        self._hide(messages, ends, killed_at)
+        failed = [each["messageId"] for each in records if not ends.get(each["messageId"], COMES_AGAIN).done]
+        return {"batchItemFailures": [{"itemIdentifier": each} for each in dict.fromkeys(failed)]}
+
+    def _open(self, records: Sequence[Mapping[str, Any]], expires_at: float) -> dict[str, Message]:
+        """Return the messages by their ids; one that cannot be read comes again, and in the end is SQS's to redrive."""
+        messages = {}
+        for record in records:
+            try:
+                message = open_record(record, expires_at, self._clock)
+            except Exception as error:  # noqa: BLE001 - whatever is wrong with one is no reason to lose the others
+                log.error("message %s comes again: it cannot be read: %s", record["messageId"], error)
+            else:
+                messages[message.id] = message
+        return messages
+
+    def _check(self, messages: Mapping[str, Message]) -> Processor:
+        processor = self._get_processor()
+        if not processor.table.handlers:
+            raise RegistrationError("no handler is registered, so every message would be unmatched: register one first")
+        for url in {message.queue_url for message in messages.values()}:
+            self._queues.check(url)
+        return processor
+
+    def _settle(self, verdict: Verdict) -> End:
+        problem = why_unhandled(verdict.message, self._settings.max_receives)
+        if not problem:
+            self._metrics.count("unmatched" if verdict.unmatched else "handled")
+            problem = why_not_kept(verdict, self._settings.max_receives) if verdict.keeps else ""
+        if verdict.deletes:
+            return End(done=True)
+        if verdict.dead_letters or problem:
+            return self._dead_letter(verdict, problem)
+        return self._keep(verdict.message, verdict.after)
+
+    def _give_up(self, message: Message) -> End:
+        self._metrics.count("timed_out")
+        return self._keep(message)
+
+    def _keep(self, message: Message, after: float | None = None) -> End:
+        self._metrics.count("kept")
+        return End(done=False, pause=self._read_pause(message, after))
+
+    def _dead_letter(self, verdict: Verdict, problem: str) -> End:
+        message = verdict.message
+        try:
+            url = self._queues.dead_letter_queue_url(message.queue_url)
+            if url:
+                self._queues[message.queue_url].send_dead_letter(url, message, describe_origin(verdict, problem))
+        except Exception as error:  # noqa: BLE001 - whatever a client raises, the message comes again
+            log.error("message %s: kept, as it could not be dead-lettered: %s", message.id, error)
+            return self._keep(message)
+        if not url:
+            log.error("message %s: no dead-letter queue, so it is deleted: %s", message.id, problem or verdict)
+        self._metrics.count("dead_lettered" if url else "dropped")
+        return End(done=True)
+
+    def _read_pause(self, message: Message, after: float | None) -> float | None:
+        try:
+            seconds = float(self._settings.backoff(message.receive_count) if after is None else after)
+        except Exception:
+            log.exception("the backoff failed for message %s", message.id)
+            return None
+        # The function has had it for a while by now, and the limit counts from when it was received.
+        longest = limits.VISIBILITY_TIMEOUT - _LONGEST
+        return min(max(0.0, seconds), longest) if math.isfinite(seconds) else None
+
+    def _hide(self, messages: Mapping[str, Message], ends: Mapping[str, End], killed_at: float) -> None:
+        """Let what comes again do so when it is to, and what follows it in its group right after it."""
+        pauses = {each: end.pause for each, end in ends.items() if end.pause is not None}
+        heads = {_group_of(messages[each]) for each in pauses}
+        followers = [
+            each for each, message in messages.items() if each not in ends and _group_of(message) in heads - {None}
+        ]
+        seconds = [(messages[each], pause) for each, pause in {**pauses, **dict.fromkeys(followers, 0.0)}.items()]
+        if not seconds:
+            return
+        # An answer that is late is none: everything would come again.
+        hiding = threading.Thread(target=self._queues.hide, args=(seconds,), name="megaflow-lambda", daemon=True)
+        hiding.start()
+        hiding.join(max(0.0, (killed_at - self._clock()) / 2))
+
+
+def _group_of(message: Message) -> tuple[str, str] | None:
+    """Return what its order holds for; None where there is no order."""
+    return (message.queue_url, message.group_id) if is_fifo(message.queue_url) else None
+
+
+def _time_left(context: Any) -> float:
+    """Return the seconds until Lambda ends the function."""
+    ask = getattr(context, "get_remaining_time_in_millis", None)
+    return _LONGEST if ask is None else max(0.0, float(ask()) / 1000)

@@ -1,0 +1,242 @@
+"""One call of the function: lanes of messages, each in a thread of its own, until all is done or time is up."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+from megaflow.consumer.event_loop import EventLoop
+from megaflow.consumer.receives import why_unhandled
+from megaflow.errors import StoreError
+from megaflow.message import Message
+from megaflow.outgoing import is_fifo
+from megaflow.process import Processor
+from megaflow.router import Handler
+from megaflow.settings import ConsumerSettings
+from megaflow.status import Fate
+from megaflow.steps import run_step
+from megaflow.verdict import Verdict
+
+log = logging.getLogger(__name__)
+
+Lane: TypeAlias = list[Message]
+"""Messages that are handled one after another: those of one group of a FIFO queue, or a single one."""
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """What became of a message: it is *done* with, or comes again, perhaps after *pause* seconds."""
+
+    done: bool
+    pause: float | None = None
+
+
+COMES_AGAIN: Final = End(done=False)
+
+
+@dataclass(frozen=True, slots=True)
+class _Limit:
+    """When a handler is to have returned."""
+
+    ends_at: float
+    handler: Handler
+
+
+class EventLoops:
+    """The event loop of async handlers, and those that were left to handlers which did not give way."""
+
+    def __init__(self) -> None:
+        self.current = self._make()
+
+    def replace(self) -> None:
+        """Leave the loop to what runs there, which is cancelled if it can be, and go on with another one."""
+        self.current.close()
+        self.current = self._make()
+
+    def _make(self) -> EventLoop:
+        return EventLoop(on_interrupt=_log_interruption)
+
+
+class Invocation:
+    """Handles messages until *ends_at*. What runs then is given up: it changes nothing any more."""
+
+    def __init__(
+        self,
+        processor: Processor,
+        settings: ConsumerSettings,
+        event_loops: EventLoops,
+        clock: Callable[[], float],
+        ends_at: float,
+        settle: Callable[[Verdict], End],
+        give_up: Callable[[Message], End],
+    ) -> None:
+        self._processor = processor
+        self._settings = settings
+        self._event_loops = event_loops
+        self._clock = clock
+        self._ends_at = ends_at
+        self._settle = settle
+        self._give_up = give_up
+        self._changed = threading.Condition()
+        self._under_way: dict[int, Lane] = {}
+        self._limits: dict[str, _Limit] = {}
+        self._ends: dict[str, End] = {}
+        self._stopped = False
+        """Whether nothing more is begun."""
+
+        self._renews_at = clock() + settings.visibility_timeout
+
+    def run(self, messages: Sequence[Message]) -> dict[str, End]:
+        """Handle *messages*, and return what became of each; those that are missing come again."""
+        lanes = _sort_into_lanes(messages)
+        if len(messages) == 1 and not any(map(_needs_watching, self._processor.table.handlers)):
+            # There is nothing else that it could hold up: no thread is needed.
+            self._under_way[id(lanes[0])] = lanes[0]
+            self._handle(lanes[0])
+            return self._ends
+        waiting = deque(lanes)
+        while self._go_on(waiting):
+            self._renew_claims()
+        with self._changed:
+            self._end(waiting)
+            return dict(self._ends)
+
+    def _go_on(self, waiting: deque[Lane]) -> bool:
+        """Begin what can be begun, and wait until something happens; tell whether there is more to wait for."""
+        with self._changed:
+            while waiting and not self._stopped and len(self._under_way) < self._settings.concurrency:
+                self._begin(waiting.popleft())
+            if not self._under_way or self._clock() >= self._ends_at:
+                return False
+            times = [self._ends_at, self._renews_at, *(limit.ends_at for limit in self._limits.values())]
+            self._changed.wait(max(0.0, min(times) - self._clock()))
+            self._give_up_overdue()
+            return True
+
+    def _begin(self, lane: Lane) -> None:
+        self._under_way[id(lane)] = lane
+        try:
+            threading.Thread(target=self._handle, args=(lane,), name="megaflow-lambda", daemon=True).start()
+        except RuntimeError as error:
+            del self._under_way[id(lane)]
+            self._stopped = True
+            log.error("%d messages come again: there is no thread for them: %s", len(lane), error)
+
+    def _end(self, waiting: Iterable[Lane]) -> None:
+        """Give up what still runs: its answer is given without it."""
+        late = [each for lane in (*self._under_way.values(), *waiting) for each in lane if each.id not in self._ends]
+        if late and not self._stopped:
+            log.warning("%d messages come again: the function's time is up", len(late))
+        if self._under_way:
+            self._event_loops.replace()
+        self._stopped = True
+        self._under_way.clear()
+        _give_up_leases(late)
+
+    def _handle(self, lane: Lane) -> None:
+        for message in lane:
+            # What follows in its group must not overtake a message that comes again.
+            if self._stopped or self._clock() >= self._ends_at or not self._handle_one(lane, message):
+                break
+        with self._changed:
+            self._under_way.pop(id(lane), None)
+            self._changed.notify()
+
+    def _handle_one(self, lane: Lane, message: Message) -> bool:
+        """Handle a message, and tell whether it is done with."""
+        try:
+            verdict = self._process(message)
+            if self._is_given_up(lane):
+                log.warning("message %s: finished after it was given up: %s", message.id, verdict)
+                return False
+            end = self._settle(verdict)
+        except BaseException:
+            log.exception("message %s: its handlers could not be run", message.id)
+            return False
+        if verdict.interruption is not None:
+            log.error(
+                "message %s: a handler has exited, so nothing more is begun: %r", message.id, verdict.interruption
+            )
+            self._stopped = True
+        with self._changed:
+            if id(lane) in self._under_way:
+                self._ends[message.id] = end
+        return end.done
+
+    def _process(self, message: Message) -> Verdict:
+        if why_unhandled(message, self._settings.max_receives):
+            return Verdict(message, (), Fate.DEAD_LETTER)
+        event_loop = self._event_loops.current
+        steps = self._processor.steps(message)
+        step = next(steps)
+        while not isinstance(step, Verdict):
+            step = run_step(steps, step, event_loop.wait, self._watch)
+        return step
+
+    def _watch(self, message: Message, handler: Handler, seconds: float | None) -> None:
+        with self._changed:
+            if seconds is None:
+                self._limits.pop(message.id, None)
+            elif not (message.lease and message.lease.is_given_up):
+                self._limits[message.id] = _Limit(self._clock() + seconds, handler)
+            self._changed.notify()
+
+    def _give_up_overdue(self) -> None:
+        now = self._clock()
+        for key, lane in list(self._under_way.items()):
+            for message in lane:
+                limit = self._limits.get(message.id)
+                if limit is None or limit.ends_at > now:
+                    continue
+                log.error("message %s: %s has not returned in its time", message.id, limit.handler.name)
+                if limit.handler.is_async:
+                    # It does not give way to others either.
+                    self._event_loops.replace()
+                self._ends[message.id] = self._give_up(message)
+                del self._limits[message.id]
+                self._under_way.pop(key, None)
+                _give_up_leases(each for each in lane if not self._ends.get(each.id, COMES_AGAIN).done)
+
+    def _is_given_up(self, lane: Lane) -> bool:
+        with self._changed:
+            return id(lane) not in self._under_way
+
+    def _renew_claims(self) -> None:
+        """Keep the idempotency keys that are worked on: a function may take longer than they live."""
+        if self._clock() < self._renews_at:
+            return
+        self._renews_at = self._clock() + self._settings.visibility_timeout
+        with self._changed:
+            messages = [message for lane in self._under_way.values() for message in lane]
+        for message in messages:
+            try:
+                self._processor.renew(message)
+            except StoreError as error:
+                log.warning("message %s: its idempotency keys may be taken for free: %s", message.id, error)
+
+
+def _needs_watching(handler: Handler) -> bool:
+    return handler.timeout is not None or handler.idempotency_key is not None
+
+
+def _give_up_leases(messages: Iterable[Message]) -> None:
+    """Let no handler be called any more for these."""
+    for message in messages:
+        if message.lease is not None:
+            message.lease.is_given_up = True
+
+
+def _sort_into_lanes(messages: Iterable[Message]) -> list[Lane]:
+    lanes: dict[object, Lane] = {}
+    for message in messages:
+        ordered = is_fifo(message.queue_url)
+        lanes.setdefault((message.queue_url, message.group_id) if ordered else message.id, []).append(message)
+    return list(lanes.values())
+
+
+def _log_interruption(error: BaseException) -> None:
+    log.error("something that a handler left running has exited: %r", error)

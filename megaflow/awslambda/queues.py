@@ -1,0 +1,98 @@
+"""The queues that a function's messages come from, and what it may do with them."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from megaflow import limits
+from megaflow.errors import ConfigurationError, UsageError
+from megaflow.message import Message
+from megaflow.sqs import Queue, SqsClient, is_refusal
+
+log = logging.getLogger(__name__)
+
+_ASK_AGAIN_AFTER: Final = 300.0
+"""Seconds after which what was refused is tried again: a role may have been mended."""
+
+
+class Queues:
+    """Queues by their URLs. *connect* gives a client for one; it is asked only where a message needs that."""
+
+    def __init__(
+        self, connect: Callable[[str], SqsClient], dead_letter_queue_url: str | None, clock: Callable[[], float]
+    ) -> None:
+        self._connect = connect
+        self._configured = dead_letter_queue_url or ""
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._dead_letters: dict[str, str] = {}
+        self._refused: dict[tuple[str, str], tuple[float, str]] = {}
+        """What was refused of a queue: until when it is not asked again, and what was said."""
+
+    def __getitem__(self, url: str) -> Queue:
+        """Return the queue at *url*."""
+        return Queue(self._connect(url), url)
+
+    def check(self, url: str) -> None:
+        """Raise `ConfigurationError` where dead letters of the queue at *url* would come back to it."""
+        if self._configured and self._configured.split("/")[-2:] == url.split("/")[-2:]:
+            raise ConfigurationError(
+                f"dead_letter_queue_url={self._configured!r} is the queue itself: give another one"
+            )
+
+    def dead_letter_queue_url(self, url: str) -> str:
+        """Return the dead-letter queue of the queue at *url*, ``""`` where it has none.
+
+        Raises `UsageError` where that is not known: to delete the message would lose it, and SQS's own redrive takes
+        it in the end.
+        """
+        if self._configured:
+            return self._configured
+        with self._lock:
+            if url not in self._dead_letters:
+                self._dead_letters[url] = self._look_up(url)
+            return self._dead_letters[url]
+
+    def hide(self, pauses: Sequence[tuple[Message, float]]) -> None:
+        """Let messages be seen again after so many seconds; what the role refuses is left to the queue's own time."""
+        by_queue: dict[str, list[tuple[str, float]]] = {}
+        for message, seconds in pauses:
+            if message.lease is not None:
+                by_queue.setdefault(message.queue_url, []).append((message.lease.receipt_handle, seconds))
+        for url, handles in by_queue.items():
+            self._hide(url, handles)
+
+    def _look_up(self, url: str) -> str:
+        problem = self._recall(url, "inspect")
+        if not problem:
+            facts = self[url].inspect()
+            if not facts.problem:
+                return facts.dead_letter_queue_url
+            problem = self._remember(url, "inspect", facts.problem)
+        raise UsageError(f"{problem}; give dead_letter_queue_url=, or let the function's role ask for it")
+
+    def _hide(self, url: str, handles: Sequence[tuple[str, float]]) -> None:
+        if self._recall(url, "hide"):
+            return
+        try:
+            queue = self[url]
+            for start in range(0, len(handles), limits.BATCH_ENTRIES):
+                for each in queue.hide(handles[start : start + limits.BATCH_ENTRIES]):
+                    log.warning(
+                        "a message comes again when its visibility timeout ends: %s: %s", each.code, each.reason
+                    )
+        except Exception as error:  # noqa: BLE001 - whatever a client raises, the messages come again
+            if is_refusal(error):
+                self._remember(url, "hide", str(error))
+            log.warning("messages come again when their visibility timeout ends, and not as was asked for: %s", error)
+
+    def _recall(self, url: str, what: str) -> str:
+        until, problem = self._refused.get((url, what), (0.0, ""))
+        return problem if self._clock() < until else ""
+
+    def _remember(self, url: str, what: str, problem: str) -> str:
+        self._refused[url, what] = self._clock() + _ASK_AGAIN_AFTER, problem
+        return problem

@@ -1,0 +1,426 @@
+"""The Lambda function beyond the verdicts, which tests/verdicts has: time, order, faults, events of others."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from megaflow import App, MemoryStore, Reject, RetryLater
+from megaflow.awslambda.records import queue_url_of
+from megaflow.errors import ConfigurationError, RegistrationError, UsageError
+from tests.consuming import Faulty, Queues
+from tests.verdicts.drivers import write_record
+
+PATIENCE = 10.0
+
+
+class Context:
+    """What Lambda says of an invocation."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+
+    def get_remaining_time_in_millis(self) -> int:
+        return int(self._seconds * 1000)
+
+
+@pytest.fixture
+def release() -> Iterator[threading.Event]:
+    """What handlers of a test wait for; they are let go at its end."""
+    event = threading.Event()
+    yield event
+    event.set()
+
+
+def receive(queues: Queues, *bodies: str, group: str = "") -> dict[str, Any]:
+    """Send messages, and return them as Lambda gets them."""
+    options = {"MessageGroupId": group} if group else {}
+    for place, body in enumerate(bodies):
+        more = {"MessageDeduplicationId": f"{body}-{place}"} if group else {}
+        queues.sqs.send_message(QueueUrl=queues.url, MessageBody=body, **options, **more)
+    answer = queues.sqs.receive_message(
+        QueueUrl=queues.url,
+        MaxNumberOfMessages=10,
+        VisibilityTimeout=600,
+        MessageSystemAttributeNames=["All"],
+        MessageAttributeNames=["All"],
+    )
+    return {"Records": [write_record(each, queues.arn(queues.url)) for each in answer["Messages"]]}
+
+
+def bodies_that_come_again(event: Any, answer: Any) -> list[str]:
+    failed = {each["itemIdentifier"] for each in answer["batchItemFailures"]}
+    return [each["body"] for each in event["Records"] if each["messageId"] in failed]
+
+
+def wait_until(done: Callable[[], object]) -> None:
+    moment = threading.Event()
+    for _ in range(int(PATIENCE * 100)):
+        if done():
+            return
+        moment.wait(0.01)
+    raise AssertionError("it has not happened")
+
+
+# Time.
+
+
+def test_what_runs_when_time_is_up_comes_again_and_changes_nothing_any_more(release: threading.Event) -> None:
+    queues = Queues()
+    app = queues.app()
+    begun, after = threading.Event(), []
+
+    @app.on_text("slow")
+    def slow(text: str) -> None:
+        begun.set()
+        release.wait(PATIENCE)
+        raise Reject("too late to say so")
+
+    @app.on_text("slow")
+    def second(text: str) -> None:
+        after.append(text)
+
+    @app.on_text("quick")
+    def quick(text: str) -> None: ...
+
+    event = receive(queues, "slow", "quick")
+    answer = app.lambda_handler()(event, Context(0.5))
+    release.set()
+    wait_until(lambda: "megaflow-lambda" not in {each.name for each in threading.enumerate()})
+
+    assert bodies_that_come_again(event, answer) == ["slow"]
+    assert begun.is_set()
+    assert after == []
+    assert queues.receive_dead_letters() == []
+
+
+def test_async_handlers_are_cancelled_when_time_is_up_and_the_next_call_has_a_loop() -> None:
+    queues = Queues()
+    app = queues.app()
+    cancelled = threading.Event()
+
+    @app.on_text("slow")
+    async def slow(text: str) -> None:
+        try:
+            await asyncio.sleep(PATIENCE)
+        except asyncio.CancelledError:
+            cancelled.set()
+            raise
+
+    @app.on_text("quick")
+    async def quick(text: str) -> None:
+        await asyncio.sleep(0)
+
+    handler = app.lambda_handler()
+    first = receive(queues, "slow", "quick")
+    again = bodies_that_come_again(first, handler(first, Context(0.5)))
+    second = receive(queues, "quick")
+
+    assert again == ["slow"]
+    assert cancelled.wait(PATIENCE)
+    assert handler(second, Context(60)) == {"batchItemFailures": []}
+
+
+def test_a_handler_that_exceeds_its_own_time_limit_is_not_waited_for(release: threading.Event) -> None:
+    queues = Queues()
+    app = queues.app(backoff=lambda receive_count: 40)
+    after = []
+
+    @app.on_text(timeout=0.1)
+    def stuck(text: str) -> None:
+        if text == "stuck":
+            release.wait(PATIENCE)
+
+    @app.on_text(timeout=0.1)
+    def second(text: str) -> None:
+        after.append(text)
+
+    event = receive(queues, "stuck", "fine")
+    answer = app.lambda_handler()(event, Context(60))
+
+    assert bodies_that_come_again(event, answer) == ["stuck"]
+    assert after == ["fine"]
+    assert app.metrics.snapshot()["timed_out"] == 1
+
+
+def test_an_async_handler_that_blocks_does_not_keep_later_ones_waiting(release: threading.Event) -> None:
+    queues = Queues()
+    app = queues.app()
+
+    @app.on_text("block")
+    async def block(text: str) -> None:
+        release.wait(PATIENCE)
+
+    @app.on_text("quick")
+    async def quick(text: str) -> None: ...
+
+    handler = app.lambda_handler()
+    first = receive(queues, "block", "other")
+    handler(first, Context(0.3))
+    second = receive(queues, "quick")
+
+    assert handler(second, Context(5)) == {"batchItemFailures": []}
+
+
+def test_keys_that_are_worked_on_stay_claimed_for_as_long_as_it_takes(release: threading.Event) -> None:
+    queues = Queues()
+    store = MemoryStore()
+    app = queues.app(idempotency=store, visibility_timeout=1)
+    begun = threading.Event()
+
+    @app.on_text(idempotency_key=lambda text: "same")
+    def slow(text: str) -> None:
+        begun.set()
+        release.wait(3.5)
+
+    event = receive(queues, "one")
+    answers: list[Any] = []
+    thread = threading.Thread(target=lambda: answers.append(app.lambda_handler()(event, Context(60))))
+    thread.start()
+    begun.wait(PATIENCE)
+    # Claims live for two visibility timeouts.
+    release.wait(2.5)
+    second = app.lambda_handler()(receive(queues, "two"), Context(60))
+    thread.join(PATIENCE)
+
+    assert len(second["batchItemFailures"]) == 1
+    assert answers == [{"batchItemFailures": []}]
+
+
+# Order.
+
+
+def test_what_follows_a_kept_message_comes_again_right_after_it() -> None:
+    queues = Queues(fifo=True)
+    app = queues.app()
+    handled = []
+
+    @app.on_text()
+    def handle(text: str) -> None:
+        handled.append(text)
+        if text == "b":
+            raise RetryLater(after=0)
+
+    event = receive(queues, "a", "b", "c", "d", group="g")
+    handler = app.lambda_handler()
+    again = bodies_that_come_again(event, handler(event, Context(60)))
+    queues.sqs.delete_message(QueueUrl=queues.url, ReceiptHandle=event["Records"][0]["receiptHandle"])
+
+    assert again == ["b", "c", "d"]
+    assert handled == ["a", "b"]
+    assert [each["body"] for each in receive(queues, "e", group="g")["Records"]] == ["b", "c", "d", "e"]
+
+
+# Faults.
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        {"body": None},
+        {"receiptHandle": None},
+        {"eventSourceARN": "arn:aws:sns:us-east-1:000000000000:q"},
+        {"attributes": {"ApproximateReceiveCount": "many"}},
+        {"messageAttributes": {"a": {"dataType": "Binary", "binaryValue": "?"}}},
+        {"messageAttributes": {"a": None}},
+    ],
+    ids=lambda harm: ",".join(harm),
+)
+def test_a_record_that_cannot_be_read_comes_again_alone(harm: dict[str, Any]) -> None:
+    queues = Queues()
+    app = queues.app()
+    handled = []
+
+    @app.on_text()
+    def handle(text: str) -> None:
+        handled.append(text)
+
+    event = receive(queues, "bad", "good")
+    event["Records"][0] |= harm
+    answer = app.lambda_handler()(event, Context(60))
+
+    assert answer["batchItemFailures"] == [{"itemIdentifier": event["Records"][0]["messageId"]}]
+    assert handled == ["good"]
+
+
+@pytest.mark.parametrize(
+    ("event", "said"),
+    [
+        ({"source": "aws.events", "detail": {}}, "but one of aws.events"),
+        ({"Records": [{"EventSource": "aws:sns", "Sns": {}}]}, "but one of aws:sns"),
+        ({"Records": [{"eventSource": "aws:s3"}]}, "but one of aws:s3"),
+        ({"key": "value"}, "but one that holds ['key']"),
+        ("text", "but a str"),
+        ({"Records": [{"eventSource": "aws:sqs"}]}, "but one of aws:sqs"),
+    ],
+)
+def test_what_no_queue_sent_is_refused(event: Any, said: str) -> None:
+    app = Queues().app()
+    app.on_text()(lambda text: None)
+
+    with pytest.raises(UsageError, match="this is no event of an SQS queue") as caught:
+        app.lambda_handler()(event, None)
+
+    assert said in str(caught.value)
+
+
+def test_without_handlers_nothing_is_deleted() -> None:
+    queues = Queues()
+
+    with pytest.raises(RegistrationError, match="no handler is registered"):
+        queues.app().lambda_handler()(receive(queues, "a"), None)
+
+
+def test_dead_letters_do_not_go_round() -> None:
+    queues = Queues()
+    app = queues.app(dead_letter_queue_url=queues.url)
+    app.on_text()(lambda text: None)
+
+    with pytest.raises(ConfigurationError, match="is the queue itself"):
+        app.lambda_handler()(receive(queues, "a"), None)
+
+
+def test_where_the_role_may_not_look_up_the_dead_letter_queue_messages_are_kept_and_it_is_asked_once() -> None:
+    queues = Queues()
+    asked = []
+
+    def refuse(call: Callable[..., Any], **parameters: Any) -> None:
+        asked.append(parameters)
+        raise ClientError({"Error": {"Code": "AccessDenied", "Message": "no"}}, "GetQueueAttributes")
+
+    app = queues.app(client=Faulty(queues.sqs, get_queue_attributes=refuse))
+
+    @app.on_text()
+    def reject(text: str) -> None:
+        raise Reject("bad")
+
+    event = receive(queues, "a", "b", "c")
+    answer = app.lambda_handler()(event, Context(60))
+
+    assert bodies_that_come_again(event, answer) == ["a", "b", "c"]
+    assert len(asked) == 1
+    assert app.metrics.snapshot()["kept"] == 3
+
+
+def test_where_the_role_may_not_hide_it_is_asked_once(caplog: pytest.LogCaptureFixture) -> None:
+    queues = Queues()
+    asked = []
+
+    def refuse(call: Callable[..., Any], **parameters: Any) -> None:
+        asked.append(parameters)
+        raise ClientError({"Error": {"Code": "AccessDenied", "Message": "no"}}, "ChangeMessageVisibilityBatch")
+
+    app = queues.app(client=Faulty(queues.sqs, change_message_visibility_batch=refuse))
+
+    @app.on_text()
+    def later(text: str) -> None:
+        raise RetryLater(after=5)
+
+    handler = app.lambda_handler()
+    with caplog.at_level(logging.WARNING):
+        for body in ("a", "b"):
+            event = receive(queues, body)
+            assert bodies_that_come_again(event, handler(event, Context(60))) == [body]
+
+    assert len(asked) == 1
+    assert "messages come again when their visibility timeout ends" in caplog.text
+
+
+def test_a_queue_that_does_not_answer_holds_the_answer_up_no_longer_than_there_is_time(
+    release: threading.Event,
+) -> None:
+    queues = Queues()
+    app = queues.app(client=Faulty(queues.sqs, change_message_visibility_batch=lambda *_, **__: release.wait(PATIENCE)))
+
+    @app.on_text()
+    def later(text: str) -> None:
+        raise RetryLater(after=5)
+
+    event = receive(queues, "a")
+    thread = threading.Thread(target=lambda: app.lambda_handler()(event, Context(0.5)))
+    thread.start()
+    thread.join(PATIENCE / 2)
+
+    assert not thread.is_alive()
+
+
+def test_where_no_thread_can_be_started_messages_come_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    queues = Queues()
+    app = queues.app()
+    handled: list[str] = []
+    app.on_text()(handled.append)
+
+    event = receive(queues, "a", "b")
+
+    def fail(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    handler = app.lambda_handler()
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", fail)
+        answer = handler(event, Context(60))
+
+    assert bodies_that_come_again(event, answer) == ["a", "b"]
+    assert handled == []
+
+
+def test_a_handler_that_exits_ends_the_call_in_good_order() -> None:
+    queues = Queues()
+    app = queues.app(concurrency=1)
+
+    @app.on_text()
+    def handle(text: str) -> None:
+        if text == "exit":
+            raise SystemExit(3)
+
+    event = receive(queues, "fine", "exit", "after")
+    answer = app.lambda_handler()(event, Context(60))
+
+    assert bodies_that_come_again(event, answer) == ["exit", "after"]
+
+
+# What it is.
+
+
+def test_it_looks_like_a_function() -> None:
+    handler = Queues().app().lambda_handler()
+
+    assert handler.__name__ == handler.__qualname__ == "lambda_handler"
+
+
+@pytest.mark.parametrize(
+    ("arn", "url"),
+    [
+        ("arn:aws:sqs:eu-west-1:424566909325:q", "https://sqs.eu-west-1.amazonaws.com/424566909325/q"),
+        ("arn:aws-us-gov:sqs:us-gov-west-1:424566909325:q", "https://sqs.us-gov-west-1.amazonaws.com/424566909325/q"),
+        (
+            "arn:aws-cn:sqs:cn-north-1:424566909325:q.fifo",
+            "https://sqs.cn-north-1.amazonaws.com.cn/424566909325/q.fifo",
+        ),
+    ],
+)
+def test_a_queue_is_found_by_its_arn(arn: str, url: str) -> None:
+    assert queue_url_of(arn) == url
+
+
+def test_an_app_is_made_without_aws() -> None:
+    app = App()
+    app.on_text()(lambda text: None)
+
+    record = {
+        "messageId": "1",
+        "receiptHandle": "h",
+        "body": "ping",
+        "attributes": {},
+        "messageAttributes": {},
+        "eventSource": "aws:sqs",
+        "eventSourceARN": "arn:aws:sqs:eu-west-1:424566909325:q",
+    }
+
+    assert app.lambda_handler()({"Records": [record]}, None) == {"batchItemFailures": []}
