@@ -1,10 +1,11 @@
 """megaflow: consume and publish messages over Amazon SQS and SNS with plain functions and patterns."""
 
-from megaflow.app import App, run
+import importlib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from megaflow.app import App
 from megaflow.codec import Kind
-from megaflow.dispatch.check import Finding, Oddity
-from megaflow.dispatch.explain import Explanation
-from megaflow.dispatch.sns_policy import SnsFilterPolicy
 from megaflow.errors import (
     ConfigurationError,
     DependencyError,
@@ -26,7 +27,6 @@ from megaflow.errors import (
     UsageError,
 )
 from megaflow.event import Event, ObjectData, Payload, PayloadBuilder
-from megaflow.health import Health
 from megaflow.message import Attribute, Lease, Message, SnsInfo
 from megaflow.outgoing import Outgoing
 from megaflow.router import Handler, Router
@@ -37,6 +37,13 @@ from megaflow.sqs import SqsPublisher
 from megaflow.status import ProcessStatus, Reject, RetryLater
 from megaflow.stores import Claim, DynamoDbStore, Ended, MemoryStore, SqliteStore, Store
 from megaflow.verdict import Outcome, Verdict
+
+if TYPE_CHECKING:
+    from megaflow.dispatch.check import Finding, Oddity
+    from megaflow.dispatch.explain import Explanation
+    from megaflow.dispatch.sns_policy import SnsFilterPolicy
+    from megaflow.health import Health
+    from megaflow.several import run
 
 __version__ = "0.1.0"
 
@@ -95,3 +102,19 @@ __all__ = [
     "exponential_backoff",
     "run",
 ]
+
+_RARELY_NEEDED: Final[Mapping[str, str]] = {
+    "Explanation": "megaflow.dispatch.explain",
+    "Finding": "megaflow.dispatch.check",
+    "Health": "megaflow.health",
+    "Oddity": "megaflow.dispatch.check",
+    "SnsFilterPolicy": "megaflow.dispatch.sns_policy",
+    "run": "megaflow.several",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import what few programs need once it is asked for: a function of Lambda's starts the sooner."""
+    if name not in _RARELY_NEEDED:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_RARELY_NEEDED[name]), name)

@@ -8,22 +8,15 @@ import os
 import threading
 import uuid
 from collections.abc import Awaitable, Iterable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
-from queue import Empty, SimpleQueue
-from typing import Any, Self, TypeAlias, TypeVar, Unpack, get_args
+from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, get_args
 
 from typing_extensions import override
 
 from megaflow import limits
-from megaflow.awslambda import LambdaHandler
-from megaflow.consumer.runner import Runner
 from megaflow.dependencies import Dependencies
-from megaflow.dispatch.check import Finding, check
-from megaflow.dispatch.explain import Explanation, explain
-from megaflow.dispatch.sns_policy import SnsFilterPolicy, derive_sns_filter_policy
 from megaflow.errors import ConfigurationError, RegistrationError, UsageError
-from megaflow.health import NOT_RUNNING, Health, serve_health
 from megaflow.message import Message, message_with, open_message
 from megaflow.metrics import Counters
 from megaflow.outgoing import PublishOptions
@@ -46,18 +39,26 @@ from megaflow.settings import (
     exponential_backoff,
     read_retry_on,
 )
-from megaflow.signals import stopping_on_signals
 from megaflow.sns import SnsClient, SnsPublisher
 from megaflow.sqs import Queue, SqsClient, SqsPublisher
 from megaflow.steps import Middleware
 from megaflow.stores import Store
-from megaflow.supervisor import Supervisor, find_target, refuse_nested_start
 from megaflow.verdict import Verdict
+
+if TYPE_CHECKING:
+    from megaflow.awslambda import LambdaHandler
+    from megaflow.consumer.runner import Runner
+    from megaflow.dispatch.check import Finding
+    from megaflow.dispatch.explain import Explanation
+    from megaflow.dispatch.sns_policy import SnsFilterPolicy
+    from megaflow.health import Health
+    from megaflow.supervisor import Supervisor
+
+# What a method alone needs is imported there: a function of Lambda's starts the sooner.
 
 log = logging.getLogger(__name__)
 
 Layer = TypeVar("Layer", bound=Middleware)
-_End: TypeAlias = "tuple[App, BaseException | None]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,6 +241,8 @@ class App(Router):
 
     def explain(self, payload: object) -> Explanation:
         """Say for every handler whether it matches *payload*, and otherwise what failed; ``print`` shows it."""
+        from megaflow.dispatch.explain import explain
+
         return explain(self._compiled().table, message_with(payload))
 
     def check(self) -> tuple[Finding, ...]:
@@ -250,6 +253,8 @@ class App(Router):
         not certain is not said, and of many handlers alike each is compared with some only. Functions of your own are
         not asked.
         """
+        from megaflow.dispatch.check import check
+
         return check(self._compiled().table)
 
     def sns_filter_policy(self, *, json_only: bool = False) -> SnsFilterPolicy:
@@ -261,6 +266,8 @@ class App(Router):
 
         https://docs.aws.amazon.com/sns/latest/dg/sns-subscription-filter-policies.html
         """
+        from megaflow.dispatch.sns_policy import derive_sns_filter_policy
+
         return derive_sns_filter_policy(self.handlers, json_only=json_only)
 
     def process(self, body: object) -> Verdict:
@@ -334,9 +341,11 @@ class App(Router):
         """
         check_whole("processes", processes, 1, 1_000)
         if processes > 1:
+            from megaflow.supervisor import refuse_nested_start
+
             refuse_nested_start()
         self._check_for_running()
-        with serve_health(health_port, self.health) if health_port is not None else nullcontext():
+        with self._healthy_on(health_port):
             if processes == 1:
                 self._consume()
             else:
@@ -348,6 +357,8 @@ class App(Router):
         Messages meet the same fate as in `run`; those that come again are in its answer, for which the queue's trigger
         needs ``ReportBatchItemFailures``. The queue is the one that the event comes from, ``queue_url`` or not.
         """
+        from megaflow.awslambda import LambdaHandler
+
         return LambdaHandler(self._compiled, self._settings, self._connect_to, self.metrics)
 
     def health(self) -> Health:
@@ -355,6 +366,8 @@ class App(Router):
 
         May be called from any thread, while `run` is under way or not.
         """
+        from megaflow.health import NOT_RUNNING
+
         running = self._runner or self._supervisor
         return NOT_RUNNING if running is None else running.health()
 
@@ -393,7 +406,16 @@ class App(Router):
             raise RegistrationError("no handler is registered, so every message would be unmatched: register one first")
         self._compiled()
 
+    def _healthy_on(self, port: int | None) -> AbstractContextManager[object]:
+        if port is None:
+            return nullcontext()
+        from megaflow.health import serve_health
+
+        return serve_health(port, self.health)
+
     def _consume(self) -> None:
+        from megaflow.consumer.runner import Runner
+
         queue = Queue(self._sqs.client, self._sqs.queue_url)
         with self._changing:
             if self._runner is not None:
@@ -409,6 +431,8 @@ class App(Router):
                 self._runner, self._stop_wanted = None, False
 
     def _supervise(self, processes: int) -> None:
+        from megaflow.supervisor import Supervisor, find_target
+
         with self._changing:
             if self._supervisor is not None:
                 raise UsageError("this app is running already")
@@ -466,52 +490,6 @@ class App(Router):
             f"there is nowhere to publish to: give topic_arn= or queue_url=, or set {TOPIC_ARN_VARIABLE} or "
             f"{QUEUE_URL_VARIABLE}"
         )
-
-
-def run(*apps: App) -> None:
-    """Run several apps in this process until SIGTERM or SIGINT, or until all have been stopped.
-
-    Where one fails the others are stopped, and its error is raised. Raises `UsageError` without any app, or for one
-    given twice.
-    """
-    if not apps or len(set(map(id, apps))) < len(apps):
-        raise UsageError("run() takes one or more apps, each once")
-    running, ended = list(apps), SimpleQueue[_End]()
-    for app in apps:
-        threading.Thread(target=_run_one, args=(app, ended), name="megaflow-app", daemon=True).start()
-    first: BaseException | None = None
-    with stopping_on_signals(lambda again: _stop_all(running, now=again)):
-        while running:
-            app, error = _wait_for_end(ended)
-            running.remove(app)
-            if error is not None and first is None:
-                first = error
-                _stop_all(running)
-    if first is not None:
-        raise first
-
-
-def _run_one(app: App, ended: SimpleQueue[_End]) -> None:
-    try:
-        app.run()
-    except BaseException as error:  # noqa: BLE001 - whoever waits raises it
-        ended.put((app, error))
-    else:
-        ended.put((app, None))
-
-
-def _wait_for_end(ended: SimpleQueue[_End]) -> _End:
-    while True:
-        try:
-            # A signal that comes just before the wait begins does not end it.
-            return ended.get(timeout=0.5)
-        except Empty:
-            continue
-
-
-def _stop_all(apps: Iterable[App], *, now: bool = False) -> None:
-    for app in tuple(apps):
-        app.stop(now=now)
 
 
 def _open(body: object) -> Message:

@@ -24,7 +24,6 @@ from megaflow.outgoing import Outgoing, Prepared, is_fifo, measure, write_attrib
 from megaflow.publisher import Publisher, is_boto3
 from megaflow.sending import EntryAnswer, SendBatch, read_batch_answer
 from megaflow.settings import QUEUE_URL_VARIABLE, AwsOptions, AwsSettings, resolve
-from megaflow.wire import open_wire
 
 log = logging.getLogger(__name__)
 
@@ -102,6 +101,8 @@ class SqsPublisher(Publisher):
     @cached_property
     def client(self) -> SqsClient:
         """The client that sends."""
+        from megaflow.wire import open_wire
+
         client = self._given_client or self._aws.create_client("sqs", self.queue_url)
         return open_wire(client, wanted=self._wire)
 
