@@ -7,16 +7,17 @@ READY := $(VENV)/.ready
 
 SECONDS_OF_TORTURE ?= 300
 
-.PHONY: demo test coverage test-long torture simulate lint bench bench-consume bench-wire bench-local format clean
+.PHONY: demo test coverage test-long torture simulate lint bench bench-consume bench-wire bench-publish bench-lambda bench-local format clean
 
 demo: $(READY)
 	$(BIN)/python samples/demo.py
 
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2
 
 coverage: $(READY)
-	$(BIN)/python -m pytest --cov --cov-report=term-missing
+	$(BIN)/coverage run -m pytest
+	$(BIN)/coverage report --show-missing
 
 test-long: $(READY)
 	$(BIN)/python -m pytest -m long
@@ -41,6 +42,12 @@ bench-consume: $(READY)
 
 bench-wire: $(READY)
 	$(BIN)/python -m benchmarks.wire
+
+bench-publish: $(READY)
+	$(BIN)/python -m benchmarks.publish
+
+bench-lambda: $(READY)
+	$(BIN)/python -m benchmarks.lambda_start
 
 bench-local: $(READY)
 	$(BIN)/python benchmarks/local.py

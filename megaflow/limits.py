@@ -33,7 +33,9 @@ SNS_SUBJECT_LENGTH: Final = 100
 GROUP_ID_LENGTH: Final = 128
 """Of a message group id, and of a deduplication id."""
 
-_REFUSED_CHARACTER: Final = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_REFUSED_CHARACTER: Final = "[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
+"""Compiled when it is first needed, which takes a while."""
+
 _GROUP_ID: Final = re.compile(r"[\x21-\x7e]{1,128}")
 
 # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-message-metadata.html
@@ -43,7 +45,7 @@ _ATTRIBUTE_NAME: Final = re.compile(r"(?!(?i:aws|amazon)\.)(?!.*\.\.)(?!\.)[A-Za
 def refused_character(text: str) -> str | None:
     """Return the first character of *text* that SQS refuses, or None where it takes them all."""
     # All that can be printed is taken, which is quicker to know.
-    found = None if text.isprintable() else _REFUSED_CHARACTER.search(text)
+    found = None if text.isprintable() else re.search(_REFUSED_CHARACTER, text)
     return found.group() if found else None
 
 

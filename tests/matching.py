@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +12,13 @@ from megaflow.match.conditions import compile_test
 from megaflow.match.pattern import as_condition
 from megaflow.message import message_with
 from megaflow.router import Router
+
+
+def show(value: object) -> str:
+    """Return what a test with *value* is called: the same in every process."""
+    if isinstance(value, set | frozenset):
+        return f"{{{', '.join(sorted(map(repr, value)))}}}"
+    return re.sub(r" at 0x[0-9a-f]+", "", repr(value))
 
 
 def matches(pattern: object, left: object) -> bool:

@@ -36,7 +36,7 @@ from megaflow.match.functions import (
 )
 from megaflow.message import message_with
 from tests.linear_twin import LinearTable
-from tests.matching import Spy, handle
+from tests.matching import Spy, handle, show
 from tests.pattern_strategies import object_patterns, objects, simple_patterns
 from tests.reference_matcher import Ask, build
 
@@ -98,7 +98,7 @@ def test_nothing_is_odd_about_handlers_that_differ() -> None:
         True & gt(0),
         or_(gt(5) & lt(3), "a" & gt(0)),
     ],
-    ids=repr,
+    ids=show,
 )
 def test_what_never_holds_is_found(pattern: object) -> None:
     app = app_of({"a": pattern})
@@ -129,7 +129,7 @@ def test_what_never_holds_is_found(pattern: object) -> None:
         length(3) & "abc",
         (lambda left: False) & gt(5),
     ],
-    ids=repr,
+    ids=show,
 )
 def test_what_may_hold_is_not_complained_of(pattern: object) -> None:
     app = app_of({"a": pattern})
@@ -205,7 +205,7 @@ def test_functions_make_duplicates_only_where_they_are_the_same() -> None:
         ({"a": {"b": absent()}}, {"a": {"b": absent(), "c": 1}}),
         (or_({"a": 1}, {"b": 1}), {"b": 1, "c": 1}),
     ],
-    ids=repr,
+    ids=show,
 )
 def test_a_handler_that_another_one_covers_is_found(wide: object, narrow: object) -> None:
     app = app_of(wide, narrow)
@@ -226,7 +226,7 @@ def test_a_handler_that_another_one_covers_is_found(wide: object, narrow: object
         ({"a": lambda left: True}, {"a": 1}),
         ({"a": not_("x")}, {"b": 1}),
     ],
-    ids=repr,
+    ids=show,
 )
 def test_handlers_of_which_neither_covers_the_other_are_not_complained_of(one: object, other: object) -> None:
     app = app_of(one, other)

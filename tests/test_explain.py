@@ -244,7 +244,9 @@ def test_explain_and_select_agree(patterns: list[Any], payload: dict[str, Any]) 
     assert str(explanation).startswith("a message of kind data")
 
 
-@pytest.mark.parametrize("payload", [b"\0", "text", {}, Payload(event=Event(name="a"))], ids=repr)
+@pytest.mark.parametrize(
+    "payload", [b"\0", "text", {}, Payload(event=Event(name="a"))], ids=["bytes", "text", "dict", "event"]
+)
 def test_every_payload_is_explained(payload: object) -> None:
     router = Router()
     for register in (router.on_event(name="b"), router.on_data({"a": 1}), router.on_text("a"), router.on_binary()):

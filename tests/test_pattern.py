@@ -14,7 +14,7 @@ from megaflow.errors import PatternError
 from megaflow.match.conditions import Condition, assume, compile_test
 from megaflow.match.functions import absent, all_items, and_, any_, contains, gt, length, lt, not_, one_of, or_
 from megaflow.match.pattern import as_condition
-from tests.matching import Spy, fail, matches, matches_missing
+from tests.matching import Spy, fail, matches, matches_missing, show
 
 ID = UUID("61fcc874-624e-40f8-8fd7-0e663c7837e8")
 
@@ -90,7 +90,7 @@ class Users:
         (None | gt(1), None),
         (~gt(1), "a"),
     ],
-    ids=repr,
+    ids=show,
 )
 def test_a_pattern_matches(pattern: object, left: object) -> None:
     assert matches(pattern, left)
@@ -132,7 +132,7 @@ def test_a_pattern_matches(pattern: object, left: object) -> None:
         (gt(1) & lt(3), 3),
         (~gt(1), 2),
     ],
-    ids=repr,
+    ids=show,
 )
 def test_a_pattern_does_not_match(pattern: object, left: object) -> None:
     assert not matches(pattern, left)
@@ -141,7 +141,7 @@ def test_a_pattern_does_not_match(pattern: object, left: object) -> None:
 @pytest.mark.parametrize(
     "pattern",
     ["a", 5, None, {}, [], [absent()], {"x": absent()}, bool, len, lambda left: True, re.compile("")],
-    ids=repr,
+    ids=show,
 )
 def test_a_key_that_is_named_and_missing_does_not_match(pattern: object) -> None:
     assert not matches_missing(pattern)
@@ -291,7 +291,7 @@ def test_functions_run_in_the_order_in_which_they_are_written() -> None:
     assert asked == ["a", "b", "e"]
 
 
-@pytest.mark.parametrize("pattern", [fail, {"a": fail}, not_(fail), or_(fail, 5), [fail], contains(fail)], ids=repr)
+@pytest.mark.parametrize("pattern", [fail, {"a": fail}, not_(fail), or_(fail, 5), [fail], contains(fail)], ids=show)
 def test_what_a_function_raises_comes_through(pattern: object) -> None:
     left: Any = {"a": 1} if isinstance(pattern, dict) else [1]
 
@@ -352,7 +352,7 @@ def test_what_is_assumed_asks_nothing_and_shows_the_same(pattern: object) -> Non
         (len, "len()"),
         (re.compile("a", re.VERBOSE), "match(re.compile('a', re.VERBOSE))"),
     ],
-    ids=repr,
+    ids=show,
 )
 def test_a_pattern_shows_as_it_is_written(pattern: object, written: str) -> None:
     assert str(as_condition(pattern)) == written

@@ -17,7 +17,7 @@ from megaflow.match.functions import gt
 from megaflow.message import Message, message_with
 from megaflow.router import EVENT_ALIASES, EVENT_RULES, EventRules, Router
 from megaflow.status import ProcessStatus
-from tests.matching import handle, select
+from tests.matching import handle, select, show
 
 EVENT = Payload(
     event=Event(
@@ -212,7 +212,7 @@ def test_a_wrong_pattern_is_refused_with_its_path(register: Callable[[Router], o
     assert caught.value.path == path
 
 
-@pytest.mark.parametrize("pattern", ["a", 5, ["a"], True, object()], ids=repr)
+@pytest.mark.parametrize("pattern", ["a", 5, ["a"], True, object()], ids=show)
 def test_what_no_data_object_can_match_is_refused(pattern: object) -> None:
     with pytest.raises(PatternError, match=f"a pattern for data objects is a dict, not {type(pattern).__name__}"):
         Router().on_data(pattern)
@@ -314,7 +314,7 @@ class Cart:
         (print, "builtins.print"),
         ([].append, "list.append"),
     ],
-    ids=repr,
+    ids=show,
 )
 def test_whatever_can_be_called_has_a_name(function: Callable[..., None], name: str) -> None:
     router = Router()
@@ -617,7 +617,7 @@ def test_a_router_can_be_included_in_several() -> None:
     assert outer.handlers == other.handlers == inner.handlers
 
 
-@pytest.mark.parametrize("wrong", [None, handle, Router, [Router()]], ids=repr)
+@pytest.mark.parametrize("wrong", [None, handle, Router, [Router()]], ids=show)
 def test_only_routers_are_included(wrong: Any) -> None:
     with pytest.raises(RegistrationError, match=r"include\(\) takes another Router"):
         Router().include(wrong)

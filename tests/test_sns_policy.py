@@ -38,6 +38,7 @@ from megaflow.match.functions import (
     wildcard,
 )
 from megaflow.message import open_message
+from tests.matching import show
 from tests.pattern_strategies import object_patterns, patterns_with_functions
 from tests.reference_matcher import build
 
@@ -94,7 +95,7 @@ def on_event(**rules: Any) -> App:
         (empty(), ["", None, NOT_THERE]),
         (or_(absent(), "x"), ["x", NOT_THERE]),
     ],
-    ids=repr,
+    ids=show,
 )
 def test_a_condition_becomes_what_sns_can_say_of_it(pattern: object, allowed: list[Any]) -> None:
     policy = policy_of(on_data({"type": "t", "a": pattern}))
@@ -116,7 +117,7 @@ def test_a_condition_becomes_what_sns_can_say_of_it(pattern: object, allowed: li
         lambda left: True,
         contains(empty()),
     ],
-    ids=repr,
+    ids=show,
 )
 def test_what_sns_cannot_say_is_left_out(pattern: object) -> None:
     assert policy_of(on_data({"type": "t", "a": pattern})) == {"type": ["t"]}
@@ -149,7 +150,7 @@ def test_an_event_is_told_by_its_fields() -> None:
         (10**12, [THERE]),
         (between(2, 10**12), [THERE]),
     ],
-    ids=repr,
+    ids=show,
 )
 def test_versions_are_whole_numbers_and_1_where_they_are_absent(version: object, allowed: list[Any]) -> None:
     policy = policy_of(on_event(name="n", version=version))
@@ -157,7 +158,7 @@ def test_versions_are_whole_numbers_and_1_where_they_are_absent(version: object,
     assert sorted(map(json.dumps, policy["event"]["version"])) == sorted(map(json.dumps, allowed))
 
 
-@pytest.mark.parametrize("version", [gte(1), not_(2), any_()], ids=repr)
+@pytest.mark.parametrize("version", [gte(1), not_(2), any_()], ids=show)
 def test_a_version_that_is_1_or_nearly_any_other_says_nothing(version: object) -> None:
     assert policy_of(on_event(name="n", version=version)) == {"protocol": ["mega"], "event": {"name": ["n"]}}
 
@@ -501,7 +502,7 @@ def _lets_through(app: App, body: dict[str, Any]) -> bool:
     return read_filter_policy(policy_of(app), "MessageBody")(json.dumps(body), {})
 
 
-@pytest.mark.parametrize("pattern", [absent(), empty(), or_(absent(), "x")], ids=repr)
+@pytest.mark.parametrize("pattern", [absent(), empty(), or_(absent(), "x")], ids=show)
 def test_a_key_with_a_dot_does_not_hide_what_is_missing(pattern: object) -> None:
     data = on_data({"type": "t", "a": {"b": pattern}})
     extra = on_event(name="n", extra={"x": pattern}, current_object={"x": pattern})
@@ -537,7 +538,7 @@ def test_letters_beyond_ascii_that_fold_to_a_letter_are_let_through() -> None:
         ({"user": one_of({"id": "a"}, {"name": "b"})}, {"$or": [{"user": {"id": ["a"]}}, {"user": {"name": ["b"]}}]}),
         ({"items": contains({"sku": "a", "note": absent()})}, {"items": {"sku": ["a"]}}),
     ],
-    ids=repr,
+    ids=show,
 )
 def test_objects_as_alternatives_and_in_lists_are_said(pattern: object, policy: dict[str, Any]) -> None:
     assert policy_of(on_data(pattern)) == policy

@@ -13,6 +13,7 @@ from megaflow.event import Event, Payload
 from megaflow.match.functions import absent, gt, one_of
 from megaflow.message import Message
 from megaflow.router import EVENT_ALIASES
+from tests.matching import show
 from tests.test_router import EVENT, MATCHING
 
 RULES = {rule: pattern for rule, pattern in MATCHING.items() if rule != "extra"}
@@ -309,7 +310,7 @@ class Unrelated:
     def process(self, payload: Any) -> None: ...
 
 
-@pytest.mark.parametrize("wrong", [Plain(), Unrelated, Unrelated(), print, None, "Plain", App], ids=repr)
+@pytest.mark.parametrize("wrong", [Plain(), Unrelated, Unrelated(), print, None, "Plain", App], ids=show)
 def test_only_subscriber_classes_are_registered(wrong: Any) -> None:
     with pytest.raises(RegistrationError, match="is no subscriber class: register the class itself, a subclass of"):
         SqsListener().register_subscriber(wrong)

@@ -4,90 +4,35 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 import math
 import random
 import re
 import time
-from collections import deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar, Unpack
 
 from megaflow.app import App
-from megaflow.consumer.calls import ask, settle
-from megaflow.consumer.core import Core
-from megaflow.consumer.words import (
-    AbandonPoll,
-    Action,
-    AskFailed,
-    Called,
-    Count,
-    Crashed,
-    DeadLetter,
-    Delete,
-    Event,
-    Exit,
-    Extend,
-    Finished,
-    GiveUp,
-    Hide,
-    Inspect,
-    Receive,
-    Received,
-    Report,
-    Settled,
-    Start,
-    Tick,
-)
 from megaflow.errors import UsageError
 from megaflow.local import Account, SnsClient, SqsClient
 from megaflow.message import Message
-from megaflow.outgoing import PublishOptions
+from megaflow.outgoing import PublishOptions, is_fifo
 from megaflow.router import Handler
-from megaflow.sqs import Queue
-from megaflow.status import ProcessStatus
-from megaflow.steps import run_step
-from megaflow.testing.clock import Clock, FakeTimeLoop
-from megaflow.verdict import Outcome, Verdict
-
-log = logging.getLogger(__name__)
+from megaflow.sending import Sent
+from megaflow.testing.clock import Clock
+from megaflow.testing.engine import Engine, Record
+from megaflow.testing.seen import Seen, Unmet, shorten
 
 _OWNER: Final = re.compile(r"(?:/|:)([0-9]{12})(?:/|:)")
+_REGION: Final = re.compile(r"https?://sqs\.([a-z0-9-]+)\.amazonaws\.com|arn:[^:]*:sns:([a-z0-9-]+):")
 _QUEUE: Final = "test"
-_MOST_STEPS: Final = 100_000
-_SHOWN: Final = 200
-"""Characters of a payload."""
 
 Answer = TypeVar("Answer")
+AnyHandler = str | Handler | Callable[..., Any]
 
-
-@dataclass(frozen=True, slots=True)
-class Handled:
-    """A handler's work on a message: what it got, and what came of it."""
-
-    handler: str
-    """The handler's name."""
-
-    payload: Any
-    status: ProcessStatus
-    error: BaseException | None = None
-    message: Message | None = field(default=None, repr=False, compare=False)
-
-
-class Seen(tuple[Any, ...]):
-    """What a client has seen, in order; where a test asserts something else of it, pytest shows why."""
-
-    explain: Callable[[], str]
-
-    @classmethod
-    def of(cls, items: Iterable[Any], explain: Callable[[], str]) -> Self:
-        """Return *items*; *explain* tells why they are not others."""
-        seen = cls(items)
-        seen.explain = explain
-        return seen
+open_clients: Final[list[TestClient]] = []
+"""Those that are in use: the pytest plugin shows what they have seen where a test fails."""
 
 
 class TestClient:
@@ -96,7 +41,15 @@ class TestClient:
     The handlers, their verdicts and the consumer's decisions are those of `App.run`. Messages are handled one by one,
     and time passes in `advance` only, or where an async handler sleeps. The queue has the name and kind of the app's
     own, or is a standard one, *fifo* where that is said; it has a dead-letter queue, and a topic before it where the
-    app has one. A ``timeout=`` holds for async handlers; one that is not async is not stopped here.
+    app has one.
+
+    What differs from `App.run`: a ``timeout=`` stops async handlers only. The default backoff has no random part: a
+    pause is as long as it can be. A FIFO queue takes equal bodies within five minutes for one message, unless they have
+    ids of their own. Async handlers that wait for sockets or threads do so for real. What an async handler leaves
+    running goes on while others are waited for. Stores that the app was given have clocks of their own.
+
+    Where an `AssertionError` leaves the ``with``, it gets a note that says which handlers the messages reached, and
+    why not the others.
 
     Example:
         >>> from megaflow import App
@@ -113,51 +66,34 @@ class TestClient:
 
     def __init__(self, app: App, *, fifo: bool | None = None) -> None:
         self.app = app
-        self._fifo = (app.queue_url or "").endswith(".fifo") if fifo is None else fifo
+        is_ordered = any(map(is_fifo, filter(None, (app.queue_url, app.topic_arn))))
+        self._fifo = is_ordered if fifo is None else fifo
         self._exits = ExitStack()
-        self._events: deque[Event] = deque()
-        self._begun: deque[Message] = deque()
-        self._polls: dict[int, tuple[Receive, float]] = {}
-        self._received: dict[str, Message] = {}
-        self._handled: list[Handled] = []
-        self._kept: list[Message] = []
-        self._deleted: list[Message] = []
-        self._dead_lettered: list[Message] = []
-        self._failure: BaseException | None = None
-        self._is_open = False
+        self._record = Record()
+        self._engine: Engine | None = None
 
     def __enter__(self) -> Self:
-        """Make the queues, and connect the app to them.
+        """Make the queues, and connect the app to them; what was seen before is forgotten.
 
         Raises `UsageError` inside a running event loop, where handlers cannot be waited for.
         """
-        if _is_in_event_loop():
-            raise UsageError("TestClient waits for handlers, which it cannot inside a running event loop")
-        self._clock = Clock(math.floor(time.time()))
-        owner = _OWNER.search(" ".join(filter(None, (self.app.queue_url, self.app.topic_arn))))
-        self.account = Account(clock=self._clock, random=random.Random(0), account_id=owner[1] if owner else "0" * 12)
-        self.sqs, self.sns = SqsClient(self.account), SnsClient(self.account)
-        self.dead_letter_queue_url = self._create_queue(
-            _name_of(self.app.settings.dead_letter_queue_url) or "test-dead"
-        )
-        self.queue_url = self._create_queue(_name_of(self.app.queue_url) or _QUEUE, self.dead_letter_queue_url)
-        self._exits.enter_context(
-            self.app.connected(self.queue_url, self._create_topic(), client=self.sqs, sns_client=self.sns)
-        )
-        self._loop = self._exits.enter_context(
-            asyncio.Runner(loop_factory=lambda: FakeTimeLoop(self._clock, self._pass_time))
-        )
-        self._queue = Queue(_Impatient(self.sqs), self.queue_url, clock=self._clock)
-        self._start()
-        self._is_open = True
+        _refuse_event_loop()
+        if self._engine is not None:
+            raise UsageError("this TestClient is in use already")
+        with ExitStack() as exits:
+            self._engine = self._open(exits)
+            self._record = self._engine.record
+            open_clients.append(self)
+            exits.callback(self._close)
+            self._exits = exits.pop_all()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """Close what the app's handlers needed, and connect the app as it was."""
-        self._is_open = False
-        self._loop.run(self.app.aclose())
+        if isinstance(error, AssertionError) and not isinstance(error, Unmet):
+            error.add_note(f"\nThe messages, and the handlers:\n{self.explain()}")
         self._exits.close()
 
     def publish(self, payload: Any, **options: Unpack[PublishOptions]) -> str:
@@ -168,6 +104,10 @@ class TestClient:
         """Publish as `App.publish_batch` does, and let the app handle what it can."""
         return self._after(lambda: self.app.publish_batch(items, **options))
 
+    def publish_stream(self, items: Iterable[object], **options: Any) -> Iterator[Sent]:
+        """Publish all of *items* as `App.publish_stream` does, and let the app handle what it can."""
+        return self._after(lambda: iter(list(self.app.publish_stream(items, **options))))
+
     def publish_raw_message(self, body: str, **options: Unpack[PublishOptions]) -> str:
         """Publish as `App.publish_raw_message` does, and let the app handle what it can."""
         return self._after(lambda: self.app.publish_raw_message(body, **options))
@@ -177,23 +117,13 @@ class TestClient:
 
         Raises what a handler raised that is no `Exception`; whatever was in hand was given back.
         """
-        self._check_open()
-        self._settle_all()
-        if self._failure is not None:
-            failure, self._failure = self._failure, None
-            self._start()
-            raise failure
+        self._use().run()
 
     def advance(self, seconds: float) -> None:
         """Let *seconds* pass, and the app handle what it can meanwhile, at the very time."""
-        self._check_open()
-        end = self._clock.now + seconds
-        self.run()
-        while (due := self._due_at()) <= end:
-            self._clock.now = max(self._clock.now, due)
-            self.run()
-        self._clock.now = max(self._clock.now, end)
-        self.run()
+        if not 0 <= seconds < math.inf:
+            raise UsageError(f"time passes by a number of seconds, 0 or more, not by {seconds!r}")
+        self._use().advance(seconds)
 
     @property
     def now(self) -> float:
@@ -203,179 +133,123 @@ class TestClient:
     @property
     def handled(self) -> Seen:
         """Every call of a handler, as `Handled`, in order."""
-        return Seen.of(self._handled, self.explain)
+        return self._show(self._record.handled)
 
     @property
     def kept(self) -> Seen:
         """The messages that were kept to come again, once for each time."""
-        return Seen.of(self._kept, self.explain)
+        return self._show(self._record.kept)
 
     @property
     def deleted(self) -> Seen:
         """The messages that were done with, and deleted."""
-        return Seen.of(self._deleted, self.explain)
+        return self._show(self._record.deleted)
 
     @property
     def dead_lettered(self) -> Seen:
-        """The messages that went to the dead-letter queue."""
-        return Seen.of(self._dead_lettered, self.explain)
+        """The messages that went to the dead-letter queue; `explain` says why."""
+        return self._show(self._record.dead_lettered)
 
-    def handled_by(self, handler: str | Handler | Callable[..., Any]) -> Seen:
-        """Return the payloads that a handler got: a function, or a handler's name."""
+    def handled_by(self, handler: AnyHandler) -> Seen:
+        """Return the payloads that *handler* got: a function, or a name, with or without its module.
+
+        Raises `UsageError` where there is no such handler.
+        """
         names = self._names_of(handler)
-        return Seen.of((each.payload for each in self._handled if each.handler in names), self.explain)
+        return self._show(each.payload for each in self._record.handled if each.handler in names)
 
-    def assert_handled(self, handler: str | Handler | Callable[..., Any], *, times: int | None = None) -> None:
+    def assert_handled(self, handler: AnyHandler, *, times: int | None = None) -> None:
         """Raise `AssertionError`, saying why, unless *handler* was called: so many *times*, or at all."""
+        __tracebackhide__ = True
         called = len(self.handled_by(handler))
         if called != times if times is not None else not called:
-            wanted = "" if times is None else f" {times} times, but {called}"
-            raise AssertionError(f"{self._names_of(handler)[0]} was not called{wanted}\n\n{self.explain()}")
+            wanted = "at least once" if times is None else _times(times)
+            name = self._names_of(handler)[0]
+            raise Unmet(f"{name} was to be called {wanted}, and was called {_times(called)}\n\n{self.explain()}")
 
-    def assert_not_handled(self, handler: str | Handler | Callable[..., Any]) -> None:
+    def assert_not_handled(self, handler: AnyHandler) -> None:
         """Raise `AssertionError`, saying with what, if *handler* was called."""
+        __tracebackhide__ = True
         self.assert_handled(handler, times=0)
 
     def explain(self) -> str:
         """Say of every message that was received which handlers match it, and why the others do not."""
-        if not self._received:
+        if not self._record.received:
             return "no message was received"
-        return "\n\n".join(f"{_shorten(each)}\n{self.app.explain(each)}" for each in self._received.values())
+        return "\n\n".join(map(self._explain, self._record.received.values()))
 
-    # What drives the core, and decides nothing
+    def _explain(self, message: Message) -> str:
+        origin = json.loads(self._record.origins.get(message.id, "{}"))
+        reasons = [*(f"{name}: {error}" for name, error in origin.get("failed", {}).items()), origin.get("problem")]
+        lines = [shorten(repr(message.payload)), str(self.app.explain(message))]
+        return "\n".join([*lines, *(f"dead-lettered: {each}" for each in reasons if each)])
 
-    def _start(self) -> None:
-        settings = replace(self.app.settings, dead_letter_queue_url=None)
-        if self.app.settings.dead_letter_queue_url:
-            settings = replace(settings, dead_letter_queue_url=self.dead_letter_queue_url)
-        self._events.clear()
-        self._begun.clear()
-        self._polls.clear()
-        self._core = Core(settings, fifo=self._queue.fifo, randomness=random.Random(0).random)
-        self._settings = settings
-        self._tell(Tick())
+    def _show(self, items: Iterable[Any]) -> Seen:
+        return Seen(items, self.explain)
 
     def _after(self, publish: Callable[[], Answer]) -> Answer:
-        self._check_open()
+        engine = self._use()
         published = publish()
-        self.run()
+        engine.run()
         return published
 
-    def _check_open(self) -> None:
-        if not self._is_open:
+    def _use(self) -> Engine:
+        if self._engine is None:
             raise UsageError("use the TestClient in a with statement")
+        if self._engine.is_busy:
+            problem = UsageError("a handler uses the TestClient that called it: it publishes by the app")
+            self._engine.fail(problem)
+            raise problem
+        _refuse_event_loop()
+        return self._engine
 
-    def _settle_all(self) -> None:
-        for _ in range(_MOST_STEPS):
-            if self._failure is not None or not self._step():
-                return
-        raise UsageError("messages come again and again without time passing: does a handler publish what it handles?")
+    def _close(self) -> None:
+        engine, self._engine = self._engine, None
+        open_clients.remove(self)
+        if engine is not None:
+            engine.close()
 
-    def _step(self) -> bool:
-        """Do the next thing that needs no time to pass; tell whether there was one."""
-        if self._events:
-            self._tell(self._events.popleft())
-        elif self._core.wake_at <= self._clock.now:
-            self._tell(Tick())
-        elif self._begun:
-            self._handle(self._begun.popleft())
-        else:
-            return self._poll()
-        return True
-
-    def _poll(self) -> bool:
-        for number, (action, ends_at) in list(self._polls.items()):
-            event = ask(self._queue, action, self._settings)
-            if isinstance(event, AskFailed) or event.messages or self._clock.now >= ends_at:  # type: ignore[union-attr]
-                del self._polls[number]
-                self._events.append(event)
-                return True
-        return False
-
-    def _due_at(self) -> float:
-        """Return when something can happen again."""
-        ends = (ends_at for _, ends_at in self._polls.values())
-        queues = (hosted.queue.next_change() for hosted in self.account.queues.values())
-        times = [self._core.wake_at, *ends, *(each for each in queues if each is not None)]
-        return min((each for each in times if each > self._clock.now), default=math.inf)
-
-    def _tell(self, event: Event) -> None:
-        for action in self._core.handle(event, self._clock.now):
-            self._do(action)
-
-    def _do(self, action: Action) -> None:
-        match action:
-            case Inspect():
-                self._events.append(ask(self._queue, action, self._settings))
-            case Receive():
-                self._polls[action.poll] = action, self._clock.now + self._settings.wait_time_seconds
-            case AbandonPoll(poll):
-                self._polls.pop(poll, None)
-                self._events.append(Received((), poll))
-            case Start(message):
-                self._received[message.id] = message
-                self._begun.append(message)
-            case Extend() | Delete() | Hide() | DeadLetter():
-                self._events.append(self._settle(action))
-            case Count(name, amount):
-                self.app.metrics.count(name, amount)
-            case Report(level, text, values, error):
-                log.log(level, text, *values, exc_info=error)
-            case GiveUp(message):
-                log.error("message %s was given up", message.id)
-            case Exit(error):
-                self._failure = error
-
-    def _settle(self, action: Extend | Delete | Hide | DeadLetter) -> Settled:
-        settled = settle(self._queue, action, self.app.processor.renew)
-        done = [each for each in action.messages if each.id not in settled.problems]
-        if isinstance(action, DeadLetter):
-            self._dead_lettered += done
-        elif isinstance(action, Delete):
-            dead = {each.id for each in self._dead_lettered}
-            self._deleted += [each for each in done if each.id not in dead]
-        return settled
-
-    def _handle(self, message: Message) -> None:
-        try:
-            verdict = self._process(message)
-        except Exception as error:  # noqa: BLE001 - a message that is out must come back to the core
-            self._events.append(Crashed(message, error))
-            return
-        self._handled += [_describe(outcome, message) for outcome in verdict.outcomes]
-        if verdict.keeps:
-            self._kept.append(message)
-        self._events.append(Finished((verdict,)))
-
-    def _process(self, message: Message) -> Verdict:
-        steps = self.app.processor.steps(message)
-        step = next(steps)
-        while not isinstance(step, Verdict):
-            step = run_step(steps, step, self._wait, self._watch)
-        return step
-
-    def _wait(self, awaitable: Awaitable[Any]) -> Any:
-        return self._loop.run(_wait_for(awaitable))
-
-    def _watch(self, message: Message, handler: Handler, seconds: float | None) -> None:
-        self._tell(Called(message, handler, seconds))
-
-    def _pass_time(self, seconds: float) -> None:
-        """Let time pass while a handler sleeps: the leases of what is in hand are extended."""
-        end = self._clock.now + seconds
-        while (due := self._core.wake_at) <= end and self._failure is None:
-            self._clock.now = max(self._clock.now, due)
-            self._tell(Tick())
-            while self._events:
-                self._tell(self._events.popleft())
-        self._clock.now = max(self._clock.now, end)
+    def _names_of(self, handler: AnyHandler) -> list[str]:
+        if isinstance(handler, Handler):
+            handler = handler.name
+        names = [each.name for each in self.app.handlers if _is_meant(each, handler)]
+        if not names:
+            there = ", ".join(each.name for each in self.app.handlers) or "none at all"
+            raise UsageError(f"{handler!r} is no handler of this app; there is {there}")
+        return names
 
     # The queues
+
+    def _open(self, exits: ExitStack) -> Engine:
+        self._clock = Clock(math.floor(time.time()))
+        known = " ".join(filter(None, (self.app.queue_url, self.app.topic_arn)))
+        owner, region = _OWNER.search(known), _REGION.search(known)
+        self.account = Account(
+            clock=self._clock,
+            random=random.Random(0),
+            account_id=owner[1] if owner else "0" * 12,
+            region=(region[1] or region[2]) if region else "us-east-1",
+        )
+        self.sqs, self.sns = SqsClient(self.account), SnsClient(self.account)
+        name = (_name_of(self.app.queue_url) or _QUEUE).removesuffix(".fifo")
+        dead_letters = _name_of(self.app.settings.dead_letter_queue_url).removesuffix(".fifo")
+        self.dead_letter_queue_url = self._create_queue(dead_letters or f"{name}-dead")
+        self.queue_url = self._create_queue(name, self.dead_letter_queue_url)
+        exits.enter_context(
+            self.app.connected(
+                self.queue_url,
+                self._create_topic(),
+                client=self.sqs,
+                sns_client=self.sns,
+                dead_letter_queue_url=self.dead_letter_queue_url if dead_letters else None,
+            )
+        )
+        return Engine(self.app, self.account, self.queue_url, self._clock)
 
     def _create_queue(self, name: str, dead_letter_queue_url: str = "") -> str:
         attributes: dict[str, str] = {}
         if self._fifo:
-            name = name.removesuffix(".fifo") + ".fifo"
+            name = f"{name}.fifo"
             attributes |= {"FifoQueue": "true", "ContentBasedDeduplication": "true"}
         if dead_letter_queue_url:
             policy = {"deadLetterTargetArn": self._arn_of(dead_letter_queue_url), "maxReceiveCount": "1000"}
@@ -395,50 +269,24 @@ class TestClient:
         answer = self.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])
         return str(answer["Attributes"]["QueueArn"])
 
-    def _names_of(self, handler: str | Handler | Callable[..., Any]) -> list[str]:
-        if isinstance(handler, str):
-            return [handler]
-        if isinstance(handler, Handler):
-            return [handler.name]
-        names = [each.name for each in self.app.handlers if each.function == handler]
-        if not names:
-            raise UsageError(f"{handler!r} is no handler of this app")
-        return names
+
+def _is_meant(handler: Handler, by: str | Callable[..., Any]) -> bool:
+    if isinstance(by, str):
+        return by in (handler.name, handler.name.rpartition(".")[2])
+    return bool(handler.function == by)
 
 
-class _Impatient:
-    """A client whose polls do not wait: what waits is the clock's business."""
-
-    def __init__(self, client: SqsClient) -> None:
-        self._client = client
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._client, name)
-
-    def receive_message(self, **parameters: Any) -> Any:
-        return self._client.receive_message(**parameters | {"WaitTimeSeconds": 0})
-
-
-def _describe(outcome: Outcome, message: Message) -> Handled:
-    return Handled(outcome.handler.name, message.payload, outcome.status, outcome.error, message)
-
-
-def _shorten(message: Message) -> str:
-    text = repr(message.payload)
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+def _times(count: int) -> str:
+    return {0: "never", 1: "once"}.get(count, f"{count} times")
 
 
 def _name_of(url: str | None) -> str:
     return (url or "").rpartition("/")[2]
 
 
-def _is_in_event_loop() -> bool:
+def _refuse_event_loop() -> None:
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        return False
-    return True
-
-
-async def _wait_for(awaitable: Awaitable[Any]) -> Any:
-    return await awaitable
+        return
+    raise UsageError("a TestClient waits for handlers, which it cannot inside a running event loop: make the test sync")

@@ -11,10 +11,15 @@ from typing import Any, Final
 
 from typing_extensions import override
 
-from megaflow.errors import UsageError
-
-_PATIENCE: Final = 5.0
+_PATIENCE: Final = 1.0
 """Real seconds that a handler may wait for something that no clock brings."""
+
+_LONGEST: Final = 7 * 24 * 3600.0
+"""Seconds that may pass while one handler is waited for."""
+
+
+class StuckError(BaseException):
+    """A handler that will never end. No `Exception`: the handler, and the loop, are not to get in its way."""
 
 
 class Clock:
@@ -37,13 +42,19 @@ class FakeTimeLoop(asyncio.SelectorEventLoop):
     def __init__(self, clock: Clock, pass_time: Callable[[float], None]) -> None:
         self._clock = clock
         self._in_threads = 0
-        super().__init__(_Selector(clock, pass_time, lambda: self._in_threads > 0))
+        self._waiting = _Selector(clock, pass_time, lambda: self._in_threads > 0)
+        super().__init__(self._waiting)
         # Seconds since the epoch are not told apart any finer, and a timer that is due must be known to be.
         self._clock_resolution = 1e-6
 
     @override
     def time(self) -> float:
         return self._clock.now
+
+    @override
+    def run_until_complete(self, future: Any) -> Any:
+        self._waiting.begin()
+        return super().run_until_complete(future)
 
     @override
     def run_in_executor(  # type: ignore[override]
@@ -66,6 +77,11 @@ class _Selector(selectors.DefaultSelector):
         self._clock = clock
         self._pass_time = pass_time
         self._waits_for_threads = waits_for_threads
+        self._passed = 0.0
+
+    def begin(self) -> None:
+        """Begin to count the time that passes."""
+        self._passed = 0.0
 
     @override
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
@@ -76,11 +92,14 @@ class _Selector(selectors.DefaultSelector):
         if self._waits_for_threads() or len(self.get_map()) > 1:
             return self._wait(timeout)
         if timeout is not None:
+            self._passed += timeout
+            if self._passed > _LONGEST:
+                raise StuckError("a handler sleeps for ever: more than a week has passed for it")
             self._pass_time(timeout)
             return ready
         ready = super().select(_PATIENCE)
         if not ready:
-            raise UsageError("a handler waits for something that nothing here brings: messages are handled one by one")
+            raise StuckError("a handler waits for something that nothing here brings: messages are handled one by one")
         return ready
 
     def _wait(self, timeout: float | None) -> list[tuple[selectors.SelectorKey, int]]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import sys
+from collections.abc import Generator, Iterator
 from typing import TYPE_CHECKING
 
 import pytest
@@ -43,15 +44,15 @@ def megaflow_server() -> Iterator[Server]:
         yield server
 
 
-def pytest_assertrepr_compare(config: pytest.Config, op: str, left: object, right: object) -> list[str] | None:
-    """Show which handlers the messages reached, and why not the others, where what a client has seen is compared."""
-    from megaflow.testing.client import Seen
-
-    seen = next((each for each in (left, right) if isinstance(each, Seen)), None)
-    if seen is None:
-        return None
-    return [f"{_show(left)} {op} {_show(right)}", "", *seen.explain().splitlines()]
-
-
-def _show(value: object) -> str:
-    return repr(list(value)) if isinstance(value, tuple) else repr(value)
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show which handlers the messages reached, and why not the others, where a test with a `TestClient` fails."""
+    report = yield
+    client = sys.modules.get("megaflow.testing.client")
+    error = None if call.excinfo is None else call.excinfo.value
+    if client is not None and isinstance(error, AssertionError) and not isinstance(error, client.Unmet):
+        for each in client.open_clients:
+            report.sections.append(("the messages, and the handlers", each.explain()))
+    return report

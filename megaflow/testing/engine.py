@@ -1,0 +1,289 @@
+"""What drives a consumer's core in one thread: it carries out what the core decides, and decides nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import random
+from collections import Counter, deque
+from collections.abc import Awaitable
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+from megaflow.app import App
+from megaflow.consumer.calls import ask, settle
+from megaflow.consumer.core import Core
+from megaflow.consumer.receives import why_not_kept
+from megaflow.consumer.words import (
+    AbandonPoll,
+    Action,
+    AskFailed,
+    Called,
+    Count,
+    Crashed,
+    DeadLetter,
+    Delete,
+    Event,
+    Exit,
+    Extend,
+    Finished,
+    GiveUp,
+    Hide,
+    Inspect,
+    Receive,
+    Received,
+    Report,
+    Settled,
+    Start,
+    Tick,
+)
+from megaflow.errors import UsageError
+from megaflow.local import Account, SqsClient
+from megaflow.message import Message
+from megaflow.router import Handler
+from megaflow.settings import ConsumerSettings, ExponentialBackoff
+from megaflow.sqs import Queue
+from megaflow.steps import HandlerCall, run_step
+from megaflow.testing.clock import Clock, FakeTimeLoop, StuckError
+from megaflow.testing.seen import Handled
+from megaflow.verdict import Outcome, Verdict
+
+log = logging.getLogger(__name__)
+
+_POLL: Final = 20
+"""Seconds: one that did not wait would be repeated for ever, as no time passes by itself."""
+
+_MOST_AT_ONCE: Final = 100_000
+_MOST_TIMES: Final = 100
+"""How often one message may be handled without time passing."""
+
+
+@dataclass
+class Record:
+    """What has become of messages."""
+
+    received: dict[str, Message] = field(default_factory=dict)
+    handled: list[Handled] = field(default_factory=list)
+    kept: list[Message] = field(default_factory=list)
+    deleted: list[Message] = field(default_factory=list)
+    dead_lettered: list[Message] = field(default_factory=list)
+    origins: dict[str, str] = field(default_factory=dict)
+    """What dead-lettered messages say of their past, by their ids."""
+
+
+class Engine:
+    """The consumer of *app* over the queue at *queue_url*, with *clock*."""
+
+    def __init__(self, app: App, account: Account, queue_url: str, clock: Clock) -> None:
+        self.record = Record()
+        self._app = app
+        self._account = account
+        self._clock = clock
+        self._queue = Queue(_Impatient(account), queue_url, clock=clock)
+        self._settings = _without_chance(app.settings)
+        self._loop = asyncio.Runner(loop_factory=lambda: FakeTimeLoop(clock, self._pass_time))
+        self._events: deque[Event] = deque()
+        self._begun: deque[Message] = deque()
+        self._polls: dict[int, tuple[Receive, float]] = {}
+        self._failure: BaseException | None = None
+        self._is_busy = False
+        self._start()
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a handler is at work."""
+        return self._is_busy
+
+    def fail(self, failure: BaseException) -> None:
+        """Let `run` raise *failure*: what a handler is told is the message's business only."""
+        self._failure = failure
+
+    def close(self) -> None:
+        """Close what the app's handlers needed, and the event loop."""
+        try:
+            self._loop.run(self._app.aclose())
+        finally:
+            self._loop.close()
+
+    def run(self) -> None:
+        """Do what can be done before time passes; raise what a handler raised that is no `Exception`."""
+        handled: Counter[str] = Counter()
+        self._is_busy = True
+        try:
+            while self._failure is None and self._step(handled):
+                pass
+        finally:
+            self._is_busy = False
+        if self._failure is not None:
+            failure, self._failure = self._failure, None
+            self._start()
+            raise failure
+
+    def advance(self, seconds: float) -> None:
+        """Let *seconds* pass, and do at the very time what is to be done."""
+        end = self._clock.now + seconds
+        self.run()
+        while (due := self._due_at()) <= end:
+            self._clock.now = max(self._clock.now, due)
+            self.run()
+        self._clock.now = max(self._clock.now, end)
+        self.run()
+
+    def _start(self) -> None:
+        self._events.clear()
+        self._begun.clear()
+        self._polls.clear()
+        self._core = Core(self._settings, fifo=self._queue.fifo, randomness=random.Random(0).random)
+        self._tell(Tick())
+
+    def _step(self, handled: Counter[str]) -> bool:
+        """Do the next thing that needs no time to pass; tell whether there was one."""
+        if self._events:
+            self._tell(self._events.popleft())
+        elif self._core.wake_at <= self._clock.now:
+            self._tell(Tick())
+        elif self._begun:
+            message = self._begun.popleft()
+            handled[message.id] += 1
+            if handled[message.id] > _MOST_TIMES or len(handled) > _MOST_AT_ONCE:
+                raise UsageError(
+                    "messages come again and again without time passing: does a handler publish what it handles, or "
+                    "ask for it to come again after 0 seconds?"
+                )
+            self._handle(message)
+        else:
+            return self._poll()
+        return True
+
+    def _poll(self) -> bool:
+        for number, (action, ends_at) in list(self._polls.items()):
+            event = ask(self._queue, action, self._settings)
+            if isinstance(event, AskFailed) or event.messages or self._clock.now >= ends_at:  # type: ignore[union-attr]
+                del self._polls[number]
+                self._events.append(event)
+                return True
+        return False
+
+    def _due_at(self) -> float:
+        """Return when something can happen again."""
+        ends = (ends_at for _, ends_at in self._polls.values())
+        queues = (hosted.queue.next_change() for hosted in self._account.queues.values())
+        times = [self._core.wake_at, *ends, *(each for each in queues if each is not None)]
+        return min((each for each in times if each > self._clock.now), default=math.inf)
+
+    def _tell(self, event: Event) -> None:
+        for action in self._core.handle(event, self._clock.now):
+            self._do(action)
+
+    def _do(self, action: Action) -> None:
+        match action:
+            case Inspect():
+                self._events.append(ask(self._queue, action, self._settings))
+            case Receive():
+                self._polls[action.poll] = action, self._clock.now + self._settings.wait_time_seconds
+            case AbandonPoll(poll):
+                self._polls.pop(poll, None)
+                self._events.append(Received((), poll))
+            case Start(message):
+                # What a handler does to its payload is not what was received.
+                self.record.received[message.id] = message.with_own_payload()
+                self._begun.append(message)
+            case Extend() | Delete() | Hide() | DeadLetter():
+                self._events.append(self._settle(action))
+            case Count(name, amount):
+                self._app.metrics.count(name, amount)
+            case Report(level, text, values, error):
+                log.log(level, text, *values, exc_info=error)
+            case GiveUp(message):
+                log.error("message %s was given up", message.id)
+            case Exit(error):
+                self._failure = error
+
+    def _settle(self, action: Extend | Delete | Hide | DeadLetter) -> Settled:
+        settled = settle(self._queue, action, self._app.processor.renew)
+        done = [each for each in action.messages if each.id not in settled.problems]
+        if isinstance(action, DeadLetter) and done:
+            self.record.dead_lettered += [self.record.received.get(each.id, each) for each in done]
+            self.record.origins[action.message.id] = action.origin
+        elif isinstance(action, Delete):
+            gone = self.record.origins.keys()
+            self.record.deleted += [self.record.received.get(each.id, each) for each in done if each.id not in gone]
+        return settled
+
+    def _handle(self, message: Message) -> None:
+        called: list[Handler] = []
+        try:
+            verdict = self._process(message, called)
+        except Exception as error:  # noqa: BLE001 - a message that is out must come back to the core
+            self._events.append(Crashed(message, error))
+            return
+        received = self.record.received[message.id]
+        for outcome in verdict.outcomes:
+            if outcome.handler in called:
+                self.record.handled.append(_describe(outcome, received.with_own_payload()))
+        is_given_up = message.lease is not None and message.lease.is_given_up
+        if verdict.keeps and not is_given_up and not why_not_kept(verdict, self._settings.max_receives):
+            self.record.kept.append(received)
+        self._events.append(Finished((verdict,)))
+
+    def _process(self, message: Message, called: list[Handler]) -> Verdict:
+        steps = self._app.processor.steps(message)
+        step = next(steps)
+        while not isinstance(step, Verdict):
+            if isinstance(step, HandlerCall):
+                called.append(step.handler)
+            step = run_step(steps, step, self._wait, self._watch)
+        return step
+
+    def _wait(self, awaitable: Awaitable[Any]) -> Any:
+        try:
+            return self._loop.run(_wait_for(awaitable))
+        except StuckError as error:
+            # Not the message's fault: whoever wrote the test has to know.
+            self._failure = UsageError(str(error))
+            raise asyncio.CancelledError from error
+
+    def _watch(self, message: Message, handler: Handler, seconds: float | None) -> None:
+        self._tell(Called(message, handler, seconds))
+
+    def _pass_time(self, seconds: float) -> None:
+        """Let time pass while a handler sleeps: leases are extended, and polls end."""
+        end = self._clock.now + seconds
+        while (due := min([self._core.wake_at, *(ends_at for _, ends_at in self._polls.values())])) <= end:
+            self._clock.now = max(self._clock.now, due)
+            self._end_polls()
+            self._tell(Tick())
+            while self._events:
+                self._tell(self._events.popleft())
+        self._clock.now = max(self._clock.now, end)
+
+    def _end_polls(self) -> None:
+        """End the polls whose time is over, empty: what there is waits until the handler has ended."""
+        for number, (_, ends_at) in list(self._polls.items()):
+            if ends_at <= self._clock.now:
+                del self._polls[number]
+                self._events.append(Received((), number))
+
+
+def _describe(outcome: Outcome, message: Message) -> Handled:
+    return Handled(outcome.handler.name, message.payload, outcome.status, outcome.error, message)
+
+
+class _Impatient(SqsClient):
+    """A client whose polls do not wait: what waits is the clock's business."""
+
+    def receive_message(self, **parameters: Any) -> Any:
+        return super().receive_message(**parameters | {"WaitTimeSeconds": 0})
+
+
+def _without_chance(settings: ConsumerSettings) -> ConsumerSettings:
+    """Return the same with polls that wait, and a backoff that is always the longest that it can be."""
+    backoff = settings.backoff
+    if isinstance(backoff, ExponentialBackoff):
+        backoff = replace(backoff, randomness=lambda: 1.0)
+    return replace(settings, wait_time_seconds=_POLL, backoff=backoff)
+
+
+async def _wait_for(awaitable: Awaitable[Any]) -> Any:
+    return await awaitable
