@@ -242,7 +242,10 @@ def _read_needs(factory: Callable[..., Any]) -> dict[str, Need]:
     return {each.name: Need(each.annotation) for each in parameters if not is_optional(each)}
 
 
-def _is_async_manager(factory: object) -> bool:
+def _is_async_manager(factory: Callable[..., Any]) -> bool:
+    # What `asynccontextmanager` has made of a generator is a plain function to look at.
+    if not inspect.isclass(factory) and inspect.isasyncgenfunction(inspect.unwrap(factory)):
+        return True
     return inspect.isclass(factory) and hasattr(factory, "__aenter__") and not hasattr(factory, "__enter__")
 
 

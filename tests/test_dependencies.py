@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
@@ -302,6 +302,31 @@ def test_in_a_running_event_loop_it_is_closed_when_the_app_is_told_to() -> None:
     assert asyncio.run(main()) == ["opened"]
     assert len(set(map(id, clients))) == 1
     assert clients[0].log == ["opened", "closed"]
+
+
+def test_what_makes_it_may_be_a_context_manager_by_its_decorator() -> None:
+    app, clients = App(), []
+
+    @asynccontextmanager
+    async def connect() -> AsyncIterator[Client]:
+        client = Client()
+        client.log = ["opened"]
+        yield client
+        client.log.append("closed")
+
+    app.provide(Client, connect)
+
+    @app.on_text()
+    async def handle(text: str, client: Client) -> None:
+        clients.append(client)
+
+    app.process("ping")
+
+    assert clients[0].log == ["opened", "closed"]
+    with pytest.raises(RegistrationError, match="Client has to be awaited"):
+
+        @app.on_text()
+        def sync(text: str, client: Client) -> None: ...
 
 
 def test_a_consumer_makes_them_and_closes_them_when_it_ends() -> None:

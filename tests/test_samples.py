@@ -57,6 +57,26 @@ PRINTED = {
         "no boxes for A-1 yet",
         "the second message is kept (__main__.charge: DONE, __main__.pack: RETRY_LATER)",
     ],
+    "10_typed_handlers.py": [
+        "the stock is opened, once",
+        "reserving 5 of a",
+        "deleted: None",
+        "dead-lettered: event.attributes.quantity: greater_than, found int",
+        "refunding 7.50 for A-1, a data",
+        "kept",
+        "the stock is closed",
+    ],
+    "11_testing.py": [
+        "refunded A-1",
+        "    kind: wanted 'refund', found 'refnd'",
+        "all is as it should be",
+    ],
+    "12_lambda.py": ["shipping A-1", "shipping A-3"],
+    "13_command_line.py": [
+        "$ megaflow handlers 13_command_line.py",
+        "$ megaflow explain 13_command_line.py",
+        "    amount: wanted gt(0), found 0",
+    ],
 }
 MIGRATED = ROOT / "samples" / "07_sqs_mega.py"
 DEMO = ROOT / "samples" / "demo.py"

@@ -33,7 +33,7 @@ def handlers(target: str, as_json: bool, sns_filter_policy: bool, json_only: boo
         show_json({"handlers": [_describe(each) for each in app.handlers], "findings": [_tell(each) for each in found]})
         return 0
     rows = ((each.name, each.kind.value, repr(each.pattern), each.where) for each in app.handlers)
-    show_table(["handler", "takes", "where", "stands"], rows)
+    show_table(["handler", "kind", "pattern", "where"], rows)
     for each in found:
         show(str(each), style="yellow")
     return 0
@@ -74,9 +74,9 @@ def _read(file: IO[str]) -> str:
 def _describe(handler: Handler) -> dict[str, str]:
     return {
         "name": handler.name,
-        "takes": handler.kind.value,
-        "where": repr(handler.pattern),
-        "stands": handler.where,
+        "kind": handler.kind.value,
+        "pattern": repr(handler.pattern),
+        "where": handler.where,
     }
 
 

@@ -124,7 +124,7 @@ def test_handlers_are_shown_with_what_is_odd_about_them() -> None:
     shown, told = _run("handlers", "shop.py"), _run("handlers", "shop.py", "--json")
 
     heading, *rows = shown.stdout.splitlines()
-    assert heading.split() == ["handler", "takes", "where", "stands"]
+    assert heading.split() == ["handler", "kind", "pattern", "where"]
     assert rows[0].split("  ")[0] == "shop.refund"
     assert "{'kind': 'refund', 'amount': gt(5)}" in rows[0]
     assert "shop.py:5" in rows[0]
