@@ -7,10 +7,13 @@ READY := $(VENV)/.ready
 
 SECONDS_OF_TORTURE ?= 300
 
-.PHONY: demo test coverage test-long torture simulate lint bench bench-consume bench-wire bench-publish bench-lambda bench-local format clean
+.PHONY: demo install test coverage test-long torture simulate lint bench bench-consume bench-wire bench-publish bench-lambda bench-local format clean
 
 demo: $(READY)
 	$(BIN)/python samples/demo.py
+
+install: $(READY)
+	@echo 'It is in $(VENV): . $(BIN)/activate'
 
 test: $(READY)
 	$(BIN)/python -m pytest -n 2

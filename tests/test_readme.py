@@ -16,7 +16,7 @@ from tests import guarantees
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
-BLOCK = re.compile(r"(<!-- after: quickstart -->\n)?^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(r"(?<!file -->\n)(<!-- after: quickstart -->\n)?^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 BLOCKS = [(bool(after), text) for after, text in BLOCK.findall(README)]
 QUICKSTART = BLOCKS[0][1]
 DOCS = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").glob("*.md"))

@@ -23,7 +23,7 @@ from megaflow.app import App
 from megaflow.cli.errors import report
 from megaflow.cli.hosting import Hosted, make_queues
 from megaflow.cli.options import name_of, read_aws
-from megaflow.cli.output import note, show
+from megaflow.cli.output import count_handlers, note, shorten_paths, show
 from megaflow.cli.targets import folder_of, load_app
 from megaflow.errors import MegaflowError
 from megaflow.verdict import Verdict
@@ -67,6 +67,7 @@ class _Watched:
         self._folder = folder
         self._child: BaseProcess | None = None
         self._over = threading.Event()
+        self._is_first = True
 
     def run(self, *, reload: bool) -> int:
         """Run the app until a signal comes; without *reload*, until it ends."""
@@ -106,8 +107,11 @@ class _Watched:
         return 0 if self._over.is_set() else 1
 
     def _start(self) -> BaseProcess:
-        child = multiprocessing.get_context("spawn").Process(target=_live, args=(self._target, self._endpoint_url))
+        child = multiprocessing.get_context("spawn").Process(
+            target=_live, args=(self._target, self._endpoint_url, self._is_first)
+        )
         child.start()
+        self._is_first = False
         return child
 
     def _stop(self) -> None:
@@ -136,7 +140,7 @@ class _Watched:
                 signal.signal(number, handler)
 
 
-def _live(target: str, endpoint_url: str) -> None:
+def _live(target: str, endpoint_url: str, is_first: bool) -> None:
     """Be the process of the app."""
     # Ctrl-C goes to every process of the terminal's group; the parent passes it on.
     os.setpgrp()
@@ -146,12 +150,12 @@ def _live(target: str, endpoint_url: str) -> None:
         hosted = make_queues(app, endpoint_url, target)
         os.environ |= {"AWS_ENDPOINT_URL_SQS": endpoint_url, "AWS_ENDPOINT_URL_SNS": endpoint_url}
         _log_messages(app)
-        _announce(app, hosted)
+        _announce(app, hosted, is_first=is_first)
         with app.connected(
             hosted.queue_url,
             hosted.topic_arn if app.topic_arn else None,
             dead_letter_queue_url=hosted.dead_letter_queue_url,
-            **read_aws(endpoint_url, None, None),
+            **{**read_aws(endpoint_url, None, None), "profile_name": None},
         ):
             app.run()
     sys.exit(ended.code)
@@ -164,19 +168,25 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _announce(app: App, hosted: Hosted) -> None:
+def _announce(app: App, hosted: Hosted, *, is_first: bool) -> None:
     queue = name_of(hosted.queue_url)
-    show(f"{len(app.handlers)} handlers on the queue {queue}, {hosted.endpoint_url}", style="bold")
+    show(f"{count_handlers(len(app.handlers))} on the queue {queue}, {hosted.endpoint_url}", style="bold")
     for handler in app.handlers:
         show(f"  {handler.name}  {handler.kind.value}: {handler.pattern!r}")
     for finding in app.check():
-        show(f"  warning: {finding}", style="yellow")
+        show(f"  warning: {shorten_paths(str(finding))}", style="yellow")
+    if is_first:
+        _say_how_to_publish(hosted)
+    sys.stdout.flush()
+
+
+def _say_how_to_publish(hosted: Hosted) -> None:
+    queue = name_of(hosted.queue_url)
     show("From another terminal:")
     show(f"  export AWS_ENDPOINT_URL={hosted.endpoint_url}")
     show(f"  megaflow publish --queue {queue} FILE")
     show(f"  megaflow publish --topic {hosted.topic_arn} FILE")
     show(f"  megaflow redrive {name_of(hosted.dead_letter_queue_url)}")
-    sys.stdout.flush()
 
 
 def _log_messages(app: App) -> None:
@@ -212,7 +222,7 @@ class _Shows(logging.Handler):
             body = message.body if len(message.body) <= _SHOWN else f"{message.body[:_SHOWN]}…"
             show(f"  {body}")
             try:
-                for line in str(self._app.explain(message)).splitlines()[1:]:
+                for line in shorten_paths(str(self._app.explain(message))).splitlines()[1:]:
                     show(f"  {line}")
             except MegaflowError as error:
                 show(f"  {error}")

@@ -8,7 +8,7 @@ import click
 
 from megaflow.cli.errors import FAILED
 from megaflow.cli.options import json_option
-from megaflow.cli.output import show, show_json, show_table
+from megaflow.cli.output import shorten_paths, show, show_json, show_table
 from megaflow.cli.targets import load_app
 from megaflow.dispatch.check import Finding
 from megaflow.dispatch.explain import HandlerExplanation
@@ -32,10 +32,10 @@ def handlers(target: str, as_json: bool, sns_filter_policy: bool, json_only: boo
     if as_json:
         show_json({"handlers": [_describe(each) for each in app.handlers], "findings": [_tell(each) for each in found]})
         return 0
-    rows = ((each.name, each.kind.value, repr(each.pattern), each.where) for each in app.handlers)
+    rows = ((each.name, each.kind.value, repr(each.pattern), shorten_paths(each.where)) for each in app.handlers)
     show_table(["handler", "kind", "pattern", "where"], rows)
     for each in found:
-        show(str(each), style="yellow")
+        show(shorten_paths(str(each)), style="yellow")
     return 0
 
 
@@ -55,7 +55,7 @@ def explain(target: str, file: IO[str], as_json: bool) -> int:
             {"kind": said.message.kind.value, "problem": said.message.problem, "handlers": [*map(_explain, said)]}
         )
     else:
-        heading, *lines = str(said).splitlines()
+        heading, *lines = shorten_paths(str(said)).splitlines()
         show(heading, style="bold")
         for line in lines:
             show(line, style="green" if ": matched  (" in line else "")

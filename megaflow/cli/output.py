@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Final
 
 import click
@@ -35,6 +37,16 @@ def note(line: str, style: str = "") -> None:
     make_console(stderr=True).print(Text(line, style=style))
 
 
+def shorten_paths(text: str) -> str:
+    """Return *text* with the paths of what is below the current folder as one would write them there."""
+    return text.replace(f"{Path.cwd()}{os.sep}", "")
+
+
+def count_handlers(count: int) -> str:
+    """Say how many handlers that are."""
+    return f"{count:,} {'handler' if count == 1 else 'handlers'}"
+
+
 def count_messages(count: int) -> str:
     """Say how many messages that are."""
     return f"{count:,} {'message' if count == 1 else 'messages'}"
@@ -57,7 +69,7 @@ def show_facts(facts: Iterable[tuple[str, object]]) -> None:
     """Show what is known, each with its name before it."""
     table = Table.grid(padding=(0, 2))
     for name, value in facts:
-        table.add_row(Text(name, style="bold"), Text(str(value)))
+        table.add_row(Text(name, style="bold"), Text("none" if value is None else str(value)))
     make_console().print(table, soft_wrap=False)
 
 

@@ -88,7 +88,7 @@ class Form:
         if isinstance(value, dict):
             return Outgoing(decode(text).payload if self.binary_encoding else text, **options)
         if not isinstance(value, str):
-            raise EncodeError("a line is a JSON object or string", "line")
+            raise EncodeError("is no JSON object, and no string")
         if hint := encode(value).hint:
             options["attributes"] = {**options["attributes"], KIND_ATTRIBUTE: str(hint)}
         return Outgoing(value, **options)
@@ -263,7 +263,7 @@ def _read_json(text: str) -> object:
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise EncodeError(f"is no JSON: {error}", "line") from error
+        raise EncodeError(f"is no JSON: {error}") from error
 
 
 def _is_object(text: str) -> bool:

@@ -14,7 +14,7 @@ import megaflow
 from megaflow.app import App
 from megaflow.cli.logs import Format, set_up_logging
 from megaflow.cli.options import aws_options, read_aws
-from megaflow.cli.output import make_console, note
+from megaflow.cli.output import make_console, note, shorten_paths
 from megaflow.cli.targets import load_app
 from megaflow.errors import ConfigurationError
 from megaflow.health import serve_health
@@ -97,7 +97,7 @@ class Connected:
 
 def announce(app: App, log_format: Format) -> None:
     """Say what is going to run: the queue, the handlers, and what is odd about them."""
-    findings = [str(each) for each in app.check()]
+    findings = [shorten_paths(str(each)) for each in app.check()]
     dead_letters = app.settings.dead_letter_queue_url or "as the queue's redrive policy says"
     if log_format == "json":
         log.info("megaflow %s consumes %s", megaflow.__version__, app.queue_url)
@@ -110,6 +110,6 @@ def announce(app: App, log_format: Format) -> None:
     note(f"  dead letters  {dead_letters}")
     note(f"  handlers      {len(app.handlers)}, up to {app.settings.concurrency} at once")
     for handler in app.handlers:
-        note(f"    {handler.name}  {handler.kind.value}: {handler.pattern!r}  ({handler.where})")
+        note(f"    {handler.name}  {handler.kind.value}: {handler.pattern!r}  ({shorten_paths(handler.where)})")
     for finding in findings:
         note(f"  warning       {finding}", style="yellow")

@@ -122,7 +122,7 @@ def test_lines_that_fail_are_in_a_file_that_can_be_fed_in_again(run: Run, sqs: A
     assert ran.code == 1
     assert "sent 4 messages" in ran.out
     assert "4 messages failed: they are in all.jsonl.failed" in ran.err
-    assert "line 2: line: is no JSON" in ran.err
+    assert "line 2: is no JSON" in ran.err
     assert Path("all.jsonl.failed").read_text().splitlines() == bad
     assert sorted(json.loads(each["Body"])["n"] for each in take_all(sqs, orders)) == [0, 1, 2, 3]
 

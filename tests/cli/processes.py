@@ -1,0 +1,79 @@
+"""Commands that run until they are told to end."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from queue import Empty, Queue
+
+ROOT = Path(__file__).parents[2]
+PATIENCE = 30
+"""Seconds after which what was waited for has not come."""
+
+
+class Process:
+    """A command that runs, and what it says, line by line."""
+
+    def __init__(self, *arguments: str) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "megaflow", *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env=os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"},
+        )
+        self._lines: Queue[str] = Queue()
+        self.said: list[str] = []
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            self._lines.put(line.rstrip("\n"))
+
+    def wait_for(self, wanted: str) -> str:
+        """Return the next line in which *wanted* is found, a regular expression."""
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            try:
+                line = self._lines.get(timeout=max(0.01, deadline - time.monotonic()))
+            except Empty:
+                raise AssertionError(f"{wanted!r} was not said, but:\n" + "\n".join(self.said)) from None
+            self.said.append(line)
+            if re.search(wanted, line):
+                return line
+
+    def end(self, number: int = signal.SIGTERM) -> int:
+        """Stop it as a user does, and return its exit code."""
+        self._process.send_signal(number)
+        return self.wait()
+
+    def wait(self) -> int:
+        """Return its exit code once it has ended."""
+        return self._process.wait(PATIENCE)
+
+    def kill(self) -> None:
+        if self._process.poll() is None:
+            self._process.kill()
+        self._process.wait()
+        self._reader.join()
+        assert self._process.stdout is not None
+        self._process.stdout.close()
+
+
+@contextmanager
+def running(*arguments: str) -> Iterator[Process]:
+    process = Process(*arguments)
+    try:
+        yield process
+    finally:
+        process.kill()

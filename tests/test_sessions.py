@@ -1,0 +1,128 @@
+"""What README and docs have done in a terminal, done as they say, with what they say is shown."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from tests.cli.processes import ROOT, Process, running
+
+SESSIONS = {
+    "README.md": (ROOT / "README.md").read_text().split("## The first ten minutes\n")[1].split("\n## ")[0],
+    "docs/command-line.md": (ROOT / "docs" / "command-line.md").read_text(),
+}
+STEP = re.compile(r"<!-- (?P<kind>.*?) -->\n```(?:console|python)\n(?P<text>.*?)```", re.DOTALL)
+MASKS = {
+    r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}": "<id>",
+    r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d": "<when>",
+    r"\d\d:\d\d:\d\d": "<time>",
+    r"[0-9.]+ ms": "<ms>",
+    r"in [0-9.]+ s \([0-9,]+/s\)": "<rate>",
+}
+
+
+_TRIES = 20
+
+
+class Command(NamedTuple):
+    """A command, and what it is to print."""
+
+    line: str
+    printed: list[str]
+
+
+def mask(line: str) -> str:
+    for pattern, name in MASKS.items():
+        line = re.sub(pattern, name, line)
+    return line.rstrip()
+
+
+def read_commands(text: str) -> Iterator[Command]:
+    for part in re.split(r"^\$ ", text, flags=re.MULTILINE)[1:]:
+        line, *printed = part.splitlines()
+        yield Command(line, [mask(each) for each in printed])
+
+
+def find_port() -> int:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return int(taken.getsockname()[1])
+
+
+@pytest.fixture
+def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder of one's own, and the commands of this environment."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    for name in [each for each in os.environ if each.startswith(("AWS_", "MEGAFLOW_"))]:
+        monkeypatch.delenv(name)
+
+
+def run(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run it, and expect what it is to print, among whatever else."""
+    if found := re.fullmatch(r"export (\w+)=(.*)", command.line):
+        monkeypatch.setenv(found[1], found[2])
+        return
+    # The app handles what was published just now in its own time, and who types takes longer than that.
+    tries = _TRIES if command.line.startswith(("megaflow stats", "megaflow peek")) else 1
+    for _ in range(tries):
+        done = subprocess.run(command.line, shell=True, capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        printed = [re.sub(r"(passed) in [0-9.]+s", r"\1", mask(line)) for line in done.stdout.splitlines()]
+        missing = [line for line in command.printed if line not in printed]
+        if not missing:
+            break
+    assert missing == [], done.stdout + done.stderr
+
+
+@pytest.mark.usefixtures("shell")
+@pytest.mark.parametrize("name", SESSIONS)
+def test_a_session_is_as_it_is_written(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    steps = [(found["kind"], found["text"]) for found in STEP.finditer(SESSIONS[name])]
+    port = str(find_port())
+    kinds = [kind for kind, _ in steps]
+    begin = kinds.index("keep running")
+
+    for kind, text in steps[:begin]:
+        do(kind, text.replace("4566", port), monkeypatch)
+    [server] = read_commands(steps[begin][1].replace("4566", port))
+    with running(*server.line.split()[1:], "--port", port) as process:
+        expect(process, server.printed)
+        process.wait_for("megaflow redrive ")
+        for kind, text in steps[begin + 1 :]:
+            if kind == "kept":
+                expect(process, [mask(line) for line in text.splitlines()])
+                continue
+            do(kind, text.replace("4566", port), monkeypatch)
+
+
+def do(kind: str, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Do one step."""
+    if found := re.fullmatch(r"(\S+) is this file", kind):
+        Path(found[1]).write_text(text)
+        return
+    assert kind.startswith("run")
+    _, _, first = kind.partition(": ")
+    for command in [*([Command(first, [])] if first else []), *read_commands(text)]:
+        run(command, monkeypatch)
+
+
+def expect(process: Process, lines: list[str]) -> None:
+    """Wait until the process has said all of *lines*; what two of its threads say may be in either order."""
+    missing = list(lines)
+    for line in map(mask, process.said):
+        if line in missing:
+            missing.remove(line)
+    while missing:
+        line = mask(process.wait_for(""))
+        if line in missing:
+            missing.remove(line)
