@@ -20,7 +20,7 @@ import click
 from typing_extensions import override
 
 from megaflow.app import App
-from megaflow.cli.errors import report
+from megaflow.cli.errors import FAILED, report
 from megaflow.cli.hosting import Hosted, make_queues
 from megaflow.cli.options import name_of, read_aws
 from megaflow.cli.output import count_handlers, note, shorten_paths, show
@@ -104,7 +104,7 @@ class _Watched:
         while not self._over.is_set() and child.is_alive():
             child.join(_LOOK_EVERY / 1000)
         self._stop()
-        return 0 if self._over.is_set() else 1
+        return 0 if self._over.is_set() else child.exitcode or FAILED
 
     def _start(self) -> BaseProcess:
         child = multiprocessing.get_context("spawn").Process(
@@ -151,11 +151,13 @@ def _live(target: str, endpoint_url: str, is_first: bool) -> None:
         os.environ |= {"AWS_ENDPOINT_URL_SQS": endpoint_url, "AWS_ENDPOINT_URL_SNS": endpoint_url}
         _log_messages(app)
         _announce(app, hosted, is_first=is_first)
+        here = read_aws(endpoint_url, None, None)
+        here["profile_name"] = None
         with app.connected(
             hosted.queue_url,
             hosted.topic_arn if app.topic_arn else None,
             dead_letter_queue_url=hosted.dead_letter_queue_url,
-            **{**read_aws(endpoint_url, None, None), "profile_name": None},
+            **here,
         ):
             app.run()
     sys.exit(ended.code)

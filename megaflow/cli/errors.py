@@ -36,8 +36,7 @@ def report(*, debug: bool) -> Iterator[Ended]:
     except click.exceptions.Exit as asked:
         ended.code = asked.exit_code
     except BrokenPipeError:
-        # Whoever read has seen enough. What is still to be flushed at the end goes nowhere.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # Whoever read has seen enough.
         ended.code = FAILED
     except (click.Abort, KeyboardInterrupt):
         ended.code = _say("interrupted", INTERRUPTED)
@@ -45,6 +44,11 @@ def report(*, debug: bool) -> Iterator[Ended]:
         if debug:
             traceback.print_exc()
         ended.code = _say(*describe(error))
+    try:
+        sys.stdout.flush()
+    except OSError:
+        # What cannot be written would be tried again at the end, with a traceback.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def describe(error: Exception) -> tuple[str, int]:

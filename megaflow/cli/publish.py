@@ -21,7 +21,7 @@ _LINES: Final = (".jsonl", ".ndjson")
 
 
 @click.command()
-@click.argument("file", type=click.Path(path_type=Path, dir_okay=False, allow_dash=True))
+@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False, allow_dash=True))
 @click.option("--queue", help="Where to: a queue's name, URL or ARN.")
 @click.option("--topic", help="Where to: a topic's ARN.")
 @click.option("--lines/--whole", default=None, help="A message a line, as in *.jsonl and *.ndjson, or one in all.")

@@ -8,7 +8,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Final
@@ -18,7 +18,7 @@ import click
 from megaflow.cli.errors import FAILED, INTERRUPTED
 from megaflow.cli.output import count_messages, make_progress, note, show, show_json
 from megaflow.codec import KIND_ATTRIBUTE, decode, encode
-from megaflow.errors import EncodeError
+from megaflow.errors import EncodeError, FailedEntry
 from megaflow.outgoing import Outgoing
 from megaflow.publisher import Publisher
 from megaflow.sending import Sent
@@ -116,6 +116,10 @@ class Lines:
     reasons: list[str] = field(default_factory=list, init=False)
     lines_read: int = field(default=0, init=False)
     bytes_read: int = field(default=0, init=False)
+    unwritten: list[int] = field(default_factory=list, init=False)
+    """The numbers of lines that failed, and could not be written to the file of those."""
+
+    disk_problem: str = field(default="", init=False)
     interrupted: bool = field(default=False, init=False)
     _is_reading: bool = field(default=False, init=False)
     _under_way: deque[tuple[int, str, str]] = field(default_factory=deque, init=False)
@@ -132,8 +136,6 @@ class Lines:
                 seconds = time.monotonic() - began
                 self._tell(seconds)
         if self.interrupted:
-            more = "" if str(self.file) == "-" else f"; go on with --skip {self.lines_read}"
-            note(f"interrupted after {self.lines_read:,} lines, all of which have been dealt with{more}")
             return INTERRUPTED
         return FAILED if self.failures else 0
 
@@ -142,15 +144,19 @@ class Lines:
         with make_progress() as progress, _Failed(self.failed_path) as failed:
             task = progress.add_task(self.place, total=size, count="", rate="")
             messages = (self._read(line) for line in self._lines(stream))
-            for done in self.publisher.publish_stream(messages, raw=not self.form.binary_encoding):
-                self._note(done, failed)
-                if not progress.disable and (self.sent + self.failures) % _SHOW_EVERY == 0:
-                    rate = f"{self.sent / (time.monotonic() - began):,.0f}/s"
-                    progress.update(task, completed=self.bytes_read, count=f"{self.sent:,}", rate=rate)
+            try:
+                for done in self.publisher.publish_stream(messages, raw=not self.form.binary_encoding):
+                    self._note(done, failed)
+                    if not progress.disable and (self.sent + self.failures) % _SHOW_EVERY == 0:
+                        rate = f"{self.sent / (time.monotonic() - began):,.0f}/s"
+                        progress.update(task, completed=self.bytes_read, count=f"{self.sent:,}", rate=rate)
+            except BaseException as error:
+                self._give_up(failed, error)
+                raise
 
     def _lines(self, stream: IO[str]) -> Iterator[str]:
         """Give the lines that hold something, until they end or are interrupted."""
-        while not self.interrupted:
+        while not self.interrupted and not self.disk_problem:
             try:
                 self._is_reading = True
                 line = stream.readline()
@@ -180,9 +186,21 @@ class Lines:
             return
         self.failures += 1
         self.unknown += done.failure.unknown
-        failed.write(line)
+        try:
+            failed.write(line)
+        except OSError as error:
+            # It is still where it came from: say which one it is, and read no more.
+            self.unwritten.append(number)
+            self.disk_problem = error.strerror or str(error)
         if len(self.reasons) < _REASONS_SHOWN:
             self.reasons.append(f"line {number}: {problem or f'{done.failure.code}: {done.failure.reason}'}")
+
+    def _give_up(self, failed: _Failed, error: BaseException) -> None:
+        """Keep the lines that nobody waits for any more."""
+        while self._under_way:
+            index = self.sent + self.failures
+            reason = FailedEntry(index, "", type(error).__name__, "it was under way", unknown=True)
+            self._note(Sent(index, failure=reason), failed)
 
     def _tell(self, seconds: float) -> None:
         if self.as_json:
@@ -197,6 +215,15 @@ class Lines:
             note(f"of {self.unknown:,} of them nobody knows whether they went", style="red")
         for reason in self.reasons:
             note(f"  {reason}", style="red")
+        self._say_where_it_ended()
+
+    def _say_where_it_ended(self) -> None:
+        more = "" if str(self.file) == "-" else f"; go on with --skip {self.lines_read}"
+        if self.disk_problem:
+            numbers = ", ".join(map(str, self.unwritten))
+            note(f"{self.failed_path}: {self.disk_problem}, so these lines failed and are not in it: {numbers}{more}")
+        elif self.interrupted:
+            note(f"interrupted after {self.lines_read:,} lines, all of which have been dealt with{more}")
 
     @contextmanager
     def _interruptible(self) -> Iterator[None]:
@@ -234,13 +261,16 @@ class _Failed:
 
     def __exit__(self, *_: object) -> None:
         if self._stream is not None:
-            self._stream.close()
+            with suppress(OSError):
+                self._stream.close()
 
     def write(self, line: str) -> None:
         """Add *line*."""
         if self._stream is None:
             self._stream = self._path.open("x", encoding="utf-8", errors="surrogateescape", newline="")
         self._stream.write(line if line.endswith("\n") else f"{line}\n")
+        # What cannot be written has to be known now.
+        self._stream.flush()
 
 
 @contextmanager

@@ -75,13 +75,14 @@ def tail(queue: str, full: bool, as_json: bool, **aws: Any) -> None:
     seen: OrderedDict[str, Message] = OrderedDict()
     try:
         while True:
-            for message in place.receive(10, wait_time_seconds=limits.WAIT_TIME, visibility_timeout=_HIDDEN_FOR):
-                if message.id not in seen:
-                    _show(message, full, as_json)
-                    sys.stdout.flush()
-                seen[message.id] = message
-                if len(seen) > _REMEMBERED:
-                    seen.popitem(last=False)
+            found = place.receive(10, wait_time_seconds=limits.WAIT_TIME, visibility_timeout=_HIDDEN_FOR)
+            new = [each for each in found if each.id not in seen]
+            seen |= {each.id: each for each in found}
+            for message in new:
+                _show(message, full, as_json)
+                sys.stdout.flush()
+            while len(seen) > _REMEMBERED:
+                seen.popitem(last=False)
     except KeyboardInterrupt:
         pass
     finally:

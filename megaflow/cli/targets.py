@@ -24,10 +24,15 @@ def load_app(target: str) -> App:
 
 
 def folder_of(target: str) -> Path:
-    """Return the folder whose files are those of *target*, as far as one can tell."""
+    """Return the folder whose files are those of *target*, as far as one can tell.
+
+    Raises `click.UsageError` for a file that is not there.
+    """
     place = target.partition(":")[0]
     path = Path(place)
     if path.suffix == ".py":
+        if not path.is_file():
+            raise click.UsageError(f"there is no file {path}")
         return path.parent
     package = Path(place.partition(".")[0])
     return package if package.is_dir() else Path()

@@ -52,6 +52,10 @@ class Process:
             if re.search(wanted, line):
                 return line
 
+    def interrupt(self) -> None:
+        """Press Ctrl-C."""
+        self._process.send_signal(signal.SIGINT)
+
     def end(self, number: int = signal.SIGTERM) -> int:
         """Stop it as a user does, and return its exit code."""
         self._process.send_signal(number)

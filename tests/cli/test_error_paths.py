@@ -1,0 +1,252 @@
+"""Whatever goes wrong: one line, the right exit code, nothing lost. Each command in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+
+from megaflow.local.faults import Fault, FaultKind, Faults
+from megaflow.local.server import Server
+from tests.cli.conftest import take_all
+from tests.cli.processes import PATIENCE, ROOT, running
+
+APP = "from megaflow import App\napp = App()\napp.on_text()(print)\n"
+NOBODY = "http://127.0.0.1:9"
+
+
+def start(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    """Run the command as a user does, and return what it did."""
+    return subprocess.run(
+        [sys.executable, "-m", "megaflow", *arguments],
+        capture_output="stdout" not in options,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "AWS_MAX_ATTEMPTS": "1"},
+        **options,
+    )
+
+
+def expect(done: subprocess.CompletedProcess[str], code: int, said: str) -> None:
+    assert (done.returncode, done.stderr.count("\n")) == (code, 1), done.stderr
+    assert done.stderr.startswith("megaflow: ")
+    assert said in done.stderr
+
+
+@pytest.fixture
+def files() -> None:
+    """What a command may be given."""
+    Path("shop.py").write_text(APP)
+    Path("broken.py").write_text("import nothing_like_that\n")
+    Path("empty.py").write_text("x = 1\n")
+    Path("body.json").write_text("{}")
+    Path("some.jsonl").write_text('{"n": 1}\n{"n": 2}\n')
+
+
+TARGETS = ["run {}", "dev {} --port 0 --no-reload", "handlers {}", "explain {} body.json"]
+
+
+@pytest.mark.usefixtures("files")
+@pytest.mark.parametrize("command", TARGETS)
+@pytest.mark.parametrize(
+    ("target", "said"),
+    [
+        ("nowhere.py:app", "there is no file nowhere.py"),
+        ("nowhere:app", "there is no module 'nowhere'"),
+        ("empty.py", "there is no app in empty.py"),
+        ("shop.py:ap", "there is no 'ap' in shop.py; there is shop.py:app"),
+        ("broken.py", "broken.py cannot be imported: broken.py:1: ModuleNotFoundError: No module named 'nothing_like"),
+    ],
+)
+def test_a_target_that_is_not_there(command: str, target: str, said: str) -> None:
+    expect(start(*command.format(target).split()), 2, said)
+
+
+@pytest.mark.usefixtures("files")
+@pytest.mark.parametrize("command", ["explain shop.py nowhere.json", "publish nowhere.json --queue orders"])
+def test_a_file_that_is_not_there(command: str, orders: str) -> None:
+    expect(start(*command.split()), 2, "nowhere.json")
+
+
+QUEUES = [
+    "peek {}",
+    "tail {}",
+    "stats {}",
+    "purge {} --yes",
+    "move {} orders",
+    "move orders {}",
+    "redrive {}",
+    "redrive orders --to {}",
+    "publish body.json --queue {}",
+    "publish some.jsonl --queue {}",
+]
+
+
+@pytest.mark.usefixtures("files", "orders")
+@pytest.mark.parametrize("command", QUEUES)
+def test_a_queue_that_is_not_there(command: str, server: Server) -> None:
+    expect(start(*command.format("nowhere").split()), 2, f"there is no queue nowhere at {server.url}")
+
+
+@pytest.mark.usefixtures("files")
+@pytest.mark.parametrize("command", QUEUES)
+def test_nobody_listens(command: str) -> None:
+    url = f"{NOBODY}/000000000000/orders"
+    done = start(*command.replace(" orders", f" {url}2").format(url).split(), "--endpoint-url", NOBODY)
+
+    assert done.returncode == 1
+    assert "Could not connect to the endpoint URL" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+class _Refusal(BaseHTTPRequestHandler):
+    """AWS, to someone who may do nothing."""
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        body = b'{"__type": "com.amazon.coral.service#AccessDeniedException", "message": "you may not"}'
+        self.send_response(400)
+        self.send_header("Content-Type", "application/x-amz-json-1.0")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None: ...
+
+
+@pytest.fixture
+def refusing() -> Iterator[str]:
+    """The address of a server that refuses everything."""
+    with HTTPServer(("127.0.0.1", 0), _Refusal) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.usefixtures("files")
+@pytest.mark.parametrize("command", QUEUES)
+def test_access_that_is_refused(command: str, refusing: str) -> None:
+    url = f"{refusing}/000000000000/orders"
+    done = start(*command.replace(" orders", f" {url}2").format(url).split(), "--endpoint-url", refusing)
+
+    assert done.returncode == 1
+    assert "AccessDenied" in done.stderr
+    assert "you may not" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.usefixtures("files")
+def test_access_that_is_refused_to_an_app(refusing: str) -> None:
+    done = start("run", "shop.py", "--queue-url", f"{refusing}/000000000000/orders", "--endpoint-url", refusing)
+
+    assert done.returncode == 1
+    assert "access is refused; check the credentials" in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.usefixtures("files")
+def test_line_seven_is_no_json(sqs: Any, orders: str) -> None:
+    lines = [json.dumps({"n": number}) for number in range(1, 2_001)]
+    lines[6] = '{"n": 7'
+    Path("many.jsonl").write_text("\n".join(lines))
+
+    done = start("publish", "many.jsonl", "--queue", "orders")
+
+    assert done.returncode == 1
+    assert done.stdout.startswith("sent 1,999 messages to orders in ")
+    assert done.stderr.splitlines()[0] == "1 message failed: they are in many.jsonl.failed"
+    assert done.stderr.splitlines()[1].startswith("  line 7: is no JSON: ")
+    assert Path("many.jsonl.failed").read_text() == '{"n": 7\n'
+    assert len(take_all(sqs, orders)) == 1_999
+
+
+def _almost_full() -> None:
+    """Let no file grow beyond four bytes, as where a disk is full."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4, 4))
+
+
+@pytest.mark.usefixtures("files")
+def test_a_full_disk_loses_no_line(sqs: Any, orders: str) -> None:
+    Path("all.jsonl").write_text('{"n": 1}\n{"n": \n{"n": 3}\n')
+
+    done = start("publish", "all.jsonl", "--queue", "orders", preexec_fn=_almost_full)
+
+    assert done.returncode == 1
+    assert (
+        "all.jsonl.failed: File too large, so these lines failed and are not in it: 2; go on with --skip" in done.stderr
+    )
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.usefixtures("files", "orders")
+@pytest.mark.parametrize("command", ["handlers shop.py", "stats orders", "publish body.json --queue orders", "--help"])
+def test_an_output_that_is_full(command: str) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = start(*command.split(), stdout=full, stderr=subprocess.PIPE)
+
+    expect(done, 1, "No space left on device")
+
+
+@pytest.mark.parametrize("command", ["tail orders", "move orders orders-dead --max-rate 1"])
+def test_ctrl_c_in_the_middle(command: str, server: Server, sqs: Any, orders: str) -> None:
+    for number in range(3):
+        sqs.send_message(QueueUrl=orders, MessageBody=f"message {number}")
+    with running(*command.split(), "--json") as process:
+        _wait_until_moved(process.wait_for, sqs, command)
+
+        code = process.end(signal.SIGINT)
+
+    assert code == (0 if command.startswith("tail") else 130)
+    left = [each["Body"] for url in (orders, f"{orders}-dead") for each in take_all(sqs, url)]
+    assert sorted(left) == ["message 0", "message 1", "message 2"]
+
+
+def _wait_until_moved(wait_for: Callable[[str], str], sqs: Any, command: str) -> None:
+    if command.startswith("tail"):
+        wait_for('"body"')
+        return
+    waiter = 0
+    while "Messages" not in sqs.receive_message(QueueUrl=_dead(sqs), VisibilityTimeout=0, WaitTimeSeconds=1):
+        waiter += 1
+        assert waiter < PATIENCE
+
+
+def _dead(sqs: Any) -> str:
+    return str(sqs.get_queue_url(QueueName="orders-dead")["QueueUrl"])
+
+
+@pytest.mark.usefixtures("files")
+def test_a_second_ctrl_c_keeps_the_lines_that_were_under_way(server: Server, sqs: Any, orders: str) -> None:
+    server.account.faults = Faults([Fault("SendMessageBatch", FaultKind.SLOW, seconds=5, skip=1)])
+    Path("all.jsonl").write_text("".join(f'{{"n": {number}}}\n' for number in range(30)))
+    client = boto3.client(
+        "sqs", endpoint_url=server.url, region_name="us-east-1", aws_access_key_id="any", aws_secret_access_key="any"
+    )
+    with running("publish", "all.jsonl", "--queue", "orders") as process:
+        waiter = 0
+        while "Messages" not in client.receive_message(QueueUrl=orders, VisibilityTimeout=0, WaitTimeSeconds=1):
+            waiter += 1
+            assert waiter < PATIENCE
+        process.interrupt()
+        process.interrupt()
+        read = int(process.wait_for("go on with --skip").split()[-1])
+        code = process.wait()
+
+    failed = Path("all.jsonl.failed").read_text().splitlines() if Path("all.jsonl.failed").exists() else []
+    there = {each["Body"] for each in take_all(sqs, orders)}
+    assert code == 130
+    assert {*there, *failed} == {f'{{"n": {number}}}' for number in range(read)}
