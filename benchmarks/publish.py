@@ -1,7 +1,8 @@
 """Publishing in bulk beside a bare `send_message_batch` loop of boto3's, against a server with ready answers.
 
 ``python -m benchmarks.publish [--endpoint-url URL] [--rounds N] [--quick]``. Both encode the same 100,000 objects, or
-send the same lines of a file. The sides take turns, each in a process of its own.
+send the same lines of a file; ``megaflow publish`` then sends a million, for its memory. The sides take turns, each in
+a process of its own.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from contextlib import nullcontext, redirect_stdout
+from io import StringIO
 from itertools import islice, repeat
 from pathlib import Path
 from statistics import median
@@ -24,6 +26,7 @@ from uuid import uuid4
 
 from benchmarks.sqs import BODY, connect, server, show
 from megaflow import SqsPublisher
+from megaflow.cli.main import main as main_of_command
 
 ROUNDS = 5
 COUNT = 100_000
@@ -67,11 +70,17 @@ def loop_of_lines(endpoint_url: str, url: str, count: int, path: str) -> None:
         run_loop(endpoint_url, url, (line.rstrip("\n") for line in lines))
 
 
+def command(endpoint_url: str, url: str, count: int, path: str) -> None:
+    with redirect_stdout(StringIO()):
+        assert main_of_command(["publish", path, "--lines", "--queue", url, "--endpoint-url", endpoint_url]) == 0
+
+
 SIDES: dict[str, Callable[[str, str, int, str], None]] = {
     "loop": loop,
     "batch": batch,
     "stream": stream,
     "loop-of-lines": loop_of_lines,
+    "command": command,
 }
 
 
@@ -110,6 +119,22 @@ def compare(endpoint_url: str, rounds: int, count: int, path: str) -> None:
     for side in ("batch", "stream"):
         ratio = middle["loop"]["seconds"] / middle[side]["seconds"]
         show(f"publish_{side}, to boto3's loop", f"{ratio:.2f} x its rate", "2.80", ratio >= 2.8)
+    ratio = middle["command"]["seconds"] / middle["loop-of-lines"]["seconds"]
+    show("megaflow publish, to boto3's loop", f"{ratio:.2f} x its time", "1.15", ratio <= 1.15)
+
+
+def measure_memory(endpoint_url: str, count: int, folder: str) -> None:
+    path = write_lines(Path(folder, "many.jsonl"), count)
+    megabytes = measure("command", endpoint_url, count, path)["megabytes"]
+    show(f"megaflow publish, {count:,} lines", f"{megabytes:.0f} MB at most", "200 MB", megabytes <= 200)
+
+
+def write_lines(path: Path, count: int) -> str:
+    # A chunk at a time: the sides inherit what this process holds.
+    with path.open("w") as lines:
+        for _ in range(count):
+            lines.write(f"{BODY}\n")
+    return str(path)
 
 
 def main() -> None:
@@ -129,11 +154,9 @@ def main() -> None:
     print(f"Python {sys.version.split()[0]}, {os.cpu_count()} cores", flush=True)
     there = nullcontext(options.endpoint_url) if options.endpoint_url else server("benchmarks.canned")
     with there as endpoint_url, tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "lines.jsonl")
-        with path.open("w") as lines:
-            for _ in range(count):
-                lines.write(f"{BODY}\n")
-        compare(endpoint_url, 1 if options.quick else options.rounds, count, str(path))
+        path = write_lines(Path(folder, "lines.jsonl"), count)
+        compare(endpoint_url, 1 if options.quick else options.rounds, count, path)
+        measure_memory(endpoint_url, 10 * count, folder)
 
 
 if __name__ == "__main__":
