@@ -1007,6 +1007,7 @@ def test_slow_handlers_get_no_messages_in_advance() -> None:
 
 def test_quick_handlers_get_as_many_in_advance_as_they_finish_in_a_second() -> None:
     driver = Driver(ConsumerSettings(concurrency=10, prefetch=100))
+    driver.now += 0.01
     started = driver.receive(*messages(10))
     driver.tell(Finished([verdict_on(each, Fate.DELETE) for each in started]))
     polls = driver.all(Receive)
@@ -1029,12 +1030,22 @@ def test_handlers_that_were_quick_long_ago_get_none_in_advance() -> None:
 def test_another_poll_helps_where_one_comes_back_full() -> None:
     driver = Driver(ConsumerSettings(concurrency=50))
 
+    driver.now += 0.01
     driver.receive(*messages(10))
     assert len(driver.all(Receive)) == 2
     driver.receive()
     driver.receive()
 
     assert len(driver.all(Receive)) <= 1
+
+
+def test_a_poll_that_is_answered_at_once_needs_no_help() -> None:
+    driver = Driver(ConsumerSettings(concurrency=50))
+
+    driver.now += 0.001
+    driver.receive(*messages(10))
+
+    assert len(driver.all(Receive)) == 1
 
 
 def test_a_group_that_is_busy_does_not_keep_others_from_being_received() -> None:

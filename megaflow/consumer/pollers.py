@@ -82,7 +82,7 @@ class Pollers:
                 self._polls.discard(poll_of(question))
                 if is_wanted:
                     self._helping[threading.get_ident()] = time.perf_counter()
-            self._tell(event, helps=is_wanted)
+            self._tell(event, helps=is_wanted, settles=is_wanted)
             with self._answered:
                 self._asking -= 1
                 self._answered.notify_all()

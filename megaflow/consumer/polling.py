@@ -24,9 +24,14 @@ _LOOK_AGAIN: Final = 60.0
 """Seconds after which a FIFO queue that gives nothing is asked what it holds."""
 
 
+_QUICK: Final = 0.002
+"""Seconds: a second poll does not bring more than one that is answered within this."""
+
+
 @dataclass(slots=True)
 class _Poll:
     count: int
+    asked_at: float
     hangs_at: float
     place: int
 
@@ -86,7 +91,7 @@ class Polling:
             self._asked += 1
             place = min(set(range(MOST_POLLS)) - {poll.place for poll in self._polls.values()})
             self.heard_at.setdefault(place, None)
-            self._polls[self._asked] = _Poll(count, now + self._settings.wait_time_seconds + HANGS, place)
+            self._polls[self._asked] = _Poll(count, now, now + self._settings.wait_time_seconds + HANGS, place)
             self._answer.do(Receive(count, self._asked))
 
     def note_inspected(self, now: float) -> None:
@@ -104,7 +109,8 @@ class Polling:
             self._looked_at, self.over_limit = now, False
         most = self._settings.max_number_of_messages
         if count >= most:
-            self._wanted = min(MOST_POLLS, self._wanted + 1)
+            if now - asked.asked_at > _QUICK:
+                self._wanted = min(MOST_POLLS, self._wanted + 1)
         elif count < asked.count:
             self._wanted = 1
         return True

@@ -62,6 +62,9 @@ _LONGEST_WAIT: Final = 0.5
 _LOOK: Final = Tick()
 """Wakes the one that waits, to look how long."""
 
+_QUICK: Final = 0.002
+"""Seconds: where a call takes less, whoever has handled messages settles them, too."""
+
 _TIME_TO_ANSWER: Final = 0.3
 """Seconds that polls have at the end to bring what was given back a moment ago."""
 
@@ -95,6 +98,12 @@ class Runner:
         self._settlements: SimpleQueue[Settlement | None] = SimpleQueue()
         self._extensions: SimpleQueue[Settlement | None] = SimpleQueue()
         self._dead_letters: SimpleQueue[Settlement | None] = SimpleQueue()
+        self._own: deque[Settlement] = deque()
+        """What the thread that tells the core settles itself."""
+
+        self._settled_in = 1.0
+        """What a call to settle has taken of late, in seconds."""
+
         self._has_given_back = False
         self._events: deque[Event | None] = deque()
         self._too_late: deque[Received] = deque()
@@ -170,7 +179,7 @@ class Runner:
         self._pollers.replace_slow()
         return None if self._workers.call_for_the_rest() else Tick()
 
-    def _tell(self, event: Event | None, *, helps: bool = False) -> None:
+    def _tell(self, event: Event | None, *, helps: bool = False, settles: bool = False) -> None:
         """Tell the core what happened, and do what it answers; None is what the workers have finished.
 
         Where another thread is telling it something, that one goes on with this: to wait for it would cost more. A
@@ -179,13 +188,15 @@ class Runner:
         self._events.append(event)
         while self._events and self._telling.acquire(blocking=False):
             try:
-                self._tell_next(helps)
+                self._tell_next(helps, settles)
             finally:
                 self._telling.release()
+        while settles and self._own:
+            self._settle(self._own.popleft())
         while self._too_late:
             self._give_back(self._too_late.popleft().messages)
 
-    def _tell_next(self, helps: bool) -> None:
+    def _tell_next(self, helps: bool, settles: bool) -> None:
         try:
             event = self._events.popleft()
         except IndexError:
@@ -197,21 +208,24 @@ class Runner:
         try:
             heard = self._workers.gather() if event is None else event
             if heard is not None:
-                self._carry_out(self._core.handle(heard, self._clock()), helps)
+                self._carry_out(self._core.handle(heard, self._clock()), helps, settles)
             self._wakes_at = self._core.wake_at
         except BaseException as error:  # noqa: BLE001 - whoever drives raises it
             self._failure = error
         if self._is_over or self._wakes_at < self._sleeps_until:
             self._inbox.put(_LOOK)
 
-    def _carry_out(self, actions: Sequence[Action], helps: bool) -> None:
+    def _carry_out(self, actions: Sequence[Action], helps: bool, settles: bool) -> None:
         started = 0
         for action in actions:
             if isinstance(action, Exit):
                 self._exit = action
                 return
             started += isinstance(action, Start)
-            self._do(action)
+            if settles and isinstance(action, Delete | Hide) and self._settled_in <= _QUICK:
+                self._own.append(action)
+            else:
+                self._do(action)
         if started:
             if not (helps and self._workers.are_quick):
                 self._workers.call(started)
@@ -249,8 +263,14 @@ class Runner:
 
     def _settle_forever(self, settlements: SimpleQueue[Settlement | None]) -> None:
         while (action := settlements.get()) is not None:
-            self._has_given_back = self._has_given_back or (isinstance(action, Hide) and 0.0 in action.seconds)
-            self._tell(settle(self._queue, action, self._renew))
+            self._settle(action)
+
+    def _settle(self, action: Settlement) -> None:
+        self._has_given_back = self._has_given_back or (isinstance(action, Hide) and 0.0 in action.seconds)
+        began = time.perf_counter()
+        settled = settle(self._queue, action, self._renew)
+        self._settled_in += (time.perf_counter() - began - self._settled_in) / 8
+        self._tell(settled)
 
     def _renew(self, message: Message) -> None:
         self._get_processor().renew(message)

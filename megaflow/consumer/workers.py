@@ -50,7 +50,7 @@ class Tell(Protocol):
     *helps* says that the calling thread goes on with what waits afterwards, where that is quick.
     """
 
-    def __call__(self, event: Event | None, *, helps: bool) -> None: ...
+    def __call__(self, event: Event | None, *, helps: bool, settles: bool = False) -> None: ...
 
 
 class Workers:
@@ -106,6 +106,8 @@ class Workers:
         """Handle what waits, in the thread that has brought it, as long as handlers are quick."""
         while self.are_quick and (work := self._take()):
             self._handle(work, helps=True)
+            if self._finished and not self._backlog:
+                self._tell(None, helps=True, settles=True)
         if self._finished:
             self._tell(None, helps=False)
 
