@@ -8,6 +8,15 @@ import sys
 def main() -> int:
     """Run the command line with the arguments of the process, and return its exit code."""
     try:
+        return _import_and_run()
+    except KeyboardInterrupt:
+        # Before the command has begun.
+        print("megaflow: interrupted", file=sys.stderr)  # noqa: T201
+        return 130
+
+
+def _import_and_run() -> int:
+    try:
         from megaflow.cli.main import main as run
     except ImportError as error:
         if (error.name or "").partition(".")[0] not in ("click", "rich"):

@@ -7,7 +7,7 @@ import logging
 import os
 import threading
 import uuid
-from collections.abc import Awaitable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, get_args
@@ -220,6 +220,25 @@ class App(Router):
             connection, self._settings = before
             self._connect(connection)
 
+    @contextmanager
+    def replacing(self, factories: Mapping[Any, Callable[..., Any]]) -> Iterator[Self]:
+        """Let other factories make what `provide` says, by type, within a ``with``: for tests.
+
+        What was made already is not used there, and what is made there is closed at its end. Raises
+        `RegistrationError` for a type that is not provided, and `UsageError` while the app is running.
+        """
+        self._refuse_while_running()
+        before = self._dependencies
+        with self._providers.replaced(factories):
+            for handler in self.handlers:
+                self._providers.check(handler.name, handler.needs, is_async=handler.is_async)
+            self._depend_on(Dependencies(self._providers))
+            try:
+                yield self
+            finally:
+                self._dependencies.close()
+                self._depend_on(before)
+
     def use(self, middleware: Layer) -> Layer:
         """Wrap every handler's call: ``middleware(call_next) -> call``; the first one added is the outermost.
 
@@ -389,6 +408,12 @@ class App(Router):
         self._sns = SnsPublisher(
             topic_arn=to.topic_arn, client=to.sns_client, max_message_size=self._max_message_size, **to.aws
         )
+
+    def _depend_on(self, dependencies: Dependencies) -> None:
+        with self._changing:
+            self._dependencies = dependencies
+            self._version += 1
+            self._processor = None
 
     def _connect_to(self, queue_url: str) -> SqsClient:
         to = self._connection

@@ -88,6 +88,19 @@ class Providers:
         for provider in others._providers.values():
             self.take(provider)
 
+    @contextmanager
+    def replaced(self, factories: Mapping[Any, Callable[..., Any]]) -> Iterator[None]:
+        """Let others make what is provided within a ``with``."""
+        before = dict(self._providers)
+        try:
+            for type_, factory in factories.items():
+                if type_ not in self:
+                    raise RegistrationError(f"{name_of(type_)} is not provided, so nobody can take its place")
+                self._providers[type_] = self._make(type_, factory, self[type_].scope)
+            yield
+        finally:
+            self._providers = before
+
     def check(self, who: str, needs: Mapping[str, Need], *, is_async: bool) -> None:
         """Raise `RegistrationError` where somebody needs what nobody provides, or what only async functions can get."""
         for parameter, need in needs.items():

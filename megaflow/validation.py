@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from megaflow.errors import InvalidPayloadError, RegistrationError
 
 Validate: TypeAlias = Callable[[Any], Any]
 """Returns what it is given, validated; raises `InvalidPayloadError`."""
+
+
+_LIMITS: Final = frozenset({"gt", "ge", "lt", "le", "multiple_of", "min_length", "max_length"})
+"""What a problem's context has of the model, and not of the data."""
 
 
 def make_validator(annotation: Any, section: str) -> Validate:
@@ -23,7 +27,7 @@ def make_validator(annotation: Any, section: str) -> Validate:
             return adapter.validate_python(data)
         except validation_error as error:
             # pydantic's own text shows the values, which nobody may find in a log.
-            problems = [_describe(each, section) for each in error.errors(include_url=False, include_context=False)]
+            problems = [_describe(each, section) for each in error.errors(include_url=False)]
         raise InvalidPayloadError(tuple(problems))
 
     return validate
@@ -51,7 +55,8 @@ def _read_annotation(annotation: Any) -> tuple[Any, type[Any]]:
 def _describe(problem: Mapping[str, Any], section: str) -> str:
     path = ".".join([section, *map(str, problem["loc"])]).strip(".")
     found = "" if problem["type"] == "missing" else f", found {type(problem['input']).__name__}"
-    return f"{path or 'payload'}: {problem['type']}{found}"
+    limits = [str(limit) for name, limit in problem.get("ctx", {}).items() if name in _LIMITS]
+    return f"{path or 'payload'}: {' '.join([problem['type'], *limits])}{found}"
 
 
 def _name(annotation: Any) -> str:

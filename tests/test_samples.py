@@ -61,7 +61,7 @@ PRINTED = {
         "the stock is opened, once",
         "reserving 5 of a",
         "deleted: None",
-        "dead-lettered: event.attributes.quantity: greater_than, found int",
+        "dead-lettered: event.attributes.quantity: greater_than 0, found int",
         "refunding 7.50 for A-1, a data",
         "kept",
         "the stock is closed",

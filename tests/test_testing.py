@@ -10,7 +10,19 @@ from typing import Any
 
 import pytest
 
-from megaflow import App, MemoryStore, Message, ProcessStatus, Reject, RetryLater, UsageError, exponential_backoff
+from megaflow import (
+    App,
+    MemoryStore,
+    Message,
+    Payload,
+    PayloadBuilder,
+    ProcessStatus,
+    RegistrationError,
+    Reject,
+    RetryLater,
+    UsageError,
+    exponential_backoff,
+)
 from megaflow.testing import Handled, TestClient
 
 pytest_plugins = ["pytester"]
@@ -54,7 +66,9 @@ def test_what_a_handler_does_to_its_payload_is_not_what_it_got() -> None:
         client.publish({"kind": "refund", "amount": 7})
 
         assert client.handled_by("refund") == [{"kind": "refund", "amount": 7}]
-        assert client.handled[0].message.payload == {"kind": "refund", "amount": 7}
+        message = client.handled[0].message
+        assert message is not None
+        assert message.payload == {"kind": "refund", "amount": 7}
 
 
 def test_a_handler_is_named_in_every_way() -> None:
@@ -159,12 +173,58 @@ def _publish_and_fail(client: TestClient) -> None:
     assert len(client.handled) == 1
 
 
-def test_an_empty_list_says_why() -> None:
-    with TestClient(make_app()) as client:
-        client.publish({"kind": "refnd", "amount": 7})
+def test_what_was_kept_says_why() -> None:
+    app = App()
 
-        assert repr(client.handled).startswith("[] ({'kind': 'refnd', 'amount': 7}; a message of kind data; ")
-        assert repr(client.deleted).startswith("[Message(")
+    @app.on_event(domain="shop", name="added")
+    def later(event: Payload) -> None:
+        raise RetryLater("no stock", after=60)
+
+    with TestClient(app) as client:
+        client.publish(PayloadBuilder().with_event(domain="shop", name="added", item="a").build())
+
+        said = client.explain()
+
+    assert said.startswith('{"event": {"domain": "shop", "name": "added", "version": 1, "attributes": {"item": ')
+    assert "later: matched" in said
+    assert "later: RETRY_LATER)" in said
+    assert "later: RetryLater: no stock" in said
+
+
+class Bank:
+    """Something that is provided."""
+
+    name = "real"
+
+
+class FakeBank(Bank):
+    """What takes its place in a test."""
+
+    name = "fake"
+
+
+def test_what_is_provided_can_be_replaced() -> None:
+    app = App()
+    app.provide(Bank, Bank)
+    seen: list[str] = []
+
+    @app.on_text()
+    def pay(text: str, bank: Bank) -> None:
+        seen.append(bank.name)
+
+    app.process("before")
+    with TestClient(app, replacing={Bank: FakeBank}) as client:
+        client.publish("within")
+    app.process("after")
+
+    assert seen == ["real", "fake", "real"]
+    with pytest.raises(RegistrationError, match="str is not provided"), TestClient(app, replacing={str: str}):
+        pass
+
+
+def test_it_takes_an_app() -> None:
+    with pytest.raises(UsageError, match="takes an App, not a str"):
+        TestClient("shop")  # type: ignore[arg-type]
 
 
 def test_what_was_to_be_handled_says_why_it_was_not() -> None:

@@ -13,22 +13,31 @@ from contextlib import contextmanager
 from datetime import datetime
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
+from multiprocessing.synchronize import Event
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final, TextIO, cast
 
 import click
 from typing_extensions import override
 
 from megaflow.app import App
-from megaflow.cli.errors import FAILED, report
+from megaflow.cli.errors import FAILED, WrongUsage, report
 from megaflow.cli.hosting import Hosted, make_queues
 from megaflow.cli.options import name_of, read_aws
-from megaflow.cli.output import count_handlers, note, shorten_paths, show
+from megaflow.cli.output import WholeLines, count_handlers, note, shorten_paths, show
 from megaflow.cli.targets import folder_of, load_app
-from megaflow.errors import MegaflowError
+from megaflow.errors import ConfigurationError, MegaflowError
+from megaflow.outgoing import is_fifo
 from megaflow.verdict import Verdict
 
+if TYPE_CHECKING:
+    from megaflow.local.account import Account
+    from megaflow.local.server import Server
+
 _PORT: Final = 4566
+_SOON: Final = 0.5
+"""Seconds that an app has to end before it is said what is waited for."""
+
 _LOOK_EVERY: Final = 500
 """Milliseconds between two looks at the app's process."""
 
@@ -49,13 +58,24 @@ def dev(target: str, port: int, data: Path | None, reload: bool) -> int:
     """
     from megaflow.local.__main__ import kept
     from megaflow.local.account import Account
-    from megaflow.local.server import Server
 
     account = Account()
     # A file that fails to import is shown by the app's process; a missing one is wrong usage, here.
     folder = folder_of(target)
-    with kept(account, data), Server(account, port=port) as server:
+    with kept(account, data), _listen(account, port) as server:
+        show(f"SQS and SNS on {server.url}; from another terminal:", style="bold")
+        show(f"  export AWS_ENDPOINT_URL={server.url}")
+        sys.stdout.flush()
         return _Watched(target, server.url, folder).run(reload=reload)
+
+
+def _listen(account: Account, port: int) -> Server:
+    from megaflow.local.server import Server
+
+    try:
+        return Server(account, port=port)
+    except ConfigurationError as error:
+        raise WrongUsage(f"{error}; --port 0 takes a free one") from error
 
 
 class _Watched:
@@ -67,7 +87,7 @@ class _Watched:
         self._folder = folder
         self._child: BaseProcess | None = None
         self._over = threading.Event()
-        self._is_first = True
+        self._has_announced = multiprocessing.get_context("spawn").Event()
 
     def run(self, *, reload: bool) -> int:
         """Run the app until a signal comes; without *reload*, until it ends."""
@@ -96,8 +116,9 @@ class _Watched:
                 self._stop()
                 self._child = self._start()
             elif self._child is not None and not self._child.is_alive():
+                how = _describe_end(self._child.exitcode)
                 self._stop()
-                note("the app has ended; it starts anew when its code changes", style="yellow")
+                note(f"the app has ended{how}; it starts anew when its code changes", style="yellow")
         return 0
 
     def _wait(self, child: BaseProcess) -> int:
@@ -108,10 +129,9 @@ class _Watched:
 
     def _start(self) -> BaseProcess:
         child = multiprocessing.get_context("spawn").Process(
-            target=_live, args=(self._target, self._endpoint_url, self._is_first)
+            target=_live, args=(self._target, self._endpoint_url, self._has_announced)
         )
         child.start()
-        self._is_first = False
         return child
 
     def _stop(self) -> None:
@@ -120,6 +140,9 @@ class _Watched:
             return
         if self._child.is_alive():
             self._child.terminate()
+        self._child.join(_SOON)
+        if self._child.is_alive():
+            note("waiting for what is in hand; a second Ctrl-C does not wait", style="yellow")
         # It ends within its shutdown_timeout, by itself.
         self._child.join()
         self._child = None
@@ -140,17 +163,26 @@ class _Watched:
                 signal.signal(number, handler)
 
 
-def _live(target: str, endpoint_url: str, is_first: bool) -> None:
+def _describe_end(code: int | None) -> str:
+    if not code:
+        return ""
+    return f" with exit code {code}" if code > 0 else f", killed by {signal.Signals(-code).name}"
+
+
+def _live(target: str, endpoint_url: str, has_announced: Event) -> None:
     """Be the process of the app."""
     # Ctrl-C goes to every process of the terminal's group; the parent passes it on.
     os.setpgrp()
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    # What handlers print comes from many threads.
+    sys.stdout = cast(TextIO, WholeLines(sys.stdout))
     with report(debug=False) as ended:
         app = load_app(target)
         hosted = make_queues(app, endpoint_url, target)
         os.environ |= {"AWS_ENDPOINT_URL_SQS": endpoint_url, "AWS_ENDPOINT_URL_SNS": endpoint_url}
         _log_messages(app)
-        _announce(app, hosted, is_first=is_first)
+        _announce(app, hosted, is_first=not has_announced.is_set())
+        has_announced.set()
         here = read_aws(endpoint_url, None, None)
         here["profile_name"] = None
         with app.connected(
@@ -184,11 +216,12 @@ def _announce(app: App, hosted: Hosted, *, is_first: bool) -> None:
 
 def _say_how_to_publish(hosted: Hosted) -> None:
     queue = name_of(hosted.queue_url)
-    show("From another terminal:")
-    show(f"  export AWS_ENDPOINT_URL={hosted.endpoint_url}")
-    show(f"  megaflow publish --queue {queue} FILE")
-    show(f"  megaflow publish --topic {hosted.topic_arn} FILE")
-    show(f"  megaflow redrive {name_of(hosted.dead_letter_queue_url)}")
+    group = "--group-id GROUP " if is_fifo(hosted.queue_url) else ""
+    show("  To publish:")
+    show(f"    megaflow publish --queue {queue} {group}FILE")
+    show(f"    megaflow publish --topic {hosted.topic_arn} {group}FILE")
+    show("  To handle dead letters again:")
+    show(f"    megaflow redrive {name_of(hosted.dead_letter_queue_url)}")
 
 
 def _log_messages(app: App) -> None:
@@ -218,11 +251,14 @@ class _Shows(logging.Handler):
         message = verdict.message
         said = ", ".join(f"{each.handler.name} {each.status.name}" for each in verdict.outcomes)
         took = f"{verdict.seconds * 1000:.1f} ms" if verdict.outcomes else ""
-        parts = [f"{datetime.now():%H:%M:%S}", message.id, verdict.fate.value, said or "no handler matched", took]
+        later = f"again in {verdict.after:g} s" if verdict.keeps and verdict.after is not None else ""
+        what = said or "no handler matched"
+        parts = [f"{datetime.now():%H:%M:%S}", message.id, verdict.fate.value, what, took, later]
         show("  ".join(filter(None, parts)), style=_STYLES.get(verdict.fate.value, ""))
-        if verdict.unmatched:
+        if verdict.unmatched or not verdict.deletes:
             body = message.body if len(message.body) <= _SHOWN else f"{message.body[:_SHOWN]}…"
             show(f"  {body}")
+        if verdict.unmatched:
             try:
                 for line in shorten_paths(str(self._app.explain(message))).splitlines()[1:]:
                     show(f"  {line}")

@@ -3,20 +3,45 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
 import click
 
-from megaflow.errors import MegaflowError
+from megaflow.errors import ConfigurationError, MegaflowError, RegistrationError
 
 FAILED: Final = 1
 WRONG_USAGE: Final = 2
 INTERRUPTED: Final = 130
+
+
+_OPTIONS: Final[Mapping[str, str]] = {
+    "concurrency": "--concurrency",
+    "delay_seconds": "--delay",
+    "dead_letter_queue_url": "dead_letter_queue_url",
+    "deduplication_id": "--deduplication-id",
+    "endpoint_url": "--endpoint-url",
+    "group_id": "--group-id",
+    "json_only": "--json-only",
+    "profile_name": "--profile",
+    "queue_url": "--queue-url",
+    "region_name": "--region",
+    "subject": "--subject",
+    "topic_arn": "--topic",
+}
+"""What is an option here, by the name of the parameter that it is elsewhere."""
+
+_PARAMETER: Final = re.compile(rf"\b({'|'.join(_OPTIONS)})(?:=True|(?P<has_value>=)(?=[\w'\"])|=|(?=:| is not set))")
+_NOT_THERE: Final = frozenset({"AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist", "NotFound"})
+
+
+class WrongUsage(click.UsageError):
+    """What was asked for is wrong, or not there; the help says nothing about it."""
 
 
 @dataclass
@@ -38,6 +63,9 @@ def report(*, debug: bool) -> Iterator[Ended]:
     except BrokenPipeError:
         # Whoever read has seen enough.
         ended.code = FAILED
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        ended.code = WRONG_USAGE
     except (click.Abort, KeyboardInterrupt):
         ended.code = _say("interrupted", INTERRUPTED)
     except Exception as error:  # noqa: BLE001 - whatever goes wrong is said
@@ -54,30 +82,46 @@ def report(*, debug: bool) -> Iterator[Ended]:
 def describe(error: Exception) -> tuple[str, int]:
     """Return what *error* is in one line, and the exit code."""
     if isinstance(error, click.UsageError):
-        where = f" ({error.ctx.command_path} --help says more)" if error.ctx is not None else ""
+        has_help = error.ctx is not None and not isinstance(error, WrongUsage)
+        where = f" ({error.ctx.command_path} --help says more)" if error.ctx is not None and has_help else ""
         return f"{error.format_message()}{where}", error.exit_code
     if isinstance(error, click.ClickException):
         return error.format_message(), error.exit_code
     if isinstance(error, MegaflowError):
-        return str(error), FAILED
+        code = WRONG_USAGE if isinstance(error, ConfigurationError | RegistrationError) else FAILED
+        return name_options(str(error)), code
     if isinstance(error, OSError) and error.strerror:
         return ": ".join(map(str, filter(None, (error.filename, error.strerror)))), FAILED
-    return _describe_aws(error) or f"{type(error).__name__}: {error}", FAILED
+    return _describe_aws(error) or (f"{type(error).__name__}: {error}", FAILED)
 
 
-def _describe_aws(error: Exception) -> str:
+def name_options(text: str) -> str:
+    """Return *text*, which is about parameters of functions, about the options that they are here."""
+    return _PARAMETER.sub(lambda found: _OPTIONS[found[1]] + (" " if found["has_value"] is not None else ""), text)
+
+
+def _describe_aws(error: Exception) -> tuple[str, int] | None:
     """Return what AWS, or boto3, says."""
     if "botocore" not in sys.modules:
-        return ""
-    from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, NoRegionError
+        return None
+    from botocore.exceptions import (
+        BotoCoreError,
+        ClientError,
+        EndpointConnectionError,
+        NoCredentialsError,
+        NoRegionError,
+    )
 
     if isinstance(error, ClientError):
-        said = error.response.get("Error", {})
-        return f"{said.get('Code', 'Unknown')}: {said.get('Message', '')} ({error.operation_name})"
+        answer = error.response.get("Error", {})
+        said = f"{answer.get('Code', 'Unknown')}: {answer.get('Message', '')} ({error.operation_name})"
+        return said, WRONG_USAGE if answer.get("Code") in _NOT_THERE else FAILED
+    said = str(error).rstrip(".")
     if isinstance(error, NoCredentialsError | NoRegionError):
-        what = str(error).rstrip(".")
-        return f"{what}. Set them in the environment or a profile; an embedded queue takes any (--endpoint-url)."
-    return str(error) if isinstance(error, BotoCoreError) else ""
+        return f"{said}. Set them in the environment or a profile; an embedded queue takes any (--endpoint-url)", FAILED
+    if isinstance(error, EndpointConnectionError):
+        return f"{said}; --endpoint-url, or AWS_ENDPOINT_URL, says where to: does anybody listen there?", FAILED
+    return (said, FAILED) if isinstance(error, BotoCoreError) else None
 
 
 def _say(line: str, code: int) -> int:

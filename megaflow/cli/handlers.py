@@ -6,10 +6,12 @@ from typing import IO
 
 import click
 
-from megaflow.cli.errors import FAILED
+from megaflow.app import App
+from megaflow.cli.errors import FAILED, WrongUsage, name_options
 from megaflow.cli.options import json_option
-from megaflow.cli.output import shorten_paths, show, show_json, show_table
+from megaflow.cli.output import note, shorten_paths, show, show_json, show_table
 from megaflow.cli.targets import load_app
+from megaflow.codec import Kind
 from megaflow.dispatch.check import Finding
 from megaflow.dispatch.explain import HandlerExplanation
 from megaflow.message import open_message
@@ -24,13 +26,16 @@ from megaflow.router import Handler
 def handlers(target: str, as_json: bool, sns_filter_policy: bool, json_only: bool) -> int:
     """Show the handlers of TARGET, and what is odd about them."""
     app = load_app(target)
+    if json_only and not sns_filter_policy:
+        raise WrongUsage("--json-only says something about --sns-filter-policy, which is not there")
     if sns_filter_policy:
-        policy = app.sns_filter_policy(json_only=json_only)
-        show(str(policy))
-        return 0 if policy.policy is not None else FAILED
+        return _show_policy(app, json_only)
     found = app.check()
     if as_json:
         show_json({"handlers": [_describe(each) for each in app.handlers], "findings": [_tell(each) for each in found]})
+        return 0
+    if not app.handlers:
+        note("no handler is registered", style="yellow")
         return 0
     rows = ((each.name, each.kind.value, repr(each.pattern), shorten_paths(each.where)) for each in app.handlers)
     show_table(["handler", "kind", "pattern", "where"], rows)
@@ -49,7 +54,10 @@ def explain(target: str, file: IO[str], as_json: bool) -> int:
     The exit code is 1 where it reaches none.
     """
     app = load_app(target)
-    said = app.explain(open_message(_read(file)))
+    body = _read(file)
+    said = app.explain(open_message(body))
+    if body.lstrip().startswith("{") and said.message.kind is Kind.TEXT:
+        note("it is no JSON, and so text", style="yellow")
     if as_json:
         show_json(
             {"kind": said.message.kind.value, "problem": said.message.problem, "handlers": [*map(_explain, said)]}
@@ -62,11 +70,20 @@ def explain(target: str, file: IO[str], as_json: bool) -> int:
     return 0 if any(each.matched for each in said) else FAILED
 
 
+def _show_policy(app: App, json_only: bool) -> int:
+    policy = app.sns_filter_policy(json_only=json_only)
+    if policy.policy is None:
+        note(name_options(shorten_paths(str(policy))))
+        return FAILED
+    show(str(policy))
+    return 0
+
+
 def _read(file: IO[str]) -> str:
     try:
         body = file.read()
     except UnicodeDecodeError as error:
-        raise click.UsageError(f"{file.name} is not UTF-8 text: {error}") from error
+        raise WrongUsage(f"{file.name} is not UTF-8 text: {error}") from error
     # An editor ends the file with a line break, which the sender did not send.
     return body.removesuffix("\n")
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Final
 
 import click
@@ -66,7 +68,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command, and return its exit code."""
     given = sys.argv[1:] if arguments is None else list(arguments)
     # Before the command: what stands after it is its own.
-    with report(debug=given[:1] == ["--debug"]) as ended:
+    with _terminable(), report(debug=given[:1] == ["--debug"]) as ended:
         answer = cli.main(args=given, prog_name="megaflow", standalone_mode=False)
         ended.code = answer if isinstance(answer, int) else 0
     return ended.code
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Let SIGTERM end a command as Ctrl-C does, where it does not say otherwise."""
+    before = signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _interrupt(number: int, frame: object) -> None:
+    raise KeyboardInterrupt

@@ -13,7 +13,7 @@ from typing import Any, Final, TypeAlias, TypeVar
 
 import click
 
-from megaflow.cli.errors import FAILED, INTERRUPTED
+from megaflow.cli.errors import FAILED, INTERRUPTED, WrongUsage
 from megaflow.cli.moving import FindTarget, Mover, Tally
 from megaflow.cli.options import aws_options, connect, json_option, name_of, read_aws
 from megaflow.cli.output import count_messages, make_progress, note, show, show_json
@@ -28,6 +28,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 Matches: TypeAlias = Callable[[Message], bool]
 
 _AT_ONCE: Final = 8
+_AGREES_WITHIN: Final = timedelta(seconds=2)
 _VISIBLE: Final = "ApproximateNumberOfMessages"
 _UNLIMITED: Final = float("inf")
 
@@ -65,7 +66,7 @@ def move(source: str, destination: str, as_json: bool, endpoint_url: Any, region
     client, url, _ = place = _open(source, read_aws(endpoint_url, region, profile))
     _, to = connect(destination, read_aws(endpoint_url, region, profile))
     if to == url:
-        raise click.UsageError(f"{source} and {destination} are the same queue")
+        raise WrongUsage(f"{source} and {destination} are the same queue")
     client.get_queue_attributes(QueueUrl=to, AttributeNames=["QueueArn"])
     return _Job(place, lambda message: to, as_json=as_json, **how).run()
 
@@ -86,6 +87,8 @@ def redrive(queue: str, to: str | None, as_json: bool, endpoint_url: Any, region
     find_target: FindTarget = _Origins(place.client, place.url).find
     if to is not None:
         _, url = connect(to, read_aws(endpoint_url, region, profile))
+        if url == place.url:
+            raise WrongUsage(f"{queue} and {to} are the same queue")
         find_target = lambda message: url  # noqa: E731
     return _Job(place, find_target, as_json=as_json, **how).run()
 
@@ -224,8 +227,11 @@ def _ask(place: _Place) -> tuple[datetime, int]:
     """Return what time it is for SQS, and about how many messages there are."""
     answer = place.client.get_queue_attributes(QueueUrl=place.url, AttributeNames=[_VISIBLE])
     date = answer["ResponseMetadata"].get("HTTPHeaders", {}).get("date")
-    # To the second: what was sent within it was there.
-    now = parsedate_to_datetime(date) + timedelta(seconds=1) if date else datetime.now(UTC)
+    now = datetime.now(UTC)
+    said = parsedate_to_datetime(date) if date else now
+    # SQS says it to the second; a clock that agrees as far as that goes knows better.
+    if abs(said - now) > _AGREES_WITHIN:
+        now = said + timedelta(seconds=1)
     return now, int(answer["Attributes"][_VISIBLE])
 
 
@@ -235,7 +241,7 @@ def _read_pattern(pattern: str | None) -> Matches:
     try:
         condition = from_eventbridge(pattern)
     except PatternError as error:
-        raise click.UsageError(f"--pattern: {error}") from error
+        raise WrongUsage(f"--pattern: {error}") from error
     return lambda message: condition.test(_object_of(message))
 
 

@@ -208,7 +208,7 @@ class Mover:
             self.tally.skipped += self._held.add(message)
             return None
         target = self._find_target(message)
-        if target is None:
+        if target is None or target == self._source.url:
             self.tally.lost_track += self._held.add(message)
         return target
 

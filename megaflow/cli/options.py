@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 import click
 
+from megaflow.cli.errors import WrongUsage
 from megaflow.settings import AwsOptions, AwsSettings
 from megaflow.sqs import SqsPublisher
 
@@ -41,6 +42,8 @@ def read_aws(endpoint_url: str | None, region: str | None, profile: str | None) 
     A server on this machine takes any credentials and region, so that none have to be set up for it.
     """
     given: AwsOptions = {}
+    if endpoint_url and not endpoint_url.startswith(("http://", "https://")):
+        raise WrongUsage(f"--endpoint-url {endpoint_url!r} must begin with http:// or https://")
     if endpoint_url:
         given["endpoint_url"] = endpoint_url
     if region:
@@ -62,7 +65,7 @@ def connect(queue: str, aws: AwsOptions) -> tuple[Any, str]:
     try:
         url = client.get_queue_url(QueueName=found[3] if found else queue, **owner)["QueueUrl"]
     except client.exceptions.QueueDoesNotExist as error:
-        raise click.UsageError(f"there is no queue {queue} at {client.meta.endpoint_url}") from error
+        raise WrongUsage(f"there is no queue {queue} at {client.meta.endpoint_url}") from error
     return SqsPublisher(queue_url=url, client=client).client, str(url)
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import os
 import sys
+import threading
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, TextIO
 
 import click
 from rich import box
@@ -18,6 +19,31 @@ from rich.text import Text
 
 _NO_LIMIT: Final = 100_000
 """Columns of a line that no person reads: nothing is cut there."""
+
+
+class WholeLines:
+    """A stream to which several threads write without mixing their lines."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._own = threading.local()
+
+    def write(self, text: str) -> int:
+        """Write what ends with a line break, and keep the rest until then."""
+        whole, line_break, self._own.rest = (getattr(self._own, "rest", "") + text).rpartition("\n")
+        if line_break:
+            self._stream.write(whole + line_break)
+        return len(text)
+
+    def flush(self) -> None:
+        """Write the rest, too."""
+        self._stream.write(getattr(self._own, "rest", ""))
+        self._own.rest = ""
+        self._stream.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        """Be the stream otherwise."""
+        return getattr(self._stream, name)
 
 
 def make_console(*, stderr: bool = False) -> Console:

@@ -8,9 +8,10 @@ from typing import Any, Final
 
 import click
 
+from megaflow.cli.errors import WrongUsage
 from megaflow.cli.options import aws_options, connect, json_option, name_of, read_aws
 from megaflow.cli.output import note, show, show_json
-from megaflow.cli.publishing import Form, Lines, open_text
+from megaflow.cli.publishing import Form, Lines, is_object, open_text
 from megaflow.codec import decode
 from megaflow.publisher import Publisher
 from megaflow.settings import QUEUE_URL_VARIABLE, TOPIC_ARN_VARIABLE, AwsOptions
@@ -25,7 +26,7 @@ _LINES: Final = (".jsonl", ".ndjson")
 @click.option("--queue", help="Where to: a queue's name, URL or ARN.")
 @click.option("--topic", help="Where to: a topic's ARN.")
 @click.option("--lines/--whole", default=None, help="A message a line, as in *.jsonl and *.ndjson, or one in all.")
-@click.option("--failed", type=click.Path(path_type=Path, dir_okay=False), help="For lines that fail. [FILE.failed]")
+@click.option("--failed", type=click.Path(path_type=Path, dir_okay=False), help="For what fails. [FILE.failed.jsonl]")
 @click.option("--skip", type=click.IntRange(min=0), default=0, help="Leave out so many lines first.")
 @click.option("--attribute", "attributes", multiple=True, metavar="NAME=VALUE", help="A message attribute.")
 @click.option("--group-id", default="", help="FIFO: the message group.")
@@ -65,24 +66,26 @@ def publish(
         message_id = form.publish_one(publisher, text)
         if problem := decode(text).problem:
             note(f"it is {problem}", style="yellow")
+        elif text.lstrip().startswith(("{", "[")) and not is_object(text):
+            note("it is no JSON object, and goes as text", style="yellow")
         show_json({"id": message_id, "to": place}) if as_json else show(f"{message_id}  sent to {place}")
         return 0
     if form.deduplication_id:
-        raise click.UsageError("--deduplication-id is for one message: lines have a --deduplication-key")
+        raise WrongUsage("--deduplication-id is for one message: lines have a --deduplication-key")
     return Lines(file, publisher, form, failed or _failed_of(file), skip, place, as_json).run()
 
 
 def _open(queue: str | None, topic: str | None, aws: AwsOptions) -> tuple[Publisher, str]:
     """Return what publishes to the queue or topic, and its name."""
     if queue and topic:
-        raise click.UsageError("a message goes to a --queue or to a --topic, not to both")
+        raise WrongUsage("a message goes to a --queue or to a --topic, not to both")
     if not queue and not topic:
         topic = os.environ.get(TOPIC_ARN_VARIABLE)
         queue = None if topic else os.environ.get(QUEUE_URL_VARIABLE)
     if topic:
         return SnsPublisher(topic_arn=topic, **aws), topic.rpartition(":")[2]
     if not queue:
-        raise click.UsageError(f"say where to: --queue or --topic, or set {QUEUE_URL_VARIABLE} or {TOPIC_ARN_VARIABLE}")
+        raise WrongUsage(f"say where to: --queue or --topic, or set {QUEUE_URL_VARIABLE} or {TOPIC_ARN_VARIABLE}")
     client, url = connect(queue, aws)
     return SqsPublisher(queue_url=url, client=client), name_of(url)
 
@@ -94,4 +97,5 @@ def _read_text(file: Path) -> str:
 
 
 def _failed_of(file: Path) -> Path:
-    return Path("stdin.failed") if str(file) == "-" else file.with_name(f"{file.name}.failed")
+    name = "stdin" if str(file) == "-" else file.name.removesuffix(".jsonl").removesuffix(".ndjson")
+    return (Path() if str(file) == "-" else file.parent) / f"{name}.failed.jsonl"

@@ -13,9 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Final
 
-import click
-
-from megaflow.cli.errors import FAILED, INTERRUPTED
+from megaflow.cli.errors import FAILED, INTERRUPTED, WrongUsage
 from megaflow.cli.output import count_messages, make_progress, note, show, show_json
 from megaflow.codec import KIND_ATTRIBUTE, decode, encode
 from megaflow.errors import EncodeError, FailedEntry
@@ -52,12 +50,12 @@ class Form:
         binary_encoding: bool,
         raw: bool,
     ) -> Form:
-        """Return what the options say; raise `click.UsageError` where they contradict one another."""
+        """Return what the options say; raise `WrongUsage` where they contradict one another."""
         for one, other in ((group_id, group_key), (deduplication_id, deduplication_key)):
             if one and other:
-                raise click.UsageError("a group, or a deduplication id, is the same for all or of each: not both")
+                raise WrongUsage("a group, or a deduplication id, is the same for all or of each: not both")
         if raw and (binary_encoding or group_key or deduplication_key):
-            raise click.UsageError("--raw does not look into what it sends")
+            raise WrongUsage("--raw does not look into what it sends")
         options = {
             "attributes": dict(map(_read_attribute, attributes)),
             "group_id": group_id,
@@ -74,7 +72,7 @@ class Form:
         options = {**self.options, **said}
         if self.binary_encoding:
             return publisher.publish(decode(text).payload, binary_encoding=True, **options)
-        if self.raw or _is_object(text):
+        if self.raw or is_object(text):
             return publisher.publish_raw_message(text, **options)
         return publisher.publish(text, **options)
 
@@ -127,7 +125,7 @@ class Lines:
 
     def run(self) -> int:
         if self.failed_path.exists():
-            raise click.UsageError(f"{self.failed_path} is there from before: publish it, remove it, or say --failed")
+            raise WrongUsage(f"{self.failed_path} is there from before: publish it, remove it, or say --failed")
         began = time.monotonic()
         with open_text(self.file) as stream, self._interruptible():
             try:
@@ -285,7 +283,7 @@ def open_text(file: Path) -> Iterator[IO[str]]:
 def _read_attribute(text: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
     if not (name and equals):
-        raise click.UsageError(f"--attribute {text!r} is not NAME=VALUE")
+        raise WrongUsage(f"--attribute {text!r} is not NAME=VALUE")
     return name, value
 
 
@@ -296,7 +294,8 @@ def _read_json(text: str) -> object:
         raise EncodeError(f"is no JSON: {error}") from error
 
 
-def _is_object(text: str) -> bool:
+def is_object(text: str) -> bool:
+    """Tell whether *text* is a JSON object."""
     try:
         return isinstance(json.loads(text), dict)
     except (ValueError, RecursionError):

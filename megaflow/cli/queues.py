@@ -13,10 +13,10 @@ from typing import Any, Final
 import click
 
 from megaflow import limits
-from megaflow.cli.errors import FAILED
+from megaflow.cli.errors import FAILED, WrongUsage
 from megaflow.cli.options import aws_options, connect, json_option, name_of, read_aws
 from megaflow.cli.output import count_messages, note, show, show_facts, show_json
-from megaflow.message import ORIGIN_ATTRIBUTE, Message
+from megaflow.message import ORIGIN_ATTRIBUTE, Message, read_origin
 from megaflow.sqs import Queue, QueueFacts
 
 _HIDDEN_FOR: Final = 30
@@ -46,7 +46,8 @@ def peek(queue: str, count: int, full: bool, as_json: bool, **aws: Any) -> None:
     """
     place = _open(queue, aws)
     seen: dict[str, Message] = {}
-    _warn(place.inspect(), "what is shown")
+    facts = place.inspect()
+    _warn(facts, "what is shown")
     try:
         for message in _receive_up_to(place, count):
             if message.id not in seen:
@@ -55,7 +56,8 @@ def peek(queue: str, count: int, full: bool, as_json: bool, **aws: Any) -> None:
     finally:
         _give_back(place, list(seen.values()))
     if not seen:
-        note("there is no message to be seen")
+        hidden = f"; {facts.in_flight} are in flight" if facts.in_flight else ""
+        note(f"there is no message to be seen{hidden}")
 
 
 @click.command()
@@ -116,7 +118,7 @@ def purge(queue: str, yes: bool, **aws: Any) -> int:
     about = "messages" if facts.problem else f"about {count_messages(facts.visible + facts.in_flight)}"
     if not yes:
         if not sys.stdin.isatty():
-            raise click.UsageError(f"this deletes {about} of {name_of(url)}: say --yes where nobody can be asked")
+            raise WrongUsage(f"this deletes {about} of {name_of(url)}: say --yes where nobody can be asked")
         if not click.confirm(f"Delete {about} of {name_of(url)}?", err=True):
             note("nothing was deleted")
             return FAILED
@@ -159,9 +161,12 @@ def _show(message: Message, full: bool, as_json: bool) -> None:
     sent = f"{message.sent_at:%Y-%m-%d %H:%M:%S}" if message.sent_at else ""
     times = "once" if message.receive_count == 1 else f"{message.receive_count} times"
     group = f"group {message.group_id}" if message.group_id else ""
-    told = [message.id, message.kind.value, f"sent {sent}", f"received {times}", group]
+    topic = f"by {message.sns.topic_arn.rpartition(':')[2]}" if message.sns else ""
+    told = [message.id, message.kind.value, f"sent {sent}", f"received {times}", group, topic]
     show("  ".join(filter(None, told)), style="bold")
-    body = message.body if full or len(message.body) <= _SHOWN else f"{message.body[:_SHOWN]}… (--full)"
+    # What is around it is the same for all.
+    text = str(json.loads(message.body)["Message"]) if message.sns else message.body
+    body = text if full or len(text) <= _SHOWN else f"{text[:_SHOWN]}… (--full)"
     for line in body.splitlines() or [""]:
         show(f"  {line}")
     for reason in _read_reasons(message):
@@ -197,6 +202,9 @@ def _read_reasons(message: Message) -> Iterator[str]:
         return
     if not isinstance(origin, dict):
         return
+    was = read_origin(message)
+    if was:
+        yield f"was {was.get('message_id', '?')} in {name_of(was.get('queue', '?'))}"
     failed = origin.get("failed")
     for handler, error in failed.items() if isinstance(failed, dict) else ():
         yield f"{handler}: {error}"

@@ -28,7 +28,7 @@ LEVELS = ["debug", "info", "warning", "error"]
 @click.command()
 @click.argument("target")
 @click.option("--processes", type=click.IntRange(1, 1_000), default=1, show_default=True, help="How many processes.")
-@click.option("--concurrency", type=int, help="Handlers at once, in each process.")
+@click.option("--concurrency", type=click.IntRange(1, 10_000), help="Handlers at once, in each process.")
 @click.option("--queue-url", help="The queue, in place of the app's own.")
 @click.option("--health-port", type=click.IntRange(0, 65_535), help="A port for /live and /ready.")
 @click.option("--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True)

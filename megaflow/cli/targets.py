@@ -6,33 +6,46 @@ import importlib
 import importlib.util
 import os
 import sys
+import sysconfig
 import traceback
 from pathlib import Path
 from types import ModuleType
+from typing import Any, Final
 
 import click
 
 from megaflow.app import App
+from megaflow.cli.errors import WrongUsage
+
+_BELOW: Final = "what it does belongs below if __name__ == '__main__'"
+_OTHERS: Final = (str(Path(__file__).parent.parent), *{path for path in sysconfig.get_paths().values() if path})
+"""Where the code of megaflow, of Python and of what is installed is."""
 
 
 def load_app(target: str) -> App:
-    """Return the app at *target*; raise `click.UsageError` where there is none, and say why."""
+    """Return the app at *target*; raise `WrongUsage` where there is none, and say why."""
     place, _, name = target.partition(":")
-    is_file = place.endswith(".py") or os.sep in place
+    if not place or (place.startswith(".") and not _is_path(place)):
+        raise WrongUsage(f"{target!r} names no module and no file: say module:app or path/file.py:app")
+    is_file = _is_path(place)
     module = _load_file(Path(place)) if is_file else _load_module(place)
     return _find_named(module, place, name) if name else _find_only(module, place)
+
+
+def _is_path(place: str) -> bool:
+    return place.endswith(".py") or os.sep in place
 
 
 def folder_of(target: str) -> Path:
     """Return the folder whose files are those of *target*, as far as one can tell.
 
-    Raises `click.UsageError` for a file that is not there.
+    Raises `WrongUsage` for a file that is not there.
     """
     place = target.partition(":")[0]
     path = Path(place)
     if path.suffix == ".py":
         if not path.is_file():
-            raise click.UsageError(f"there is no file {path}")
+            raise WrongUsage(f"there is no file {path}")
         return path.parent
     package = Path(place.partition(".")[0])
     return package if package.is_dir() else Path()
@@ -40,12 +53,14 @@ def folder_of(target: str) -> Path:
 
 def _load_file(path: Path) -> ModuleType:
     if not path.is_file():
-        raise click.UsageError(f"there is no file {path}")
+        raise WrongUsage(f"there is no file {path}")
+    if path.stem in sys.stdlib_module_names:
+        raise WrongUsage(f"{path} has the name of a module of Python's own, which would be taken for it: rename it")
     # What stands beside it can be imported, as in a script.
     _make_importable(path.parent)
     spec = importlib.util.spec_from_file_location(path.stem, path)
     if spec is None or spec.loader is None:
-        raise click.UsageError(f"{path} is no Python file")
+        raise WrongUsage(f"{path} is no Python file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[path.stem] = module
     with _Importing(str(path)):
@@ -71,7 +86,7 @@ def _find_named(module: ModuleType, place: str, name: str) -> App:
     app = found if isinstance(found, App) else getattr(found, "app", None)
     if not isinstance(app, App):
         what = f"there is no {name!r} in {place}" if found is None else f"{place}:{name} is no App"
-        raise click.UsageError(f"{what}{_hint(module, place)}")
+        raise WrongUsage(f"{what}{_hint(module, place)}")
     return app
 
 
@@ -79,7 +94,7 @@ def _find_only(module: ModuleType, place: str) -> App:
     apps = {name: value for name, value in vars(module).items() if isinstance(value, App)}
     if len(set(map(id, apps.values()))) != 1:
         what = "there are several apps" if apps else "there is no app"
-        raise click.UsageError(f"{what} in {place}{_hint(module, place)}")
+        raise WrongUsage(f"{what} in {place}{_hint(module, place)}")
     return next(iter(apps.values()))
 
 
@@ -89,35 +104,41 @@ def _hint(module: ModuleType, place: str) -> str:
 
 
 class _Importing:
-    """Says in one line what is wrong in a target that cannot be imported."""
+    """Says in one line what is wrong in a target that cannot be imported, and lets no app run meanwhile."""
 
     def __init__(self, what: str) -> None:
         self._what = what
+        self._run = App.run
 
-    def __enter__(self) -> None: ...
+    def __enter__(self) -> None:
+        def refuse(app: App, **options: Any) -> None:
+            raise WrongUsage(f"{self._what} runs its app while it is imported: {_BELOW}")
+
+        setattr(App, "run", refuse)  # noqa: B010 - it is put back
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
+        setattr(App, "run", self._run)  # noqa: B010
+        if isinstance(error, click.UsageError):
+            return
         if isinstance(error, SystemExit):
-            raise click.UsageError(
-                f"{self._what} exits while it is imported: what it does belongs below if __name__ == '__main__'"
-            ) from error
+            raise WrongUsage(f"{self._what} exits while it is imported: {_BELOW}") from error
         if isinstance(error, ModuleNotFoundError) and error.name and self._what.startswith(error.name):
-            raise click.UsageError(f"there is no module {error.name!r}") from error
+            raise WrongUsage(f"there is no module {error.name!r}") from error
         if isinstance(error, Exception):
-            raise click.UsageError(f"{self._what} cannot be imported: {_locate(error)}") from error
+            raise WrongUsage(f"{self._what} cannot be imported: {_locate(error)}") from error
 
 
 def _locate(error: Exception) -> str:
     """Return where *error* was raised, in the user's own files as far as that can be told, and what it is."""
     said = f"{type(error).__name__}: {error}"
     if isinstance(error, SyntaxError):
-        return f"{error.filename}:{error.lineno}: {type(error).__name__}: {error.msg}"
-    frames = [each for each in traceback.extract_tb(error.__traceback__) if not _is_ours(each.filename)]
+        return f"{_relative(error.filename or '')}:{error.lineno}: {type(error).__name__}: {error.msg}"
+    frames = [each for each in traceback.extract_tb(error.__traceback__) if not _is_of_others(each.filename)]
     return f"{_relative(frames[-1].filename)}:{frames[-1].lineno}: {said}" if frames else said
 
 
-def _is_ours(filename: str) -> bool:
-    return filename.startswith(("<frozen", str(Path(__file__).parent.parent)))
+def _is_of_others(filename: str) -> bool:
+    return filename.startswith(("<", *_OTHERS))
 
 
 def _relative(filename: str) -> str:

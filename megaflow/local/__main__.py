@@ -11,7 +11,9 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
+
+from typing_extensions import override
 
 from megaflow.errors import ConfigurationError
 from megaflow.local.account import Account
@@ -79,8 +81,16 @@ def _contents(account: Account, data: Path | None) -> str:
     return f"{where}, kept in {data}: {shown}"
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line."""
+
+    @override
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog.removeprefix('python -m ')}: {message} (--help says more)\n")
+
+
 def _parser(program: str) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog=program,
         description="SQS and SNS on this machine, for development and tests.",
         epilog=_EPILOG,

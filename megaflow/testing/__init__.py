@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from megaflow.testing.client import TestClient
-    from megaflow.testing.seen import Handled, Seen
+    from megaflow.testing.seen import Handled
 
-__all__ = ["Handled", "Seen", "TestClient"]
+__all__ = ["Handled", "TestClient"]
 
 
 def __getattr__(name: str) -> Any:

@@ -8,7 +8,7 @@ import math
 import random
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar, Unpack
@@ -22,7 +22,7 @@ from megaflow.router import Handler
 from megaflow.sending import Sent
 from megaflow.testing.clock import Clock
 from megaflow.testing.engine import Engine, Record
-from megaflow.testing.seen import Seen, Unmet, shorten
+from megaflow.testing.seen import Handled, Unmet, show_payload
 
 _OWNER: Final = re.compile(r"(?:/|:)([0-9]{12})(?:/|:)")
 _REGION: Final = re.compile(r"https?://sqs\.([a-z0-9-]+)\.amazonaws\.com|arn:[^:]*:sns:([a-z0-9-]+):")
@@ -41,7 +41,7 @@ class TestClient:
     The handlers, their verdicts and the consumer's decisions are those of `App.run`. Messages are handled one by one,
     and time passes in `advance` only, or where an async handler sleeps. The queue has the name and kind of the app's
     own, or is a standard one, *fifo* where that is said; it has a dead-letter queue, and a topic before it where the
-    app has one.
+    app has one. *replacing* has other factories for what the app provides, by type.
 
     What differs from `App.run`: a ``timeout=`` stops async handlers only. The default backoff has no random part: a
     pause is as long as it can be. A FIFO queue takes equal bodies within five minutes for one message, unless they have
@@ -64,8 +64,17 @@ class TestClient:
 
     __test__ = False  # pytest takes what is called so for tests
 
-    def __init__(self, app: App, *, fifo: bool | None = None) -> None:
+    def __init__(
+        self,
+        app: App,
+        *,
+        fifo: bool | None = None,
+        replacing: Mapping[Any, Callable[..., Any]] | None = None,
+    ) -> None:
+        if not isinstance(app, App):
+            raise UsageError(f"a TestClient takes an App, not a {type(app).__name__}")
         self.app = app
+        self._replacing = replacing or {}
         is_ordered = any(map(is_fifo, filter(None, (app.queue_url, app.topic_arn))))
         self._fifo = is_ordered if fifo is None else fifo
         self._exits = ExitStack()
@@ -131,32 +140,32 @@ class TestClient:
         return self._clock.now
 
     @property
-    def handled(self) -> Seen:
+    def handled(self) -> list[Handled]:
         """Every call of a handler, as `Handled`, in order."""
-        return self._show(self._record.handled)
+        return list(self._record.handled)
 
     @property
-    def kept(self) -> Seen:
+    def kept(self) -> list[Message]:
         """The messages that were kept to come again, once for each time."""
-        return self._show(self._record.kept)
+        return list(self._record.kept)
 
     @property
-    def deleted(self) -> Seen:
+    def deleted(self) -> list[Message]:
         """The messages that were done with, and deleted."""
-        return self._show(self._record.deleted)
+        return list(self._record.deleted)
 
     @property
-    def dead_lettered(self) -> Seen:
+    def dead_lettered(self) -> list[Message]:
         """The messages that went to the dead-letter queue; `explain` says why."""
-        return self._show(self._record.dead_lettered)
+        return list(self._record.dead_lettered)
 
-    def handled_by(self, handler: AnyHandler) -> Seen:
+    def handled_by(self, handler: AnyHandler) -> list[Any]:
         """Return the payloads that *handler* got: a function, or a name, with or without its module.
 
         Raises `UsageError` where there is no such handler.
         """
         names = self._names_of(handler)
-        return self._show(each.payload for each in self._record.handled if each.handler in names)
+        return [each.payload for each in self._record.handled if each.handler in names]
 
     def assert_handled(self, handler: AnyHandler, *, times: int | None = None) -> None:
         """Raise `AssertionError`, saying why, unless *handler* was called: so many *times*, or at all."""
@@ -179,13 +188,8 @@ class TestClient:
         return "\n\n".join(map(self._explain, self._record.received.values()))
 
     def _explain(self, message: Message) -> str:
-        origin = json.loads(self._record.origins.get(message.id, "{}"))
-        reasons = [*(f"{name}: {error}" for name, error in origin.get("failed", {}).items()), origin.get("problem")]
-        lines = [shorten(repr(message.payload)), str(self.app.explain(message))]
-        return "\n".join([*lines, *(f"dead-lettered: {each}" for each in reasons if each)])
-
-    def _show(self, items: Iterable[Any]) -> Seen:
-        return Seen(items, self.explain)
+        became = self._record.became.get(message.id, ())
+        return "\n".join([show_payload(message.payload), str(self.app.explain(message)), *became])
 
     def _after(self, publish: Callable[[], Answer]) -> Answer:
         engine = self._use()
@@ -244,6 +248,7 @@ class TestClient:
                 dead_letter_queue_url=self.dead_letter_queue_url if dead_letters else None,
             )
         )
+        exits.enter_context(self.app.replacing(self._replacing))
         return Engine(self.app, self.account, self.queue_url, self._clock)
 
     def _create_queue(self, name: str, dead_letter_queue_url: str = "") -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import math
 import random
@@ -38,7 +39,7 @@ from megaflow.consumer.words import (
     Start,
     Tick,
 )
-from megaflow.errors import UsageError
+from megaflow.errors import UsageError, describe_error
 from megaflow.local import Account, SqsClient
 from megaflow.message import Message
 from megaflow.router import Handler
@@ -68,8 +69,8 @@ class Record:
     kept: list[Message] = field(default_factory=list)
     deleted: list[Message] = field(default_factory=list)
     dead_lettered: list[Message] = field(default_factory=list)
-    origins: dict[str, str] = field(default_factory=dict)
-    """What dead-lettered messages say of their past, by their ids."""
+    became: dict[str, list[str]] = field(default_factory=dict)
+    """What became of a message each time, in words."""
 
 
 class Engine:
@@ -88,6 +89,7 @@ class Engine:
         self._polls: dict[int, tuple[Receive, float]] = {}
         self._failure: BaseException | None = None
         self._is_busy = False
+        self._is_dead: set[str] = set()
         self._start()
 
     @property
@@ -205,10 +207,12 @@ class Engine:
         done = [each for each in action.messages if each.id not in settled.problems]
         if isinstance(action, DeadLetter) and done:
             self.record.dead_lettered += [self.record.received.get(each.id, each) for each in done]
-            self.record.origins[action.message.id] = action.origin
+            self._is_dead.add(action.message.id)
+            if problem := json.loads(action.origin).get("problem"):
+                self._note_end(action.message, f"dead-lettered: {problem}")
         elif isinstance(action, Delete):
-            gone = self.record.origins.keys()
-            self.record.deleted += [self.record.received.get(each.id, each) for each in done if each.id not in gone]
+            gone = [each for each in done if each.id not in self._is_dead]
+            self.record.deleted += [self.record.received.get(each.id, each) for each in gone]
         return settled
 
     def _handle(self, message: Message) -> None:
@@ -222,10 +226,14 @@ class Engine:
         for outcome in verdict.outcomes:
             if outcome.handler in called:
                 self.record.handled.append(_describe(outcome, received.with_own_payload()))
+        self._note_end(message, str(verdict), *_describe_errors(verdict))
         is_given_up = message.lease is not None and message.lease.is_given_up
         if verdict.keeps and not is_given_up and not why_not_kept(verdict, self._settings.max_receives):
             self.record.kept.append(received)
         self._events.append(Finished((verdict,)))
+
+    def _note_end(self, message: Message, *said: str) -> None:
+        self.record.became.setdefault(message.id, []).extend(said)
 
     def _process(self, message: Message, called: list[Handler]) -> Verdict:
         steps = self._app.processor.steps(message)
@@ -264,6 +272,11 @@ class Engine:
             if ends_at <= self._clock.now:
                 del self._polls[number]
                 self._events.append(Received((), number))
+
+
+def _describe_errors(verdict: Verdict) -> list[str]:
+    errors = [(each.handler.name, each.error) for each in verdict.outcomes if each.error is not None]
+    return [f"    {name}: {describe_error(error)}" for name, error in errors]
 
 
 def _describe(outcome: Outcome, message: Message) -> Handled:

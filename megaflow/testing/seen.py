@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import json
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from typing_extensions import override
-
+from megaflow.event import Payload, serialize_payload
 from megaflow.message import Message
 from megaflow.status import ProcessStatus
 
-_SHOWN: Final = 200
-"""Characters of a payload, or of a reason."""
+_SHOWN: Final = 300
+"""Characters of a payload."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,23 +31,15 @@ class Handled:
     message: Message | None = field(default=None, repr=False, compare=False)
 
 
-class Seen(list[Any]):
-    """What a client has seen, in order: a list. One that holds nothing shows why."""
-
-    def __init__(self, items: Iterable[Any], explain: Callable[[], str]) -> None:
-        super().__init__(items)
-        self._explain = explain
-
-    @override
-    def __repr__(self) -> str:
-        return super().__repr__() if self else f"[] ({shorten(self._explain())})"
-
-
 class Unmet(AssertionError):
     """What a client was to have seen, and has not; it says why by itself."""
 
 
-def shorten(text: str) -> str:
-    """Return *text* in one line, and not too long a one."""
-    line = "; ".join(text.split("\n"))
-    return line if len(line) <= _SHOWN else f"{line[:_SHOWN]}…"
+def show_payload(payload: Any) -> str:
+    """Return a payload in one line, and not too long a one; an event without what is the same for all."""
+    if isinstance(payload, Payload):
+        written = serialize_payload(payload)
+        payload = {name: value for name, value in written.items() if name not in ("protocol", "version")}
+        payload["event"].pop("timestamp", None)
+    text = json.dumps(payload, default=str) if isinstance(payload, dict) else repr(payload)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"

@@ -153,7 +153,7 @@ def test_access_that_is_refused(command: str, refusing: str) -> None:
 def test_access_that_is_refused_to_an_app(refusing: str) -> None:
     done = start("run", "shop.py", "--queue-url", f"{refusing}/000000000000/orders", "--endpoint-url", refusing)
 
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "access is refused; check the credentials" in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
 
@@ -168,9 +168,9 @@ def test_line_seven_is_no_json(sqs: Any, orders: str) -> None:
 
     assert done.returncode == 1
     assert done.stdout.startswith("sent 1,999 messages to orders in ")
-    assert done.stderr.splitlines()[0] == "1 message failed: they are in many.jsonl.failed"
+    assert done.stderr.splitlines()[0] == "1 message failed: they are in many.failed.jsonl"
     assert done.stderr.splitlines()[1].startswith("  line 7: is no JSON: ")
-    assert Path("many.jsonl.failed").read_text() == '{"n": 7\n'
+    assert Path("many.failed.jsonl").read_text() == '{"n": 7\n'
     assert len(take_all(sqs, orders)) == 1_999
 
 
@@ -187,7 +187,7 @@ def test_a_full_disk_loses_no_line(sqs: Any, orders: str) -> None:
 
     assert done.returncode == 1
     assert (
-        "all.jsonl.failed: File too large, so these lines failed and are not in it: 2; go on with --skip" in done.stderr
+        "all.failed.jsonl: File too large, so these lines failed and are not in it: 2; go on with --skip" in done.stderr
     )
     assert "Traceback" not in done.stderr
 
@@ -246,7 +246,7 @@ def test_a_second_ctrl_c_keeps_the_lines_that_were_under_way(server: Server, sqs
         read = int(process.wait_for("go on with --skip").split()[-1])
         code = process.wait()
 
-    failed = Path("all.jsonl.failed").read_text().splitlines() if Path("all.jsonl.failed").exists() else []
+    failed = Path("all.failed.jsonl").read_text().splitlines() if Path("all.failed.jsonl").exists() else []
     there = {each["Body"] for each in take_all(sqs, orders)}
     assert code == 130
     assert {*there, *failed} == {f'{{"n": {number}}}' for number in range(read)}

@@ -73,8 +73,10 @@ def test_the_version(run: Run) -> None:
         (("peek",), 2, "megaflow: Missing argument 'QUEUE'. (megaflow peek --help says more)\n"),
         (("explain", "shop", "nowhere.json"), 2, "megaflow: Invalid value for 'FILE'"),
         (("peek", "q", "--region", "eu-west-1"), 1, "megaflow: Unable to locate credentials. Set them in the"),
-        (("peek", "q"), 1, "megaflow: no AWS region for sqs"),
-        (("peek", "q", "--profile", "nowhere"), 1, "megaflow: profile_name='nowhere'"),
+        (("peek", "q"), 2, "megaflow: no AWS region for sqs: give --region, or set"),
+        (("peek", "q", "--endpoint-url", "nowhere"), 2, "megaflow: --endpoint-url 'nowhere' must begin with http"),
+        (("handlers", ".:app"), 2, "megaflow: '.:app' names no module and no file"),
+        (("peek", "q", "--profile", "nowhere"), 2, "megaflow: --profile 'nowhere'"),
         (("peek", "q", "--endpoint-url", "http://127.0.0.1:9"), 1, "megaflow: Could not connect to the endpoint URL"),
     ],
 )
@@ -145,7 +147,8 @@ def test_the_filter_policy_for_a_topic() -> None:
 
     assert (cut.returncode, json.loads(cut.stdout)["kind"]) == (0, ["refund"])
     assert whole.returncode == 1
-    assert "BSON" in whole.stdout
+    assert "BSON" in whole.stderr
+    assert "--json-only" in whole.stderr
 
 
 def test_a_body_is_explained() -> None:

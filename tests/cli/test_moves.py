@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import sys
+import threading
 import time
 from typing import Any
 
@@ -98,6 +99,32 @@ def test_a_mega_event_is_matched_as_it_is_written(run: Run, sqs: Any, orders: st
     ran = run("move", "orders", "to", "--pattern", '{"event": {"name": ["added"]}}')
 
     assert ran.out == "moved 1 message to to\n1 message did not match, and stayed\n"
+
+
+def test_what_fails_again_does_not_go_round(run: Run, sqs: Any, orders: str) -> None:
+    _send(sqs, _dead(orders), "a", "b")
+    bounced = threading.Event()
+
+    def bounce() -> None:
+        while not bounced.is_set():
+            for each in take_all(sqs, orders):
+                sqs.send_message(QueueUrl=_dead(orders), MessageBody=each["Body"])
+
+    thread = threading.Thread(target=bounce)
+    thread.start()
+    ran = run("redrive", "orders-dead")
+    bounced.set()
+    thread.join()
+
+    assert ran.out.startswith("moved 2 messages to orders\n")
+    assert len(take_all(sqs, _dead(orders))) + len(take_all(sqs, orders)) == 2
+
+
+def test_a_redrive_into_the_same_queue_is_refused(run: Run, orders: str) -> None:
+    ran = run("redrive", "orders-dead", "--to", _dead(orders))
+
+    assert ran.code == 2
+    assert "are the same queue" in ran.err
 
 
 @pytest.mark.parametrize(

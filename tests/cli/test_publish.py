@@ -121,9 +121,9 @@ def test_lines_that_fail_are_in_a_file_that_can_be_fed_in_again(run: Run, sqs: A
 
     assert ran.code == 1
     assert "sent 4 messages" in ran.out
-    assert "4 messages failed: they are in all.jsonl.failed" in ran.err
+    assert "4 messages failed: they are in all.failed.jsonl" in ran.err
     assert "line 2: is no JSON" in ran.err
-    assert Path("all.jsonl.failed").read_text().splitlines() == bad
+    assert Path("all.failed.jsonl").read_text().splitlines() == bad
     assert sorted(json.loads(each["Body"])["n"] for each in take_all(sqs, orders)) == [0, 1, 2, 3]
 
 
@@ -132,7 +132,7 @@ def test_what_is_no_utf8_comes_back_as_it_was(run: Run, sqs: Any, orders: str) -
 
     assert run("publish", "all.jsonl", "--queue", "orders").code == 1
 
-    assert Path("all.jsonl.failed").read_bytes() == b'{"a": "\xff\xfe"}\r\n'
+    assert Path("all.failed.jsonl").read_bytes() == b'{"a": "\xff\xfe"}\r\n'
     assert [each["Body"] for each in take_all(sqs, orders)] == ['{"b": 1}']
 
 
@@ -141,23 +141,23 @@ def test_what_failed_once_goes_the_second_time(run: Run, server: Server, sqs: An
     first = run("publish", "all.jsonl", "--queue", f"{server.url}/000000000000/later")
     url = sqs.create_queue(QueueName="later")["QueueUrl"]
 
-    second = run("publish", "all.jsonl.failed", "--lines", "--queue", url)
+    second = run("publish", "all.failed.jsonl", "--queue", url)
 
     assert (first.code, second.code) == (1, 0)
     assert "NonExistentQueue" in first.err
     assert sorted(json.loads(each["Body"])["n"] for each in take_all(sqs, url)) == list(range(30))
-    assert not Path("all.jsonl.failed.failed").exists()
+    assert not Path("all.failed.failed.jsonl").exists()
 
 
 def test_what_failed_before_is_not_written_over(run: Run, orders: str) -> None:
     Path("all.jsonl").write_text("{}")
-    Path("all.jsonl.failed").write_text("precious")
+    Path("all.failed.jsonl").write_text("precious")
 
     ran = run("publish", "all.jsonl", "--queue", "orders")
 
     assert ran.code == 2
-    assert "all.jsonl.failed is there from before" in ran.err
-    assert Path("all.jsonl.failed").read_text() == "precious"
+    assert "all.failed.jsonl is there from before" in ran.err
+    assert Path("all.failed.jsonl").read_text() == "precious"
 
 
 def test_groups_and_deduplication_ids_come_from_the_lines(run: Run, sqs: Any) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from megaflow.local.server import Server
 from tests.cli.conftest import Run, take_all
+from tests.cli.processes import running
 
 
 def test_peek_shows_messages_leaves_them_and_says_what_that_costs(run: Run, sqs: Any, orders: str) -> None:
@@ -88,6 +89,15 @@ def test_tail_shows_each_message_once_and_gives_it_back(server: Server, run: Run
     assert process.returncode == 0
     assert "hidden from consumers for up to 30 seconds" in err
     assert sorted(each["Body"] for each in take_all(sqs, orders)) == ["first", "second"]
+
+
+def test_tail_is_ended_by_sigterm_as_well(server: Server, sqs: Any, orders: str) -> None:
+    sqs.send_message(QueueUrl=orders, MessageBody="first")
+    with running("tail", "orders", "--json") as process:
+        process.wait_for("first")
+
+        assert process.end(signal.SIGTERM) == 0
+    assert len(take_all(sqs, orders)) == 1
 
 
 @pytest.mark.parametrize("command", ["peek", "tail", "stats", "purge"])

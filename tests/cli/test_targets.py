@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 import pytest
 
+from megaflow import App
 from megaflow.cli.targets import load_app
 
 SHOP = """
@@ -51,6 +52,23 @@ def test_a_module_in_a_package() -> None:
     assert load_app("pack.shop:app").handlers
 
 
+def test_a_file_is_not_called_as_a_module_of_pythons_own() -> None:
+    Path("json.py").write_text(SHOP)
+
+    with pytest.raises(click.UsageError, match="has the name of a module of Python's own"):
+        load_app("json.py")
+
+
+def test_an_app_runs_again_once_it_is_imported() -> None:
+    run = App.run
+    Path("shop.py").write_text(f"{SHOP}\napp.run()")
+
+    with pytest.raises(click.UsageError, match="runs its app"):
+        load_app("shop.py")
+
+    assert App.run is run
+
+
 @pytest.mark.parametrize(
     ("target", "text", "said"),
     [
@@ -64,6 +82,10 @@ def test_a_module_in_a_package() -> None:
         ("shop", "x = 1\nx.y", "shop cannot be imported: shop.py:2: AttributeError: 'int' object has no attribute 'y'"),
         ("shop", "def f(:\n", "SyntaxError: invalid syntax"),
         ("shop.py", "import sys\nsys.exit(3)", "shop.py exits while it is imported"),
+        ("shop.py", f"{SHOP}\napp.run()", "shop.py runs its app while it is imported: what it does belongs below if"),
+        ("shop.py", "from megaflow import App\nApp(concurrency=0)", "shop.py cannot be imported: shop.py:2: Config"),
+        (":app", "", "':app' names no module and no file"),
+        (".", "", "'.' names no module and no file"),
     ],
 )
 def test_what_is_wrong_is_said(target: str, text: str, said: str) -> None:
