@@ -23,10 +23,11 @@ def run(*apps: App) -> None:
     if not apps or len(set(map(id, apps))) < len(apps):
         raise UsageError("run() takes one or more apps, each once")
     running, ended = list(apps), SimpleQueue[_End]()
-    for app in apps:
-        threading.Thread(target=_run_one, args=(app, ended), name="megaflow-app", daemon=True).start()
     first: BaseException | None = None
     with stopping_on_signals(lambda again: _stop_all(running, now=again)):
+        # Not earlier: a signal that comes at once would end the process.
+        for app in apps:
+            threading.Thread(target=_run_one, args=(app, ended), name="megaflow-app", daemon=True).start()
         while running:
             app, error = _wait_for_end(ended)
             running.remove(app)

@@ -24,8 +24,8 @@ _LOOK_AGAIN: Final = 60.0
 """Seconds after which a FIFO queue that gives nothing is asked what it holds."""
 
 
-_QUICK: Final = 0.002
-"""Seconds: a second poll does not bring more than one that is answered within this."""
+_QUICK: Final = 0.004
+"""Seconds: several polls bring no more than one that is answered within this."""
 
 
 @dataclass(slots=True)
@@ -109,8 +109,8 @@ class Polling:
             self._looked_at, self.over_limit = now, False
         most = self._settings.max_number_of_messages
         if count >= most:
-            if now - asked.asked_at > _QUICK:
-                self._wanted = min(MOST_POLLS, self._wanted + 1)
+            is_quick = now - asked.asked_at <= _QUICK
+            self._wanted = max(1, self._wanted - 1) if is_quick else min(MOST_POLLS, self._wanted + 1)
         elif count < asked.count:
             self._wanted = 1
         return True
