@@ -210,14 +210,15 @@ class App(Router):
         options for boto3 are given. Raises `UsageError` while the app is running.
         """
         self._refuse_while_running()
-        before = self._connection, self._settings
+        before = self._connection, self._settings, self._stop_wanted
         changes: dict[str, Any] = {"dead_letter_queue_url": dead_letter_queue_url, "concurrency": concurrency}
         self._settings = replace(self._settings, **{name: to for name, to in changes.items() if to is not None})
         self._connect(self._connection.changed(_Connection(queue_url, topic_arn, client, sns_client, aws)))
         try:
             yield self
         finally:
-            connection, self._settings = before
+            # Where nothing ran, a stop that was asked for meanwhile is not for a later run.
+            connection, self._settings, self._stop_wanted = before
             self._connect(connection)
 
     @contextmanager

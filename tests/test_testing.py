@@ -24,6 +24,7 @@ from megaflow import (
     exponential_backoff,
 )
 from megaflow.testing import Handled, TestClient
+from tests.consuming import Queues
 
 pytest_plugins = ["pytester"]
 
@@ -479,6 +480,24 @@ def test_a_fifo_queue_can_be_tested_as_a_standard_one() -> None:
 def test_a_queue_may_have_any_name() -> None:
     with TestClient(make_app(queue_url=EU.replace("orders", "test-dead"))) as client:
         assert client.dead_letter_queue_url != client.queue_url
+
+
+def test_a_handler_that_stops_the_app_does_not_stop_the_next_run() -> None:
+    queues = Queues()
+    app = queues.app()
+    handled: list[str] = []
+
+    @app.on_text()
+    def stop(text: str) -> None:
+        handled.append(text)
+        app.stop()
+
+    with TestClient(app) as client:
+        client.publish("in a test")
+    app.publish("for real")
+    app.run()
+
+    assert handled == ["in a test", "for real"]
 
 
 def test_after_it_the_app_is_as_it_was() -> None:
