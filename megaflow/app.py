@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import threading
 import uuid
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, get_args
 
 from typing_extensions import override
@@ -19,15 +18,11 @@ from megaflow.dependencies import Dependencies
 from megaflow.errors import ConfigurationError, RegistrationError, UsageError
 from megaflow.message import Message, message_with, open_message
 from megaflow.metrics import Counters
-from megaflow.outgoing import PublishOptions
 from megaflow.process import Processor
+from megaflow.producer import Connection, Producer
 from megaflow.progress import Idempotency, Progress
-from megaflow.publisher import IN_FLIGHT
 from megaflow.router import Handler, Router
-from megaflow.sending import Sent
 from megaflow.settings import (
-    QUEUE_URL_VARIABLE,
-    TOPIC_ARN_VARIABLE,
     AwsOptions,
     Backoff,
     ConsumerSettings,
@@ -39,8 +34,8 @@ from megaflow.settings import (
     exponential_backoff,
     read_retry_on,
 )
-from megaflow.sns import SnsClient, SnsPublisher
-from megaflow.sqs import Queue, SqsClient, SqsPublisher
+from megaflow.sns import SnsClient
+from megaflow.sqs import Queue, SqsClient
 from megaflow.steps import Middleware
 from megaflow.stores import Store
 from megaflow.verdict import Verdict
@@ -61,29 +56,7 @@ log = logging.getLogger(__name__)
 Layer = TypeVar("Layer", bound=Middleware)
 
 
-@dataclass(frozen=True, slots=True)
-class _Connection:
-    """Where an app's messages come from and go to, and how to get there."""
-
-    queue_url: str | None
-    topic_arn: str | None
-    client: SqsClient | None
-    sns_client: SnsClient | None
-    aws: AwsOptions = field(repr=False)
-
-    def changed(self, to: _Connection) -> _Connection:
-        """Return the same with what *to* says in place of what this one does."""
-        keeps_clients = not to.aws
-        return _Connection(
-            to.queue_url or self.queue_url,
-            to.topic_arn or self.topic_arn,
-            to.client or (self.client if keeps_clients else None),
-            to.sns_client or (self.sns_client if keeps_clients else None),
-            self.aws | to.aws,
-        )
-
-
-class App(Router):
+class App(Router, Producer):
     """Handlers, a queue to consume, and a queue or topic to publish to.
 
     Nothing is asked of AWS, nor read from the environment, before it is needed: a module with handlers imports
@@ -92,9 +65,8 @@ class App(Router):
     *concurrency* handlers run at once. *unmatched* says what becomes of a message that no handler matches:
     ``"delete"``, ``"keep"`` or ``"dead_letter"``; *on_invalid* says so of one that is not what the annotations of its
     handler say. *backoff* is a function ``(receive_count) -> seconds``, *retry_on* the exceptions after which a message
-    comes again. Without *dead_letter_queue_url* the queue's own redrive policy
-    names it. *max_message_size*, in bytes, is what the topic allows. Raises `ConfigurationError` for a value out of
-    range.
+    comes again. Without *dead_letter_queue_url* the queue's own redrive policy names it. *max_message_size*, in bytes,
+    is what the topic allows. Raises `ConfigurationError` for a value out of range.
 
     A message in hand stays hidden from others, *visibility_timeout* being extended, for *max_processing_time* at most.
     Up to *prefetch* messages are received before there is a handler free for them, where handlers are quick; by default
@@ -132,7 +104,13 @@ class App(Router):
         wire: bool = True,
         **aws: Unpack[AwsOptions],
     ) -> None:
-        super().__init__()
+        Router.__init__(self)
+        Producer.__init__(
+            self,
+            Connection(queue_url, topic_arn, client, sns_client, aws),
+            wire=wire,
+            max_message_size=max_message_size,
+        )
         self._settings = ConsumerSettings(
             concurrency=concurrency,
             max_number_of_messages=max_number_of_messages,
@@ -150,9 +128,6 @@ class App(Router):
         self._progress = None if progress is None else Progress(progress)
         keys = progress if idempotency is None else idempotency
         self._idempotency = None if keys is None else Idempotency(keys, visibility_timeout)
-        self._wire = wire
-        self._max_message_size = max_message_size
-        self._connect(_Connection(queue_url, topic_arn, client, sns_client, aws))
         check_choice("on_invalid", on_invalid, get_args(OnInvalid))
         self._on_invalid = on_invalid
         self._dependencies = Dependencies(self._providers)
@@ -171,16 +146,6 @@ class App(Router):
     def register(self, handler: Handler) -> None:
         self._providers.check(handler.name, handler.needs, is_async=handler.is_async)
         self._change(self._handlers, handler)
-
-    @property
-    def queue_url(self) -> str | None:
-        """The queue's URL, as it was given or the environment has it."""
-        return self._connection.queue_url or os.environ.get(QUEUE_URL_VARIABLE) or None
-
-    @property
-    def topic_arn(self) -> str | None:
-        """The topic's ARN, as it was given or the environment has it."""
-        return self._connection.topic_arn or os.environ.get(TOPIC_ARN_VARIABLE) or None
 
     @property
     def settings(self) -> ConsumerSettings:
@@ -213,7 +178,7 @@ class App(Router):
         before = self._connection, self._settings, self._stop_wanted
         changes: dict[str, Any] = {"dead_letter_queue_url": dead_letter_queue_url, "concurrency": concurrency}
         self._settings = replace(self._settings, **{name: to for name, to in changes.items() if to is not None})
-        self._connect(self._connection.changed(_Connection(queue_url, topic_arn, client, sns_client, aws)))
+        self._connect(self._connection.changed(Connection(queue_url, topic_arn, client, sns_client, aws)))
         try:
             yield self
         finally:
@@ -321,35 +286,6 @@ class App(Router):
         await self._dependencies.aclose()
         self._dependencies.close()
 
-    def publish(self, payload: Any, **options: Unpack[PublishOptions]) -> str:
-        """Send *payload* to the topic where one is set, else to the queue, and return its message id.
-
-        See `Publisher.publish`. Raises `ConfigurationError` where neither is set.
-        """
-        return self._publisher().publish(payload, **options)
-
-    def publish_batch(self, items: Iterable[object], **options: Unpack[PublishOptions]) -> list[str]:
-        """Send *items* to the topic where one is set, else to the queue; see `Publisher.publish_batch`."""
-        return self._publisher().publish_batch(items, **options)
-
-    def publish_stream(
-        self,
-        items: Iterable[object],
-        *,
-        raw: bool = False,
-        in_flight: int = IN_FLIGHT,
-        **options: Unpack[PublishOptions],
-    ) -> Iterator[Sent]:
-        """Send *items* as they come to the topic where one is set, else to the queue.
-
-        See `Publisher.publish_stream`.
-        """
-        return self._publisher().publish_stream(items, raw=raw, in_flight=in_flight, **options)
-
-    def publish_raw_message(self, body: str, **options: Unpack[PublishOptions]) -> str:
-        """Send the text *body* as it is to the topic where one is set, else to the queue."""
-        return self._publisher().publish_raw_message(body, **options)
-
     def run(self, *, processes: int = 1, health_port: int | None = None) -> None:
         """Consume the queue until `stop`, SIGTERM or SIGINT; handlers then have ``shutdown_timeout`` to finish.
 
@@ -403,22 +339,11 @@ class App(Router):
             if self._supervisor is not None:
                 self._supervisor.stop(now=now)
 
-    def _connect(self, to: _Connection) -> None:
-        self._connection = to
-        self._sqs = SqsPublisher(queue_url=to.queue_url, client=to.client, wire=self._wire, **to.aws)
-        self._sns = SnsPublisher(
-            topic_arn=to.topic_arn, client=to.sns_client, max_message_size=self._max_message_size, **to.aws
-        )
-
     def _depend_on(self, dependencies: Dependencies) -> None:
         with self._changing:
             self._dependencies = dependencies
             self._version += 1
             self._processor = None
-
-    def _connect_to(self, queue_url: str) -> SqsClient:
-        to = self._connection
-        return SqsPublisher(queue_url=queue_url, client=to.client, wire=self._wire, **to.aws).client
 
     def _refuse_while_running(self) -> None:
         if self._runner is not None or self._supervisor is not None:
@@ -506,16 +431,6 @@ class App(Router):
                 if version == self._version:
                     self._processor = processor = built
         return processor
-
-    def _publisher(self) -> SqsPublisher | SnsPublisher:
-        if self.topic_arn:
-            return self._sns
-        if self.queue_url:
-            return self._sqs
-        raise ConfigurationError(
-            f"there is nowhere to publish to: give topic_arn= or queue_url=, or set {TOPIC_ARN_VARIABLE} or "
-            f"{QUEUE_URL_VARIABLE}"
-        )
 
 
 def _open(body: object) -> Message:
