@@ -196,15 +196,19 @@ def message_with(payload: object) -> Message:
     raise UsageError(f"a payload is a Payload, a dict, a str, bytes or a Message, not {type(payload).__qualname__}")
 
 
-def read_origin(message: Message) -> dict[str, str]:
-    """Return the ``message_id`` and ``queue`` that a dead-lettered message had first, as far as it says so."""
+def origin_of(message: Message) -> dict[str, Any]:
+    """Return all that a dead-lettered message says of its past; nothing where it is no object."""
     carried = message.sqs_attributes.get(ORIGIN_ATTRIBUTE)
     try:
         origin = json.loads(carried.value) if carried else {}
     except (ValueError, RecursionError):
         return {}
-    if not isinstance(origin, dict):
-        return {}
+    return origin if isinstance(origin, dict) else {}
+
+
+def read_origin(message: Message) -> dict[str, str]:
+    """Return the ``message_id`` and ``queue`` that a dead-lettered message had first, as far as it says so."""
+    origin = origin_of(message)
     return {key: origin[key] for key in ("message_id", "queue") if isinstance(origin.get(key), str)}
 
 

@@ -8,8 +8,6 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
@@ -28,6 +26,7 @@ from megaflow.cli.output import WholeLines, count_handlers, note, shorten_paths,
 from megaflow.cli.targets import folder_of, load_app
 from megaflow.errors import ConfigurationError, MegaflowError
 from megaflow.outgoing import is_fifo
+from megaflow.signals import stopping_on_signals
 from megaflow.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -91,7 +90,7 @@ class _Watched:
 
     def run(self, *, reload: bool) -> int:
         """Run the app until a signal comes; without *reload*, until it ends."""
-        with self._ending_on_signals():
+        with stopping_on_signals(self._end):
             self._child = self._start()
             try:
                 return self._watch() if reload else self._wait(self._child)
@@ -141,26 +140,17 @@ class _Watched:
         if self._child.is_alive():
             self._child.terminate()
         self._child.join(_SOON)
-        if self._child.is_alive():
+        if self._child.is_alive() and self._over.is_set():
             note("waiting for what is in hand; a second Ctrl-C does not wait", style="yellow")
         # It ends within its shutdown_timeout, by itself.
         self._child.join()
         self._child = None
 
-    @contextmanager
-    def _ending_on_signals(self) -> Iterator[None]:
-        def end(number: int, frame: object) -> None:
-            if self._over.is_set() and self._child is not None and self._child.pid is not None:
-                # A second one is for the app: it waits for nothing any more.
-                os.kill(self._child.pid, signal.SIGTERM)
-            self._over.set()
-
-        before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+    def _end(self, again: bool) -> None:
+        if again and self._child is not None and self._child.pid is not None:
+            # A second signal is for the app: it waits for nothing any more.
+            os.kill(self._child.pid, signal.SIGTERM)
+        self._over.set()
 
 
 def _describe_end(code: int | None) -> str:

@@ -23,7 +23,6 @@ INTERRUPTED: Final = 130
 _OPTIONS: Final[Mapping[str, str]] = {
     "concurrency": "--concurrency",
     "delay_seconds": "--delay",
-    "dead_letter_queue_url": "dead_letter_queue_url",
     "deduplication_id": "--deduplication-id",
     "endpoint_url": "--endpoint-url",
     "group_id": "--group-id",

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import signal
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -22,6 +20,7 @@ from megaflow.event import Payload, serialize_payload
 from megaflow.match.filters import from_eventbridge
 from megaflow.message import Message, read_origin
 from megaflow.settings import AwsOptions
+from megaflow.signals import stopping_on_signals
 from megaflow.sqs import Queue
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -63,11 +62,11 @@ def move(source: str, destination: str, as_json: bool, endpoint_url: Any, region
     The pattern is one of Amazon EventBridge's, for the JSON object that a message holds; a MEGA event is matched as it
     is written: {"event": …, "object": …}.
     """
-    client, url, _ = place = _open(source, read_aws(endpoint_url, region, profile))
+    place = _open(source, read_aws(endpoint_url, region, profile))
     _, to = connect(destination, read_aws(endpoint_url, region, profile))
-    if to == url:
+    if to == place.url:
         raise WrongUsage(f"{source} and {destination} are the same queue")
-    client.get_queue_attributes(QueueUrl=to, AttributeNames=["QueueArn"])
+    place.client.get_queue_attributes(QueueUrl=to, AttributeNames=["QueueArn"])
     return _Job(place, lambda message: to, as_json=as_json, **how).run()
 
 
@@ -100,9 +99,6 @@ class _Place:
     client: Any
     url: str
     queue: Queue
-
-    def __iter__(self) -> Iterator[Any]:
-        return iter((self.client, self.url, self.queue))
 
 
 def _open(queue: str, aws: AwsOptions) -> _Place:
@@ -159,7 +155,7 @@ class _Job:
                 tell=lambda tally: progress.update(task, completed=tally.total, count=f"{tally.total:,}"),
             )
             try:
-                with self._interruptible(mover):
+                with stopping_on_signals(lambda again: self._stop(mover, now=again)):
                     mover.run(_AT_ONCE)
             finally:
                 progress.stop()
@@ -169,22 +165,12 @@ class _Job:
             return INTERRUPTED
         return FAILED if mover.tally.failed or mover.tally.lost_track or mover.tally.repeated else 0
 
-    @contextmanager
-    def _interruptible(self, mover: Mover) -> Iterator[None]:
-        """Let the first signal end the move in good order, and the second one at once."""
-
-        def end(number: int, frame: object) -> None:
-            if self.interrupted:
-                raise KeyboardInterrupt
-            self.interrupted = True
-            mover.stop()
-
-        before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+    def _stop(self, mover: Mover, *, now: bool) -> None:
+        """Let the move end in good order, or *now*."""
+        if now:
+            raise KeyboardInterrupt
+        self.interrupted = True
+        mover.stop()
 
     def _tell(self, tally: Tally) -> None:
         if self.as_json:

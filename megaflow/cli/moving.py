@@ -135,7 +135,6 @@ class Mover:
         self._held = _Held(source, clock)
         self._tell = tell
         self._closed: set[str] = set()
-        self._late_batches = 0
         self._lock = threading.Lock()
 
     def stop(self) -> None:
@@ -161,24 +160,24 @@ class Mover:
 
     def _work(self) -> None:
         try:
-            while self._move_some():
+            late_batches = 0
+            while late_batches < _LATE_BATCHES and (messages := self._move_some()):
+                late_batches = late_batches + 1 if all(map(self._is_late, messages)) else 0
                 self._held.hide_again()
         except BaseException:
             self.stop()
             raise
 
-    def _move_some(self) -> bool:
-        """Move a batch; tell whether there may be more."""
+    def _move_some(self) -> Sequence[Message]:
+        """Move a batch, and return what was received: nothing is that there is no more."""
         count = self._pace.take()
         if not count or self._stopping.is_set():
-            return False
+            return ()
         messages = self._source.receive(count, wait_time_seconds=_WAIT, visibility_timeout=HIDDEN_FOR)
-        late = self.tally.late
         gone = self._move(messages)
         self._pace.give_back(count - gone)
         self._tell(self.tally)
-        self._late_batches = self._late_batches + 1 if messages and self.tally.late - late >= len(messages) else 0
-        return bool(messages) and self._late_batches < _LATE_BATCHES
+        return messages
 
     def _move(self, messages: Sequence[Message]) -> int:
         """Move those of *messages* that are to go, and return how many did."""
@@ -201,16 +200,26 @@ class Mover:
 
     def _choose(self, message: Message) -> str | None:
         """Return where *message* goes; None where it stays."""
-        if message.sent_at is not None and message.sent_at > self._before:
-            self.tally.late += self._held.add(message)
-            return None
-        if not self._matches(message):
-            self.tally.skipped += self._held.add(message)
-            return None
-        target = self._find_target(message)
-        if target is None or target == self._source.url:
-            self.tally.lost_track += self._held.add(message)
-        return target
+        why, target = "", None
+        if self._is_late(message):
+            why = "late"
+        elif not self._matches(message):
+            why = "skipped"
+        elif (target := self._find_target(message)) in (None, self._source.url):
+            why = "lost_track"
+        if not why:
+            return target
+        self._hold(message, why)
+        return None
+
+    def _is_late(self, message: Message) -> bool:
+        return message.sent_at is not None and message.sent_at > self._before
+
+    def _hold(self, message: Message, why: str) -> None:
+        """Let *message* stay, and count it once, by the name of what the tally calls it."""
+        is_new = self._held.add(message)
+        with self._lock:
+            setattr(self.tally, why, getattr(self.tally, why) + is_new)
 
     def _note(self, going: Sequence[tuple[Message, str]]) -> None:
         for message, target in going:
@@ -290,8 +299,7 @@ class _Held:
         with self._lock:
             handles = list(self._handles.values())
             self._handles.clear()
-        for start in range(0, len(handles), limits.BATCH_ENTRIES):
-            self._source.hide([(handle, 0) for handle in handles[start : start + limits.BATCH_ENTRIES]])
+        give_back(self._source, handles)
 
     def _take_due(self, now: float) -> list[tuple[str, str]]:
         with self._lock:
@@ -300,6 +308,12 @@ class _Held:
                 _, message_id = heappop(self._due)
                 batch.append((message_id, self._handles[message_id]))
             return batch
+
+
+def give_back(queue: Queue, receipt_handles: Sequence[str]) -> None:
+    """Let messages, by receipt handle, be seen again at once."""
+    for start in range(0, len(receipt_handles), limits.BATCH_ENTRIES):
+        queue.hide([(handle, 0) for handle in receipt_handles[start : start + limits.BATCH_ENTRIES]])
 
 
 def write_entry(message: Message, target: str, id_: str) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 import sys
 import time
 from collections import deque
@@ -20,6 +19,7 @@ from megaflow.errors import EncodeError, FailedEntry
 from megaflow.outgoing import Outgoing
 from megaflow.publisher import Publisher
 from megaflow.sending import Sent
+from megaflow.signals import stopping_on_signals
 
 _REASONS_SHOWN: Final = 5
 _SHOW_EVERY: Final = 1_000
@@ -127,7 +127,7 @@ class Lines:
         if self.failed_path.exists():
             raise WrongUsage(f"{self.failed_path} is there from before: publish it, remove it, or say --failed")
         began = time.monotonic()
-        with open_text(self.file) as stream, self._interruptible():
+        with open_text(self.file) as stream, stopping_on_signals(self._stop):
             try:
                 self._publish(stream, began)
             finally:
@@ -207,8 +207,9 @@ class Lines:
         else:
             rate = f"{self.sent / seconds:,.0f}/s" if seconds else ""
             show(f"sent {count_messages(self.sent)} to {self.place} in {seconds:.1f} s ({rate})")
-        if self.failures:
-            note(f"{count_messages(self.failures)} failed: they are in {self.failed_path}", style="red")
+        written = self.failures - len(self.unwritten)
+        if written:
+            note(f"{count_messages(written)} failed: they are in {self.failed_path}", style="red")
         if self.unknown:
             note(f"of {self.unknown:,} of them nobody knows whether they went", style="red")
         for reason in self.reasons:
@@ -223,24 +224,14 @@ class Lines:
         elif self.interrupted:
             note(f"interrupted after {self.lines_read:,} lines, all of which have been dealt with{more}")
 
-    @contextmanager
-    def _interruptible(self) -> Iterator[None]:
-        """Let the first signal end the input, and the second one everything."""
-
-        def end(number: int, frame: object) -> None:
-            if self.interrupted:
-                raise KeyboardInterrupt
-            self.interrupted = True
-            if self._is_reading:
-                self._is_reading = False
-                raise _Enough
-
-        before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+    def _stop(self, now: bool) -> None:
+        """End the input, or *now* everything."""
+        if now:
+            raise KeyboardInterrupt
+        self.interrupted = True
+        if self._is_reading:
+            self._is_reading = False
+            raise _Enough
 
 
 class _Enough(Exception):

@@ -6,7 +6,7 @@ import json
 import sys
 from base64 import b64encode
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -14,9 +14,10 @@ import click
 
 from megaflow import limits
 from megaflow.cli.errors import FAILED, WrongUsage
+from megaflow.cli.moving import give_back
 from megaflow.cli.options import aws_options, connect, json_option, name_of, read_aws
 from megaflow.cli.output import count_messages, note, show, show_facts, show_json
-from megaflow.message import ORIGIN_ATTRIBUTE, Message, read_origin
+from megaflow.message import Message, origin_of, read_origin
 from megaflow.sqs import Queue, QueueFacts
 
 _HIDDEN_FOR: Final = 30
@@ -49,12 +50,13 @@ def peek(queue: str, count: int, full: bool, as_json: bool, **aws: Any) -> None:
     facts = place.inspect()
     _warn(facts, "what is shown")
     try:
-        for message in _receive_up_to(place, count):
-            if message.id not in seen:
+        for batch in _receive_up_to(place, count):
+            new = [each for each in batch if each.id not in seen]
+            seen |= {each.id: each for each in batch}
+            for message in new:
                 _show(message, full, as_json)
-            seen[message.id] = message
     finally:
-        _give_back(place, list(seen.values()))
+        _give_back(place, seen.values())
     if not seen:
         hidden = f"; {facts.in_flight} are in flight" if facts.in_flight else ""
         note(f"there is no message to be seen{hidden}")
@@ -88,7 +90,7 @@ def tail(queue: str, full: bool, as_json: bool, **aws: Any) -> None:
     except KeyboardInterrupt:
         pass
     finally:
-        _give_back(place, [each for each in seen.values() if each.lease and not each.lease.lost])
+        _give_back(place, seen.values())
 
 
 @click.command()
@@ -131,21 +133,19 @@ def _open(queue: str, aws: Any) -> Queue:
     return Queue(*connect(queue, read_aws(**aws)))
 
 
-def _receive_up_to(place: Queue, count: int) -> Iterator[Message]:
-    """Give messages until there are so many, or no more come."""
+def _receive_up_to(place: Queue, count: int) -> Iterator[Sequence[Message]]:
+    """Give messages as they come, until there are so many, or no more come."""
     left = count
     while left > 0:
         found = place.receive(min(left, 10), wait_time_seconds=1, visibility_timeout=_HIDDEN_FOR)
         if not found:
             return
         left -= len(found)
-        yield from found
+        yield found
 
 
-def _give_back(place: Queue, messages: Sequence[Message]) -> None:
-    handles = [each.lease.receipt_handle for each in messages if each.lease]
-    for start in range(0, len(handles), limits.BATCH_ENTRIES):
-        place.hide([(handle, 0) for handle in handles[start : start + limits.BATCH_ENTRIES]])
+def _give_back(place: Queue, messages: Iterable[Message]) -> None:
+    give_back(place, [each.lease.receipt_handle for each in messages if each.lease and not each.lease.lost])
 
 
 def _warn(facts: QueueFacts, what: str) -> None:
@@ -195,15 +195,8 @@ def _write_value(value: str | bytes) -> str:
 
 def _read_reasons(message: Message) -> Iterator[str]:
     """Give why the message was dead-lettered, where it says so."""
-    carried = message.sqs_attributes.get(ORIGIN_ATTRIBUTE)
-    try:
-        origin = json.loads(carried.value) if carried else {}
-    except (ValueError, RecursionError):
-        return
-    if not isinstance(origin, dict):
-        return
-    was = read_origin(message)
-    if was:
+    origin = origin_of(message)
+    if was := read_origin(message):
         yield f"was {was.get('message_id', '?')} in {name_of(was.get('queue', '?'))}"
     failed = origin.get("failed")
     for handler, error in failed.items() if isinstance(failed, dict) else ():

@@ -191,8 +191,8 @@ class Runner:
                 self._tell_next(helps, settles)
             finally:
                 self._telling.release()
-        while settles and self._own:
-            self._settle(self._own.popleft())
+        if settles:
+            self._settle_own()
         while self._too_late:
             self._give_back(self._too_late.popleft().messages)
 
@@ -263,6 +263,15 @@ class Runner:
 
     def _settle_forever(self, settlements: SimpleQueue[Settlement | None]) -> None:
         while (action := settlements.get()) is not None:
+            self._settle(action)
+
+    def _settle_own(self) -> None:
+        while True:
+            try:
+                action = self._own.popleft()
+            except IndexError:
+                # Another thread that settles may have taken the last one.
+                return
             self._settle(action)
 
     def _settle(self, action: Settlement) -> None:

@@ -216,6 +216,31 @@ def test_messages_without_a_place_to_go_stay() -> None:
     assert len(place.take(place.source)) == 3
 
 
+def test_messages_whose_place_is_where_they_are_stay() -> None:
+    place = Place()
+    place.send(5)
+
+    mover = place.mover(find_target=lambda message: place.source)
+    mover.run()
+
+    assert (mover.tally.total, mover.tally.lost_track) == (0, 5)
+    assert len(place.take(place.source)) == 5
+
+
+def test_what_came_since_does_not_end_the_move_before_all_has_gone() -> None:
+    place = Place()
+    place.send(30)
+    before = datetime.fromtimestamp(place.clock(), UTC)
+    place.clock.sleep(1)
+    place.send(150)
+
+    mover = place.mover(before=before)
+    mover.run(at_once=4)
+
+    assert mover.tally.total == 30
+    assert len(place.take(place.source)) == 150
+
+
 def test_a_place_that_is_not_there_does_not_keep_others_from_theirs() -> None:
     place = Place()
     place.send(30)

@@ -91,6 +91,23 @@ def test_tail_shows_each_message_once_and_gives_it_back(server: Server, run: Run
     assert sorted(each["Body"] for each in take_all(sqs, orders)) == ["first", "second"]
 
 
+def test_a_peek_that_is_interrupted_gives_all_back(
+    run: Run, sqs: Any, orders: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(5):
+        sqs.send_message(QueueUrl=orders, MessageBody=json.dumps({"n": number}))
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("megaflow.cli.queues._show", interrupt)
+        ran = run("peek", "orders")
+
+    assert ran.code == 130
+    assert len(take_all(sqs, orders)) == 5
+
+
 def test_tail_is_ended_by_sigterm_as_well(server: Server, sqs: Any, orders: str) -> None:
     sqs.send_message(QueueUrl=orders, MessageBody="first")
     with running("tail", "orders", "--json") as process:
