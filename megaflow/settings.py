@@ -110,8 +110,8 @@ class AwsSettings:
             region = session.region_name and _read_region(address, session.region_name)
             return session.client(service, region_name=region, endpoint_url=self.endpoint_url)
         except NoRegionError as error:
-            said = _REGION.match(address)
-            region = repr(said[1]) if said else ""
+            said = region_of(address)
+            region = repr(said) if said else ""
             raise ConfigurationError(
                 f"no AWS region for {service}: give region_name={region}, or set AWS_DEFAULT_REGION, or the profile's"
             ) from error
@@ -163,12 +163,18 @@ class ConsumerSettings:
         return max(self.concurrency, self.max_number_of_messages) if self.prefetch is None else self.prefetch
 
 
-def _read_region(address: str, otherwise: str) -> str:
+def region_of(address: str) -> str:
+    """Return the region that a queue URL or topic ARN of AWS's names; ``""`` where it names none."""
     found = _REGION.match(address)
-    if found is None or found[1] == otherwise:
+    return found[1] if found else ""
+
+
+def _read_region(address: str, otherwise: str) -> str:
+    found = region_of(address)
+    if found in ("", otherwise):
         return otherwise
-    log.info("%s is in %s, so the region %s is not used for it", address, found[1], otherwise)
-    return str(found[1])
+    log.info("%s is in %s, so the region %s is not used for it", address, found, otherwise)
+    return found
 
 
 def read_retry_on(given: RetryOn) -> tuple[type[Exception], ...]:

@@ -20,12 +20,12 @@ from megaflow.message import Message
 from megaflow.outgoing import PublishOptions, is_fifo
 from megaflow.router import Handler
 from megaflow.sending import Sent
+from megaflow.settings import region_of
 from megaflow.testing.clock import Clock
 from megaflow.testing.engine import Engine, Record
 from megaflow.testing.seen import Handled, Unmet, show_payload
 
 _OWNER: Final = re.compile(r"(?:/|:)([0-9]{12})(?:/|:)")
-_REGION: Final = re.compile(r"https?://sqs\.([a-z0-9-]+)\.amazonaws\.com|arn:[^:]*:sns:([a-z0-9-]+):")
 _QUEUE: Final = "test"
 
 Answer = TypeVar("Answer")
@@ -227,12 +227,12 @@ class TestClient:
     def _open(self, exits: ExitStack) -> Engine:
         self._clock = Clock(math.floor(time.time()))
         known = " ".join(filter(None, (self.app.queue_url, self.app.topic_arn)))
-        owner, region = _OWNER.search(known), _REGION.search(known)
+        owner = _OWNER.search(known)
         self.account = Account(
             clock=self._clock,
             random=random.Random(0),
             account_id=owner[1] if owner else "0" * 12,
-            region=(region[1] or region[2]) if region else "us-east-1",
+            region=next(filter(None, map(region_of, known.split())), "us-east-1"),
         )
         self.sqs, self.sns = SqsClient(self.account), SnsClient(self.account)
         name = (_name_of(self.app.queue_url) or _QUEUE).removesuffix(".fifo")
