@@ -223,8 +223,9 @@ class Mover:
 
     def _note(self, going: Sequence[tuple[Message, str]]) -> None:
         for message, target in going:
-            if self._held.add(message):
-                self.tally.moved[target] += 1
+            is_new = self._held.add(message)
+            with self._lock:
+                self.tally.moved[target] += is_new
 
     def _send(self, target: str, batch: Sequence[Message]) -> list[Message]:
         """Send *batch*, and return what went; what did not stays."""
@@ -287,7 +288,9 @@ class _Held:
     def hide_again(self) -> None:
         """Hide those whose time is half over: the longer all takes, the longer, so that there is little to do."""
         now = self._clock()
-        seconds = min(max(HIDDEN_FOR, 2 * (now - self._began)), limits.VISIBILITY_TIMEOUT - (now - self._began) - 1)
+        elapsed = now - self._began
+        # Twelve hours after it was received a message comes again, and is taken again.
+        seconds = max(1.0, min(max(HIDDEN_FOR, 2 * elapsed), limits.VISIBILITY_TIMEOUT - elapsed - 1))
         while batch := self._take_due(now):
             self._source.hide([(handle, seconds) for _, handle in batch])
             with self._lock:
