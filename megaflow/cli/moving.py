@@ -223,9 +223,9 @@ class Mover:
 
     def _note(self, going: Sequence[tuple[Message, str]]) -> None:
         for message, target in going:
-            is_new = self._held.add(message)
-            with self._lock:
-                self.tally.moved[target] += is_new
+            if self._held.add(message):
+                with self._lock:
+                    self.tally.moved[target] += 1
 
     def _send(self, target: str, batch: Sequence[Message]) -> list[Message]:
         """Send *batch*, and return what went; what did not stays."""
