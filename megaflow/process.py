@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, Final
@@ -26,6 +27,7 @@ from megaflow.errors import (
 )
 from megaflow.message import Message
 from megaflow.progress import Idempotency, Progress
+from megaflow.records import make_record
 from megaflow.router import Handler
 from megaflow.settings import OnInvalid, Unmatched
 from megaflow.status import Fate, ProcessStatus, Reject, RetryLater, decide_fate
@@ -41,6 +43,7 @@ _UNMATCHED: Final[Mapping[Unmatched, Fate]] = {
     "dead_letter": Fate.DEAD_LETTER,
 }
 
+_DONE: Final = ProcessStatus.DONE
 
 _INVALID: Final[Mapping[OnInvalid, ProcessStatus]] = {
     "dead_letter": ProcessStatus.FATAL_ERROR,
@@ -66,6 +69,7 @@ class Processor:
     ) -> None:
         self.table: Final = DispatchTable(handlers)
         self._calls = {handler: _wrap(handler, middleware, dependencies) for handler in handlers}
+        self._plain = frozenset(handler for handler in handlers if _is_plain(handler) and progress is None)
         self._on_invalid = on_invalid
         self._retry_on = {handler: retry_on + handler.retry_on for handler in handlers}
         self._unmatched = _UNMATCHED[unmatched]
@@ -76,7 +80,9 @@ class Processor:
 
     def process(self, message: Message, wait: Wait) -> Verdict:
         """Run the handlers of *message* one after another in this thread; *wait* waits for those that are async."""
-        steps = self.steps(message)
+        steps = self.begin(message, wait)
+        if isinstance(steps, Verdict):
+            return steps
         step = next(steps)
         while not isinstance(step, Verdict):
             step = run_step(steps, step, wait)
@@ -95,9 +101,27 @@ class Processor:
         if self._idempotency is not None:
             self._idempotency.renew(message)
 
+    def begin(self, message: Message, wait: Wait) -> Verdict | Steps:
+        """Take *message* through its handlers here and now where all of them are plain; else give the steps it takes.
+
+        Plain is what is not async, may take as long as it wants, and is not remembered anywhere; *wait* waits for what
+        it gives all the same.
+        """
+        selection = self.table.select(message)
+        if not self._plain.issuperset(selection.matched):
+            return self._steps(message, selection)
+        outcomes = _read_selection(selection)
+        for handler, own in _each_with_own_payload(selection, message):
+            outcomes.append(self._call(handler, own, wait))
+            if outcomes[-1].interrupts:
+                break
+        return self._decide(message, outcomes)
+
     def steps(self, message: Message) -> Steps:
         """Give the steps that *message* takes; whoever drives them decides when and where each is run."""
-        selection = self.table.select(message)
+        return self._steps(message, self.table.select(message))
+
+    def _steps(self, message: Message, selection: Selection) -> Steps:
         outcomes = _read_selection(selection)
         earlier: Mapping[str, Ended] = {}
         if self._progress is not None and selection.matched:
@@ -113,13 +137,24 @@ class Processor:
             if ended is not None:
                 outcomes.append(_recall(handler, ended))
             elif message.lease is not None and message.lease.lost:
-                lost = LeaseLostError("its lease was lost before this handler was called")
-                outcomes.append(Outcome(handler, ProcessStatus.RETRY_LATER, lost))
+                outcomes.append(_refuse_lost(handler))
             else:
                 outcomes.append((yield from self._run(handler, own)))
             if outcomes[-1].interrupts:
                 break
         yield self._decide(message, outcomes)
+
+    def _call(self, handler: Handler, message: Message, wait: Wait) -> Outcome:
+        if message.lease is not None and message.lease.lost:
+            return _refuse_lost(handler)
+        began = time.perf_counter()
+        try:
+            said = self._calls[handler](handler, message)
+            if said is not None and inspect.isawaitable(said):
+                said = wait(said)
+        except BaseException as error:  # noqa: BLE001 - a handler raises whatever it likes
+            return replace(self._read_error(handler, error), seconds=time.perf_counter() - began)
+        return self._read_said(handler, said, awaited=False, seconds=time.perf_counter() - began)
 
     def _run(self, handler: Handler, message: Message) -> Asking:
         if handler.idempotency_key is None or self._idempotency is None:
@@ -166,19 +201,21 @@ class Processor:
         return self._read_said(handler, said, awaited=awaited, seconds=time.perf_counter() - began)
 
     def _read_said(self, handler: Handler, said: object, *, awaited: bool, seconds: float) -> Outcome:
+        if said is None and (awaited or not handler.is_async):
+            return _make_outcome(handler, _DONE, seconds)
         if isinstance(said, ProcessStatus):
-            return Outcome(handler, said, seconds=seconds)
+            return _make_outcome(handler, said, seconds)
         if handler.is_async and not awaited:
             error = UsageError("a middleware did not return what call_next gave it, so the handler has not run")
             return Outcome(handler, ProcessStatus.RETRIABLE_ERROR, error)
-        if said is not None and handler not in self._warned:
+        if handler not in self._warned:
             self._warned.add(handler)
             log.warning(
                 "%s returned %s, which is taken as DONE; a handler returns a ProcessStatus or nothing",
                 handler.name,
                 type(said).__qualname__,
             )
-        return Outcome(handler, ProcessStatus.DONE, seconds=seconds)
+        return _make_outcome(handler, _DONE, seconds)
 
     def _read_error(self, handler: Handler, error: BaseException) -> Outcome:
         if not isinstance(error, Exception):
@@ -203,15 +240,16 @@ class Processor:
 
     def _decide(self, message: Message, outcomes: Sequence[Outcome]) -> Verdict:
         for outcome in outcomes:
-            if outcome.status is not ProcessStatus.DONE or outcome.error is not None:
+            if outcome.status is not _DONE or outcome.error is not None:
                 _log_outcome(message, outcome)
-        verdict = Verdict(message, tuple(outcomes), self._decide_fate(message, outcomes))
+        fate = self._decide_fate(message, outcomes)
+        verdict = make_record(Verdict, {"message": message, "outcomes": tuple(outcomes), "fate": fate})
         log.info("message %s: %s", message.id, verdict, extra={"verdict": verdict})
         return verdict
 
     def _decide_fate(self, message: Message, outcomes: Sequence[Outcome]) -> Fate:
         if outcomes:
-            return decide_fate(outcome.status for outcome in outcomes)
+            return decide_fate([outcome.status for outcome in outcomes])
         if message.problem:
             # Its publisher meant a MEGA event: nobody can have wanted it to vanish.
             log.error("message %s: no handler matched, and it is %s", message.id, message.problem)
@@ -228,8 +266,14 @@ def _read_selection(selection: Selection) -> list[Outcome]:
     return [Outcome(handler, ProcessStatus.RETRIABLE_ERROR, error) for handler, error in selection.raised.items()]
 
 
-def _each_with_own_payload(selection: Selection, message: Message) -> Iterator[tuple[Handler, Message]]:
+def _each_with_own_payload(selection: Selection, message: Message) -> Iterable[tuple[Handler, Message]]:
     """Give each function its first handler that matched, and a payload that no other handler can have changed."""
+    if len(selection.matched) == 1:
+        return ((selection.matched[0], message),)
+    return _share_out(selection, message)
+
+
+def _share_out(selection: Selection, message: Message) -> Iterator[tuple[Handler, Message]]:
     first: dict[tuple[int, int], Handler] = {}
     for handler in selection.matched:
         first.setdefault(_identify(handler.function), handler)
@@ -238,6 +282,20 @@ def _each_with_own_payload(selection: Selection, message: Message) -> Iterator[t
         yield handler, message.with_own_payload()
     for handler in handlers[-1:]:
         yield handler, message
+
+
+def _refuse_lost(handler: Handler) -> Outcome:
+    lost = LeaseLostError("its lease was lost before this handler was called")
+    return Outcome(handler, ProcessStatus.RETRY_LATER, lost)
+
+
+def _make_outcome(handler: Handler, status: ProcessStatus, seconds: float) -> Outcome:
+    fields = {"handler": handler, "status": status, "error": None, "after": None, "seconds": seconds}
+    return make_record(Outcome, fields)
+
+
+def _is_plain(handler: Handler) -> bool:
+    return not handler.is_async and handler.timeout is None and handler.idempotency_key is None
 
 
 def _identify(function: Callable[..., Any]) -> tuple[int, int]:

@@ -28,7 +28,9 @@ class ProcessStatus(Enum):
         return self in _KEEPING
 
 
-_KEEPING: Final = frozenset({ProcessStatus.RETRY_LATER, ProcessStatus.RETRIABLE_ERROR})
+# A tuple compares by identity; a set would ask each status for its hash, which is slow.
+_KEEPING: Final = (ProcessStatus.RETRY_LATER, ProcessStatus.RETRIABLE_ERROR)
+_FATAL: Final = ProcessStatus.FATAL_ERROR
 
 
 class RetryLater(Exception):
@@ -57,7 +59,10 @@ class Fate(Enum):
 
 def decide_fate(statuses: Iterable[ProcessStatus]) -> Fate:
     """Return what several handlers together mean: one keeper keeps the message, else one failure dead-letters it."""
-    said = set(statuses)
-    if not said.isdisjoint(_KEEPING):
-        return Fate.KEEP
-    return Fate.DEAD_LETTER if ProcessStatus.FATAL_ERROR in said else Fate.DELETE
+    fate = Fate.DELETE
+    for status in statuses:
+        if status in _KEEPING:
+            return Fate.KEEP
+        if status is _FATAL:
+            fate = Fate.DEAD_LETTER
+    return fate

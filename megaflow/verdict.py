@@ -11,7 +11,7 @@ from megaflow.router import Handler
 from megaflow.status import Fate, ProcessStatus
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Outcome:
     """What one handler made of one message: *error* is what it raised, *after* the seconds that it asked for.
 
@@ -32,7 +32,7 @@ class Outcome:
         return any(not isinstance(cause, Exception | asyncio.CancelledError) for cause in flatten(self.error))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Verdict:
     """What becomes of one message, and why. Exactly one of ``deletes``, ``keeps`` and ``dead_letters`` is true."""
 

@@ -105,7 +105,8 @@ class Core:
         note = self._notes.get(type(event))
         if note is not None:
             note(event)
-        self._give_up_overdue()
+        if self._limited:
+            self._give_up_overdue()
         if self._give_up_at is not None and now >= self._give_up_at:
             self._give_up_running()
         self._drop_lost()
@@ -190,10 +191,20 @@ class Core:
     def _note_received(self, event: Received) -> None:
         self._polling.note_received(event.poll, len(event.messages), self._now)
         self._count("received", len(event.messages))
+        hand, stopping = self._hand, self._stopping
         for message in event.messages:
-            self._take_one(self._hand.take(message))
+            held = hand.take(message)
+            if stopping or held.id in hand or self._settling.knows(held.id):
+                self._take_known(held)
+            else:
+                self._take_new(held)
 
-    def _take_one(self, held: Held) -> None:
+    def _take_new(self, held: Held) -> None:
+        self._hand.wait(held)
+        self._leases.watch(held)
+
+    def _take_known(self, held: Held) -> None:
+        """Take a message that came before, or that comes too late."""
         known = self._hand.find(held.id)
         if known is not None:
             # It came twice, or its lease was lost and it is still at work: the newer receipt handle is the good one.
@@ -208,8 +219,7 @@ class Core:
             self._give_back(held)
         else:
             self._settling.forget_hiding(held.id)
-            self._hand.wait(held)
-            self._leases.watch(held)
+            self._take_new(held)
 
     def _note_failed_question(self, failed: AskFailed) -> None:
         if self._stopping:
@@ -266,37 +276,50 @@ class Core:
     # Handlers
 
     def _start_handlers(self) -> None:
-        while len(self._hand.running) < self._settings.concurrency and (held := self._hand.next_ready()):
+        running, concurrency, started = self._hand.running, self._settings.concurrency, []
+        while len(running) < concurrency and (held := self._hand.next_ready()):
             problem = why_unhandled(held.message, self._settings.max_receives)
             if problem:
                 self._dead_letter(held, Verdict(held.message, (), Fate.DEAD_LETTER), problem)
             else:
                 held.started_at = self._now
-                self._hand.running[held.id] = held
-                self._do(Start(held.message))
+                running[held.id] = held
+                started.append(held.message)
+        if started:
+            self._do(Start(tuple(started)))
 
     def _note_finished(self, event: Finished) -> None:
+        unmatched = handled = 0
         for verdict in event.verdicts:
             held = self._hand.running.pop(verdict.message.id, None)
             if held is None:
                 continue
-            self._limited.pop(held.id, None)
-            self._finished_at = self._now
-            self._polling.note_finished(1, self._now)
-            self._count("unmatched" if verdict.unmatched else "handled")
-            if verdict.interruption is not None:
-                self._interrupt(verdict.interruption)
+            if self._limited:
+                self._limited.pop(held.id, None)
+            if verdict.outcomes:
+                handled += 1
+            else:
+                unmatched += 1
             self._decide(held, verdict)
+        if handled or unmatched:
+            self._finished_at = self._now
+            self._polling.note_finished(handled + unmatched, self._now)
+            self._count("handled", handled)
+            self._count("unmatched", unmatched)
 
     def _decide(self, held: Held, verdict: Verdict) -> None:
         if held.lease.is_over(self._now) and not held.is_lost:
             self._note_loss(held, "while it was handled")
-        if held.is_lost and not verdict.deletes:
+        if verdict.deletes:
+            self._done(held)
+            return
+        if verdict.interruption is not None:
+            # It keeps its message, always.
+            self._interrupt(verdict.interruption)
+        if held.is_lost:
             self._let_go(held)
         elif verdict.dead_letters:
             self._dead_letter(held, verdict)
-        elif verdict.deletes:
-            self._done(held)
         elif problem := why_not_kept(verdict, self._settings.max_receives):
             self._dead_letter(held, verdict, problem)
         else:

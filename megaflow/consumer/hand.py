@@ -66,7 +66,10 @@ class Hand:
 
     def take(self, message: Message) -> Held:
         """Return *message* as one to hold."""
-        return Held(message, message.id, lease_of(message), message.group_id if self._fifo else "")
+        return Held(message, message.id, message.lease or lease_of(message), message.group_id if self._fifo else "")
+
+    def __contains__(self, message_id: str) -> bool:
+        return message_id in self.running or message_id in self.waiting or message_id in self.dead_lettering
 
     def leased(self) -> Iterator[Held]:
         """Give every message in hand, in no particular order."""
@@ -105,9 +108,11 @@ class Hand:
         while self._ready:
             held = self._ready.popleft()
             if self.waiting.get(held.id) is held and held.group not in self._busy:
-                self._leave(held)
                 if held.group:
+                    self._leave(held)
                     self._busy.add(held.group)
+                else:
+                    del self.waiting[held.id]
                 return held
         return None
 
@@ -118,8 +123,9 @@ class Hand:
 
     def free(self, held: Held) -> None:
         """Let the next one of this message's group have its turn."""
-        self._busy.discard(held.group)
-        self._wake(held.group)
+        if held.group:
+            self._busy.discard(held.group)
+            self._wake(held.group)
 
     def followers(self, held: Held) -> tuple[Held, ...]:
         """Return what waits behind this message, in its group."""

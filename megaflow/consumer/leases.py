@@ -43,7 +43,8 @@ class Leases:
         """Begin to extend the lease of a message that has come into hand, or has come again."""
         held.is_lost = False
         held.extend_at = self._next_extension(held)
-        self.due_at = min(self.due_at, held.extend_at, held.lease.expires_at)
+        if held.extend_at < self.due_at:
+            self.due_at = held.extend_at
 
     def tend(self, now: float) -> list[Held]:
         """Extend what is due, and return what is lost and was not before."""

@@ -221,7 +221,8 @@ class Runner:
             if isinstance(action, Exit):
                 self._exit = action
                 return
-            started += isinstance(action, Start)
+            if isinstance(action, Start):
+                started += len(action.messages)
             if settles and isinstance(action, Delete | Hide) and self._settled_in <= _QUICK:
                 self._own.append(action)
             else:
@@ -236,8 +237,8 @@ class Runner:
 
     def _do(self, action: Action) -> None:
         match action:
-            case Start(message):
-                self._workers.start(message)
+            case Start(messages):
+                self._workers.start(messages)
             case Count(name, amount):
                 self._count(name, amount)
             case Inspect() | Receive():

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Final
 
@@ -46,7 +47,7 @@ class Settling:
         self._patience_ends_at = patience_ends_at
         self._due: dict[str, Held] = {}
         self._under_way: dict[str, Held] = {}
-        self._done: dict[str, None] = {}
+        self._done: OrderedDict[str, None] = OrderedDict()
         self._has_deleted = False
 
     @property
@@ -70,11 +71,15 @@ class Settling:
         """Tell whether a message was handled to its end here, and not long ago."""
         return message_id in self._done
 
+    def knows(self, message_id: str) -> bool:
+        """Tell whether a message was handled to its end here not long ago, or is not settled."""
+        return message_id in self._done or message_id in self._due or message_id in self._under_way
+
     def remember(self, held: Held) -> None:
         """Note that a message was handled to its end, should it come again."""
         self._done[held.id] = None
         if len(self._done) > REMEMBERED:
-            del self._done[next(iter(self._done))]
+            self._done.popitem(last=False)
 
     def forget_hiding(self, message_id: str) -> None:
         """Do not hide a message that has come again already, nor try to do so once more."""
@@ -103,10 +108,11 @@ class Settling:
         if not self._due or (lingers and len(self._due) < limits.BATCH_ENTRIES and now < self.wake_at):
             return
         self._drop_lost(now)
-        for deletes in (True, False):
-            ready = [
-                held for held in self._due.values() if (held.pause is None) is deletes and self._is_ready(held, now)
-            ]
+        ready_ones = [held for held in self._due.values() if self._is_ready(held, now)]
+        for ready in (
+            [held for held in ready_ones if held.pause is None],
+            [held for held in ready_ones if held.pause is not None],
+        ):
             if not lingers or len(ready) >= limits.BATCH_ENTRIES or any(held.not_after <= now for held in ready):
                 for start in range(0, len(ready), limits.BATCH_ENTRIES):
                     self._settle(ready[start : start + limits.BATCH_ENTRIES], now)
@@ -121,13 +127,17 @@ class Settling:
         last: bool,
     ) -> None:
         """Take note of what came of a call; with *last* few tries are left, since nothing else is waited for."""
-        for message in asked.messages:
-            held = self._under_way.pop(message.id)
-            if message.id in problems:
-                self._try_again(held, problems[message.id], now, stopping=stopping, last=last)
-            else:
-                self._answer.count("deleted" if held.pause is None else "hidden")
-                self._has_deleted = self._has_deleted or held.pause is None
+        settled = [self._under_way.pop(message.id) for message in asked.messages]
+        if problems:
+            for held in settled:
+                if held.id in problems:
+                    self._try_again(held, problems[held.id], now, stopping=stopping, last=last)
+            settled = [held for held in settled if held.id not in problems]
+        if settled and isinstance(asked, Delete):
+            self._has_deleted = True
+            self._answer.count("deleted", len(settled))
+        elif settled:
+            self._answer.count("hidden", len(settled))
 
     @property
     def has_deleted(self) -> bool:

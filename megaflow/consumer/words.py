@@ -129,9 +129,9 @@ class AbandonPoll:
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Take this message through its handlers."""
+    """Take these messages through their handlers, each of them for itself."""
 
-    message: Message
+    messages: tuple[Message, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from queue import SimpleQueue
 from typing import Any, Final, Protocol
@@ -64,7 +64,7 @@ class Workers:
         self._tell = tell
         self._backlog: deque[_Work] = deque()
         self._calls: SimpleQueue[bool] = SimpleQueue()
-        self._finished: deque[Finished | Crashed] = deque()
+        self._finished: deque[Verdict | Crashed] = deque()
         self._at_work: dict[int, _Work] = {}
         self._workers = 0
         self._seconds = 1.0
@@ -78,10 +78,12 @@ class Workers:
         """Whether messages have taken so little of late that it does not pay to share them out."""
         return self._seconds <= _QUICK
 
-    def start(self, message: Message) -> None:
-        """Let a message wait for a thread; there is one for each, as far as the system allows it."""
-        work = self._at_work[id(message)] = _Work(message)
-        if len(self._at_work) > self._workers:
+    def start(self, messages: Sequence[Message]) -> None:
+        """Let messages wait for a thread; there is one for each, as far as the system allows it."""
+        for message in messages:
+            work = self._at_work[id(message)] = _Work(message)
+            self._backlog.append(work)
+        while self._workers < len(self._at_work):
             try:
                 threading.Thread(target=self._work_forever, name="megaflow-worker", daemon=True).start()
                 self._workers += 1
@@ -89,7 +91,7 @@ class Workers:
                 if not self._workers:
                     raise
                 log.warning("no thread for one more handler, %d are at work: %s", self._workers, error)
-        self._backlog.append(work)
+                return
 
     def call(self, count: int) -> None:
         """Wake workers for *count* messages that wait."""
@@ -124,13 +126,14 @@ class Workers:
         """Return together what has finished meanwhile; None is nothing."""
         verdicts: list[Verdict] = []
         while self._finished:
-            event = self._finished.popleft()
-            if isinstance(event, Crashed):
-                if verdicts:
-                    self._finished.appendleft(event)
-                    break
-                return event
-            verdicts += event.verdicts
+            ended = self._finished.popleft()
+            if isinstance(ended, Verdict):
+                verdicts.append(ended)
+            elif verdicts:
+                self._finished.appendleft(ended)
+                break
+            else:
+                return ended
         return Finished(verdicts) if verdicts else None
 
     def close(self) -> None:
@@ -161,11 +164,11 @@ class Workers:
         """Handle a message as far as can be in this thread, and tell whether that was still waited for."""
         work.is_helped = helps
         began = time.perf_counter()
-        event = self._advance(work)
+        ended = self._advance(work)
         self._seconds += (time.perf_counter() - began - self._seconds) / 8
-        return event is None or self._end(work, event)
+        return ended is None or self._end(work, ended)
 
-    def _advance(self, work: _Work) -> Finished | Crashed | None:
+    def _advance(self, work: _Work) -> Verdict | Crashed | None:
         """Go on with a message; None is that the event loop goes on with it."""
         try:
             step = work.step or self._begin(work)
@@ -175,13 +178,16 @@ class Workers:
                     if self._event_loops[-1].spawn(self._go_on(work, step)):
                         return None
                 step = run_step(work.steps, step, self._wait, self._watch)
-            return Finished((step,))
+            return step
         except BaseException as error:  # noqa: BLE001 - a message that is out must come back to the core
             return Crashed(work.message, error)
 
     def _begin(self, work: _Work) -> Step:
-        work.steps = self._get_processor().steps(work.message)
-        return next(work.steps)
+        begun = self._get_processor().begin(work.message, self._wait)
+        if isinstance(begun, Verdict):
+            return begun
+        work.steps = begun
+        return next(begun)
 
     async def _go_on(self, work: _Work, step: HandlerCall) -> None:
         """Go on with a message in the event loop, as long as its handlers are async."""
@@ -193,7 +199,7 @@ class Workers:
             self._end(work, Crashed(work.message, error))
         else:
             if isinstance(following, Verdict):
-                self._end(work, Finished((following,)))
+                self._end(work, following)
             else:
                 self._hand_over(work, following)
         loop = asyncio.get_running_loop()
@@ -215,11 +221,11 @@ class Workers:
     def _start_here(self, work: _Work) -> bool:
         """Start a message from within the event loop; tell whether it is not for a worker."""
         try:
-            step = work.step or self._begin(work)
+            step = work.step or self._begin_here(work)
         except BaseException as error:  # noqa: BLE001 - a message that is out must come back to the core
             return self._end(work, Crashed(work.message, error))
         if isinstance(step, Verdict):
-            return self._end(work, Finished((step,)))
+            return self._end(work, step)
         if isinstance(step, HandlerCall) and step.handler.is_async:
             work.step = step
             if self._event_loops[-1].spawn(self._go_on(work, step)):
@@ -227,18 +233,22 @@ class Workers:
         self._hand_over(work, step)
         return False
 
+    def _begin_here(self, work: _Work) -> Step:
+        work.steps = self._get_processor().steps(work.message)
+        return next(work.steps)
+
     def _hand_over(self, work: _Work, step: HandlerCall | StoreCall) -> None:
         """Let a worker go on with a message."""
         work.step = step
         self._backlog.append(work)
         self._calls.put(True)
 
-    def _end(self, work: _Work, event: Finished | Crashed) -> bool:
+    def _end(self, work: _Work, ended: Verdict | Crashed) -> bool:
         """Note what came of a message, unless it was given up; then say so, as the core does not hear of it."""
         if self._at_work.pop(id(work.message), None) is not None:
-            self._finished.append(event)
+            self._finished.append(ended)
             return True
-        said = event.verdicts[0] if isinstance(event, Finished) else event.error
+        said = ended if isinstance(ended, Verdict) else ended.error
         log.warning("message %s: finished after it was given up: %s", work.message.id, said)
         return False
 

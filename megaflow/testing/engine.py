@@ -187,10 +187,10 @@ class Engine:
             case AbandonPoll(poll):
                 self._polls.pop(poll, None)
                 self._events.append(Received((), poll))
-            case Start(message):
+            case Start(messages):
                 # What a handler does to its payload is not what was received.
-                self.record.received[message.id] = message.with_own_payload()
-                self._begun.append(message)
+                self.record.received |= {each.id: each.with_own_payload() for each in messages}
+                self._begun += messages
             case Extend() | Delete() | Hide() | DeadLetter():
                 self._events.append(self._settle(action))
             case Count(name, amount):

@@ -134,8 +134,9 @@ class Consumer(Observer):
         match action:
             case Inspect() | Receive():
                 self._ask(action)
-            case Start(message):
-                self._start(message)
+            case Start(messages):
+                for message in messages:
+                    self._start(message)
             case GiveUp(message):
                 self._given_up[id(message)] = message
                 self._running.pop(message.id)
