@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property, partial
-from typing import Any, Final, Protocol, Unpack
+from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar, Unpack
 
 from typing_extensions import override
 
@@ -25,7 +25,12 @@ from megaflow.publisher import Publisher, is_boto3
 from megaflow.sending import EntryAnswer, SendBatch, read_batch_answer
 from megaflow.settings import QUEUE_URL_VARIABLE, AwsOptions, AwsSettings, resolve
 
+if TYPE_CHECKING:
+    from megaflow.wire.exchange import Exchange, WholeCall
+
 log = logging.getLogger(__name__)
+
+Given = TypeVar("Given")
 
 _MISSING_QUEUE: Final = frozenset({"AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist", "InvalidAddress"})
 _REFUSED: Final = frozenset(
@@ -51,6 +56,9 @@ _REFUSED: Final = frozenset(
 _DEPTHS: Final = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible")
 _ASKED: Final = ["ApproximateReceiveCount", "SentTimestamp", "MessageGroupId", "MessageDeduplicationId"]
 """What is asked about each message: boto3 takes its time for more."""
+
+_PLACES: Final = tuple(str(place) for place in range(limits.BATCH_ENTRIES))
+"""The ids of the entries of a batch."""
 
 _FACTS: Final = ["RedrivePolicy", *_DEPTHS]
 
@@ -158,6 +166,29 @@ class Failed:
     final: bool
 
 
+class Pending(Generic[Given]):
+    """A call to a queue that is under way, where the client can do that. For one thread at a time."""
+
+    def __init__(self, call: Exchange | WholeCall, read: Callable[[Mapping[str, Any], bool], Given]) -> None:
+        self._call = call
+        self._read = read
+
+    @property
+    def is_under_way(self) -> bool:
+        """Whether the request was sent, and only the answer is missing."""
+        return self._call.is_under_way
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether to ask for its result takes no waiting, unless it is an error."""
+        return self._call.is_answered
+
+    def result(self) -> Given:
+        """Wait for the answer, and return what it says; raises the client's own errors."""
+        was_there = self._call.is_answered
+        return self._read(self._call.answer(), was_there)
+
+
 class Queue:
     """One queue, as a consumer uses it. May be used from any thread; *clock* gives seconds."""
 
@@ -196,34 +227,55 @@ class Queue:
 
     def receive(self, count: int, *, wait_time_seconds: int, visibility_timeout: int) -> list[Message]:
         """Return up to *count* messages, waiting up to *wait_time_seconds* for the first."""
-        answer = self._client.receive_message(
-            QueueUrl=self.url,
+        return self.begin_receive(
+            count, wait_time_seconds=wait_time_seconds, visibility_timeout=visibility_timeout
+        ).result()
+
+    def delete(self, receipt_handles: Sequence[str]) -> list[Failed]:
+        """Delete up to ten messages, and return those that were not."""
+        return self.begin_delete(receipt_handles).result()
+
+    def hide(self, pauses: Sequence[tuple[str, float]]) -> list[Failed]:
+        """Let up to ten messages, by receipt handle, be seen again after so many seconds; return those that failed."""
+        return self.begin_hide(pauses).result()
+
+    def begin_receive(self, count: int, *, wait_time_seconds: int, visibility_timeout: int) -> Pending[list[Message]]:
+        """Begin to `receive`."""
+        asked_at = self._clock()
+
+        def read(answer: Mapping[str, Any], was_there: bool) -> list[Message]:
+            # What was there before it was asked for may have been on its way for as long as anybody knows.
+            at = asked_at if was_there else self._clock()
+            until = at + visibility_timeout
+            return [read_message(raw, self.url, at, until, self._clock) for raw in answer.get("Messages", ())]
+
+        call = self._begin(
+            "receive_message",
             MaxNumberOfMessages=count,
             WaitTimeSeconds=wait_time_seconds,
             VisibilityTimeout=visibility_timeout,
             MessageSystemAttributeNames=_ASKED,
             MessageAttributeNames=["All"],
         )
-        now = self._clock()
-        return [
-            read_message(raw, self.url, now, now + visibility_timeout, self._clock)
-            for raw in answer.get("Messages", ())
-        ]
+        return Pending(call, read)
 
-    def delete(self, receipt_handles: Sequence[str]) -> list[Failed]:
-        """Delete up to ten messages, and return those that were not."""
-        entries = [{"Id": str(place), "ReceiptHandle": handle} for place, handle in enumerate(receipt_handles)]
-        answer = self._client.delete_message_batch(QueueUrl=self.url, Entries=entries)
-        return _read_failures(answer, receipt_handles)
-
-    def hide(self, pauses: Sequence[tuple[str, float]]) -> list[Failed]:
-        """Let up to ten messages, by receipt handle, be seen again after so many seconds; return those that failed."""
+    def begin_delete(self, receipt_handles: Sequence[str]) -> Pending[list[Failed]]:
+        """Begin to `delete`."""
         entries = [
-            {"Id": str(place), "ReceiptHandle": handle, "VisibilityTimeout": math.ceil(seconds)}
-            for place, (handle, seconds) in enumerate(pauses)
+            {"Id": place, "ReceiptHandle": handle}
+            for place, handle in zip(_PLACES[: len(receipt_handles)], receipt_handles, strict=True)
         ]
-        answer = self._client.change_message_visibility_batch(QueueUrl=self.url, Entries=entries)
-        return _read_failures(answer, [handle for handle, _ in pauses])
+        call = self._begin("delete_message_batch", Entries=entries)
+        return Pending(call, lambda answer, _: _read_failures(answer, receipt_handles))
+
+    def begin_hide(self, pauses: Sequence[tuple[str, float]]) -> Pending[list[Failed]]:
+        """Begin to `hide`."""
+        entries = [
+            {"Id": place, "ReceiptHandle": handle, "VisibilityTimeout": math.ceil(seconds)}
+            for place, (handle, seconds) in zip(_PLACES[: len(pauses)], pauses, strict=True)
+        ]
+        call = self._begin("change_message_visibility_batch", Entries=entries)
+        return Pending(call, lambda answer, _: _read_failures(answer, [handle for handle, _ in pauses]))
 
     def send_dead_letter(self, queue_url: str, message: Message, origin: str) -> None:
         """Send *message* to the dead-letter queue *queue_url* as it was received, with *origin* where there is room."""
@@ -242,6 +294,11 @@ class Queue:
             # Sent twice, if the answer to the first was lost, it is still one.
             parameters["MessageDeduplicationId"] = message.id
         self._client.send_message(**parameters)
+
+    def _begin(self, method: str, **parameters: Any) -> Exchange | WholeCall:
+        from megaflow.wire import begin_call
+
+        return begin_call(self._client, method, QueueUrl=self.url, **parameters)
 
     def _find_url(self, arn: str) -> str:
         account, name = arn.split(":")[4:6]
@@ -343,9 +400,9 @@ def _read_failures(answer: Mapping[str, Any], receipt_handles: Sequence[str]) ->
     failed = {each["Id"]: each for each in answer.get("Failed", ())}
     unanswered = {"Code": "NoAnswer", "Message": "the answer does not speak of this entry"}
     return [
-        _read_failure(handle, failed.get(str(place), unanswered))
-        for place, handle in enumerate(receipt_handles)
-        if str(place) not in done
+        _read_failure(handle, failed.get(place, unanswered))
+        for place, handle in zip(_PLACES[: len(receipt_handles)], receipt_handles, strict=True)
+        if place not in done
     ]
 
 

@@ -189,7 +189,7 @@ class Core:
             )
 
     def _note_received(self, event: Received) -> None:
-        self._polling.note_received(event.poll, len(event.messages), self._now)
+        self._polling.note_received(event.poll, len(event.messages), event.seconds, self._now)
         self._count("received", len(event.messages))
         hand, stopping = self._hand, self._stopping
         for message in event.messages:

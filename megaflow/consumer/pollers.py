@@ -1,25 +1,56 @@
-"""The threads that ask the queue. Each handles what it has brought itself, as long as that is quick."""
+"""The threads that ask the queue. Each handles what it has brought itself, as long as that is quick.
+
+What it is to ask next is under way meanwhile, and so is what it settles: a message then costs no thread its sleep.
+"""
 
 from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from queue import SimpleQueue
+from typing import TypeAlias
 
-from megaflow.consumer.calls import poll_of
-from megaflow.consumer.words import Event, Inspect, Receive
+from megaflow.consumer.calls import Answered, Begun
+from megaflow.consumer.words import Inspect, Receive, Received
 from megaflow.consumer.workers import GLANCE, Tell
+
+Question: TypeAlias = Inspect | Receive
+
+
+@dataclass(slots=True)
+class _Helping:
+    """A thread that handles messages, since when, and the question that it has under way."""
+
+    since: float
+    begun: Begun[Answered] | None = None
 
 
 class Pollers:
-    """Ask questions, as many at once as there are. *help_out* handles what waits, and returns when it is not quick."""
+    """Ask questions, as many at once as there are.
 
-    def __init__(self, ask: Callable[[Inspect | Receive], Event], tell: Tell, help_out: Callable[[], None]) -> None:
-        self._ask = ask
+    *help_out* handles what waits, and returns when it is not quick. *before_waiting* is called by a thread that is
+    about to wait for an answer.
+    """
+
+    def __init__(
+        self,
+        begin: Callable[[Question], Begun[Answered]],
+        tell: Tell,
+        *,
+        help_out: Callable[[], None],
+        before_waiting: Callable[[], None],
+    ) -> None:
+        self._begin = begin
         self._tell = tell
         self._help_out = help_out
-        self._questions: SimpleQueue[Inspect | Receive | None] = SimpleQueue()
+        self._before_waiting = before_waiting
+        self._questions: SimpleQueue[Question | Begun[Answered] | None] = SimpleQueue()
+        self._next: deque[Question] = deque()
+        """What the thread that tells the core asks itself."""
+
         self._lock = threading.Lock()
         self._answered = threading.Condition(self._lock)
         self._asking = 0
@@ -29,16 +60,20 @@ class Pollers:
         self._pollers = 0
         """The threads that are there for them."""
 
-        self._helping: dict[int, float] = {}
-        """Those of the threads that handle messages, and since when."""
+        self._helping: dict[int, _Helping] = {}
+        """Those of the threads that handle messages."""
 
-    def ask(self, question: Inspect | Receive) -> None:
-        """Let a thread ask this, a new one where all others are busy with their questions."""
+    def ask(self, question: Question) -> None:
+        """Let a thread ask this: the one that calls, if it is one of these, else one that is free, or a new one."""
         with self._lock:
             self._asking += 1
-            self._polls.add(poll_of(question))
+            self._polls.add(_poll_of(question))
+            asks_itself = threading.get_ident() in self._helping
+            if asks_itself:
+                self._next.append(question)
         self._start_missing()
-        self._questions.put(question)
+        if not asks_itself:
+            self._questions.put(question)
 
     def abandon(self, poll: int) -> None:
         """Wait no longer for a poll: its thread ends with it, or with the process."""
@@ -47,14 +82,20 @@ class Pollers:
                 self._polls.remove(poll)
                 self._pollers -= 1
 
-    def replace_slow(self) -> None:
-        """Let other threads ask in place of those that handle something that is not quick after all."""
+    def replace_slow(self) -> bool:
+        """Let other threads ask in place of those that handle something that is not quick after all; tell of any."""
         latest = time.perf_counter() - GLANCE
         with self._lock:
-            for thread in [thread for thread, since in self._helping.items() if since <= latest]:
-                del self._helping[thread]
+            slow = [thread for thread, helping in self._helping.items() if helping.since <= latest]
+            for thread in slow:
+                helping = self._helping.pop(thread)
                 self._pollers -= 1
+                if helping.begun is not None:
+                    self._questions.put(helping.begun)
+            if slow:
+                self._share_next()
         self._start_missing()
+        return bool(slow)
 
     def wait(self, seconds: float) -> None:
         """Wait at most so long until every question is answered."""
@@ -75,22 +116,64 @@ class Pollers:
             threading.Thread(target=self._ask_forever, name="megaflow-poller", daemon=True).start()
 
     def _ask_forever(self) -> None:
-        while (question := self._questions.get()) is not None:
-            event = self._ask(question)
-            with self._lock:
-                is_wanted = poll_of(question) in self._polls
-                self._polls.discard(poll_of(question))
-                if is_wanted:
-                    self._helping[threading.get_ident()] = time.perf_counter()
-            self._tell(event, helps=is_wanted, settles=is_wanted)
-            with self._answered:
-                self._asking -= 1
-                self._answered.notify_all()
-            if not is_wanted or not self._help():
-                return
+        begun = self._take_question()
+        while begun is not None and (helping := self._bring(begun)) is not None:
+            begun = helping.begun or self._take_question()
+        self._before_waiting()
 
-    def _help(self) -> bool:
-        """Handle what waits, and tell whether this thread is still there for questions."""
-        self._help_out()
+    def _take_question(self) -> Begun[Answered] | None:
+        self._before_waiting()
+        question = self._questions.get()
+        return self._begin(question) if isinstance(question, Inspect | Receive) else question
+
+    def _bring(self, begun: Begun[Answered]) -> _Helping | None:
+        """Wait for an answer, tell it, and handle what it brought; None is that this thread is not wanted any more."""
+        if not begun.is_answered:
+            self._before_waiting()
+        began = time.perf_counter()
+        event = begun.wait()
+        if isinstance(event, Received):
+            event = replace(event, seconds=time.perf_counter() - began)
+        own = threading.get_ident()
         with self._lock:
-            return self._helping.pop(threading.get_ident(), None) is not None
+            is_wanted = begun.poll in self._polls
+            self._polls.discard(begun.poll)
+            if is_wanted:
+                self._helping[own] = _Helping(time.perf_counter())
+        self._tell(event, helps=is_wanted, is_poller=is_wanted)
+        with self._answered:
+            self._asking -= 1
+            self._answered.notify_all()
+        if not is_wanted:
+            return None
+        if isinstance(event, Received) and len(event.messages) > 1:
+            # There may be more: the queue looks for it while these are handled.
+            self._begin_next()
+        self._help_out()
+        self._begin_next()
+        with self._lock:
+            return self._helping.pop(own, None)
+
+    def _begin_next(self) -> None:
+        """Begin to ask what this thread is to ask next, unless another one has taken its place."""
+        with self._lock:
+            helping = self._helping.get(threading.get_ident())
+            if helping is None or helping.begun is not None or not self._next:
+                return
+            question = self._next.popleft()
+            self._share_next()
+        begun = self._begin(question)
+        with self._lock:
+            if self._helping.get(threading.get_ident()) is helping:
+                helping.begun = begun
+                return
+        self._questions.put(begun)
+
+    def _share_next(self) -> None:
+        """Let others ask what is to be asked next."""
+        while self._next:
+            self._questions.put(self._next.popleft())
+
+
+def _poll_of(question: Question) -> int:
+    return question.poll if isinstance(question, Receive) else 0

@@ -98,8 +98,8 @@ class Polling:
         """Take note that the queue has said what it is."""
         self._inspecting, self._is_inspected, self._looked_at, self.failures = False, True, now, 0
 
-    def note_received(self, poll: int, count: int, now: float) -> bool:
-        """Take note of what a poll brought; tell whether it was still waited for."""
+    def note_received(self, poll: int, count: int, seconds: float | None, now: float) -> bool:
+        """Take note of what a poll brought after so many *seconds*; tell whether it was still waited for."""
         asked = self._polls.pop(poll, None)
         self.has_received, self.failures = True, 0
         if asked is None:
@@ -109,7 +109,7 @@ class Polling:
             self._looked_at, self.over_limit = now, False
         most = self._settings.max_number_of_messages
         if count >= most:
-            is_quick = now - asked.asked_at <= _QUICK
+            is_quick = (now - asked.asked_at if seconds is None else seconds) <= _QUICK
             self._wanted = max(1, self._wanted - 1) if is_quick else min(MOST_POLLS, self._wanted + 1)
         elif count < asked.count:
             self._wanted = 1

@@ -13,14 +13,14 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Final
 
 from megaflow import limits
-from megaflow.consumer.calls import ask, settle
+from megaflow.consumer.calls import begin_asking, begin_settling, settle
 from megaflow.consumer.core import Core
 from megaflow.consumer.pollers import Pollers
+from megaflow.consumer.settlers import Settlers
 from megaflow.consumer.words import (
     AbandonPoll,
     Action,
@@ -36,7 +36,6 @@ from megaflow.consumer.words import (
     Receive,
     Received,
     Report,
-    Settlement,
     Start,
     Stop,
     Tick,
@@ -52,18 +51,15 @@ from megaflow.sqs import Queue, as_configuration_error, is_refusal
 
 log = logging.getLogger(__name__)
 
-_SETTLERS: Final = 2
-"""Threads for deletes and hides, for extensions, and for dead letters: a slow one holds up none of the others."""
-
 _LONGEST_WAIT: Final = 0.5
 """Seconds: a signal that comes just before the wait begins does not end it."""
 
 
+_LONGEST_GLANCE: Final = 4 * GLANCE
+"""Seconds: as long as all handlers are quick, it is looked less often whether they still are."""
+
 _LOOK: Final = Tick()
 """Wakes the one that waits, to look how long."""
-
-_QUICK: Final = 0.002
-"""Seconds: where a call takes less, whoever has handled messages settles them, too."""
 
 _TIME_TO_ANSWER: Final = 0.3
 """Seconds that polls have at the end to bring what was given back a moment ago."""
@@ -94,16 +90,13 @@ class Runner:
         self._clock = clock
         self._core = Core(settings, fifo=queue.fifo)
         self._workers = Workers(get_processor, self._tell)
-        self._pollers = Pollers(lambda question: ask(queue, question, settings), self._tell, self._workers.help)
-        self._settlements: SimpleQueue[Settlement | None] = SimpleQueue()
-        self._extensions: SimpleQueue[Settlement | None] = SimpleQueue()
-        self._dead_letters: SimpleQueue[Settlement | None] = SimpleQueue()
-        self._own: deque[Settlement] = deque()
-        """What the thread that tells the core settles itself."""
-
-        self._settled_in = 1.0
-        """What a call to settle has taken of late, in seconds."""
-
+        self._settlers = Settlers(lambda action: begin_settling(queue, action, self._renew), self._tell)
+        self._pollers = Pollers(
+            lambda question: begin_asking(queue, question, settings),
+            self._tell,
+            help_out=self._workers.help,
+            before_waiting=self._settlers.share,
+        )
         self._has_given_back = False
         self._events: deque[Event | None] = deque()
         self._too_late: deque[Received] = deque()
@@ -113,6 +106,7 @@ class Runner:
         self._inbox: SimpleQueue[Event] = SimpleQueue()
         self._wakes_at = self._sleeps_until = math.inf
         self._glances = False
+        self._glances_after = GLANCE
         self._has_started = False
 
     def run(self) -> None:
@@ -121,9 +115,7 @@ class Runner:
         Raises `ConfigurationError` where the queue does not exist or refuses access at the start, and whatever a
         handler raised that is no `Exception`.
         """
-        for settlements in (self._settlements, self._extensions, self._dead_letters) * _SETTLERS:
-            settler = partial(self._settle_forever, settlements)
-            threading.Thread(target=settler, name="megaflow-settler", daemon=True).start()
+        self._settlers.start()
         try:
             with stopping_on_signals(lambda again: self.stop(now=again)):
                 # Not earlier: whoever waits for this line may send a signal at once.
@@ -165,38 +157,47 @@ class Runner:
             # Whoever changes it while it is looked at says so.
             self._sleeps_until = math.inf
             self._sleeps_until = self._wakes_at
-            longest = GLANCE if self._glances else _LONGEST_WAIT
+            longest = self._glances_after if self._glances else _LONGEST_WAIT
             try:
                 event = self._inbox.get(timeout=max(0.0, min(self._sleeps_until - self._clock(), longest)))
             except Empty:
-                return self._glance()
+                if self._glance():
+                    return None
+                if self._clock() < self._wakes_at and not self._is_over:
+                    continue
+                return Tick()
             if event is not _LOOK or self._is_over:
                 return event
 
-    def _glance(self) -> Event | None:
-        """Let others go on where a handler takes longer than expected."""
+    def _glance(self) -> bool:
+        """Let others go on where a handler takes longer than expected; tell whether there is something to tell."""
         self._glances, self._has_started = self._has_started, False
-        self._pollers.replace_slow()
-        return None if self._workers.call_for_the_rest() else Tick()
+        is_slow = self._pollers.replace_slow()
+        if is_slow:
+            self._settlers.share()
+        # Each glance takes its time from the handlers.
+        again = min(2 * self._glances_after, _LONGEST_GLANCE)
+        self._glances_after = GLANCE if is_slow or not self._workers.are_quick else again
+        return self._workers.call_for_the_rest()
 
-    def _tell(self, event: Event | None, *, helps: bool = False, settles: bool = False) -> None:
+    def _tell(self, event: Event | None, *, helps: bool = False, is_poller: bool = False) -> None:
         """Tell the core what happened, and do what it answers; None is what the workers have finished.
 
         Where another thread is telling it something, that one goes on with this: to wait for it would cost more. A
-        thread that *helps* handles what waits afterwards, where that is quick.
+        thread that *helps* handles what waits afterwards, where that is quick; a poller settles what it has handled.
         """
         self._events.append(event)
         while self._events and self._telling.acquire(blocking=False):
             try:
-                self._tell_next(helps, settles)
+                self._tell_next(helps, is_poller)
             finally:
                 self._telling.release()
-        if settles:
-            self._settle_own()
+        if is_poller:
+            self._settlers.begin()
         while self._too_late:
             self._give_back(self._too_late.popleft().messages)
 
-    def _tell_next(self, helps: bool, settles: bool) -> None:
+    def _tell_next(self, helps: bool, is_poller: bool) -> None:
         try:
             event = self._events.popleft()
         except IndexError:
@@ -208,14 +209,14 @@ class Runner:
         try:
             heard = self._workers.gather() if event is None else event
             if heard is not None:
-                self._carry_out(self._core.handle(heard, self._clock()), helps, settles)
+                self._carry_out(self._core.handle(heard, self._clock()), helps, is_poller)
             self._wakes_at = self._core.wake_at
         except BaseException as error:  # noqa: BLE001 - whoever drives raises it
             self._failure = error
         if self._is_over or self._wakes_at < self._sleeps_until:
             self._inbox.put(_LOOK)
 
-    def _carry_out(self, actions: Sequence[Action], helps: bool, settles: bool) -> None:
+    def _carry_out(self, actions: Sequence[Action], helps: bool, is_poller: bool) -> None:
         started = 0
         for action in actions:
             if isinstance(action, Exit):
@@ -223,10 +224,7 @@ class Runner:
                 return
             if isinstance(action, Start):
                 started += len(action.messages)
-            if settles and isinstance(action, Delete | Hide) and self._settled_in <= _QUICK:
-                self._own.append(action)
-            else:
-                self._do(action)
+            self._do(action, is_poller)
         if started:
             if not (helps and self._workers.are_quick):
                 self._workers.call(started)
@@ -235,7 +233,7 @@ class Runner:
                 self._glances = True
                 self._inbox.put(_LOOK)
 
-    def _do(self, action: Action) -> None:
+    def _do(self, action: Action, is_poller: bool) -> None:
         match action:
             case Start(messages):
                 self._workers.start(messages)
@@ -243,12 +241,9 @@ class Runner:
                 self._count(name, amount)
             case Inspect() | Receive():
                 self._pollers.ask(action)
-            case Delete() | Hide():
-                self._settlements.put(action)
-            case Extend():
-                self._extensions.put(action)
-            case DeadLetter():
-                self._dead_letters.put(action)
+            case Delete() | Hide() | Extend() | DeadLetter():
+                self._has_given_back = self._has_given_back or (isinstance(action, Hide) and 0.0 in action.seconds)
+                self._settlers.settle(action, here=is_poller)
             case GiveUp(message, handler):
                 self._workers.give_up(message, handler)
             case Report(level, text, values, error):
@@ -262,26 +257,6 @@ class Runner:
         except Exception:
             log.warning("the metrics failed to count %s", name, exc_info=True)
 
-    def _settle_forever(self, settlements: SimpleQueue[Settlement | None]) -> None:
-        while (action := settlements.get()) is not None:
-            self._settle(action)
-
-    def _settle_own(self) -> None:
-        while True:
-            try:
-                action = self._own.popleft()
-            except IndexError:
-                # Another thread that settles may have taken the last one.
-                return
-            self._settle(action)
-
-    def _settle(self, action: Settlement) -> None:
-        self._has_given_back = self._has_given_back or (isinstance(action, Hide) and 0.0 in action.seconds)
-        began = time.perf_counter()
-        settled = settle(self._queue, action, self._renew)
-        self._settled_in += (time.perf_counter() - began - self._settled_in) / 8
-        self._tell(settled)
-
     def _renew(self, message: Message) -> None:
         self._get_processor().renew(message)
 
@@ -290,8 +265,7 @@ class Runner:
         with self._telling:
             self._failure = self._failure or RuntimeError("the consumer has ended")
         self._pollers.close()
-        for settlements in (self._settlements, self._extensions, self._dead_letters) * _SETTLERS:
-            settlements.put(None)
+        self._settlers.close()
         # The event loops are still there: what was made in one is closed in it.
         self._at_end()
         self._workers.close()

@@ -29,6 +29,8 @@ class Received:
 
     messages: Sequence[Message]
     poll: int = 0
+    seconds: float | None = None
+    """For how long somebody waited for it; None is since it was asked for."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,10 +47,11 @@ class _Work:
 class Tell(Protocol):
     """Tells the core of an event, None being what has finished; may be called from any thread.
 
-    *helps* says that the calling thread goes on with what waits afterwards, where that is quick.
+    *helps* says that the calling thread goes on with what waits afterwards, where that is quick; *is_poller* that it
+    settles what it has handled, too.
     """
 
-    def __call__(self, event: Event | None, *, helps: bool, settles: bool = False) -> None: ...
+    def __call__(self, event: Event | None, *, helps: bool, is_poller: bool = False) -> None: ...
 
 
 class Workers:
@@ -109,7 +110,7 @@ class Workers:
         while self.are_quick and (work := self._take()):
             self._handle(work, helps=True)
             if self._finished and not self._backlog:
-                self._tell(None, helps=True, settles=True)
+                self._tell(None, helps=True, is_poller=True)
         if self._finished:
             self._tell(None, helps=False)
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from megaflow.wire.aside import why_aside
 from megaflow.wire.client import WireClient
+from megaflow.wire.exchange import Exchange, WholeCall
 
-__all__ = ["WireClient", "open_wire", "why_aside"]
+__all__ = ["WireClient", "begin_call", "open_wire", "why_aside"]
 
 log = logging.getLogger(__name__)
 
@@ -24,3 +25,10 @@ def open_wire(client: _Client, *, wanted: bool = True) -> _Client | WireClient:
         log.info("every call goes through the client itself: %s", reason)
         return client
     return WireClient(client)
+
+
+def begin_call(client: object, method: str, **parameters: Any) -> Exchange | WholeCall:
+    """Begin to call a *method* of *client*, and return what waits for the answer: on the wire it is under way."""
+    if isinstance(client, WireClient):
+        return client.begin(method, **parameters)
+    return WholeCall(getattr(client, method), parameters)

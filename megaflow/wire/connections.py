@@ -12,7 +12,7 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Callable
-from typing import Final
+from typing import Final, NamedTuple
 
 from megaflow.wire.http import Answer, NoAnswerError, read_answer
 
@@ -41,34 +41,40 @@ class Connection:
         self._timeout = 0.0
         self._deadline = 0.0
 
-    def exchange(self, request: bytes, timeout: float) -> Answer:
-        """Send *request* and return the answer; raises `BrokenAnswerError` or `OSError`.
-
-        Up to *timeout* seconds may pass without a byte of it.
-        """
+    def send(self, request: bytes, timeout: float) -> None:
+        """Send *request*; up to *timeout* seconds may pass without a byte gone, or come. Raises `OSError`."""
         if timeout != self._timeout:
             _set_timeout(self._socket, timeout)
             self._timeout = timeout
-        self._deadline = time.monotonic() + timeout * _PATIENCE
         self.has_answered = False
         try:
             self._socket.sendall(request)
+        except BlockingIOError as error:
+            raise TimeoutError(f"nothing was taken within {timeout:g} s") from error
+
+    def receive(self) -> Answer:
+        """Return the answer to what was sent; raises `BrokenAnswerError` or `OSError`."""
+        self._deadline = time.monotonic() + self._timeout * _PATIENCE
+        try:
             answer = read_answer(self._receive)
         except BlockingIOError as error:
-            raise TimeoutError(f"nothing came within {timeout:g} s") from error
+            raise TimeoutError(f"nothing came within {self._timeout:g} s") from error
         self.used_at = time.monotonic()
         return answer
 
     @property
-    def is_dropped(self) -> bool:
-        """Whether the other side has closed it meanwhile, or spoken without being asked."""
-        if time.monotonic() - self.used_at < _SHORT:
-            return False
+    def has_news(self) -> bool:
+        """Whether something has come that was not read, of an answer or at its end."""
         if not hasattr(select, "poll"):
             return bool(select.select([self._socket], [], [], 0)[0])
         poll = select.poll()
         poll.register(self._socket, select.POLLIN)
         return bool(poll.poll(0))
+
+    @property
+    def is_dropped(self) -> bool:
+        """Whether the other side has closed it meanwhile, or spoken without being asked."""
+        return time.monotonic() - self.used_at >= _SHORT and self.has_news
 
     def close(self) -> None:
         """Close it; whoever waits for an answer gets an error."""
@@ -84,6 +90,19 @@ class Connection:
         return chunk
 
 
+class Sent(NamedTuple):
+    """A request that was sent, and whose answer nobody has read."""
+
+    connection: Connection
+    request: bytes
+    timeout: float
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether its answer is there, or begins to be. What comes first over a connection may be of TLS's own."""
+        return self.connection.used_at > 0 and self.connection.has_news
+
+
 class Connections:
     """Connections to one server. May be used from any thread; *connect* opens one more, *most_idle* are kept."""
 
@@ -94,19 +113,28 @@ class Connections:
         self._process = os.getpid()
         weakref.finalize(self, _close_all, self._idle)
 
-    def exchange(self, request: bytes, timeout: float) -> Answer:
-        """Send *request* over a connection and return the answer.
+    def send(self, request: bytes, timeout: float) -> Sent:
+        """Send *request* over a connection, on which *timeout* seconds may pass without a byte.
 
-        One that was closed meanwhile, as it is found, is replaced once: but never after a byte of an answer. Raises
-        `ConnectError`, `BrokenAnswerError` or `OSError`.
+        A connection that was closed meanwhile, as it is found, is replaced once, and so in `receive`: but never after
+        a byte of an answer. Raises `ConnectError` or `OSError`.
         """
         connection = self._take()
         try:
-            return self._exchange(connection, request, timeout)
-        except (NoAnswerError, ConnectionError):
-            if connection.has_answered or not connection.used_at:
+            return self._send(connection, request, timeout)
+        except ConnectionError:
+            if not connection.used_at:
                 raise
-        return self._exchange(self._open(), request, timeout)
+        return self._send(self._open(), request, timeout)
+
+    def receive(self, sent: Sent) -> Answer:
+        """Return the answer to what was sent; raises `ConnectError`, `BrokenAnswerError` or `OSError`."""
+        try:
+            return self._receive(sent)
+        except (NoAnswerError, ConnectionError):
+            if sent.connection.has_answered or not sent.connection.used_at:
+                raise
+        return self._receive(self._send(self._open(), sent.request, sent.timeout))
 
     def close(self) -> None:
         """Close all of them, those in use as well."""
@@ -114,10 +142,20 @@ class Connections:
             connection.close()
         _close_all(self._idle)
 
-    def _exchange(self, connection: Connection, request: bytes, timeout: float) -> Answer:
+    def _send(self, connection: Connection, request: bytes, timeout: float) -> Sent:
         self._busy.add(connection)
         try:
-            answer = connection.exchange(request, timeout)
+            connection.send(request, timeout)
+        except BaseException:
+            self._busy.discard(connection)
+            connection.close()
+            raise
+        return Sent(connection, request, timeout)
+
+    def _receive(self, sent: Sent) -> Answer:
+        connection = sent.connection
+        try:
+            answer = connection.receive()
         except BaseException:
             connection.close()
             raise
