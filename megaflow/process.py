@@ -110,10 +110,11 @@ class Processor:
         selection = self.table.select(message)
         if not self._plain.issuperset(selection.matched):
             return self._steps(message, selection)
-        outcomes = _read_selection(selection)
+        outcomes = _read_selection(selection) if selection.raised else []
         for handler, own in _each_with_own_payload(selection, message):
-            outcomes.append(self._call(handler, own, wait))
-            if outcomes[-1].interrupts:
+            outcome = self._call(handler, own, wait)
+            outcomes.append(outcome)
+            if outcome.error is not None and outcome.interrupts:
                 break
         return self._decide(message, outcomes)
 
@@ -145,12 +146,15 @@ class Processor:
         yield self._decide(message, outcomes)
 
     def _call(self, handler: Handler, message: Message, wait: Wait) -> Outcome:
-        if message.lease is not None and message.lease.lost:
+        lease, call = message.lease, self._calls[handler]
+        if lease is not None and lease.lost:
             return _refuse_lost(handler)
         began = time.perf_counter()
         try:
-            said = self._calls[handler](handler, message)
-            if said is not None and inspect.isawaitable(said):
+            said = call(handler, message)
+            if said is None:
+                return _make_outcome(handler, _DONE, time.perf_counter() - began)
+            if inspect.isawaitable(said):
                 said = wait(said)
         except BaseException as error:  # noqa: BLE001 - a handler raises whatever it likes
             return replace(self._read_error(handler, error), seconds=time.perf_counter() - began)
@@ -239,17 +243,18 @@ class Processor:
         return Outcome(handler, ProcessStatus.FATAL_ERROR, error)
 
     def _decide(self, message: Message, outcomes: Sequence[Outcome]) -> Verdict:
+        fate = Fate.DELETE
         for outcome in outcomes:
             if outcome.status is not _DONE or outcome.error is not None:
                 _log_outcome(message, outcome)
-        fate = self._decide_fate(message, outcomes)
+                fate = decide_fate([each.status for each in outcomes])
+        if not outcomes:
+            fate = self._decide_unmatched(message)
         verdict = make_record(Verdict, {"message": message, "outcomes": tuple(outcomes), "fate": fate})
         log.info("message %s: %s", message.id, verdict, extra={"verdict": verdict})
         return verdict
 
-    def _decide_fate(self, message: Message, outcomes: Sequence[Outcome]) -> Fate:
-        if outcomes:
-            return decide_fate([outcome.status for outcome in outcomes])
+    def _decide_unmatched(self, message: Message) -> Fate:
         if message.problem:
             # Its publisher meant a MEGA event: nobody can have wanted it to vanish.
             log.error("message %s: no handler matched, and it is %s", message.id, message.problem)

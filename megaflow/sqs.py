@@ -310,11 +310,11 @@ def read_message(
     raw: Mapping[str, Any], queue_url: str, received_at: float, expires_at: float, clock: Callable[[], float]
 ) -> Message:
     """Return the message that ``receive_message`` gave as *raw*."""
-    system = raw.get("Attributes", {})
+    system, attributes = raw.get("Attributes", {}), raw.get("MessageAttributes")
     return open_message(
         raw["Body"],
         id=raw["MessageId"],
-        sqs_attributes={name: _read_attribute(each) for name, each in raw.get("MessageAttributes", {}).items()},
+        sqs_attributes=attributes and {name: _read_attribute(each) for name, each in attributes.items()},
         receive_count=int(system.get("ApproximateReceiveCount", 1)),
         sent_at=_read_milliseconds(system.get("SentTimestamp")),
         group_id=system.get("MessageGroupId", ""),

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from megaflow.wire.http import Answer
 from megaflow.wire.retries import Failure
-from megaflow.wire.shapes import Fits, compile_fits
+from megaflow.wire.shapes import Fits, compile_fits, compile_plain
 
 log = logging.getLogger(__name__)
 
@@ -40,10 +40,9 @@ class Operation:
         self.takes: Final = compile_fits(self._model.input_shape)
         """Whether parameters can be sent as they are; others are for boto3 to refuse, or to convert."""
 
-        self._gives: Fits | None = None
+        self._is_plain: Fits | None = None
         if self._model.output_shape is not None:
-            # Binary values come as Base64, which botocore decodes.
-            self._gives = compile_fits(self._model.output_shape, without="blob")
+            self._is_plain = compile_plain(self._model.output_shape)
         self._known_errors = frozenset(
             shape.metadata.get("error", {}).get("code") or shape.name for shape in self._model.error_shapes
         )
@@ -54,9 +53,9 @@ class Operation:
         *tries* is what it says of the attempts.
         """
         given: dict[str, Any] = {}
-        if self._gives is not None:
+        if self._is_plain is not None:
             given = self._read_json(answer)
-            if not self._gives(given):
+            if not self._is_plain(given):
                 given = self._parse(answer, given)
             self._check(given)
         given["ResponseMetadata"] = _describe(answer.status, answer.headers, tries)

@@ -83,17 +83,20 @@ class WireClient:
     def begin(self, method: str, **parameters: Any) -> Exchange | WholeCall:
         """Send the request of one of the hot methods, and return what waits for its answer.
 
-        Raises botocore's own errors where there are no credentials; every other one comes with the answer.
+        The parameters must be of the types that SQS takes. Raises botocore's own errors where there are no credentials;
+        every other one comes with the answer.
         """
-        operation = self._operations[method]
         if handlers_version(self.boto3_client) is not self._seen_handlers:
             self._look_at_handlers()
-        if self._aside or not operation.takes(parameters):
+        if self._aside:
             return WholeCall(getattr(self.boto3_client, method), parameters)
-        return Exchange(self._line, operation, parameters)
+        return Exchange(self._line, self._operations[method], parameters)
 
     def _call(self, method: str, parameters: dict[str, Any]) -> Mapping[str, Any]:
-        return self.begin(method, **parameters).answer()
+        if self._operations[method].takes(parameters):
+            return self.begin(method, **parameters).answer()
+        answer: Mapping[str, Any] = getattr(self.boto3_client, method)(**parameters)
+        return answer
 
     def _look_at_handlers(self) -> None:
         """Note whether there are event handlers: only boto3 calls them."""

@@ -18,6 +18,13 @@ _CHUNK: Final = 65_536
 _END_OF_HEAD: Final = b"\r\n\r\n"
 _STATUS_LINE: Final = re.compile(r"HTTP/1\.([01]) ([1-9][0-9]{2})(?: .*)?")
 _NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_USUAL: Final = {
+    name: name.lower()
+    for each in ("x-amzn-RequestId", "Content-Type", "Content-Length", "Date", "Connection", "Server")
+    for name in (each, each.lower())
+}
+"""Names of headers that need no check."""
+
 _LENGTH: Final = re.compile(r"[0-9]{1,15}")
 _CHUNK_SIZE: Final = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;.*)?")
 
@@ -72,11 +79,22 @@ def _read_head(data: bytearray, receive: Receive) -> tuple[int, int, dict[str, s
     headers: dict[str, str] = {}
     for line in lines[1:]:
         name, colon, value = line.partition(":")
-        if not colon or not _NAME.fullmatch(name):
-            raise BrokenAnswerError(f"{line[:60]!r} is not a header")
-        name, value = name.lower(), value.strip(" \t")
+        name = _USUAL.get(name) or _read_name(name, line)
+        if not colon:
+            raise _not_a_header(line)
+        value = value.strip(" \t")
         headers[name] = f"{headers[name]}, {value}" if name in headers else value
     return int(first[1]), int(first[2]), headers
+
+
+def _read_name(name: str, line: str) -> str:
+    if not _NAME.fullmatch(name):
+        raise _not_a_header(line)
+    return name.lower()
+
+
+def _not_a_header(line: str) -> BrokenAnswerError:
+    return BrokenAnswerError(f"{line[:60]!r} is not a header")
 
 
 def _read_body(data: bytearray, receive: Receive, status: int, headers: dict[str, str]) -> tuple[bool, bytes]:

@@ -14,6 +14,7 @@ from urllib.parse import quote, urlsplit
 from megaflow.wire.signing import Signer
 
 _TIMESTAMP: Final = "%Y%m%dT%H%M%SZ"
+_UNQUOTED: Final = "-=;:+&[]{}\"',"
 _PORTS: Final = {"http": 80, "https": 443}
 
 
@@ -24,43 +25,51 @@ class Requests:
         signer, model = client._request_signer, client.meta.service_model
         self._signer = Signer(signer.region_name, signer.signing_name)
         self._credentials = signer._credentials
-        self._host = _write_host(client.meta.endpoint_url)
-        self._content_type = f"application/x-amz-json-{model.metadata['jsonVersion']}"
-        self._query_mode = {"x-amzn-query-mode": "true"} if "awsQueryCompatible" in model.metadata else {}
-        self._user_agent = client.meta.config.user_agent
+        self._always = {
+            "host": _write_host(client.meta.endpoint_url),
+            "content-type": f"application/x-amz-json-{model.metadata['jsonVersion']}",
+        }
+        if "awsQueryCompatible" in model.metadata:
+            self._always["x-amzn-query-mode"] = "true"
+        self._unsigned = ("accept-encoding: identity", f"user-agent: {client.meta.config.user_agent}")
+        self._is_in_lambda = "AWS_LAMBDA_FUNCTION_NAME" in os.environ
+        self._time = 0, ""
 
     def write(self, target: str, body: bytes, call_id: str, trial: str) -> bytes:
         """Return the request that calls *target* with *body*: the *trial* of the call *call_id*.
 
         Raises botocore's own errors where there are no credentials, or they cannot be refreshed.
         """
-        from botocore.exceptions import NoCredentialsError
-
         if self._credentials is None:
-            raise NoCredentialsError()
+            raise _no_credentials()
         credentials = self._credentials.get_frozen_credentials()
-        timestamp = time.strftime(_TIMESTAMP, time.gmtime())
-        signed = {
-            "host": self._host,
-            "x-amz-target": target,
-            "content-type": self._content_type,
-            "x-amz-date": timestamp,
-            **self._query_mode,
-        }
+        timestamp = self._write_time()
+        signed = {**self._always, "x-amz-target": target, "x-amz-date": timestamp}
         if credentials.token:
             signed["x-amz-security-token"] = credentials.token
-        headers = {
-            **signed,
-            "authorization": self._signer.sign(signed, body, timestamp, credentials),
-            "accept-encoding": "identity",
-            "user-agent": self._user_agent,
-            **_trace(),
-            "amz-sdk-invocation-id": call_id,
-            "amz-sdk-request": trial,
-            "content-length": str(len(body)),
-        }
-        head = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
-        return f"POST / HTTP/1.1\r\n{head}\r\n".encode() + body
+        authorization = self._signer.sign(signed, body, timestamp, credentials)
+        lines = [f"{name}: {value}" for name, value in signed.items()]
+        head = (
+            "POST / HTTP/1.1",
+            *lines,
+            f"authorization: {authorization}",
+            *self._unsigned,
+            *(_trace() if self._is_in_lambda else ()),
+            f"amz-sdk-invocation-id: {call_id}",
+            f"amz-sdk-request: {trial}",
+            f"content-length: {len(body)}",
+            "",
+            "",
+        )
+        return "\r\n".join(head).encode() + body
+
+    def _write_time(self) -> str:
+        now = int(time.time())
+        second, written = self._time
+        if now != second:
+            written = time.strftime(_TIMESTAMP, time.gmtime(now))
+            self._time = now, written
+        return written
 
 
 def encode_binary(value: object) -> str:
@@ -87,9 +96,14 @@ def _write_host(endpoint_url: str) -> str:
     return host if endpoint.port in (None, _PORTS.get(endpoint.scheme)) else f"{host}:{endpoint.port}"
 
 
-def _trace() -> Mapping[str, str]:
+def _no_credentials() -> Exception:
+    from botocore.exceptions import NoCredentialsError
+
+    error: Exception = NoCredentialsError()
+    return error
+
+
+def _trace() -> tuple[str, ...]:
     """Return how Lambda finds out that functions call each other in a circle."""
     trace = os.environ.get("_X_AMZN_TRACE_ID")
-    if not trace or "AWS_LAMBDA_FUNCTION_NAME" not in os.environ:
-        return {}
-    return {"x-amzn-trace-id": quote(trace, safe="-=;:+&[]{}\"',")}
+    return (f"x-amzn-trace-id: {quote(trace, safe=_UNQUOTED)}",) if trace else ()
