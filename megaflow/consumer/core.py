@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import math
 import random
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from megaflow import limits
@@ -52,6 +52,7 @@ from megaflow.verdict import Verdict
 FLUSH_GRACE: Final = 3.0
 """Seconds left to what is being settled when the handlers' time to finish is over."""
 
+_DELETE: Final = Fate.DELETE
 _LOW_RECEIVE_COUNT: Final = 3
 _FIRST_PAUSE: Final = 0.5
 _LONGEST_PAUSE: Final = 30.0
@@ -109,7 +110,8 @@ class Core:
             self._give_up_overdue()
         if self._give_up_at is not None and now >= self._give_up_at:
             self._give_up_running()
-        self._drop_lost()
+        if now >= self._leases.due_at:
+            self._drop_lost()
         self._start_handlers()
         self._settling.flush(now, lingers=bool(self._hand.running) and not self._stopping)
         if self._stopping:
@@ -121,12 +123,14 @@ class Core:
     @property
     def wake_at(self) -> float:
         """When to come back with a `Tick`, if nothing happens before; infinity where there is no such time."""
-        times = [self._leases.due_at, self._settling.wake_at, *(limit.ends_at for limit in self._limited.values())]
+        times = [self._leases.due_at, self._settling.wake_at]
+        if self._limited:
+            times += [limit.ends_at for limit in self._limited.values()]
         if self._give_up_at is None:
             times.append(self._polling.wake_at(self._now))
         else:
             times += [self._give_up_at, self._give_up_at + FLUSH_GRACE]
-        return min((time for time in times if time > self._now), default=math.inf)
+        return min([time for time in times if time > self._now], default=math.inf)
 
     @property
     def waiting(self) -> tuple[Message, ...]:
@@ -191,17 +195,25 @@ class Core:
     def _note_received(self, event: Received) -> None:
         self._polling.note_received(event.poll, len(event.messages), event.seconds, self._now)
         self._count("received", len(event.messages))
-        hand, stopping = self._hand, self._stopping
-        for message in event.messages:
-            held = hand.take(message)
-            if stopping or held.id in hand or self._settling.knows(held.id):
-                self._take_known(held)
+        several = self._hand.take(event.messages)
+        if self._are_new(several):
+            self._take_new(several)
+            return
+        for held in several:
+            if self._are_new((held,)):
+                self._take_new((held,))
             else:
-                self._take_new(held)
+                self._take_known(held)
 
-    def _take_new(self, held: Held) -> None:
-        self._hand.wait(held)
-        self._leases.watch(held)
+    def _are_new(self, several: Sequence[Held]) -> bool:
+        if self._stopping:
+            return False
+        ids = [held.id for held in several]
+        return len(set(ids)) == len(ids) and self._hand.has_none_of(ids) and self._settling.has_none_of(ids)
+
+    def _take_new(self, several: Sequence[Held]) -> None:
+        self._hand.wait(several)
+        self._leases.watch(several)
 
     def _take_known(self, held: Held) -> None:
         """Take a message that came before, or that comes too late."""
@@ -211,7 +223,7 @@ class Core:
             self._count("duplicates")
             self._report(logging.INFO, "message %s came again while it is in hand, and goes on as one", held.id)
             known.lease.renew(held.lease)
-            self._leases.watch(known)
+            self._leases.watch((known,))
         elif self._settling.is_done(held.id):
             self._count("duplicates")
             self._settling.delete(held, self._now)
@@ -219,7 +231,7 @@ class Core:
             self._give_back(held)
         else:
             self._settling.forget_hiding(held.id)
-            self._take_new(held)
+            self._take_new((held,))
 
     def _note_failed_question(self, failed: AskFailed) -> None:
         if self._stopping:
@@ -276,20 +288,29 @@ class Core:
     # Handlers
 
     def _start_handlers(self) -> None:
-        running, concurrency, started = self._hand.running, self._settings.concurrency, []
-        while len(running) < concurrency and (held := self._hand.next_ready()):
-            problem = why_unhandled(held.message, self._settings.max_receives)
-            if problem:
+        hand, concurrency = self._hand, self._settings.concurrency
+        while ready := hand.take_ready(concurrency - len(hand.running)):
+            if self._settings.max_receives is not None:
+                ready = self._drop_overdue(ready)
+            for held in ready:
+                held.started_at = self._now
+                hand.running[held.id] = held
+            if ready:
+                self._do(Start(tuple([held.message for held in ready])))
+
+    def _drop_overdue(self, ready: Sequence[Held]) -> list[Held]:
+        """Dead-letter what was received too often, and return the rest."""
+        left = []
+        for held in ready:
+            if problem := why_unhandled(held.message, self._settings.max_receives):
                 self._dead_letter(held, Verdict(held.message, (), Fate.DEAD_LETTER), problem)
             else:
-                held.started_at = self._now
-                running[held.id] = held
-                started.append(held.message)
-        if started:
-            self._do(Start(tuple(started)))
+                left.append(held)
+        return left
 
     def _note_finished(self, event: Finished) -> None:
         unmatched = handled = 0
+        finished = []
         for verdict in event.verdicts:
             held = self._hand.running.pop(verdict.message.id, None)
             if held is None:
@@ -300,7 +321,13 @@ class Core:
                 handled += 1
             else:
                 unmatched += 1
-            self._decide(held, verdict)
+            if held.lease.is_over(self._now) and not held.is_lost:
+                self._note_loss(held, "while it was handled")
+            if verdict.fate is _DELETE:
+                finished.append(held)
+            else:
+                self._decide(held, verdict)
+        self._finish(finished)
         if handled or unmatched:
             self._finished_at = self._now
             self._polling.note_finished(handled + unmatched, self._now)
@@ -308,13 +335,8 @@ class Core:
             self._count("unmatched", unmatched)
 
     def _decide(self, held: Held, verdict: Verdict) -> None:
-        if held.lease.is_over(self._now) and not held.is_lost:
-            self._note_loss(held, "while it was handled")
-        if verdict.deletes:
-            self._done(held)
-            return
+        """Decide about a message that is not deleted."""
         if verdict.interruption is not None:
-            # It keeps its message, always.
             self._interrupt(verdict.interruption)
         if held.is_lost:
             self._let_go(held)
@@ -335,7 +357,7 @@ class Core:
         self._count("dropped")
         said = problem or verdict
         self._report(logging.ERROR, "message %s: no dead-letter queue, so it is deleted: %s", held.id, said)
-        self._done(held)
+        self._finish((held,))
 
     def _note_crash(self, event: Crashed) -> None:
         held, error = self._hand.running.pop(event.message.id, None), event.error
@@ -350,17 +372,18 @@ class Core:
         held = self._hand.dead_lettering.pop(asked.message.id)
         if problem is None:
             self._count("dead_lettered")
-            self._done(held)
+            self._finish((held,))
         else:
             self._report(
                 logging.ERROR, "message %s: kept, as it could not be dead-lettered: %s", held.id, problem.reason
             )
             self._keep(held)
 
-    def _done(self, held: Held) -> None:
-        self._settling.remember(held)
-        self._settling.delete(held, self._now)
-        self._hand.free(held)
+    def _finish(self, several: Sequence[Held]) -> None:
+        self._settling.finish(several, self._now)
+        if self._fifo:
+            for held in several:
+                self._hand.free(held)
 
     def _keep(self, held: Held, after: float | None = None) -> None:
         self._count("kept")

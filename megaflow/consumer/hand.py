@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from megaflow.errors import UsageError
@@ -64,12 +64,16 @@ class Hand:
         self._queues: dict[str, deque[Held]] = {}
         self._ready: deque[Held] = deque()
 
-    def take(self, message: Message) -> Held:
-        """Return *message* as one to hold."""
-        return Held(message, message.id, message.lease or lease_of(message), message.group_id if self._fifo else "")
+    def take(self, messages: Sequence[Message]) -> list[Held]:
+        """Return *messages* as what to hold."""
+        if not self._fifo:
+            return [Held(message, message.id, message.lease or lease_of(message)) for message in messages]
+        return [Held(message, message.id, message.lease or lease_of(message), message.group_id) for message in messages]
 
-    def __contains__(self, message_id: str) -> bool:
-        return message_id in self.running or message_id in self.waiting or message_id in self.dead_lettering
+    def has_none_of(self, message_ids: Sequence[str]) -> bool:
+        """Tell whether none of these messages is in hand."""
+        places = (self.running, self.waiting, self.dead_lettering)
+        return all(place.keys().isdisjoint(message_ids) for place in places)
 
     def leased(self) -> Iterator[Held]:
         """Give every message in hand, in no particular order."""
@@ -92,29 +96,32 @@ class Hand:
             return len(self.waiting)
         return sum(group not in self._busy for group in self._queues)
 
-    def wait(self, held: Held) -> None:
-        """Let a message wait for its turn."""
-        self.waiting[held.id] = held
-        if not held.group:
-            self._ready.append(held)
-            return
-        queue = self._queues.setdefault(held.group, deque())
-        queue.append(held)
-        if len(queue) == 1 and held.group not in self._busy:
-            self._ready.append(held)
+    def wait(self, several: Iterable[Held]) -> None:
+        """Let messages wait for their turn."""
+        for held in several:
+            self.waiting[held.id] = held
+            if not held.group:
+                self._ready.append(held)
+                continue
+            queue = self._queues.setdefault(held.group, deque())
+            queue.append(held)
+            if len(queue) == 1 and held.group not in self._busy:
+                self._ready.append(held)
 
-    def next_ready(self) -> Held | None:
-        """Take out the next message whose turn has come; its group is busy from now on."""
-        while self._ready:
+    def take_ready(self, most: int) -> list[Held]:
+        """Take out up to *most* messages whose turn has come; their groups are busy from now on."""
+        taken: list[Held] = []
+        while self._ready and len(taken) < most:
             held = self._ready.popleft()
-            if self.waiting.get(held.id) is held and held.group not in self._busy:
-                if held.group:
-                    self._leave(held)
-                    self._busy.add(held.group)
-                else:
-                    del self.waiting[held.id]
-                return held
-        return None
+            if self.waiting.get(held.id) is not held or held.group in self._busy:
+                continue
+            if held.group:
+                self._leave(held)
+                self._busy.add(held.group)
+            else:
+                del self.waiting[held.id]
+            taken.append(held)
+        return taken
 
     def drop(self, held: Held) -> None:
         """Take a message that waits out of its queue."""

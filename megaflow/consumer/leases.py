@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from itertools import islice
 from typing import Final
 
@@ -39,12 +39,13 @@ class Leases:
         self.failures = 0
         """Extensions that failed in a row."""
 
-    def watch(self, held: Held) -> None:
-        """Begin to extend the lease of a message that has come into hand, or has come again."""
-        held.is_lost = False
-        held.extend_at = self._next_extension(held)
-        if held.extend_at < self.due_at:
-            self.due_at = held.extend_at
+    def watch(self, several: Iterable[Held]) -> None:
+        """Begin to extend the leases of messages that have come into hand, or have come again."""
+        for held in several:
+            held.is_lost = False
+            held.extend_at = held.lease.expires_at - self._timeout / 2
+            if held.extend_at < self.due_at:
+                self.due_at = held.extend_at
 
     def tend(self, now: float) -> list[Held]:
         """Extend what is due, and return what is lost and was not before."""
@@ -80,7 +81,7 @@ class Leases:
         if problem is None:
             self._answer.count("extended")
             held.lease.expires_at = max(held.lease.expires_at, expires_at)
-            held.extend_at = self._next_extension(held)
+            held.extend_at = held.lease.expires_at - self._timeout / 2
         elif problem.final and refusal is None:
             # Somebody else has it, or it is gone.
             held.lease.is_refused = True
@@ -122,6 +123,3 @@ class Leases:
 
     def _extends_at(self, held: Held) -> float:
         return max(held.extend_at, self.patience_ends_at(held))
-
-    def _next_extension(self, held: Held) -> float:
-        return held.lease.expires_at - self._timeout / 2

@@ -9,7 +9,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import TypeAlias
 
@@ -133,7 +133,7 @@ class Pollers:
         began = time.perf_counter()
         event = begun.wait()
         if isinstance(event, Received):
-            event = replace(event, seconds=time.perf_counter() - began)
+            event = Received(event.messages, event.poll, time.perf_counter() - began)
         own = threading.get_ident()
         with self._lock:
             is_wanted = begun.poll in self._polls

@@ -69,10 +69,10 @@ class Polling:
 
     def wake_at(self, now: float) -> float:
         """When `ask` has something to do again, if nothing happens before."""
-        times = [poll.hangs_at for poll in self._polls.values()]
+        wakes_at = min([poll.hangs_at for poll in self._polls.values()], default=math.inf)
         if self._not_before > now and self._can_take(now) > 0:
-            times.append(self._not_before)
-        return min(times, default=math.inf)
+            return min(wakes_at, self._not_before)
+        return wakes_at
 
     def is_hung(self, now: float) -> bool:
         """Tell whether nothing was heard of a poll for much longer than it may take."""

@@ -235,10 +235,10 @@ class Runner:
 
     def _do(self, action: Action, is_poller: bool) -> None:
         match action:
-            case Start(messages):
-                self._workers.start(messages)
             case Count(name, amount):
                 self._count(name, amount)
+            case Start(messages):
+                self._workers.start(messages)
             case Inspect() | Receive():
                 self._pollers.ask(action)
             case Delete() | Hide() | Extend() | DeadLetter():

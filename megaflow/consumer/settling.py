@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import math
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 from megaflow import limits
@@ -63,6 +63,8 @@ class Settling:
     @property
     def wake_at(self) -> float:
         """When `flush` has something to do again, at the latest."""
+        if not self._due:
+            return math.inf
         return min(
             (self._flush_at(held) for held in self._due.values() if held.id not in self._under_way), default=math.inf
         )
@@ -71,14 +73,17 @@ class Settling:
         """Tell whether a message was handled to its end here, and not long ago."""
         return message_id in self._done
 
-    def knows(self, message_id: str) -> bool:
-        """Tell whether a message was handled to its end here not long ago, or is not settled."""
-        return message_id in self._done or message_id in self._due or message_id in self._under_way
+    def has_none_of(self, message_ids: Sequence[str]) -> bool:
+        """Tell whether none of these messages was handled to its end here not long ago, or is not settled."""
+        places: tuple[Mapping[str, object], ...] = (self._done, self._due, self._under_way)
+        return all(place.keys().isdisjoint(message_ids) for place in places)
 
-    def remember(self, held: Held) -> None:
-        """Note that a message was handled to its end, should it come again."""
-        self._done[held.id] = None
-        if len(self._done) > REMEMBERED:
+    def finish(self, several: Iterable[Held], now: float) -> None:
+        """Delete messages that were handled to their end, sooner or later, and know them should they come again."""
+        for held in several:
+            self.delete(held, now)
+            self._done[held.id] = None
+        while len(self._done) > REMEMBERED:
             self._done.popitem(last=False)
 
     def forget_hiding(self, message_id: str) -> None:
@@ -91,12 +96,14 @@ class Settling:
     def delete(self, held: Held, now: float) -> None:
         """Delete a message, sooner or later."""
         held.pause = None
-        self._settle_later(held, now)
+        held.not_before, held.not_after = now, now + LINGER
+        self._due[held.id] = held
 
     def hide(self, held: Held, seconds: float, now: float) -> None:
         """Let a message be seen again after so many seconds."""
         held.pause = max(0.0, seconds)
-        self._settle_later(held, now)
+        held.not_before, held.not_after = now, now + LINGER
+        self._due[held.id] = held
 
     def hurry(self, now: float) -> None:
         """Wait no longer for anything."""
@@ -143,10 +150,6 @@ class Settling:
     def has_deleted(self) -> bool:
         """Whether a message was ever deleted, so that it is allowed."""
         return self._has_deleted
-
-    def _settle_later(self, held: Held, now: float) -> None:
-        held.not_before, held.not_after = now, now + LINGER
-        self._due[held.id] = held
 
     def _drop_lost(self, now: float) -> None:
         # Somebody else may have them by now, and the receipt handle may be theirs to undo.

@@ -81,9 +81,9 @@ class Workers:
 
     def start(self, messages: Sequence[Message]) -> None:
         """Let messages wait for a thread; there is one for each, as far as the system allows it."""
-        for message in messages:
-            work = self._at_work[id(message)] = _Work(message)
-            self._backlog.append(work)
+        works = [_Work(message) for message in messages]
+        self._at_work |= {id(work.message): work for work in works}
+        self._backlog += works
         while self._workers < len(self._at_work):
             try:
                 threading.Thread(target=self._work_forever, name="megaflow-worker", daemon=True).start()
@@ -164,31 +164,30 @@ class Workers:
     def _handle(self, work: _Work, *, helps: bool) -> bool:
         """Handle a message as far as can be in this thread, and tell whether that was still waited for."""
         work.is_helped = helps
+        ended: Verdict | Crashed | None
         began = time.perf_counter()
-        ended = self._advance(work)
+        try:
+            step = work.step or self._get_processor().begin(work.message, self._wait)
+            ended = step if isinstance(step, Verdict) else self._advance(work, step)
+        except BaseException as error:  # noqa: BLE001 - a message that is out must come back to the core
+            ended = Crashed(work.message, error)
         self._seconds += (time.perf_counter() - began - self._seconds) / 8
         return ended is None or self._end(work, ended)
 
-    def _advance(self, work: _Work) -> Verdict | Crashed | None:
-        """Go on with a message; None is that the event loop goes on with it."""
-        try:
-            step = work.step or self._begin(work)
-            while not isinstance(step, Verdict):
-                if isinstance(step, HandlerCall) and step.handler.is_async:
-                    work.step = step
-                    if self._event_loops[-1].spawn(self._go_on(work, step)):
-                        return None
-                step = run_step(work.steps, step, self._wait, self._watch)
-            return step
-        except BaseException as error:  # noqa: BLE001 - a message that is out must come back to the core
-            return Crashed(work.message, error)
-
-    def _begin(self, work: _Work) -> Step:
-        begun = self._get_processor().begin(work.message, self._wait)
-        if isinstance(begun, Verdict):
-            return begun
-        work.steps = begun
-        return next(begun)
+    def _advance(self, work: _Work, begun: Steps | HandlerCall | StoreCall) -> Verdict | None:
+        """Take a message step by step; None is that the event loop goes on with it."""
+        step: Step
+        if isinstance(begun, HandlerCall | StoreCall):
+            step = begun
+        else:
+            work.steps, step = begun, next(begun)
+        while not isinstance(step, Verdict):
+            if isinstance(step, HandlerCall) and step.handler.is_async:
+                work.step = step
+                if self._event_loops[-1].spawn(self._go_on(work, step)):
+                    return None
+            step = run_step(work.steps, step, self._wait, self._watch)
+        return step
 
     async def _go_on(self, work: _Work, step: HandlerCall) -> None:
         """Go on with a message in the event loop, as long as its handlers are async."""
