@@ -11,8 +11,6 @@ import json
 import math
 from base64 import b64encode
 from collections.abc import Callable, Collection, Mapping
-from contextlib import suppress
-from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from enum import Enum, StrEnum
@@ -49,8 +47,7 @@ _MEGA: Final = Kind.MEGA
 _DATA: Final = Kind.DATA
 
 
-@dataclass(frozen=True, slots=True)
-class Encoded:
+class Encoded(NamedTuple):
     """A body, and the hint it needs: the value of the attribute ``megaflow-kind``, or ``""`` where it needs none."""
 
     body: str
@@ -158,9 +155,11 @@ def _read_base64(body: str) -> bytes | None:
 
 def _encode_object(document: dict[str, Any], binary_encoding: bool) -> Encoded:
     if not binary_encoding:
-        with suppress(ValueError, RecursionError):  # whoever looks closely says what is wrong
+        try:
             if _is_plain_json(document):
-                return Encoded(_write_json(document), Kind.DATA if is_sns_envelope(document) else "")
+                return Encoded(_write_json(document), _DATA if is_sns_envelope(document) else "")
+        except (ValueError, RecursionError):
+            pass  # whoever looks closely says what is wrong
     try:
         plain = _plain_dict(document, "payload", binary_encoding)
         body = b64encode(binary.encode(plain)).decode() if binary_encoding else json.dumps(plain)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Final, TypeAlias, TypedDict
@@ -12,6 +12,7 @@ from megaflow.codec import KIND_ATTRIBUTE, encode
 from megaflow.errors import EncodeError, UsageError
 from megaflow.event import Payload
 from megaflow.message import Attribute
+from megaflow.records import make_record
 
 AttributeInput: TypeAlias = str | int | float | Decimal | bytes | Attribute
 
@@ -29,7 +30,7 @@ class PublishOptions(TypedDict, total=False):
     subject: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Outgoing:
     """A payload and what goes with it, for `publish_batch`, where entries differ in more than their payloads."""
 
@@ -53,7 +54,7 @@ class Outgoing:
     """SNS: the subject of e-mails, and a field of the envelope."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Prepared:
     """A message that can be sent as it is."""
 
@@ -72,7 +73,10 @@ def prepare(source: Outgoing, *, max_size: int, index: int = 0) -> Prepared:
     attributes.pop(KIND_ATTRIBUTE, None)
     if encoded.hint:
         attributes[KIND_ATTRIBUTE] = Attribute("String", str(encoded.hint))
-    return _check(Prepared(index, source, encoded.body, attributes, measure(encoded.body, attributes)), max_size)
+    if isinstance(source.payload, str | bytes | bytearray):
+        # An object becomes JSON or Base64, which are never empty, and all of whose characters SQS takes.
+        _check_text(encoded.body, "payload")
+    return _finish(index, source, encoded.body, attributes, max_size)
 
 
 def prepare_raw(source: Outgoing, *, max_size: int, index: int = 0) -> Prepared:
@@ -81,7 +85,8 @@ def prepare_raw(source: Outgoing, *, max_size: int, index: int = 0) -> Prepared:
     if not isinstance(body, str):
         raise EncodeError(f"a raw message is text, not {type(body).__qualname__}", "body")
     attributes = _read_attributes(source)
-    return _check(Prepared(index, source, body, attributes, measure(body, attributes)), max_size)
+    _check_text(body, "payload")
+    return _finish(index, source, body, attributes, max_size)
 
 
 def check_several(items: object) -> None:
@@ -90,9 +95,11 @@ def check_several(items: object) -> None:
         raise UsageError(f"this takes several payloads, not one {type(items).__qualname__}: publish() it")
 
 
-def as_outgoing(item: object, options: PublishOptions) -> Outgoing:
-    """Return *item*, a payload or `Outgoing`, as the latter; *options* are what the payloads have in common."""
-    return item if isinstance(item, Outgoing) else Outgoing(item, **options)
+def as_outgoing(items: Iterable[object], options: PublishOptions) -> Iterator[Outgoing]:
+    """Give *items*, payloads or `Outgoing`, as the latter; *options* are what the payloads have in common."""
+    common = vars(Outgoing(None, **options))
+    for item in items:
+        yield item if isinstance(item, Outgoing) else make_record(Outgoing, {**common, "payload": item})
 
 
 def prepare_all(items: Iterable[Outgoing], *, max_size: int, check: Callable[[Outgoing], None]) -> list[Prepared]:
@@ -121,6 +128,8 @@ def measure(body: str, attributes: Mapping[str, Attribute]) -> int:
 
     https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html
     """
+    if not attributes:
+        return _measure(body)
     parts = (part for name, each in attributes.items() for part in (name, each.type, each.value))
     return _measure(body) + sum(map(_measure, parts))
 
@@ -155,7 +164,9 @@ def write_options(message: Prepared) -> dict[str, Any]:
 
 
 def _read_attributes(source: Outgoing) -> dict[str, Attribute]:
-    attributes = {}
+    attributes: dict[str, Attribute] = {}
+    if not source.attributes:
+        return attributes
     for name, value in source.attributes.items():
         path = f"attributes.{name}"
         if not isinstance(name, str) or not limits.allows_attribute_name(name):
@@ -186,21 +197,23 @@ def _check_attribute(attribute: Attribute, path: str) -> None:
         raise EncodeError("is empty, and AWS takes no empty value", path)
 
 
-def _check(message: Prepared, max_size: int) -> Prepared:
+def _finish(index: int, source: Outgoing, body: str, attributes: Mapping[str, Attribute], max_size: int) -> Prepared:
     """Refuse what AWS would refuse, before any call to it."""
-    _check_text(message.body, "payload")
-    if len(message.attributes) > limits.MESSAGE_ATTRIBUTES:
+    size = measure(body, attributes)
+    if len(attributes) > limits.MESSAGE_ATTRIBUTES:
         raise EncodeError(
-            f"{len(message.attributes)} message attributes are more than {limits.MESSAGE_ATTRIBUTES}", "attributes"
+            f"{len(attributes)} message attributes are more than {limits.MESSAGE_ATTRIBUTES}", "attributes"
         )
-    if message.size > max_size:
+    if size > max_size:
         raise EncodeError(
-            f"{message.size:,} bytes with its attributes are more than the {max_size:,} allowed; "
+            f"{size:,} bytes with its attributes are more than the {max_size:,} allowed; "
             "send a reference to what is large",
             "payload",
         )
-    _check_delivery(message.source)
-    return message
+    _check_delivery(source)
+    return make_record(
+        Prepared, {"index": index, "source": source, "body": body, "attributes": attributes, "size": size}
+    )
 
 
 def _check_text(text: str, path: str) -> None:

@@ -17,7 +17,7 @@ from megaflow.outgoing import (
     prepare_all,
     prepare_raw,
 )
-from megaflow.sending import Entry, SendBatch, Sent, Shipment, read_message_ids, send_all
+from megaflow.sending import BeginBatch, Entry, SendBatch, Sent, Shipment, read_message_ids, send_all
 from megaflow.settings import check_whole
 
 IN_FLIGHT: Final = 8
@@ -54,7 +54,7 @@ class Publisher(ABC):
         sent, and `PublishError` with exactly those that did not go, or of which that is not known.
         """
         check_several(items)
-        outgoing = (as_outgoing(item, options) for item in items)
+        outgoing = as_outgoing(items, options)
         entries = prepare_all(outgoing, max_size=self._max_size, check=self._check)
         shipment = self._start_shipment()
         sent = list(self._send_all(entries, shipment, min(IN_FLIGHT, -(-len(entries) // 10) or 1)))
@@ -76,7 +76,7 @@ class Publisher(ABC):
         """
         check_several(items)
         check_whole("in_flight", in_flight, 1, 100)
-        outgoing = (as_outgoing(item, options) for item in items)
+        outgoing = as_outgoing(items, options)
         entries = (self._prepare(source, index, raw) for index, source in enumerate(outgoing))
         return self._send_all(entries, self._start_shipment(), in_flight)
 
@@ -92,7 +92,8 @@ class Publisher(ABC):
             return FailedEntry(index, source.payload, "EncodeError", str(error))
 
     def _start_shipment(self) -> Shipment:
-        return Shipment(self._batch_sender(), fifo=self._is_fifo, sleep=self._sleep)
+        sender, beginner = self._batch_sender(), self._batch_beginner()
+        return Shipment(sender, fifo=self._is_fifo, begin=beginner, sleep=self._sleep)
 
     def _send_all(self, entries: Iterable[Entry], shipment: Shipment, in_flight: int) -> Iterator[Sent]:
         at_once = 1 if self._is_fifo or not self._may_call_at_once else in_flight
@@ -119,6 +120,10 @@ class Publisher(ABC):
     @abstractmethod
     def _batch_sender(self) -> SendBatch:
         """Return what sends a batch; raise `ConfigurationError` where nothing can be sent at all."""
+
+    def _batch_beginner(self) -> BeginBatch | None:
+        """Return what sends a batch without waiting for the answer; None where the client cannot do that."""
+        return None
 
 
 def is_boto3(client: object) -> bool:

@@ -6,10 +6,11 @@ import random
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
-from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
+from typing import Any, Final, NamedTuple, NoReturn, TypeAlias, TypeVar
 
 from megaflow import limits
 from megaflow.errors import FailedEntry, PublishError
@@ -44,6 +45,9 @@ class EntryAnswer(NamedTuple):
 
 
 SendBatch: TypeAlias = Callable[[Sequence[Prepared]], Sequence[EntryAnswer]]
+BeginBatch: TypeAlias = Callable[[Sequence[Prepared]], Callable[[], Sequence[EntryAnswer]]]
+"""Sends a batch, and returns what waits for the answer."""
+
 Entry: TypeAlias = Prepared | FailedEntry
 """A message, or why it cannot be sent."""
 
@@ -55,7 +59,7 @@ class Shipment:
 
     Failed entries that are worth it are tried again, four times in all; on *fifo* that would let later messages of the
     group overtake, so its group is stopped instead. After a call that failed as a whole nothing more is sent. *sleep*
-    waits between the tries.
+    waits between the tries. *begin* is there where the client can send more before it has an answer.
     """
 
     def __init__(
@@ -63,10 +67,14 @@ class Shipment:
         send: SendBatch,
         *,
         fifo: bool,
+        begin: BeginBatch | None = None,
         sleep: Callable[[float], None] = time.sleep,
         randomness: Callable[[], float] = random.random,
     ) -> None:
-        self._send = send
+        self._begin_batch = begin or (lambda batch: partial(send, batch))
+        self.can_begin: Final = begin is not None
+        """Whether what `begin` begins is under way when it returns."""
+
         self._fifo = fifo
         self._sleep = sleep
         self._randomness = randomness
@@ -76,27 +84,47 @@ class Shipment:
 
     def take(self, batch: Sequence[Entry]) -> list[Sent]:
         """Send *batch*, and return what became of each. May be called from any thread, on FIFO by one at a time."""
-        answers: dict[int, EntryAnswer] = {}
+        return self.begin(batch)()
+
+    def begin(self, batch: Sequence[Entry]) -> Callable[[], list[Sent]]:
+        """Begin to send *batch*, and return what waits for what becomes of each."""
         going = [
             entry
             for entry in batch
             if isinstance(entry, Prepared) and entry.source.group_id not in self._stopped_groups
         ]
-        for attempt in range(_TRIES):
-            if not going or self.cause is not None:
+        return partial(self._finish, batch, going, self._begin(going))
+
+    def _finish(
+        self, batch: Sequence[Entry], going: Sequence[Prepared], begun: Callable[[], Sequence[EntryAnswer]] | None
+    ) -> list[Sent]:
+        answers: dict[int, EntryAnswer] = {}
+        for attempt in range(1, _TRIES + 1):
+            if begun is None:
                 break
-            if attempt:
-                self._sleep(self._randomness() * _FIRST_PAUSE * 2.0**attempt)
-            answers |= self._call(going)
+            answers |= self._read(going, begun)
             if self._fifo:
                 self._stopped_groups |= {entry.source.group_id for entry in going if not answers[entry.index].sent}
                 break
             going = [entry for entry in going if answers[entry.index].retriable]
+            if attempt == _TRIES or not going or self.cause is not None:
+                break
+            self._sleep(self._randomness() * _FIRST_PAUSE * 2.0**attempt)
+            begun = self._begin(going)
         return [self._describe(entry, answers) for entry in batch]
 
-    def _call(self, going: Sequence[Prepared]) -> dict[int, EntryAnswer]:
+    def _begin(self, going: Sequence[Prepared]) -> Callable[[], Sequence[EntryAnswer]] | None:
+        """Begin a call; None where there is nothing to be sent any more."""
+        if not going or self.cause is not None:
+            return None
         try:
-            answers = self._send(going)
+            return self._begin_batch(going)
+        except Exception as error:  # noqa: BLE001 - every error of a client means something for its entries
+            return partial(_raise, error)
+
+    def _read(self, going: Sequence[Prepared], begun: Callable[[], Sequence[EntryAnswer]]) -> dict[int, EntryAnswer]:
+        try:
+            answers = begun()
         except Exception as error:  # noqa: BLE001 - every error of a client means something for its entries
             self.cause = error
             answers = [read_error(error)] * len(going)
@@ -126,20 +154,36 @@ def send_all(entries: Iterable[Entry], shipment: Shipment, *, max_size: int, in_
         for batch in batches:
             yield from shipment.take(batch)
         return
-    failure: Exception | None = None
-    under_way: deque[Future[list[Sent]]] = deque()
+    if shipment.can_begin:
+        yield from _send_ahead(batches, shipment.begin, in_flight)
+        return
     with ThreadPoolExecutor(in_flight, thread_name_prefix="megaflow-publisher") as threads:
+        # One more waits for a thread.
+        yield from _send_ahead(batches, lambda batch: threads.submit(shipment.take, batch).result, in_flight + 1)
+
+
+def _send_ahead(
+    batches: Iterator[list[Entry]], begin: Callable[[list[Entry]], Callable[[], list[Sent]]], most: int
+) -> Iterator[Sent]:
+    """Keep up to *most* batches under way, and give what became of each message, in order."""
+    failure: Exception | None = None
+    under_way: deque[Callable[[], list[Sent]]] = deque()
+    try:
         while failure is None:
             try:
-                for batch in islice(batches, in_flight + 1 - len(under_way)):
-                    under_way.append(threads.submit(shipment.take, batch))
+                for batch in islice(batches, most - len(under_way)):
+                    under_way.append(begin(batch))
             except Exception as error:  # noqa: BLE001 - whoever gave the entries raises whatever they like
                 failure = error
             if not under_way:
                 break
-            yield from under_way.popleft().result()
-        for each in under_way:
-            yield from each.result()
+            yield from under_way.popleft()()
+        while under_way:
+            yield from under_way.popleft()()
+    finally:
+        # Where nobody wants to know any more, what was sent is answered all the same.
+        for finish in under_way:
+            finish()
     if failure is not None:
         raise failure
 
@@ -196,6 +240,10 @@ def read_batch_answer(answer: Mapping[str, Any], entries: Sequence[object]) -> l
     }
     said |= {each["Id"]: EntryAnswer(each["MessageId"]) for each in answer.get("Successful", ())}
     return [said.get(str(place), _UNANSWERED) for place in range(len(entries))]
+
+
+def _raise(error: Exception) -> NoReturn:
+    raise error
 
 
 _UNANSWERED: Final = EntryAnswer(code="NoAnswer", reason="the answer does not speak of this entry", unknown=True)

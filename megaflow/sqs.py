@@ -22,10 +22,11 @@ from megaflow.errors import ConfigurationError, EncodeError
 from megaflow.message import ORIGIN_ATTRIBUTE, Attribute, Lease, Message, open_message
 from megaflow.outgoing import Outgoing, Prepared, is_fifo, measure, write_attributes, write_options
 from megaflow.publisher import Publisher, is_boto3
-from megaflow.sending import EntryAnswer, SendBatch, read_batch_answer
+from megaflow.sending import BeginBatch, EntryAnswer, SendBatch, read_batch_answer
 from megaflow.settings import QUEUE_URL_VARIABLE, AwsOptions, AwsSettings, resolve
 
 if TYPE_CHECKING:
+    from megaflow.wire import WireClient
     from megaflow.wire.exchange import Exchange, WholeCall
 
 log = logging.getLogger(__name__)
@@ -137,9 +138,20 @@ class SqsPublisher(Publisher):
     def _batch_sender(self) -> SendBatch:
         return partial(self._send_batch, self.client)
 
+    @override
+    def _batch_beginner(self) -> BeginBatch | None:
+        from megaflow.wire import WireClient
+
+        return partial(self._begin_batch, self.client) if isinstance(self.client, WireClient) else None
+
     def _send_batch(self, client: SqsClient, batch: Sequence[Prepared]) -> list[EntryAnswer]:
-        entries = [{"Id": str(place), **_write_entry(message)} for place, message in enumerate(batch)]
-        return read_batch_answer(client.send_message_batch(QueueUrl=self.queue_url, Entries=entries), batch)
+        return read_batch_answer(
+            client.send_message_batch(QueueUrl=self.queue_url, Entries=_write_entries(batch)), batch
+        )
+
+    def _begin_batch(self, client: WireClient, batch: Sequence[Prepared]) -> Callable[[], list[EntryAnswer]]:
+        call = client.begin("send_message_batch", QueueUrl=self.queue_url, Entries=_write_entries(batch))
+        return lambda: read_batch_answer(call.answer(), batch)
 
 
 @dataclass(frozen=True, slots=True)
@@ -386,6 +398,10 @@ def _check_for_queue(source: Outgoing, queue_url: str) -> None:
         raise EncodeError("is missing: every message of a FIFO queue belongs to a group", "group_id")
     if source.delay_seconds is not None:
         raise EncodeError("FIFO queues have no delay per message, only one of their own", "delay_seconds")
+
+
+def _write_entries(batch: Sequence[Prepared]) -> list[dict[str, Any]]:
+    return [{"Id": str(place), **_write_entry(message)} for place, message in enumerate(batch)]
 
 
 def _write_entry(message: Prepared) -> dict[str, Any]:

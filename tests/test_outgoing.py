@@ -317,9 +317,9 @@ def test_payloads_share_their_options_and_an_outgoing_brings_its_own() -> None:
     event = PayloadBuilder().with_event(name="user.created").build()
     shared: PublishOptions = {"binary_encoding": True, "group_id": "g"}
 
-    sources = [as_outgoing(item, shared) for item in (event, Outgoing({"id": 1}))]
+    sources = as_outgoing((event, Outgoing({"id": 1})), shared)
 
-    assert sources == [Outgoing(event, binary_encoding=True, group_id="g"), Outgoing({"id": 1})]
+    assert list(sources) == [Outgoing(event, binary_encoding=True, group_id="g"), Outgoing({"id": 1})]
 
 
 def test_entries_are_numbered_in_order() -> None:

@@ -31,8 +31,8 @@ def delete_before_handling(patch: pytest.MonkeyPatch) -> None:
 
     def note_and_delete(self: Core, event: Received) -> None:
         note_received(self, event)
-        for message in event.messages:
-            self._settling.delete(self._hand.take(message), self._now)
+        for held in self._hand.take(event.messages):
+            self._settling.delete(held, self._now)
 
     patch.setattr(Core, "_note_received", note_and_delete)
 
@@ -72,7 +72,7 @@ def delete_with_a_stale_handle(patch: pytest.MonkeyPatch) -> None:
 
 def dead_letter_after_delete(patch: pytest.MonkeyPatch) -> None:
     def delete_first(self: Core, held: Held, verdict: Any, problem: str = "") -> None:
-        self._done(held)
+        self._finish((held,))
         if self._dead_letter_queue_url:
             self._hand.dead_lettering[held.id] = held
             self._do(DeadLetter(held.message, self._dead_letter_queue_url, problem))
