@@ -116,9 +116,9 @@ def measure_latency(bench: Bench) -> None:
         for role, measured in found.items():
             with bench.queue() as url:
                 measured.append(bench.ask(role, url, count=count))
-    for point in ("p50", "p99"):
+    for point, bar in (("p50", 0.9), ("p99", 1.2)):
         loop, ours = (median([each[point] for each in measured]) for measured in found.values())
-        show(f"latency {point}", f"{ours:.2f} ms is {ours / loop:.2f} of {loop:.2f} ms", "1.5", ours / loop <= 1.5)
+        show(f"latency {point}", f"{ours:.2f} ms is {ours / loop:.2f} of {loop:.2f} ms", f"{bar}", ours / loop <= bar)
 
 
 def measure_memory(bench: Bench) -> None:

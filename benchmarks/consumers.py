@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import subprocess
 import sys
 import threading
 import time
@@ -119,13 +121,18 @@ def run_waiting(endpoint_url: str, url: str, *, count: int, concurrency: int, is
 
 
 def run_latency(endpoint_url: str, url: str, *, count: int, bare: bool) -> Measured:
-    """Measure from a send to its handler's start, the consumer idling in its poll."""
+    """Measure from a send, in a process of its own, to its handler's start, the consumer idling in its poll."""
     latencies: list[float] = []
-    handled = threading.Event()
+    sender = subprocess.Popen(
+        [sys.executable, "-m", "benchmarks.consumers", "send", endpoint_url, url, json.dumps({"count": count})],
+        stdin=subprocess.PIPE,
+    )
+    assert sender.stdin is not None
+    handled = sender.stdin.fileno()
 
     def take(sent_at: int) -> None:
         latencies.append((time.monotonic_ns() - sent_at) / 1e6)
-        handled.set()
+        os.write(handled, b".")
 
     def loop() -> None:
         client = connect(endpoint_url)
@@ -141,14 +148,19 @@ def run_latency(endpoint_url: str, url: str, *, count: int, bare: bool) -> Measu
     app.on_data()(lambda data: take(data["at"]))
     consumer = threading.Thread(target=loop if bare else app.run, daemon=True)
     consumer.start()
-    sender = connect(endpoint_url)
-    for _ in range(count):
-        time.sleep(0.003)
-        handled.clear()
-        sender.send_message(QueueUrl=url, MessageBody=json.dumps({"at": time.monotonic_ns()}))
-        handled.wait(30)
+    sender.wait()
     ordered = sorted(latencies)
     return {"p50": ordered[len(ordered) // 2], "p99": ordered[len(ordered) * 99 // 100]}
+
+
+def run_sender(endpoint_url: str, url: str, *, count: int) -> None:
+    """Send one message after another, each once the one before is handled and the consumer idles again."""
+    client = connect(endpoint_url)
+    for _ in range(count):
+        time.sleep(0.003)
+        # The clock is the system's: every process reads the same.
+        client.send_message(QueueUrl=url, MessageBody=json.dumps({"at": time.monotonic_ns()}))
+        os.read(sys.stdin.fileno(), 1)
 
 
 def run_memory(endpoint_url: str, url: str, *, count: int) -> Measured:
@@ -191,6 +203,9 @@ def main() -> None:
             measured = run_megaflow(endpoint_url, url, **options)
         case "sync" | "async":
             measured = run_waiting(endpoint_url, url, is_async=role == "async", **options)
+        case "send":
+            run_sender(endpoint_url, url, **options)
+            return
         case "memory":
             measured = run_memory(endpoint_url, url, **options)
         case _:
