@@ -102,10 +102,15 @@ class Core:
 
     def handle(self, event: Event, now: float) -> list[Action]:
         """Take note of *event* and return what to do about it, in this order. A `Tick` is only about the time."""
+        return self.handle_all((event,), now)
+
+    def handle_all(self, events: Iterable[Event], now: float) -> list[Action]:
+        """Take note of several *events*, one after another, and return what to do about them all."""
         self._now = now
-        note = self._notes.get(type(event))
-        if note is not None:
-            note(event)
+        for event in events:
+            note = self._notes.get(type(event))
+            if note is not None:
+                note(event)
         if self._limited:
             self._give_up_overdue()
         if self._give_up_at is not None and now >= self._give_up_at:

@@ -31,8 +31,8 @@ class _Helping:
 class Pollers:
     """Ask questions, as many at once as there are.
 
-    *help_out* handles what waits, and returns when it is not quick. *before_waiting* is called by a thread that is
-    about to wait for an answer.
+    *help_out* handles what waits as long as that is quick, and tells whether something is finished. *before_waiting* is
+    called by a thread that is about to wait for an answer.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class Pollers:
         begin: Callable[[Question], Begun[Answered]],
         tell: Tell,
         *,
-        help_out: Callable[[], None],
+        help_out: Callable[[], bool],
         before_waiting: Callable[[], None],
     ) -> None:
         self._begin = begin
@@ -149,10 +149,18 @@ class Pollers:
         if isinstance(event, Received) and len(event.messages) > 1:
             # There may be more: the queue looks for it while these are handled.
             self._begin_next()
-        self._help_out()
+        # What is finished is told together with the next answer, where that is there already.
+        while self._help_out() and not self._has_answer():
+            self._tell(None, helps=True, is_poller=True)
         self._begin_next()
         with self._lock:
             return self._helping.pop(own, None)
+
+    def _has_answer(self) -> bool:
+        """Tell whether what this thread has begun to ask is answered."""
+        with self._lock:
+            helping = self._helping.get(threading.get_ident())
+        return helping is not None and helping.begun is not None and helping.begun.is_answered
 
     def _begin_next(self) -> None:
         """Begin to ask what this thread is to ask next, unless another one has taken its place."""

@@ -186,10 +186,12 @@ class Runner:
         Where another thread is telling it something, that one goes on with this: to wait for it would cost more. A
         thread that *helps* handles what waits afterwards, where that is quick; a poller settles what it has handled.
         """
+        if is_poller:
+            self._events += self._settlers.collect()
         self._events.append(event)
         while self._events and self._telling.acquire(blocking=False):
             try:
-                self._tell_next(helps, is_poller)
+                self._tell_all(helps, is_poller)
             finally:
                 self._telling.release()
         if is_poller:
@@ -197,19 +199,19 @@ class Runner:
         while self._too_late:
             self._give_back(self._too_late.popleft().messages)
 
-    def _tell_next(self, helps: bool, is_poller: bool) -> None:
-        try:
+    def _tell_all(self, helps: bool, is_poller: bool) -> None:
+        """Tell what there is to be told, together: most of what the core does then is done once."""
+        events = self._workers.gather()
+        while self._events:
             event = self._events.popleft()
-        except IndexError:
-            return
+            if event is not None:
+                events.append(event)
         if self._is_over:
-            if isinstance(event, Received):
-                self._too_late.append(event)
+            self._too_late += [event for event in events if isinstance(event, Received)]
             return
         try:
-            heard = self._workers.gather() if event is None else event
-            if heard is not None:
-                self._carry_out(self._core.handle(heard, self._clock()), helps, is_poller)
+            if events:
+                self._carry_out(self._core.handle_all(events, self._clock()), helps, is_poller)
             self._wakes_at = self._core.wake_at
         except BaseException as error:  # noqa: BLE001 - whoever drives raises it
             self._failure = error

@@ -58,37 +58,33 @@ class Settlers:
             self._deletes.put(action)
 
     def begin(self) -> None:
-        """Begin what the calling thread settles itself; what it has begun before is answered by now."""
-        if not self._own:
-            return
-        before = self._take_under_way()
+        """Begin what the calling thread settles itself."""
         while (action := _pop(self._own)) is not None:
             begun = self._begin(action)
             if begun.is_under_way:
                 self._under_way.append(begun)
             else:
                 self._deletes.put(begun)
-        for begun in before:
+
+    def collect(self) -> list[Settled]:
+        """Return what came of what was begun, as far as that is there; for the rest other threads wait."""
+        settled = []
+        while (begun := _pop(self._under_way)) is not None:
             if begun.is_answered:
-                self._tell(begun.wait(), helps=False)
+                settled.append(begun.wait())
             else:
                 self._deletes.put(begun)
+        return settled
 
     def share(self) -> None:
         """Let other threads wait for what was begun: the calling one has something else to wait for."""
-        for begun in self._take_under_way():
+        while (begun := _pop(self._under_way)) is not None:
             self._deletes.put(begun)
 
     def close(self) -> None:
         """Let the threads go, as soon as they are done."""
         for tasks in (self._deletes, self._extensions, self._dead_letters) * _THREADS:
             tasks.put(None)
-
-    def _take_under_way(self) -> list[Begun[Settled]]:
-        taken = []
-        while (begun := _pop(self._under_way)) is not None:
-            taken.append(begun)
-        return taken
 
     def _settle_forever(self, tasks: SimpleQueue[_Task | None]) -> None:
         while (task := tasks.get()) is not None:

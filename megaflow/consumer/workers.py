@@ -105,14 +105,14 @@ class Workers:
             self._calls.put(True)
         return bool(self._finished)
 
-    def help(self) -> None:
-        """Handle what waits, in the thread that has brought it, as long as handlers are quick."""
+    def help(self) -> bool:
+        """Handle what waits, in the thread that has brought it, as long as handlers are quick.
+
+        Tell whether something is finished that nobody has told.
+        """
         while self.are_quick and (work := self._take()):
             self._handle(work, helps=True)
-            if self._finished and not self._backlog:
-                self._tell(None, helps=True, is_poller=True)
-        if self._finished:
-            self._tell(None, helps=False)
+        return self.call_for_the_rest()
 
     def give_up(self, message: Message, handler: Handler) -> None:
         """Go on without the thread, or the event loop, that this message's handler holds."""
@@ -123,19 +123,17 @@ class Workers:
         elif work is not None and not work.is_helped:
             self._workers -= 1
 
-    def gather(self) -> Finished | Crashed | None:
-        """Return together what has finished meanwhile; None is nothing."""
+    def gather(self) -> list[Event]:
+        """Return what has finished meanwhile, all verdicts together."""
         verdicts: list[Verdict] = []
+        crashed: list[Event] = []
         while self._finished:
             ended = self._finished.popleft()
             if isinstance(ended, Verdict):
                 verdicts.append(ended)
-            elif verdicts:
-                self._finished.appendleft(ended)
-                break
             else:
-                return ended
-        return Finished(verdicts) if verdicts else None
+                crashed.append(ended)
+        return [Finished(verdicts), *crashed] if verdicts else crashed
 
     def close(self) -> None:
         """Let the threads and event loops go, as soon as their handlers do."""

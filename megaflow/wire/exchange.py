@@ -50,6 +50,7 @@ class Exchange:
         self._timeout = _timeout_for(operation, parameters, line.read_timeout)
         self._retries = Retries(line.quota, max_attempts=line.max_attempts, is_poll=operation.is_poll)
         self._sent: Sent | Exception
+        self._is_answered = False
         self._send("")
 
     @property
@@ -60,7 +61,9 @@ class Exchange:
     @property
     def is_answered(self) -> bool:
         """Whether to ask for the answer takes no waiting, unless it is an error."""
-        return isinstance(self._sent, Sent) and self._sent.is_answered
+        if not self._is_answered:
+            self._is_answered = isinstance(self._sent, Sent) and self._sent.is_answered
+        return self._is_answered
 
     def answer(self) -> Mapping[str, Any]:
         """Return the answer, as boto3 would, after as many tries as boto3 would take; raises botocore's own errors."""
