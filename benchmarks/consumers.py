@@ -24,6 +24,8 @@ from megaflow.match.functions import gt
 
 Measured = dict[str, float]
 
+ASKED = ["ApproximateReceiveCount", "SentTimestamp", "MessageGroupId", "MessageDeduplicationId"]
+
 
 class Stopwatch:
     """Counts messages, from the first to the last; may be pressed by several threads."""
@@ -60,7 +62,15 @@ def run_loop(endpoint_url: str, url: str, *, count: int, threads: int, bare: boo
 
     def work(client: Any) -> None:
         while not watch.done.is_set():
-            answer = client.receive_message(QueueUrl=url, MaxNumberOfMessages=10, WaitTimeSeconds=1)
+            answer = client.receive_message(
+                QueueUrl=url,
+                MaxNumberOfMessages=10,
+                WaitTimeSeconds=1,
+                VisibilityTimeout=30,
+                # What megaflow asks for, so that the server sends both the same.
+                MessageSystemAttributeNames=ASKED,
+                MessageAttributeNames=["All"],
+            )
             messages = answer.get("Messages", [])
             for message in messages:
                 json.loads(message["Body"])

@@ -413,6 +413,8 @@ def _write_entry(message: Prepared) -> dict[str, Any]:
 def _read_failures(answer: Mapping[str, Any], receipt_handles: Sequence[str]) -> list[Failed]:
     """Return what failed, and what the answer does not speak of."""
     done = {each["Id"] for each in answer.get("Successful", ())}
+    if done.issuperset(_PLACES[: len(receipt_handles)]):
+        return []
     failed = {each["Id"]: each for each in answer.get("Failed", ())}
     unanswered = {"Code": "NoAnswer", "Message": "the answer does not speak of this entry"}
     return [
