@@ -16,10 +16,10 @@ PATIENCE = 20.0
 
 
 class Queues:
-    """The embedded queue, with a queue and its dead-letter queue."""
+    """A queue and its dead-letter queue, in the embedded queue unless *sqs* says where else."""
 
-    def __init__(self, *, fifo: bool = False, max_receive_count: int = 10) -> None:
-        self.sqs = SqsClient(Account())
+    def __init__(self, sqs: Any = None, *, fifo: bool = False, max_receive_count: int = 10) -> None:
+        self.sqs = sqs or SqsClient(Account())
         suffix, attributes = (".fifo", {"FifoQueue": "true"}) if fifo else ("", {})
         self.dead_letters = self.sqs.create_queue(QueueName="dead" + suffix, Attributes=attributes)["QueueUrl"]
         policy = {"deadLetterTargetArn": self.arn(self.dead_letters), "maxReceiveCount": str(max_receive_count)}
