@@ -9,6 +9,8 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from megaflow import (
     App,
@@ -63,6 +65,44 @@ def returning(status: object) -> Callable[[object], Any]:
 def fate(verdict: Verdict) -> str:
     (only,) = [name for name in ("deletes", "keeps", "dead_letters") if getattr(verdict, name)]
     return only
+
+
+# Both ways
+
+
+BEHAVIOURS: list[Callable[[Any], Any]] = [
+    returning(None),
+    returning(ProcessStatus.DONE),
+    returning(ProcessStatus.RETRY_LATER),
+    returning(ProcessStatus.FATAL_ERROR),
+    returning("something"),
+    raising(RetryLater(after=7.0)),
+    raising(Reject("no")),
+    raising(ValueError("bad")),
+    raising(ConnectionError("down")),
+    raising(ExceptionGroup("both", [RetryLater(after=3.0), ConnectionError()])),
+]
+
+
+@given(st.lists(st.tuples(st.sampled_from(BEHAVIOURS), st.booleans(), st.booleans()), max_size=5))
+def test_both_ways_come_to_the_same_verdict(handlers: list[tuple[Callable[[Any], Any], bool, bool]]) -> None:
+    app = App(retry_on=ConnectionError)
+    for number, (behave, matches, changes) in enumerate(handlers):
+
+        @app.on_data({"id": 1 if matches else 2}, handler_name=f"{number}")
+        def handle(data: dict[str, Any], behave: Callable[[Any], Any] = behave, changes: bool = changes) -> Any:
+            assert data == {"id": 1, "in": {"a": 1}}, "nobody else has changed it"
+            if changes:
+                data["in"]["a"] = 2
+            return behave(data)
+
+    first, second = (way(app, json.dumps({"id": 1, "in": {"a": 1}})) for way in (process_plainly, process_in_a_loop))
+
+    assert first.fate is second.fate
+    assert first.statuses == second.statuses
+    assert [(each.error, each.after) for each in first.outcomes] == [
+        (each.error, each.after) for each in second.outcomes
+    ]
 
 
 # Statuses
