@@ -8,7 +8,7 @@ from typing import Any
 import boto3
 import pytest
 from botocore.parsers import ResponseParserFactory
-from hypothesis import assume, given
+from hypothesis import given
 from hypothesis import strategies as st
 
 from megaflow.wire.aside import HOT_METHODS
@@ -58,9 +58,7 @@ def parse(name: str, given_: dict[str, Any]) -> dict[str, Any]:
 
 @given(st.sampled_from(sorted(PLAIN)), answers)
 def test_what_is_plain_is_given_back_as_it_is(name: str, given_: dict[str, Any]) -> None:
-    assume(PLAIN[name](given_))
-
-    assert parse(name, given_) == given_
+    assert not PLAIN[name](given_) or parse(name, given_) == given_
 
 
 @pytest.mark.parametrize(
