@@ -37,6 +37,9 @@ class Connection:
         self.has_answered = False
         """Whether a byte has come of the answer to the last request."""
 
+        self.is_given_up = False
+        """Whether it was closed because nobody wants the answer any more."""
+
         self._socket = sock
         self._timeout = 0.0
         self._deadline = 0.0
@@ -64,20 +67,34 @@ class Connection:
 
     @property
     def has_news(self) -> bool:
-        """Whether something has come that was not read, of an answer or at its end."""
-        if not hasattr(select, "poll"):
-            return bool(select.select([self._socket], [], [], 0)[0])
-        poll = select.poll()
-        poll.register(self._socket, select.POLLIN)
-        return bool(poll.poll(0))
+        """Whether something has come that was not read: of an answer, or the end of the connection."""
+        try:
+            if not hasattr(select, "poll"):
+                return bool(select.select([self._socket], [], [], 0)[0])
+            poll = select.poll()
+            poll.register(self._socket, select.POLLIN)
+            return bool(poll.poll(0))
+        except (OSError, ValueError):
+            # Another thread has closed it: whoever reads is told.
+            return True
 
     @property
     def is_dropped(self) -> bool:
         """Whether the other side has closed it meanwhile, or spoken without being asked."""
         return time.monotonic() - self.used_at >= _SHORT and self.has_news
 
-    def close(self) -> None:
+    @property
+    def may_be_replaced(self) -> bool:
+        """Whether what failed over it can be sent again over another one: it was closed while nobody used it."""
+        return self.used_at > 0 and not (self.has_answered or self.is_given_up)
+
+    def give_up(self) -> None:
         """Close it; whoever waits for an answer gets an error."""
+        self.is_given_up = True
+        self.close()
+
+    def close(self) -> None:
+        """Close it."""
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
@@ -123,7 +140,7 @@ class Connections:
         try:
             return self._send(connection, request, timeout)
         except ConnectionError:
-            if not connection.used_at:
+            if not connection.may_be_replaced:
                 raise
         return self._send(self._open(), request, timeout)
 
@@ -132,14 +149,14 @@ class Connections:
         try:
             return self._receive(sent)
         except (NoAnswerError, ConnectionError):
-            if sent.connection.has_answered or not sent.connection.used_at:
+            if not sent.connection.may_be_replaced:
                 raise
         return self._receive(self._send(self._open(), sent.request, sent.timeout))
 
     def close(self) -> None:
         """Close all of them, those in use as well."""
         for connection in tuple(self._busy):
-            connection.close()
+            connection.give_up()
         _close_all(self._idle)
 
     def _send(self, connection: Connection, request: bytes, timeout: float) -> Sent:

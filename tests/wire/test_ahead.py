@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 import boto3
 import pytest
 from botocore.config import Config
+from botocore.exceptions import BotoCoreError
 
 from megaflow import SqsPublisher
 from megaflow.local.server import Server
@@ -24,8 +25,8 @@ from tests.wire.scripted import QUEUE_URL, Scripted, answer, hang_up, scripted
 RECEIVED = answer(json.dumps({"Messages": [{"MessageId": "m", "ReceiptHandle": "h", "Body": "b"}]}).encode())
 
 
-def wire(server: Scripted) -> WireClient:
-    config = Config(retries={"total_max_attempts": 2, "mode": "standard"})
+def wire(server: Scripted, *, attempts: int = 2) -> WireClient:
+    config = Config(retries={"total_max_attempts": attempts, "mode": "standard"})
     return WireClient(server.client(config=config), sleep=lambda seconds: None)
 
 
@@ -103,6 +104,19 @@ def test_a_call_that_began_on_a_closed_connection_is_made_again() -> None:
 
         assert call.answer()["Messages"]
     assert [request.connection for request in server.requests] == [1, 1, 2]
+
+
+def test_a_client_that_is_closed_answers_for_what_is_under_way() -> None:
+    with scripted(answer(), lambda connection: None) as server:
+        client = wire(server, attempts=1)
+        client.receive_message(QueueUrl=QUEUE_URL)
+        call = client.begin("receive_message", QueueUrl=QUEUE_URL)
+
+        client.close()
+
+        assert call.is_answered
+        with pytest.raises(BotoCoreError):
+            call.answer()
 
 
 def test_a_call_under_way_is_tried_again_like_any_other() -> None:
