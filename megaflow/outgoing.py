@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
+from types import MappingProxyType
 from typing import Any, Final, TypeAlias, TypedDict
 
 from megaflow import limits
@@ -16,6 +17,7 @@ from megaflow.records import make_record
 
 AttributeInput: TypeAlias = str | int | float | Decimal | bytes | Attribute
 
+_NO_ATTRIBUTES: Final[Mapping[str, Attribute]] = MappingProxyType({})
 _VALUE_TYPES: Final[Mapping[str, type]] = {"String": str, "Number": str, "Binary": bytes}
 
 
@@ -54,7 +56,7 @@ class Outgoing:
     """SNS: the subject of e-mails, and a field of the envelope."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Prepared:
     """A message that can be sent as it is."""
 
@@ -68,11 +70,12 @@ class Prepared:
 def prepare(source: Outgoing, *, max_size: int, index: int = 0) -> Prepared:
     """Return *source* ready to be sent; raise `EncodeError` for what AWS would refuse."""
     encoded = encode(source.payload, binary_encoding=source.binary_encoding)
-    attributes = _read_attributes(source)
-    # One that came along from another message would have this one misread.
-    attributes.pop(KIND_ATTRIBUTE, None)
-    if encoded.hint:
-        attributes[KIND_ATTRIBUTE] = Attribute("String", str(encoded.hint))
+    attributes = _NO_ATTRIBUTES
+    if source.attributes or encoded.hint:
+        # One that came along from another message would have this one misread.
+        attributes = {name: each for name, each in _read_attributes(source).items() if name != KIND_ATTRIBUTE}
+        if encoded.hint:
+            attributes[KIND_ATTRIBUTE] = Attribute("String", str(encoded.hint))
     if isinstance(source.payload, str | bytes | bytearray):
         # An object becomes JSON or Base64, which are never empty, and all of whose characters SQS takes.
         _check_text(encoded.body, "payload")
@@ -165,8 +168,6 @@ def write_options(message: Prepared) -> dict[str, Any]:
 
 def _read_attributes(source: Outgoing) -> dict[str, Attribute]:
     attributes: dict[str, Attribute] = {}
-    if not source.attributes:
-        return attributes
     for name, value in source.attributes.items():
         path = f"attributes.{name}"
         if not isinstance(name, str) or not limits.allows_attribute_name(name):
@@ -211,9 +212,7 @@ def _finish(index: int, source: Outgoing, body: str, attributes: Mapping[str, At
             "payload",
         )
     _check_delivery(source)
-    return make_record(
-        Prepared, {"index": index, "source": source, "body": body, "attributes": attributes, "size": size}
-    )
+    return Prepared(index, source, body, attributes, size)
 
 
 def _check_text(text: str, path: str) -> None:
