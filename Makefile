@@ -23,7 +23,7 @@ coverage: $(READY)
 	$(BIN)/coverage report --show-missing
 
 test-long: $(READY)
-	$(BIN)/python -m pytest -m long
+	$(BIN)/python -m pytest -m long -n 2 --dist worksteal
 
 torture: $(READY)
 	$(BIN)/python -m tests.torture --seconds $(SECONDS_OF_TORTURE)
