@@ -243,13 +243,11 @@ class Processor:
         return Outcome(handler, ProcessStatus.FATAL_ERROR, error)
 
     def _decide(self, message: Message, outcomes: Sequence[Outcome]) -> Verdict:
-        fate = Fate.DELETE
         for outcome in outcomes:
             if outcome.status is not _DONE or outcome.error is not None:
                 _log_outcome(message, outcome)
-                fate = decide_fate([each.status for each in outcomes])
-        if not outcomes:
-            fate = self._decide_unmatched(message)
+        said = [outcome.status for outcome in outcomes]
+        fate = decide_fate(said) if said else self._decide_unmatched(message)
         verdict = make_record(Verdict, {"message": message, "outcomes": tuple(outcomes), "fate": fate})
         log.info("message %s: %s", message.id, verdict, extra={"verdict": verdict})
         return verdict

@@ -1,6 +1,6 @@
 """The threads that ask the queue. Each handles what it has brought itself, as long as that is quick.
 
-What it is to ask next is under way meanwhile, and so is what it settles: a message then costs no thread its sleep.
+What it is to ask next is under way meanwhile, and so is what it settles: no other thread has to be woken for that.
 """
 
 from __future__ import annotations

@@ -96,14 +96,12 @@ class Settling:
     def delete(self, held: Held, now: float) -> None:
         """Delete a message, sooner or later."""
         held.pause = None
-        held.not_before, held.not_after = now, now + LINGER
-        self._due[held.id] = held
+        self._settle_later(held, now)
 
     def hide(self, held: Held, seconds: float, now: float) -> None:
         """Let a message be seen again after so many seconds."""
         held.pause = max(0.0, seconds)
-        held.not_before, held.not_after = now, now + LINGER
-        self._due[held.id] = held
+        self._settle_later(held, now)
 
     def hurry(self, now: float) -> None:
         """Wait no longer for anything."""
@@ -150,6 +148,10 @@ class Settling:
     def has_deleted(self) -> bool:
         """Whether a message was ever deleted, so that it is allowed."""
         return self._has_deleted
+
+    def _settle_later(self, held: Held, now: float) -> None:
+        held.not_before, held.not_after = now, now + LINGER
+        self._due[held.id] = held
 
     def _drop_lost(self, now: float) -> None:
         # Somebody else may have them by now, and the receipt handle may be theirs to undo.

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Mapping
-from functools import lru_cache
 from hashlib import sha256
 from typing import Final, Protocol
 
@@ -66,7 +65,7 @@ class Signer:
         """
         names = sorted(headers)
         signed = ";".join(names)
-        lines = "".join([f"{name}:{_trim(headers[name])}\n" for name in names])
+        lines = "".join([f"{name}:{' '.join(headers[name].split())}\n" for name in names])
         canonical = f"POST\n/\n\n{lines}\n{signed}\n{_hash(body)}"
         scope = f"{timestamp[:8]}/{self._scope}"
         text = f"AWS4-HMAC-SHA256\n{timestamp}\n{scope}\n{sha256(canonical.encode()).hexdigest()}"
@@ -87,11 +86,6 @@ class Signer:
         for part in (day, self._region, self._service, "aws4_request"):
             key = hmac.digest(key, part.encode(), "sha256")
         return _Key(secret, day, key)
-
-
-@lru_cache(maxsize=64)
-def _trim(value: str) -> str:
-    return " ".join(value.split())
 
 
 def _hash(body: bytes) -> str:
