@@ -22,7 +22,7 @@ ACCOUNT = "424566909325"
 def moto_url() -> Iterator[str]:
     """The address of moto's server, for account `ACCOUNT`, in a process of its own."""
     server = subprocess.Popen(
-        [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", "0"],
+        [sys.executable, "-m", "tests.moto_server"],
         env=os.environ | {"MOTO_ACCOUNT_ID": ACCOUNT},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
