@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Final, Unpack
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final, Unpack
 
 from megaflow.errors import EncodeError, FailedEntry
 from megaflow.outgoing import (
@@ -17,8 +18,11 @@ from megaflow.outgoing import (
     prepare_all,
     prepare_raw,
 )
-from megaflow.sending import BeginBatch, Entry, SendBatch, Sent, Shipment, read_message_ids, send_all
+from megaflow.sending import Entry, EntryAnswer, Sent, Shipment, read_batch_answer, read_message_ids, send_all
 from megaflow.settings import check_whole
+
+if TYPE_CHECKING:
+    from megaflow.wire import Call
 
 IN_FLIGHT: Final = 8
 """Batches that are under way at once: boto3 keeps ten connections."""
@@ -92,22 +96,28 @@ class Publisher(ABC):
             return FailedEntry(index, source.payload, "EncodeError", str(error))
 
     def _start_shipment(self) -> Shipment:
-        sender, beginner = self._batch_sender(), self._batch_beginner()
-        return Shipment(sender, fifo=self._is_fifo, begin=beginner, sleep=self._sleep)
+        from megaflow.wire import WireClient
+
+        ahead = isinstance(self.client, WireClient)
+        return Shipment(self._begin_batch, fifo=self._is_fifo, ahead=ahead, sleep=self._sleep)
+
+    def _begin_batch(self, batch: Sequence[Prepared]) -> Callable[[], list[EntryAnswer]]:
+        call = self._begin_call(batch)
+        return lambda: read_batch_answer(call.answer(), batch)
 
     def _send_all(self, entries: Iterable[Entry], shipment: Shipment, in_flight: int) -> Iterator[Sent]:
-        at_once = 1 if self._is_fifo or not self._may_call_at_once else in_flight
+        at_once = in_flight if is_boto3(self.client) and not self._is_fifo else 1
         return send_all(entries, shipment, max_size=self._max_size, in_flight=at_once)
+
+    @cached_property
+    @abstractmethod
+    def client(self) -> object:
+        """The client that sends; raises `ConfigurationError` where nothing can be sent at all."""
 
     @property
     @abstractmethod
     def _is_fifo(self) -> bool:
         """Whether messages of a group must arrive in order."""
-
-    @property
-    @abstractmethod
-    def _may_call_at_once(self) -> bool:
-        """Whether the client takes several calls at once, and it pays."""
 
     @abstractmethod
     def _check(self, source: Outgoing) -> None:
@@ -118,12 +128,8 @@ class Publisher(ABC):
         """Send one message, and return its id."""
 
     @abstractmethod
-    def _batch_sender(self) -> SendBatch:
-        """Return what sends a batch; raise `ConfigurationError` where nothing can be sent at all."""
-
-    def _batch_beginner(self) -> BeginBatch | None:
-        """Return what sends a batch without waiting for the answer; None where the client cannot do that."""
-        return None
+    def _begin_call(self, batch: Sequence[Prepared]) -> Call:
+        """Begin to send a batch, whose entries have their places in it as ids."""
 
 
 def is_boto3(client: object) -> bool:

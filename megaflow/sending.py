@@ -44,9 +44,8 @@ class EntryAnswer(NamedTuple):
         return bool(self.message_id)
 
 
-SendBatch: TypeAlias = Callable[[Sequence[Prepared]], Sequence[EntryAnswer]]
 BeginBatch: TypeAlias = Callable[[Sequence[Prepared]], Callable[[], Sequence[EntryAnswer]]]
-"""Sends a batch, and returns what waits for the answer."""
+"""Begins to send a batch, and returns what waits for the answer."""
 
 Entry: TypeAlias = Prepared | FailedEntry
 """A message, or why it cannot be sent."""
@@ -59,20 +58,20 @@ class Shipment:
 
     Failed entries that are worth it are tried again, four times in all; on *fifo* that would let later messages of the
     group overtake, so its group is stopped instead. After a call that failed as a whole nothing more is sent. *sleep*
-    waits between the tries. *begin* is there where the client can send more before it has an answer.
+    waits between the tries. With *ahead*, the client can send more before it has an answer.
     """
 
     def __init__(
         self,
-        send: SendBatch,
+        begin: BeginBatch,
         *,
         fifo: bool,
-        begin: BeginBatch | None = None,
+        ahead: bool = False,
         sleep: Callable[[float], None] = time.sleep,
         randomness: Callable[[], float] = random.random,
     ) -> None:
-        self._begin_batch = begin or (lambda batch: partial(send, batch))
-        self.can_begin: Final = begin is not None
+        self._begin_batch = begin
+        self.sends_ahead: Final = ahead
         """Whether what `begin` begins is under way when it returns."""
 
         self._fifo = fifo
@@ -154,7 +153,7 @@ def send_all(entries: Iterable[Entry], shipment: Shipment, *, max_size: int, in_
         for batch in batches:
             yield from shipment.take(batch)
         return
-    if shipment.can_begin:
+    if shipment.sends_ahead:
         yield from _send_ahead(batches, shipment.begin, in_flight)
         return
     with ThreadPoolExecutor(in_flight, thread_name_prefix="megaflow-publisher") as threads:

@@ -8,17 +8,19 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property, partial
-from typing import Any, Final, Protocol, Unpack
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final, Protocol, Unpack
 
 from typing_extensions import override
 
 from megaflow import limits
 from megaflow.errors import EncodeError
 from megaflow.outgoing import Outgoing, Prepared, is_fifo, write_options
-from megaflow.publisher import Publisher, is_boto3
-from megaflow.sending import EntryAnswer, SendBatch, read_batch_answer
+from megaflow.publisher import Publisher
 from megaflow.settings import TOPIC_ARN_VARIABLE, AwsOptions, AwsSettings, check_whole, resolve
+
+if TYPE_CHECKING:
+    from megaflow.wire import Call
 
 # Line breaks, control characters, and what is no Unicode text.
 _REFUSED_IN_SUBJECT: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufffe\uffff]")
@@ -61,6 +63,7 @@ class SnsPublisher(Publisher):
         return resolve("topic_arn", self._topic_arn, TOPIC_ARN_VARIABLE, start="arn:")
 
     @cached_property
+    @override
     def client(self) -> SnsClient:
         """The client that publishes."""
         return self._given_client or self._aws.create_client("sns", self.topic_arn)
@@ -69,11 +72,6 @@ class SnsPublisher(Publisher):
     @override
     def _is_fifo(self) -> bool:
         return is_fifo(self.topic_arn)
-
-    @property
-    @override
-    def _may_call_at_once(self) -> bool:
-        return is_boto3(self.client)
 
     @override
     def _check(self, source: Outgoing) -> None:
@@ -85,13 +83,11 @@ class SnsPublisher(Publisher):
         return str(answer["MessageId"])
 
     @override
-    def _batch_sender(self) -> SendBatch:
-        return partial(self._send_batch, self.client)
+    def _begin_call(self, batch: Sequence[Prepared]) -> Call:
+        from megaflow.wire import begin_call
 
-    def _send_batch(self, client: SnsClient, batch: Sequence[Prepared]) -> list[EntryAnswer]:
         entries = [{"Id": str(place), **_write_entry(message)} for place, message in enumerate(batch)]
-        answer = client.publish_batch(TopicArn=self.topic_arn, PublishBatchRequestEntries=entries)
-        return read_batch_answer(answer, batch)
+        return begin_call(self.client, "publish_batch", TopicArn=self.topic_arn, PublishBatchRequestEntries=entries)
 
 
 def _check_for_topic(source: Outgoing, topic_arn: str) -> None:

@@ -12,47 +12,25 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cached_property, partial
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar, Unpack
 
 from typing_extensions import override
 
 from megaflow import limits
-from megaflow.errors import ConfigurationError, EncodeError
+from megaflow.errors import EncodeError
 from megaflow.message import ORIGIN_ATTRIBUTE, Attribute, Lease, Message, open_message
 from megaflow.outgoing import Outgoing, Prepared, is_fifo, measure, write_attributes, write_options
-from megaflow.publisher import Publisher, is_boto3
-from megaflow.sending import BeginBatch, EntryAnswer, SendBatch, read_batch_answer
+from megaflow.publisher import Publisher
+from megaflow.refusals import is_denied, is_missing_queue
 from megaflow.settings import QUEUE_URL_VARIABLE, AwsOptions, AwsSettings, resolve
 
 if TYPE_CHECKING:
-    from megaflow.wire import WireClient
-    from megaflow.wire.exchange import Exchange, WholeCall
+    from megaflow.wire import Call
 
 log = logging.getLogger(__name__)
 
 Given = TypeVar("Given")
-
-_MISSING_QUEUE: Final = frozenset({"AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist", "InvalidAddress"})
-_REFUSED: Final = frozenset(
-    {
-        "AccessDenied",
-        "AccessDeniedException",
-        "AuthFailure",
-        "ExpiredToken",
-        "ExpiredTokenException",
-        "IncompleteSignature",
-        "InvalidClientTokenId",
-        "InvalidSecurity",
-        "KMS.AccessDeniedException",
-        "KmsAccessDenied",
-        "MissingAuthenticationToken",
-        "NotAuthorized",
-        "OptInRequired",
-        "SignatureDoesNotMatch",
-        "UnrecognizedClientException",
-    }
-)
 
 _DEPTHS: Final = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible")
 _ASKED: Final = ["ApproximateReceiveCount", "SentTimestamp", "MessageGroupId", "MessageDeduplicationId"]
@@ -108,6 +86,7 @@ class SqsPublisher(Publisher):
         return resolve("queue_url", self._queue_url, QUEUE_URL_VARIABLE, start="http")
 
     @cached_property
+    @override
     def client(self) -> SqsClient:
         """The client that sends."""
         from megaflow.wire import open_wire
@@ -120,11 +99,6 @@ class SqsPublisher(Publisher):
     def _is_fifo(self) -> bool:
         return is_fifo(self.queue_url)
 
-    @property
-    @override
-    def _may_call_at_once(self) -> bool:
-        return is_boto3(self.client)
-
     @override
     def _check(self, source: Outgoing) -> None:
         _check_for_queue(source, self.queue_url)
@@ -135,23 +109,11 @@ class SqsPublisher(Publisher):
         return str(answer["MessageId"])
 
     @override
-    def _batch_sender(self) -> SendBatch:
-        return partial(self._send_batch, self.client)
+    def _begin_call(self, batch: Sequence[Prepared]) -> Call:
+        from megaflow.wire import begin_call
 
-    @override
-    def _batch_beginner(self) -> BeginBatch | None:
-        from megaflow.wire import WireClient
-
-        return partial(self._begin_batch, self.client) if isinstance(self.client, WireClient) else None
-
-    def _send_batch(self, client: SqsClient, batch: Sequence[Prepared]) -> list[EntryAnswer]:
-        return read_batch_answer(
-            client.send_message_batch(QueueUrl=self.queue_url, Entries=_write_entries(batch)), batch
-        )
-
-    def _begin_batch(self, client: WireClient, batch: Sequence[Prepared]) -> Callable[[], list[EntryAnswer]]:
-        call = client.begin("send_message_batch", QueueUrl=self.queue_url, Entries=_write_entries(batch))
-        return lambda: read_batch_answer(call.answer(), batch)
+        entries = [{"Id": str(place), **_write_entry(message)} for place, message in enumerate(batch)]
+        return begin_call(self.client, "send_message_batch", QueueUrl=self.queue_url, Entries=entries)
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +143,7 @@ class Failed:
 class Pending(Generic[Given]):
     """A call to a queue that is under way, where the client can do that. For one thread at a time."""
 
-    def __init__(self, call: Exchange | WholeCall, read: Callable[[Mapping[str, Any], bool], Given]) -> None:
+    def __init__(self, call: Call, read: Callable[[Mapping[str, Any], bool], Given]) -> None:
         self._call = call
         self._read = read
 
@@ -220,7 +182,7 @@ class Queue:
         try:
             answer = self._client.get_queue_attributes(QueueUrl=self.url, AttributeNames=_FACTS)
         except ClientError as error:
-            if read_code(error) not in _REFUSED:
+            if not is_denied(error):
                 raise
             return QueueFacts(problem=f"its attributes could not be read: {error}")
         attributes = answer.get("Attributes", {})
@@ -232,7 +194,7 @@ class Queue:
         try:
             return QueueFacts(self._find_url(arn), most, visible=visible, in_flight=in_flight)
         except ClientError as error:
-            if read_code(error) not in _REFUSED | _MISSING_QUEUE:
+            if not (is_denied(error) or is_missing_queue(error)):
                 raise
             problem = f"the URL of {arn} could not be looked up: {error}"
             return QueueFacts("", most, problem, visible, in_flight)
@@ -307,7 +269,7 @@ class Queue:
             parameters["MessageDeduplicationId"] = message.id
         self._client.send_message(**parameters)
 
-    def _begin(self, method: str, **parameters: Any) -> Exchange | WholeCall:
+    def _begin(self, method: str, **parameters: Any) -> Call:
         from megaflow.wire import begin_call
 
         return begin_call(self._client, method, QueueUrl=self.url, **parameters)
@@ -336,57 +298,6 @@ def read_message(
     )
 
 
-def is_refusal(error: BaseException) -> bool:
-    """Tell whether *error* says that this will not work until someone changes something: no queue, no access."""
-    from botocore.exceptions import (
-        ClientError,
-        CredentialRetrievalError,
-        NoCredentialsError,
-        ParamValidationError,
-        PartialCredentialsError,
-        SSOError,
-        TokenRetrievalError,
-    )
-
-    if isinstance(error, ClientError):
-        return read_code(error) in _MISSING_QUEUE | _REFUSED
-    no_credentials = (
-        CredentialRetrievalError,
-        NoCredentialsError,
-        PartialCredentialsError,
-        SSOError,
-        TokenRetrievalError,
-    )
-    return isinstance(error, (ParamValidationError, *no_credentials))
-
-
-def is_over_limit(error: BaseException) -> bool:
-    """Tell whether *error* says that too many messages of the queue are in flight."""
-    return read_code(error) in ("OverLimit", "AWS.SimpleQueueService.OverLimit")
-
-
-def as_configuration_error(error: BaseException, queue_url: str) -> ConfigurationError:
-    """Return *error*, for which `is_refusal` holds, in the words of someone who has to mend it."""
-    code = read_code(error)
-    if code in _MISSING_QUEUE:
-        remedy = "there is no such queue; check its URL, its account and the region"
-    elif code in _REFUSED:
-        remedy = (
-            "access is refused; check the credentials, and that they allow sqs:ReceiveMessage and sqs:DeleteMessage"
-        )
-    elif code == "ParamValidationError":
-        remedy = "the call is not one that boto3 takes; check the URL, and that boto3 is up to date"
-    else:
-        remedy = "there are no usable credentials; give aws_access_key_id=, a profile_name=, or a role"
-    return ConfigurationError(f"queue_url={queue_url!r}: {remedy} ({error})")
-
-
-def read_code(error: BaseException) -> str:
-    """Return AWS's code for *error*, or the name of its type."""
-    response = getattr(error, "response", None)
-    return str(response.get("Error", {}).get("Code", "")) if isinstance(response, dict) else type(error).__name__
-
-
 def _check_for_queue(source: Outgoing, queue_url: str) -> None:
     if source.subject:
         raise EncodeError("is for topics, and this goes to a queue", "subject")
@@ -398,10 +309,6 @@ def _check_for_queue(source: Outgoing, queue_url: str) -> None:
         raise EncodeError("is missing: every message of a FIFO queue belongs to a group", "group_id")
     if source.delay_seconds is not None:
         raise EncodeError("FIFO queues have no delay per message, only one of their own", "delay_seconds")
-
-
-def _write_entries(batch: Sequence[Prepared]) -> list[dict[str, Any]]:
-    return [{"Id": str(place), **_write_entry(message)} for place, message in enumerate(batch)]
 
 
 def _write_entry(message: Prepared) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -397,14 +398,17 @@ def test_cutting_never_exceeds_a_limit_and_loses_and_reorders_nothing(drawn: tup
 
 
 class Script:
-    """A `send` that answers by script; when that has ended, it sends everything. It keeps what it was given."""
+    """A client that answers by script; when that has ended, it sends everything. It keeps what it was given."""
 
     def __init__(self, *answers: Exception | dict[int, EntryAnswer]) -> None:
         self._answers = list(answers)
         self.calls: list[list[int]] = []
         self.pauses: list[float] = []
 
-    def __call__(self, batch: Sequence[Prepared]) -> list[EntryAnswer]:
+    def __call__(self, batch: Sequence[Prepared]) -> Callable[[], list[EntryAnswer]]:
+        return partial(self._answer, batch)
+
+    def _answer(self, batch: Sequence[Prepared]) -> list[EntryAnswer]:
         self.calls.append([each.index for each in batch])
         answer = self._answers.pop(0) if self._answers else {}
         if isinstance(answer, Exception):
@@ -565,12 +569,15 @@ def test_a_batch_whose_groups_are_all_stopped_is_no_call() -> None:
 
 
 class Gate:
-    """A `send` that lets nobody through before so many batches wait for it."""
+    """A client that lets nobody through before so many batches wait for it."""
 
     def __init__(self, parties: int) -> None:
         self._together = threading.Barrier(parties)
 
-    def __call__(self, batch: Sequence[Prepared]) -> list[EntryAnswer]:
+    def __call__(self, batch: Sequence[Prepared]) -> Callable[[], list[EntryAnswer]]:
+        return partial(self._answer, batch)
+
+    def _answer(self, batch: Sequence[Prepared]) -> list[EntryAnswer]:
         self._together.wait(PATIENCE)
         return [EntryAnswer(message_id=f"id {each.index}") for each in batch]
 
@@ -634,7 +641,7 @@ BROKEN_CALLS = [client_error("Throttled"), client_error("Busy", status=503), Rea
 
 
 class Unreliable:
-    """A `send` that answers as hypothesis likes, and keeps what it said of each entry, call by call."""
+    """A client that answers as hypothesis likes, and keeps what it said of each entry, call by call."""
 
     def __init__(self, data: st.DataObject) -> None:
         self._data = data
@@ -642,7 +649,10 @@ class Unreliable:
         self.fates: dict[int, list[str]] = defaultdict(list)
         self.error: Exception | None = None
 
-    def __call__(self, batch: Sequence[Prepared]) -> list[EntryAnswer]:
+    def __call__(self, batch: Sequence[Prepared]) -> Callable[[], list[EntryAnswer]]:
+        return partial(self._answer, batch)
+
+    def _answer(self, batch: Sequence[Prepared]) -> list[EntryAnswer]:
         self.calls.append(batch)
         if self._data.draw(st.integers(0, 9)) == 0:
             self.error = self._data.draw(st.sampled_from(BROKEN_CALLS))

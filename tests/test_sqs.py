@@ -34,7 +34,8 @@ from megaflow import (
 from megaflow.limits import SQS_MESSAGE_SIZE
 from megaflow.message import ORIGIN_ATTRIBUTE, Attribute, Lease
 from megaflow.outgoing import AttributeInput, is_fifo
-from megaflow.sqs import Failed, Queue, QueueFacts, as_configuration_error, is_refusal, read_code
+from megaflow.refusals import as_configuration_error, is_refusal, read_code
+from megaflow.sqs import Failed, Queue, QueueFacts
 from tests.fakes import ScriptedClient, batch, client_error
 
 URL = "https://sqs.us-east-1.amazonaws.com/000000000000/orders"

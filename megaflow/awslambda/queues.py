@@ -10,7 +10,8 @@ from typing import Final
 from megaflow import limits
 from megaflow.errors import ConfigurationError, UsageError
 from megaflow.message import Message
-from megaflow.sqs import Queue, SqsClient, is_refusal
+from megaflow.refusals import is_refusal
+from megaflow.sqs import Queue, SqsClient
 
 log = logging.getLogger(__name__)
 

@@ -16,8 +16,9 @@ from typing import Any, Final, TypeAlias
 from megaflow import limits
 from megaflow.message import Message
 from megaflow.outgoing import is_fifo, measure, write_attributes
+from megaflow.refusals import is_refusal
 from megaflow.sending import EntryAnswer, read_batch_answer, read_error
-from megaflow.sqs import Failed, Queue, is_refusal
+from megaflow.sqs import Failed, Queue
 
 HIDDEN_FOR: Final = 120
 """Seconds that a message in hand is hidden from others; what stays behind is hidden again before they end."""

@@ -7,9 +7,9 @@ from typing import Any, TypeVar
 
 from megaflow.wire.aside import why_aside
 from megaflow.wire.client import WireClient
-from megaflow.wire.exchange import Exchange, WholeCall
+from megaflow.wire.exchange import Call, WholeCall
 
-__all__ = ["WireClient", "begin_call", "open_wire", "why_aside"]
+__all__ = ["Call", "WireClient", "begin_call", "open_wire", "why_aside"]
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +27,7 @@ def open_wire(client: _Client, *, wanted: bool = True) -> _Client | WireClient:
     return WireClient(client)
 
 
-def begin_call(client: object, method: str, **parameters: Any) -> Exchange | WholeCall:
+def begin_call(client: object, method: str, **parameters: Any) -> Call:
     """Begin to call a *method* of *client*, and return what waits for the answer: on the wire it is under way."""
     if isinstance(client, WireClient):
         return client.begin(method, **parameters)

@@ -10,7 +10,7 @@ from typing import Any, Final
 from megaflow.wire.answers import Operation
 from megaflow.wire.aside import HOT_METHODS, handlers_version, why_handlers
 from megaflow.wire.connections import Connections
-from megaflow.wire.exchange import Exchange, Line, WholeCall
+from megaflow.wire.exchange import Call, Exchange, Line, WholeCall
 from megaflow.wire.requests import Requests
 from megaflow.wire.retries import MAX_ATTEMPTS, Quota
 from megaflow.wire.sockets import connector
@@ -80,7 +80,7 @@ class WireClient:
         self._line.connections.close()
         self.boto3_client.close()
 
-    def begin(self, method: str, **parameters: Any) -> Exchange | WholeCall:
+    def begin(self, method: str, **parameters: Any) -> Call:
         """Send the request of one of the hot methods, and return what waits for its answer.
 
         The parameters must be of the types that SQS takes. Raises botocore's own errors where there are no credentials;

@@ -6,7 +6,7 @@ import json
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from megaflow.wire.answers import Operation
 from megaflow.wire.connections import ConnectError, Connections, Sent
@@ -113,6 +113,10 @@ class WholeCall:
     def answer(self) -> Mapping[str, Any]:
         """Make it, and return the answer; raises what the client raises."""
         return self._method(**self._parameters)
+
+
+Call: TypeAlias = Exchange | WholeCall
+"""A call that was begun, as far as its client can do that."""
 
 
 def _timeout_for(operation: Operation, parameters: Mapping[str, Any], read_timeout: float) -> float:

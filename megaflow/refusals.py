@@ -1,0 +1,89 @@
+"""What the errors of SQS's calls mean: a queue that is not there, no access, or too many messages in flight."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from megaflow.errors import ConfigurationError
+
+_MISSING_QUEUE: Final = frozenset({"AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist", "InvalidAddress"})
+_DENIED: Final = frozenset(
+    {
+        "AccessDenied",
+        "AccessDeniedException",
+        "AuthFailure",
+        "ExpiredToken",
+        "ExpiredTokenException",
+        "IncompleteSignature",
+        "InvalidClientTokenId",
+        "InvalidSecurity",
+        "KMS.AccessDeniedException",
+        "KmsAccessDenied",
+        "MissingAuthenticationToken",
+        "NotAuthorized",
+        "OptInRequired",
+        "SignatureDoesNotMatch",
+        "UnrecognizedClientException",
+    }
+)
+
+
+def is_missing_queue(error: BaseException) -> bool:
+    """Tell whether *error* says that there is no such queue."""
+    return read_code(error) in _MISSING_QUEUE
+
+
+def is_denied(error: BaseException) -> bool:
+    """Tell whether *error* says that the caller may not, or is not known."""
+    return read_code(error) in _DENIED
+
+
+def is_refusal(error: BaseException) -> bool:
+    """Tell whether *error* says that this will not work until someone changes something: no queue, no access."""
+    from botocore.exceptions import (
+        ClientError,
+        CredentialRetrievalError,
+        NoCredentialsError,
+        ParamValidationError,
+        PartialCredentialsError,
+        SSOError,
+        TokenRetrievalError,
+    )
+
+    if isinstance(error, ClientError):
+        return is_missing_queue(error) or is_denied(error)
+    no_credentials = (
+        CredentialRetrievalError,
+        NoCredentialsError,
+        PartialCredentialsError,
+        SSOError,
+        TokenRetrievalError,
+    )
+    return isinstance(error, (ParamValidationError, *no_credentials))
+
+
+def is_over_limit(error: BaseException) -> bool:
+    """Tell whether *error* says that too many messages of the queue are in flight."""
+    return read_code(error) in ("OverLimit", "AWS.SimpleQueueService.OverLimit")
+
+
+def as_configuration_error(error: BaseException, queue_url: str) -> ConfigurationError:
+    """Return *error*, for which `is_refusal` holds, in the words of someone who has to mend it."""
+    code = read_code(error)
+    if code in _MISSING_QUEUE:
+        remedy = "there is no such queue; check its URL, its account and the region"
+    elif code in _DENIED:
+        remedy = (
+            "access is refused; check the credentials, and that they allow sqs:ReceiveMessage and sqs:DeleteMessage"
+        )
+    elif code == "ParamValidationError":
+        remedy = "the call is not one that boto3 takes; check the URL, and that boto3 is up to date"
+    else:
+        remedy = "there are no usable credentials; give aws_access_key_id=, a profile_name=, or a role"
+    return ConfigurationError(f"queue_url={queue_url!r}: {remedy} ({error})")
+
+
+def read_code(error: BaseException) -> str:
+    """Return AWS's code for *error*, or the name of its type."""
+    response = getattr(error, "response", None)
+    return str(response.get("Error", {}).get("Code", "")) if isinstance(response, dict) else type(error).__name__
