@@ -176,10 +176,12 @@ class Runner:
         is_slow = self._pollers.replace_slow()
         if is_slow:
             self._settlers.share()
+        if is_slow or self._workers.are_held_up:
+            self._workers.call_for_the_rest()
         # Each glance takes its time from the handlers.
         again = min(2 * self._glances_after, _LONGEST_GLANCE)
         self._glances_after = GLANCE if is_slow or not self._workers.are_quick else again
-        return self._workers.call_for_the_rest()
+        return self._workers.have_finished
 
     def _tell(self, event: Event | None, *, helps: bool = False, is_poller: bool = False) -> None:
         """Tell the core what happened, and do what it answers; None is what the workers have finished.

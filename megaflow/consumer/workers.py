@@ -71,6 +71,9 @@ class Workers:
         self._seconds = 1.0
         """What a message has taken of late."""
 
+        self._began_at = 0.0
+        """When the latest one was begun."""
+
         self._event_loops = [self._make_event_loop()]
         self._telling: set[asyncio.AbstractEventLoop] = set()
 
@@ -78,6 +81,16 @@ class Workers:
     def are_quick(self) -> bool:
         """Whether messages have taken so little of late that it does not pay to share them out."""
         return self._seconds <= _QUICK
+
+    @property
+    def are_held_up(self) -> bool:
+        """Whether what waits is not taken as quickly as it could be."""
+        return not self.are_quick or time.perf_counter() - self._began_at >= GLANCE
+
+    @property
+    def have_finished(self) -> bool:
+        """Whether something is finished that nobody has told."""
+        return bool(self._finished)
 
     def start(self, messages: Sequence[Message]) -> None:
         """Let messages wait for a thread; there is one for each, as far as the system allows it."""
@@ -99,11 +112,10 @@ class Workers:
         for _ in range(min(1 if self.are_quick else count, self._workers)):
             self._calls.put(True)
 
-    def call_for_the_rest(self) -> bool:
-        """Wake a worker for everything that waits; tell whether something is finished that nobody has told."""
+    def call_for_the_rest(self) -> None:
+        """Wake a worker for everything that waits."""
         for _ in range(min(len(self._backlog), self._workers)):
             self._calls.put(True)
-        return bool(self._finished)
 
     def help(self) -> bool:
         """Handle what waits, in the thread that has brought it, as long as handlers are quick.
@@ -112,7 +124,8 @@ class Workers:
         """
         while self.are_quick and (work := self._take()):
             self._handle(work, helps=True)
-        return self.call_for_the_rest()
+        self.call_for_the_rest()
+        return self.have_finished
 
     def give_up(self, message: Message, handler: Handler) -> None:
         """Go on without the thread, or the event loop, that this message's handler holds."""
@@ -163,7 +176,7 @@ class Workers:
         """Handle a message as far as can be in this thread, and tell whether that was still waited for."""
         work.is_helped = helps
         ended: Verdict | Crashed | None
-        began = time.perf_counter()
+        began = self._began_at = time.perf_counter()
         try:
             step = work.step or self._get_processor().begin(work.message, self._wait)
             ended = step if isinstance(step, Verdict) else self._advance(work, step)
@@ -218,6 +231,7 @@ class Workers:
 
     def _start_here(self, work: _Work) -> bool:
         """Start a message from within the event loop; tell whether it is not for a worker."""
+        self._began_at = time.perf_counter()
         try:
             step = work.step or self._begin_here(work)
         except BaseException as error:  # noqa: BLE001 - a message that is out must come back to the core
