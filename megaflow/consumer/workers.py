@@ -88,6 +88,11 @@ class Workers:
         return not self.are_quick or time.perf_counter() - self._began_at >= GLANCE
 
     @property
+    def are_waited_for(self) -> bool:
+        """Whether something waits to be handled, or to be told."""
+        return bool(self._backlog or self._finished)
+
+    @property
     def have_finished(self) -> bool:
         """Whether something is finished that nobody has told."""
         return bool(self._finished)
