@@ -7,6 +7,9 @@ READY := $(VENV)/.ready
 
 SECONDS_OF_TORTURE ?= 300
 
+# The tests start hundreds of processes: where Python is told to keep no bytecode, each would compile megaflow anew.
+export PYTHONDONTWRITEBYTECODE :=
+
 .PHONY: demo install test coverage test-long torture simulate lint bench bench-consume bench-wire bench-publish bench-lambda bench-local format clean
 
 demo: $(READY)
