@@ -12,14 +12,15 @@ import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from megaflow import limits
 from megaflow.consumer.diagnosis import Diagnosis
-from megaflow.consumer.hand import Hand, Held, Limit
+from megaflow.consumer.hand import Hand, Held
+from megaflow.consumer.inspection import Inspection
 from megaflow.consumer.leases import Leases
 from megaflow.consumer.origin import describe_origin
 from megaflow.consumer.polling import Polling
 from megaflow.consumer.receives import why_not_kept, why_unhandled
 from megaflow.consumer.settling import Settling
+from megaflow.consumer.time_limits import TimeLimits
 from megaflow.consumer.words import (
     Action,
     Answer,
@@ -45,7 +46,6 @@ from megaflow.consumer.words import (
 from megaflow.health import Health
 from megaflow.message import Message
 from megaflow.settings import ConsumerSettings
-from megaflow.sqs import QueueFacts
 from megaflow.status import Fate
 from megaflow.verdict import Verdict
 
@@ -53,7 +53,6 @@ FLUSH_GRACE: Final = 3.0
 """Seconds left to what is being settled when the handlers' time to finish is over."""
 
 _DELETE: Final = Fate.DELETE
-_LOW_RECEIVE_COUNT: Final = 3
 _FIRST_PAUSE: Final = 0.5
 _LONGEST_PAUSE: Final = 30.0
 """Between polls that fail, and between tries to settle a message."""
@@ -78,9 +77,8 @@ class Core:
         self._leases = Leases(settings, self._hand, self._answer)
         self._settling = Settling(self._answer, self._pause, self._leases.patience_ends_at)
         self._polling = Polling(settings, self._hand, self._answer, self._pause, fifo=fifo)
-        self._dead_letter_queue_url = settings.dead_letter_queue_url or ""
-        self._is_inspected = False
-        self._limited: dict[str, Limit] = {}
+        self._inspection = Inspection(settings, self._polling, self._answer)
+        self._time_limits = TimeLimits()
         self._stuck = 0
         self._finished_at: float | None = None
         self._lost = 0
@@ -89,7 +87,7 @@ class Core:
         self._exited = False
         self._error: BaseException | None = None
         self._notes: Mapping[type[Event], Callable[[Any], None]] = {
-            Inspected: self._note_facts,
+            Inspected: lambda event: self._inspection.note(event.facts, self._now),
             Received: self._note_received,
             AskFailed: self._note_failed_question,
             Called: self._note_call,
@@ -111,8 +109,7 @@ class Core:
             note = self._notes.get(type(event))
             if note is not None:
                 note(event)
-        if self._limited:
-            self._give_up_overdue()
+        self._give_up_overdue()
         if self._give_up_at is not None and now >= self._give_up_at:
             self._give_up_running()
         if now >= self._leases.due_at:
@@ -128,9 +125,7 @@ class Core:
     @property
     def wake_at(self) -> float:
         """When to come back with a `Tick`, if nothing happens before; infinity where there is no such time."""
-        times = [self._leases.due_at, self._settling.wake_at]
-        if self._limited:
-            times += [limit.ends_at for limit in self._limited.values()]
+        times = [self._leases.due_at, self._settling.wake_at, self._time_limits.next_at]
         if self._give_up_at is None:
             times.append(self._polling.wake_at(self._now))
         else:
@@ -163,39 +158,6 @@ class Core:
         return self._give_up_at is not None
 
     # Asking the queue
-
-    def _note_facts(self, event: Inspected) -> None:
-        facts = event.facts
-        self._polling.note_inspected(self._now)
-        if self._is_inspected:
-            self._note_depth(facts)
-            return
-        self._is_inspected = True
-        self._dead_letter_queue_url = self._dead_letter_queue_url or facts.dead_letter_queue_url
-        if facts.problem:
-            self._report(logging.WARNING, "the redrive policy is not known: %s", facts.problem)
-        if self._dead_letter_queue_url:
-            self._report(logging.INFO, "messages that fail for good go to %s", self._dead_letter_queue_url)
-        else:
-            self._report(logging.WARNING, "no dead-letter queue: messages that fail for good are deleted")
-        if 0 < facts.max_receive_count < _LOW_RECEIVE_COUNT:
-            self._report(
-                logging.WARNING,
-                "maxReceiveCount is %d, and a message that is given back unhandled counts as received: "
-                "SQS itself will dead-letter messages that never failed; use %d or more",
-                facts.max_receive_count,
-                _LOW_RECEIVE_COUNT,
-            )
-
-    def _note_depth(self, facts: QueueFacts) -> None:
-        # A FIFO queue does not say that it has reached the limit: it gives nothing.
-        self._polling.over_limit = facts.visible > 0 and facts.in_flight >= limits.IN_FLIGHT
-        if self._polling.over_limit:
-            self._report(
-                logging.WARNING,
-                "the queue gives nothing, although it holds %d messages: %d are in flight, and SQS allows %d",
-                *(facts.visible, facts.in_flight, limits.IN_FLIGHT),
-            )
 
     def _note_received(self, event: Received) -> None:
         self._polling.note_received(event.poll, len(event.messages), event.seconds, self._now)
@@ -268,25 +230,20 @@ class Core:
 
     def _note_call(self, event: Called) -> None:
         held = self._hand.running.get(event.message.id)
-        if held is None:
-            return
-        if event.seconds is None:
-            self._limited.pop(held.id, None)
-        else:
-            self._limited[held.id] = Limit(held, event.handler, self._now + event.seconds)
+        if held is not None:
+            self._time_limits.note(held, event, self._now)
 
     def _give_up_overdue(self) -> None:
-        for limit in [limit for limit in self._limited.values() if limit.ends_at <= self._now]:
-            held = self._hand.running.pop(limit.held.id)
+        for limit in self._time_limits.take_overdue(self._now):
+            held, handler = self._hand.running.pop(limit.held.id), limit.call.handler
             self._stuck += 1
             self._count("timed_out")
             self._report(
                 logging.ERROR,
                 "message %s: %s has not returned in its time, and cannot be stopped; its thread is replaced",
-                *(held.id, limit.handler.name),
+                *(held.id, handler.name),
             )
-            self._do(GiveUp(held.message, limit.handler))
-            del self._limited[held.id]
+            self._do(GiveUp(held.message, handler))
             held.lease.is_given_up = True
             self._keep(held)
 
@@ -320,8 +277,7 @@ class Core:
             held = self._hand.running.pop(verdict.message.id, None)
             if held is None:
                 continue
-            if self._limited:
-                self._limited.pop(held.id, None)
+            self._time_limits.forget(held)
             if verdict.outcomes:
                 handled += 1
             else:
@@ -353,11 +309,11 @@ class Core:
             self._keep(held, verdict.after)
 
     def _dead_letter(self, held: Held, verdict: Verdict, problem: str = "") -> None:
-        if self._dead_letter_queue_url:
+        if queue_url := self._inspection.dead_letter_queue_url:
             # Its group goes on only when it is certain that the message does not come again.
             self._hand.dead_lettering[held.id] = held
             origin = describe_origin(verdict, problem)
-            self._do(DeadLetter(held.message, self._dead_letter_queue_url, origin))
+            self._do(DeadLetter(held.message, queue_url, origin))
             return
         self._count("dropped")
         said = problem or verdict
@@ -370,7 +326,7 @@ class Core:
         if not isinstance(error, Exception):
             self._interrupt(error)
         if held is not None:
-            self._limited.pop(held.id, None)
+            self._time_limits.forget(held)
             self._keep(held)
 
     def _note_dead_letter(self, asked: DeadLetter, problem: Problem | None) -> None:
@@ -472,7 +428,7 @@ class Core:
             held.lease.is_given_up = True
             if self._at_once:
                 self._give_back(held)
-        self._limited.clear()
+        self._time_limits.clear()
 
     def _exit_when_done(self) -> None:
         if self._give_up_at is None or self._exited or self._hand.running:

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 from megaflow.errors import UsageError
 from megaflow.message import Lease, Message
-from megaflow.router import Handler
 
 
 @dataclass(slots=True, eq=False)
@@ -38,15 +37,6 @@ class Held:
     not_before: float = 0.0
     not_after: float = 0.0
     tries: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Limit:
-    """When to wait no longer for a handler of a message."""
-
-    held: Held
-    handler: Handler
-    ends_at: float
 
 
 class Hand:

@@ -73,9 +73,9 @@ def delete_with_a_stale_handle(patch: pytest.MonkeyPatch) -> None:
 def dead_letter_after_delete(patch: pytest.MonkeyPatch) -> None:
     def delete_first(self: Core, held: Held, verdict: Any, problem: str = "") -> None:
         self._finish((held,))
-        if self._dead_letter_queue_url:
+        if self._inspection.dead_letter_queue_url:
             self._hand.dead_lettering[held.id] = held
-            self._do(DeadLetter(held.message, self._dead_letter_queue_url, problem))
+            self._do(DeadLetter(held.message, self._inspection.dead_letter_queue_url, problem))
 
     patch.setattr(Core, "_dead_letter", delete_first)
 
