@@ -36,9 +36,9 @@ from megaflow.settings import (
 )
 from megaflow.sns import SnsClient
 from megaflow.sqs import Queue, SqsClient
-from megaflow.steps import Middleware
 from megaflow.stores import Store
 from megaflow.verdict import Verdict
+from megaflow.wrapping import Middleware
 
 if TYPE_CHECKING:
     from megaflow.awslambda import LambdaHandler

@@ -11,7 +11,6 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
-from megaflow.callables import is_async
 from megaflow.dependencies import Dependencies
 from megaflow.dispatch.table import DispatchTable, Selection
 from megaflow.errors import (
@@ -31,9 +30,10 @@ from megaflow.records import make_record
 from megaflow.router import Handler
 from megaflow.settings import OnInvalid, Unmatched
 from megaflow.status import Fate, ProcessStatus, Reject, RetryLater, decide_fate
-from megaflow.steps import Asking, Call, HandlerCall, Middleware, Steps, StoreCall, Wait, arun_step, run_step
+from megaflow.steps import Asking, HandlerCall, Steps, StoreCall, Wait, arun_step, run_step
 from megaflow.stores import Claim, Ended
 from megaflow.verdict import Outcome, Verdict, flatten
+from megaflow.wrapping import Middleware, wrap
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +68,7 @@ class Processor:
         dependencies: Dependencies | None = None,
     ) -> None:
         self.table: Final = DispatchTable(handlers)
-        self._calls = {handler: _wrap(handler, middleware, dependencies) for handler in handlers}
+        self._calls = {handler: wrap(handler, middleware, dependencies) for handler in handlers}
         self._plain = frozenset(handler for handler in handlers if _is_plain(handler) and progress is None)
         self._on_invalid = on_invalid
         self._retry_on = {handler: retry_on + handler.retry_on for handler in handlers}
@@ -304,62 +304,6 @@ def _is_plain(handler: Handler) -> bool:
 def _identify(function: Callable[..., Any]) -> tuple[int, int]:
     # Python makes a bound method anew each time it is asked for one.
     return id(getattr(function, "__self__", None)), id(getattr(function, "__func__", function))
-
-
-def _wrap(handler: Handler, middleware: Sequence[Middleware], dependencies: Dependencies | None) -> Call:
-    call: Call = _call_async if handler.is_async else _call_plainly
-    if handler.needs and dependencies is not None:
-        call = _supply_async(dependencies) if handler.is_async else _supply(dependencies)
-    for layer in reversed(middleware):
-        wrapped = layer(call)
-        if not callable(wrapped):
-            raise RegistrationError(f"the middleware {layer!r} must return a function, not {wrapped!r}")
-        if is_async(wrapped) and not is_async(call):
-            raise RegistrationError(
-                f"the middleware {layer!r} wraps {handler.name}, which is not async, into an async function; "
-                "return one only where inspect.iscoroutinefunction(call_next)"
-            )
-        call = wrapped
-    return call
-
-
-def _call_plainly(handler: Handler, message: Message) -> Any:
-    return handler.call(message)
-
-
-async def _call_async(handler: Handler, message: Message) -> Any:
-    return await handler.call(message)
-
-
-def _supply(dependencies: Dependencies) -> Call:
-    """Return what calls a handler with what it needs."""
-
-    def call(handler: Handler, message: Message) -> Any:
-        failure: BaseException | None = None
-        with dependencies.given(handler.needs) as given:
-            try:
-                return handler.call(message, given)
-            except BaseException as error:
-                failure = error
-                raise
-        # What was closed has kept the error to itself; the message would be lost with it.
-        raise failure or UsageError("what was to be closed took an error that nobody raised")
-
-    return call
-
-
-def _supply_async(dependencies: Dependencies) -> Call:
-    async def call(handler: Handler, message: Message) -> Any:
-        failure: BaseException | None = None
-        async with dependencies.agiven(handler.needs) as given:
-            try:
-                return await handler.call(message, given)
-            except BaseException as error:
-                failure = error
-                raise
-        raise failure or UsageError("what was to be closed took an error that nobody raised")
-
-    return call
 
 
 def _check_stores(handlers: Sequence[Handler], progress: Progress | None, idempotency: Idempotency | None) -> None:

@@ -12,10 +12,7 @@ from megaflow.errors import HandlerTimeoutError
 from megaflow.message import Message
 from megaflow.router import Handler
 from megaflow.verdict import Outcome, Verdict
-
-Call: TypeAlias = Callable[[Handler, Message], Any]
-Middleware: TypeAlias = Callable[[Call], Call]
-"""Wraps one handler's call. Around an async handler ``call_next`` is a coroutine function, as its wrapper must be."""
+from megaflow.wrapping import Call
 
 Wait: TypeAlias = Callable[[Awaitable[Any]], Any]
 """Waits for what an async handler gives, from a thread that runs no event loop."""

@@ -26,7 +26,7 @@ from megaflow import (
     UsageError,
     Verdict,
 )
-from megaflow.steps import Call
+from megaflow.wrapping import Call
 
 Process = Callable[[App, object], Verdict]
 
