@@ -6,6 +6,7 @@ import gc
 import json
 import logging
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -26,6 +27,7 @@ from megaflow import (
     UsageError,
     Verdict,
 )
+from megaflow.message import Lease, message_with
 from megaflow.wrapping import Call
 
 Process = Callable[[App, object], Verdict]
@@ -84,24 +86,41 @@ BEHAVIOURS: list[Callable[[Any], Any]] = [
 ]
 
 
-@given(st.lists(st.tuples(st.sampled_from(BEHAVIOURS), st.booleans(), st.booleans()), max_size=5))
-def test_both_ways_come_to_the_same_verdict(handlers: list[tuple[Callable[[Any], Any], bool, bool]]) -> None:
-    app = App(retry_on=ConnectionError)
+@given(
+    st.lists(st.tuples(st.sampled_from(BEHAVIOURS), st.booleans(), st.booleans()), max_size=5),
+    st.integers(min_value=-1, max_value=5),
+)
+def test_both_ways_come_to_the_same_verdict(
+    handlers: list[tuple[Callable[[Any], Any], bool, bool]], loses_lease: int
+) -> None:
+    app, now = App(retry_on=ConnectionError), [0.0]
     for number, (behave, matches, changes) in enumerate(handlers):
 
         @app.on_data({"id": 1 if matches else 2}, handler_name=f"{number}")
-        def handle(data: dict[str, Any], behave: Callable[[Any], Any] = behave, changes: bool = changes) -> Any:
+        def handle(
+            data: dict[str, Any],
+            behave: Callable[[Any], Any] = behave,
+            changes: bool = changes,
+            lease_ends: bool = number == loses_lease,
+        ) -> Any:
             assert data == {"id": 1, "in": {"a": 1}}, "nobody else has changed it"
             if changes:
                 data["in"]["a"] = 2
+            if lease_ends:
+                now[0] = 30.0
             return behave(data)
 
-    first, second = (way(app, json.dumps({"id": 1, "in": {"a": 1}})) for way in (process_plainly, process_in_a_loop))
+    def take(way: Process) -> Verdict:
+        now[0] = 30.0 if loses_lease < 0 else 0.0
+        lease = Lease("handle", received_at=0.0, expires_at=30.0, clock=lambda: now[0])
+        return way(app, replace(message_with({"id": 1, "in": {"a": 1}}), lease=lease))
+
+    first, second = take(process_plainly), take(process_in_a_loop)
 
     assert first.fate is second.fate
     assert first.statuses == second.statuses
-    assert [(each.error, each.after) for each in first.outcomes] == [
-        (each.error, each.after) for each in second.outcomes
+    assert [(repr(each.error), each.after) for each in first.outcomes] == [
+        (repr(each.error), each.after) for each in second.outcomes
     ]
 
 
