@@ -172,13 +172,17 @@ class Runner:
 
     def _glance(self) -> bool:
         """Let others go on where a handler takes longer than expected; tell whether there is something to tell."""
-        self._glances, self._has_started = self._has_started or self._workers.are_waited_for, False
         is_slow = self._pollers.replace_slow()
         if is_slow:
             self._settlers.share()
         is_held_up = is_slow or self._workers.are_held_up
         if is_held_up:
             self._workers.call_for_the_rest()
+        # Whoever starts something from here on says so.
+        self._glances = False
+        has_started, self._has_started = self._has_started, False
+        if has_started or (self._workers.are_waited_for and not is_held_up):
+            self._glances = True
         # Each glance takes its time from the handlers.
         again = min(2 * self._glances_after, _LONGEST_GLANCE)
         self._glances_after = GLANCE if is_slow or not self._workers.are_quick else again

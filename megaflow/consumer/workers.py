@@ -32,6 +32,9 @@ GLANCE: Final = 0.004
 _QUICK: Final = 0.0005
 """Seconds: a handler that takes less is handled by whoever has its message."""
 
+_INSTANT: Final = 0.0001
+"""Seconds: where messages take less, nobody who is woken for one comes before it is handled."""
+
 
 @dataclass(slots=True, eq=False)
 class _Work:
@@ -85,7 +88,7 @@ class Workers:
     @property
     def are_held_up(self) -> bool:
         """Whether what waits is not taken as quickly as it could be."""
-        return not self.are_quick or time.perf_counter() - self._began_at >= GLANCE
+        return self._seconds > _INSTANT or time.perf_counter() - self._began_at >= GLANCE
 
     @property
     def are_waited_for(self) -> bool:
