@@ -69,14 +69,13 @@ def is_over_limit(error: BaseException) -> bool:
 
 def as_configuration_error(error: BaseException, queue_url: str) -> ConfigurationError:
     """Return *error*, for which `is_refusal` holds, in the words of someone who has to mend it."""
-    code = read_code(error)
-    if code in _MISSING_QUEUE:
+    if is_missing_queue(error):
         remedy = "there is no such queue; check its URL, its account and the region"
-    elif code in _DENIED:
+    elif is_denied(error):
         remedy = (
             "access is refused; check the credentials, and that they allow sqs:ReceiveMessage and sqs:DeleteMessage"
         )
-    elif code == "ParamValidationError":
+    elif read_code(error) == "ParamValidationError":
         remedy = "the call is not one that boto3 takes; check the URL, and that boto3 is up to date"
     else:
         remedy = "there are no usable credentials; give aws_access_key_id=, a profile_name=, or a role"
