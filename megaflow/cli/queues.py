@@ -45,7 +45,8 @@ def peek(queue: str, count: int, full: bool, as_json: bool, **aws: Any) -> None:
 
     SQS cannot show messages without delivering them: each one's receive count rises by one.
     """
-    place = _open(queue, aws)
+    client, url = connect(queue, read_aws(**aws))
+    place = Queue(client, url)
     seen: dict[str, Message] = {}
     facts = place.inspect()
     _warn(facts, "what is shown")
@@ -56,7 +57,7 @@ def peek(queue: str, count: int, full: bool, as_json: bool, **aws: Any) -> None:
             for message in new:
                 _show(message, full, as_json)
     finally:
-        _give_back(place, seen.values())
+        _give_back(client, place, seen.values())
     if not seen:
         hidden = f"; {facts.in_flight} are in flight" if facts.in_flight else ""
         note(f"there is no message to be seen{hidden}")
@@ -73,7 +74,8 @@ def tail(queue: str, full: bool, as_json: bool, **aws: Any) -> None:
     SQS cannot show messages without delivering them: each one is hidden from consumers for up to 30 seconds, and its
     receive count rises by one each time. One that a consumer gets first is not seen.
     """
-    place = _open(queue, aws)
+    client, url = connect(queue, read_aws(**aws))
+    place = Queue(client, url)
     _warn(place.inspect(), f"what is shown is hidden from consumers for up to {_HIDDEN_FOR} seconds, and")
     # By id, as long as one remembers: what was hidden comes again. Those of the last while are to be given back.
     seen: OrderedDict[str, Message] = OrderedDict()
@@ -90,7 +92,7 @@ def tail(queue: str, full: bool, as_json: bool, **aws: Any) -> None:
     except KeyboardInterrupt:
         pass
     finally:
-        _give_back(place, seen.values())
+        _give_back(client, place, seen.values())
 
 
 @click.command()
@@ -129,10 +131,6 @@ def purge(queue: str, yes: bool, **aws: Any) -> int:
     return 0
 
 
-def _open(queue: str, aws: Any) -> Queue:
-    return Queue(*connect(queue, read_aws(**aws)))
-
-
 def _receive_up_to(place: Queue, count: int) -> Iterator[Sequence[Message]]:
     """Give messages as they come, until there are so many, or no more come."""
     left = count
@@ -144,7 +142,9 @@ def _receive_up_to(place: Queue, count: int) -> Iterator[Sequence[Message]]:
         yield found
 
 
-def _give_back(place: Queue, messages: Iterable[Message]) -> None:
+def _give_back(client: Any, place: Queue, messages: Iterable[Message]) -> None:
+    # What is given back would come to a poll that was interrupted, as long as its connection is there.
+    client.close()
     give_back(place, [each.lease.receipt_handle for each in messages if each.lease and not each.lease.lost])
 
 
