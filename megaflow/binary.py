@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
 
+from megaflow import limits
+
 _DOUBLE, _STRING, _DOCUMENT, _ARRAY, _BINARY, _OBJECT_ID = 0x01, 0x02, 0x03, 0x04, 0x05, 0x07
 _BOOLEAN, _DATETIME, _NULL, _INT32, _INT64, _DECIMAL128 = 0x08, 0x09, 0x0A, 0x10, 0x12, 0x13
 
@@ -38,6 +40,10 @@ RESERVED_KEY: Final = "$$__CLASS_NAME__$$"
 
 class NotBsonError(Exception):
     """These bytes are no document of the kinds that both modules read alike."""
+
+
+class NestedTooDeepError(NotBsonError):
+    """A document is nested deeper than we read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +104,8 @@ def _walk(data: bytes, types: frozenset[int]) -> None:
         if kind in (_DOCUMENT, _ARRAY):
             position, end = _open(data, position, last)
             ends.append(end)
+            if len(ends) > limits.NESTING:
+                raise NestedTooDeepError("an element is nested too deep")
         else:
             position += _size(data, kind, position, last)
         if position > last:

@@ -9,17 +9,20 @@ from __future__ import annotations
 import binascii
 import json
 import math
+import re
 from base64 import b64encode
 from collections.abc import Callable, Collection, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from decimal import Decimal
 from enum import Enum, StrEnum
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from megaflow import binary
+from megaflow import binary, limits
 from megaflow.errors import EncodeError, ProtocolError
-from megaflow.event import Payload, claims_protocol, deserialize_payload, serialize_payload
+from megaflow.event import PROTOCOL, Payload, claims_protocol, deserialize_payload, serialize_payload
+from megaflow.nesting import TOO_DEEP, TOO_LONG, find_excess, is_too_deep
 
 KIND_ATTRIBUTE: Final = "megaflow-kind"
 """The message attribute that says how to read a body which alone would be read as something else."""
@@ -55,7 +58,7 @@ class Encoded(NamedTuple):
 
 
 class Decoded(NamedTuple):
-    """What a body holds. *problem* says why an object that claims to be a MEGA event is only data."""
+    """What a body holds. *problem* says why an object that claims to be a MEGA event is only data, or only text."""
 
     kind: Kind
     payload: Any
@@ -77,7 +80,7 @@ def encode(payload: object, *, binary_encoding: bool = False) -> Encoded:
         raise EncodeError(f"a message is a Payload, a dict, a str or bytes, not {_type_name(payload)}", path="payload")
     if binary_encoding:
         raise EncodeError("text has no binary encoding; send bytes, or leave binary_encoding out", path="payload")
-    return Encoded(payload, "" if decode(payload).kind is Kind.TEXT else Kind.TEXT)
+    return Encoded(payload, "" if decode(payload) == Decoded(Kind.TEXT, payload) else Kind.TEXT)
 
 
 def decode(body: str, hint: object = "") -> Decoded:
@@ -88,9 +91,12 @@ def decode(body: str, hint: object = "") -> Decoded:
         blob = _read_base64(body)
         if blob is not None:
             return Decoded(Kind.BINARY, blob)
-    document = _read_json_object(body)
-    if document is None:
-        document = _read_bson(body)
+    try:
+        document = _read_json_object(body)
+        if document is None:
+            document = _read_bson(body)
+    except _ExcessError as error:
+        return Decoded(Kind.TEXT, body, str(error))
     if document is None:
         return Decoded(Kind.TEXT, body)
     return _recognise(document)
@@ -119,19 +125,36 @@ _SPACE: Final = " \t\r\n"
 _read_json: Final = json.JSONDecoder().raw_decode
 
 
+class _ExcessError(Exception):
+    """An object holds more than it may, and stays text. Its words say so where it claims to be a MEGA event."""
+
+    def __init__(self, excess: str, *, claims_protocol: object) -> None:
+        super().__init__(f"a MEGA event that is read as text only: {excess}" if claims_protocol else "")
+
+
+_CLAIM: Final = re.compile(rf'"protocol"\s*:\s*"{PROTOCOL}"')
+_BSON_CLAIM: Final = b"\x02protocol\0" + (len(PROTOCOL) + 1).to_bytes(4, "little") + PROTOCOL.encode() + b"\0"
+
+
 def _read_json_object(body: str) -> dict[str, Any] | None:
     if body[:1] != "{":
         body = body.lstrip(_SPACE)
         if body[:1] != "{":
             return None
+    excess = find_excess(body)
     try:
         # What json.loads does, without a fifth of its price.
-        document, end = _read_json(body)
-    except (ValueError, RecursionError):
+        document, end = ({}, 0) if excess else _read_json(body)
+    except json.JSONDecodeError:
         return None
+    except (ValueError, RecursionError) as error:
+        # Python was told to read fewer digits, or whoever calls us has left little of the stack.
+        excess = TOO_LONG if isinstance(error, ValueError) else TOO_DEEP
+    if excess:
+        raise _ExcessError(excess, claims_protocol=_CLAIM.search(body))
     if end != len(body) and body[end:].strip(_SPACE):
         return None
-    return document  # type: ignore[no-any-return]
+    return document
 
 
 def _read_bson(body: str) -> dict[str, Any] | None:
@@ -140,6 +163,8 @@ def _read_bson(body: str) -> dict[str, Any] | None:
         return None
     try:
         return binary.decode(blob)
+    except binary.NestedTooDeepError:
+        raise _ExcessError(TOO_DEEP, claims_protocol=_BSON_CLAIM in blob) from None
     except binary.NotBsonError:
         return None
 
@@ -157,16 +182,33 @@ def _encode_object(document: dict[str, Any], binary_encoding: bool) -> Encoded:
     if not binary_encoding:
         try:
             if _is_plain_json(document):
-                return Encoded(_write_json(document), _DATA if is_sns_envelope(document) else "")
+                body = _write_json(document)
+                if not find_excess(body):
+                    return Encoded(body, _DATA if is_sns_envelope(document) else "")
         except (ValueError, RecursionError):
             pass  # whoever looks closely says what is wrong
     try:
-        plain = _plain_dict(document, "payload", binary_encoding)
-        body = b64encode(binary.encode(plain)).decode() if binary_encoding else json.dumps(plain)
+        return _encode_closely(document, binary_encoding)
     except RecursionError:
-        raise EncodeError("is nested too deeply, or holds itself", path="payload") from None
+        pass  # perhaps whoever calls us has left little of the stack: a thread has one of its own
+    try:
+        with ThreadPoolExecutor(1) as thread:
+            return thread.submit(_encode_closely, document, binary_encoding).result()
+    except RecursionError:
+        raise _nested_too_deep() from None
+
+
+def _encode_closely(document: dict[str, Any], binary_encoding: bool) -> Encoded:
+    plain = _plain_dict(document, "payload", binary_encoding)
+    if is_too_deep(plain):
+        raise _nested_too_deep()
+    body = b64encode(binary.encode(plain)).decode() if binary_encoding else json.dumps(plain)
     # Only now: a UUID and a datetime may have become the text that makes it look like an envelope.
     return Encoded(body, Kind.DATA if is_sns_envelope(plain) else "")
+
+
+def _nested_too_deep() -> EncodeError:
+    return EncodeError(f"is nested too deeply, over {limits.NESTING} levels, or holds itself", path="payload")
 
 
 _write_json: Final = json.JSONEncoder(allow_nan=False).encode
@@ -240,9 +282,11 @@ def _plain_int(value: int, path: str, binary_encoding: bool) -> int:
     if binary_encoding:
         raise EncodeError("a whole number beyond 64 bits does not fit into BSON; send it as text", path=path)
     try:
-        str(value)
-    except ValueError as error:
-        raise EncodeError("a whole number of so many digits could not be read again; send it as text", path) from error
+        digits = len(str(abs(value)))
+    except ValueError:
+        digits = limits.DIGITS + 1
+    if digits > limits.DIGITS:
+        raise EncodeError("a whole number of so many digits could not be read again; send it as text", path)
     return int(value)
 
 

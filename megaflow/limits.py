@@ -1,4 +1,4 @@
-"""The numbers and characters of SQS and SNS, each with the page of AWS that sets it.
+"""The numbers and characters of SQS and SNS, each with the page of AWS that sets it, and our own limits of bodies.
 
 Sizes are in bytes, times in seconds.
 """
@@ -32,6 +32,14 @@ SNS_SUBJECT_LENGTH: Final = 100
 # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html
 GROUP_ID_LENGTH: Final = 128
 """Of a message group id, and of a deduplication id."""
+
+# https://www.mongodb.com/docs/manual/reference/limits/#mongodb-limit-Nested-Depth-for-BSON-Documents
+NESTING: Final = 100
+"""Levels of objects and lists within each other, the outermost counted."""
+
+# https://docs.python.org/3/library/stdtypes.html#integer-string-conversion-length-limitation
+DIGITS: Final = 4_300
+"""Of a whole number."""
 
 _REFUSED_CHARACTER: Final = "[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
 """Compiled when it is first needed, which takes a while."""

@@ -108,10 +108,10 @@ class Lease:
 class Message:
     """One received message.
 
-    ``body`` is as received; ``payload`` is what it holds, by ``kind``, and ``problem`` says why an object that claims
-    to be a MEGA event is only data. ``attributes`` are the publisher's, those inside the envelope where SNS put one
-    around the message; ``sqs_attributes`` are those that SQS delivered. ``sent_at`` is when SQS got it, in UTC.
-    ``sns`` and ``lease`` are None where there is no envelope, or no queue.
+    ``body`` is as received; ``payload`` is what it holds, by ``kind``, and ``problem`` says why a body that claims
+    to be a MEGA event is only data, or only text. ``attributes`` are the publisher's, those inside the envelope where
+    SNS put one around the message; ``sqs_attributes`` are those that SQS delivered. ``sent_at`` is when SQS got it, in
+    UTC. ``sns`` and ``lease`` are None where there is no envelope, or no queue.
     """
 
     id: str
@@ -269,7 +269,7 @@ def _copy_payload(payload: Any) -> Any:
 
 
 def _copy_value(value: Any) -> Any:
-    """Return *value* with dicts and lists of its own, without recursion: bodies nest deeper than that."""
+    """Return *value* with dicts and lists of its own, whatever is left of the stack."""
     holder = [value]
     todo: list[Any] = [holder]
     while todo:

@@ -506,8 +506,8 @@ def nested(depth: int) -> dict[str, Any]:
         ({Color.RED: 1}, "payload: the key <Color.RED: 'red'> is not text"),
         (Payload(Event("x", attributes={"a": b""})), "payload.event.attributes.a: bytes need binary_encoding=True"),
         (Payload(Event("x"), extra={"a": {1: 1}}), "payload.extra.a: the key 1 is not text"),
-        (holding_itself(), "payload: is nested too deeply, or holds itself"),
-        (nested(100_000), "payload: is nested too deeply, or holds itself"),
+        (holding_itself(), "payload: is nested too deeply, over 100 levels, or holds itself"),
+        (nested(100_000), "payload: is nested too deeply, over 100 levels, or holds itself"),
     ],
 )
 def test_what_cannot_be_sent_is_named_by_its_path(payload: object, reason: str) -> None:
@@ -528,7 +528,7 @@ def test_what_cannot_be_sent_is_named_by_its_path(payload: object, reason: str) 
         ({"a": {"$$__CLASS_NAME__$$": "x"}}, "payload.a: the text $$__CLASS_NAME__$$ means something else in BSON"),
         ({"a": [["$$__CLASS_NAME__$$"]]}, "payload.a[0]: the text $$__CLASS_NAME__$$ means something else in BSON"),
         (Payload(Event("\ud800")), "payload.event.name: BSON allows no lone surrogate in text"),
-        (holding_itself(), "payload: is nested too deeply, or holds itself"),
+        (holding_itself(), "payload: is nested too deeply, over 100 levels, or holds itself"),
     ],
 )
 def test_what_bson_refuses_is_named_by_its_path(payload: object, reason: str) -> None:

@@ -19,6 +19,9 @@ Number: TypeAlias = int | Decimal
 Moment: TypeAlias = date
 """A date, or a datetime in UTC (which in Python is a date too)."""
 
+Equals: TypeAlias = Callable[[object], bool]
+"""Whether a left value equals a certain right one."""
+
 # https://datatracker.ietf.org/doc/html/rfc8259#section-6
 _NUMBER: Final = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
 _DATE_LENGTH: Final = len("2020-01-01")
@@ -61,32 +64,20 @@ def alike(left: Moment, right: Moment) -> tuple[Moment, Moment]:
     return _as_date(left), _as_date(right)
 
 
-def comparison(right: object) -> Callable[[object], bool]:
+def comparison(right: object) -> Equals:
     """Return the function that tells whether a left value equals *right*; raise `TypeError` for what is no value.
 
     Scalars compare as patterns do, dicts and lists exactly.
     """
     if isinstance(right, Enum):
         return comparison(right.value)
-    if right is None or isinstance(right, bool):
-        return lambda left: left is right
-    if isinstance(right, str | bytes):
-        # Python finds text and bytes unequal, and warns of it on request.
-        base = str if isinstance(right, str) else bytes
-        return lambda left: isinstance(left, base) and left == right
-    if isinstance(right, int | float | Decimal):
-        return _number_equals(right)
-    if isinstance(right, date):
-        return _moment_equals(right)
-    if isinstance(right, UUID):
-        # It travels as text, but BSON from elsewhere can hold one.
-        text = str(right)
-        return lambda left: isinstance(left, str | UUID) and str(left) == text
-    if isinstance(right, dict):
-        return _dict_equals(right)
-    if isinstance(right, list | tuple):
-        return _list_equals(right)
-    raise TypeError(f"{type(right).__qualname__} is no value that a message can hold")
+    if not isinstance(right, dict | list | tuple):
+        return _scalar_equals(right)
+    # One frame a level, here and below: it may be asked deep in the stack.
+    tests = []
+    for value in right.values() if isinstance(right, dict) else right:
+        tests.append(comparison(value))
+    return _dict_equals(dict(zip(right, tests, strict=True))) if isinstance(right, dict) else _list_equals(tests)
 
 
 def identify(right: object) -> tuple[Hashable, ...]:
@@ -109,14 +100,32 @@ def identify(right: object) -> tuple[Hashable, ...]:
     return ("number", read_number(right))
 
 
-def _number_equals(right: float | Decimal) -> Callable[[object], bool]:
+def _scalar_equals(right: object) -> Equals:
+    if right is None or isinstance(right, bool):
+        return lambda left: left is right
+    if isinstance(right, str | bytes):
+        # Python finds text and bytes unequal, and warns of it on request.
+        base = str if isinstance(right, str) else bytes
+        return lambda left: isinstance(left, base) and left == right
+    if isinstance(right, int | float | Decimal):
+        return _number_equals(right)
+    if isinstance(right, date):
+        return _moment_equals(right)
+    if isinstance(right, UUID):
+        # It travels as text, but BSON from elsewhere can hold one.
+        text = str(right)
+        return lambda left: isinstance(left, str | UUID) and str(left) == text
+    raise TypeError(f"{type(right).__qualname__} is no value that a message can hold")
+
+
+def _number_equals(right: float | Decimal) -> Equals:
     wanted = read_number(right)
     if wanted is None:
         return lambda left: False
     return lambda left: read_number(left) == wanted
 
 
-def _moment_equals(right: date) -> Callable[[object], bool]:
+def _moment_equals(right: date) -> Equals:
     wanted = read_moment(right)
 
     def test(left: object) -> bool:
@@ -129,28 +138,26 @@ def _moment_equals(right: date) -> Callable[[object], bool]:
     return test
 
 
-def _dict_equals(right: dict[object, object]) -> Callable[[object], bool]:
-    tests = {key: comparison(value) for key, value in right.items()}
-
+def _dict_equals(tests: dict[object, Equals]) -> Equals:
     def test(left: object) -> bool:
-        return (
-            isinstance(left, dict)
-            and left.keys() == tests.keys()
-            and all(each(left[key]) for key, each in tests.items())
-        )
+        if not isinstance(left, dict) or left.keys() != tests.keys():
+            return False
+        for key, each in tests.items():  # noqa: SIM110 - see above
+            if not each(left[key]):
+                return False
+        return True
 
     return test
 
 
-def _list_equals(right: list[object] | tuple[object, ...]) -> Callable[[object], bool]:
-    tests = [comparison(value) for value in right]
-
+def _list_equals(tests: list[Equals]) -> Equals:
     def test(left: object) -> bool:
-        return (
-            isinstance(left, list | tuple)
-            and len(left) == len(tests)
-            and all(each(value) for each, value in zip(tests, left, strict=True))
-        )
+        if not isinstance(left, list | tuple) or len(left) != len(tests):
+            return False
+        for each, value in zip(tests, left, strict=True):  # noqa: SIM110 - see above
+            if not each(value):
+                return False
+        return True
 
     return test
 
