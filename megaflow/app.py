@@ -37,6 +37,7 @@ from megaflow.settings import (
 from megaflow.sns import SnsClient
 from megaflow.sqs import Queue, SqsClient
 from megaflow.stores import Store
+from megaflow.stores.store import close_store
 from megaflow.verdict import Verdict
 from megaflow.wrapping import Middleware
 
@@ -128,6 +129,7 @@ class App(Router, Producer):
         self._progress = None if progress is None else Progress(progress)
         keys = progress if idempotency is None else idempotency
         self._idempotency = None if keys is None else Idempotency(keys, visibility_timeout)
+        self._stores = [store for store in (progress, idempotency) if store is not None]
         check_choice("on_invalid", on_invalid, get_args(OnInvalid))
         self._on_invalid = on_invalid
         self._dependencies = Dependencies(self._providers)
@@ -278,13 +280,21 @@ class App(Router, Producer):
         return _raise_interruption(await self._compiled().aprocess(_open(body)))
 
     def close(self) -> None:
-        """Close what `provide` has made for the process, as `run` does at its end."""
-        self._dependencies.close()
+        """Close what `provide` has made for the process, and the stores, as `run` does at its end.
+
+        The app can be used again: what it needs is made and opened anew.
+        """
+        try:
+            self._dependencies.close()
+        finally:
+            self._close_stores()
 
     async def aclose(self) -> None:
         """Do what `close` does, and close what belongs to the event loop that runs: after `aprocess`."""
-        await self._dependencies.aclose()
-        self._dependencies.close()
+        try:
+            await self._dependencies.aclose()
+        finally:
+            self.close()
 
     def run(self, *, processes: int = 1, health_port: int | None = None) -> None:
         """Consume the queue until `stop`, SIGTERM or SIGINT; handlers then have ``shutdown_timeout`` to finish.
@@ -371,15 +381,25 @@ class App(Router, Producer):
         with self._changing:
             if self._runner is not None:
                 raise UsageError("this app is running already; a second consumer needs a second App, or process")
-            self._runner = Runner(queue, self._compiled, self._settings, self.metrics, at_end=self.close)
+            at_end = self._dependencies.close
+            self._runner = Runner(queue, self._compiled, self._settings, self.metrics, at_end=at_end)
             if self._stop_wanted:
                 log.info("stop() was called before run(), which ends at once")
                 self._runner.stop()
         try:
             self._runner.run()
         finally:
+            # Not earlier: what is given back at the end may still ask them.
+            self._close_stores()
             with self._changing:
                 self._runner, self._stop_wanted = None, False
+
+    def _close_stores(self) -> None:
+        for store in self._stores:
+            try:
+                close_store(store)
+            except Exception:
+                log.warning("%s could not be closed", type(store).__name__, exc_info=True)
 
     def _supervise(self, processes: int) -> None:
         from megaflow.supervisor import Supervisor, find_target

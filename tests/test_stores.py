@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import boto3
 import pytest
@@ -18,7 +21,20 @@ from botocore.exceptions import ClientError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from megaflow import AwsOptions, Claim, DynamoDbStore, Ended, MemoryStore, ProcessStatus, SqliteStore, Store, UsageError
+from megaflow import (
+    App,
+    AwsOptions,
+    Claim,
+    DynamoDbStore,
+    Ended,
+    MemoryStore,
+    ProcessStatus,
+    SqliteStore,
+    Store,
+    UsageError,
+)
+from megaflow.stores.store import close_store
+from tests.consuming import Queues, run_until
 
 DONE = Ended(ProcessStatus.DONE)
 FAILED = Ended(ProcessStatus.FATAL_ERROR, "ValueError: expired")
@@ -56,13 +72,17 @@ def table(dynamodb: Any) -> Iterator[str]:
 
 
 @pytest.fixture(params=["memory", "sqlite", "dynamodb"])
-def store(request: pytest.FixtureRequest, clock: Clock, tmp_path: Path) -> Store:
+def store(request: pytest.FixtureRequest, clock: Clock, tmp_path: Path) -> Iterator[Store]:
+    store: MemoryStore | SqliteStore | DynamoDbStore
     if request.param == "memory":
-        return MemoryStore(keep_for=100, clock=clock)
-    if request.param == "sqlite":
-        return SqliteStore(tmp_path / "progress.db", keep_for=100, clock=clock)
-    table, client = request.getfixturevalue("table"), request.getfixturevalue("dynamodb")
-    return DynamoDbStore(table, client=client, keep_for=100, clock=clock)
+        store = MemoryStore(keep_for=100, clock=clock)
+    elif request.param == "sqlite":
+        store = SqliteStore(tmp_path / "progress.db", keep_for=100, clock=clock)
+    else:
+        table, client = request.getfixturevalue("table"), request.getfixturevalue("dynamodb")
+        store = DynamoDbStore(table, client=client, keep_for=100, clock=clock)
+    with store:
+        yield store
 
 
 # Progress
@@ -221,12 +241,13 @@ def play(store: Store, clock: Clock, step: Step) -> object:
 def test_sqlite_says_what_memory_says(steps: list[Step], tmp_path_factory: pytest.TempPathFactory) -> None:
     clock = Clock()
     path = tmp_path_factory.mktemp("stores") / "s.db"
-    memory, sqlite = MemoryStore(keep_for=30, clock=clock), SqliteStore(path, keep_for=30, clock=clock)
+    memory = MemoryStore(keep_for=30, clock=clock)
 
-    for step in steps:
-        here, there = clock.now, play(memory, clock, step)
-        clock.now = here
-        assert play(sqlite, clock, step) == there, step
+    with SqliteStore(path, keep_for=30, clock=clock) as sqlite:
+        for step in steps:
+            here, there = clock.now, play(memory, clock, step)
+            clock.now = here
+            assert play(sqlite, clock, step) == there, step
 
 
 # What is special
@@ -246,12 +267,13 @@ def test_memory_does_not_grow_with_what_has_expired(clock: Clock) -> None:
 
 
 def test_an_sqlite_file_is_opened_when_it_is_needed(tmp_path: Path) -> None:
-    store = SqliteStore(tmp_path / "progress.db")
-    assert list(tmp_path.iterdir()) == []
+    with SqliteStore(tmp_path / "progress.db") as store:
+        assert list(tmp_path.iterdir()) == []
 
-    store.save("queue m1", "reserve", DONE)
+        store.save("queue m1", "reserve", DONE)
 
-    assert SqliteStore(tmp_path / "progress.db").load("queue m1") == {"reserve": DONE}
+        with SqliteStore(tmp_path / "progress.db") as other:
+            assert other.load("queue m1") == {"reserve": DONE}
 
 
 _CHILD = """
@@ -277,7 +299,8 @@ def test_an_sqlite_file_is_shared_by_processes(tmp_path: Path) -> None:
     taken = [int(child.communicate()[0]) for child in children]
 
     assert sum(taken) == 200
-    assert len(SqliteStore(path).load("queue m1")) == 150
+    with SqliteStore(path) as store:
+        assert len(store.load("queue m1")) == 150
 
 
 def test_what_an_sqlite_store_has_answered_outlives_a_killed_process(tmp_path: Path) -> None:
@@ -289,16 +312,19 @@ def test_what_an_sqlite_store_has_answered_outlives_a_killed_process(tmp_path: P
         assert child.stdout.readline() == "200\n"
         child.send_signal(signal.SIGKILL)
 
-    assert len(SqliteStore(path).load("queue m1")) == 50
+    with SqliteStore(path) as store:
+        assert len(store.load("queue m1")) == 50
 
 
 def test_what_nobody_can_read_is_not_taken_for_nothing(tmp_path: Path) -> None:
-    store = SqliteStore(tmp_path / "progress.db")
-    store.save("queue m1", "reserve", DONE)
-    store._connect().execute("UPDATE progress SET status = 'odd'")
+    path = tmp_path / "progress.db"
+    with SqliteStore(path) as store:
+        store.save("queue m1", "reserve", DONE)
+        with closing(sqlite3.connect(path)) as connection, connection:
+            connection.execute("UPDATE progress SET status = 'odd'")
 
-    with pytest.raises(UsageError, match="a handler ended with 'odd'"):
-        store.load("queue m1")
+        with pytest.raises(UsageError, match="a handler ended with 'odd'"):
+            store.load("queue m1")
 
 
 def test_a_table_that_is_missing_is_dynamodbs_own_error(dynamodb: Any) -> None:
@@ -309,9 +335,143 @@ def test_a_table_that_is_missing_is_dynamodbs_own_error(dynamodb: Any) -> None:
 
 
 def test_a_dynamodb_store_makes_its_own_client_with_what_it_was_given(table: str, moto_url: str) -> None:
-    store = DynamoDbStore(table, **CREDENTIALS | {"endpoint_url": moto_url})
+    with DynamoDbStore(table, **CREDENTIALS | {"endpoint_url": moto_url}) as store:
+        store.save("queue m1", "reserve", DONE)
 
+        assert store.load("queue m1") == {"reserve": DONE}
+        assert "testing" not in repr(store)
+
+
+# Closing
+
+
+def test_a_closed_store_forgets_nothing_and_opens_again(store: Store) -> None:
     store.save("queue m1", "reserve", DONE)
+    store.claim("k", "one", 10)
 
-    assert store.load("queue m1") == {"reserve": DONE}
-    assert "testing" not in repr(store)
+    for _ in range(2):
+        close_store(store)
+        close_store(store)
+
+        assert store.load("queue m1") == {"reserve": DONE}
+        assert store.claim("k", "other", 10) is Claim.BUSY
+
+
+def test_a_store_is_closed_at_the_end_of_a_with(tmp_path: Path) -> None:
+    with SqliteStore(tmp_path / "progress.db") as store:
+        store.save("queue m1", "reserve", DONE)
+        assert len(list(tmp_path.iterdir())) > 1
+
+    # Whoever closes a database last writes its log back.
+    assert [path.name for path in tmp_path.iterdir()] == ["progress.db"]
+
+
+def test_a_store_that_cannot_be_closed_is_left_alone() -> None:
+    close_store(cast("Store", object()))
+
+
+def test_a_client_that_a_dynamodb_store_was_given_stays_open(table: str, dynamodb: Any, moto_url: str) -> None:
+    own = DynamoDbStore(table, **CREDENTIALS | {"endpoint_url": moto_url})
+    given = DynamoDbStore(table, client=dynamodb)
+    own.save("queue m1", "reserve", DONE)
+    before = own._client
+
+    own.close()
+    given.close()
+
+    assert given._client is dynamodb
+    assert own.load("queue m1") == {"reserve": DONE}
+    assert own._client is not before
+    own.close()
+
+
+class Noted(MemoryStore):
+    """A store that notes when it is used and closed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.noted: list[str] = []
+
+    def save(self, work: str, handler: str, ended: Ended) -> None:
+        self.noted.append("saved")
+        super().save(work, handler, ended)
+
+    def close(self) -> None:
+        self.noted.append("closed")
+
+
+def test_an_app_closes_its_stores_at_the_end_of_run() -> None:
+    progress, keys, queues, done = Noted(), Noted(), Queues(), threading.Event()
+    app = queues.app(progress=progress, idempotency=keys)
+    app.on_text()(lambda text: done.set())
+    app.publish("hello")
+
+    run_until(app, done)
+
+    assert progress.noted == ["saved", "closed"]
+    assert keys.noted == ["closed"]
+
+
+@pytest.mark.parametrize("close", [App.close, lambda app: asyncio.run(app.aclose())])
+def test_an_app_that_is_closed_closes_its_stores(close: Callable[[App], None]) -> None:
+    progress, keys = Noted(), Noted()
+    app = App(progress=progress, idempotency=keys)
+
+    close(app)
+
+    assert progress.noted == keys.noted == ["closed"]
+
+
+def test_a_store_that_fails_to_close_is_logged_and_the_other_one_closed(caplog: pytest.LogCaptureFixture) -> None:
+    class Failing(MemoryStore):
+        def close(self) -> None:
+            raise OSError("disk gone")
+
+    keys = Noted()
+
+    App(progress=Failing(), idempotency=keys).close()
+
+    assert keys.noted == ["closed"]
+    assert "Failing could not be closed" in caplog.text
+
+
+_FORKING = """
+import os, sys, threading
+from megaflow import Ended, ProcessStatus, SqliteStore
+path, done = sys.argv[1], Ended(ProcessStatus.DONE)
+store, ending = SqliteStore(path), threading.Event()
+def files_open():
+    links = [os.path.realpath(f"/proc/self/fd/{number}") for number in os.listdir("/proc/self/fd")]
+    return [link for link in links if link.startswith(path)]
+def save(name):
+    number = 0
+    while not ending.is_set():
+        store.save("queue m1", f"{name} {number}", done)
+        number += 1
+threads = [threading.Thread(target=save, args=(f"parent {thread}",)) for thread in range(3)]
+for thread in threads:
+    thread.start()
+for fork in range(20):
+    child = os.fork()
+    if not child:
+        inherited = files_open()
+        store.save("queue m1", f"child {fork}", done)
+        store.close()
+        os._exit(len(inherited))
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+ending.set()
+for thread in threads:
+    thread.join()
+children = [name for name in store.load("queue m1") if name.startswith("child")]
+store.close()
+print(len(children), len(files_open()))
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="only Linux shows which files a process has open")
+def test_a_forked_child_inherits_no_connection_and_can_use_the_store(tmp_path: Path) -> None:
+    command = [sys.executable, "-W", "ignore", "-c", _FORKING, str(tmp_path / "progress.db")]
+
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert (ended.stdout, ended.stderr) == ("20 0\n", "")

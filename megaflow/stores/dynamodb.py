@@ -8,11 +8,13 @@ from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any, Unpack
 
+from typing_extensions import override
+
 from megaflow.settings import AwsOptions, AwsSettings
-from megaflow.stores.store import KEEP_FOR, Claim, Ended, read_ended
+from megaflow.stores.store import KEEP_FOR, Claim, ClosableStore, Ended, read_ended
 
 
-class DynamoDbStore:
+class DynamoDbStore(ClosableStore):
     """Remembers in a DynamoDB table, for processes wherever they run; `create_table` makes it.
 
     Its partition key is ``id``, a text; ``expires_at`` is its time to live. The role needs GetItem, UpdateItem,
@@ -116,6 +118,13 @@ class DynamoDbStore:
             )
         except self._client.exceptions.ConditionalCheckFailedException:
             return
+
+    @override
+    def close(self) -> None:
+        # A client that was given is closed by whoever gave it.
+        made = self.__dict__.pop("_client", None) if self._given_client is None else None
+        if made is not None:
+            made.close()
 
     def _update(
         self, id_: str, update: str, names: dict[str, str], values: dict[str, Any], *, condition: str = ""

@@ -8,11 +8,14 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from megaflow.stores.store import KEEP_FOR, Claim, Ended
+from megaflow.stores.store import KEEP_FOR, Claim, ClosableStore, Ended
 
 
-class MemoryStore:
-    """Remembers in this process, for one consumer and for tests; what has expired is dropped bit by bit."""
+class MemoryStore(ClosableStore):
+    """Remembers in this process, for one consumer and for tests; what has expired is dropped bit by bit.
+
+    Closing it changes nothing.
+    """
 
     def __init__(self, *, keep_for: float = KEEP_FOR, clock: Callable[[], float] = time.time) -> None:
         self._keep_for = keep_for

@@ -6,10 +6,13 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Mapping
-from os import PathLike, fspath, getpid
+from os import PathLike, fspath
 from typing import Any, Final
 
-from megaflow.stores.store import KEEP_FOR, Claim, Ended, read_ended
+from typing_extensions import override
+
+from megaflow.forks import close_before_fork
+from megaflow.stores.store import KEEP_FOR, Claim, ClosableStore, Ended, read_ended
 
 _BUSY_TIMEOUT: Final = 10.0
 """Seconds to wait for another process that writes."""
@@ -30,8 +33,11 @@ CREATE INDEX IF NOT EXISTS keys_by_expiry ON keys (expires_at);
 """
 
 
-class SqliteStore:
-    """Remembers in an SQLite file, for the processes of one machine; opened when it is first needed."""
+class SqliteStore(ClosableStore):
+    """Remembers in an SQLite file, for the processes of one machine; opened when it is first needed.
+
+    Close it at the end, as `App.run` and `App.close` do, or use it in a ``with``.
+    """
 
     def __init__(
         self, path: str | PathLike[str], *, keep_for: float = KEEP_FOR, clock: Callable[[], float] = time.time
@@ -39,9 +45,11 @@ class SqliteStore:
         self._path = fspath(path)
         self._keep_for = keep_for
         self._clock = clock
-        self._lock = threading.Lock()
-        self._opened: tuple[int, sqlite3.Connection] | None = None
+        # Reentrant: a signal handler may fork in the middle of anything.
+        self._lock = threading.RLock()
+        self._connection: sqlite3.Connection | None = None
         self._writes = 0
+        close_before_fork(self)
 
     def load(self, work: str) -> Mapping[str, Ended]:
         """See `Store.load`."""
@@ -61,8 +69,9 @@ class SqliteStore:
         """See `Store.claim`."""
         now = self._clock()
         taken = self._execute(
-            "INSERT INTO keys VALUES (?1, ?2, ?3) ON CONFLICT (key) DO UPDATE SET owner = ?2, expires_at = ?3 "
-            "WHERE keys.expires_at <= ?4 OR keys.owner = ?2 RETURNING owner",
+            "INSERT INTO keys VALUES (?, ?, ?) ON CONFLICT (key) DO UPDATE "
+            "SET owner = excluded.owner, expires_at = excluded.expires_at "
+            "WHERE keys.expires_at <= ? OR keys.owner = excluded.owner RETURNING owner",
             *(key, owner, now + seconds, now),
         )
         if taken:
@@ -83,25 +92,41 @@ class SqliteStore:
         """See `Store.release`."""
         self._execute("DELETE FROM keys WHERE key = ? AND owner = ?", key, owner)
 
+    @override
+    def close(self) -> None:
+        with self._lock:
+            connection, self._connection = self._connection, None
+            if connection is not None:
+                connection.close()
+
+    def before_fork(self) -> None:
+        """See `megaflow.forks`."""
+        self._lock.acquire()
+        self.close()
+
+    def after_fork(self) -> None:
+        """See `megaflow.forks`."""
+        self._lock.release()
+
     def _execute(self, statement: str, *values: object) -> list[Any]:
         with self._lock:
-            connection = self._connect()
+            if self._connection is None:
+                self._connection = self._connect()
             if not statement.startswith("SELECT"):
-                self._sweep(connection)
-            return connection.execute(statement, values).fetchall()
+                self._sweep(self._connection)
+            return self._connection.execute(statement, values).fetchall()
 
     def _connect(self) -> sqlite3.Connection:
-        # A connection must not be used in a child process that was forked.
-        if self._opened is None or self._opened[0] != getpid():
-            connection = sqlite3.connect(
-                self._path, timeout=_BUSY_TIMEOUT, isolation_level=None, check_same_thread=False
-            )
+        connection = sqlite3.connect(self._path, timeout=_BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
+        try:
             connection.execute("PRAGMA journal_mode = WAL")
             # What was answered stays, also where the power fails: a handler would run twice.
             connection.execute("PRAGMA synchronous = FULL")
             connection.executescript(_TABLES)
-            self._opened = (getpid(), connection)
-        return self._opened[1]
+        except BaseException:
+            connection.close()
+            raise
+        return connection
 
     def _sweep(self, connection: sqlite3.Connection) -> None:
         self._writes += 1

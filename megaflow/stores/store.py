@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import Final, Protocol
+from types import TracebackType
+from typing import Final, Protocol, Self
 
 from megaflow.errors import UsageError
 from megaflow.status import ProcessStatus
@@ -40,6 +41,9 @@ class Store(Protocol):
 
     Every method may be called from any thread. It raises whatever its database raises, and then what it was to write
     may be written or not.
+
+    A store that holds a connection has a method ``close()`` too, which an app calls at the end of `App.run` and in
+    `App.close`: it may be called again and again, forgets nothing, and a closed store opens again at its next use.
     """
 
     def load(self, work: str) -> Mapping[str, Ended]:
@@ -69,6 +73,30 @@ class Store(Protocol):
     def release(self, key: str, owner: str) -> None:
         """Free *key*, if it is *owner*'s and has not run."""
         ...
+
+
+class ClosableStore:
+    """A store that is closed at the end of a ``with``."""
+
+    def close(self) -> None:
+        """Let go of what is open; nothing is forgotten, and the next use opens it again."""
+
+    def __enter__(self) -> Self:
+        """Return the store."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Close it."""
+        self.close()
+
+
+def close_store(store: Store) -> None:
+    """Close *store*, where it can be closed."""
+    close = getattr(store, "close", None)
+    if close is not None:
+        close()
 
 
 def read_ended(work: str, status: object, error: object) -> Ended:

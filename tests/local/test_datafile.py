@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -124,6 +125,50 @@ def test_a_file_that_another_process_has_open_is_refused(tmp_path: Path) -> None
 
     other.communicate(timeout=30)
     Store(path).close()
+
+
+_FORKING = """
+import os, sys
+from pathlib import Path
+from megaflow.local import Account, SqsClient
+from megaflow.local.file.store import Store
+def files_open():
+    links = [os.path.realpath(f"/proc/self/fd/{number}") for number in os.listdir("/proc/self/fd")]
+    return [link for link in links if link.startswith(sys.argv[1])]
+account, store = Account(), Store(Path(sys.argv[1]))
+store.load(account)
+sqs = SqsClient(account)
+url = sqs.create_queue(QueueName="orders")["QueueUrl"]
+child = os.fork()
+if not child:
+    inherited = files_open()
+    try:
+        sqs.send_message(QueueUrl=url, MessageBody="from the child")
+    except Exception as error:
+        os._exit(0 if not inherited and "could not be written" in str(error) else 1)
+    os._exit(2)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+sqs.send_message(QueueUrl=url, MessageBody="from the parent")
+store.close()
+if not os.fork():
+    os._exit(len(files_open()))
+print(os.waitstatus_to_exitcode(os.wait()[1]), len(files_open()))
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="only Linux shows which files a process has open")
+def test_the_file_of_a_process_that_forks_stays_its_own(tmp_path: Path) -> None:
+    path = tmp_path / "data.db"
+
+    ended = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", _FORKING, str(path)], capture_output=True, text=True, check=False
+    )
+
+    assert ended.stdout == "0 0\n", ended.stderr
+    with closing(Store(path)) as store:
+        account = Account()
+        store.load(account)
+        assert sum(account.queues["orders"].queue.counts().values()) == 1
 
 
 def test_a_file_that_is_open_in_this_process_is_refused(shop: KeptShop) -> None:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import gc
 import json
 import logging
+import os
 import sqlite3
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, TypeVar
 
 from megaflow.errors import ConfigurationError
+from megaflow.forks import close_before_fork
 from megaflow.local.account import Account, HostedQueue, Touched
 from megaflow.local.file import rows
 from megaflow.local.file.datafile import damaged, open_data_file, transaction
@@ -33,7 +36,8 @@ class Store:
     """The file of an account.
 
     An answered call survives the end of this process, however it ends: it is in the operating system's hands. Should
-    the machine itself stop, the file stays whole and may lack the last calls. One process has the file at a time.
+    the machine itself stop, the file stays whole and may lack the last calls. One process has the file at a time, which
+    is never a child that was forked.
 
     Raises:
         ConfigurationError: the file cannot be opened, is in use, or is none of ours.
@@ -42,12 +46,34 @@ class Store:
     def __init__(self, path: Path) -> None:
         self.path = path
         # Whoever has the account's lock may write, in any thread.
+        self._lock = threading.RLock()
         self._database = open_data_file(path)
+        self._is_open = True
         self._swept_at = 0.0
+        self._forked_from: int | None = None
+        close_before_fork(self)
 
     def close(self) -> None:
         """Close the file."""
+        with self._lock:
+            self._database.close()
+            self._is_open = False
+
+    def before_fork(self) -> None:
+        """See `megaflow.forks`."""
+        self._lock.acquire()
         self._database.close()
+        self._forked_from = os.getpid()
+
+    def after_fork(self) -> None:
+        """See `megaflow.forks`."""
+        try:
+            if self._is_open and self._forked_from == os.getpid():
+                self._database = open_data_file(self.path)
+        except ConfigurationError:
+            log.exception("%s was closed for a fork, and could not be opened again", self.path)
+        finally:
+            self._lock.release()
 
     def load(self, account: Account) -> None:
         """Fill *account*, which is new, with what the file holds, and write down its changes from now on.
@@ -59,7 +85,7 @@ class Store:
             self._load(account)
         except (sqlite3.Error, LookupError, TypeError, ValueError, Refused) as error:
             raise damaged(self.path, error) from error
-        account.journal = self
+        account.journal, self._lock = self, account.lock
 
     def write(self, account: Account, touched: Touched) -> None:
         """Write down what was *touched*.
