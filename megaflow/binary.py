@@ -1,7 +1,8 @@
 """Documents as BSON, by whichever ``bson`` module is installed, safe from bytes that would mislead it.
 
-The PyPI package ``bson`` and PyMongo own an import of the same name, with different functions. The former's decoder
-takes garbage for documents and can be sent round in circles by a negative length, so what is decoded is walked first.
+The PyPI package ``bson`` and PyMongo own an import of the same name, with different functions; from Python 3.14 on
+there is PyMongo's alone. The former's decoder takes garbage for documents and can be sent round in circles by a
+negative length, so what is decoded is walked first.
 The format: https://bsonspec.org/spec.html
 """
 
@@ -10,12 +11,14 @@ from __future__ import annotations
 import datetime
 import functools
 import struct
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
 
 from megaflow import limits
+from megaflow.errors import ConfigurationError
 
 _DOUBLE, _STRING, _DOCUMENT, _ARRAY, _BINARY, _OBJECT_ID = 0x01, 0x02, 0x03, 0x04, 0x05, 0x07
 _BOOLEAN, _DATETIME, _NULL, _INT32, _INT64, _DECIMAL128 = 0x08, 0x09, 0x0A, 0x10, 0x12, 0x13
@@ -54,12 +57,18 @@ class _Library:
 
 
 def encode(document: dict[str, Any]) -> bytes:
-    """Return *document*, which holds text, numbers, bools, None, bytes, lists and dicts only, as BSON."""
+    """Return *document*, which holds text, numbers, bools, None, bytes, lists and dicts only, as BSON.
+
+    Raises `ConfigurationError` where no module for it is installed.
+    """
     return _library().encode(document)
 
 
 def decode(data: bytes) -> dict[str, Any]:
-    """Return the document in *data*; raise `NotBsonError` for anything else, without ever hanging."""
+    """Return the document in *data*; raise `NotBsonError` for anything else, without ever hanging.
+
+    Raises `ConfigurationError` where no module for it is installed.
+    """
     library = _library()
     try:
         _walk(data, library.types)
@@ -73,17 +82,31 @@ def decode(data: bytes) -> dict[str, Any]:
 
 @functools.cache
 def _library() -> _Library:
-    import bson
+    try:
+        import bson
+    except Exception as error:
+        raise _no_library(f"it cannot be imported ({type(error).__name__}: {error})") from error
 
     common = frozenset(_FIXED_SIZES) | {_STRING, _DOCUMENT, _ARRAY, _BINARY}
     if hasattr(bson, "dumps"):
         return _Library(bson.dumps, bson.loads, common - {_DECIMAL128})
+    if not hasattr(bson, "encode"):
+        place = getattr(bson, "__file__", None) or "a folder without __init__.py"
+        raise _no_library(f"what is imported ({place}) is neither that of the package bson nor PyMongo's")
     from bson.codec_options import CodecOptions
     from bson.raw_bson import RawBSONDocument
 
     # A plain dict with the keys $ref and $id would come out as a DBRef, and nowhere near as it went in.
     options = CodecOptions(document_class=RawBSONDocument)
     return _Library(bson.encode, functools.partial(bson.decode, codec_options=options), common)
+
+
+def _no_library(reason: str) -> ConfigurationError:
+    package = "pymongo" if sys.version_info >= (3, 14) else "bson"
+    return ConfigurationError(
+        f"BSON needs the module bson, and {reason}: pip install --force-reinstall {package} (from Python 3.14 on it is "
+        "PyMongo's, as the package bson cannot be installed there)"
+    )
 
 
 def _walk(data: bytes, types: frozenset[int]) -> None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import struct
+import sys
 import threading
 from base64 import b64decode
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
+from types import ModuleType
 from typing import Any
 from uuid import UUID
 
@@ -16,6 +20,7 @@ from hypothesis import strategies as st
 
 from megaflow import binary
 from megaflow.binary import NotBsonError
+from megaflow.errors import ConfigurationError
 from tests import documents
 from tests.documents import blob, document, document_of_length, element, moment, text, text_of_length
 from tests.strategies import bson_objects, damaged_documents, exactly
@@ -208,3 +213,34 @@ def test_a_document_cut_short_is_refused(value: dict[str, Any], place: int) -> N
 
     with pytest.raises(NotBsonError):
         binary.decode(data[: place % len(data)])
+
+
+# The module
+
+
+@pytest.fixture
+def another_module() -> Iterator[None]:
+    """Forget which module was found, before and after."""
+    binary._library.cache_clear()
+    yield
+    binary._library.cache_clear()
+
+
+@pytest.mark.usefixtures("another_module")
+@pytest.mark.parametrize(
+    ("module", "reason"),
+    [
+        (None, "it cannot be imported (ModuleNotFoundError: import of bson halted; None in sys.modules)"),
+        (ModuleType("bson"), "what is imported (a folder without __init__.py) is neither that of the package bson nor"),
+    ],
+)
+def test_where_there_is_no_module_it_is_said_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, module: ModuleType | None, reason: str
+) -> None:
+    monkeypatch.setitem(sys.modules, "bson", module)
+    package = "bson" if sys.version_info < (3, 14) else "pymongo"
+
+    for use in (lambda: binary.encode({"a": 1}), lambda: binary.decode(document())):
+        with pytest.raises(ConfigurationError, match=re.escape(reason)) as caught:
+            use()
+        assert f"pip install --force-reinstall {package} (" in str(caught.value)
