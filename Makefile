@@ -1,9 +1,14 @@
-# Each target sets up .venv by itself where it is missing or out of date.
+# Each target sets up $(VENV) by itself, with what it needs, where that is missing or out of date.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-READY := $(VENV)/.ready
+INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --progress-bar off
+
+# What is installed by now, each on top of the one before.
+FOR_DEMO := $(VENV)/.for-demo
+FOR_TESTS := $(VENV)/.for-tests
+FOR_DEVELOPMENT := $(VENV)/.for-development
 
 SECONDS_OF_TORTURE ?= 300
 
@@ -12,62 +17,76 @@ export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: demo install test coverage test-long torture simulate lint bench bench-consume bench-wire bench-publish bench-lambda bench-local format clean
 
-demo: $(READY)
+demo: $(FOR_DEMO)
 	$(BIN)/python samples/demo.py
 
-install: $(READY)
+install: $(FOR_DEVELOPMENT)
 	@echo 'It is in $(VENV): . $(BIN)/activate'
 
-test: $(READY)
+test: $(FOR_TESTS)
 	$(BIN)/python -m pytest -n 2
 
-coverage: $(READY)
+coverage: $(FOR_DEVELOPMENT)
 	$(BIN)/coverage run -m pytest
 	$(BIN)/coverage report --show-missing
 
-test-long: $(READY)
+test-long: $(FOR_TESTS)
 	$(BIN)/python -m pytest -m long -n 2 --dist worksteal
 
-torture: $(READY)
+torture: $(FOR_TESTS)
 	$(BIN)/python -m tests.torture --seconds $(SECONDS_OF_TORTURE)
 
-simulate: $(READY)
+simulate: $(FOR_TESTS)
 	$(BIN)/python -m tests.simulation --seeds 100000
 
-lint: $(READY)
+lint: $(FOR_DEVELOPMENT)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(READY)
+bench: $(FOR_DEVELOPMENT)
 	$(BIN)/python -m benchmarks.dispatch
 
-bench-consume: $(READY)
+bench-consume: $(FOR_DEVELOPMENT)
 	$(BIN)/python -m benchmarks.consume
 
-bench-wire: $(READY)
+bench-wire: $(FOR_DEVELOPMENT)
 	$(BIN)/python -m benchmarks.wire
 
-bench-publish: $(READY)
+bench-publish: $(FOR_DEVELOPMENT)
 	$(BIN)/python -m benchmarks.publish
 
-bench-lambda: $(READY)
+bench-lambda: $(FOR_DEVELOPMENT)
 	$(BIN)/python -m benchmarks.lambda_start
 
-bench-local: $(READY)
+bench-local: $(FOR_DEVELOPMENT)
 	$(BIN)/python benchmarks/local.py
 
-format: $(READY)
+format: $(FOR_DEVELOPMENT)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 clean:
 	rm -rf $(VENV) .venv-* .coverage .mypy_cache .ruff_cache .hypothesis .import_linter_cache dist
 
-$(READY): pyproject.toml
+$(FOR_DEMO): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "megaflow needs Python 3.11 or newer; name one: make PYTHON=python3.12"; exit 1; }
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
-	@touch $(READY)
+	@echo 'Making $(VENV), some seconds'
+	@$(PYTHON) -m venv $(VENV)
+	@echo 'Installing megaflow with boto3, a module for BSON, and the embedded server, some seconds more'
+	@$(INSTALL) --editable '.[local]'
+	@touch $@
+
+# No compiler is ever needed: google-re2 is C++, and is left out where it has no wheel for this Python.
+$(FOR_TESTS): $(FOR_DEMO)
+	@echo 'Installing what the tests need'
+	@$(INSTALL) --only-binary google-re2 --editable '.[test,re2]' \
+		|| { echo 'There is no wheel of google-re2 here: going on without it'; $(INSTALL) --editable '.[test]'; }
+	@touch $@
+
+$(FOR_DEVELOPMENT): $(FOR_TESTS)
+	@echo 'Installing what checks the code'
+	@$(INSTALL) --editable '.[dev]'
+	@touch $@

@@ -1,5 +1,6 @@
 """What tests share: an AWS of our own, reached by real boto3 over real HTTP."""
 
+import importlib.util
 import os
 import re
 import subprocess
@@ -13,6 +14,16 @@ from hypothesis import settings
 # A slow machine is no failure; and CI, which lands changes, tries the same examples each time.
 settings.register_profile("megaflow", deadline=None, derandomize="CI" in os.environ)
 settings.load_profile("megaflow")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say what is left out where an extra has no wheel for this Python."""
+    if importlib.util.find_spec("re2") is None:
+        version = ".".join(map(str, sys.version_info[:2]))
+        terminalreporter.write_line(
+            f"left out: what needs the extra re2 (google-re2 is not installed, Python {version})"
+        )
+
 
 ACCOUNT = "424566909325"
 """The account of the queue and the topic in the sqs-mega README."""
