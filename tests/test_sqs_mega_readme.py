@@ -156,13 +156,14 @@ def test_the_figures_and_the_texts_of_both_encodings_hold_exactly() -> None:
     assert (len(json_text), len(bson_text)) == (118, 156)
 
 
-@pytest.mark.skipif(not hasattr(bson, "loads"), reason="bson is PyMongo's here, whose function is called decode")
 def test_bson_can_be_read_in_a_python_terminal() -> None:
     session = block(">>> import bson")
     lines = [line.removeprefix(">>> ") for line in session.splitlines() if line.startswith(">>> ")]
     expected = ast.literal_eval(session.splitlines()[-1])
     shown = io.StringIO()
     namespace: dict[str, Any] = {}
+    if not hasattr(bson, "loads"):  # PyMongo's has another name for it
+        lines = [line.replace("bson.loads", "bson.decode") for line in lines]
 
     with redirect_stdout(shown):
         for line in lines:
