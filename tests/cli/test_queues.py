@@ -13,6 +13,7 @@ import pytest
 from megaflow.local.server import Server
 from tests.cli.conftest import Run, take_all
 from tests.cli.processes import running
+from tests.waiting import PATIENCE
 
 
 def test_peek_shows_messages_leaves_them_and_says_what_that_costs(run: Run, sqs: Any, orders: str) -> None:
@@ -83,7 +84,7 @@ def test_tail_shows_each_message_once_and_gives_it_back(server: Server, run: Run
         sqs.send_message(QueueUrl=orders, MessageBody="second")
         second = json.loads(process.stdout.readline())
         process.send_signal(signal.SIGINT)
-        rest, err = process.communicate(timeout=20)
+        rest, err = process.communicate(timeout=PATIENCE)
 
     assert (first["body"], second["body"], rest) == ("first", "second", "")
     assert process.returncode == 0
