@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -14,6 +15,10 @@ from hypothesis import settings
 # A slow machine is no failure; and CI, which lands changes, tries the same examples each time.
 settings.register_profile("megaflow", deadline=None, derandomize="CI" in os.environ)
 settings.load_profile("megaflow")
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # So it is where the tests were started in the background, and their processes would not hear Ctrl-C either.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

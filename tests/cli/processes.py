@@ -81,6 +81,18 @@ class Process:
 
 
 @contextmanager
+def piped(*arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """Run a command with a pipe for each of its streams, and kill it at the end."""
+    command = [sys.executable, "-m", "megaflow", *arguments]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+@contextmanager
 def running(*arguments: str) -> Iterator[Process]:
     process = Process(*arguments)
     try:

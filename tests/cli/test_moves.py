@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
-import sys
 import threading
 from typing import Any
 
@@ -15,6 +13,7 @@ from megaflow import App, Reject
 from megaflow.cli.output import count_messages
 from megaflow.local.server import Server
 from tests.cli.conftest import Run, take_all
+from tests.cli.processes import piped
 from tests.waiting import PATIENCE, wait_until
 
 
@@ -150,8 +149,7 @@ def test_interrupted_it_ends_what_it_has_in_hand(run: Run, server: Server, sqs: 
     to = sqs.create_queue(QueueName="to")["QueueUrl"]
     _send(sqs, orders, *({"n": number} for number in range(60)))
     # The first message goes at once, and the second one long after the command was interrupted.
-    command = [sys.executable, "-m", "megaflow", "move", "orders", "to", "--max-rate", "0.001"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with piped("move", "orders", "to", "--max-rate", "0.001") as process:
         wait_until(lambda: run("stats", "to", "--json").json[0]["visible"])
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=PATIENCE)

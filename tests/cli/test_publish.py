@@ -6,7 +6,6 @@ import json
 import os
 import re
 import signal
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import pytest
 from megaflow.local.server import Server
 from megaflow.message import Attribute, open_message
 from tests.cli.conftest import Run, take_all
+from tests.cli.processes import piped
 from tests.waiting import PATIENCE, wait_until
 
 EVENT = (
@@ -209,10 +209,7 @@ def test_what_contradicts_itself_is_refused(run: Run, orders: str, arguments: li
 
 
 def test_an_interrupted_publish_says_how_far_it_came(server: Server, sqs: Any, orders: str, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "megaflow", "publish", "-", "--lines", "--queue", "orders"]
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
+    with piped("publish", "-", "--lines", "--queue", "orders") as process:
         assert process.stdin is not None
         process.stdin.write("".join(f'{{"n": {number}}}\n' for number in range(25)))
         process.stdin.flush()

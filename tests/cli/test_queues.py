@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
-import sys
 from typing import Any
 
 import pytest
 
 from megaflow.local.server import Server
 from tests.cli.conftest import Run, take_all
-from tests.cli.processes import running
+from tests.cli.processes import piped, running
 from tests.waiting import PATIENCE
 
 
@@ -77,8 +75,7 @@ def test_purge_asks_before_it_deletes(run: Run, sqs: Any, orders: str) -> None:
 
 def test_tail_shows_each_message_once_and_gives_it_back(server: Server, run: Run, sqs: Any, orders: str) -> None:
     sqs.send_message(QueueUrl=orders, MessageBody="first")
-    command = [sys.executable, "-m", "megaflow", "tail", "orders", "--json"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with piped("tail", "orders", "--json") as process:
         assert process.stdout is not None
         first = json.loads(process.stdout.readline())
         sqs.send_message(QueueUrl=orders, MessageBody="second")
