@@ -10,10 +10,12 @@ import threading
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 # A slow machine is no failure; and CI, which lands changes, tries the same examples each time.
-settings.register_profile("megaflow", deadline=None, derandomize="CI" in os.environ)
+settings.register_profile(
+    "megaflow", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize="CI" in os.environ
+)
 settings.load_profile("megaflow")
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
