@@ -179,6 +179,10 @@ def _send_ahead(
             yield from under_way.popleft()()
         while under_way:
             yield from under_way.popleft()()
+    except (KeyboardInterrupt, SystemExit):
+        # Whoever presses Ctrl-C does not wait for what may be slow to be answered, or never is.
+        under_way.clear()
+        raise
     finally:
         # Where nobody wants to know any more, what was sent is answered all the same.
         for finish in under_way:

@@ -3,17 +3,24 @@
 import importlib.util
 import os
 import re
+import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 # A slow machine is no failure; and CI, which lands changes, tries the same examples each time.
-settings.register_profile("megaflow", deadline=None, derandomize="CI" in os.environ)
+settings.register_profile(
+    "megaflow", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize="CI" in os.environ
+)
 settings.load_profile("megaflow")
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # So it is where the tests were started in the background, and their processes would not hear Ctrl-C either.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -10,9 +10,7 @@ from typing import Any
 
 from megaflow import App
 from megaflow.local import Account, SqsClient
-
-PATIENCE = 20.0
-"""Seconds after which a test that waits has failed."""
+from tests.waiting import PATIENCE
 
 
 class Queues:

@@ -22,6 +22,7 @@ from megaflow import (
 from megaflow.local import Account, SnsClient, SqsClient
 from megaflow.match.functions import gt, lt, one_of
 from megaflow.settings import AwsOptions
+from tests.waiting import PATIENCE
 
 
 @pytest.fixture
@@ -203,7 +204,7 @@ def test_handlers_may_be_registered_while_others_select() -> None:
     app.on_data({"n": gt(0)}, handler_name="0")(lambda data: None)
     names = [str(number) for number in range(60)]
     seen: list[list[str]] = []
-    start = threading.Barrier(3, timeout=30)
+    start = threading.Barrier(3, timeout=PATIENCE)
 
     def select() -> None:
         start.wait()
@@ -219,7 +220,7 @@ def test_handlers_may_be_registered_while_others_select() -> None:
     for name in names[1:]:
         app.on_data({"n": one_of(1, int(name)), "m": 1}, handler_name=name)(lambda data: None)
     for reader in readers:
-        reader.join(30)
+        reader.join(PATIENCE)
 
     assert not any(reader.is_alive() for reader in readers)
     assert all(found == names[: len(found)] for found in seen)

@@ -5,19 +5,21 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 
 from megaflow import App, MemoryStore, Reject, RetryLater
+from megaflow.awslambda import LambdaHandler
 from megaflow.awslambda.records import queue_url_of
 from megaflow.errors import ConfigurationError, RegistrationError, UsageError
 from tests.consuming import Faulty, Queues
 from tests.verdicts.drivers import write_record
-
-PATIENCE = 10.0
+from tests.waiting import PATIENCE, wait_until
 
 
 class Context:
@@ -28,6 +30,19 @@ class Context:
 
     def get_remaining_time_in_millis(self) -> int:
         return int(self._seconds * 1000)
+
+
+class Clock:
+    """The time, until somebody lets an hour pass."""
+
+    def __init__(self) -> None:
+        self._ahead = 0.0
+
+    def __call__(self) -> float:
+        return time.monotonic() + self._ahead
+
+    def let_an_hour_pass(self) -> None:
+        self._ahead += 3_600
 
 
 @pytest.fixture
@@ -54,18 +69,24 @@ def receive(queues: Queues, *bodies: str, group: str = "") -> dict[str, Any]:
     return {"Records": [write_record(each, queues.arn(queues.url)) for each in answer["Messages"]]}
 
 
+def answer_late(handler: LambdaHandler, app: App, event: Any, begun: threading.Event) -> Any:
+    """Call the function with two messages; its time is up once one of them is done, and the other one has *begun*."""
+    handler._clock = clock = Clock()
+    with ThreadPoolExecutor(1) as pool:
+        answered = pool.submit(handler, event, Context(900))
+        assert begun.wait(PATIENCE)
+        wait_until(lambda: app.metrics.snapshot().get("handled") == 1 and count_lanes() == 1)
+        clock.let_an_hour_pass()
+        return answered.result(PATIENCE)
+
+
+def count_lanes() -> int:
+    return [each.name for each in threading.enumerate()].count("megaflow-lambda")
+
+
 def bodies_that_come_again(event: Any, answer: Any) -> list[str]:
     failed = {each["itemIdentifier"] for each in answer["batchItemFailures"]}
     return [each["body"] for each in event["Records"] if each["messageId"] in failed]
-
-
-def wait_until(done: Callable[[], object]) -> None:
-    moment = threading.Event()
-    for _ in range(int(PATIENCE * 100)):
-        if done():
-            return
-        moment.wait(0.01)
-    raise AssertionError("it has not happened")
 
 
 # Time.
@@ -73,7 +94,8 @@ def wait_until(done: Callable[[], object]) -> None:
 
 def test_what_runs_when_time_is_up_comes_again_and_changes_nothing_any_more(release: threading.Event) -> None:
     queues = Queues()
-    app = queues.app()
+    # It looks at the time as often as that.
+    app = queues.app(visibility_timeout=1)
     begun, after = threading.Event(), []
 
     @app.on_text("slow")
@@ -90,23 +112,24 @@ def test_what_runs_when_time_is_up_comes_again_and_changes_nothing_any_more(rele
     def quick(text: str) -> None: ...
 
     event = receive(queues, "slow", "quick")
-    answer = app.lambda_handler()(event, Context(0.5))
+    answer = answer_late(app.lambda_handler(), app, event, begun)
     release.set()
-    wait_until(lambda: "megaflow-lambda" not in {each.name for each in threading.enumerate()})
+    wait_until(lambda: count_lanes() == 0)
 
     assert bodies_that_come_again(event, answer) == ["slow"]
-    assert begun.is_set()
     assert after == []
     assert queues.receive_dead_letters() == []
 
 
 def test_async_handlers_are_cancelled_when_time_is_up_and_the_next_call_has_a_loop() -> None:
     queues = Queues()
-    app = queues.app()
-    cancelled = threading.Event()
+    # It looks at the time as often as that.
+    app = queues.app(visibility_timeout=1)
+    begun, cancelled = threading.Event(), threading.Event()
 
     @app.on_text("slow")
     async def slow(text: str) -> None:
+        begun.set()
         try:
             await asyncio.sleep(PATIENCE)
         except asyncio.CancelledError:
@@ -119,12 +142,12 @@ def test_async_handlers_are_cancelled_when_time_is_up_and_the_next_call_has_a_lo
 
     handler = app.lambda_handler()
     first = receive(queues, "slow", "quick")
-    again = bodies_that_come_again(first, handler(first, Context(0.5)))
+    again = bodies_that_come_again(first, answer_late(handler, app, first, begun))
     second = receive(queues, "quick")
 
     assert again == ["slow"]
     assert cancelled.wait(PATIENCE)
-    assert handler(second, Context(60)) == {"batchItemFailures": []}
+    assert handler(second, Context(900)) == {"batchItemFailures": []}
 
 
 def test_a_handler_that_exceeds_its_own_time_limit_is_not_waited_for(release: threading.Event) -> None:
@@ -132,12 +155,11 @@ def test_a_handler_that_exceeds_its_own_time_limit_is_not_waited_for(release: th
     app = queues.app(backoff=lambda receive_count: 40)
     after = []
 
-    @app.on_text(timeout=0.1)
+    @app.on_text("stuck", timeout=0.1)
     def stuck(text: str) -> None:
-        if text == "stuck":
-            release.wait(PATIENCE)
+        release.wait(PATIENCE)
 
-    @app.on_text(timeout=0.1)
+    @app.on_text(timeout=PATIENCE)
     def second(text: str) -> None:
         after.append(text)
 
@@ -165,28 +187,38 @@ def test_an_async_handler_that_blocks_does_not_keep_later_ones_waiting(release: 
     handler(first, Context(0.3))
     second = receive(queues, "quick")
 
-    assert handler(second, Context(5)) == {"batchItemFailures": []}
+    assert handler(second, Context(PATIENCE)) == {"batchItemFailures": []}
+
+
+class Aging(MemoryStore):
+    """A store for which a claim is almost over whenever it is renewed."""
+
+    def __init__(self) -> None:
+        super().__init__(clock=lambda: self.now)
+        self.now = 0.0
+
+    def renew(self, key: str, owner: str, seconds: float) -> None:
+        self.now += 0.9 * seconds
+        super().renew(key, owner, seconds)
 
 
 def test_keys_that_are_worked_on_stay_claimed_for_as_long_as_it_takes(release: threading.Event) -> None:
     queues = Queues()
-    store = MemoryStore()
+    store = Aging()
     app = queues.app(idempotency=store, visibility_timeout=1)
-    begun = threading.Event()
 
     @app.on_text(idempotency_key=lambda text: "same")
     def slow(text: str) -> None:
-        begun.set()
-        release.wait(3.5)
+        release.wait(PATIENCE)
 
     event = receive(queues, "one")
     answers: list[Any] = []
-    thread = threading.Thread(target=lambda: answers.append(app.lambda_handler()(event, Context(60))))
+    thread = threading.Thread(target=lambda: answers.append(app.lambda_handler()(event, Context(900))))
     thread.start()
-    begun.wait(PATIENCE)
     # Claims live for two visibility timeouts.
-    release.wait(2.5)
-    second = app.lambda_handler()(receive(queues, "two"), Context(60))
+    wait_until(lambda: store.now > 4)
+    second = app.lambda_handler()(receive(queues, "two"), Context(900))
+    release.set()
     thread.join(PATIENCE)
 
     assert len(second["batchItemFailures"]) == 1

@@ -24,12 +24,13 @@ from megaflow.errors import ConfigurationError
 from tests import documents
 from tests.documents import blob, document, document_of_length, element, moment, text, text_of_length
 from tests.strategies import bson_objects, damaged_documents, exactly
+from tests.waiting import PATIENCE
 
 ONE = struct.pack("<i", 1)
 
 
 def refusal_of(data: bytes) -> str:
-    """Why *data* is no BSON, said within ten seconds."""
+    """Why *data* is no BSON, said at all."""
     said: list[str] = []
 
     def decode() -> None:
@@ -39,7 +40,7 @@ def refusal_of(data: bytes) -> str:
 
     thread = threading.Thread(target=decode, daemon=True)
     thread.start()
-    thread.join(timeout=10)
+    thread.join(PATIENCE)
     assert said, "it was decoded, or is being decoded still"
     return said[0]
 

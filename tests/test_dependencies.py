@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from megaflow import App, DependencyError, Message, RegistrationError, RetryLater, Router
-from tests.consuming import PATIENCE, Queues, running
+from tests.consuming import Queues, running
+from tests.waiting import PATIENCE
 
 
 class Database:

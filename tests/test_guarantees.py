@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +17,9 @@ from botocore.exceptions import EndpointConnectionError
 
 from megaflow import MemoryStore, Message, Outgoing, ProcessStatus, RetryLater
 from megaflow.local.server import Server
-from tests.consuming import PATIENCE, Faulty, Queues, run_until, running
+from tests.consuming import Faulty, Queues, run_until, running
 from tests.guarantees import QUEUES, SITUATIONS, collect, guarantee
+from tests.waiting import EARLY, PATIENCE, wait_until
 
 SCRIPT = Path(__file__).parent / "killed" / "consume.py"
 
@@ -47,13 +47,6 @@ class Sender:
 @pytest.fixture
 def send(queues: Queues) -> Callable[..., None]:
     return Sender(queues).send
-
-
-def wait_until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not holds():
-        assert time.monotonic() < deadline, "it never comes"
-        threading.Event().wait(0.02)
 
 
 @guarantee(
@@ -126,7 +119,8 @@ def test_a_handler_that_hangs_holds_up_nobody(queues: Queues, send: Callable[...
             await asyncio.Event().wait()
         done.set()
 
-    app.on_text(timeout=0.1)(handle_async if is_async else handle)
+    # Time enough for the second call, which does next to nothing, on a busy machine too.
+    app.on_text(timeout=1)(handle_async if is_async else handle)
     send("ping")
     run_until(app, done)
     released.set()
@@ -144,7 +138,8 @@ def test_a_handler_that_hangs_holds_up_nobody(queues: Queues, send: Callable[...
 def test_the_visibility_of_a_message_is_extended_while_its_handler_runs(
     queues: Queues, send: Callable[..., None]
 ) -> None:
-    app, done, ran = queues.app(concurrency=1, visibility_timeout=1), threading.Event(), []
+    # Extended after two seconds, and after four, when it would be over: that much later a busy machine may be.
+    app, done, ran = queues.app(concurrency=1, visibility_timeout=4), threading.Event(), []
 
     @app.on_text()
     def handle(text: str) -> None:
@@ -213,7 +208,7 @@ def test_a_handled_message_that_cannot_be_deleted_is_not_handled_again(
     send("ping")
 
     with running(app):
-        wait_until(lambda: app.metrics.snapshot().get("not_deleted", 0) == 1)
+        wait_until(lambda: app.metrics.snapshot().get("not_deleted", 0) > 0)
         failing.clear()
         wait_until(lambda: queues.depth() == (0, 0))
 
@@ -253,10 +248,11 @@ def test_a_message_is_not_deleted_before_the_dead_letter_queue_has_it(
     "once",
 )
 def test_an_outage_heals_by_itself(queues: Queues, send: Callable[..., None]) -> None:
-    failures = iter(range(3))
+    failing = threading.Event()
+    failing.set()
 
     def fail(real: Callable[..., Any], **parameters: Any) -> Any:
-        if next(failures, None) is not None:
+        if failing.is_set():
             raise EndpointConnectionError(endpoint_url="https://sqs")
         return real(**parameters)
 
@@ -265,8 +261,9 @@ def test_an_outage_heals_by_itself(queues: Queues, send: Callable[..., None]) ->
     send("ping")
 
     with running(app):
-        wait_until(lambda: app.metrics.snapshot().get("failed_polls", 0) > 0)
+        wait_until(lambda: app.metrics.snapshot().get("failed_polls", 0) >= 3)
         assert not app.health().ready
+        failing.clear()
         wait_until(lambda: queues.depth() == (0, 0))
         assert app.health().ready
 
@@ -360,7 +357,7 @@ def test_a_second_signal_gives_everything_back_at_once(queues: Queues, send: Cal
     app.run()
     released.set()
 
-    assert queues.depth() == (2, 0)
+    wait_until(lambda: queues.depth() == (2, 0))
 
 
 @guarantee(
@@ -371,11 +368,12 @@ def test_a_second_signal_gives_everything_back_at_once(queues: Queues, send: Cal
     "once",
 )
 def test_an_idle_consumer_stops_within_a_second(queues: Queues) -> None:
-    polling = threading.Event()
+    polling, ended = threading.Event(), threading.Event()
 
     def poll(real: Callable[..., Any], **parameters: Any) -> Any:
         polling.set()
-        return real(**parameters)
+        ended.wait(2 * PATIENCE)
+        return real(**parameters | {"WaitTimeSeconds": 0})
 
     app = queues.app(client=Faulty(queues.sqs, receive_message=poll), wait_time_seconds=20)
     app.on_text()(lambda text: None)
@@ -383,8 +381,9 @@ def test_an_idle_consumer_stops_within_a_second(queues: Queues) -> None:
     with running(app) as thread:
         assert polling.wait(PATIENCE)
         app.stop()
-        thread.join(1.0)
+        thread.join(EARLY)
         assert not thread.is_alive()
+    ended.set()
 
 
 @guarantee(

@@ -15,8 +15,7 @@ from megaflow import App, Message, Payload, PayloadBuilder, ProcessStatus, Retry
 from megaflow.local import Account, SnsClient, SqsClient
 from megaflow.match.functions import any_, gt, not_, prefix
 from tests.unmocked import unmocked
-
-PATIENCE = 60.0
+from tests.waiting import PATIENCE, wait_until
 
 
 @dataclass
@@ -138,6 +137,7 @@ def test_published_in_every_way_each_message_reaches_the_right_handlers(world: W
     running = threading.Thread(target=consumer.app.run, daemon=True)
     running.start()
     assert consumer.done.wait(PATIENCE)
+    wait_until(lambda: world.count(dead_url) == 3)
     consumer.app.stop()
     running.join(PATIENCE)
 

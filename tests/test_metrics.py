@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 
 from megaflow.metrics import Counters, Metrics
+from tests.waiting import PATIENCE
 
 
 def test_counts_add_up_by_name() -> None:
@@ -32,7 +33,7 @@ def test_no_count_is_lost_between_threads() -> None:
     counters, together = Counters(), Barrier(8)
 
     def count(_: int) -> None:
-        together.wait(timeout=10)
+        together.wait(PATIENCE)
         for _ in range(1_000):
             counters.count("received")
 

@@ -47,8 +47,8 @@ from megaflow.sending import (
     read_message_ids,
     send_all,
 )
-from tests.consuming import PATIENCE
 from tests.fakes import client_error
+from tests.waiting import PATIENCE
 
 ROOM = 1_000
 URL = "https://sqs.us-east-1.amazonaws.com"

@@ -30,6 +30,7 @@ from megaflow import (
     Verdict,
 )
 from megaflow.message import ORIGIN_ATTRIBUTE, open_message
+from tests.waiting import PATIENCE
 
 DONE, FATAL = ProcessStatus.DONE, ProcessStatus.FATAL_ERROR
 RETRY, ERROR = ProcessStatus.RETRY_LATER, ProcessStatus.RETRIABLE_ERROR
@@ -271,11 +272,11 @@ def test_a_key_in_progress_elsewhere_is_tried_later() -> None:
     @slow.on_text(handler_name="charge", idempotency_key=lambda text: text.split()[0])
     def handle(text: str) -> None:
         inside.set()
-        go_on.wait(10)
+        go_on.wait(PATIENCE)
 
     thread = threading.Thread(target=slow.process, args=(message("order-1", id="m1"),))
     thread.start()
-    assert inside.wait(10)
+    assert inside.wait(PATIENCE)
 
     verdict = other.process(message("order-1", id="m2"))
     go_on.set()

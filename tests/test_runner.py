@@ -29,7 +29,8 @@ from megaflow import (
 from megaflow.consumer.core import Core
 from megaflow.local import Account, SqsClient
 from megaflow.match.functions import not_
-from tests.consuming import PATIENCE, Faulty, Queues, run_until, running
+from tests.consuming import Faulty, Queues, run_until, running
+from tests.waiting import EARLY, PATIENCE, wait_until
 
 
 @pytest.fixture
@@ -174,7 +175,9 @@ def test_unmatched_messages_follow_the_rule_and_are_counted(
     app.publish("nobody wants this")
     app.publish("last")
 
-    run_until(app, done)
+    with running(app):
+        assert done.wait(PATIENCE)
+        wait_until(lambda: app.metrics.snapshot().get("unmatched"))
 
     assert queues.depth() == left
     assert len(queues.receive_dead_letters()) == dead
@@ -508,7 +511,7 @@ def test_a_queue_that_does_not_answer_at_the_start_does_not_hold_up_stop(queues:
 
     def hang(real: Callable[..., Any], **parameters: Any) -> Any:
         asked.set()
-        released.wait(PATIENCE)
+        released.wait(2 * PATIENCE)
         return real(**parameters)
 
     app = queues.app(client=Faulty(queues.sqs, get_queue_attributes=hang))
@@ -516,7 +519,7 @@ def test_a_queue_that_does_not_answer_at_the_start_does_not_hold_up_stop(queues:
     with running(app) as thread:
         assert asked.wait(PATIENCE)
         app.stop()
-        thread.join(5)
+        thread.join(EARLY)
         assert not thread.is_alive()
     released.set()
 
@@ -731,7 +734,7 @@ def test_an_idle_consumer_stops_at_once_although_its_poll_has_long_to_go(queues:
 
     def receive(real: Callable[..., Any], **parameters: Any) -> Any:
         polling.set()
-        ended.wait(PATIENCE)
+        ended.wait(2 * PATIENCE)
         return real(**parameters | {"WaitTimeSeconds": 0})
 
     app = queues.app(client=Faulty(queues.sqs, receive_message=receive))
@@ -739,7 +742,7 @@ def test_an_idle_consumer_stops_at_once_although_its_poll_has_long_to_go(queues:
     with running(app) as thread:
         assert polling.wait(PATIENCE)
         app.stop()
-        thread.join(5)
+        thread.join(EARLY)
         assert not thread.is_alive()
     ended.set()
 
@@ -765,7 +768,7 @@ def test_what_a_poll_brings_after_the_end_is_given_back(queues: Queues) -> None:
     ended.set()
 
     assert given_back.wait(PATIENCE)
-    assert queues.depth() == (1, 0)
+    wait_until(lambda: queues.depth() == (1, 0))
 
 
 def test_stopping_lets_a_handler_finish_and_deletes_its_message(queues: Queues) -> None:
@@ -849,7 +852,7 @@ def test_a_second_signal_does_not_wait_for_handlers(queues: Queues) -> None:
     app.run()
     released.set()
 
-    assert queues.depth() == (1, 0)
+    wait_until(lambda: queues.depth() == (1, 0))
 
 
 def test_messages_that_cannot_be_given_back_are_logged(queues: Queues, caplog: pytest.LogCaptureFixture) -> None:
@@ -955,7 +958,8 @@ def test_health_is_answered_over_http_while_it_runs(queues: Queues) -> None:
 def test_an_event_loop_that_a_handler_blocks_is_replaced(queues: Queues) -> None:
     app, released, done = queues.app(backoff=lambda count: 0.0), threading.Event(), threading.Event()
 
-    @app.on_text(timeout=0.1)
+    # Time enough for the second call, which does next to nothing, on a busy machine too.
+    @app.on_text(timeout=1)
     async def handle(text: str, message: Message) -> None:
         if message.receive_count == 1:
             released.wait(PATIENCE)

@@ -13,6 +13,7 @@ import pytest
 
 from megaflow import PayloadBuilder, SqsPublisher
 from samples.demo import Verdict, find_problems
+from tests.waiting import PATIENCE
 
 ROOT = Path(__file__).parent.parent
 SAMPLES = sorted((ROOT / "samples").glob("[0-9]*.py"))
@@ -95,7 +96,9 @@ ELSEWHERE = {
 
 
 def run(path: Path) -> str:
-    done = subprocess.run([sys.executable, path], capture_output=True, text=True, timeout=60, cwd=ROOT, check=False)
+    done = subprocess.run(
+        [sys.executable, path], capture_output=True, text=True, timeout=PATIENCE, cwd=ROOT, check=False
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -120,7 +123,12 @@ def test_a_sample_prints_what_it_says(name: str) -> None:
 def demo() -> subprocess.CompletedProcess[str]:
     """The demo, run to its end by someone who has quite another AWS in mind."""
     return subprocess.run(
-        [sys.executable, DEMO], env=os.environ | ELSEWHERE, capture_output=True, text=True, timeout=100, check=False
+        [sys.executable, DEMO],
+        env=os.environ | ELSEWHERE,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
     )
 
 
@@ -156,7 +164,7 @@ def test_the_demo_leaves_no_process_behind_when_it_is_interrupted() -> None:
     assert started.stdout is not None
     printed = started.stdout.readline()
     started.send_signal(signal.SIGINT)
-    _, problems = started.communicate(timeout=100)
+    _, problems = started.communicate(timeout=PATIENCE)
 
     assert (started.returncode, problems) == (1, "interrupted\n")
     assert len(read_consumers(printed)) == 2
@@ -172,7 +180,7 @@ def test_the_demo_fails_where_consumers_take_nothing(tmp_path: Path) -> None:
         [sys.executable, "-c", program, idle],
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=PATIENCE,
         cwd=DEMO.parent,
         check=False,
     )
@@ -271,7 +279,7 @@ def test_the_migrated_program_listens_until_it_is_told_to_stop(moto_url: str) ->
     assert program.stdout is not None
     assert program.stdout.readline() == "added 5 of item 61fcc874\n"
     program.send_signal(signal.SIGTERM)
-    _, problems = program.communicate(timeout=30)
+    _, problems = program.communicate(timeout=PATIENCE)
 
     assert program.returncode == 0, problems
     attributes = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]

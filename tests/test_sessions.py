@@ -7,6 +7,7 @@ import re
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -14,6 +15,7 @@ from typing import NamedTuple
 import pytest
 
 from tests.cli.processes import ROOT, Process, running
+from tests.waiting import PATIENCE
 
 SESSIONS = {
     "README.md": (ROOT / "README.md").read_text().split("## The first ten minutes\n")[1].split("\n## ")[0],
@@ -27,9 +29,6 @@ MASKS = {
     r"[0-9.]+ ms": "<ms>",
     r"in [0-9.]+ s \([0-9,]+/s\)": "<rate>",
 }
-
-
-_TRIES = 20
 
 
 class Command(NamedTuple):
@@ -73,15 +72,18 @@ def run(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(found[1], found[2])
         return
     # The app handles what was published just now in its own time, and who types takes longer than that.
-    tries = _TRIES if command.line.startswith(("megaflow stats", "megaflow peek")) else 1
-    for _ in range(tries):
-        done = subprocess.run(command.line, shell=True, capture_output=True, text=True, timeout=60, check=False)
-        assert done.returncode == 0, done.stdout + done.stderr
-        printed = [re.sub(r"(passed) in [0-9.]+s", r"\1", mask(line)) for line in done.stdout.splitlines()]
-        missing = [line for line in command.printed if line not in printed]
-        if not missing:
-            break
-    assert missing == [], done.stdout + done.stderr
+    until = time.monotonic() + (PATIENCE if command.line.startswith(("megaflow stats", "megaflow peek")) else 0)
+    while missing := find_missing(command):
+        assert time.monotonic() < until, missing
+
+
+def find_missing(command: Command) -> str:
+    """Run it, and return what it printed if that lacks something."""
+    done = subprocess.run(command.line, shell=True, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    printed = [re.sub(r"(passed) in [0-9.]+s", r"\1", mask(line)) for line in done.stdout.splitlines()]
+    missing = [line for line in command.printed if line not in printed]
+    return f"{missing} not in {done.stdout}{done.stderr}" if missing else ""
 
 
 @pytest.mark.usefixtures("shell")

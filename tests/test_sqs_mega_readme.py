@@ -24,6 +24,7 @@ from megaflow.aws.sqs.subscribe import SqsListener
 from megaflow.codec import encode
 from megaflow.event import deserialize_payload
 from megaflow.sqs import Queue
+from tests.waiting import PATIENCE
 
 README = (Path(__file__).parent / "data" / "sqs-mega-python-README.md").read_text()
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
@@ -306,9 +307,9 @@ def test_the_listener_hands_messages_to_the_subscribers_that_match(aws: SimpleNa
 
     listening = threading.Thread(daemon=True, target=run, args=("listener.listen()\n",), kwargs=names)
     listening.start()
-    assert done.wait(30)
+    assert done.wait(PATIENCE)
     names["listener"].stop()
-    listening.join(30)
+    listening.join(PATIENCE)
     ran.add("listener.listen()\n")
 
     assert seen == ["61fcc874-624e-40f8-8fd7-0e663c7837e8"]
@@ -327,9 +328,9 @@ def test_the_short_listener_example_runs_with_its_dots_filled_in(aws: SimpleName
 
     listening = threading.Thread(daemon=True, target=run, args=(listen,), kwargs=names)
     listening.start()
-    assert done.wait(30)
+    assert done.wait(PATIENCE)
     names["listener"].stop()
-    listening.join(30)
+    listening.join(PATIENCE)
 
     assert not listening.is_alive()
 

@@ -280,7 +280,7 @@ _CHILD = """
 import sys
 from megaflow import Ended, ProcessStatus, SqliteStore
 store = SqliteStore(sys.argv[1])
-taken = sum(store.claim(str(number), sys.argv[2], 60).value == "taken" for number in range(200))
+taken = sum(store.claim(str(number), sys.argv[2], 3600).value == "taken" for number in range(200))
 for number in range(50):
     store.save("queue m1", f"{sys.argv[2]} {number}", Ended(ProcessStatus.DONE))
 print(taken, flush=True)

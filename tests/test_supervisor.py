@@ -9,8 +9,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -25,18 +23,11 @@ from megaflow.errors import ProcessError
 from megaflow.local import Account, SqsClient
 from megaflow.local.server import Server
 from megaflow.supervisor import KILL_GRACE, Life, Supervisor, Target, find_target, kill_time
+from tests.waiting import PATIENCE, wait_until
 
 SCRIPT = Path(__file__).parent / "supervised" / "consume.py"
 ROOT = Path(__file__).parent.parent
 STUBS = "tests.supervised.stubs"
-PATIENCE = 30.0
-
-
-def wait_until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not holds():
-        assert time.monotonic() < deadline, "it never comes"
-        threading.Event().wait(0.02)
 
 
 @dataclass
@@ -61,6 +52,8 @@ class Place:
         finally:
             script.kill()
             script.wait()
+            # Its children finish what they have in hand, and would wait for that.
+            self.let_go()
             if script.stderr is not None:
                 script.stderr.close()
 
@@ -129,7 +122,7 @@ def test_processes_drain_where_the_whole_group_gets_the_signal_as_from_systemd(p
 def test_a_process_that_dies_is_replaced_and_its_message_comes_again(place: Place) -> None:
     place.send("wait")
 
-    with place.script() as script:
+    with place.script("short leases") as script:
         wait_until(lambda: bool(place.said("begins wait")))
         (first,) = place.said("begins wait")
         os.kill(first, signal.SIGKILL)
@@ -213,7 +206,8 @@ def test_a_second_signal_does_not_wait_for_handlers(place: Place) -> None:
         script.send_signal(signal.SIGINT)
         wait_until(lambda: busy in place.said("is told to stop"))
         script.send_signal(signal.SIGINT)
-        code = script.wait(5)
+        # The handler would have much longer than that.
+        code = script.wait(PATIENCE)
 
     assert code == 0
     assert place.said("ends wait") == []
@@ -261,7 +255,7 @@ def test_a_package_can_run_an_app_of_one_of_its_modules(place: Place, tmp_path: 
 
 
 @contextmanager
-def supervised(name: str, *, shutdown_timeout: float = 20.0) -> Iterator[tuple[Supervisor, Callable[[], None]]]:
+def supervised(name: str, *, shutdown_timeout: float = PATIENCE) -> Iterator[tuple[Supervisor, Callable[[], None]]]:
     """Run two children with what stands there, and give a function that waits for the end and raises its error."""
     supervisor = Supervisor(Target(STUBS, name), 2, shutdown_timeout=shutdown_timeout)
     with ThreadPoolExecutor(1) as pool:
@@ -312,6 +306,8 @@ def test_processes_that_end_unasked_are_replaced_until_that_is_no_use(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(module, "_FIRST_PAUSE", 0.01)
+    # On a busy machine it takes a process seconds to start and to end.
+    monkeypatch.setattr(module, "_SHORT_LIFE", PATIENCE)
     hopeless = "one process after another ended within seconds, the last one .* with exit code 0"
 
     with supervised("weary") as (_, wait_for_end), pytest.raises(ProcessError, match=hopeless):

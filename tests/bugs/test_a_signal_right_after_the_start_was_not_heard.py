@@ -9,6 +9,7 @@ import pytest
 
 from megaflow import App
 from megaflow.local import Account, SqsClient
+from tests.waiting import PATIENCE
 
 
 class Impatient(logging.Handler):
@@ -42,7 +43,7 @@ def test_a_signal_at_the_first_log_line_stops_the_consumer(unheard: list[int]) -
     sqs = SqsClient(Account())
     app = App(sqs.create_queue(QueueName="orders")["QueueUrl"], client=sqs)
     app.on_data()(lambda data: None)
-    rescue = threading.Timer(10, app.stop)
+    rescue = threading.Timer(PATIENCE, app.stop)
     rescue.start()
 
     app.run()

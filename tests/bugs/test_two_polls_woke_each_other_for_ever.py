@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager
 
 from megaflow.local import SqsClient
 from tests.local.wire import HttpShop
+from tests.waiting import PATIENCE
 
 
 def test_polls_that_wait_take_no_turns() -> None:
@@ -28,5 +29,5 @@ def test_polls_that_wait_take_no_turns() -> None:
         for url in urls:
             SqsClient(shop.account).send_message(QueueUrl=url, MessageBody="a")
 
-        assert [poll.result(10) for poll in polls] == [["a"]] * 3
+        assert [poll.result(PATIENCE) for poll in polls] == [["a"]] * 3
     assert set(taken) == {threading.current_thread()}

@@ -14,9 +14,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from queue import Empty, Queue
 
+from tests.waiting import PATIENCE
+
 ROOT = Path(__file__).parents[2]
-PATIENCE = 30
-"""Seconds after which what was waited for has not come."""
 
 
 class Process:
@@ -52,9 +52,15 @@ class Process:
             if re.search(wanted, line):
                 return line
 
-    def interrupt(self) -> None:
-        """Press Ctrl-C."""
-        self._process.send_signal(signal.SIGINT)
+    def wait_for_all(self, *wanted: str) -> None:
+        """Return once it has said all of *wanted*, each a regular expression, in whatever order."""
+        for each in wanted:
+            if not any(re.search(each, line) for line in self.said):
+                self.wait_for(each)
+
+    def interrupt(self, number: int = signal.SIGINT) -> None:
+        """Press Ctrl-C, or send another signal that means the same."""
+        self._process.send_signal(number)
 
     def end(self, number: int = signal.SIGTERM) -> int:
         """Stop it as a user does, and return its exit code."""
@@ -72,6 +78,18 @@ class Process:
         self._reader.join()
         assert self._process.stdout is not None
         self._process.stdout.close()
+
+
+@contextmanager
+def piped(*arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """Run a command with a pipe for each of its streams, and kill it at the end."""
+    command = [sys.executable, "-m", "megaflow", *arguments]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 @contextmanager

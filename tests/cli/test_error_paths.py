@@ -9,18 +9,18 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
 
 from megaflow.local.faults import Fault, FaultKind, Faults
 from megaflow.local.server import Server
 from tests.cli.conftest import take_all
-from tests.cli.processes import PATIENCE, ROOT, running
+from tests.cli.processes import ROOT, running
+from tests.waiting import PATIENCE, wait_until
 
 APP = "from megaflow import App\napp = App()\napp.on_text()(print)\n"
 NOBODY = "http://127.0.0.1:9"
@@ -201,12 +201,16 @@ def test_an_output_that_is_full(command: str) -> None:
     expect(done, 1, "No space left on device")
 
 
-@pytest.mark.parametrize("command", ["tail orders", "move orders orders-dead --max-rate 1"])
+# At this rate the first message goes at once, and the second one long after the command was interrupted.
+@pytest.mark.parametrize("command", ["tail orders", "move orders orders-dead --max-rate 0.001"])
 def test_ctrl_c_in_the_middle(command: str, server: Server, sqs: Any, orders: str) -> None:
     for number in range(3):
         sqs.send_message(QueueUrl=orders, MessageBody=f"message {number}")
     with running(*command.split(), "--json") as process:
-        _wait_until_moved(process.wait_for, sqs, command)
+        if command.startswith("tail"):
+            process.wait_for('"body"')
+        else:
+            _wait_for_message(sqs, f"{orders}-dead")
 
         code = process.end(signal.SIGINT)
 
@@ -215,34 +219,20 @@ def test_ctrl_c_in_the_middle(command: str, server: Server, sqs: Any, orders: st
     assert sorted(left) == ["message 0", "message 1", "message 2"]
 
 
-def _wait_until_moved(wait_for: Callable[[str], str], sqs: Any, command: str) -> None:
-    if command.startswith("tail"):
-        wait_for('"body"')
-        return
-    waiter = 0
-    while "Messages" not in sqs.receive_message(QueueUrl=_dead(sqs), VisibilityTimeout=0, WaitTimeSeconds=1):
-        waiter += 1
-        assert waiter < PATIENCE
-
-
-def _dead(sqs: Any) -> str:
-    return str(sqs.get_queue_url(QueueName="orders-dead")["QueueUrl"])
+def _wait_for_message(sqs: Any, url: str) -> None:
+    """Return once there is a message in the queue."""
+    wait_until(lambda: "Messages" in sqs.receive_message(QueueUrl=url, VisibilityTimeout=0, WaitTimeSeconds=1))
 
 
 @pytest.mark.usefixtures("files")
 def test_a_second_ctrl_c_keeps_the_lines_that_were_under_way(server: Server, sqs: Any, orders: str) -> None:
-    server.account.faults = Faults([Fault("SendMessageBatch", FaultKind.SLOW, seconds=5, skip=1)])
+    server.account.faults = Faults([Fault("SendMessageBatch", FaultKind.SLOW, seconds=2 * PATIENCE, skip=1)])
     Path("all.jsonl").write_text("".join(f'{{"n": {number}}}\n' for number in range(30)))
-    client = boto3.client(
-        "sqs", endpoint_url=server.url, region_name="us-east-1", aws_access_key_id="any", aws_secret_access_key="any"
-    )
     with running("publish", "all.jsonl", "--queue", "orders") as process:
-        waiter = 0
-        while "Messages" not in client.receive_message(QueueUrl=orders, VisibilityTimeout=0, WaitTimeSeconds=1):
-            waiter += 1
-            assert waiter < PATIENCE
+        _wait_for_message(sqs, orders)
         process.interrupt()
-        process.interrupt()
+        # Two of the same signal, one right after the other, can come to no more than one.
+        process.interrupt(signal.SIGTERM)
         read = int(process.wait_for("go on with --skip").split()[-1])
         code = process.wait()
 

@@ -13,6 +13,7 @@ import pytest
 import megaflow
 from megaflow.cli.main import COMMANDS
 from tests.cli.conftest import Run
+from tests.waiting import PATIENCE
 
 ROOT = Path(__file__).parents[2]
 SHOP = """
@@ -33,7 +34,7 @@ def _run(*arguments: str, text: str = "", **environment: str) -> subprocess.Comp
         input=text,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE,
         env=os.environ | {"PYTHONPATH": str(ROOT)} | environment,
     )
 
@@ -99,7 +100,7 @@ def test_a_reader_that_has_seen_enough_is_no_error() -> None:
     Path("shop.py").write_text(SHOP)
     command = f"{sys.executable} -m megaflow handlers shop | true"
 
-    ran = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=60)
+    ran = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=PATIENCE)
 
     assert ran.stderr == ""
 

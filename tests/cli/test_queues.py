@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
-import sys
 from typing import Any
 
 import pytest
 
 from megaflow.local.server import Server
 from tests.cli.conftest import Run, take_all
-from tests.cli.processes import running
+from tests.cli.processes import piped, running
+from tests.waiting import PATIENCE
 
 
 def test_peek_shows_messages_leaves_them_and_says_what_that_costs(run: Run, sqs: Any, orders: str) -> None:
@@ -76,14 +75,13 @@ def test_purge_asks_before_it_deletes(run: Run, sqs: Any, orders: str) -> None:
 
 def test_tail_shows_each_message_once_and_gives_it_back(server: Server, run: Run, sqs: Any, orders: str) -> None:
     sqs.send_message(QueueUrl=orders, MessageBody="first")
-    command = [sys.executable, "-m", "megaflow", "tail", "orders", "--json"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with piped("tail", "orders", "--json") as process:
         assert process.stdout is not None
         first = json.loads(process.stdout.readline())
         sqs.send_message(QueueUrl=orders, MessageBody="second")
         second = json.loads(process.stdout.readline())
         process.send_signal(signal.SIGINT)
-        rest, err = process.communicate(timeout=20)
+        rest, err = process.communicate(timeout=PATIENCE)
 
     assert (first["body"], second["body"], rest) == ("first", "second", "")
     assert process.returncode == 0

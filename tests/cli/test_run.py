@@ -6,7 +6,6 @@ import json
 import re
 import signal
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ import pytest
 
 from megaflow.local.server import Server
 from tests.cli.conftest import Run
-from tests.cli.processes import PATIENCE, running
+from tests.cli.processes import running
 
 SHOP = """
 from megaflow import App, Reject
@@ -43,17 +42,19 @@ def test_run_says_what_it_runs_and_what_becomes_of_messages(server: Server, sqs:
 def test_run_logs_for_programs(server: Server, sqs: Any, orders: str) -> None:
     Path("shop.py").write_text(SHOP)
     sent = sqs.send_message(QueueUrl=orders, MessageBody='{"kind": "refund", "amount": 500}')["MessageId"]
+    began = time.monotonic()
     with running("run", "shop.py", "--queue-url", orders, "--log-format", "json") as process:
         failed = json.loads(process.wait_for("rejects it"))
         became = json.loads(process.wait_for('"verdict"'))
         process.end()
+        took = time.monotonic() - began
 
     assert failed["message_id"] == became["message_id"] == sent
     assert (failed["level"], failed["handler"], failed["status"]) == ("ERROR", "shop.refund", "FATAL_ERROR")
     assert failed["error"] == "Reject: too much"
     assert became["verdict"] == "dead-lettered"
     assert became["handlers"]["shop.refund"]["status"] == "FATAL_ERROR"
-    assert 0 <= became["handlers"]["shop.refund"]["duration"] <= became["duration"] < 1
+    assert 0 <= became["handlers"]["shop.refund"]["duration"] <= became["duration"] < took
     assert all(json.loads(line) for line in process.said)
 
 
@@ -91,13 +92,6 @@ def test_what_cannot_run_is_said(server: Server, run: Run, arguments: list[str],
         assert process.wait() == code
 
 
-def _wait_until(done: Callable[[], object]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not done():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
 def test_dev_makes_all_that_an_app_needs_shows_messages_and_starts_anew(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -114,10 +108,9 @@ def test_dev_makes_all_that_an_app_needs_shows_messages_and_starts_anew(
         assert run("publish", "some.jsonl", "--queue", "shop").code == 0
         Path("one.json").write_text('{"kind": "refund", "amount": 8}')
         assert run("publish", "one.json", "--topic", topic).code == 0
-        process.wait_for("dead-lettered  shop.refund FATAL_ERROR")
-        _wait_until(lambda: "refunded 8" in process.said or process.wait_for("refunded 8"))
-        everything = "\n".join(process.said)
-        assert "kind: wanted 'refund', found 'refnd'" in everything
+        process.wait_for_all(
+            "dead-lettered  shop.refund FATAL_ERROR", "refunded 8", "kind: wanted 'refund', found 'refnd'"
+        )
 
         # A change that cannot be imported is said, and what is sent meanwhile waits for the next one.
         Path("shop.py").write_text("this is no Python")

@@ -47,6 +47,9 @@ class World:
     names: Iterator[str] = field(default_factory=lambda: (f"thing-{number}" for number in _numbers))
     account_id: str = ACCOUNT_ID
     region: str = REGION
+    moment: int = 1
+    """Seconds that do not pass between two calls by themselves, however long these take on a busy machine."""
+
     patience: int = 0
     """Seconds a receive waits by itself: AWS may not look at all of its servers at once."""
 
@@ -142,7 +145,7 @@ def moto_world() -> Iterator[World]:
     server.start()
     host, port = server.get_host_and_port()
     with clients(f"http://{host}:{port}") as (sqs, sns):
-        yield World(sqs, sns, advance=time.sleep)
+        yield World(sqs, sns, advance=time.sleep, moment=3)
     server.stop()
 
 
@@ -201,7 +204,7 @@ def aws_world() -> Iterator[World]:
         client.meta.events.register(f"after-call.{call}", note)
     prefix = f"megaflow-{uuid.uuid4().hex[:12]}"
     names = (f"{prefix}-{number}" for number in itertools.count())
-    yield World(sqs, sns, time.sleep, names, account_id, session.region_name, patience=2)
+    yield World(sqs, sns, time.sleep, names, account_id, session.region_name, moment=3, patience=2)
     for delete in made:
         with contextlib.suppress(ClientError):
             delete()

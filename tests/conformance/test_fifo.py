@@ -221,12 +221,12 @@ def test_a_group_is_128_visible_characters_at_most(world: World, group: str) -> 
 
 
 def test_the_delay_of_the_queue_holds_for_every_message(world: World) -> None:
-    url = world.fifo_queue(DelaySeconds="1")
+    url = world.fifo_queue(DelaySeconds=str(world.moment))
     for body in "ab":
         world.send_in_order(url, body)
 
     before = world.bodies(url)
-    world.advance(1.2)
+    world.advance(world.moment + 0.2)
 
     assert before == []
     assert world.bodies(url) == ["a", "b"]

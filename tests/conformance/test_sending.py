@@ -182,10 +182,10 @@ def test_a_data_type_may_have_a_label(world: World) -> None:
 def test_a_delayed_message_is_seen_after_its_delay(world: World) -> None:
     url = world.queue()
 
-    world.send(url, DelaySeconds=1)
+    world.send(url, DelaySeconds=world.moment)
     before = world.receive(url)
     delayed = world.attributes(url)["ApproximateNumberOfMessagesDelayed"]
-    world.advance(1.1)
+    world.advance(world.moment + 0.1)
     after = world.receive(url)
 
     assert (len(before), delayed, len(after)) == (0, "1", 1)

@@ -8,12 +8,12 @@ from tests.conformance.pages import VISIBILITY, moto_differs
 
 
 def test_a_received_message_is_hidden_until_its_timeout_ends(world: World) -> None:
-    url = world.queue(VisibilityTimeout="1")
+    url = world.queue(VisibilityTimeout=str(world.moment))
     world.send(url)
 
     (first,) = world.receive(url, AttributeNames=["All"])
     meanwhile = world.receive(url)
-    world.advance(1.1)
+    world.advance(world.moment + 0.1)
     (second,) = world.receive(url, AttributeNames=["All"])
 
     assert meanwhile == []
@@ -57,9 +57,10 @@ def test_a_changed_timeout_counts_from_the_change(world: World) -> None:
     world.send(url)
     (message,) = world.receive(url)
 
-    world.sqs.change_message_visibility(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"], VisibilityTimeout=1)
+    change = {"QueueUrl": url, "ReceiptHandle": message["ReceiptHandle"], "VisibilityTimeout": world.moment}
+    world.sqs.change_message_visibility(**change)
     before = world.receive(url)
-    world.advance(1.1)
+    world.advance(world.moment + 0.1)
 
     assert before == []
     assert len(world.receive(url)) == 1

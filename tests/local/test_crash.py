@@ -21,6 +21,7 @@ import pytest
 
 from megaflow.local import Account, SqsClient
 from megaflow.local.file.store import Store
+from tests.waiting import PATIENCE, wait_until
 
 KILLS = 100
 GROUPS = ("red", "green", "blue")
@@ -156,7 +157,7 @@ class Connection:
     port: int
 
     def __post_init__(self) -> None:
-        self.http = HTTPConnection("127.0.0.1", self.port, timeout=20)
+        self.http = HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
 
     def __call__(self, operation: str, **ask: Any) -> Answer:
         if operation == "Publish":
@@ -227,8 +228,9 @@ def set_up(file: Path) -> None:
     server.kill()
 
 
-def run_until_killed(load: Load, file: Path, seconds: float) -> None:
-    server = Process(file)
+def run_until_killed(load: Load, file: Path, answers: int) -> None:
+    """Let the callers have about so many answers, and kill the server in the midst of it."""
+    server, enough = Process(file), load.answers + answers
 
     def repeat(caller: Callable[[Call], None]) -> None:
         call = Connection(server.port)
@@ -242,7 +244,7 @@ def run_until_killed(load: Load, file: Path, seconds: float) -> None:
     threads = [threading.Thread(target=repeat, args=(caller,)) for caller in load.callers()]
     for thread in threads:
         thread.start()
-    time.sleep(seconds)
+    wait_until(lambda: load.answers >= enough)
     server.kill()
     for thread in threads:
         thread.join()
@@ -286,7 +288,7 @@ def test_what_was_answered_survives_a_hundred_kills(file: Path, tmp_path: Path) 
     scratch.mkdir()
 
     for _ in range(KILLS):
-        run_until_killed(load, file, moments.uniform(0.02, 0.3))
+        run_until_killed(load, file, moments.randrange(50))
         found = drain(file, scratch)
         check_order(found["fifo.fifo"])
         for ledger, name in ((load.standard, "standard"), (load.topic, "topic"), (load.fifo, "fifo.fifo")):

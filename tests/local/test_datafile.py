@@ -23,6 +23,7 @@ from megaflow.local.server import Server
 from tests.conformance.conftest import clients
 from tests.local.kept import KeptShop, picture
 from tests.local.wire import Wire
+from tests.waiting import PATIENCE
 
 
 @pytest.fixture
@@ -123,7 +124,7 @@ def test_a_file_that_another_process_has_open_is_refused(tmp_path: Path) -> None
 
     refuses(path, "another process has it open; stop that one, or name another file")
 
-    other.communicate(timeout=30)
+    other.communicate(timeout=PATIENCE)
     Store(path).close()
 
 
@@ -325,12 +326,12 @@ def test_a_long_poll_is_not_answered_what_could_not_be_written(shop: KeptShop) -
     poller = threading.Thread(target=wait)
     poller.start()
     with shop.account.changed:
-        assert shop.account.changed.wait_for(lambda: len(shop.account.polls), timeout=10)
+        assert shop.account.changed.wait_for(lambda: len(shop.account.polls), timeout=PATIENCE)
     forbid_writing(shop)
 
     with pytest.raises(ClientError, match="InternalFailure"):
         shop.send(url, "a")
-    poller.join(timeout=10)
+    poller.join(timeout=PATIENCE)
 
     assert outcomes == ["InternalFailure"]
 
@@ -341,7 +342,7 @@ def test_a_long_poll_over_http_is_not_answered_what_could_not_be_written(shop: K
     with Server(shop.account) as server, Wire(server.url) as poll:
         poll.poll(url)
         with shop.account.changed:
-            assert shop.account.changed.wait_for(lambda: len(shop.account.polls), timeout=10)
+            assert shop.account.changed.wait_for(lambda: len(shop.account.polls), timeout=PATIENCE)
         forbid_writing(shop)
         with pytest.raises(ClientError, match="InternalFailure"):
             shop.send(url, "a")

@@ -21,8 +21,8 @@ from megaflow.local.calls import perform
 from megaflow.local.faults import ERRORS
 from megaflow.local.polls import Poll
 from tests.local.conftest import Clock, Shop
+from tests.waiting import PATIENCE
 
-PATIENCE = 20.0
 FAIL_BEFORE, FAIL_AFTER = FaultKind.FAIL_BEFORE, FaultKind.FAIL_AFTER
 SLOW, LOST = FaultKind.SLOW, FaultKind.LOST
 FAIL_ENTRIES, DUPLICATE, REORDER = FaultKind.FAIL_ENTRIES, FaultKind.DUPLICATE, FaultKind.REORDER

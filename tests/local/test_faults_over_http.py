@@ -89,8 +89,9 @@ def test_an_answer_that_gets_lost_closes_the_connection(server: Server, sqs: Any
 
 
 def test_a_late_answer_comes_after_the_caller_gave_up(server: Server, sqs: Any, url: str) -> None:
-    strike(server, "SendMessage", "slow", seconds=30)
-    hasty = connect(server, "sqs", read_timeout=0.2)
+    strike(server, "SendMessage", "slow", seconds=60)
+    # Not so soon that the call might not have begun to be answered.
+    hasty = connect(server, "sqs", read_timeout=2)
 
     with pytest.raises(ReadTimeoutError):
         hasty.send_message(QueueUrl=url, MessageBody="a")

@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 from tests.local.conftest import Shop
-
-PATIENCE = 10.0
+from tests.waiting import EARLY, PATIENCE
 
 
 class Watched(threading.Condition):
@@ -98,7 +97,7 @@ def test_a_poll_ends_empty_when_its_time_is_over(shop: Shop, pool: ThreadPoolExe
 
     shop.advance(20)
 
-    assert poll.result(PATIENCE) == []
+    assert poll.result(EARLY) == []
 
 
 def test_a_poll_ends_for_real_where_nobody_moves_the_clock(shop: Shop) -> None:

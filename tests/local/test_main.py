@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from megaflow.local.__main__ import main
-from tests.local.wire import PATIENCE, Wire
+from tests.local.wire import Wire
+from tests.waiting import EARLY, PATIENCE
 
 NO_UVICORN = """
 import sys
@@ -116,7 +117,7 @@ def test_a_signal_ends_it_well_and_soon_though_somebody_polls(tmp_path: Path, by
         kept = wire.call("ReceiveMessage", QueueUrl=urls[0]).bodies
 
     assert (code, complaints) == (0, "")
-    assert took < 1
+    assert took < EARLY
     assert (polled.status, polled.json) == (200, {})
     assert kept == ["a"]
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import resource
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -78,6 +77,12 @@ def peak_of_children() -> float:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
+def seconds_of_children() -> float:
+    """Return for how long processes that have ended kept a processor busy, whatever else it had to do."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 @pytest.mark.long
 def test_a_million_calls_hold_memory_flat() -> None:
     run = subprocess.run([sys.executable, "-c", CALLS], capture_output=True, text=True, check=True)
@@ -92,15 +97,15 @@ def test_a_million_messages_fit_and_open_again(tmp_path: Path) -> None:
     file = tmp_path / "queue.db"
     subprocess.run([sys.executable, "-c", FILL, str(file)], check=True)
 
-    start = time.monotonic()
+    before = seconds_of_children()
     command = [sys.executable, "-m", "megaflow.local", "--port", "0", "--data", str(file)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None
         said = server.stdout.readline()
-        took = time.monotonic() - start
         server.terminate()
+    took = seconds_of_children() - before
 
-    print(f"opened in {took:.1f} s, with {peak_of_children() / MEGABYTE:,.0f} MB at most")
+    print(f"opened in {took:.1f} s of a processor, with {peak_of_children() / MEGABYTE:,.0f} MB at most")
     assert "1000000 messages" in said
     assert took < 30
     assert peak_of_children() < 2_000 * MEGABYTE

@@ -11,9 +11,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from tests.local.conftest import Shop
-
-PATIENCE = 10.0
-"""Seconds until a test gives up waiting for an answer."""
+from tests.waiting import PATIENCE
 
 _numbers = itertools.count()
 

@@ -9,8 +9,8 @@ VISIBILITY_TIMEOUTS: Final = (2, 3)
 CONCURRENCIES: Final = (4, 5, 6, 8)
 CONSUMERS_PER_QUEUE: Final = (2, 3, 4)
 SHUTDOWN_TIMEOUT: Final = 5.0
-EXIT_GRACE: Final = 5.0
-"""What a consumer may take beyond its shutdown timeout."""
+EXIT_GRACE: Final = 30.0
+"""What a consumer may take beyond its shutdown timeout, on a busy machine: one that hangs does not end at all."""
 
 WAIT_TIME: Final = 2
 READ_TIMEOUT: Final = 4.0

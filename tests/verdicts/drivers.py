@@ -14,7 +14,8 @@ from megaflow import App
 from megaflow.local import Account, SqsClient
 from megaflow.testing import TestClient
 from megaflow.testing.clock import Clock
-from tests.consuming import PATIENCE, running
+from tests.consuming import running
+from tests.waiting import PATIENCE
 
 
 class Driver(Protocol):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import socket
 import ssl
 import threading
@@ -14,6 +15,7 @@ import boto3
 from botocore.config import Config
 
 from tests.unmocked import unmocked
+from tests.waiting import PATIENCE
 
 QUEUE_URL = "https://sqs.us-east-1.amazonaws.com/123456789012/orders"
 
@@ -68,24 +70,22 @@ class Scripted:
     requests: list[Request] = field(default_factory=list)
     url: str = ""
     tls: ssl.SSLContext | None = None
-    connections: int = 0
 
     def client(self, *, config: Config | None = None, **options: Any) -> Any:
         options = {"aws_access_key_id": "AKIDEXAMPLE", "aws_secret_access_key": "secret", **options}
         session = boto3.Session(
             region_name="us-east-1", **{name: options.pop(name) for name in list(options) if name.startswith("aws_")}
         )
-        base = Config(proxies={}, connect_timeout=5, read_timeout=5)
+        base = Config(proxies={}, connect_timeout=PATIENCE, read_timeout=PATIENCE)
         made = session.client("sqs", endpoint_url=self.url, config=base.merge(config or Config()), **options)
         return unmocked(made)
 
-    def serve(self, connection: socket.socket) -> None:
+    def serve(self, connection: socket.socket, number: int) -> None:
         try:
             if self.tls is not None:
                 connection = self.tls.wrap_socket(connection, server_side=True)
             with connection:
-                self.connections += 1
-                number, stream = self.connections, connection.makefile("rb")
+                stream = connection.makefile("rb")
                 while request := self.read(stream, number):
                     self.requests.append(request)
                     said = self.script.pop(0) if self.script else answer()
@@ -116,12 +116,12 @@ def scripted(*script: Answer, tls: ssl.SSLContext | None = None, host: str = "12
     server = Scripted(list(script), url=f"{scheme}://{host}:{listening.getsockname()[1]}", tls=tls)
 
     def accept() -> None:
-        while True:
+        for number in itertools.count(1):
             try:
                 connection, _ = listening.accept()
             except OSError:
                 return
-            threading.Thread(target=server.serve, args=(connection,), daemon=True).start()
+            threading.Thread(target=server.serve, args=(connection, number), daemon=True).start()
 
     thread = threading.Thread(target=accept, daemon=True)
     thread.start()
@@ -130,7 +130,7 @@ def scripted(*script: Answer, tls: ssl.SSLContext | None = None, host: str = "12
     finally:
         listening.shutdown(socket.SHUT_RDWR)
         listening.close()
-        thread.join(5)
+        thread.join(PATIENCE)
 
 
 def bodies(requests: Sequence[Request]) -> list[bytes]:

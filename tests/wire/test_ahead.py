@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterator
 
 import boto3
@@ -18,8 +17,9 @@ from megaflow.local.server import Server
 from megaflow.match.functions import not_
 from megaflow.sqs import Queue
 from megaflow.wire import WireClient
-from tests.consuming import PATIENCE, Queues, running
+from tests.consuming import Queues, running
 from tests.unmocked import unmocked
+from tests.waiting import PATIENCE, wait_until
 from tests.wire.scripted import QUEUE_URL, Scripted, answer, hang_up, scripted
 
 RECEIVED = answer(json.dumps({"Messages": [{"MessageId": "m", "ReceiptHandle": "h", "Body": "b"}]}).encode())
@@ -28,13 +28,6 @@ RECEIVED = answer(json.dumps({"Messages": [{"MessageId": "m", "ReceiptHandle": "
 def wire(server: Scripted, *, attempts: int = 2) -> WireClient:
     config = Config(retries={"total_max_attempts": attempts, "mode": "standard"})
     return WireClient(server.client(config=config), sleep=lambda seconds: None)
-
-
-def wait_until(holds: Callable[[], bool]) -> None:
-    end = time.monotonic() + PATIENCE
-    while not holds():
-        assert time.monotonic() < end, "it took too long"
-        threading.Event().wait(0.005)
 
 
 def meeting(count: int, said: bytes) -> Callable[[socket.socket], None]:

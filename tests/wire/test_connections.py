@@ -20,6 +20,7 @@ from botocore.exceptions import (
 )
 
 from megaflow.wire import WireClient
+from tests.waiting import EARLY, PATIENCE
 from tests.wire.scripted import QUEUE_URL, Scripted, answer, cut_after, hang_up, keep_silent, scripted
 
 ONCE = Config(retries={"total_max_attempts": 1, "mode": "standard"})
@@ -48,7 +49,7 @@ def test_threads_share_connections_and_each_call_has_one_of_its_own() -> None:
     meeting = threading.Barrier(3)
 
     def meet(connection: socket.socket) -> None:
-        meeting.wait(5)
+        meeting.wait(PATIENCE)
         connection.sendall(answer())
 
     with scripted(*[meet] * 6) as server:
@@ -58,7 +59,7 @@ def test_threads_share_connections_and_each_call_has_one_of_its_own() -> None:
             for thread in threads:
                 thread.start()
             for thread in threads:
-                thread.join(5)
+                thread.join(PATIENCE)
 
     assert {request.connection for request in server.requests} == {1, 2, 3}
     assert len(server.requests) == 6
@@ -68,7 +69,7 @@ def test_no_more_connections_are_kept_than_the_client_says() -> None:
     meeting = threading.Barrier(3)
 
     def meet(connection: socket.socket) -> None:
-        meeting.wait(5)
+        meeting.wait(PATIENCE)
         connection.sendall(answer())
 
     with scripted(*[meet] * 3) as server:
@@ -77,7 +78,7 @@ def test_no_more_connections_are_kept_than_the_client_says() -> None:
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(5)
+            thread.join(PATIENCE)
         for _ in range(3):
             receive(client)
 
@@ -96,7 +97,7 @@ def test_a_connection_that_was_closed_while_idle_is_replaced_unnoticed() -> None
         client = wire(server)
 
         receive(client)
-        assert closed.wait(5)
+        assert closed.wait(PATIENCE)
         answered = receive(client)
 
     assert answered["ResponseMetadata"]["RetryAttempts"] == 0
@@ -192,7 +193,7 @@ def test_a_long_poll_may_take_longer_than_the_read_timeout() -> None:
         connection.sendall(answer())
 
     with scripted(answer_late) as server:
-        answered = receive(wire(server, HASTY), WaitTimeSeconds=1)
+        answered = receive(wire(server, HASTY), WaitTimeSeconds=20)
 
     assert answered["ResponseMetadata"]["HTTPStatusCode"] == 200
 
@@ -221,10 +222,10 @@ def test_close_ends_the_calls_that_are_under_way() -> None:
             ended.set()
 
         threading.Thread(target=poll, daemon=True).start()
-        assert arrived.wait(5)
+        assert arrived.wait(PATIENCE)
         client.close()
 
-        assert ended.wait(5)
+        assert ended.wait(EARLY)
 
 
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
