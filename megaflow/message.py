@@ -17,7 +17,7 @@ from typing import Any, Final, TypeAlias
 from megaflow.codec import KIND_ATTRIBUTE, Decoded, Kind, decode, is_sns_envelope
 from megaflow.errors import UsageError
 from megaflow.event import Payload
-from megaflow.records import make_record
+from megaflow.frozen import make_record
 
 ORIGIN_ATTRIBUTE: Final = "megaflow-origin"
 """The message attribute of a dead-lettered message that says where it comes from, and what failed."""

@@ -12,8 +12,8 @@ from megaflow import limits
 from megaflow.codec import KIND_ATTRIBUTE, encode
 from megaflow.errors import EncodeError, UsageError
 from megaflow.event import Payload
+from megaflow.frozen import make_record
 from megaflow.message import Attribute
-from megaflow.records import make_record
 
 AttributeInput: TypeAlias = str | int | float | Decimal | bytes | Attribute
 

@@ -24,9 +24,9 @@ from megaflow.errors import (
     StoreError,
     UsageError,
 )
+from megaflow.frozen import make_record
 from megaflow.message import Message
 from megaflow.progress import Idempotency, Progress
-from megaflow.records import make_record
 from megaflow.router import Handler
 from megaflow.settings import OnInvalid, Unmatched
 from megaflow.status import Fate, ProcessStatus, Reject, RetryLater, decide_fate
