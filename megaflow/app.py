@@ -17,7 +17,6 @@ from megaflow import limits
 from megaflow.dependencies import Dependencies
 from megaflow.errors import ConfigurationError, RegistrationError, UsageError
 from megaflow.message import Message, message_with, open_message
-from megaflow.metrics import Counters
 from megaflow.process import Processor
 from megaflow.producer import Connection, Producer
 from megaflow.progress import Idempotency, Progress
@@ -37,6 +36,7 @@ from megaflow.settings import (
 from megaflow.sns import SnsClient
 from megaflow.sqs import Queue, SqsClient
 from megaflow.stores import Store
+from megaflow.telemetry.metrics import Counters
 from megaflow.verdict import Verdict
 from megaflow.wrapping import Middleware
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 
-from megaflow.metrics import Counters, Metrics
+from megaflow.telemetry.metrics import Counters, Metrics
 
 
 def test_counts_add_up_by_name() -> None:

@@ -43,12 +43,12 @@ from megaflow.consumer.words import (
 from megaflow.consumer.workers import GLANCE, Workers
 from megaflow.health import Health
 from megaflow.message import Message
-from megaflow.metrics import Metrics
 from megaflow.process import Processor
 from megaflow.refusals import as_configuration_error, is_refusal
 from megaflow.settings import ConsumerSettings
 from megaflow.signals import stopping_on_signals
 from megaflow.sqs import Queue
+from megaflow.telemetry.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
