@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from megaflow.app import App
-from megaflow.codec import Kind
 from megaflow.errors import (
     ConfigurationError,
     DependencyError,
@@ -27,7 +26,10 @@ from megaflow.errors import (
     UsageError,
 )
 from megaflow.event import Event, ObjectData, Payload, PayloadBuilder
-from megaflow.message import Attribute, Lease, Message, SnsInfo
+from megaflow.messages.attributes import Attribute
+from megaflow.messages.codec import Kind
+from megaflow.messages.envelope import SnsInfo
+from megaflow.messages.message import Lease, Message
 from megaflow.outgoing import Outgoing
 from megaflow.router import Handler, Router
 from megaflow.sending import Sent

@@ -16,7 +16,7 @@ from typing_extensions import override
 from megaflow import limits
 from megaflow.dependencies import Dependencies
 from megaflow.errors import ConfigurationError, RegistrationError, UsageError
-from megaflow.message import Message, message_with, open_message
+from megaflow.messages.message import Message, message_with, open_message
 from megaflow.process import Processor
 from megaflow.producer import Connection, Producer
 from megaflow.progress import Idempotency, Progress

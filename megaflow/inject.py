@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
-from megaflow.codec import Kind
 from megaflow.dependencies import Need, Providers
 from megaflow.errors import InvalidPayloadError, RegistrationError
-from megaflow.message import Message
+from megaflow.messages.codec import Kind
+from megaflow.messages.message import Message
 from megaflow.parameters import (
     VARIADIC,
     allows_none,

@@ -9,11 +9,11 @@ from types import MappingProxyType
 from typing import Any, Final, TypeAlias, TypedDict
 
 from megaflow import limits
-from megaflow.codec import KIND_ATTRIBUTE, encode
 from megaflow.errors import EncodeError, UsageError
 from megaflow.event import Payload
 from megaflow.frozen import make_record
-from megaflow.message import Attribute
+from megaflow.messages.attributes import Attribute
+from megaflow.messages.codec import KIND_ATTRIBUTE, encode
 
 AttributeInput: TypeAlias = str | int | float | Decimal | bytes | Attribute
 

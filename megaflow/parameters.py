@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final, ForwardRef, Union, get_args, get_origi
 
 from typing_extensions import is_typeddict
 
-from megaflow.message import Message
+from megaflow.messages.message import Message
 
 VARIADIC: Final = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 

@@ -25,7 +25,7 @@ from megaflow.errors import (
     UsageError,
 )
 from megaflow.frozen import make_record
-from megaflow.message import Message
+from megaflow.messages.message import Message
 from megaflow.progress import Idempotency, Progress
 from megaflow.router import Handler
 from megaflow.settings import OnInvalid, Unmatched

@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeVar
 
 from megaflow.errors import HandlingError, StoreError, describe_error
-from megaflow.message import Message, read_origin
+from megaflow.messages.message import Message
+from megaflow.messages.origin import read_origin
 from megaflow.router import Handler
 from megaflow.status import ProcessStatus
 from megaflow.stores import Claim, Ended, Store

@@ -19,7 +19,9 @@ from typing_extensions import override
 
 from megaflow import limits
 from megaflow.errors import EncodeError
-from megaflow.message import ORIGIN_ATTRIBUTE, Attribute, Lease, Message, open_message
+from megaflow.messages.attributes import Attribute
+from megaflow.messages.message import Lease, Message, open_message
+from megaflow.messages.origin import ORIGIN_ATTRIBUTE
 from megaflow.outgoing import Outgoing, Prepared, is_fifo, measure, write_attributes, write_options
 from megaflow.publisher import Publisher
 from megaflow.refusals import is_denied, is_missing_queue

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 from megaflow.errors import HandlerTimeoutError
-from megaflow.message import Message
+from megaflow.messages.message import Message
 from megaflow.router import Handler
 from megaflow.verdict import Outcome, Verdict
 from megaflow.wrapping import Call

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from megaflow.message import Message
+from megaflow.messages.message import Message
 from megaflow.router import Handler
 from megaflow.status import Fate, ProcessStatus
 

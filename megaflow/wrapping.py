@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 from megaflow.callables import is_async
 from megaflow.dependencies import Dependencies
 from megaflow.errors import RegistrationError, UsageError
-from megaflow.message import Message
+from megaflow.messages.message import Message
 from megaflow.router import Handler
 
 Call: TypeAlias = Callable[[Handler, Message], Any]

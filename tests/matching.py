@@ -10,7 +10,7 @@ from megaflow.dispatch.explain import Explanation, explain
 from megaflow.dispatch.table import DispatchTable, Selection
 from megaflow.match.conditions import compile_test
 from megaflow.match.pattern import as_condition
-from megaflow.message import message_with
+from megaflow.messages.message import message_with
 from megaflow.router import Router
 
 

@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from megaflow import binary
-from megaflow.binary import NotBsonError
+from megaflow.messages import bson
+from megaflow.messages.bson import NotBsonError
 from tests import documents
 from tests.documents import blob, document, document_of_length, element, moment, text, text_of_length
 from tests.strategies import bson_objects, damaged_documents, exactly
@@ -29,7 +29,7 @@ def refusal_of(data: bytes) -> str:
 
     def decode() -> None:
         with pytest.raises(NotBsonError) as caught:
-            binary.decode(data)
+            bson.decode(data)
         said.append(str(caught.value))
 
     thread = threading.Thread(target=decode, daemon=True)
@@ -41,7 +41,7 @@ def refusal_of(data: bytes) -> str:
 
 @given(value=bson_objects)
 def test_a_document_comes_back(value: dict[str, Any]) -> None:
-    assert exactly(binary.decode(binary.encode(value))) == exactly(value)
+    assert exactly(bson.decode(bson.encode(value))) == exactly(value)
 
 
 def test_a_document_is_the_bytes_that_the_specification_of_bson_shows() -> None:
@@ -51,10 +51,10 @@ def test_a_document_is_the_bytes_that_the_specification_of_bson_shows() -> None:
         b"\x011\x00333333\x14@\x102\x00\xc2\x07\x00\x00\x00\x00"
     )
 
-    assert binary.encode({"hello": "world"}) == hello
-    assert binary.decode(hello) == {"hello": "world"}
-    assert binary.encode({"BSON": ["awesome", 5.05, 1986]}) == awesome
-    assert binary.decode(awesome) == {"BSON": ["awesome", 5.05, 1986]}
+    assert bson.encode({"hello": "world"}) == hello
+    assert bson.decode(hello) == {"hello": "world"}
+    assert bson.encode({"BSON": ["awesome", 5.05, 1986]}) == awesome
+    assert bson.decode(awesome) == {"BSON": ["awesome", 5.05, 1986]}
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_a_document_is_the_bytes_that_the_specification_of_bson_shows() -> None:
     ],
 )
 def test_each_type_reads_the_same_with_either_module(given_element: bytes, value: object) -> None:
-    decoded = binary.decode(document(given_element))
+    decoded = bson.decode(document(given_element))
 
     assert exactly(decoded) == exactly({"x": value})
 
@@ -88,17 +88,17 @@ def test_a_decimal_of_bson_is_read_where_the_module_knows_it() -> None:
     data = document(element(0x13, "price", struct.pack("<QQ", 1999, (6176 - 2) << 49)))
 
     if documents.HAS_PYMONGO:
-        assert binary.decode(data) == {"price": Decimal("19.99")}
+        assert bson.decode(data) == {"price": Decimal("19.99")}
     else:
         assert refusal_of(data) == "an element of type 0x13"
 
 
 def test_of_a_repeated_name_the_last_counts() -> None:
-    assert binary.decode(document(text("x", "first"), text("x", "last"))) == {"x": "last"}
+    assert bson.decode(document(text("x", "first"), text("x", "last"))) == {"x": "last"}
 
 
 def test_the_empty_document_is_one() -> None:
-    assert binary.decode(b"\5\0\0\0\0") == {}
+    assert bson.decode(b"\5\0\0\0\0") == {}
 
 
 # What is no BSON.
@@ -195,7 +195,7 @@ def test_deep_nesting_is_refused(kind: int) -> None:
 @given(data=damaged_documents() | st.binary())
 def test_damaged_bytes_are_a_document_or_refused_and_nothing_else(data: bytes) -> None:
     try:
-        decoded = binary.decode(data)
+        decoded = bson.decode(data)
     except NotBsonError:
         return
 
@@ -204,7 +204,7 @@ def test_damaged_bytes_are_a_document_or_refused_and_nothing_else(data: bytes) -
 
 @given(value=bson_objects, place=st.integers(min_value=0))
 def test_a_document_cut_short_is_refused(value: dict[str, Any], place: int) -> None:
-    data = binary.encode(value)
+    data = bson.encode(value)
 
     with pytest.raises(NotBsonError):
-        binary.decode(data[: place % len(data)])
+        bson.decode(data[: place % len(data)])

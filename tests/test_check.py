@@ -34,7 +34,7 @@ from megaflow.match.functions import (
     suffix,
     wildcard,
 )
-from megaflow.message import message_with
+from megaflow.messages.message import message_with
 from tests.linear_twin import LinearTable
 from tests.matching import Spy, handle, show
 from tests.pattern_strategies import object_patterns, objects, simple_patterns

@@ -17,9 +17,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from megaflow.codec import Decoded, Kind, _plain_dict, decode, encode, is_sns_envelope
 from megaflow.errors import EncodeError
 from megaflow.event import Event, Payload, PayloadBuilder, matches_payload, serialize_payload
+from megaflow.messages.codec import Decoded, Kind, _plain_dict, decode, encode
+from megaflow.messages.envelope import is_sns_envelope
 from tests import documents
 from tests.strategies import bodies, bson_objects, exactly, json_objects, payloads, plain_objects, telling_texts
 

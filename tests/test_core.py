@@ -43,7 +43,8 @@ from megaflow.consumer.words import (
 )
 from megaflow.errors import UsageError
 from megaflow.match.conditions import EVERYTHING
-from megaflow.message import ORIGIN_ATTRIBUTE, Attribute
+from megaflow.messages.attributes import Attribute
+from megaflow.messages.origin import ORIGIN_ATTRIBUTE
 from megaflow.router import Handler, make_handler
 from megaflow.settings import ConsumerSettings
 from megaflow.sqs import QueueFacts

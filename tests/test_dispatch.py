@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from megaflow.codec import Kind
 from megaflow.dispatch.fields import see
 from megaflow.dispatch.table import DispatchTable
 from megaflow.event import Event, ObjectData, Payload
 from megaflow.match.functions import absent, any_, empty, gt, not_, or_
-from megaflow.message import Message, message_with, open_message
+from megaflow.messages.codec import Kind
+from megaflow.messages.message import Message, message_with, open_message
 from megaflow.router import Router
 from tests.matching import Spy, fail, handle, select
 

@@ -20,7 +20,7 @@ from megaflow.dispatch.table import DispatchTable
 from megaflow.event import Event, ObjectData, Payload
 from megaflow.match.functions import or_
 from megaflow.match.re2_sets import is_available
-from megaflow.message import message_with
+from megaflow.messages.message import message_with
 from megaflow.router import Handler, Router
 from tests.linear_twin import LinearTable
 from tests.matching import fail, handle

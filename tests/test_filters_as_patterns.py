@@ -16,7 +16,8 @@ from megaflow.errors import PatternError
 from megaflow.match.filters import from_eventbridge, from_sns_filter_policy
 from megaflow.match.functions import not_, or_
 from megaflow.match.json_filter import JsonFilter
-from megaflow.message import Attribute, message_with, open_message
+from megaflow.messages.attributes import Attribute
+from megaflow.messages.message import message_with, open_message
 from tests.linear_twin import LinearTable
 from tests.matching import handle, matches
 from tests.test_eventbridge import is_there, odd_payloads

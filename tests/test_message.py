@@ -14,10 +14,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from megaflow.codec import KIND_ATTRIBUTE, Encoded, Kind, encode
 from megaflow.errors import UsageError
 from megaflow.event import Event, ObjectData, Payload, PayloadBuilder, serialize_payload
-from megaflow.message import Attribute, Lease, Message, SnsInfo, message_with, open_message
+from megaflow.messages.attributes import Attribute
+from megaflow.messages.codec import KIND_ATTRIBUTE, Encoded, Kind, encode
+from megaflow.messages.envelope import SnsInfo
+from megaflow.messages.message import Lease, Message, message_with, open_message
 from tests.strategies import bodies, bson_objects, exactly, json_objects, payloads, plain_objects, telling_texts
 
 TOPIC = "arn:aws:sns:us-west-2:424566909325:orders"

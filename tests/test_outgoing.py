@@ -25,7 +25,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from megaflow import EncodeError, FailedEntry, Outgoing, PayloadBuilder, PublishError, UsageError
-from megaflow.message import Attribute
+from megaflow.messages.attributes import Attribute
 from megaflow.outgoing import (
     Prepared,
     PublishOptions,

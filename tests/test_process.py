@@ -28,7 +28,7 @@ from megaflow import (
     UsageError,
     Verdict,
 )
-from megaflow.message import Lease, message_with
+from megaflow.messages.message import Lease, message_with
 from megaflow.wrapping import Call
 
 Process = Callable[[App, object], Verdict]

@@ -29,7 +29,8 @@ from megaflow import (
     StoreError,
     Verdict,
 )
-from megaflow.message import ORIGIN_ATTRIBUTE, open_message
+from megaflow.messages.message import open_message
+from megaflow.messages.origin import ORIGIN_ATTRIBUTE
 
 DONE, FATAL = ProcessStatus.DONE, ProcessStatus.FATAL_ERROR
 RETRY, ERROR = ProcessStatus.RETRY_LATER, ProcessStatus.RETRIABLE_ERROR

@@ -18,7 +18,8 @@ from moto.moto_server.threaded_moto_server import ThreadedMotoServer
 from megaflow import Kind, Message, Outgoing, PayloadBuilder, PublishError, SnsPublisher, SqsPublisher
 from megaflow.errors import EncodeError
 from megaflow.limits import SQS_MESSAGE_SIZE
-from megaflow.message import ORIGIN_ATTRIBUTE, Attribute
+from megaflow.messages.attributes import Attribute
+from megaflow.messages.origin import ORIGIN_ATTRIBUTE
 from megaflow.outgoing import AttributeInput
 from megaflow.settings import AwsOptions
 from megaflow.sqs import Queue, QueueFacts

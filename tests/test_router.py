@@ -10,11 +10,11 @@ from typing import Annotated, Any
 import pytest
 
 import megaflow
-from megaflow.codec import Kind
 from megaflow.errors import ConfigurationError, PatternError, RegistrationError
 from megaflow.event import Event, ObjectData, Payload
 from megaflow.match.functions import gt
-from megaflow.message import Message, message_with
+from megaflow.messages.codec import Kind
+from megaflow.messages.message import Message, message_with
 from megaflow.router import EVENT_ALIASES, EVENT_RULES, EventRules, Router
 from megaflow.status import ProcessStatus
 from tests.matching import handle, select, show

@@ -10,7 +10,7 @@ from botocore.exceptions import ReadTimeoutError
 
 from megaflow import ConfigurationError, EncodeError, Outgoing, PublishError, SnsPublisher
 from megaflow.limits import SNS_MESSAGE_SIZE, SQS_MESSAGE_SIZE
-from megaflow.message import Attribute
+from megaflow.messages.attributes import Attribute
 from tests.fakes import ScriptedClient, batch, client_error
 
 ARN = "arn:aws:sns:us-east-1:000000000000:orders"

@@ -37,7 +37,7 @@ from megaflow.match.functions import (
     suffix,
     wildcard,
 )
-from megaflow.message import open_message
+from megaflow.messages.message import open_message
 from tests.matching import show
 from tests.pattern_strategies import object_patterns, patterns_with_functions
 from tests.reference_matcher import build

@@ -32,7 +32,9 @@ from megaflow import (
     SqsPublisher,
 )
 from megaflow.limits import SQS_MESSAGE_SIZE
-from megaflow.message import ORIGIN_ATTRIBUTE, Attribute, Lease
+from megaflow.messages.attributes import Attribute
+from megaflow.messages.message import Lease
+from megaflow.messages.origin import ORIGIN_ATTRIBUTE
 from megaflow.outgoing import AttributeInput, is_fifo
 from megaflow.refusals import as_configuration_error, is_refusal, read_code
 from megaflow.sqs import Failed, Queue, QueueFacts

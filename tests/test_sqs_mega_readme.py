@@ -20,8 +20,8 @@ import pytest
 
 from megaflow import App, Message, Payload, ProcessStatus, RegistrationError
 from megaflow.aws.sqs.subscribe import SqsListener
-from megaflow.codec import encode
 from megaflow.event import deserialize_payload
+from megaflow.messages.codec import encode
 from megaflow.sqs import Queue
 
 README = (Path(__file__).parent / "data" / "sqs-mega-python-README.md").read_text()

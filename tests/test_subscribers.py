@@ -11,7 +11,7 @@ from megaflow.aws.sqs.subscribe import DataSubscriber, EventSubscriber, MessageS
 from megaflow.errors import ConfigurationError, PatternError, RegistrationError
 from megaflow.event import Event, Payload
 from megaflow.match.functions import absent, gt, one_of
-from megaflow.message import Message
+from megaflow.messages.message import Message
 from megaflow.router import EVENT_ALIASES
 from tests.matching import show
 from tests.test_router import EVENT, MATCHING

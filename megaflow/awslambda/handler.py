@@ -16,7 +16,7 @@ from megaflow.awslambda.records import open_record, read_records
 from megaflow.consumer.origin import describe_origin
 from megaflow.consumer.receives import why_not_kept, why_unhandled
 from megaflow.errors import RegistrationError
-from megaflow.message import Message
+from megaflow.messages.message import Message
 from megaflow.outgoing import is_fifo
 from megaflow.process import Processor
 from megaflow.settings import ConsumerSettings

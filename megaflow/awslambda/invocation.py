@@ -12,7 +12,7 @@ from typing import Final, TypeAlias
 from megaflow.consumer.event_loop import EventLoop
 from megaflow.consumer.receives import why_unhandled
 from megaflow.errors import StoreError
-from megaflow.message import Message
+from megaflow.messages.message import Message
 from megaflow.outgoing import is_fifo
 from megaflow.process import Processor
 from megaflow.router import Handler

@@ -9,7 +9,7 @@ from typing import Final
 
 from megaflow import limits
 from megaflow.errors import ConfigurationError, UsageError
-from megaflow.message import Message
+from megaflow.messages.message import Message
 from megaflow.refusals import is_refusal
 from megaflow.sqs import Queue, SqsClient
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from megaflow.errors import UsageError
-from megaflow.message import Message
+from megaflow.messages.message import Message
 from megaflow.sqs import read_message
 
 _DOMAINS: Final = {"aws-cn": "amazonaws.com.cn", "aws-iso": "c2s.ic.gov", "aws-iso-b": "sc2s.sgov.gov"}

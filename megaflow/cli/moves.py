@@ -18,7 +18,8 @@ from megaflow.cli.output import count_messages, make_progress, note, show, show_
 from megaflow.errors import PatternError
 from megaflow.event import Payload, serialize_payload
 from megaflow.match.filters import from_eventbridge
-from megaflow.message import Message, read_origin
+from megaflow.messages.message import Message
+from megaflow.messages.origin import read_origin
 from megaflow.settings import AwsOptions
 from megaflow.signals import stopping_on_signals
 from megaflow.sqs import Queue

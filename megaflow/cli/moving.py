@@ -14,7 +14,7 @@ from heapq import heappop, heappush
 from typing import Any, Final, TypeAlias
 
 from megaflow import limits
-from megaflow.message import Message
+from megaflow.messages.message import Message
 from megaflow.outgoing import is_fifo, measure, write_attributes
 from megaflow.refusals import is_refusal
 from megaflow.sending import EntryAnswer, read_batch_answer, read_error

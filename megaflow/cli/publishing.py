@@ -14,8 +14,8 @@ from typing import IO, Any, Final
 
 from megaflow.cli.errors import FAILED, INTERRUPTED, WrongUsage
 from megaflow.cli.output import count_messages, make_progress, note, show, show_json
-from megaflow.codec import KIND_ATTRIBUTE, decode, encode
 from megaflow.errors import EncodeError, FailedEntry
+from megaflow.messages.codec import KIND_ATTRIBUTE, decode, encode
 from megaflow.outgoing import Outgoing
 from megaflow.publisher import Publisher
 from megaflow.sending import Sent

@@ -21,7 +21,7 @@ from megaflow.consumer.words import (
     Settlement,
 )
 from megaflow.errors import StoreError
-from megaflow.message import Message
+from megaflow.messages.message import Message
 from megaflow.refusals import is_over_limit, is_refusal
 from megaflow.settings import ConsumerSettings
 from megaflow.sqs import Failed, Pending, Queue

@@ -44,7 +44,7 @@ from megaflow.consumer.words import (
     Stop,
 )
 from megaflow.health import Health
-from megaflow.message import Message
+from megaflow.messages.message import Message
 from megaflow.settings import ConsumerSettings
 from megaflow.status import Fate
 from megaflow.verdict import Verdict

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from megaflow.errors import UsageError
-from megaflow.message import Lease, Message
+from megaflow.messages.message import Lease, Message
 
 
 @dataclass(slots=True, eq=False)

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from megaflow.errors import describe_error
-from megaflow.message import read_origin
+from megaflow.messages.origin import read_origin
 from megaflow.status import ProcessStatus
 from megaflow.verdict import Outcome, Verdict
 

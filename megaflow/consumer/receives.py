@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from megaflow.message import Message
+from megaflow.messages.message import Message
 from megaflow.verdict import Verdict
 
 

@@ -42,7 +42,7 @@ from megaflow.consumer.words import (
 )
 from megaflow.consumer.workers import GLANCE, Workers
 from megaflow.health import Health
-from megaflow.message import Message
+from megaflow.messages.message import Message
 from megaflow.process import Processor
 from megaflow.refusals import as_configuration_error, is_refusal
 from megaflow.settings import ConsumerSettings

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from megaflow.message import Message
+from megaflow.messages.message import Message
 from megaflow.router import Handler
 from megaflow.sqs import QueueFacts
 from megaflow.verdict import Verdict

@@ -18,7 +18,6 @@ from enum import Enum
 from typing import Any, Final, TypeAlias
 from uuid import UUID
 
-from megaflow.codec import Kind
 from megaflow.dispatch.fields import EVENT_FIELDS, Path
 from megaflow.dispatch.logic import collect_conditions, find_contradiction
 from megaflow.dispatch.normal import Clause, Normaliser, flatten
@@ -41,6 +40,7 @@ from megaflow.match.conditions import (
 )
 from megaflow.match.operators import KEYWORDS
 from megaflow.match.regexes import literal_start
+from megaflow.messages.codec import Kind
 from megaflow.router import Handler
 
 Alternatives: TypeAlias = frozenset[str]

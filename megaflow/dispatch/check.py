@@ -8,7 +8,6 @@ from enum import StrEnum
 from itertools import islice
 from typing import Any, Final
 
-from megaflow.codec import Kind
 from megaflow.dispatch.buckets import Found
 from megaflow.dispatch.fields import DATA_FIELDS, Path
 from megaflow.dispatch.index import Index
@@ -17,6 +16,7 @@ from megaflow.dispatch.normal import Clause, Normaliser, Rule
 from megaflow.dispatch.probes import find_covers
 from megaflow.dispatch.table import DispatchTable
 from megaflow.match.conditions import Regex
+from megaflow.messages.codec import Kind
 from megaflow.router import Handler
 
 _MANY_UNINDEXED: Final = 100

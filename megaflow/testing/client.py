@@ -16,7 +16,7 @@ from typing import Any, Final, Self, TypeVar, Unpack
 from megaflow.app import App
 from megaflow.errors import UsageError
 from megaflow.local import Account, SnsClient, SqsClient
-from megaflow.message import Message
+from megaflow.messages.message import Message
 from megaflow.outgoing import PublishOptions, is_fifo
 from megaflow.router import Handler
 from megaflow.sending import Sent

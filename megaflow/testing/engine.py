@@ -41,7 +41,7 @@ from megaflow.consumer.words import (
 )
 from megaflow.errors import UsageError, describe_error
 from megaflow.local import Account, SqsClient
-from megaflow.message import Message
+from megaflow.messages.message import Message
 from megaflow.router import Handler
 from megaflow.settings import ConsumerSettings, ExponentialBackoff
 from megaflow.sqs import Queue

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from megaflow.event import Payload, serialize_payload
-from megaflow.message import Message
+from megaflow.messages.message import Message
 from megaflow.status import ProcessStatus
 
 _SHOWN: Final = 300

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from megaflow.errors import RegistrationError
-from megaflow.message import Message, message_with
+from megaflow.messages.message import Message, message_with
 from megaflow.router import Router
 from tests.test_router import MESSAGE, call
 

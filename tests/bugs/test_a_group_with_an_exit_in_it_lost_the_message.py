@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from megaflow import Reject
-from megaflow.message import open_message
+from megaflow.messages.message import open_message
 from megaflow.process import Processor
 from megaflow.router import Router
 from megaflow.status import Fate

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from megaflow import Outgoing
-from megaflow.message import open_message
+from megaflow.messages.message import open_message
 from megaflow.outgoing import prepare
 
 

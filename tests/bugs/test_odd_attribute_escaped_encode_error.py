@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from megaflow import EncodeError, Outgoing
-from megaflow.message import Attribute
+from megaflow.messages.attributes import Attribute
 from megaflow.outgoing import prepare
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Optional
 import pytest
 
 from megaflow.errors import RegistrationError
-from megaflow.message import Message
+from megaflow.messages.message import Message
 from megaflow.router import Router
 from tests.test_router import MESSAGE, call
 

@@ -10,7 +10,7 @@ from megaflow.dispatch.index import Sizes
 from megaflow.dispatch.table import DispatchTable
 from megaflow.event import Event, Payload, deserialize_payload
 from megaflow.match.functions import and_, contains, gt, gte, lt, lte
-from megaflow.message import message_with
+from megaflow.messages.message import message_with
 from megaflow.router import Router
 from tests.linear_twin import LinearTable
 from tests.matching import Spy, handle

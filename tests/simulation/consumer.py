@@ -35,7 +35,7 @@ from megaflow.consumer.words import (
 )
 from megaflow.errors import StoreError
 from megaflow.limits import BATCH_ENTRIES
-from megaflow.message import Message
+from megaflow.messages.message import Message
 from megaflow.sqs import Queue
 from megaflow.steps import HandlerCall, Steps, StoreCall
 from megaflow.verdict import Verdict

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from megaflow.local import Account, SqsClient
-from megaflow.message import Message
+from megaflow.messages.message import Message
 from megaflow.process import Processor
 from megaflow.progress import Idempotency, Progress
 from megaflow.router import Handler, Router

@@ -5,63 +5,19 @@ An SNS envelope: https://docs.aws.amazon.com/sns/latest/dg/sns-message-and-json-
 
 from __future__ import annotations
 
-import binascii
-import json
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from decimal import Decimal, InvalidOperation
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
-from megaflow.codec import KIND_ATTRIBUTE, Decoded, Kind, decode, is_sns_envelope
 from megaflow.errors import UsageError
 from megaflow.event import Payload
 from megaflow.frozen import make_record
+from megaflow.messages.attributes import Attribute, AttributeValue, plain_attributes
+from megaflow.messages.codec import KIND_ATTRIBUTE, Decoded, Kind, decode
+from megaflow.messages.envelope import SnsInfo, is_sns_envelope, read_envelope_attributes, read_sns_info
 
-ORIGIN_ATTRIBUTE: Final = "megaflow-origin"
-"""The message attribute of a dead-lettered message that says where it comes from, and what failed."""
-
-AttributeValue: TypeAlias = str | int | Decimal | bytes
 _DATA: Final = Kind.DATA
-_WHOLE_NUMBER: Final = re.compile(r"[+-]?[0-9]{1,40}")
-
-
-@dataclass(frozen=True, slots=True)
-class Attribute:
-    """A message attribute as SQS and SNS carry it: its type (``String``, ``Number.price``, …) and its value."""
-
-    type: str
-    value: str | bytes
-
-    @property
-    def plain(self) -> AttributeValue:
-        """The value as Python sees it; a number that cannot be read stays text."""
-        if not isinstance(self.value, str) or not self.type.startswith("Number"):
-            return self.value
-        if _WHOLE_NUMBER.fullmatch(self.value):
-            return int(self.value)
-        try:
-            return Decimal(self.value)
-        except InvalidOperation:
-            return self.value
-
-
-@dataclass(frozen=True, slots=True)
-class SnsInfo:
-    """What the SNS envelope of a message says; ``subscribe_url`` stands in confirmations only, and is never visited."""
-
-    type: str
-    topic_arn: str
-    message_id: str
-    timestamp: str
-    subject: str = ""
-    subscribe_url: str = ""
-
-    @property
-    def is_notification(self) -> bool:
-        """Whether this is a published message, and not SNS speaking about a subscription."""
-        return self.type == "Notification"
 
 
 @dataclass(slots=True)
@@ -153,13 +109,13 @@ def open_message(
 ) -> Message:
     """Return the message that was received as *body*: envelope opened, payload decoded. Never raises."""
     carried = sqs_attributes or {}
-    attributes = _plain_attributes(carried) if carried else {}
+    attributes = plain_attributes(carried) if carried else {}
     hint = attributes.get(KIND_ATTRIBUTE, "") if carried else ""
     decoded, sns = decode(body, hint), None
     if decoded.kind is _DATA and "TopicArn" in decoded.payload and hint != _DATA and is_sns_envelope(decoded.payload):
         envelope = decoded.payload
-        sns = _read_sns_info(envelope)
-        attributes = _plain_attributes(_read_envelope_attributes(envelope))
+        sns = read_sns_info(envelope)
+        attributes = plain_attributes(read_envelope_attributes(envelope))
         decoded = _open_envelope(envelope, sns, attributes)
     kind, payload, problem = decoded
     return make_record(
@@ -196,64 +152,10 @@ def message_with(payload: object) -> Message:
     raise UsageError(f"a payload is a Payload, a dict, a str, bytes or a Message, not {type(payload).__qualname__}")
 
 
-def origin_of(message: Message) -> dict[str, Any]:
-    """Return all that a dead-lettered message says of its past; nothing where it is no object."""
-    carried = message.sqs_attributes.get(ORIGIN_ATTRIBUTE)
-    try:
-        origin = json.loads(carried.value) if carried else {}
-    except (ValueError, RecursionError):
-        return {}
-    return origin if isinstance(origin, dict) else {}
-
-
-def read_origin(message: Message) -> dict[str, str]:
-    """Return the ``message_id`` and ``queue`` that a dead-lettered message had first, as far as it says so."""
-    origin = origin_of(message)
-    return {key: origin[key] for key in ("message_id", "queue") if isinstance(origin.get(key), str)}
-
-
 def _open_envelope(envelope: Mapping[str, Any], sns: SnsInfo, attributes: Mapping[str, AttributeValue]) -> Decoded:
     if not sns.is_notification:
         return Decoded(Kind.TEXT, envelope["Message"])
     return decode(envelope["Message"], attributes.get(KIND_ATTRIBUTE, ""))
-
-
-def _read_sns_info(envelope: Mapping[str, Any]) -> SnsInfo:
-    return SnsInfo(
-        type=envelope["Type"],
-        topic_arn=envelope["TopicArn"],
-        message_id=envelope["MessageId"],
-        timestamp=envelope["Timestamp"],
-        subject=_read_text(envelope.get("Subject")),
-        subscribe_url=_read_text(envelope.get("SubscribeURL")),
-    )
-
-
-def _read_text(value: object) -> str:
-    return value if isinstance(value, str) else ""
-
-
-def _read_envelope_attributes(envelope: Mapping[str, Any]) -> dict[str, Attribute]:
-    """Return the publisher's attributes; what does not look like one is left out."""
-    attributes = {}
-    carried = envelope.get("MessageAttributes")
-    for name, said in carried.items() if isinstance(carried, dict) else ():
-        if isinstance(said, dict) and isinstance(said.get("Type"), str) and isinstance(said.get("Value"), str):
-            attributes[name] = Attribute(said["Type"], _read_value(said["Type"], said["Value"]))
-    return attributes
-
-
-def _read_value(type_: str, value: str) -> str | bytes:
-    if not type_.startswith("Binary"):
-        return value
-    try:
-        return binascii.a2b_base64(value, strict_mode=True)
-    except ValueError:
-        return value
-
-
-def _plain_attributes(attributes: Mapping[str, Attribute]) -> dict[str, AttributeValue]:
-    return {name: attribute.plain for name, attribute in attributes.items()}
 
 
 def _copy_payload(payload: Any) -> Any:

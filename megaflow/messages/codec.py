@@ -10,21 +10,20 @@ import binascii
 import json
 import math
 from base64 import b64encode
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from datetime import date
 from decimal import Decimal
 from enum import Enum, StrEnum
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from megaflow import binary
 from megaflow.errors import EncodeError, ProtocolError
 from megaflow.event import Payload, claims_protocol, deserialize_payload, serialize_payload
+from megaflow.messages import bson
+from megaflow.messages.envelope import is_sns_envelope
 
 KIND_ATTRIBUTE: Final = "megaflow-kind"
 """The message attribute that says how to read a body which alone would be read as something else."""
-
-_SNS_TYPES: Final = ("Notification", "SubscriptionConfirmation", "UnsubscribeConfirmation")
 
 
 class Kind(StrEnum):
@@ -96,16 +95,6 @@ def decode(body: str, hint: object = "") -> Decoded:
     return _recognise(document)
 
 
-def is_sns_envelope(data: Mapping[str, Any]) -> bool:
-    """Tell whether *data* is what SNS wraps around a message that it delivers to a queue.
-
-    https://docs.aws.amazon.com/sns/latest/dg/sns-message-and-json-formats.html
-    """
-    return data.get("Type") in _SNS_TYPES and all(
-        isinstance(data.get(key), str) for key in ("MessageId", "TopicArn", "Timestamp", "Message")
-    )
-
-
 def _recognise(document: dict[str, Any]) -> Decoded:
     if not claims_protocol(document):
         return Decoded(_DATA, document)
@@ -139,8 +128,8 @@ def _read_bson(body: str) -> dict[str, Any] | None:
     if blob is None:
         return None
     try:
-        return binary.decode(blob)
-    except binary.NotBsonError:
+        return bson.decode(blob)
+    except bson.NotBsonError:
         return None
 
 
@@ -162,7 +151,7 @@ def _encode_object(document: dict[str, Any], binary_encoding: bool) -> Encoded:
             pass  # whoever looks closely says what is wrong
     try:
         plain = _plain_dict(document, "payload", binary_encoding)
-        body = b64encode(binary.encode(plain)).decode() if binary_encoding else json.dumps(plain)
+        body = b64encode(bson.encode(plain)).decode() if binary_encoding else json.dumps(plain)
     except RecursionError:
         raise EncodeError("is nested too deeply, or holds itself", path="payload") from None
     # Only now: a UUID and a datetime may have become the text that makes it look like an envelope.
@@ -219,8 +208,8 @@ def _plain_list(value: Any, path: str, binary_encoding: bool) -> list[Any]:
 
 
 def _refuse_reserved(plain: Collection[Any], path: str, binary_encoding: bool) -> None:
-    if binary_encoding and binary.RESERVED_KEY in plain:
-        raise EncodeError(f"the text {binary.RESERVED_KEY} means something else in BSON", path=path)
+    if binary_encoding and bson.RESERVED_KEY in plain:
+        raise EncodeError(f"the text {bson.RESERVED_KEY} means something else in BSON", path=path)
 
 
 def _plain_set(value: set[Any], path: str, binary_encoding: bool) -> list[Any]:
