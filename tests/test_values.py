@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from megaflow.match.values import alike, comparison, read_moment, read_number
+from megaflow.match.comparison import alike, comparison, read_moment, read_number
 
 NOON = datetime(2020, 1, 1, 12, tzinfo=UTC)
 
