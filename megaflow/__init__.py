@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from megaflow.app import App
+from megaflow.backoff import exponential_backoff
 from megaflow.errors import (
     ConfigurationError,
     DependencyError,
@@ -33,7 +34,7 @@ from megaflow.messages.message import Lease, Message
 from megaflow.outgoing import Outgoing
 from megaflow.router import Handler, Router
 from megaflow.sending import Sent
-from megaflow.settings import AwsOptions, exponential_backoff
+from megaflow.settings import AwsOptions
 from megaflow.sns import SnsPublisher
 from megaflow.sqs import SqsPublisher
 from megaflow.status import ProcessStatus, Reject, RetryLater

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, get_args
 from typing_extensions import override
 
 from megaflow import limits
+from megaflow.backoff import Backoff, exponential_backoff
 from megaflow.dependencies import Dependencies
 from megaflow.errors import ConfigurationError, RegistrationError, UsageError
 from megaflow.messages.message import Message, message_with, open_message
@@ -23,14 +24,12 @@ from megaflow.progress import Idempotency, Progress
 from megaflow.router import Handler, Router
 from megaflow.settings import (
     AwsOptions,
-    Backoff,
     ConsumerSettings,
     OnInvalid,
     RetryOn,
     Unmatched,
     check_choice,
     check_whole,
-    exponential_backoff,
     read_retry_on,
 )
 from megaflow.sns import SnsClient

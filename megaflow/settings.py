@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 import math
 import os
-import random
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, TypeAlias, TypedDict, get_args
 
 from megaflow import limits
+from megaflow.backoff import Backoff, exponential_backoff
 from megaflow.errors import ConfigurationError
 
 log = logging.getLogger(__name__)
@@ -24,33 +24,7 @@ _REGION: Final = re.compile(r"(?:https://sqs\.(?=[^/]*\.amazonaws\.com)|arn:[^:]
 
 Unmatched: TypeAlias = Literal["delete", "keep", "dead_letter"]
 OnInvalid: TypeAlias = Literal["dead_letter", "keep", "delete"]
-Backoff: TypeAlias = Callable[[int], float]
 RetryOn: TypeAlias = type[Exception] | Iterable[type[Exception]]
-
-
-@dataclass(frozen=True, slots=True)
-class ExponentialBackoff:
-    """A backoff that doubles up to a limit, and waits a random part of that; see `exponential_backoff`."""
-
-    first: float
-    longest: float
-    randomness: Callable[[], float]
-
-    def __call__(self, receive_count: int) -> float:
-        """Return the seconds until a message comes again that was received so often."""
-        # The exponent is bounded: a message can come back thousands of times.
-        return self.randomness() * min(self.longest, self.first * 2.0 ** min(receive_count - 1, 60))
-
-
-def exponential_backoff(
-    *, first: float = 1.0, longest: float = 900.0, randomness: Callable[[], float] = random.random
-) -> ExponentialBackoff:
-    """Return a backoff that doubles from *first* to *longest* seconds and waits a random part of that ("full jitter").
-
-    *randomness* gives numbers from 0 to 1. Why the whole of it is random:
-    https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
-    """
-    return ExponentialBackoff(first, longest, randomness)
 
 
 class AwsOptions(TypedDict, total=False):

@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from megaflow.backoff import exponential_backoff
 from megaflow.errors import ConfigurationError
 from megaflow.settings import (
     QUEUE_URL_VARIABLE,
     TOPIC_ARN_VARIABLE,
     AwsSettings,
     ConsumerSettings,
-    exponential_backoff,
     read_retry_on,
     resolve,
 )

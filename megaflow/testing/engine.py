@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from megaflow.app import App
+from megaflow.backoff import ExponentialBackoff
 from megaflow.consumer.calls import ask, settle
 from megaflow.consumer.core import Core
 from megaflow.consumer.receives import why_not_kept
@@ -43,7 +44,7 @@ from megaflow.errors import UsageError, describe_error
 from megaflow.local import Account, SqsClient
 from megaflow.messages.message import Message
 from megaflow.router import Handler
-from megaflow.settings import ConsumerSettings, ExponentialBackoff
+from megaflow.settings import ConsumerSettings
 from megaflow.sqs import Queue
 from megaflow.steps import HandlerCall, run_step
 from megaflow.testing.clock import Clock, FakeTimeLoop, StuckError
