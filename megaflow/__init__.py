@@ -27,17 +27,17 @@ from megaflow.errors import (
     UsageError,
 )
 from megaflow.event import Event, ObjectData, Payload, PayloadBuilder
+from megaflow.handlers.router import Handler, Router
+from megaflow.handlers.status import ProcessStatus, Reject, RetryLater
 from megaflow.messages.attributes import Attribute
 from megaflow.messages.codec import Kind
 from megaflow.messages.envelope import SnsInfo
 from megaflow.messages.message import Lease, Message
 from megaflow.outgoing import Outgoing
-from megaflow.router import Handler, Router
 from megaflow.sending import Sent
 from megaflow.settings import AwsOptions
 from megaflow.sns import SnsPublisher
 from megaflow.sqs import SqsPublisher
-from megaflow.status import ProcessStatus, Reject, RetryLater
 from megaflow.stores import Claim, DynamoDbStore, Ended, MemoryStore, SqliteStore, Store
 from megaflow.verdict import Outcome, Verdict
 

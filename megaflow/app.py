@@ -15,13 +15,13 @@ from typing_extensions import override
 
 from megaflow import limits
 from megaflow.backoff import Backoff, exponential_backoff
-from megaflow.dependencies import Dependencies
 from megaflow.errors import ConfigurationError, RegistrationError, UsageError
+from megaflow.handlers.dependencies import Dependencies
+from megaflow.handlers.router import Handler, Router
 from megaflow.messages.message import Message, message_with, open_message
 from megaflow.process import Processor
 from megaflow.producer import Connection, Producer
 from megaflow.progress import Idempotency, Progress
-from megaflow.router import Handler, Router
 from megaflow.settings import (
     AwsOptions,
     ConsumerSettings,

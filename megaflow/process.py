@@ -11,7 +11,6 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
-from megaflow.dependencies import Dependencies
 from megaflow.dispatch.table import DispatchTable, Selection
 from megaflow.errors import (
     DependencyError,
@@ -25,11 +24,12 @@ from megaflow.errors import (
     UsageError,
 )
 from megaflow.frozen import make_record
+from megaflow.handlers.dependencies import Dependencies
+from megaflow.handlers.router import Handler
+from megaflow.handlers.status import Fate, ProcessStatus, Reject, RetryLater, decide_fate
 from megaflow.messages.message import Message
 from megaflow.progress import Idempotency, Progress
-from megaflow.router import Handler
 from megaflow.settings import OnInvalid, Unmatched
-from megaflow.status import Fate, ProcessStatus, Reject, RetryLater, decide_fate
 from megaflow.steps import Asking, HandlerCall, Steps, StoreCall, Wait, arun_step, run_step
 from megaflow.stores import Claim, Ended
 from megaflow.verdict import Outcome, Verdict, flatten

@@ -10,10 +10,10 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeVar
 
 from megaflow.errors import HandlingError, StoreError, describe_error
+from megaflow.handlers.router import Handler
+from megaflow.handlers.status import ProcessStatus
 from megaflow.messages.message import Message
 from megaflow.messages.origin import read_origin
-from megaflow.router import Handler
-from megaflow.status import ProcessStatus
 from megaflow.stores import Claim, Ended, Store
 
 _LONGER_THAN_A_LEASE: Final = 2.0

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 from megaflow.errors import HandlerTimeoutError
+from megaflow.handlers.router import Handler
 from megaflow.messages.message import Message
-from megaflow.router import Handler
 from megaflow.verdict import Outcome, Verdict
 from megaflow.wrapping import Call
 

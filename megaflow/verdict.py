@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from megaflow.handlers.router import Handler
+from megaflow.handlers.status import Fate, ProcessStatus
 from megaflow.messages.message import Message
-from megaflow.router import Handler
-from megaflow.status import Fate, ProcessStatus
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 from megaflow.callables import is_async
-from megaflow.dependencies import Dependencies
 from megaflow.errors import RegistrationError, UsageError
+from megaflow.handlers.dependencies import Dependencies
+from megaflow.handlers.router import Handler
 from megaflow.messages.message import Message
-from megaflow.router import Handler
 
 Call: TypeAlias = Callable[[Handler, Message], Any]
 Middleware: TypeAlias = Callable[[Call], Call]

@@ -7,10 +7,10 @@ from typing import Any
 
 from megaflow.dispatch.fields import see
 from megaflow.dispatch.table import Selection
+from megaflow.handlers.router import Handler
 from megaflow.match.conditions import compile_test
 from megaflow.messages.codec import Kind
 from megaflow.messages.message import Message
-from megaflow.router import Handler
 
 
 class LinearTable:

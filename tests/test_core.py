@@ -42,13 +42,13 @@ from megaflow.consumer.words import (
     Tick,
 )
 from megaflow.errors import UsageError
+from megaflow.handlers.router import Handler, make_handler
+from megaflow.handlers.status import Fate, ProcessStatus
 from megaflow.match.conditions import EVERYTHING
 from megaflow.messages.attributes import Attribute
 from megaflow.messages.origin import ORIGIN_ATTRIBUTE
-from megaflow.router import Handler, make_handler
 from megaflow.settings import ConsumerSettings
 from megaflow.sqs import QueueFacts
-from megaflow.status import Fate, ProcessStatus
 from tests.guarantees import guarantee
 
 Kept = TypeVar("Kept", bound=Action)

@@ -9,10 +9,10 @@ import pytest
 from megaflow.dispatch.fields import see
 from megaflow.dispatch.table import DispatchTable
 from megaflow.event import Event, ObjectData, Payload
+from megaflow.handlers.router import Router
 from megaflow.match.functions import absent, any_, empty, gt, not_, or_
 from megaflow.messages.codec import Kind
 from megaflow.messages.message import Message, message_with, open_message
-from megaflow.router import Router
 from tests.matching import Spy, fail, handle, select
 
 AT = datetime(2020, 1, 1, tzinfo=UTC)

@@ -18,10 +18,10 @@ from megaflow.dispatch.index import Sizes
 from megaflow.dispatch.probes import How
 from megaflow.dispatch.table import DispatchTable
 from megaflow.event import Event, ObjectData, Payload
+from megaflow.handlers.router import Handler, Router
 from megaflow.match.functions import or_
 from megaflow.match.re2_sets import is_available
 from megaflow.messages.message import message_with
-from megaflow.router import Handler, Router
 from tests.linear_twin import LinearTable
 from tests.matching import fail, handle
 from tests.pattern_strategies import (

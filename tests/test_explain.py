@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from megaflow.dispatch.explain import Failure, HandlerExplanation
 from megaflow.event import Event, Payload
+from megaflow.handlers.router import Router
 from megaflow.match.functions import absent, and_, between, contains, gt, match, not_, or_
 from megaflow.messages.message import open_message
-from megaflow.router import Router
 from tests.matching import Spy, explained, fail, handle, select
 from tests.pattern_strategies import object_patterns, objects
 from tests.reference_matcher import USERS, build

@@ -5,9 +5,9 @@ from typing import Any
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from megaflow.handlers.router import Router
 from megaflow.match.functions import and_, not_, or_
 from megaflow.match.pattern import as_condition
-from megaflow.router import Router
 from tests.matching import Spy, handle, matches, select
 from tests.pattern_strategies import (
     object_patterns,

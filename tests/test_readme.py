@@ -9,9 +9,9 @@ import pytest
 
 import megaflow
 from megaflow import App
+from megaflow.handlers.router import EVENT_ALIASES, EVENT_RULES
 from megaflow.local import Account, SqsClient
 from megaflow.match import functions
-from megaflow.router import EVENT_ALIASES, EVENT_RULES
 from tests import guarantees
 
 ROOT = Path(__file__).parent.parent

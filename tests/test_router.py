@@ -12,11 +12,11 @@ import pytest
 import megaflow
 from megaflow.errors import ConfigurationError, PatternError, RegistrationError
 from megaflow.event import Event, ObjectData, Payload
+from megaflow.handlers.router import EVENT_ALIASES, EVENT_RULES, EventRules, Router
+from megaflow.handlers.status import ProcessStatus
 from megaflow.match.functions import gt
 from megaflow.messages.codec import Kind
 from megaflow.messages.message import Message, message_with
-from megaflow.router import EVENT_ALIASES, EVENT_RULES, EventRules, Router
-from megaflow.status import ProcessStatus
 from tests.matching import handle, select, show
 
 EVENT = Payload(

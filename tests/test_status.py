@@ -6,7 +6,7 @@ from itertools import permutations
 
 import pytest
 
-from megaflow.status import Fate, ProcessStatus, Reject, RetryLater, decide_fate
+from megaflow.handlers.status import Fate, ProcessStatus, Reject, RetryLater, decide_fate
 
 DONE, LATER, RETRIABLE, FATAL = (
     ProcessStatus.DONE,

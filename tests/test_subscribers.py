@@ -10,9 +10,9 @@ from megaflow import App
 from megaflow.aws.sqs.subscribe import DataSubscriber, EventSubscriber, MessageSubscriber, ProcessStatus, SqsListener
 from megaflow.errors import ConfigurationError, PatternError, RegistrationError
 from megaflow.event import Event, Payload
+from megaflow.handlers.router import EVENT_ALIASES
 from megaflow.match.functions import absent, gt, one_of
 from megaflow.messages.message import Message
-from megaflow.router import EVENT_ALIASES
 from tests.matching import show
 from tests.test_router import EVENT, MATCHING
 

@@ -12,12 +12,12 @@ from typing import Final, TypeAlias
 from megaflow.consumer.event_loop import EventLoop
 from megaflow.consumer.receives import why_unhandled
 from megaflow.errors import StoreError
+from megaflow.handlers.router import Handler
+from megaflow.handlers.status import Fate
 from megaflow.messages.message import Message
 from megaflow.outgoing import is_fifo
 from megaflow.process import Processor
-from megaflow.router import Handler
 from megaflow.settings import ConsumerSettings
-from megaflow.status import Fate
 from megaflow.steps import run_step
 from megaflow.verdict import Verdict
 

@@ -43,10 +43,10 @@ from megaflow.consumer.words import (
     Start,
     Stop,
 )
+from megaflow.handlers.status import Fate
 from megaflow.health import Health
 from megaflow.messages.message import Message
 from megaflow.settings import ConsumerSettings
-from megaflow.status import Fate
 from megaflow.verdict import Verdict
 
 FLUSH_GRACE: Final = 3.0

@@ -6,8 +6,8 @@ import json
 from typing import Any
 
 from megaflow.errors import describe_error
+from megaflow.handlers.status import ProcessStatus
 from megaflow.messages.origin import read_origin
-from megaflow.status import ProcessStatus
 from megaflow.verdict import Outcome, Verdict
 
 

@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from megaflow.handlers.router import Handler
 from megaflow.messages.message import Message
-from megaflow.router import Handler
 from megaflow.sqs import QueueFacts
 from megaflow.verdict import Verdict
 

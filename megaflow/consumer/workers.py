@@ -18,9 +18,9 @@ from typing import Any, Final, Protocol
 
 from megaflow.consumer.event_loop import EventLoop
 from megaflow.consumer.words import Called, Crashed, Event, Finished, Interrupted
+from megaflow.handlers.router import Handler
 from megaflow.messages.message import Message
 from megaflow.process import Processor
-from megaflow.router import Handler
 from megaflow.steps import HandlerCall, Step, Steps, StoreCall, arun_step, run_step
 from megaflow.verdict import Verdict
 

@@ -22,6 +22,7 @@ from megaflow.dispatch.fields import EVENT_FIELDS, Path
 from megaflow.dispatch.logic import collect_conditions, find_contradiction
 from megaflow.dispatch.normal import Clause, Normaliser, flatten
 from megaflow.event import PROTOCOL
+from megaflow.handlers.router import Handler
 from megaflow.match.comparison import read_number
 from megaflow.match.conditions import (
     Absent,
@@ -41,7 +42,6 @@ from megaflow.match.conditions import (
 from megaflow.match.operators import KEYWORDS
 from megaflow.match.regexes import literal_start
 from megaflow.messages.codec import Kind
-from megaflow.router import Handler
 
 Alternatives: TypeAlias = frozenset[str]
 """The values and operators under one key, as JSON."""

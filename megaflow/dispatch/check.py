@@ -15,9 +15,9 @@ from megaflow.dispatch.logic import collect_conditions, find_contradiction, impl
 from megaflow.dispatch.normal import Clause, Normaliser, Rule
 from megaflow.dispatch.probes import find_covers
 from megaflow.dispatch.table import DispatchTable
+from megaflow.handlers.router import Handler
 from megaflow.match.conditions import Regex
 from megaflow.messages.codec import Kind
-from megaflow.router import Handler
 
 _MANY_UNINDEXED: Final = 100
 """With more handlers that nothing can be looked up by, only those that share a condition are compared."""

@@ -9,10 +9,10 @@ from typing import Any, Final
 
 from megaflow.dispatch.fields import see
 from megaflow.dispatch.table import DispatchTable
+from megaflow.handlers.router import Handler
 from megaflow.match.conditions import AllOf, Condition, Fields, assume
 from megaflow.messages.codec import Kind
 from megaflow.messages.message import Message
-from megaflow.router import Handler
 
 NOTHING: Final = "nothing"
 

@@ -20,9 +20,9 @@ from typing import Any, Final, TypeAlias
 from megaflow.dispatch.allowed import Alternatives, Branch, branches_of, loosen, tightness
 from megaflow.dispatch.fields import Path
 from megaflow.errors import PatternError
+from megaflow.handlers.router import Handler
 from megaflow.match.filters import read_filter_policy
 from megaflow.messages.codec import Kind
-from megaflow.router import Handler
 
 # https://docs.aws.amazon.com/sns/latest/dg/subscription-filter-policy-constraints.html
 _KEYS: Final = 5

@@ -11,9 +11,9 @@ from megaflow.dispatch.fields import DATA_FIELDS, EVENT_FIELDS, MISSING, PLAIN_F
 from megaflow.dispatch.index import USUAL_SIZES, Index, Sizes
 from megaflow.dispatch.normal import Normaliser, Rule
 from megaflow.event import Payload
+from megaflow.handlers.router import Handler
 from megaflow.messages.codec import Kind
 from megaflow.messages.message import Message, message_with
-from megaflow.router import Handler
 
 Ask: TypeAlias = Callable[[Any, Message | None], bool]
 """Asks a user's functions about a payload, and the message it comes in. May raise anything."""

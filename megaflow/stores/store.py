@@ -8,7 +8,7 @@ from enum import Enum
 from typing import Final, Protocol
 
 from megaflow.errors import UsageError
-from megaflow.status import ProcessStatus
+from megaflow.handlers.status import ProcessStatus
 
 KEEP_FOR: Final = 14 * 86_400.0
 """As long as SQS keeps a message at the most."""

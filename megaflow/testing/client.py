@@ -15,10 +15,10 @@ from typing import Any, Final, Self, TypeVar, Unpack
 
 from megaflow.app import App
 from megaflow.errors import UsageError
+from megaflow.handlers.router import Handler
 from megaflow.local import Account, SnsClient, SqsClient
 from megaflow.messages.message import Message
 from megaflow.outgoing import PublishOptions, is_fifo
-from megaflow.router import Handler
 from megaflow.sending import Sent
 from megaflow.settings import region_of
 from megaflow.testing.clock import Clock

@@ -41,9 +41,9 @@ from megaflow.consumer.words import (
     Tick,
 )
 from megaflow.errors import UsageError, describe_error
+from megaflow.handlers.router import Handler
 from megaflow.local import Account, SqsClient
 from megaflow.messages.message import Message
-from megaflow.router import Handler
 from megaflow.settings import ConsumerSettings
 from megaflow.sqs import Queue
 from megaflow.steps import HandlerCall, run_step

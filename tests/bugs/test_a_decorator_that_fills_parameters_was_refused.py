@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from megaflow.errors import RegistrationError
+from megaflow.handlers.router import Router
 from megaflow.messages.message import Message, message_with
-from megaflow.router import Router
 from tests.test_router import MESSAGE, call
 
 

@@ -7,10 +7,10 @@ import asyncio
 import pytest
 
 from megaflow import Reject
+from megaflow.handlers.router import Router
+from megaflow.handlers.status import Fate
 from megaflow.messages.message import open_message
 from megaflow.process import Processor
-from megaflow.router import Router
-from megaflow.status import Fate
 from megaflow.verdict import Verdict
 
 

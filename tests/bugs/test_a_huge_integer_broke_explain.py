@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from megaflow.router import Router
+from megaflow.handlers.router import Router
 from tests.matching import explained, handle
 
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Optional
 import pytest
 
 from megaflow.errors import RegistrationError
+from megaflow.handlers.router import Router
 from megaflow.messages.message import Message
-from megaflow.router import Router
 from tests.test_router import MESSAGE, call
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from megaflow.status import Fate, ProcessStatus
+from megaflow.handlers.status import Fate, ProcessStatus
 
 
 class Violation(AssertionError):

@@ -8,13 +8,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
+from megaflow.handlers.router import Handler, Router
+from megaflow.handlers.status import ProcessStatus, RetryLater
 from megaflow.local import Account, SqsClient
 from megaflow.messages.message import Message
 from megaflow.process import Processor
 from megaflow.progress import Idempotency, Progress
-from megaflow.router import Handler, Router
 from megaflow.settings import ConsumerSettings
-from megaflow.status import ProcessStatus, RetryLater
 from megaflow.stores import Claim, Ended, MemoryStore
 from tests.simulation.clock import Clock
 from tests.simulation.consumer import Consumer

@@ -11,13 +11,13 @@ from typing import Any, ClassVar, Unpack
 from megaflow.app import App
 from megaflow.backoff import Backoff
 from megaflow.errors import PatternError, RegistrationError
-from megaflow.handling import Handling
+from megaflow.handlers.options import Handling
+from megaflow.handlers.router import EVENT_ALIASES, EVENT_RULES, data_pattern, event_pattern, make_handler
+from megaflow.handlers.status import ProcessStatus
 from megaflow.match.conditions import EVERYTHING, Condition
 from megaflow.messages.codec import Kind
-from megaflow.router import EVENT_ALIASES, EVENT_RULES, data_pattern, event_pattern, make_handler
 from megaflow.settings import AwsOptions, RetryOn, Unmatched, read_retry_on
 from megaflow.sqs import SqsClient
-from megaflow.status import ProcessStatus
 
 log = logging.getLogger(__name__)
 

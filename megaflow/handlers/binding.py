@@ -7,11 +7,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
-from megaflow.dependencies import Need, Providers
 from megaflow.errors import InvalidPayloadError, RegistrationError
-from megaflow.messages.codec import Kind
-from megaflow.messages.message import Message
-from megaflow.parameters import (
+from megaflow.handlers.dependencies import Need, Providers
+from megaflow.handlers.parameters import (
     VARIADIC,
     allows_none,
     is_optional,
@@ -22,7 +20,9 @@ from megaflow.parameters import (
     read_parameters,
     takes_position,
 )
-from megaflow.validation import make_validator
+from megaflow.handlers.validation import make_validator
+from megaflow.messages.codec import Kind
+from megaflow.messages.message import Message
 
 Take: TypeAlias = Callable[[Message], Any]
 """Takes what a parameter gets from a message."""

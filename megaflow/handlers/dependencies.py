@@ -19,8 +19,8 @@ from weakref import WeakKeyDictionary
 
 from megaflow.callables import is_async, is_generator
 from megaflow.errors import DependencyError, RegistrationError
-from megaflow.parameters import is_optional, read_parameters
-from megaflow.status import Reject, RetryLater
+from megaflow.handlers.parameters import is_optional, read_parameters
+from megaflow.handlers.status import Reject, RetryLater
 
 log = logging.getLogger(__name__)
 

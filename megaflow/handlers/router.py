@@ -9,16 +9,16 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Protocol, Self, TypedDict, TypeVar, Unpack
 
 from megaflow.callables import is_async, is_generator
-from megaflow.dependencies import Need, Providers, Scope
 from megaflow.errors import PatternError, RegistrationError
-from megaflow.handling import DAY, USUAL, HandlerOptions, Handling, read_options
-from megaflow.inject import bind
+from megaflow.handlers.binding import bind
+from megaflow.handlers.dependencies import Need, Providers, Scope
+from megaflow.handlers.options import DAY, USUAL, HandlerOptions, Handling, read_options
+from megaflow.handlers.status import ProcessStatus
 from megaflow.match.conditions import EVERYTHING, Condition, Fields
 from megaflow.match.pattern import as_condition
 from megaflow.messages.codec import Kind
 from megaflow.messages.message import Message
 from megaflow.settings import OnInvalid
-from megaflow.status import ProcessStatus
 
 Function = TypeVar("Function", bound=Callable[..., ProcessStatus | Awaitable[ProcessStatus | None] | None])
 
