@@ -27,7 +27,8 @@ from megaflow.errors import (
     UsageError,
 )
 from megaflow.event import Event, ObjectData, Payload, PayloadBuilder
-from megaflow.handlers.router import Handler, Router
+from megaflow.handlers.handler import Handler
+from megaflow.handlers.router import Router
 from megaflow.handlers.status import ProcessStatus, Reject, RetryLater
 from megaflow.messages.attributes import Attribute
 from megaflow.messages.codec import Kind

@@ -17,7 +17,8 @@ from megaflow import limits
 from megaflow.backoff import Backoff, exponential_backoff
 from megaflow.errors import ConfigurationError, RegistrationError, UsageError
 from megaflow.handlers.dependencies import Dependencies
-from megaflow.handlers.router import Handler, Router
+from megaflow.handlers.handler import Handler
+from megaflow.handlers.router import Router
 from megaflow.messages.message import Message, message_with, open_message
 from megaflow.process import Processor
 from megaflow.producer import Connection, Producer

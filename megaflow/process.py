@@ -25,7 +25,7 @@ from megaflow.errors import (
 )
 from megaflow.frozen import make_record
 from megaflow.handlers.dependencies import Dependencies
-from megaflow.handlers.router import Handler
+from megaflow.handlers.handler import Handler
 from megaflow.handlers.status import Fate, ProcessStatus, Reject, RetryLater, decide_fate
 from megaflow.messages.message import Message
 from megaflow.progress import Idempotency, Progress

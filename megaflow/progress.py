@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeVar
 
 from megaflow.errors import HandlingError, StoreError, describe_error
-from megaflow.handlers.router import Handler
+from megaflow.handlers.handler import Handler
 from megaflow.handlers.status import ProcessStatus
 from megaflow.messages.message import Message
 from megaflow.messages.origin import read_origin

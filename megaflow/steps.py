@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 from megaflow.errors import HandlerTimeoutError
-from megaflow.handlers.router import Handler
+from megaflow.handlers.handler import Handler
 from megaflow.messages.message import Message
 from megaflow.verdict import Outcome, Verdict
 from megaflow.wrapping import Call

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from megaflow.handlers.router import Handler
+from megaflow.handlers.handler import Handler
 from megaflow.handlers.status import Fate, ProcessStatus
 from megaflow.messages.message import Message
 

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 from megaflow.callables import is_async
 from megaflow.errors import RegistrationError, UsageError
 from megaflow.handlers.dependencies import Dependencies
-from megaflow.handlers.router import Handler
+from megaflow.handlers.handler import Handler
 from megaflow.messages.message import Message
 
 Call: TypeAlias = Callable[[Handler, Message], Any]

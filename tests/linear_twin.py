@@ -7,7 +7,7 @@ from typing import Any
 
 from megaflow.dispatch.fields import see
 from megaflow.dispatch.table import Selection
-from megaflow.handlers.router import Handler
+from megaflow.handlers.handler import Handler
 from megaflow.match.conditions import compile_test
 from megaflow.messages.codec import Kind
 from megaflow.messages.message import Message

@@ -42,7 +42,7 @@ from megaflow.consumer.words import (
     Tick,
 )
 from megaflow.errors import UsageError
-from megaflow.handlers.router import Handler, make_handler
+from megaflow.handlers.handler import Handler, make_handler
 from megaflow.handlers.status import Fate, ProcessStatus
 from megaflow.match.conditions import EVERYTHING
 from megaflow.messages.attributes import Attribute

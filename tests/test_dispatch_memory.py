@@ -6,7 +6,8 @@ import sys
 
 from megaflow.dispatch.index import Sizes
 from megaflow.dispatch.table import DispatchTable
-from megaflow.handlers.router import Handler, Router
+from megaflow.handlers.handler import Handler
+from megaflow.handlers.router import Router
 from megaflow.match.functions import gt, not_, one_of, prefix, search
 from tests.matching import handle
 

@@ -18,7 +18,8 @@ from megaflow.dispatch.index import Sizes
 from megaflow.dispatch.probes import How
 from megaflow.dispatch.table import DispatchTable
 from megaflow.event import Event, ObjectData, Payload
-from megaflow.handlers.router import Handler, Router
+from megaflow.handlers.handler import Handler
+from megaflow.handlers.router import Router
 from megaflow.match.functions import or_
 from megaflow.match.re2_sets import is_available
 from megaflow.messages.message import message_with

@@ -9,7 +9,7 @@ import pytest
 
 import megaflow
 from megaflow import App
-from megaflow.handlers.router import EVENT_ALIASES, EVENT_RULES
+from megaflow.handlers.event_rules import EVENT_ALIASES, EVENT_RULES
 from megaflow.local import Account, SqsClient
 from megaflow.match import functions
 from tests import guarantees

@@ -12,7 +12,8 @@ import pytest
 import megaflow
 from megaflow.errors import ConfigurationError, PatternError, RegistrationError
 from megaflow.event import Event, ObjectData, Payload
-from megaflow.handlers.router import EVENT_ALIASES, EVENT_RULES, EventRules, Router
+from megaflow.handlers.event_rules import EVENT_ALIASES, EVENT_RULES, EventRules
+from megaflow.handlers.router import Router
 from megaflow.handlers.status import ProcessStatus
 from megaflow.match.functions import gt
 from megaflow.messages.codec import Kind

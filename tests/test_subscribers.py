@@ -10,7 +10,7 @@ from megaflow import App
 from megaflow.aws.sqs.subscribe import DataSubscriber, EventSubscriber, MessageSubscriber, ProcessStatus, SqsListener
 from megaflow.errors import ConfigurationError, PatternError, RegistrationError
 from megaflow.event import Event, Payload
-from megaflow.handlers.router import EVENT_ALIASES
+from megaflow.handlers.event_rules import EVENT_ALIASES
 from megaflow.match.functions import absent, gt, one_of
 from megaflow.messages.message import Message
 from tests.matching import show

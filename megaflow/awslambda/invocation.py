@@ -12,7 +12,7 @@ from typing import Final, TypeAlias
 from megaflow.consumer.event_loop import EventLoop
 from megaflow.consumer.receives import why_unhandled
 from megaflow.errors import StoreError
-from megaflow.handlers.router import Handler
+from megaflow.handlers.handler import Handler
 from megaflow.handlers.status import Fate
 from megaflow.messages.message import Message
 from megaflow.outgoing import is_fifo

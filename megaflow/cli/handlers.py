@@ -13,7 +13,7 @@ from megaflow.cli.output import note, shorten_paths, show, show_json, show_table
 from megaflow.cli.targets import load_app
 from megaflow.dispatch.check import Finding
 from megaflow.dispatch.explain import HandlerExplanation
-from megaflow.handlers.router import Handler
+from megaflow.handlers.handler import Handler
 from megaflow.messages.codec import Kind
 from megaflow.messages.message import open_message
 

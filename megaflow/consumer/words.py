@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from megaflow.handlers.router import Handler
+from megaflow.handlers.handler import Handler
 from megaflow.messages.message import Message
 from megaflow.sqs import QueueFacts
 from megaflow.verdict import Verdict

@@ -18,7 +18,7 @@ from typing import Any, Final, Protocol
 
 from megaflow.consumer.event_loop import EventLoop
 from megaflow.consumer.words import Called, Crashed, Event, Finished, Interrupted
-from megaflow.handlers.router import Handler
+from megaflow.handlers.handler import Handler
 from megaflow.messages.message import Message
 from megaflow.process import Processor
 from megaflow.steps import HandlerCall, Step, Steps, StoreCall, arun_step, run_step

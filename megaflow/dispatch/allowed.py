@@ -22,7 +22,7 @@ from megaflow.dispatch.fields import EVENT_FIELDS, Path
 from megaflow.dispatch.logic import collect_conditions, find_contradiction
 from megaflow.dispatch.normal import Clause, Normaliser, flatten
 from megaflow.event import PROTOCOL
-from megaflow.handlers.router import Handler
+from megaflow.handlers.handler import Handler
 from megaflow.match.comparison import read_number
 from megaflow.match.conditions import (
     Absent,

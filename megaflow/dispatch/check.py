@@ -15,7 +15,7 @@ from megaflow.dispatch.logic import collect_conditions, find_contradiction, impl
 from megaflow.dispatch.normal import Clause, Normaliser, Rule
 from megaflow.dispatch.probes import find_covers
 from megaflow.dispatch.table import DispatchTable
-from megaflow.handlers.router import Handler
+from megaflow.handlers.handler import Handler
 from megaflow.match.conditions import Regex
 from megaflow.messages.codec import Kind
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from megaflow.dispatch.fields import see
 from megaflow.dispatch.table import DispatchTable
-from megaflow.handlers.router import Handler
+from megaflow.handlers.handler import Handler
 from megaflow.match.conditions import AllOf, Condition, Fields, assume
 from megaflow.messages.codec import Kind
 from megaflow.messages.message import Message

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Final
 
 from megaflow.dispatch.fields import ALWAYS_OBJECTS, Path
-from megaflow.handlers.router import Handler
+from megaflow.handlers.handler import Handler
 from megaflow.match.conditions import AllOf, AnyOf, Comparison, Condition, Fields, Present, assume
 
 OBJECT: Final = Fields((), ())

@@ -20,7 +20,7 @@ from typing import Any, Final, TypeAlias
 from megaflow.dispatch.allowed import Alternatives, Branch, branches_of, loosen, tightness
 from megaflow.dispatch.fields import Path
 from megaflow.errors import PatternError
-from megaflow.handlers.router import Handler
+from megaflow.handlers.handler import Handler
 from megaflow.match.filters import read_filter_policy
 from megaflow.messages.codec import Kind
 

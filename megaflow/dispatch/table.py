@@ -11,7 +11,7 @@ from megaflow.dispatch.fields import DATA_FIELDS, EVENT_FIELDS, MISSING, PLAIN_F
 from megaflow.dispatch.index import USUAL_SIZES, Index, Sizes
 from megaflow.dispatch.normal import Normaliser, Rule
 from megaflow.event import Payload
-from megaflow.handlers.router import Handler
+from megaflow.handlers.handler import Handler
 from megaflow.messages.codec import Kind
 from megaflow.messages.message import Message, message_with
 

@@ -15,7 +15,7 @@ from typing import Any, Final, Self, TypeVar, Unpack
 
 from megaflow.app import App
 from megaflow.errors import UsageError
-from megaflow.handlers.router import Handler
+from megaflow.handlers.handler import Handler
 from megaflow.local import Account, SnsClient, SqsClient
 from megaflow.messages.message import Message
 from megaflow.outgoing import PublishOptions, is_fifo

@@ -41,7 +41,7 @@ from megaflow.consumer.words import (
     Tick,
 )
 from megaflow.errors import UsageError, describe_error
-from megaflow.handlers.router import Handler
+from megaflow.handlers.handler import Handler
 from megaflow.local import Account, SqsClient
 from megaflow.messages.message import Message
 from megaflow.settings import ConsumerSettings

@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
-from megaflow.handlers.router import Handler, Router
+from megaflow.handlers.handler import Handler
+from megaflow.handlers.router import Router
 from megaflow.handlers.status import ProcessStatus, RetryLater
 from megaflow.local import Account, SqsClient
 from megaflow.messages.message import Message

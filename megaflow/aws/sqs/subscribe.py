@@ -11,8 +11,10 @@ from typing import Any, ClassVar, Unpack
 from megaflow.app import App
 from megaflow.backoff import Backoff
 from megaflow.errors import PatternError, RegistrationError
+from megaflow.handlers.event_rules import EVENT_ALIASES, EVENT_RULES, event_pattern
+from megaflow.handlers.handler import make_handler
 from megaflow.handlers.options import Handling
-from megaflow.handlers.router import EVENT_ALIASES, EVENT_RULES, data_pattern, event_pattern, make_handler
+from megaflow.handlers.router import data_pattern
 from megaflow.handlers.status import ProcessStatus
 from megaflow.match.conditions import EVERYTHING, Condition
 from megaflow.messages.codec import Kind
