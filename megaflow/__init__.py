@@ -35,11 +35,11 @@ from megaflow.messages.codec import Kind
 from megaflow.messages.envelope import SnsInfo
 from megaflow.messages.message import Lease, Message
 from megaflow.outgoing import Outgoing
+from megaflow.publishing.sqs import SqsPublisher
 from megaflow.sending import Sent
-from megaflow.settings import AwsOptions
 from megaflow.sns import SnsPublisher
-from megaflow.sqs import SqsPublisher
 from megaflow.stores import Claim, DynamoDbStore, Ended, MemoryStore, SqliteStore, Store
+from megaflow.transport.session import AwsOptions
 from megaflow.verdict import Outcome, Verdict
 
 if TYPE_CHECKING:

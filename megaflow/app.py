@@ -23,20 +23,12 @@ from megaflow.messages.message import Message, message_with, open_message
 from megaflow.process import Processor
 from megaflow.producer import Connection, Producer
 from megaflow.progress import Idempotency, Progress
-from megaflow.settings import (
-    AwsOptions,
-    ConsumerSettings,
-    OnInvalid,
-    RetryOn,
-    Unmatched,
-    check_choice,
-    check_whole,
-    read_retry_on,
-)
-from megaflow.sns import SnsClient
-from megaflow.sqs import Queue, SqsClient
+from megaflow.settings import ConsumerSettings, OnInvalid, RetryOn, Unmatched, check_choice, check_whole, read_retry_on
 from megaflow.stores import Store
 from megaflow.telemetry.metrics import Counters
+from megaflow.transport.protocols import SnsClient, SqsClient
+from megaflow.transport.queue import Queue
+from megaflow.transport.session import AwsOptions
 from megaflow.verdict import Verdict
 from megaflow.wrapping import Middleware
 

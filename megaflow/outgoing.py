@@ -14,6 +14,7 @@ from megaflow.event import Payload
 from megaflow.frozen import make_record
 from megaflow.messages.attributes import Attribute
 from megaflow.messages.codec import KIND_ATTRIBUTE, encode
+from megaflow.transport.entries import measure, write_attributes
 
 AttributeInput: TypeAlias = str | int | float | Decimal | bytes | Attribute
 
@@ -119,39 +120,6 @@ def prepare_all(items: Iterable[Outgoing], *, max_size: int, check: Callable[[Ou
         except EncodeError as error:
             raise EncodeError(error.reason, f"entry {index}: {error.path}".removesuffix(": ")) from error
     return prepared
-
-
-def is_fifo(address: str) -> bool:
-    """Tell whether the queue of this URL, or the topic of this ARN, is a FIFO one."""
-    return address.endswith(".fifo")
-
-
-def measure(body: str, attributes: Mapping[str, Attribute]) -> int:
-    """Return the bytes that count towards the limit: the body, and each attribute's name, type and value.
-
-    https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html
-    """
-    if not attributes:
-        return _measure(body)
-    parts = (part for name, each in attributes.items() for part in (name, each.type, each.value))
-    return _measure(body) + sum(map(_measure, parts))
-
-
-def _measure(part: str | bytes) -> int:
-    if isinstance(part, bytes) or part.isascii():
-        return len(part)
-    return len(part.encode("utf-8", "surrogatepass"))
-
-
-def write_attributes(attributes: Mapping[str, Attribute]) -> dict[str, dict[str, Any]]:
-    """Return *attributes* as boto3 takes them, for SQS and SNS alike."""
-    return {
-        name: {
-            "DataType": each.type,
-            "BinaryValue" if isinstance(each.value, bytes) else "StringValue": each.value,
-        }
-        for name, each in attributes.items()
-    }
 
 
 def write_options(message: Prepared) -> dict[str, Any]:

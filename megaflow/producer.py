@@ -10,10 +10,12 @@ from typing import Any, Unpack
 from megaflow.errors import ConfigurationError
 from megaflow.outgoing import PublishOptions
 from megaflow.publisher import IN_FLIGHT
+from megaflow.publishing.sqs import SqsPublisher
 from megaflow.sending import Sent
-from megaflow.settings import QUEUE_URL_VARIABLE, TOPIC_ARN_VARIABLE, AwsOptions
-from megaflow.sns import SnsClient, SnsPublisher
-from megaflow.sqs import SqsClient, SqsPublisher
+from megaflow.settings import QUEUE_URL_VARIABLE, TOPIC_ARN_VARIABLE
+from megaflow.sns import SnsPublisher
+from megaflow.transport.protocols import SnsClient, SqsClient
+from megaflow.transport.session import AwsOptions
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,30 +7,26 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final, Protocol, Unpack
+from typing import TYPE_CHECKING, Any, Final, Unpack
 
 from typing_extensions import override
 
 from megaflow import limits
 from megaflow.errors import EncodeError
-from megaflow.outgoing import Outgoing, Prepared, is_fifo, write_options
+from megaflow.outgoing import Outgoing, Prepared, write_options
 from megaflow.publisher import Publisher
-from megaflow.settings import TOPIC_ARN_VARIABLE, AwsOptions, AwsSettings, check_whole, resolve
+from megaflow.settings import TOPIC_ARN_VARIABLE, check_whole, resolve
+from megaflow.transport.entries import is_fifo
+from megaflow.transport.protocols import SnsClient
+from megaflow.transport.session import AwsOptions, AwsSettings
 
 if TYPE_CHECKING:
     from megaflow.wire import Call
 
 # Line breaks, control characters, and what is no Unicode text.
 _REFUSED_IN_SUBJECT: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufffe\uffff]")
-
-
-class SnsClient(Protocol):
-    """What megaflow asks of a client: boto3's own methods, by their own names."""
-
-    def publish(self, **parameters: Any) -> Mapping[str, Any]: ...
-    def publish_batch(self, **parameters: Any) -> Mapping[str, Any]: ...
 
 
 class SnsPublisher(Publisher):

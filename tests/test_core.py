@@ -48,7 +48,7 @@ from megaflow.match.conditions import EVERYTHING
 from megaflow.messages.attributes import Attribute
 from megaflow.messages.origin import ORIGIN_ATTRIBUTE
 from megaflow.settings import ConsumerSettings
-from megaflow.sqs import QueueFacts
+from megaflow.transport.queue import QueueFacts
 from tests.guarantees import guarantee
 
 Kept = TypeVar("Kept", bound=Action)

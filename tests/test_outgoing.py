@@ -26,17 +26,7 @@ from hypothesis import strategies as st
 
 from megaflow import EncodeError, FailedEntry, Outgoing, PayloadBuilder, PublishError, UsageError
 from megaflow.messages.attributes import Attribute
-from megaflow.outgoing import (
-    Prepared,
-    PublishOptions,
-    as_outgoing,
-    check_several,
-    measure,
-    prepare,
-    prepare_all,
-    prepare_raw,
-    write_attributes,
-)
+from megaflow.outgoing import Prepared, PublishOptions, as_outgoing, check_several, prepare, prepare_all, prepare_raw
 from megaflow.sending import (
     EntryAnswer,
     Sent,
@@ -47,6 +37,7 @@ from megaflow.sending import (
     read_message_ids,
     send_all,
 )
+from megaflow.transport.entries import measure, write_attributes
 from tests.consuming import PATIENCE
 from tests.fakes import client_error
 

@@ -21,8 +21,8 @@ from megaflow.limits import SQS_MESSAGE_SIZE
 from megaflow.messages.attributes import Attribute
 from megaflow.messages.origin import ORIGIN_ATTRIBUTE
 from megaflow.outgoing import AttributeInput
-from megaflow.settings import AwsOptions
-from megaflow.sqs import Queue, QueueFacts
+from megaflow.transport.queue import Queue, QueueFacts
+from megaflow.transport.session import AwsOptions
 from tests.unmocked import unmocked
 
 Publisher: TypeAlias = SqsPublisher | SnsPublisher

@@ -13,14 +13,8 @@ from hypothesis import strategies as st
 
 from megaflow.backoff import exponential_backoff
 from megaflow.errors import ConfigurationError
-from megaflow.settings import (
-    QUEUE_URL_VARIABLE,
-    TOPIC_ARN_VARIABLE,
-    AwsSettings,
-    ConsumerSettings,
-    read_retry_on,
-    resolve,
-)
+from megaflow.settings import QUEUE_URL_VARIABLE, TOPIC_ARN_VARIABLE, ConsumerSettings, read_retry_on, resolve
+from megaflow.transport.session import AwsSettings
 
 KEYS = {"aws_access_key_id": "AKIAIOSFODNN7EXAMPLE", "aws_secret_access_key": "wJalrXUtnFEMI/K7MDENG/EXAMPLEKEY"}
 ADDRESSES = {

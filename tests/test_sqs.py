@@ -35,9 +35,10 @@ from megaflow.limits import SQS_MESSAGE_SIZE
 from megaflow.messages.attributes import Attribute
 from megaflow.messages.message import Lease
 from megaflow.messages.origin import ORIGIN_ATTRIBUTE
-from megaflow.outgoing import AttributeInput, is_fifo
-from megaflow.refusals import as_configuration_error, is_refusal, read_code
-from megaflow.sqs import Failed, Queue, QueueFacts
+from megaflow.outgoing import AttributeInput
+from megaflow.transport.entries import is_fifo
+from megaflow.transport.errors import as_configuration_error, is_refusal, read_code
+from megaflow.transport.queue import Failed, Queue, QueueFacts
 from tests.fakes import ScriptedClient, batch, client_error
 
 URL = "https://sqs.us-east-1.amazonaws.com/000000000000/orders"

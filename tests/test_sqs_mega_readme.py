@@ -22,7 +22,7 @@ from megaflow import App, Message, Payload, ProcessStatus, RegistrationError
 from megaflow.aws.sqs.subscribe import SqsListener
 from megaflow.event import deserialize_payload
 from megaflow.messages.codec import encode
-from megaflow.sqs import Queue
+from megaflow.transport.queue import Queue
 
 README = (Path(__file__).parent / "data" / "sqs-mega-python-README.md").read_text()
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)

@@ -17,11 +17,11 @@ from megaflow.consumer.origin import describe_origin
 from megaflow.consumer.receives import why_not_kept, why_unhandled
 from megaflow.errors import RegistrationError
 from megaflow.messages.message import Message
-from megaflow.outgoing import is_fifo
 from megaflow.process import Processor
 from megaflow.settings import ConsumerSettings
-from megaflow.sqs import SqsClient
 from megaflow.telemetry.metrics import Metrics
+from megaflow.transport.entries import is_fifo
+from megaflow.transport.protocols import SqsClient
 from megaflow.verdict import Verdict
 
 log = logging.getLogger(__name__)

@@ -15,10 +15,10 @@ from megaflow.errors import StoreError
 from megaflow.handlers.handler import Handler
 from megaflow.handlers.status import Fate
 from megaflow.messages.message import Message
-from megaflow.outgoing import is_fifo
 from megaflow.process import Processor
 from megaflow.settings import ConsumerSettings
 from megaflow.steps import run_step
+from megaflow.transport.entries import is_fifo
 from megaflow.verdict import Verdict
 
 log = logging.getLogger(__name__)

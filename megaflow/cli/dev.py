@@ -25,8 +25,8 @@ from megaflow.cli.options import name_of, read_aws
 from megaflow.cli.output import WholeLines, count_handlers, note, shorten_paths, show
 from megaflow.cli.targets import folder_of, load_app
 from megaflow.errors import ConfigurationError, MegaflowError
-from megaflow.outgoing import is_fifo
 from megaflow.signals import stopping_on_signals
+from megaflow.transport.entries import is_fifo
 from megaflow.verdict import Verdict
 
 if TYPE_CHECKING:

@@ -20,9 +20,9 @@ from megaflow.event import Payload, serialize_payload
 from megaflow.match.filters import from_eventbridge
 from megaflow.messages.message import Message
 from megaflow.messages.origin import read_origin
-from megaflow.settings import AwsOptions
 from megaflow.signals import stopping_on_signals
-from megaflow.sqs import Queue
+from megaflow.transport.queue import Queue
+from megaflow.transport.session import AwsOptions
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 Matches: TypeAlias = Callable[[Message], bool]

@@ -15,10 +15,10 @@ from typing import Any, Final, TypeAlias
 
 from megaflow import limits
 from megaflow.messages.message import Message
-from megaflow.outgoing import is_fifo, measure, write_attributes
-from megaflow.refusals import is_refusal
 from megaflow.sending import EntryAnswer, read_batch_answer, read_error
-from megaflow.sqs import Failed, Queue
+from megaflow.transport.entries import is_fifo, measure, write_attributes
+from megaflow.transport.errors import is_refusal
+from megaflow.transport.queue import Failed, Queue
 
 HIDDEN_FOR: Final = 120
 """Seconds that a message in hand is hidden from others; what stays behind is hidden again before they end."""

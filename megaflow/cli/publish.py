@@ -14,9 +14,10 @@ from megaflow.cli.output import note, show, show_json
 from megaflow.cli.publishing import Form, Lines, is_object, open_text
 from megaflow.messages.codec import decode
 from megaflow.publisher import Publisher
-from megaflow.settings import QUEUE_URL_VARIABLE, TOPIC_ARN_VARIABLE, AwsOptions
+from megaflow.publishing.sqs import SqsPublisher
+from megaflow.settings import QUEUE_URL_VARIABLE, TOPIC_ARN_VARIABLE
 from megaflow.sns import SnsPublisher
-from megaflow.sqs import SqsPublisher
+from megaflow.transport.session import AwsOptions
 
 _LINES: Final = (".jsonl", ".ndjson")
 

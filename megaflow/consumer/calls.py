@@ -22,9 +22,9 @@ from megaflow.consumer.words import (
 )
 from megaflow.errors import StoreError
 from megaflow.messages.message import Message
-from megaflow.refusals import is_over_limit, is_refusal
 from megaflow.settings import ConsumerSettings
-from megaflow.sqs import Failed, Pending, Queue
+from megaflow.transport.errors import is_over_limit, is_refusal
+from megaflow.transport.queue import Failed, Pending, Queue
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from megaflow import limits
 from megaflow.consumer.polling import Polling
 from megaflow.consumer.words import Answer
 from megaflow.settings import ConsumerSettings
-from megaflow.sqs import QueueFacts
+from megaflow.transport.queue import QueueFacts
 
 _LOW_RECEIVE_COUNT: Final = 3
 

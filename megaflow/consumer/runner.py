@@ -44,11 +44,11 @@ from megaflow.consumer.workers import GLANCE, Workers
 from megaflow.health import Health
 from megaflow.messages.message import Message
 from megaflow.process import Processor
-from megaflow.refusals import as_configuration_error, is_refusal
 from megaflow.settings import ConsumerSettings
 from megaflow.signals import stopping_on_signals
-from megaflow.sqs import Queue
 from megaflow.telemetry.metrics import Metrics
+from megaflow.transport.errors import as_configuration_error, is_refusal
+from megaflow.transport.queue import Queue
 
 log = logging.getLogger(__name__)
 

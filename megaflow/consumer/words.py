@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 from megaflow.handlers.handler import Handler
 from megaflow.messages.message import Message
-from megaflow.sqs import QueueFacts
+from megaflow.transport.queue import QueueFacts
 from megaflow.verdict import Verdict
 
 

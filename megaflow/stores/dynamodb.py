@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any, Unpack
 
-from megaflow.settings import AwsOptions, AwsSettings
 from megaflow.stores.store import KEEP_FOR, Claim, Ended, read_ended
+from megaflow.transport.session import AwsOptions, AwsSettings
 
 
 class DynamoDbStore:

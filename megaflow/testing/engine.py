@@ -45,10 +45,10 @@ from megaflow.handlers.handler import Handler
 from megaflow.local import Account, SqsClient
 from megaflow.messages.message import Message
 from megaflow.settings import ConsumerSettings
-from megaflow.sqs import Queue
 from megaflow.steps import HandlerCall, run_step
 from megaflow.testing.clock import Clock, FakeTimeLoop, StuckError
 from megaflow.testing.seen import Handled
+from megaflow.transport.queue import Queue
 from megaflow.verdict import Outcome, Verdict
 
 log = logging.getLogger(__name__)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from megaflow.cli.moving import Mover
 from megaflow.local import Account, SqsClient
 from megaflow.messages.message import Message
-from megaflow.sqs import Queue
+from megaflow.transport.queue import Queue
 
 FIFO = {"FifoQueue": "true", "ContentBasedDeduplication": "true"}
 

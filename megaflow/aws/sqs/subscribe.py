@@ -18,8 +18,9 @@ from megaflow.handlers.router import data_pattern
 from megaflow.handlers.status import ProcessStatus
 from megaflow.match.conditions import EVERYTHING, Condition
 from megaflow.messages.codec import Kind
-from megaflow.settings import AwsOptions, RetryOn, Unmatched, read_retry_on
-from megaflow.sqs import SqsClient
+from megaflow.settings import RetryOn, Unmatched, read_retry_on
+from megaflow.transport.protocols import SqsClient
+from megaflow.transport.session import AwsOptions
 
 log = logging.getLogger(__name__)
 

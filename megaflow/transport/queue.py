@@ -1,4 +1,4 @@
-"""A queue, in boto3's words: send, receive, delete, hide. And `SqsPublisher`, which sends to one.
+"""A queue, in boto3's words: send, receive, delete, hide.
 
 The operations: https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_Operations.html
 """
@@ -12,20 +12,15 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar, Unpack
-
-from typing_extensions import override
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from megaflow import limits
-from megaflow.errors import EncodeError
 from megaflow.messages.attributes import Attribute
 from megaflow.messages.message import Lease, Message, open_message
 from megaflow.messages.origin import ORIGIN_ATTRIBUTE
-from megaflow.outgoing import Outgoing, Prepared, is_fifo, measure, write_attributes, write_options
-from megaflow.publisher import Publisher
-from megaflow.refusals import is_denied, is_missing_queue
-from megaflow.settings import QUEUE_URL_VARIABLE, AwsOptions, AwsSettings, resolve
+from megaflow.transport.entries import is_fifo, measure, write_attributes
+from megaflow.transport.errors import is_denied, is_missing_queue
+from megaflow.transport.protocols import SqsClient
 
 if TYPE_CHECKING:
     from megaflow.wire import Call
@@ -42,80 +37,6 @@ _PLACES: Final = tuple(str(place) for place in range(limits.BATCH_ENTRIES))
 """The ids of the entries of a batch."""
 
 _FACTS: Final = ["RedrivePolicy", *_DEPTHS]
-
-
-class SqsClient(Protocol):
-    """What megaflow asks of a client: boto3's own methods, by their own names."""
-
-    def send_message(self, **parameters: Any) -> Mapping[str, Any]:
-        """https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html"""  # noqa: D400, D415
-        ...
-
-    def send_message_batch(self, **parameters: Any) -> Mapping[str, Any]: ...
-    def receive_message(self, **parameters: Any) -> Mapping[str, Any]: ...
-    def delete_message_batch(self, **parameters: Any) -> Mapping[str, Any]: ...
-    def change_message_visibility_batch(self, **parameters: Any) -> Mapping[str, Any]: ...
-    def get_queue_attributes(self, **parameters: Any) -> Mapping[str, Any]: ...
-    def get_queue_url(self, **parameters: Any) -> Mapping[str, Any]: ...
-
-
-class SqsPublisher(Publisher):
-    """Sends messages to a queue. May be used from any thread.
-
-    Credentials and region that are not given are left to boto3, the queue to ``MEGAFLOW_QUEUE_URL``; *client* takes a
-    ready boto3 client. Nothing is asked of AWS before the first message. *sleep* waits between the tries of a batch.
-    Without *wire*, boto3 makes all calls, and not those alone that are made rarely.
-    """
-
-    def __init__(
-        self,
-        *,
-        queue_url: str | None = None,
-        client: SqsClient | None = None,
-        wire: bool = True,
-        sleep: Callable[[float], None] = time.sleep,
-        **aws: Unpack[AwsOptions],
-    ) -> None:
-        super().__init__(max_size=limits.SQS_MESSAGE_SIZE, sleep=sleep)
-        self._queue_url = queue_url
-        self._given_client = client
-        self._wire = wire
-        self._aws = AwsSettings(**aws)
-
-    @cached_property
-    def queue_url(self) -> str:
-        """The queue's URL; raises `ConfigurationError` where none is set, or it is none."""
-        return resolve("queue_url", self._queue_url, QUEUE_URL_VARIABLE, start="http")
-
-    @cached_property
-    @override
-    def client(self) -> SqsClient:
-        """The client that sends."""
-        from megaflow.wire import open_wire
-
-        client = self._given_client or self._aws.create_client("sqs", self.queue_url)
-        return open_wire(client, wanted=self._wire)
-
-    @property
-    @override
-    def _is_fifo(self) -> bool:
-        return is_fifo(self.queue_url)
-
-    @override
-    def _check(self, source: Outgoing) -> None:
-        _check_for_queue(source, self.queue_url)
-
-    @override
-    def _send(self, message: Prepared) -> str:
-        answer = self.client.send_message(QueueUrl=self.queue_url, **_write_entry(message))
-        return str(answer["MessageId"])
-
-    @override
-    def _begin_call(self, batch: Sequence[Prepared]) -> Call:
-        from megaflow.wire import begin_call
-
-        entries = [{"Id": str(place), **_write_entry(message)} for place, message in enumerate(batch)]
-        return begin_call(self.client, "send_message_batch", QueueUrl=self.queue_url, Entries=entries)
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,25 +219,6 @@ def read_message(
         queue_url=queue_url,
         lease=Lease(raw["ReceiptHandle"], received_at, expires_at, clock),
     )
-
-
-def _check_for_queue(source: Outgoing, queue_url: str) -> None:
-    if source.subject:
-        raise EncodeError("is for topics, and this goes to a queue", "subject")
-    if not is_fifo(queue_url):
-        if source.deduplication_id:
-            raise EncodeError("is for FIFO queues, and this is none", "deduplication_id")
-        return
-    if not source.group_id:
-        raise EncodeError("is missing: every message of a FIFO queue belongs to a group", "group_id")
-    if source.delay_seconds is not None:
-        raise EncodeError("FIFO queues have no delay per message, only one of their own", "delay_seconds")
-
-
-def _write_entry(message: Prepared) -> dict[str, Any]:
-    delay = message.source.delay_seconds
-    entry = {"MessageBody": message.body, **write_options(message)}
-    return entry if delay is None else entry | {"DelaySeconds": delay}
 
 
 def _read_failures(answer: Mapping[str, Any], receipt_handles: Sequence[str]) -> list[Failed]:
