@@ -34,10 +34,10 @@ from megaflow.messages.attributes import Attribute
 from megaflow.messages.codec import Kind
 from megaflow.messages.envelope import SnsInfo
 from megaflow.messages.message import Lease, Message
-from megaflow.outgoing import Outgoing
+from megaflow.publishing.batches import Sent
+from megaflow.publishing.outgoing import Outgoing
+from megaflow.publishing.sns import SnsPublisher
 from megaflow.publishing.sqs import SqsPublisher
-from megaflow.sending import Sent
-from megaflow.sns import SnsPublisher
 from megaflow.stores import Claim, DynamoDbStore, Ended, MemoryStore, SqliteStore, Store
 from megaflow.transport.session import AwsOptions
 from megaflow.verdict import Outcome, Verdict

@@ -21,8 +21,8 @@ from megaflow.handlers.handler import Handler
 from megaflow.handlers.router import Router
 from megaflow.messages.message import Message, message_with, open_message
 from megaflow.process import Processor
-from megaflow.producer import Connection, Producer
 from megaflow.progress import Idempotency, Progress
+from megaflow.publishing.destination import Connection, Producer
 from megaflow.settings import ConsumerSettings, OnInvalid, RetryOn, Unmatched, check_choice, check_whole, read_retry_on
 from megaflow.stores import Store
 from megaflow.telemetry.metrics import Counters

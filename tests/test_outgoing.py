@@ -26,8 +26,7 @@ from hypothesis import strategies as st
 
 from megaflow import EncodeError, FailedEntry, Outgoing, PayloadBuilder, PublishError, UsageError
 from megaflow.messages.attributes import Attribute
-from megaflow.outgoing import Prepared, PublishOptions, as_outgoing, check_several, prepare, prepare_all, prepare_raw
-from megaflow.sending import (
+from megaflow.publishing.batches import (
     EntryAnswer,
     Sent,
     Shipment,
@@ -36,6 +35,15 @@ from megaflow.sending import (
     read_error,
     read_message_ids,
     send_all,
+)
+from megaflow.publishing.outgoing import (
+    Prepared,
+    PublishOptions,
+    as_outgoing,
+    check_several,
+    prepare,
+    prepare_all,
+    prepare_raw,
 )
 from megaflow.transport.entries import measure, write_attributes
 from tests.consuming import PATIENCE

@@ -20,7 +20,7 @@ from megaflow.errors import EncodeError
 from megaflow.limits import SQS_MESSAGE_SIZE
 from megaflow.messages.attributes import Attribute
 from megaflow.messages.origin import ORIGIN_ATTRIBUTE
-from megaflow.outgoing import AttributeInput
+from megaflow.publishing.outgoing import AttributeInput
 from megaflow.transport.queue import Queue, QueueFacts
 from megaflow.transport.session import AwsOptions
 from tests.unmocked import unmocked

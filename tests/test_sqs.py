@@ -35,7 +35,7 @@ from megaflow.limits import SQS_MESSAGE_SIZE
 from megaflow.messages.attributes import Attribute
 from megaflow.messages.message import Lease
 from megaflow.messages.origin import ORIGIN_ATTRIBUTE
-from megaflow.outgoing import AttributeInput
+from megaflow.publishing.outgoing import AttributeInput
 from megaflow.transport.entries import is_fifo
 from megaflow.transport.errors import as_configuration_error, is_refusal, read_code
 from megaflow.transport.queue import Failed, Queue, QueueFacts

@@ -15,7 +15,7 @@ from typing import Any, Final, TypeAlias
 
 from megaflow import limits
 from megaflow.messages.message import Message
-from megaflow.sending import EntryAnswer, read_batch_answer, read_error
+from megaflow.publishing.batches import EntryAnswer, read_batch_answer, read_error
 from megaflow.transport.entries import is_fifo, measure, write_attributes
 from megaflow.transport.errors import is_refusal
 from megaflow.transport.queue import Failed, Queue

@@ -13,10 +13,10 @@ from megaflow.cli.options import aws_options, connect, json_option, name_of, rea
 from megaflow.cli.output import note, show, show_json
 from megaflow.cli.publishing import Form, Lines, is_object, open_text
 from megaflow.messages.codec import decode
-from megaflow.publisher import Publisher
+from megaflow.publishing.publisher import Publisher
+from megaflow.publishing.sns import SnsPublisher
 from megaflow.publishing.sqs import SqsPublisher
 from megaflow.settings import QUEUE_URL_VARIABLE, TOPIC_ARN_VARIABLE
-from megaflow.sns import SnsPublisher
 from megaflow.transport.session import AwsOptions
 
 _LINES: Final = (".jsonl", ".ndjson")

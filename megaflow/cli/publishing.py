@@ -16,9 +16,9 @@ from megaflow.cli.errors import FAILED, INTERRUPTED, WrongUsage
 from megaflow.cli.output import count_messages, make_progress, note, show, show_json
 from megaflow.errors import EncodeError, FailedEntry
 from megaflow.messages.codec import KIND_ATTRIBUTE, decode, encode
-from megaflow.outgoing import Outgoing
-from megaflow.publisher import Publisher
-from megaflow.sending import Sent
+from megaflow.publishing.batches import Sent
+from megaflow.publishing.outgoing import Outgoing
+from megaflow.publishing.publisher import Publisher
 from megaflow.signals import stopping_on_signals
 
 _REASONS_SHOWN: Final = 5

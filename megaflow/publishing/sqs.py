@@ -14,8 +14,8 @@ from typing_extensions import override
 
 from megaflow import limits
 from megaflow.errors import EncodeError
-from megaflow.outgoing import Outgoing, Prepared, write_options
-from megaflow.publisher import Publisher
+from megaflow.publishing.outgoing import Outgoing, Prepared, write_options
+from megaflow.publishing.publisher import Publisher
 from megaflow.settings import QUEUE_URL_VARIABLE, resolve
 from megaflow.transport.entries import is_fifo
 from megaflow.transport.protocols import SqsClient

@@ -18,8 +18,8 @@ from megaflow.errors import UsageError
 from megaflow.handlers.handler import Handler
 from megaflow.local import Account, SnsClient, SqsClient
 from megaflow.messages.message import Message
-from megaflow.outgoing import PublishOptions
-from megaflow.sending import Sent
+from megaflow.publishing.batches import Sent
+from megaflow.publishing.outgoing import PublishOptions
 from megaflow.testing.clock import Clock
 from megaflow.testing.engine import Engine, Record
 from megaflow.testing.seen import Handled, Unmet, show_payload

@@ -9,7 +9,7 @@ import pytest
 
 from megaflow import EncodeError, Outgoing
 from megaflow.messages.attributes import Attribute
-from megaflow.outgoing import prepare
+from megaflow.publishing.outgoing import prepare
 
 
 @pytest.mark.parametrize(

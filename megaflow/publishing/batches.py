@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple, NoReturn, TypeAlias, TypeVar
 
 from megaflow import limits
 from megaflow.errors import FailedEntry, PublishError
-from megaflow.outgoing import Prepared
+from megaflow.publishing.outgoing import Prepared
 
 _TRIES: Final = 4
 _FIRST_PAUSE: Final = 0.2

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from typing import Any, Unpack
 
 from megaflow.errors import ConfigurationError
-from megaflow.outgoing import PublishOptions
-from megaflow.publisher import IN_FLIGHT
+from megaflow.publishing.batches import Sent
+from megaflow.publishing.outgoing import PublishOptions
+from megaflow.publishing.publisher import IN_FLIGHT
+from megaflow.publishing.sns import SnsPublisher
 from megaflow.publishing.sqs import SqsPublisher
-from megaflow.sending import Sent
 from megaflow.settings import QUEUE_URL_VARIABLE, TOPIC_ARN_VARIABLE
-from megaflow.sns import SnsPublisher
 from megaflow.transport.protocols import SnsClient, SqsClient
 from megaflow.transport.session import AwsOptions
 

@@ -8,7 +8,16 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, Unpack
 
 from megaflow.errors import EncodeError, FailedEntry
-from megaflow.outgoing import (
+from megaflow.publishing.batches import (
+    Entry,
+    EntryAnswer,
+    Sent,
+    Shipment,
+    read_batch_answer,
+    read_message_ids,
+    send_all,
+)
+from megaflow.publishing.outgoing import (
     Outgoing,
     Prepared,
     PublishOptions,
@@ -18,7 +27,6 @@ from megaflow.outgoing import (
     prepare_all,
     prepare_raw,
 )
-from megaflow.sending import Entry, EntryAnswer, Sent, Shipment, read_batch_answer, read_message_ids, send_all
 from megaflow.settings import check_whole
 
 if TYPE_CHECKING:
