@@ -34,13 +34,13 @@ from megaflow.messages.attributes import Attribute
 from megaflow.messages.codec import Kind
 from megaflow.messages.envelope import SnsInfo
 from megaflow.messages.message import Lease, Message
+from megaflow.processing.verdict import Outcome, Verdict
 from megaflow.publishing.batches import Sent
 from megaflow.publishing.outgoing import Outgoing
 from megaflow.publishing.sns import SnsPublisher
 from megaflow.publishing.sqs import SqsPublisher
 from megaflow.stores import Claim, DynamoDbStore, Ended, MemoryStore, SqliteStore, Store
 from megaflow.transport.session import AwsOptions
-from megaflow.verdict import Outcome, Verdict
 
 if TYPE_CHECKING:
     from megaflow.dispatch.check import Finding, Oddity

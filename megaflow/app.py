@@ -20,8 +20,10 @@ from megaflow.handlers.dependencies import Dependencies
 from megaflow.handlers.handler import Handler
 from megaflow.handlers.router import Router
 from megaflow.messages.message import Message, message_with, open_message
-from megaflow.process import Processor
-from megaflow.progress import Idempotency, Progress
+from megaflow.processing.middleware import Middleware
+from megaflow.processing.processor import Processor
+from megaflow.processing.progress import Idempotency, Progress
+from megaflow.processing.verdict import Verdict
 from megaflow.publishing.destination import Connection, Producer
 from megaflow.settings import ConsumerSettings, OnInvalid, RetryOn, Unmatched, check_choice, check_whole, read_retry_on
 from megaflow.stores import Store
@@ -29,8 +31,6 @@ from megaflow.telemetry.metrics import Counters
 from megaflow.transport.protocols import SnsClient, SqsClient
 from megaflow.transport.queue import Queue
 from megaflow.transport.session import AwsOptions
-from megaflow.verdict import Verdict
-from megaflow.wrapping import Middleware
 
 if TYPE_CHECKING:
     from megaflow.awslambda import LambdaHandler

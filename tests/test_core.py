@@ -11,7 +11,6 @@ import pytest
 
 from megaflow import Kind, Lease, Message, Outcome, Verdict
 from megaflow.consumer.core import FLUSH_GRACE, Core
-from megaflow.consumer.origin import describe_origin
 from megaflow.consumer.polling import HANGS
 from megaflow.consumer.settling import LINGER
 from megaflow.consumer.words import (
@@ -43,10 +42,12 @@ from megaflow.consumer.words import (
 )
 from megaflow.errors import UsageError
 from megaflow.handlers.handler import Handler, make_handler
-from megaflow.handlers.status import Fate, ProcessStatus
+from megaflow.handlers.status import ProcessStatus
 from megaflow.match.conditions import EVERYTHING
 from megaflow.messages.attributes import Attribute
 from megaflow.messages.origin import ORIGIN_ATTRIBUTE
+from megaflow.processing.dead_letters import describe_origin
+from megaflow.processing.verdict import Fate
 from megaflow.settings import ConsumerSettings
 from megaflow.transport.queue import QueueFacts
 from tests.guarantees import guarantee

@@ -29,7 +29,7 @@ from megaflow import (
     Verdict,
 )
 from megaflow.messages.message import Lease, message_with
-from megaflow.wrapping import Call
+from megaflow.processing.middleware import Call
 
 Process = Callable[[App, object], Verdict]
 

@@ -6,7 +6,8 @@ from itertools import permutations
 
 import pytest
 
-from megaflow.handlers.status import Fate, ProcessStatus, Reject, RetryLater, decide_fate
+from megaflow.handlers.status import ProcessStatus, Reject, RetryLater
+from megaflow.processing.verdict import Fate, decide_fate
 
 DONE, LATER, RETRIABLE, FATAL = (
     ProcessStatus.DONE,

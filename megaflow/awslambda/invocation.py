@@ -10,16 +10,15 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from megaflow.consumer.event_loop import EventLoop
-from megaflow.consumer.receives import why_unhandled
 from megaflow.errors import StoreError
 from megaflow.handlers.handler import Handler
-from megaflow.handlers.status import Fate
 from megaflow.messages.message import Message
-from megaflow.process import Processor
+from megaflow.processing.dead_letters import why_unhandled
+from megaflow.processing.processor import Processor
+from megaflow.processing.steps import run_step
+from megaflow.processing.verdict import Fate, Verdict
 from megaflow.settings import ConsumerSettings
-from megaflow.steps import run_step
 from megaflow.transport.entries import is_fifo
-from megaflow.verdict import Verdict
 
 log = logging.getLogger(__name__)
 

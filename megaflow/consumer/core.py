@@ -16,9 +16,7 @@ from megaflow.consumer.diagnosis import Diagnosis
 from megaflow.consumer.hand import Hand, Held
 from megaflow.consumer.inspection import Inspection
 from megaflow.consumer.leases import Leases
-from megaflow.consumer.origin import describe_origin
 from megaflow.consumer.polling import Polling
-from megaflow.consumer.receives import why_not_kept, why_unhandled
 from megaflow.consumer.settling import Settling
 from megaflow.consumer.time_limits import TimeLimits
 from megaflow.consumer.words import (
@@ -43,11 +41,11 @@ from megaflow.consumer.words import (
     Start,
     Stop,
 )
-from megaflow.handlers.status import Fate
 from megaflow.health import Health
 from megaflow.messages.message import Message
+from megaflow.processing.dead_letters import describe_origin, why_not_kept, why_unhandled
+from megaflow.processing.verdict import Fate, Verdict
 from megaflow.settings import ConsumerSettings
-from megaflow.verdict import Verdict
 
 FLUSH_GRACE: Final = 3.0
 """Seconds left to what is being settled when the handlers' time to finish is over."""

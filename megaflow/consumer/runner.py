@@ -43,7 +43,7 @@ from megaflow.consumer.words import (
 from megaflow.consumer.workers import GLANCE, Workers
 from megaflow.health import Health
 from megaflow.messages.message import Message
-from megaflow.process import Processor
+from megaflow.processing.processor import Processor
 from megaflow.settings import ConsumerSettings
 from megaflow.signals import stopping_on_signals
 from megaflow.telemetry.metrics import Metrics

@@ -12,8 +12,8 @@ from typing import TypeAlias
 
 from megaflow.handlers.handler import Handler
 from megaflow.messages.message import Message
+from megaflow.processing.verdict import Verdict
 from megaflow.transport.queue import QueueFacts
-from megaflow.verdict import Verdict
 
 
 @dataclass(frozen=True, slots=True)

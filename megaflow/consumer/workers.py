@@ -20,9 +20,9 @@ from megaflow.consumer.event_loop import EventLoop
 from megaflow.consumer.words import Called, Crashed, Event, Finished, Interrupted
 from megaflow.handlers.handler import Handler
 from megaflow.messages.message import Message
-from megaflow.process import Processor
-from megaflow.steps import HandlerCall, Step, Steps, StoreCall, arun_step, run_step
-from megaflow.verdict import Verdict
+from megaflow.processing.processor import Processor
+from megaflow.processing.steps import HandlerCall, Step, Steps, StoreCall, arun_step, run_step
+from megaflow.processing.verdict import Verdict
 
 log = logging.getLogger(__name__)
 

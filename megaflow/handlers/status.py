@@ -1,8 +1,7 @@
-"""What a handler can say about a message, and what several of them together mean for it."""
+"""What a handler can say about a message."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from enum import Enum
 from typing import Final
 
@@ -25,12 +24,11 @@ class ProcessStatus(Enum):
     @property
     def keeps(self) -> bool:
         """Whether the message must come again."""
-        return self in _KEEPING
+        return self in KEEPING
 
 
 # A tuple compares by identity; a set would ask each status for its hash, which is slow.
-_KEEPING: Final = (ProcessStatus.RETRY_LATER, ProcessStatus.RETRIABLE_ERROR)
-_FATAL: Final = ProcessStatus.FATAL_ERROR
+KEEPING: Final = (ProcessStatus.RETRY_LATER, ProcessStatus.RETRIABLE_ERROR)
 
 
 class RetryLater(Exception):
@@ -47,22 +45,3 @@ class RetryLater(Exception):
 
 class Reject(Exception):
     """Raise it in a handler to say `ProcessStatus.FATAL_ERROR`, whatever ``retry_on`` holds."""
-
-
-class Fate(Enum):
-    """What becomes of a message."""
-
-    DELETE = "deleted"
-    KEEP = "kept"
-    DEAD_LETTER = "dead-lettered"
-
-
-def decide_fate(statuses: Iterable[ProcessStatus]) -> Fate:
-    """Return what several handlers together mean: one keeper keeps the message, else one failure dead-letters it."""
-    fate = Fate.DELETE
-    for status in statuses:
-        if status in _KEEPING:
-            return Fate.KEEP
-        if status is _FATAL:
-            fate = Fate.DEAD_LETTER
-    return fate

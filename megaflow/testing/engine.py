@@ -16,7 +16,6 @@ from megaflow.app import App
 from megaflow.backoff import ExponentialBackoff
 from megaflow.consumer.calls import ask, settle
 from megaflow.consumer.core import Core
-from megaflow.consumer.receives import why_not_kept
 from megaflow.consumer.words import (
     AbandonPoll,
     Action,
@@ -44,12 +43,13 @@ from megaflow.errors import UsageError, describe_error
 from megaflow.handlers.handler import Handler
 from megaflow.local import Account, SqsClient
 from megaflow.messages.message import Message
+from megaflow.processing.dead_letters import why_not_kept
+from megaflow.processing.steps import HandlerCall, run_step
+from megaflow.processing.verdict import Outcome, Verdict
 from megaflow.settings import ConsumerSettings
-from megaflow.steps import HandlerCall, run_step
 from megaflow.testing.clock import Clock, FakeTimeLoop, StuckError
 from megaflow.testing.seen import Handled
 from megaflow.transport.queue import Queue
-from megaflow.verdict import Outcome, Verdict
 
 log = logging.getLogger(__name__)
 

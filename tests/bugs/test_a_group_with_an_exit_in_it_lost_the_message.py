@@ -8,10 +8,9 @@ import pytest
 
 from megaflow import Reject
 from megaflow.handlers.router import Router
-from megaflow.handlers.status import Fate
 from megaflow.messages.message import open_message
-from megaflow.process import Processor
-from megaflow.verdict import Verdict
+from megaflow.processing.processor import Processor
+from megaflow.processing.verdict import Fate, Verdict
 
 
 def process(error: BaseException) -> Verdict:

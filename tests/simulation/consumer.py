@@ -36,9 +36,9 @@ from megaflow.consumer.words import (
 from megaflow.errors import StoreError
 from megaflow.limits import BATCH_ENTRIES
 from megaflow.messages.message import Message
-from megaflow.steps import HandlerCall, Steps, StoreCall
+from megaflow.processing.steps import HandlerCall, Steps, StoreCall
+from megaflow.processing.verdict import Verdict
 from megaflow.transport.queue import Queue
-from megaflow.verdict import Verdict
 from tests.simulation.faults import Fault, FaultyClient, Observer
 from tests.simulation.ledger import Run, Violation
 

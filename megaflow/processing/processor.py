@@ -26,14 +26,14 @@ from megaflow.errors import (
 from megaflow.frozen import make_record
 from megaflow.handlers.dependencies import Dependencies
 from megaflow.handlers.handler import Handler
-from megaflow.handlers.status import Fate, ProcessStatus, Reject, RetryLater, decide_fate
+from megaflow.handlers.status import ProcessStatus, Reject, RetryLater
 from megaflow.messages.message import Message
-from megaflow.progress import Idempotency, Progress
+from megaflow.processing.middleware import Middleware, wrap
+from megaflow.processing.progress import Idempotency, Progress
+from megaflow.processing.steps import Asking, HandlerCall, Steps, StoreCall, Wait, arun_step, run_step
+from megaflow.processing.verdict import Fate, Outcome, Verdict, decide_fate, flatten
 from megaflow.settings import OnInvalid, Unmatched
-from megaflow.steps import Asking, HandlerCall, Steps, StoreCall, Wait, arun_step, run_step
 from megaflow.stores import Claim, Ended
-from megaflow.verdict import Outcome, Verdict, flatten
-from megaflow.wrapping import Middleware, wrap
 
 log = logging.getLogger(__name__)
 

@@ -3,12 +3,35 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from enum import Enum
+from typing import Final
 
 from megaflow.handlers.handler import Handler
-from megaflow.handlers.status import Fate, ProcessStatus
+from megaflow.handlers.status import KEEPING, ProcessStatus
 from megaflow.messages.message import Message
+
+_FATAL: Final = ProcessStatus.FATAL_ERROR
+
+
+class Fate(Enum):
+    """What becomes of a message."""
+
+    DELETE = "deleted"
+    KEEP = "kept"
+    DEAD_LETTER = "dead-lettered"
+
+
+def decide_fate(statuses: Iterable[ProcessStatus]) -> Fate:
+    """Return what several handlers together mean: one keeper keeps the message, else one failure dead-letters it."""
+    fate = Fate.DELETE
+    for status in statuses:
+        if status in KEEPING:
+            return Fate.KEEP
+        if status is _FATAL:
+            fate = Fate.DEAD_LETTER
+    return fate
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from typing import Any, Final, TypeAlias
 from megaflow.errors import HandlerTimeoutError
 from megaflow.handlers.handler import Handler
 from megaflow.messages.message import Message
-from megaflow.verdict import Outcome, Verdict
-from megaflow.wrapping import Call
+from megaflow.processing.middleware import Call
+from megaflow.processing.verdict import Outcome, Verdict
 
 Wait: TypeAlias = Callable[[Awaitable[Any]], Any]
 """Waits for what an async handler gives, from a thread that runs no event loop."""

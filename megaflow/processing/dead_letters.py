@@ -1,4 +1,4 @@
-"""What a dead-lettered message says of its past, in the attribute ``megaflow-origin``."""
+"""Dead letters: when a message has had enough, and what it then says of its past in ``megaflow-origin``."""
 
 from __future__ import annotations
 
@@ -7,8 +7,24 @@ from typing import Any
 
 from megaflow.errors import describe_error
 from megaflow.handlers.status import ProcessStatus
+from megaflow.messages.message import Message
 from megaflow.messages.origin import read_origin
-from megaflow.verdict import Outcome, Verdict
+from megaflow.processing.verdict import Outcome, Verdict
+
+
+def why_unhandled(message: Message, max_receives: int | None) -> str:
+    """Return why *message* is not handled any more; ``""`` where it is."""
+    if max_receives is None or message.receive_count <= max_receives:
+        return ""
+    return f"received {message.receive_count} times, and max_receives is {max_receives}"
+
+
+def why_not_kept(verdict: Verdict, max_receives: int | None) -> str:
+    """Return why a message that is kept does not come again; ``""`` where it does."""
+    count = verdict.message.receive_count
+    if max_receives is None or count < max_receives or verdict.interruption is not None:
+        return ""
+    return f"kept at delivery {count}, and max_receives is {max_receives}"
 
 
 def describe_origin(verdict: Verdict, problem: str = "") -> str:
