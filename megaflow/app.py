@@ -20,9 +20,10 @@ from megaflow.handlers.dependencies import Dependencies
 from megaflow.handlers.handler import Handler
 from megaflow.handlers.router import Router
 from megaflow.messages.message import Message, message_with, open_message
+from megaflow.processing.idempotency import Idempotency
 from megaflow.processing.middleware import Middleware
 from megaflow.processing.processor import Processor
-from megaflow.processing.progress import Idempotency, Progress
+from megaflow.processing.progress import Progress
 from megaflow.processing.verdict import Verdict
 from megaflow.publishing.destination import Connection, Producer
 from megaflow.settings import ConsumerSettings, OnInvalid, RetryOn, Unmatched, check_choice, check_whole, read_retry_on

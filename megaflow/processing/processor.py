@@ -28,8 +28,9 @@ from megaflow.handlers.dependencies import Dependencies
 from megaflow.handlers.handler import Handler
 from megaflow.handlers.status import ProcessStatus, Reject, RetryLater
 from megaflow.messages.message import Message
+from megaflow.processing.idempotency import Idempotency
 from megaflow.processing.middleware import Middleware, wrap
-from megaflow.processing.progress import Idempotency, Progress
+from megaflow.processing.progress import Progress
 from megaflow.processing.steps import Asking, HandlerCall, Steps, StoreCall, Wait, arun_step, run_step
 from megaflow.processing.verdict import Fate, Outcome, Verdict, decide_fate, flatten
 from megaflow.settings import OnInvalid, Unmatched

@@ -13,8 +13,9 @@ from megaflow.handlers.router import Router
 from megaflow.handlers.status import ProcessStatus, RetryLater
 from megaflow.local import Account, SqsClient
 from megaflow.messages.message import Message
+from megaflow.processing.idempotency import Idempotency
 from megaflow.processing.processor import Processor
-from megaflow.processing.progress import Idempotency, Progress
+from megaflow.processing.progress import Progress
 from megaflow.settings import ConsumerSettings
 from megaflow.stores import Claim, Ended, MemoryStore
 from tests.simulation.clock import Clock
