@@ -43,10 +43,10 @@ from megaflow.stores import Claim, DynamoDbStore, Ended, MemoryStore, SqliteStor
 from megaflow.transport.session import AwsOptions
 
 if TYPE_CHECKING:
+    from megaflow.consumer.core.health import Health
     from megaflow.dispatch.check import Finding, Oddity
     from megaflow.dispatch.explain import Explanation
     from megaflow.dispatch.sns_policy import SnsFilterPolicy
-    from megaflow.health import Health
     from megaflow.several import run
 
 __version__ = "0.1.0"
@@ -110,7 +110,7 @@ __all__ = [
 _RARELY_NEEDED: Final[Mapping[str, str]] = {
     "Explanation": "megaflow.dispatch.explain",
     "Finding": "megaflow.dispatch.check",
-    "Health": "megaflow.health",
+    "Health": "megaflow.consumer.core.health",
     "Oddity": "megaflow.dispatch.check",
     "SnsFilterPolicy": "megaflow.dispatch.sns_policy",
     "run": "megaflow.several",

@@ -35,11 +35,11 @@ from megaflow.transport.session import AwsOptions
 
 if TYPE_CHECKING:
     from megaflow.awslambda import LambdaHandler
+    from megaflow.consumer.core.health import Health
     from megaflow.consumer.runner import Runner
     from megaflow.dispatch.check import Finding
     from megaflow.dispatch.explain import Explanation
     from megaflow.dispatch.sns_policy import SnsFilterPolicy
-    from megaflow.health import Health
     from megaflow.supervisor import Supervisor
 
 # What a method alone needs is imported there: a function of Lambda's starts the sooner.
@@ -315,7 +315,7 @@ class App(Router, Producer):
 
         May be called from any thread, while `run` is under way or not.
         """
-        from megaflow.health import NOT_RUNNING
+        from megaflow.consumer.core.health import NOT_RUNNING
 
         running = self._runner or self._supervisor
         return NOT_RUNNING if running is None else running.health()

@@ -25,8 +25,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Final, Protocol
 
+from megaflow.consumer.core.health import Health
 from megaflow.errors import ConfigurationError, ProcessError, RegistrationError
-from megaflow.health import Health
 from megaflow.signals import stopping_on_signals
 
 log = logging.getLogger(__name__)

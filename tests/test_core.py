@@ -10,10 +10,9 @@ from typing import TypeVar
 import pytest
 
 from megaflow import Kind, Lease, Message, Outcome, Verdict
-from megaflow.consumer.core import FLUSH_GRACE, Core
-from megaflow.consumer.polling import HANGS
-from megaflow.consumer.settling import LINGER
-from megaflow.consumer.words import (
+from megaflow.consumer.core.core import FLUSH_GRACE, Core
+from megaflow.consumer.core.polling import HANGS
+from megaflow.consumer.core.protocol import (
     AbandonPoll,
     Action,
     AskFailed,
@@ -40,6 +39,7 @@ from megaflow.consumer.words import (
     Stop,
     Tick,
 )
+from megaflow.consumer.core.settling import LINGER
 from megaflow.errors import UsageError
 from megaflow.handlers.handler import Handler, make_handler
 from megaflow.handlers.status import ProcessStatus

@@ -26,7 +26,7 @@ from megaflow import (
     UsageError,
     run,
 )
-from megaflow.consumer.core import Core
+from megaflow.consumer.core.core import Core
 from megaflow.local import Account, SqsClient
 from megaflow.match.functions import not_
 from tests.consuming import PATIENCE, Faulty, Queues, run_until, running

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Generic, TypeAlias, TypeVar
 
-from megaflow.consumer.words import (
+from megaflow.consumer.core.protocol import (
     AskFailed,
     DeadLetter,
     Delete,

@@ -14,7 +14,7 @@ from queue import SimpleQueue
 from typing import TypeAlias
 
 from megaflow.consumer.calls import Answered, Begun
-from megaflow.consumer.words import Inspect, Receive, Received
+from megaflow.consumer.core.protocol import Inspect, Receive, Received
 from megaflow.consumer.workers import GLANCE, Tell
 
 Question: TypeAlias = Inspect | Receive

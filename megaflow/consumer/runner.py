@@ -18,10 +18,9 @@ from typing import Final
 
 from megaflow import limits
 from megaflow.consumer.calls import begin_asking, begin_settling, settle
-from megaflow.consumer.core import Core
-from megaflow.consumer.pollers import Pollers
-from megaflow.consumer.settlers import Settlers
-from megaflow.consumer.words import (
+from megaflow.consumer.core.core import Core
+from megaflow.consumer.core.health import Health
+from megaflow.consumer.core.protocol import (
     AbandonPoll,
     Action,
     Count,
@@ -40,8 +39,9 @@ from megaflow.consumer.words import (
     Stop,
     Tick,
 )
+from megaflow.consumer.pollers import Pollers
+from megaflow.consumer.settlers import Settlers
 from megaflow.consumer.workers import GLANCE, Workers
-from megaflow.health import Health
 from megaflow.messages.message import Message
 from megaflow.processing.processor import Processor
 from megaflow.settings import ConsumerSettings

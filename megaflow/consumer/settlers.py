@@ -14,7 +14,7 @@ from queue import SimpleQueue
 from typing import Final, TypeAlias, TypeVar
 
 from megaflow.consumer.calls import Begun
-from megaflow.consumer.words import DeadLetter, Extend, Settled, Settlement
+from megaflow.consumer.core.protocol import DeadLetter, Extend, Settled, Settlement
 from megaflow.consumer.workers import Tell
 
 _THREADS: Final = 2

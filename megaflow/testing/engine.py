@@ -15,8 +15,8 @@ from typing import Any, Final
 from megaflow.app import App
 from megaflow.backoff import ExponentialBackoff
 from megaflow.consumer.calls import ask, settle
-from megaflow.consumer.core import Core
-from megaflow.consumer.words import (
+from megaflow.consumer.core.core import Core
+from megaflow.consumer.core.protocol import (
     AbandonPoll,
     Action,
     AskFailed,

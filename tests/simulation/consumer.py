@@ -8,8 +8,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from megaflow.consumer.calls import ask, settle
-from megaflow.consumer.core import FLUSH_GRACE, Core
-from megaflow.consumer.words import (
+from megaflow.consumer.core.core import FLUSH_GRACE, Core
+from megaflow.consumer.core.protocol import (
     AbandonPoll,
     Action,
     AskFailed,

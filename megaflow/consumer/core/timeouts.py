@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from megaflow.consumer.hand import Held
-from megaflow.consumer.words import Called
+from megaflow.consumer.core.held_messages import Held
+from megaflow.consumer.core.protocol import Called
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from megaflow.consumer.hand import Hand, Held
-from megaflow.consumer.leases import Leases
-from megaflow.consumer.polling import Polling
-from megaflow.health import Health
+from megaflow.consumer.core.health import Health
+from megaflow.consumer.core.held_messages import Hand, Held
+from megaflow.consumer.core.leases import Leases
+from megaflow.consumer.core.polling import Polling
 from megaflow.settings import ConsumerSettings
 
 _SILENCE: Final = 60.0

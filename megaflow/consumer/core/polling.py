@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from megaflow.consumer.hand import Hand
-from megaflow.consumer.words import AbandonPoll, Answer, Inspect, Receive
+from megaflow.consumer.core.held_messages import Hand
+from megaflow.consumer.core.protocol import AbandonPoll, Answer, Inspect, Receive
 from megaflow.settings import ConsumerSettings
 
 MOST_POLLS: Final = 4

@@ -13,8 +13,8 @@ from itertools import islice
 from typing import Final
 
 from megaflow import limits
-from megaflow.consumer.hand import Hand, Held
-from megaflow.consumer.words import Answer, Extend, Problem
+from megaflow.consumer.core.held_messages import Hand, Held
+from megaflow.consumer.core.protocol import Answer, Extend, Problem
 from megaflow.settings import ConsumerSettings
 
 _CALL_TIME: Final = 1.0

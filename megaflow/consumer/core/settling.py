@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 from megaflow import limits
-from megaflow.consumer.hand import Held
-from megaflow.consumer.words import Answer, Delete, Hide, Problem
+from megaflow.consumer.core.held_messages import Held
+from megaflow.consumer.core.protocol import Answer, Delete, Hide, Problem
 
 LINGER: Final = 0.05
 """Seconds that a delete waits for others to share its call, while there is other work."""

@@ -12,14 +12,12 @@ import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from megaflow.consumer.diagnosis import Diagnosis
-from megaflow.consumer.hand import Hand, Held
-from megaflow.consumer.inspection import Inspection
-from megaflow.consumer.leases import Leases
-from megaflow.consumer.polling import Polling
-from megaflow.consumer.settling import Settling
-from megaflow.consumer.time_limits import TimeLimits
-from megaflow.consumer.words import (
+from megaflow.consumer.core.diagnosis import Diagnosis
+from megaflow.consumer.core.health import Health
+from megaflow.consumer.core.held_messages import Hand, Held
+from megaflow.consumer.core.leases import Leases
+from megaflow.consumer.core.polling import Polling
+from megaflow.consumer.core.protocol import (
     Action,
     Answer,
     AskFailed,
@@ -41,7 +39,9 @@ from megaflow.consumer.words import (
     Start,
     Stop,
 )
-from megaflow.health import Health
+from megaflow.consumer.core.queue_facts import Inspection
+from megaflow.consumer.core.settling import Settling
+from megaflow.consumer.core.timeouts import TimeLimits
 from megaflow.messages.message import Message
 from megaflow.processing.dead_letters import describe_origin, why_not_kept, why_unhandled
 from megaflow.processing.verdict import Fate, Verdict
