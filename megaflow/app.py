@@ -36,7 +36,7 @@ from megaflow.transport.session import AwsOptions
 if TYPE_CHECKING:
     from megaflow.awslambda import LambdaHandler
     from megaflow.consumer.core.health import Health
-    from megaflow.consumer.runner import Runner
+    from megaflow.consumer.threads.runner import Runner
     from megaflow.dispatch.check import Finding
     from megaflow.dispatch.explain import Explanation
     from megaflow.dispatch.sns_policy import SnsFilterPolicy
@@ -358,7 +358,7 @@ class App(Router, Producer):
         return serve_health(port, self.health)
 
     def _consume(self) -> None:
-        from megaflow.consumer.runner import Runner
+        from megaflow.consumer.threads.runner import Runner
 
         queue = Queue(self._sqs.client, self._sqs.queue_url)
         with self._changing:

@@ -8,8 +8,8 @@ from queue import Empty, SimpleQueue
 from typing import TypeAlias
 
 from megaflow.app import App
+from megaflow.consumer.threads.signals import stopping_on_signals
 from megaflow.errors import UsageError
-from megaflow.signals import stopping_on_signals
 
 _End: TypeAlias = tuple[App, BaseException | None]
 

@@ -26,8 +26,8 @@ from types import ModuleType
 from typing import Final, Protocol
 
 from megaflow.consumer.core.health import Health
+from megaflow.consumer.threads.signals import stopping_on_signals
 from megaflow.errors import ConfigurationError, ProcessError, RegistrationError
-from megaflow.signals import stopping_on_signals
 
 log = logging.getLogger(__name__)
 

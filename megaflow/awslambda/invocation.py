@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from megaflow.consumer.event_loop import EventLoop
+from megaflow.consumer.threads.event_loop import EventLoop
 from megaflow.errors import StoreError
 from megaflow.handlers.handler import Handler
 from megaflow.messages.message import Message

@@ -24,9 +24,9 @@ from megaflow.cli.hosting import Hosted, make_queues
 from megaflow.cli.options import name_of, read_aws
 from megaflow.cli.output import WholeLines, count_handlers, note, shorten_paths, show
 from megaflow.cli.targets import folder_of, load_app
+from megaflow.consumer.threads.signals import stopping_on_signals
 from megaflow.errors import ConfigurationError, MegaflowError
 from megaflow.processing.verdict import Verdict
-from megaflow.signals import stopping_on_signals
 from megaflow.transport.entries import is_fifo
 
 if TYPE_CHECKING:

@@ -15,12 +15,12 @@ from megaflow.cli.errors import FAILED, INTERRUPTED, WrongUsage
 from megaflow.cli.moving import FindTarget, Mover, Tally
 from megaflow.cli.options import aws_options, connect, json_option, name_of, read_aws
 from megaflow.cli.output import count_messages, make_progress, note, show, show_json
+from megaflow.consumer.threads.signals import stopping_on_signals
 from megaflow.errors import PatternError
 from megaflow.event import Payload, serialize_payload
 from megaflow.match.filters import from_eventbridge
 from megaflow.messages.message import Message
 from megaflow.messages.origin import read_origin
-from megaflow.signals import stopping_on_signals
 from megaflow.transport.queue import Queue
 from megaflow.transport.session import AwsOptions
 

@@ -14,7 +14,6 @@ from typing import Any, Final
 
 from megaflow.app import App
 from megaflow.backoff import ExponentialBackoff
-from megaflow.consumer.calls import ask, settle
 from megaflow.consumer.core.core import Core
 from megaflow.consumer.core.protocol import (
     AbandonPoll,
@@ -39,6 +38,7 @@ from megaflow.consumer.core.protocol import (
     Start,
     Tick,
 )
+from megaflow.consumer.threads.calls import ask, settle
 from megaflow.errors import UsageError, describe_error
 from megaflow.handlers.handler import Handler
 from megaflow.local import Account, SqsClient

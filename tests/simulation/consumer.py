@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from megaflow.consumer.calls import ask, settle
 from megaflow.consumer.core.core import FLUSH_GRACE, Core
 from megaflow.consumer.core.protocol import (
     AbandonPoll,
@@ -33,6 +32,7 @@ from megaflow.consumer.core.protocol import (
     Stop,
     Tick,
 )
+from megaflow.consumer.threads.calls import ask, settle
 from megaflow.errors import StoreError
 from megaflow.limits import BATCH_ENTRIES
 from megaflow.messages.message import Message

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import TypeAlias
 
-from megaflow.consumer.calls import Answered, Begun
 from megaflow.consumer.core.protocol import Inspect, Receive, Received
-from megaflow.consumer.workers import GLANCE, Tell
+from megaflow.consumer.threads.calls import Answered, Begun
+from megaflow.consumer.threads.workers import GLANCE, Tell
 
 Question: TypeAlias = Inspect | Receive
 

@@ -17,7 +17,6 @@ from queue import Empty, SimpleQueue
 from typing import Final
 
 from megaflow import limits
-from megaflow.consumer.calls import begin_asking, begin_settling, settle
 from megaflow.consumer.core.core import Core
 from megaflow.consumer.core.health import Health
 from megaflow.consumer.core.protocol import (
@@ -39,13 +38,14 @@ from megaflow.consumer.core.protocol import (
     Stop,
     Tick,
 )
-from megaflow.consumer.pollers import Pollers
-from megaflow.consumer.settlers import Settlers
-from megaflow.consumer.workers import GLANCE, Workers
+from megaflow.consumer.threads.calls import begin_asking, begin_settling, settle
+from megaflow.consumer.threads.pollers import Pollers
+from megaflow.consumer.threads.settlers import Settlers
+from megaflow.consumer.threads.signals import stopping_on_signals
+from megaflow.consumer.threads.workers import GLANCE, Workers
 from megaflow.messages.message import Message
 from megaflow.processing.processor import Processor
 from megaflow.settings import ConsumerSettings
-from megaflow.signals import stopping_on_signals
 from megaflow.telemetry.metrics import Metrics
 from megaflow.transport.errors import as_configuration_error, is_refusal
 from megaflow.transport.queue import Queue

@@ -13,9 +13,9 @@ from functools import partial
 from queue import SimpleQueue
 from typing import Final, TypeAlias, TypeVar
 
-from megaflow.consumer.calls import Begun
 from megaflow.consumer.core.protocol import DeadLetter, Extend, Settled, Settlement
-from megaflow.consumer.workers import Tell
+from megaflow.consumer.threads.calls import Begun
+from megaflow.consumer.threads.workers import Tell
 
 _THREADS: Final = 2
 """For deletes and hides, for extensions, and for dead letters: a slow one holds up none of the others."""

@@ -17,7 +17,7 @@ from queue import SimpleQueue
 from typing import Any, Final, Protocol
 
 from megaflow.consumer.core.protocol import Called, Crashed, Event, Finished, Interrupted
-from megaflow.consumer.event_loop import EventLoop
+from megaflow.consumer.threads.event_loop import EventLoop
 from megaflow.handlers.handler import Handler
 from megaflow.messages.message import Message
 from megaflow.processing.processor import Processor
