@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from megaflow.dispatch.check import Finding, Oddity
     from megaflow.dispatch.explain import Explanation
     from megaflow.dispatch.sns_policy import SnsFilterPolicy
-    from megaflow.several import run
+    from megaflow.runtime.several_apps import run
 
 __version__ = "0.1.0"
 
@@ -113,7 +113,7 @@ _RARELY_NEEDED: Final[Mapping[str, str]] = {
     "Health": "megaflow.consumer.core.health",
     "Oddity": "megaflow.dispatch.check",
     "SnsFilterPolicy": "megaflow.dispatch.sns_policy",
-    "run": "megaflow.several",
+    "run": "megaflow.runtime.several_apps",
 }
 
 

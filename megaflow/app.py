@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from megaflow.dispatch.check import Finding
     from megaflow.dispatch.explain import Explanation
     from megaflow.dispatch.sns_policy import SnsFilterPolicy
-    from megaflow.supervisor import Supervisor
+    from megaflow.runtime.supervisor import Supervisor
 
 # What a method alone needs is imported there: a function of Lambda's starts the sooner.
 
@@ -290,7 +290,7 @@ class App(Router, Producer):
         """
         check_whole("processes", processes, 1, 1_000)
         if processes > 1:
-            from megaflow.supervisor import refuse_nested_start
+            from megaflow.runtime.supervisor import refuse_nested_start
 
             refuse_nested_start()
         self._check_for_running()
@@ -353,7 +353,7 @@ class App(Router, Producer):
     def _healthy_on(self, port: int | None) -> AbstractContextManager[object]:
         if port is None:
             return nullcontext()
-        from megaflow.health import serve_health
+        from megaflow.runtime.health_server import serve_health
 
         return serve_health(port, self.health)
 
@@ -375,7 +375,7 @@ class App(Router, Producer):
                 self._runner, self._stop_wanted = None, False
 
     def _supervise(self, processes: int) -> None:
-        from megaflow.supervisor import Supervisor, find_target
+        from megaflow.runtime.supervisor import Supervisor, find_target
 
         with self._changing:
             if self._supervisor is not None:

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from megaflow import App, ConfigurationError, Health
-from megaflow import health as module
-from megaflow.health import serve_health
+from megaflow.runtime import health_server as module
+from megaflow.runtime.health_server import serve_health
 
 HOST = "127.0.0.1"
 WELL = Health(live=True, ready=True, heard_ago=(0.5,))

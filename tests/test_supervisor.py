@@ -20,11 +20,11 @@ from pathlib import Path
 import pytest
 
 from megaflow import App, ConfigurationError
-from megaflow import supervisor as module
 from megaflow.errors import ProcessError
 from megaflow.local import Account, SqsClient
 from megaflow.local.server import Server
-from megaflow.supervisor import KILL_GRACE, Life, Supervisor, Target, find_target, kill_time
+from megaflow.runtime import supervisor as module
+from megaflow.runtime.supervisor import KILL_GRACE, Life, Supervisor, Target, find_target, kill_time
 
 SCRIPT = Path(__file__).parent / "supervised" / "consume.py"
 ROOT = Path(__file__).parent.parent

@@ -28,6 +28,7 @@ from typing import Final, Protocol
 from megaflow.consumer.core.health import Health
 from megaflow.consumer.threads.signals import stopping_on_signals
 from megaflow.errors import ConfigurationError, ProcessError, RegistrationError
+from megaflow.runtime.protocols import Runs
 
 log = logging.getLogger(__name__)
 
@@ -43,16 +44,6 @@ _MOST_SHORT_LIVES: Final = 5
 _FIRST_PAUSE: Final = 1.0
 _LONGEST_PAUSE: Final = 30.0
 _LONGEST_WAIT: Final = 0.5
-
-
-class Runs(Protocol):
-    """What a child runs: an app."""
-
-    def run(self) -> None: ...
-
-    def stop(self, *, now: bool = False) -> None:
-        """End `run`, or the next one; may be called from any thread, and again and again."""
-        ...
 
 
 class Loads(Protocol):

@@ -7,14 +7,14 @@ from collections.abc import Iterable
 from queue import Empty, SimpleQueue
 from typing import TypeAlias
 
-from megaflow.app import App
 from megaflow.consumer.threads.signals import stopping_on_signals
 from megaflow.errors import UsageError
+from megaflow.runtime.protocols import Runs
 
-_End: TypeAlias = tuple[App, BaseException | None]
+_End: TypeAlias = tuple[Runs, BaseException | None]
 
 
-def run(*apps: App) -> None:
+def run(*apps: Runs) -> None:
     """Run several apps in this process until SIGTERM or SIGINT, or until all have been stopped.
 
     Where one fails the others are stopped, and its error is raised. Raises `UsageError` without any app, or for one
@@ -38,7 +38,7 @@ def run(*apps: App) -> None:
         raise first
 
 
-def _run_one(app: App, ended: SimpleQueue[_End]) -> None:
+def _run_one(app: Runs, ended: SimpleQueue[_End]) -> None:
     try:
         app.run()
     except BaseException as error:  # noqa: BLE001 - whoever waits raises it
@@ -56,6 +56,6 @@ def _wait_for_end(ended: SimpleQueue[_End]) -> _End:
             continue
 
 
-def _stop_all(apps: Iterable[App], *, now: bool = False) -> None:
+def _stop_all(apps: Iterable[Runs], *, now: bool = False) -> None:
     for app in tuple(apps):
         app.stop(now=now)
