@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from megaflow.local import Account, moves
+from megaflow.local import Account, move_tasks
 from megaflow.local.account import Touched
 from megaflow.local.content import Content
 from tests.local.conftest import Shop
@@ -138,7 +138,7 @@ def test_a_clock_set_back_moves_nothing(shop: Shop) -> None:
 
 
 def test_a_task_has_36_hours(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(moves, "_LONGEST", 3600)
+    monkeypatch.setattr(move_tasks, "_LONGEST", 3600)
     dead, destination = dead_letter_queue(shop), shop.queue("there")
     fill(shop, dead, 3601)
     start(shop, dead, destination, rate=1)

@@ -9,7 +9,7 @@ from typing import Final
 
 from megaflow.local.order import Arrival, Groups, Order
 from megaflow.local.settings import Settings
-from megaflow.local.stored import Message, Record, Stored, Unsaved
+from megaflow.local.stored_message import Message, Record, Stored, Unsaved
 from megaflow.local.timers import Timers
 
 _FIRST_SEQUENCE_NUMBER: Final = 18_849_496_460_467_696_128

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from megaflow.local.queue import Queue
 from megaflow.local.refused import Refused, no_queue, sqs_code
-from megaflow.local.stored import Stored
+from megaflow.local.stored_message import Stored
 
 RATE: Final = 500
 """Messages per second: the most that can be asked for, and what is done where nothing is.
