@@ -14,7 +14,7 @@ import click
 
 from megaflow import limits
 from megaflow.cli.errors import FAILED, WrongUsage
-from megaflow.cli.moving import give_back
+from megaflow.cli.mover import give_back
 from megaflow.cli.options import aws_options, connect, json_option, name_of, read_aws
 from megaflow.cli.output import count_messages, note, show, show_facts, show_json
 from megaflow.messages.message import Message

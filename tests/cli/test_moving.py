@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from megaflow.cli.moving import Mover
+from megaflow.cli.mover import Mover
 from megaflow.local import Account, SqsClient
 from megaflow.messages.message import Message
 from megaflow.transport.queue import Queue

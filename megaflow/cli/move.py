@@ -12,7 +12,7 @@ from typing import Any, Final, TypeAlias, TypeVar
 import click
 
 from megaflow.cli.errors import FAILED, INTERRUPTED, WrongUsage
-from megaflow.cli.moving import FindTarget, Mover, Tally
+from megaflow.cli.mover import FindTarget, Mover, Tally
 from megaflow.cli.options import aws_options, connect, json_option, name_of, read_aws
 from megaflow.cli.output import count_messages, make_progress, note, show, show_json
 from megaflow.consumer.threads.signals import stopping_on_signals
