@@ -11,7 +11,7 @@ import pytest
 from megaflow.errors import RegistrationError
 from megaflow.handlers.router import Router
 from megaflow.messages.message import Message, message_with
-from tests.test_router import MESSAGE, call
+from tests.handlers.test_router import MESSAGE, call
 
 
 def with_database(function: Callable[..., Any]) -> Callable[[Any], Any]:

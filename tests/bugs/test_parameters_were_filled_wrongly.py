@@ -9,7 +9,7 @@ import pytest
 from megaflow.errors import RegistrationError
 from megaflow.handlers.router import Router
 from megaflow.messages.message import Message
-from tests.test_router import MESSAGE, call
+from tests.handlers.test_router import MESSAGE, call
 
 if TYPE_CHECKING:
     from collections.abc import Mapping as Cart

@@ -26,8 +26,8 @@ from megaflow.local.server import Server
 from megaflow.runtime import supervisor as module
 from megaflow.runtime.supervisor import KILL_GRACE, Life, Supervisor, Target, find_target, kill_time
 
-SCRIPT = Path(__file__).parent / "supervised" / "consume.py"
-ROOT = Path(__file__).parent.parent
+SCRIPT = Path(__file__).parents[1] / "supervised" / "consume.py"
+ROOT = Path(__file__).parents[2]
 STUBS = "tests.supervised.stubs"
 PATIENCE = 30.0
 

@@ -13,8 +13,8 @@ from megaflow.event import Event, Payload
 from megaflow.handlers.event_rules import EVENT_ALIASES
 from megaflow.match.functions import absent, gt, one_of
 from megaflow.messages.message import Message
+from tests.handlers.test_router import EVENT, MATCHING
 from tests.matching import show
-from tests.test_router import EVENT, MATCHING
 
 RULES = {rule: pattern for rule, pattern in MATCHING.items() if rule != "extra"}
 

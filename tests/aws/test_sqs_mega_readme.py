@@ -24,7 +24,7 @@ from megaflow.event import deserialize_payload
 from megaflow.messages.codec import encode
 from megaflow.transport.queue import Queue
 
-README = (Path(__file__).parent / "data" / "sqs-mega-python-README.md").read_text()
+README = (Path(__file__).parents[1] / "data" / "sqs-mega-python-README.md").read_text()
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
 PYTHON = [text for language, text in BLOCKS if language == "python"]
 QUEUE = "https://sqs.us-east-2.amazonaws.com/424566909325/sqs-mega-test"

@@ -13,10 +13,10 @@ from megaflow.event import Event, Payload
 from megaflow.handlers.router import Router
 from megaflow.match.functions import absent, and_, between, contains, gt, match, not_, or_
 from megaflow.messages.message import open_message
+from tests.dispatch.test_table import CONFIRMATION
 from tests.matching import Spy, explained, fail, handle, select
 from tests.pattern_strategies import object_patterns, objects
 from tests.reference_matcher import USERS, build
-from tests.test_dispatch import CONFIRMATION
 
 
 def explain_data(pattern: object, payload: dict[str, Any]) -> HandlerExplanation:

@@ -19,10 +19,10 @@ from megaflow.match.json_filter import JsonFilter
 from megaflow.messages.attributes import Attribute
 from megaflow.messages.message import message_with, open_message
 from tests.linear_twin import LinearTable
+from tests.match.test_eventbridge import is_there, odd_payloads
+from tests.match.test_filters import CASES, WRONG, bodies, flat_policies, keys, nested_policies, read_unless_too_much
 from tests.matching import handle, matches
-from tests.test_eventbridge import is_there, odd_payloads
-from tests.test_filters import CASES, WRONG, bodies, flat_policies, keys, nested_policies, read_unless_too_much
-from tests.test_message import open_enveloped
+from tests.messages.test_message import open_enveloped
 
 Policy = dict[str, Any]
 Attributes = Mapping[str, tuple[str, str]]

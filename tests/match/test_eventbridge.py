@@ -17,8 +17,8 @@ from megaflow.errors import PatternError
 from megaflow.match.filters import from_eventbridge
 from megaflow.match.functions import not_, or_
 from megaflow.match.json_filter import JsonFilter
+from tests.match.test_filters import alternatives, bodies, keys, scalars, texts, value_holds, wildcards
 from tests.matching import handle, matches
-from tests.test_filters import alternatives, bodies, keys, scalars, texts, value_holds, wildcards
 
 Pattern = dict[str, Any]
 Event = dict[str, Any]

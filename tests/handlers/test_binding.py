@@ -159,7 +159,7 @@ def test_what_does_not_validate_is_dead_lettered_with_each_path(caplog: pytest.L
         "buyer.email: missing",
         "total: decimal_type, found list",
     )
-    assert "it is not what tests.test_inject" in caplog.text
+    assert "it is not what tests.handlers.test_binding" in caplog.text
     assert "buyer.id: int_parsing, found str; buyer.email: missing" in caplog.text
     assert "s3cret" not in caplog.text
 
@@ -206,7 +206,9 @@ def test_a_message_that_is_deleted_for_what_it_is_leaves_a_warning(caplog: pytes
     app.process({})
 
     (record,) = [each for each in caplog.records if each.levelno >= logging.WARNING]
-    assert "it is not what tests.test_inject._place takes: buyer: missing; total: missing" in record.getMessage()
+    assert (
+        "it is not what tests.handlers.test_binding._place takes: buyer: missing; total: missing" in record.getMessage()
+    )
 
 
 @pytest.mark.parametrize("make", [lambda: App(on_invalid="drop"), lambda: App().on_data(on_invalid="drop")])  # type: ignore[arg-type]

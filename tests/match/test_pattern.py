@@ -179,7 +179,7 @@ async def is_known(left: Any) -> bool:
         (list[int], "the class list is no matcher"),
         (is_known, "<function is_known at "),
         (functools.partial(functools.partial(is_known), 1), "functools.partial("),
-        (Asynchronous(), "<tests.test_pattern.Asynchronous object at "),
+        (Asynchronous(), "<tests.match.test_pattern.Asynchronous object at "),
         (functools.partial(Asynchronous(), 1), "functools.partial("),
         (lambda: True, "<function <lambda> at "),
         (lambda one, other: True, "<function <lambda> at "),

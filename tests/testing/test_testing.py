@@ -28,7 +28,7 @@ from tests.consuming import Queues
 
 pytest_plugins = ["pytester"]
 
-REFUND = "tests.test_testing.make_app.<locals>.refund"
+REFUND = "tests.testing.test_testing.make_app.<locals>.refund"
 EU = "https://sqs.eu-central-1.amazonaws.com/424566909325/orders"
 
 
