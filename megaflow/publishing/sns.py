@@ -25,8 +25,8 @@ from megaflow.transport.session import AwsOptions, AwsSettings
 if TYPE_CHECKING:
     from megaflow.wire import Call
 
-# Line breaks, control characters, and what is no Unicode text.
-_REFUSED_IN_SUBJECT: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufffe\uffff]")
+_REFUSED_IN_SUBJECT: Final = r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufffe\uffff]"
+"""Line breaks, control characters, and what is no Unicode text; compiled once it is needed, which takes a while."""
 
 
 class SnsPublisher(Publisher):
@@ -104,7 +104,7 @@ def _allows_subject(subject: object) -> bool:
     return (
         isinstance(subject, str)
         and len(subject) <= limits.SNS_SUBJECT_LENGTH
-        and not _REFUSED_IN_SUBJECT.search(subject)
+        and not re.search(_REFUSED_IN_SUBJECT, subject)
     )
 
 

@@ -12,7 +12,8 @@ from megaflow.errors import ConfigurationError
 log = logging.getLogger(__name__)
 
 # https://docs.aws.amazon.com/general/latest/gr/sqs-service.html
-_REGION: Final = re.compile(r"(?:https://sqs\.(?=[^/]*\.amazonaws\.com)|arn:[^:]*:sns:)([a-z0-9-]+)[.:]")
+_REGION: Final = r"(?:https://sqs\.(?=[^/]*\.amazonaws\.com)|arn:[^:]*:sns:)([a-z0-9-]+)[.:]"
+"""Compiled when it is first needed."""
 
 
 class AwsOptions(TypedDict, total=False):
@@ -87,7 +88,7 @@ class AwsSettings:
 
 def region_of(address: str) -> str:
     """Return the region that a queue URL or topic ARN of AWS's names; ``""`` where it names none."""
-    found = _REGION.match(address)
+    found = re.match(_REGION, address)
     return found[1] if found else ""
 
 
