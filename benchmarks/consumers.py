@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-import megaflow.consumer.runner
+import megaflow.consumer.threads.runner
 import megaflow.wire  # noqa: F401 - a loop has imported everything, too, before it is measured
 from benchmarks.bare import BareClient
 from benchmarks.sqs import connect

@@ -22,7 +22,7 @@ from megaflow.dispatch.table import DispatchTable
 from megaflow.event import deserialize_payload
 from megaflow.match import re2_sets
 from megaflow.match.functions import between, gt, gte, lt, match, not_, one_of, prefix, search
-from megaflow.message import message_with, open_message
+from megaflow.messages.message import message_with, open_message
 from tests.linear_twin import LinearTable
 
 WITHOUT_RE2 = "regexes, no re2"

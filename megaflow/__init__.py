@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from megaflow.app import App
-from megaflow.codec import Kind
+from megaflow.backoff import exponential_backoff
 from megaflow.errors import (
     ConfigurationError,
     DependencyError,
@@ -27,23 +27,27 @@ from megaflow.errors import (
     UsageError,
 )
 from megaflow.event import Event, ObjectData, Payload, PayloadBuilder
-from megaflow.message import Attribute, Lease, Message, SnsInfo
-from megaflow.outgoing import Outgoing
-from megaflow.router import Handler, Router
-from megaflow.sending import Sent
-from megaflow.settings import AwsOptions, exponential_backoff
-from megaflow.sns import SnsPublisher
-from megaflow.sqs import SqsPublisher
-from megaflow.status import ProcessStatus, Reject, RetryLater
+from megaflow.handlers.handler import Handler
+from megaflow.handlers.router import Router
+from megaflow.handlers.status import ProcessStatus, Reject, RetryLater
+from megaflow.messages.attributes import Attribute
+from megaflow.messages.codec import Kind
+from megaflow.messages.envelope import SnsInfo
+from megaflow.messages.message import Lease, Message
+from megaflow.processing.verdict import Outcome, Verdict
+from megaflow.publishing.batches import Sent
+from megaflow.publishing.outgoing import Outgoing
+from megaflow.publishing.sns import SnsPublisher
+from megaflow.publishing.sqs import SqsPublisher
 from megaflow.stores import Claim, DynamoDbStore, Ended, MemoryStore, SqliteStore, Store
-from megaflow.verdict import Outcome, Verdict
+from megaflow.transport.session import AwsOptions
 
 if TYPE_CHECKING:
+    from megaflow.consumer.core.health import Health
     from megaflow.dispatch.check import Finding, Oddity
     from megaflow.dispatch.explain import Explanation
     from megaflow.dispatch.sns_policy import SnsFilterPolicy
-    from megaflow.health import Health
-    from megaflow.several import run
+    from megaflow.runtime.several_apps import run
 
 __version__ = "0.1.0"
 
@@ -106,10 +110,10 @@ __all__ = [
 _RARELY_NEEDED: Final[Mapping[str, str]] = {
     "Explanation": "megaflow.dispatch.explain",
     "Finding": "megaflow.dispatch.check",
-    "Health": "megaflow.health",
+    "Health": "megaflow.consumer.core.health",
     "Oddity": "megaflow.dispatch.check",
     "SnsFilterPolicy": "megaflow.dispatch.sns_policy",
-    "run": "megaflow.several",
+    "run": "megaflow.runtime.several_apps",
 }
 
 

@@ -14,41 +14,34 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, get_args
 from typing_extensions import override
 
 from megaflow import limits
-from megaflow.dependencies import Dependencies
+from megaflow.backoff import Backoff, exponential_backoff
 from megaflow.errors import ConfigurationError, RegistrationError, UsageError
-from megaflow.message import Message, message_with, open_message
-from megaflow.metrics import Counters
-from megaflow.process import Processor
-from megaflow.producer import Connection, Producer
-from megaflow.progress import Idempotency, Progress
-from megaflow.router import Handler, Router
-from megaflow.settings import (
-    AwsOptions,
-    Backoff,
-    ConsumerSettings,
-    OnInvalid,
-    RetryOn,
-    Unmatched,
-    check_choice,
-    check_whole,
-    exponential_backoff,
-    read_retry_on,
-)
-from megaflow.sns import SnsClient
-from megaflow.sqs import Queue, SqsClient
+from megaflow.handlers.dependencies import Dependencies
+from megaflow.handlers.handler import Handler
+from megaflow.handlers.router import Router
+from megaflow.messages.message import Message, message_with, open_message
+from megaflow.processing.idempotency import Idempotency
+from megaflow.processing.middleware import Middleware
+from megaflow.processing.processor import Processor
+from megaflow.processing.progress import Progress
+from megaflow.processing.verdict import Verdict
+from megaflow.publishing.destination import Connection, Producer
+from megaflow.settings import ConsumerSettings, OnInvalid, RetryOn, Unmatched, check_choice, check_whole, read_retry_on
 from megaflow.stores import Store
 from megaflow.stores.store import close_store
-from megaflow.verdict import Verdict
-from megaflow.wrapping import Middleware
+from megaflow.telemetry.metrics import Counters
+from megaflow.transport.protocols import SnsClient, SqsClient
+from megaflow.transport.queue import Queue
+from megaflow.transport.session import AwsOptions
 
 if TYPE_CHECKING:
     from megaflow.awslambda import LambdaHandler
-    from megaflow.consumer.runner import Runner
+    from megaflow.consumer.core.health import Health
+    from megaflow.consumer.threads.runner import Runner
     from megaflow.dispatch.check import Finding
     from megaflow.dispatch.explain import Explanation
     from megaflow.dispatch.sns_policy import SnsFilterPolicy
-    from megaflow.health import Health
-    from megaflow.supervisor import Supervisor
+    from megaflow.runtime.supervisor import Supervisor
 
 # What a method alone needs is imported there: a function of Lambda's starts the sooner.
 
@@ -307,7 +300,7 @@ class App(Router, Producer):
         """
         check_whole("processes", processes, 1, 1_000)
         if processes > 1:
-            from megaflow.supervisor import refuse_nested_start
+            from megaflow.runtime.supervisor import refuse_nested_start
 
             refuse_nested_start()
         self._check_for_running()
@@ -332,7 +325,7 @@ class App(Router, Producer):
 
         May be called from any thread, while `run` is under way or not.
         """
-        from megaflow.health import NOT_RUNNING
+        from megaflow.consumer.core.health import NOT_RUNNING
 
         running = self._runner or self._supervisor
         return NOT_RUNNING if running is None else running.health()
@@ -370,12 +363,12 @@ class App(Router, Producer):
     def _healthy_on(self, port: int | None) -> AbstractContextManager[object]:
         if port is None:
             return nullcontext()
-        from megaflow.health import serve_health
+        from megaflow.runtime.health_server import serve_health
 
         return serve_health(port, self.health)
 
     def _consume(self) -> None:
-        from megaflow.consumer.runner import Runner
+        from megaflow.consumer.threads.runner import Runner
 
         queue = Queue(self._sqs.client, self._sqs.queue_url)
         with self._changing:
@@ -402,7 +395,7 @@ class App(Router, Producer):
                 log.warning("%s could not be closed", type(store).__name__, exc_info=True)
 
     def _supervise(self, processes: int) -> None:
-        from megaflow.supervisor import Supervisor, find_target
+        from megaflow.runtime.supervisor import Supervisor, find_target
 
         with self._changing:
             if self._supervisor is not None:

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timezone
 from typing import Any, ClassVar, Final, Self
 
 from megaflow.errors import ProtocolError
-from megaflow.records import make_record
+from megaflow.frozen import make_record
 
 PROTOCOL: Final = "mega"
 VERSION: Final = 1

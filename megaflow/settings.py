@@ -2,125 +2,23 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import os
-import random
-import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal, TypeAlias, TypedDict, get_args
+from typing import Final, Literal, TypeAlias, get_args
 
 from megaflow import limits
+from megaflow.backoff import Backoff, exponential_backoff
 from megaflow.errors import ConfigurationError
-
-log = logging.getLogger(__name__)
 
 QUEUE_URL_VARIABLE: Final = "MEGAFLOW_QUEUE_URL"
 TOPIC_ARN_VARIABLE: Final = "MEGAFLOW_TOPIC_ARN"
 
-# https://docs.aws.amazon.com/general/latest/gr/sqs-service.html
-_REGION: Final = re.compile(r"(?:https://sqs\.(?=[^/]*\.amazonaws\.com)|arn:[^:]*:sns:)([a-z0-9-]+)[.:]")
 
 Unmatched: TypeAlias = Literal["delete", "keep", "dead_letter"]
 OnInvalid: TypeAlias = Literal["dead_letter", "keep", "delete"]
-Backoff: TypeAlias = Callable[[int], float]
 RetryOn: TypeAlias = type[Exception] | Iterable[type[Exception]]
-
-
-@dataclass(frozen=True, slots=True)
-class ExponentialBackoff:
-    """A backoff that doubles up to a limit, and waits a random part of that; see `exponential_backoff`."""
-
-    first: float
-    longest: float
-    randomness: Callable[[], float]
-
-    def __call__(self, receive_count: int) -> float:
-        """Return the seconds until a message comes again that was received so often."""
-        # The exponent is bounded: a message can come back thousands of times.
-        return self.randomness() * min(self.longest, self.first * 2.0 ** min(receive_count - 1, 60))
-
-
-def exponential_backoff(
-    *, first: float = 1.0, longest: float = 900.0, randomness: Callable[[], float] = random.random
-) -> ExponentialBackoff:
-    """Return a backoff that doubles from *first* to *longest* seconds and waits a random part of that ("full jitter").
-
-    *randomness* gives numbers from 0 to 1. Why the whole of it is random:
-    https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
-    """
-    return ExponentialBackoff(first, longest, randomness)
-
-
-class AwsOptions(TypedDict, total=False):
-    """How to reach AWS, as every constructor takes it; see `AwsSettings`."""
-
-    aws_access_key_id: str | None
-    aws_secret_access_key: str | None
-    aws_session_token: str | None
-    region_name: str | None
-    profile_name: str | None
-    endpoint_url: str | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AwsSettings:
-    """How to reach AWS. What is None is left to boto3's own chain: environment, profile, instance role.
-
-    https://boto3.amazonaws.com/v1/documentation/api/latest/guide/credentials.html
-    """
-
-    aws_access_key_id: str | None = field(default=None, repr=False)
-    aws_secret_access_key: str | None = field(default=None, repr=False)
-    aws_session_token: str | None = field(default=None, repr=False)
-    region_name: str | None = None
-    profile_name: str | None = None
-    endpoint_url: str | None = None
-
-    def __post_init__(self) -> None:
-        """Refuse half a set of credentials, which would hide those of boto3's own chain."""
-        if (self.aws_access_key_id is None) != (self.aws_secret_access_key is None):
-            given, missing = "aws_access_key_id", "aws_secret_access_key"
-            if self.aws_access_key_id is None:
-                given, missing = missing, given
-            raise ConfigurationError(f"{given} was given without {missing}; give both, or neither")
-        if self.aws_session_token is not None and self.aws_access_key_id is None:
-            raise ConfigurationError(
-                "aws_session_token was given without aws_access_key_id and aws_secret_access_key; give all, or none"
-            )
-
-    def create_client(self, service: str, address: str) -> Any:
-        """Return a boto3 client for *service*, to reach the queue URL or topic ARN *address*.
-
-        An address of AWS's own names its region, which is then the only one that can work. Raises `ConfigurationError`
-        where region or profile is missing.
-        """
-        import boto3
-        from botocore.exceptions import BotoCoreError, NoRegionError, ProfileNotFound
-
-        try:
-            session = boto3.Session(
-                aws_access_key_id=self.aws_access_key_id,
-                aws_secret_access_key=self.aws_secret_access_key,
-                aws_session_token=self.aws_session_token,
-                region_name=self.region_name,
-                profile_name=self.profile_name,
-            )
-            region = session.region_name and _read_region(address, session.region_name)
-            return session.client(service, region_name=region, endpoint_url=self.endpoint_url)
-        except NoRegionError as error:
-            said = region_of(address)
-            region = repr(said) if said else ""
-            raise ConfigurationError(
-                f"no AWS region for {service}: give region_name={region}, or set AWS_DEFAULT_REGION, or the profile's"
-            ) from error
-        except ProfileNotFound as error:
-            raise ConfigurationError(
-                f"profile_name={self.profile_name!r}: {error}; see 'aws configure list-profiles'"
-            ) from error
-        except (BotoCoreError, ValueError) as error:
-            raise ConfigurationError(f"boto3 cannot make a client for {service} of {self}: {error}") from error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,20 +59,6 @@ class ConsumerSettings:
     def received_in_advance(self) -> int:
         """How many messages may wait in hand, where handlers are so quick that they do not wait long."""
         return max(self.concurrency, self.max_number_of_messages) if self.prefetch is None else self.prefetch
-
-
-def region_of(address: str) -> str:
-    """Return the region that a queue URL or topic ARN of AWS's names; ``""`` where it names none."""
-    found = _REGION.match(address)
-    return found[1] if found else ""
-
-
-def _read_region(address: str, otherwise: str) -> str:
-    found = region_of(address)
-    if found in ("", otherwise):
-        return otherwise
-    log.info("%s is in %s, so the region %s is not used for it", address, found, otherwise)
-    return found
 
 
 def read_retry_on(given: RetryOn) -> tuple[type[Exception], ...]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from megaflow.codec import Kind
 from megaflow.dispatch.fields import see
 from megaflow.dispatch.table import Selection
+from megaflow.handlers.handler import Handler
 from megaflow.match.conditions import compile_test
-from megaflow.message import Message
-from megaflow.router import Handler
+from megaflow.messages.codec import Kind
+from megaflow.messages.message import Message
 
 
 class LinearTable:

@@ -8,10 +8,10 @@ from typing import Any
 
 from megaflow.dispatch.explain import Explanation, explain
 from megaflow.dispatch.table import DispatchTable, Selection
+from megaflow.handlers.router import Router
 from megaflow.match.conditions import compile_test
 from megaflow.match.pattern import as_condition
-from megaflow.message import message_with
-from megaflow.router import Router
+from megaflow.messages.message import message_with
 
 
 def show(value: object) -> str:

@@ -9,8 +9,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from megaflow import binary
 from megaflow.event import Event, ObjectData, Payload
+from megaflow.messages import bson
 
 _DAY = timedelta(days=1) - timedelta(microseconds=1)
 
@@ -25,7 +25,7 @@ keys = st.one_of(_telling_keys, st.text(max_size=8))
 
 
 def _is_free_in_bson(value: str) -> bool:
-    return value != binary.RESERVED_KEY
+    return value != bson.RESERVED_KEY
 
 
 texts_of_bson = texts.filter(_is_free_in_bson)
@@ -90,7 +90,7 @@ def payloads(objects: st.SearchStrategy[dict[str, Any]]) -> st.SearchStrategy[Pa
 @st.composite
 def damaged_documents(draw: st.DrawFn) -> bytes:
     """BSON with a few bytes changed, lengths above all."""
-    data = bytearray(binary.encode(draw(bson_objects)))
+    data = bytearray(bson.encode(draw(bson_objects)))
     for _ in range(draw(st.integers(1, 3))):
         place = draw(st.integers(0, len(data) - 1))
         damage = draw(st.binary(min_size=1, max_size=4) | st.sampled_from([b"\xff\xff\xff\xff", b"\xf0\xff\xff\xff"]))
@@ -154,7 +154,7 @@ bodies = st.one_of(
 telling_texts = st.one_of(
     texts,
     st.binary(max_size=40).map(lambda data: b64encode(data).decode()),
-    bson_objects.map(lambda value: b64encode(binary.encode(value)).decode()),
+    bson_objects.map(lambda value: b64encode(bson.encode(value)).decode()),
     json_objects.map(json.dumps),
     st.lists(whole_numbers).map(json.dumps),
     _almost_envelopes(),

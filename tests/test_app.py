@@ -21,7 +21,7 @@ from megaflow import (
 )
 from megaflow.local import Account, SnsClient, SqsClient
 from megaflow.match.functions import gt, lt, one_of
-from megaflow.settings import AwsOptions
+from megaflow.transport.session import AwsOptions
 from tests.waiting import PATIENCE
 
 

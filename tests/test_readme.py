@@ -9,9 +9,9 @@ import pytest
 
 import megaflow
 from megaflow import App
+from megaflow.handlers.event_rules import EVENT_ALIASES, EVENT_RULES
 from megaflow.local import Account, SqsClient
 from megaflow.match import functions
-from megaflow.router import EVENT_ALIASES, EVENT_RULES
 from tests import guarantees
 
 ROOT = Path(__file__).parent.parent
@@ -114,9 +114,7 @@ def test_the_guarantee_table_is_made_from_the_marks_on_tests() -> None:
 
 def test_every_parameter_of_app_is_in_the_configuration_table() -> None:
     configuration = README.split("## Configuration", 1)[1].split("## Running", 1)[0]
-    annotations = set(App.__init__.__annotations__) - {"return", "aws"} | set(
-        megaflow.settings.AwsOptions.__annotations__
-    )
+    annotations = set(App.__init__.__annotations__) - {"return", "aws"} | set(megaflow.AwsOptions.__annotations__)
 
     assert [name for name in sorted(annotations) if f"`{name}`" not in configuration] == []
 

@@ -13,16 +13,15 @@ from megaflow import limits
 from megaflow.awslambda.invocation import COMES_AGAIN, End, EventLoops, Invocation
 from megaflow.awslambda.queues import Queues
 from megaflow.awslambda.records import open_record, read_records
-from megaflow.consumer.origin import describe_origin
-from megaflow.consumer.receives import why_not_kept, why_unhandled
 from megaflow.errors import RegistrationError
-from megaflow.message import Message
-from megaflow.metrics import Metrics
-from megaflow.outgoing import is_fifo
-from megaflow.process import Processor
+from megaflow.messages.message import Message
+from megaflow.processing.dead_letters import describe_origin, why_not_kept, why_unhandled
+from megaflow.processing.processor import Processor
+from megaflow.processing.verdict import Verdict
 from megaflow.settings import ConsumerSettings
-from megaflow.sqs import SqsClient
-from megaflow.verdict import Verdict
+from megaflow.telemetry.metrics import Metrics
+from megaflow.transport.entries import is_fifo
+from megaflow.transport.protocols import SqsClient
 
 log = logging.getLogger(__name__)
 

@@ -9,17 +9,16 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from megaflow.consumer.event_loop import EventLoop
-from megaflow.consumer.receives import why_unhandled
+from megaflow.consumer.threads.event_loop import EventLoop
 from megaflow.errors import StoreError
-from megaflow.message import Message
-from megaflow.outgoing import is_fifo
-from megaflow.process import Processor
-from megaflow.router import Handler
+from megaflow.handlers.handler import Handler
+from megaflow.messages.message import Message
+from megaflow.processing.dead_letters import why_unhandled
+from megaflow.processing.processor import Processor
+from megaflow.processing.steps import run_step
+from megaflow.processing.verdict import Fate, Verdict
 from megaflow.settings import ConsumerSettings
-from megaflow.status import Fate
-from megaflow.steps import run_step
-from megaflow.verdict import Verdict
+from megaflow.transport.entries import is_fifo
 
 log = logging.getLogger(__name__)
 

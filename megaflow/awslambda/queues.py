@@ -9,9 +9,10 @@ from typing import Final
 
 from megaflow import limits
 from megaflow.errors import ConfigurationError, UsageError
-from megaflow.message import Message
-from megaflow.refusals import is_refusal
-from megaflow.sqs import Queue, SqsClient
+from megaflow.messages.message import Message
+from megaflow.transport.errors import is_refusal
+from megaflow.transport.protocols import SqsClient
+from megaflow.transport.queue import Queue
 
 log = logging.getLogger(__name__)
 

@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from megaflow.errors import UsageError
-from megaflow.message import Message
-from megaflow.sqs import read_message
+from megaflow.messages.message import Message
+from megaflow.transport.queue import read_message
 
 _DOMAINS: Final = {"aws-cn": "amazonaws.com.cn", "aws-iso": "c2s.ic.gov", "aws-iso-b": "sc2s.sgov.gov"}
 _PARTS_OF_AN_ARN: Final = 6

@@ -24,10 +24,10 @@ from megaflow.cli.hosting import Hosted, make_queues
 from megaflow.cli.options import name_of, read_aws
 from megaflow.cli.output import WholeLines, count_handlers, note, shorten_paths, show
 from megaflow.cli.targets import folder_of, load_app
+from megaflow.consumer.threads.signals import stopping_on_signals
 from megaflow.errors import ConfigurationError, MegaflowError
-from megaflow.outgoing import is_fifo
-from megaflow.signals import stopping_on_signals
-from megaflow.verdict import Verdict
+from megaflow.processing.verdict import Verdict
+from megaflow.transport.entries import is_fifo
 
 if TYPE_CHECKING:
     from megaflow.local.account import Account
@@ -217,7 +217,7 @@ def _say_how_to_publish(hosted: Hosted) -> None:
 def _log_messages(app: App) -> None:
     """Show what becomes of each message, and what goes wrong."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s", stream=sys.stdout)
-    process = logging.getLogger("megaflow.process")
+    process = logging.getLogger("megaflow.processing.processor")
     process.setLevel(logging.INFO)
     process.addHandler(_Shows(app))
 

@@ -11,11 +11,11 @@ from megaflow.cli.errors import FAILED, WrongUsage, name_options
 from megaflow.cli.options import json_option
 from megaflow.cli.output import note, shorten_paths, show, show_json, show_table
 from megaflow.cli.targets import load_app
-from megaflow.codec import Kind
 from megaflow.dispatch.check import Finding
 from megaflow.dispatch.explain import HandlerExplanation
-from megaflow.message import open_message
-from megaflow.router import Handler
+from megaflow.handlers.handler import Handler
+from megaflow.messages.codec import Kind
+from megaflow.messages.message import open_message
 
 
 @click.command()

@@ -10,8 +10,8 @@ from typing import Any, Final
 
 from megaflow.app import App
 from megaflow.cli.options import name_of, read_aws
-from megaflow.outgoing import is_fifo
-from megaflow.settings import AwsSettings
+from megaflow.transport.entries import is_fifo
+from megaflow.transport.session import AwsSettings
 
 _MAX_RECEIVES: Final = "5"
 _NOT_IN_A_NAME: Final = re.compile(r"[^A-Za-z0-9_-]+")

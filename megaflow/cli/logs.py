@@ -10,7 +10,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 from typing_extensions import override
 
-from megaflow.verdict import Outcome, Verdict
+from megaflow.processing.verdict import Outcome, Verdict
 
 Format: TypeAlias = Literal["text", "json"]
 

@@ -25,8 +25,8 @@ COMMANDS: Final[Mapping[str, str]] = {
     "tail": "megaflow.cli.queues:tail",
     "stats": "megaflow.cli.queues:stats",
     "purge": "megaflow.cli.queues:purge",
-    "move": "megaflow.cli.moves:move",
-    "redrive": "megaflow.cli.moves:redrive",
+    "move": "megaflow.cli.move:move",
+    "redrive": "megaflow.cli.move:redrive",
     "local": "megaflow.cli.local:local",
 }
 

@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 import click
 
 from megaflow.cli.errors import WrongUsage
-from megaflow.settings import AwsOptions, AwsSettings
-from megaflow.sqs import SqsPublisher
+from megaflow.publishing.sqs import SqsPublisher
+from megaflow.transport.session import AwsOptions, AwsSettings
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 

@@ -12,11 +12,12 @@ from megaflow.cli.errors import WrongUsage
 from megaflow.cli.options import aws_options, connect, json_option, name_of, read_aws
 from megaflow.cli.output import note, show, show_json
 from megaflow.cli.publishing import Form, Lines, is_object, open_text
-from megaflow.codec import decode
-from megaflow.publisher import Publisher
-from megaflow.settings import QUEUE_URL_VARIABLE, TOPIC_ARN_VARIABLE, AwsOptions
-from megaflow.sns import SnsPublisher
-from megaflow.sqs import SqsPublisher
+from megaflow.messages.codec import decode
+from megaflow.publishing.publisher import Publisher
+from megaflow.publishing.sns import SnsPublisher
+from megaflow.publishing.sqs import SqsPublisher
+from megaflow.settings import QUEUE_URL_VARIABLE, TOPIC_ARN_VARIABLE
+from megaflow.transport.session import AwsOptions
 
 _LINES: Final = (".jsonl", ".ndjson")
 

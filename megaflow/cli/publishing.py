@@ -14,12 +14,12 @@ from typing import IO, Any, Final
 
 from megaflow.cli.errors import FAILED, INTERRUPTED, WrongUsage
 from megaflow.cli.output import count_messages, make_progress, note, show, show_json
-from megaflow.codec import KIND_ATTRIBUTE, decode, encode
+from megaflow.consumer.threads.signals import stopping_on_signals
 from megaflow.errors import EncodeError, FailedEntry
-from megaflow.outgoing import Outgoing
-from megaflow.publisher import Publisher
-from megaflow.sending import Sent
-from megaflow.signals import stopping_on_signals
+from megaflow.messages.codec import KIND_ATTRIBUTE, decode, encode
+from megaflow.publishing.batches import Sent
+from megaflow.publishing.outgoing import Outgoing
+from megaflow.publishing.publisher import Publisher
 
 _REASONS_SHOWN: Final = 5
 _SHOW_EVERY: Final = 1_000

@@ -14,11 +14,12 @@ import click
 
 from megaflow import limits
 from megaflow.cli.errors import FAILED, WrongUsage
-from megaflow.cli.moving import give_back
+from megaflow.cli.mover import give_back
 from megaflow.cli.options import aws_options, connect, json_option, name_of, read_aws
 from megaflow.cli.output import count_messages, note, show, show_facts, show_json
-from megaflow.message import Message, origin_of, read_origin
-from megaflow.sqs import Queue, QueueFacts
+from megaflow.messages.message import Message
+from megaflow.messages.origin import origin_of, read_origin
+from megaflow.transport.queue import Queue, QueueFacts
 
 _HIDDEN_FOR: Final = 30
 """Seconds that a message stays hidden at most while somebody looks at it."""

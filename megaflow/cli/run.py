@@ -17,8 +17,8 @@ from megaflow.cli.options import aws_options, read_aws
 from megaflow.cli.output import make_console, note, shorten_paths
 from megaflow.cli.targets import load_app
 from megaflow.errors import ConfigurationError
-from megaflow.health import serve_health
-from megaflow.supervisor import Supervisor
+from megaflow.runtime.health_server import serve_health
+from megaflow.runtime.supervisor import Supervisor
 
 log = logging.getLogger(__name__)
 

@@ -18,12 +18,12 @@ from enum import Enum
 from typing import Any, Final, TypeAlias
 from uuid import UUID
 
-from megaflow.codec import Kind
 from megaflow.dispatch.fields import EVENT_FIELDS, Path
 from megaflow.dispatch.logic import collect_conditions, find_contradiction
 from megaflow.dispatch.normal import Clause, Normaliser, flatten
 from megaflow.event import PROTOCOL
-from megaflow.match import values
+from megaflow.handlers.handler import Handler
+from megaflow.match.comparison import read_number
 from megaflow.match.conditions import (
     Absent,
     AllOf,
@@ -41,7 +41,7 @@ from megaflow.match.conditions import (
 )
 from megaflow.match.operators import KEYWORDS
 from megaflow.match.regexes import literal_start
-from megaflow.router import Handler
+from megaflow.messages.codec import Kind
 
 Alternatives: TypeAlias = frozenset[str]
 """The values and operators under one key, as JSON."""
@@ -215,7 +215,7 @@ def _allow_between(low: int, high: int) -> Alternatives:
 
 def _whole_bound(comparison: Comparison, step: int) -> int | None:
     """Return the first whole number on the right side of a bound; None where that is no number, or endless."""
-    bound = values.read_number(comparison.bound)
+    bound = read_number(comparison.bound)
     if bound is None or not -_LARGEST <= bound <= _LARGEST:
         return None
     whole = math.ceil(bound) if step > 0 else math.floor(bound)

@@ -8,7 +8,6 @@ from enum import StrEnum
 from itertools import islice
 from typing import Any, Final
 
-from megaflow.codec import Kind
 from megaflow.dispatch.buckets import Found
 from megaflow.dispatch.fields import DATA_FIELDS, Path
 from megaflow.dispatch.index import Index
@@ -16,8 +15,9 @@ from megaflow.dispatch.logic import collect_conditions, find_contradiction, impl
 from megaflow.dispatch.normal import Clause, Normaliser, Rule
 from megaflow.dispatch.probes import find_covers
 from megaflow.dispatch.table import DispatchTable
+from megaflow.handlers.handler import Handler
 from megaflow.match.conditions import Regex
-from megaflow.router import Handler
+from megaflow.messages.codec import Kind
 
 _MANY_UNINDEXED: Final = 100
 """With more handlers that nothing can be looked up by, only those that share a condition are compared."""

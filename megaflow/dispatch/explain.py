@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
-from megaflow.codec import Kind
 from megaflow.dispatch.fields import see
 from megaflow.dispatch.table import DispatchTable
+from megaflow.handlers.handler import Handler
 from megaflow.match.conditions import AllOf, Condition, Fields, assume
-from megaflow.message import Message
-from megaflow.router import Handler
+from megaflow.messages.codec import Kind
+from megaflow.messages.message import Message
 
 NOTHING: Final = "nothing"
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from operator import attrgetter
 from typing import Any, Final, NamedTuple, TypeAlias
 
-from megaflow.codec import Kind
 from megaflow.event import Payload
+from megaflow.messages.codec import Kind
 
 Path: TypeAlias = tuple[str, ...]
 Get: TypeAlias = Callable[[Any], Any]

@@ -14,7 +14,7 @@ from typing import Any, Final
 from megaflow.dispatch.fields import Path
 from megaflow.dispatch.normal import OBJECT, Clause, flatten
 from megaflow.dispatch.probes import How, Interval, Probe, find_covers
-from megaflow.match import values
+from megaflow.match import comparison
 from megaflow.match.conditions import (
     Absent,
     AllOf,
@@ -272,8 +272,8 @@ def _forms(condition: Condition) -> frozenset[str]:
 
 def _forms_of(value: object) -> frozenset[str]:
     if isinstance(value, str):
-        as_what = "number" if values.read_number(value) is not None else "moment"
-        is_plain = as_what == "moment" and values.read_moment(value) is None
+        as_what = "number" if comparison.read_number(value) is not None else "moment"
+        is_plain = as_what == "moment" and comparison.read_moment(value) is None
         return frozenset({"text" if is_plain else f"{as_what} as text"})
     for types, forms in _FORMS_OF:
         if isinstance(value, types):

@@ -8,8 +8,8 @@ from datetime import datetime
 from typing import Final
 
 from megaflow.dispatch.fields import ALWAYS_OBJECTS, Path
+from megaflow.handlers.handler import Handler
 from megaflow.match.conditions import AllOf, AnyOf, Comparison, Condition, Fields, Present, assume
-from megaflow.router import Handler
 
 OBJECT: Final = Fields((), ())
 """The condition that a value is an object, whatever it holds."""

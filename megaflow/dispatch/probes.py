@@ -11,7 +11,7 @@ from uuid import UUID
 
 from megaflow.dispatch.fields import Path
 from megaflow.dispatch.normal import scale_of
-from megaflow.match import values
+from megaflow.match.comparison import Moment, Number, read_moment, read_number
 from megaflow.match.conditions import AllOf, AnyOf, Comparison, Condition, Equals, Fields, Inside, Items, Regex, Text
 from megaflow.match.json_filter import JsonFilter
 from megaflow.match.re2_sets import can_hold
@@ -49,9 +49,9 @@ RANGES: Final = frozenset({How.NUMBERS, How.DATES, How.DATETIMES})
 class Interval(NamedTuple):
     """Numbers or moments between two bounds, None where there is none on that side."""
 
-    low: values.Number | values.Moment | None
+    low: Number | Moment | None
     low_included: bool
-    high: values.Number | values.Moment | None
+    high: Number | Moment | None
     high_included: bool
 
 
@@ -97,10 +97,10 @@ def _probe_value(value: object, path: Path) -> tuple[Probe, ...] | None:
     if value is None or isinstance(value, bool):
         return (Probe(path, How.CONSTANT, str(value)),)
     if isinstance(value, int | float | Decimal):
-        number = values.read_number(value)
+        number = read_number(value)
         return () if number is None else (Probe(path, How.NUMBER, number),)
     if isinstance(value, date):
-        moment = values.read_moment(value)
+        moment = read_moment(value)
         return () if moment is None else (_probe_moments(path, Interval(moment, True, moment, True)),)
     if isinstance(value, UUID):
         return (Probe(path, How.UUID, str(value)),)
@@ -132,8 +132,8 @@ def _cover_range(bounds: Sequence[Comparison], path: Path) -> Cover:
     return Cover((probe,), probe.how is How.DATES or max(len(lows), len(highs)) == 1)
 
 
-def _read_bound(comparison: Comparison) -> values.Number | values.Moment | None:
-    return values.read_number(comparison.bound) if comparison.is_number else comparison.moment
+def _read_bound(comparison: Comparison) -> Number | Moment | None:
+    return read_number(comparison.bound) if comparison.is_number else comparison.moment
 
 
 def _cover_all(condition: AllOf, path: Path) -> Iterator[Cover]:

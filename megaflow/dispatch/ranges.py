@@ -10,8 +10,8 @@ from typing import Any, Final
 
 from megaflow.dispatch.buckets import Bucket, Found, Steps, Visit
 from megaflow.dispatch.probes import Interval
-from megaflow.match import values
-from megaflow.match.values import Moment, Number
+from megaflow.match import comparison
+from megaflow.match.comparison import Moment, Number
 
 
 def visit_numbers(buckets: Mapping[Any, Bucket]) -> Steps:
@@ -183,7 +183,7 @@ def read_number(value: Any) -> Number | None:
     """Return what `values.read_number` does; most text is no number at first sight."""
     if type(value) is str and value[:1] not in _NUMBER_STARTS:
         return None
-    return values.read_number(value)
+    return comparison.read_number(value)
 
 
 _NUMBER_STARTS: Final = frozenset("-0123456789")
@@ -191,13 +191,13 @@ _DATE_LENGTH: Final = 10
 
 
 def _read_datetime(value: Any) -> Moment | None:
-    moment = values.read_moment(value)
+    moment = comparison.read_moment(value)
     return moment if isinstance(moment, datetime) else None
 
 
 def _read_day(value: Any) -> int | None:
     """Return the number of a day: numbers compare faster than dates."""
-    moment = values.read_moment(value)
+    moment = comparison.read_moment(value)
     return None if moment is None else moment.toordinal()
 
 
@@ -210,4 +210,4 @@ def _as_date(bound: Moment) -> date:
 
 
 def _is_day(text: str) -> bool:
-    return values.read_moment(text) is not None
+    return comparison.read_moment(text) is not None

@@ -17,12 +17,12 @@ from itertools import combinations, islice
 from math import prod
 from typing import Any, Final, TypeAlias
 
-from megaflow.codec import Kind
 from megaflow.dispatch.allowed import Alternatives, Branch, branches_of, loosen, tightness
 from megaflow.dispatch.fields import Path
 from megaflow.errors import PatternError
+from megaflow.handlers.handler import Handler
 from megaflow.match.filters import read_filter_policy
-from megaflow.router import Handler
+from megaflow.messages.codec import Kind
 
 # https://docs.aws.amazon.com/sns/latest/dg/subscription-filter-policy-constraints.html
 _KEYS: Final = 5

@@ -6,14 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple, TypeAlias
 
-from megaflow.codec import Kind
 from megaflow.dispatch.buckets import Found
 from megaflow.dispatch.fields import DATA_FIELDS, EVENT_FIELDS, MISSING, PLAIN_FIELDS, Fields, read_path
 from megaflow.dispatch.index import USUAL_SIZES, Index, Sizes
 from megaflow.dispatch.normal import Normaliser, Rule
 from megaflow.event import Payload
-from megaflow.message import Message, message_with
-from megaflow.router import Handler
+from megaflow.handlers.handler import Handler
+from megaflow.messages.codec import Kind
+from megaflow.messages.message import Message, message_with
 
 Ask: TypeAlias = Callable[[Any, Message | None], bool]
 """Asks a user's functions about a payload, and the message it comes in. May raise anything."""

@@ -13,12 +13,12 @@ from functools import partial
 from typing import Any, Final, Protocol
 
 from megaflow.local.faults import Faults
-from megaflow.local.moves import Moves
+from megaflow.local.move_tasks import Moves
 from megaflow.local.polls import Poll, Polls
 from megaflow.local.queue import Queue
 from megaflow.local.refused import no_queue
 from megaflow.local.settings import Settings
-from megaflow.local.stored import Received
+from megaflow.local.stored_message import Received
 from megaflow.local.topic import Topic
 
 _UUID_MASK: Final = 0xF000 << 64 | 0xC000 << 48

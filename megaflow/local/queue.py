@@ -9,12 +9,12 @@ from typing import Final
 
 from megaflow.limits import VISIBILITY_TIMEOUT
 from megaflow.local.content import Content
+from megaflow.local.messages import Stock
 from megaflow.local.receipts import Receipt, read_receipt, write_receipt
 from megaflow.local.recent import Recent
 from megaflow.local.refused import Refused, invalid_value, missing
 from megaflow.local.settings import Settings
-from megaflow.local.stock import Stock
-from megaflow.local.stored import Attempt, Message, Received, Stored
+from megaflow.local.stored_message import Attempt, Message, Received, Stored
 
 IN_FLIGHT: Final = 120_000
 """Messages in flight at once. More is ``OverLimit`` on a standard queue and an empty answer on a FIFO one.

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Final, Literal, TypeAlias
 
 from typing_extensions import override
 
-from megaflow.match import values
+from megaflow.match import comparison
 
 Test: TypeAlias = Callable[[Any], bool]
 
@@ -104,7 +104,7 @@ class Compound(Condition):
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Equals(Leaf):
-    """The same value, as `megaflow.match.values` compares them."""
+    """The same value, as `megaflow.match.comparison` compares them."""
 
     value: Any
     written: str
@@ -112,11 +112,11 @@ class Equals(Leaf):
     @property
     @override
     def key(self) -> Hashable:
-        return ("equals", values.identify(self.value))
+        return ("equals", comparison.identify(self.value))
 
     @override
     def compile(self) -> Test:
-        return values.comparison(self.value)
+        return comparison.comparison(self.value)
 
     def __repr__(self) -> str:
         return self.written
@@ -133,28 +133,28 @@ class Comparison(Leaf):
     @property
     def is_number(self) -> bool:
         """Whether *bound* is a number, and not a moment."""
-        return values.read_number(self.bound) is not None
+        return comparison.read_number(self.bound) is not None
 
     @property
-    def moment(self) -> values.Moment | None:
+    def moment(self) -> comparison.Moment | None:
         """*bound* as a date, or as a datetime in UTC; None where it is a number, or beyond the calendar."""
-        return None if self.is_number else values.read_moment(self.bound)
+        return None if self.is_number else comparison.read_moment(self.bound)
 
     @property
     @override
     def key(self) -> Hashable:
-        number = values.read_number(self.bound)
-        return (self.name, *values.identify(self.moment if number is None else number))
+        number = comparison.read_number(self.bound)
+        return (self.name, *comparison.identify(self.moment if number is None else number))
 
     @override
     def compile(self) -> Test:
         return self._number_test() if self.is_number else _moment_test(self.compare, self.bound)
 
     def _number_test(self) -> Test:
-        compare, bound = self.compare, values.read_number(self.bound)
+        compare, bound = self.compare, comparison.read_number(self.bound)
 
         def test(left: object) -> bool:
-            number = values.read_number(left)
+            number = comparison.read_number(left)
             return number is not None and compare(number, bound)
 
         return test
@@ -520,13 +520,13 @@ def _is_plain(regex: re.Pattern[str]) -> bool:
 
 
 def _moment_test(compare: Callable[[Any, Any], bool], bound: object) -> Test:
-    wanted = values.read_moment(bound)
+    wanted = comparison.read_moment(bound)
 
     def test(left: object) -> bool:
-        moment = values.read_moment(left)
+        moment = comparison.read_moment(left)
         if moment is None or wanted is None:
             return False
-        return compare(*values.alike(moment, wanted))
+        return compare(*comparison.alike(moment, wanted))
 
     return test
 

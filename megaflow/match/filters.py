@@ -49,7 +49,7 @@ class Typed(Protocol):
 
 
 class Received(Protocol):
-    """What a filter policy asks of a received message, such as `megaflow.message.Message`."""
+    """What a filter policy asks of a received message, such as `megaflow.messages.message.Message`."""
 
     @property
     def attributes(self) -> Mapping[str, str | int | Decimal | bytes]: ...

@@ -16,7 +16,7 @@ from decimal import Decimal
 from typing import Any, Literal, TypeAlias
 
 from megaflow.errors import PatternError
-from megaflow.match import values
+from megaflow.match import comparison
 from megaflow.match.conditions import (
     Absent,
     AllOf,
@@ -225,14 +225,14 @@ def cidr(block: str) -> Condition:
 
 def _exactly(name: str, value: object) -> Equals:
     try:
-        values.comparison(value)
+        comparison.comparison(value)
     except TypeError as error:
         raise PatternError(f"{name}() compares values exactly: {error}") from None
     return Equals(value, f"{name}({value!r})")
 
 
 def _comparison(name: Literal["gt", "gte", "lt", "lte"], bound: Bound, caller: str = "") -> Comparison:
-    if values.read_number(bound) is None and values.read_moment(bound) is None:
+    if comparison.read_number(bound) is None and comparison.read_moment(bound) is None:
         raise PatternError(f"{caller or name}() needs a number or a date, got {bound!r}")
     return Comparison(name, bound, _COMPARISONS[name])
 

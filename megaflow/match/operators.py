@@ -19,7 +19,7 @@ from typing import Any, Final
 
 from megaflow.errors import PatternError
 from megaflow.match.dialect import Dialect, Test, Value
-from megaflow.match.numeric import is_number, read_numeric, rounded
+from megaflow.match.filter_numbers import is_number, read_numeric, rounded
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,8 @@ from typing import Any, Unpack
 
 from typing_extensions import override
 
-from megaflow.settings import AwsOptions, AwsSettings
 from megaflow.stores.store import KEEP_FOR, Claim, ClosableStore, Ended, read_ended
+from megaflow.transport.session import AwsOptions, AwsSettings
 
 
 class DynamoDbStore(ClosableStore):

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Final, Protocol, Self
 
 from megaflow.errors import UsageError
-from megaflow.status import ProcessStatus
+from megaflow.handlers.status import ProcessStatus
 
 KEEP_FOR: Final = 14 * 86_400.0
 """As long as SQS keeps a message at the most."""

@@ -15,15 +15,16 @@ from typing import Any, Final, Self, TypeVar, Unpack
 
 from megaflow.app import App
 from megaflow.errors import UsageError
+from megaflow.handlers.handler import Handler
 from megaflow.local import Account, SnsClient, SqsClient
-from megaflow.message import Message
-from megaflow.outgoing import PublishOptions, is_fifo
-from megaflow.router import Handler
-from megaflow.sending import Sent
-from megaflow.settings import region_of
+from megaflow.messages.message import Message
+from megaflow.publishing.batches import Sent
+from megaflow.publishing.outgoing import PublishOptions
 from megaflow.testing.clock import Clock
 from megaflow.testing.engine import Engine, Record
 from megaflow.testing.seen import Handled, Unmet, show_payload
+from megaflow.transport.entries import is_fifo
+from megaflow.transport.session import region_of
 
 _OWNER: Final = re.compile(r"(?:/|:)([0-9]{12})(?:/|:)")
 _QUEUE: Final = "test"

@@ -13,10 +13,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from megaflow.app import App
-from megaflow.consumer.calls import ask, settle
-from megaflow.consumer.core import Core
-from megaflow.consumer.receives import why_not_kept
-from megaflow.consumer.words import (
+from megaflow.backoff import ExponentialBackoff
+from megaflow.consumer.core.core import Core
+from megaflow.consumer.core.protocol import (
     AbandonPoll,
     Action,
     AskFailed,
@@ -39,16 +38,18 @@ from megaflow.consumer.words import (
     Start,
     Tick,
 )
+from megaflow.consumer.threads.calls import ask, settle
 from megaflow.errors import UsageError, describe_error
+from megaflow.handlers.handler import Handler
 from megaflow.local import Account, SqsClient
-from megaflow.message import Message
-from megaflow.router import Handler
-from megaflow.settings import ConsumerSettings, ExponentialBackoff
-from megaflow.sqs import Queue
-from megaflow.steps import HandlerCall, run_step
+from megaflow.messages.message import Message
+from megaflow.processing.dead_letters import why_not_kept
+from megaflow.processing.steps import HandlerCall, run_step
+from megaflow.processing.verdict import Outcome, Verdict
+from megaflow.settings import ConsumerSettings
 from megaflow.testing.clock import Clock, FakeTimeLoop, StuckError
 from megaflow.testing.seen import Handled
-from megaflow.verdict import Outcome, Verdict
+from megaflow.transport.queue import Queue
 
 log = logging.getLogger(__name__)
 

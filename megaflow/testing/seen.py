@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from megaflow.event import Payload, serialize_payload
-from megaflow.message import Message
-from megaflow.status import ProcessStatus
+from megaflow.handlers.status import ProcessStatus
+from megaflow.messages.message import Message
 
 _SHOWN: Final = 300
 """Characters of a payload."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 from typing import Any, TypeVar
 
-from megaflow.wire.aside import why_aside
 from megaflow.wire.client import WireClient
 from megaflow.wire.exchange import Call, WholeCall
+from megaflow.wire.fallback import why_aside
 
 __all__ = ["Call", "WireClient", "begin_call", "open_wire", "why_aside"]
 

@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from megaflow.wire.answers import Operation
-from megaflow.wire.aside import HOT_METHODS, handlers_version, why_handlers
 from megaflow.wire.connections import Connections
 from megaflow.wire.exchange import Call, Exchange, Line, WholeCall
+from megaflow.wire.fallback import HOT_METHODS, handlers_version, why_handlers
 from megaflow.wire.requests import Requests
 from megaflow.wire.retries import MAX_ATTEMPTS, Quota
 from megaflow.wire.sockets import connector

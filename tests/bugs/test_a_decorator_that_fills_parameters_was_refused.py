@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from megaflow.errors import RegistrationError
-from megaflow.message import Message, message_with
-from megaflow.router import Router
-from tests.test_router import MESSAGE, call
+from megaflow.handlers.router import Router
+from megaflow.messages.message import Message, message_with
+from tests.handlers.test_router import MESSAGE, call
 
 
 def with_database(function: Callable[..., Any]) -> Callable[[Any], Any]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from decimal import Decimal
 from enum import Enum
 
+from megaflow.match.comparison import read_number
 from megaflow.match.functions import eq, gt
-from megaflow.match.values import read_number
 from tests.matching import matches
 
 

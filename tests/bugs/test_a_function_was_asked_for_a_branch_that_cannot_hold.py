@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from megaflow.handlers.router import Router
 from megaflow.match.functions import contains, not_, or_
-from megaflow.router import Router
 from tests.matching import Spy, fail, handle, matches, select
 
 LEFT = {"x": {"p": 1}, "y": {"q": 1, "r": 2}}

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from megaflow.errors import PatternError, RegistrationError
+from megaflow.handlers.router import Router
 from megaflow.match.pattern import as_condition
-from megaflow.router import Router
 
 
 def generate(left: Any) -> Any:

@@ -7,11 +7,10 @@ import asyncio
 import pytest
 
 from megaflow import Reject
-from megaflow.message import open_message
-from megaflow.process import Processor
-from megaflow.router import Router
-from megaflow.status import Fate
-from megaflow.verdict import Verdict
+from megaflow.handlers.router import Router
+from megaflow.messages.message import open_message
+from megaflow.processing.processor import Processor
+from megaflow.processing.verdict import Fate, Verdict
 
 
 def process(error: BaseException) -> Verdict:

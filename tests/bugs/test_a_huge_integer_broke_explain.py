@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from megaflow.router import Router
+from megaflow.handlers.router import Router
 from tests.matching import explained, handle
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from megaflow.router import Router
+from megaflow.handlers.router import Router
 from tests.matching import handle, select
 
 

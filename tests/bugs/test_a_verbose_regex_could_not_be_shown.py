@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
+from megaflow.handlers.router import Router
 from megaflow.match.pattern import as_condition
-from megaflow.router import Router
 from tests.matching import explained, handle
 
 ORDER = re.compile("ord-[0-9]+  # (as the shop writes it", re.VERBOSE)

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 import pytest
 
 from megaflow import Outgoing
-from megaflow.outgoing import Prepared, prepare
-from megaflow.sending import EntryAnswer, Shipment, send_all
+from megaflow.publishing.batches import EntryAnswer, Shipment, send_all
+from megaflow.publishing.outgoing import Prepared, prepare
 
 
 class Interrupted:

@@ -13,11 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from megaflow import App, Message, limits
-from megaflow.codec import Decoded, Encoded, Kind, decode, encode
 from megaflow.errors import EncodeError
 from megaflow.match.functions import all_items, any_, contains, empty, eq, length, neq, not_
-from megaflow.message import open_message
-from megaflow.nesting import TOO_DEEP, TOO_LONG, find_excess
+from megaflow.messages.codec import Decoded, Encoded, Kind, decode, encode
+from megaflow.messages.message import open_message
+from megaflow.messages.nesting import TOO_DEEP, TOO_LONG, find_excess
 
 Returned = TypeVar("Returned")
 
@@ -227,6 +227,6 @@ def test_levels_are_counted_as_a_walk_counts_them(value: Any, limit: int) -> Non
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(limits, "NESTING", limit)
-        patch.setattr("megaflow.nesting._HALF", limit // 2)
+        patch.setattr("megaflow.messages.nesting._HALF", limit // 2)
 
         assert (find_excess(json.dumps(value)) == TOO_DEEP) == (levels(value) > limit)

@@ -6,8 +6,8 @@ from enum import Enum
 
 import pytest
 
-from megaflow.codec import decode, encode
 from megaflow.errors import EncodeError
+from megaflow.messages.codec import decode, encode
 
 
 class Color(str, Enum):  # noqa: UP042 - unlike a StrEnum's, its str() is Color.RED

@@ -7,8 +7,8 @@ from uuid import UUID
 
 import pytest
 
-from megaflow.codec import decode
 from megaflow.match.functions import eq, neq, one_of
+from megaflow.messages.codec import decode
 from tests.matching import matches
 
 ID = UUID("61fcc874-624e-40f8-8fd7-0e663c7837e8")

@@ -10,8 +10,9 @@ from uuid import UUID
 
 import pytest
 
-from megaflow.codec import encode
-from megaflow.message import Attribute, open_message
+from megaflow.messages.attributes import Attribute
+from megaflow.messages.codec import encode
+from megaflow.messages.message import open_message
 
 STAMPED = datetime(2020, 5, 4, 15, 53, 23, tzinfo=UTC)
 SENT = {

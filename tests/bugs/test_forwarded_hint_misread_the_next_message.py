@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from megaflow import Outgoing
-from megaflow.message import open_message
-from megaflow.outgoing import prepare
+from megaflow.messages.message import open_message
+from megaflow.publishing.outgoing import prepare
 
 
 @pytest.mark.parametrize("forwarded", ["text", "binary", "data"])

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from megaflow.codec import encode
 from megaflow.errors import EncodeError
+from megaflow.messages.codec import encode
 
 HUGE = 10**5_000
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from megaflow import EncodeError, Outgoing
-from megaflow.message import Attribute
-from megaflow.outgoing import prepare
+from megaflow.messages.attributes import Attribute
+from megaflow.publishing.outgoing import prepare
 
 
 @pytest.mark.parametrize(

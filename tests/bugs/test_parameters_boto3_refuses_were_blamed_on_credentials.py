@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from botocore.exceptions import ParamValidationError
 
-from megaflow.refusals import as_configuration_error
+from megaflow.transport.errors import as_configuration_error
 
 
 def test_the_remedy_speaks_of_the_call() -> None:

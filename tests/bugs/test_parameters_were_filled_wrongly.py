@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, Optional
 import pytest
 
 from megaflow.errors import RegistrationError
-from megaflow.message import Message
-from megaflow.router import Router
-from tests.test_router import MESSAGE, call
+from megaflow.handlers.router import Router
+from megaflow.messages.message import Message
+from tests.handlers.test_router import MESSAGE, call
 
 if TYPE_CHECKING:
     from collections.abc import Mapping as Cart

@@ -8,7 +8,7 @@ import pytest
 
 from megaflow.aws.sqs.subscribe import DataSubscriber, MessageSubscriber, SqsListener
 from megaflow.errors import RegistrationError
-from megaflow.message import Message
+from megaflow.messages.message import Message
 
 
 def with_message(payload: Any, message: Message) -> None: ...

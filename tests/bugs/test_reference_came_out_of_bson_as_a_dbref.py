@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from megaflow.codec import decode, encode
+from megaflow.messages.codec import decode, encode
 from tests.strategies import exactly
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from megaflow.errors import ConfigurationError
-from megaflow.settings import AwsSettings
+from megaflow.transport.session import AwsSettings
 
 
 def test_a_session_token_needs_the_keys_it_belongs_to() -> None:

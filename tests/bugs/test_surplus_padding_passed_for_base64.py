@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from megaflow.codec import Decoded, Kind, decode
+from megaflow.messages.codec import Decoded, Kind, decode
 
 
 @pytest.mark.parametrize("body", ["ping=", "ping==", "ping===", "ping===="])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from megaflow.codec import decode, encode
+from megaflow.messages.codec import decode, encode
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,9 @@ from megaflow.dispatch.check import Oddity, check
 from megaflow.dispatch.index import Sizes
 from megaflow.dispatch.table import DispatchTable
 from megaflow.event import Event, Payload, deserialize_payload
+from megaflow.handlers.router import Router
 from megaflow.match.functions import and_, contains, gt, gte, lt, lte
-from megaflow.message import message_with
-from megaflow.router import Router
+from megaflow.messages.message import message_with
 from tests.linear_twin import LinearTable
 from tests.matching import Spy, handle
 

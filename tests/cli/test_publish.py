@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from megaflow.local.server import Server
-from megaflow.message import Attribute, open_message
+from megaflow.messages.attributes import Attribute
+from megaflow.messages.message import open_message
 from tests.cli.conftest import Run, take_all
 from tests.cli.processes import piped
 from tests.waiting import PATIENCE, wait_until

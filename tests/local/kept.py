@@ -16,7 +16,7 @@ from megaflow.local.account import HostedQueue
 from megaflow.local.file.store import Store
 from megaflow.local.queue import Queue
 from megaflow.local.recent import Recent
-from megaflow.local.stored import Stored
+from megaflow.local.stored_message import Stored
 from megaflow.local.timers import Timers
 from megaflow.local.topic import Topic
 from tests.local.conftest import Shop

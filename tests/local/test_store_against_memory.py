@@ -14,7 +14,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from megaflow.local.stored import Stored
+from megaflow.local.stored_message import Stored
 from tests.local.conftest import Shop
 from tests.local.kept import KeptShop, picture
 

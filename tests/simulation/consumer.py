@@ -7,9 +7,8 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from megaflow.consumer.calls import ask, settle
-from megaflow.consumer.core import FLUSH_GRACE, Core
-from megaflow.consumer.words import (
+from megaflow.consumer.core.core import FLUSH_GRACE, Core
+from megaflow.consumer.core.protocol import (
     AbandonPoll,
     Action,
     AskFailed,
@@ -33,12 +32,13 @@ from megaflow.consumer.words import (
     Stop,
     Tick,
 )
+from megaflow.consumer.threads.calls import ask, settle
 from megaflow.errors import StoreError
 from megaflow.limits import BATCH_ENTRIES
-from megaflow.message import Message
-from megaflow.sqs import Queue
-from megaflow.steps import HandlerCall, Steps, StoreCall
-from megaflow.verdict import Verdict
+from megaflow.messages.message import Message
+from megaflow.processing.steps import HandlerCall, Steps, StoreCall
+from megaflow.processing.verdict import Verdict
+from megaflow.transport.queue import Queue
 from tests.simulation.faults import Fault, FaultyClient, Observer
 from tests.simulation.ledger import Run, Violation
 

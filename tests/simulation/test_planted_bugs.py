@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from megaflow.consumer.core import Core
-from megaflow.consumer.hand import Hand, Held
-from megaflow.consumer.leases import Leases
-from megaflow.consumer.settling import Settling
-from megaflow.consumer.words import DeadLetter, Received
+from megaflow.consumer.core.core import Core
+from megaflow.consumer.core.held_messages import Hand, Held
+from megaflow.consumer.core.leases import Leases
+from megaflow.consumer.core.protocol import DeadLetter, Received
+from megaflow.consumer.core.settling import Settling
 from tests.simulation.runs import find_violation
 
 ENOUGH = 400

@@ -8,13 +8,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
+from megaflow.handlers.handler import Handler
+from megaflow.handlers.router import Router
+from megaflow.handlers.status import ProcessStatus, RetryLater
 from megaflow.local import Account, SqsClient
-from megaflow.message import Message
-from megaflow.process import Processor
-from megaflow.progress import Idempotency, Progress
-from megaflow.router import Handler, Router
+from megaflow.messages.message import Message
+from megaflow.processing.idempotency import Idempotency
+from megaflow.processing.processor import Processor
+from megaflow.processing.progress import Progress
 from megaflow.settings import ConsumerSettings
-from megaflow.status import ProcessStatus, RetryLater
 from megaflow.stores import Claim, Ended, MemoryStore
 from tests.simulation.clock import Clock
 from tests.simulation.consumer import Consumer

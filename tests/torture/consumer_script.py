@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from megaflow import App, Message, Reject, RetryLater
-from megaflow.settings import exponential_backoff
+from megaflow.backoff import exponential_backoff
 from tests.torture.ledger import Key, Ledger, What
 from tests.torture.outcomes import Outcome, Run, fails_for_good, plan_run
 from tests.torture.settings import SHUTDOWN_TIMEOUT, WAIT_TIME, make_client

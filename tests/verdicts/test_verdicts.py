@@ -22,7 +22,7 @@ from megaflow import (
     Reject,
     RetryLater,
 )
-from megaflow.binary import encode as encode_bson
+from megaflow.messages.bson import encode as encode_bson
 from tests.verdicts.drivers import DRIVERS, count, dead_letters, driven
 
 LATER = 60.0

@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError
 from botocore.parsers import ResponseParserError
 
 from megaflow.wire.answers import Operation
-from megaflow.wire.aside import HOT_METHODS
+from megaflow.wire.fallback import HOT_METHODS
 from megaflow.wire.http import BrokenAnswerError, read_answer
 from tests.wire.scripted import answer
 

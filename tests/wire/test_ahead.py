@@ -15,7 +15,7 @@ from botocore.exceptions import BotoCoreError
 from megaflow import SqsPublisher
 from megaflow.local.server import Server
 from megaflow.match.functions import not_
-from megaflow.sqs import Queue
+from megaflow.transport.queue import Queue
 from megaflow.wire import WireClient
 from tests.consuming import Queues, running
 from tests.unmocked import unmocked

@@ -11,7 +11,7 @@ from botocore.parsers import ResponseParserFactory
 from hypothesis import given
 from hypothesis import strategies as st
 
-from megaflow.wire.aside import HOT_METHODS
+from megaflow.wire.fallback import HOT_METHODS
 from megaflow.wire.shapes import compile_plain
 from tests.wire.fuzz import BODIES, MESSAGE, ODD
 

@@ -1,5 +1,5 @@
 """Publishing to a topic, by the import path of the sqs-mega README."""
 
-from megaflow.sns import SnsPublisher
+from megaflow.publishing.sns import SnsPublisher
 
 __all__ = ["SnsPublisher"]

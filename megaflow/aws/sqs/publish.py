@@ -1,5 +1,5 @@
 """Publishing to a queue, by the import path of the sqs-mega README."""
 
-from megaflow.sqs import SqsPublisher
+from megaflow.publishing.sqs import SqsPublisher
 
 __all__ = ["SqsPublisher"]

@@ -9,14 +9,18 @@ from collections.abc import Awaitable, Callable
 from typing import Any, ClassVar, Unpack
 
 from megaflow.app import App
-from megaflow.codec import Kind
+from megaflow.backoff import Backoff
 from megaflow.errors import PatternError, RegistrationError
-from megaflow.handling import Handling
+from megaflow.handlers.event_rules import EVENT_ALIASES, EVENT_RULES, event_pattern
+from megaflow.handlers.handler import make_handler
+from megaflow.handlers.options import Handling
+from megaflow.handlers.router import data_pattern
+from megaflow.handlers.status import ProcessStatus
 from megaflow.match.conditions import EVERYTHING, Condition
-from megaflow.router import EVENT_ALIASES, EVENT_RULES, data_pattern, event_pattern, make_handler
-from megaflow.settings import AwsOptions, Backoff, RetryOn, Unmatched, read_retry_on
-from megaflow.sqs import SqsClient
-from megaflow.status import ProcessStatus
+from megaflow.messages.codec import Kind
+from megaflow.settings import RetryOn, Unmatched, read_retry_on
+from megaflow.transport.protocols import SqsClient
+from megaflow.transport.session import AwsOptions
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from megaflow.local.content import NO_ATTRIBUTES, Attribute, Content
 from megaflow.local.recent import Remembered
-from megaflow.local.stored import Attempt, Message, Record, Stored
+from megaflow.local.stored_message import Attempt, Message, Record, Stored
 from megaflow.local.topic import Publication, Subscription, Topic
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from megaflow.local.content import (
 from megaflow.local.operations.batches import check_batch, check_batch_size, each
 from megaflow.local.operations.queues import QUEUE_ATTRIBUTES
 from megaflow.local.refused import Refused, invalid_value, sqs_code, wrong_queue_type
-from megaflow.local.stored import Received
+from megaflow.local.stored_message import Received
 
 Ask = Mapping[str, Any]
 Answer = dict[str, Any]

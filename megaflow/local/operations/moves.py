@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from megaflow.local.account import Account
-from megaflow.local.moves import LISTED, RATE, MoveTask, Status
+from megaflow.local.move_tasks import LISTED, RATE, MoveTask, Status
 from megaflow.local.queue import Queue
 from megaflow.local.refused import Refused, invalid_value
 

@@ -1,0 +1,35 @@
+"""Backoff: the seconds until a message comes again, by how often it was received; the default, with full jitter."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+Backoff: TypeAlias = Callable[[int], float]
+
+
+@dataclass(frozen=True, slots=True)
+class ExponentialBackoff:
+    """A backoff that doubles up to a limit, and waits a random part of that; see `exponential_backoff`."""
+
+    first: float
+    longest: float
+    randomness: Callable[[], float]
+
+    def __call__(self, receive_count: int) -> float:
+        """Return the seconds until a message comes again that was received so often."""
+        # The exponent is bounded: a message can come back thousands of times.
+        return self.randomness() * min(self.longest, self.first * 2.0 ** min(receive_count - 1, 60))
+
+
+def exponential_backoff(
+    *, first: float = 1.0, longest: float = 900.0, randomness: Callable[[], float] = random.random
+) -> ExponentialBackoff:
+    """Return a backoff that doubles from *first* to *longest* seconds and waits a random part of that ("full jitter").
+
+    *randomness* gives numbers from 0 to 1. Why the whole of it is random:
+    https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
+    """
+    return ExponentialBackoff(first, longest, randomness)

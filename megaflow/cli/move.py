@@ -1,0 +1,236 @@
+"""``megaflow move`` and ``megaflow redrive``: messages from one queue to another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from functools import cached_property
+from typing import Any, Final, TypeAlias, TypeVar
+
+import click
+
+from megaflow.cli.errors import FAILED, INTERRUPTED, WrongUsage
+from megaflow.cli.mover import FindTarget, Mover, Tally
+from megaflow.cli.options import aws_options, connect, json_option, name_of, read_aws
+from megaflow.cli.output import count_messages, make_progress, note, show, show_json
+from megaflow.consumer.threads.signals import stopping_on_signals
+from megaflow.errors import PatternError
+from megaflow.event import Payload, serialize_payload
+from megaflow.match.filters import from_eventbridge
+from megaflow.messages.message import Message
+from megaflow.messages.origin import read_origin
+from megaflow.transport.queue import Queue
+from megaflow.transport.session import AwsOptions
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+Matches: TypeAlias = Callable[[Message], bool]
+
+_AT_ONCE: Final = 8
+_AGREES_WITHIN: Final = timedelta(seconds=2)
+_VISIBLE: Final = "ApproximateNumberOfMessages"
+_UNLIMITED: Final = float("inf")
+
+
+def move_options(command: Command) -> Command:
+    """Give a command the options that say what moves, and how fast."""
+    for option in (
+        click.option("--dry-run", is_flag=True, help="Say what would move, and move nothing."),
+        click.option("--max-rate", type=click.FloatRange(min=0, min_open=True), help="So many messages a second."),
+        click.option("--count", type=click.IntRange(min=1), help="So many messages at most."),
+        click.option(
+            "--pattern", "pattern", help='Only messages that this event pattern matches: {"event": {"name": ["added"]}}'
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+@click.command()
+@click.argument("source")
+@click.argument("destination")
+@move_options
+@json_option
+@aws_options
+def move(source: str, destination: str, as_json: bool, endpoint_url: Any, region: Any, profile: Any, **how: Any) -> int:
+    """Move messages from SOURCE to DESTINATION, each a name, URL or ARN.
+
+    Only what is there when it begins moves. A message is sent first, and deleted then: interrupted, this loses none,
+    and repeats at most what was in hand. What stays behind is hidden from consumers meanwhile, and its receive count
+    rises by one. On FIFO queues order is kept.
+
+    The pattern is one of Amazon EventBridge's, for the JSON object that a message holds; a MEGA event is matched as it
+    is written: {"event": …, "object": …}.
+    """
+    place = _open(source, read_aws(endpoint_url, region, profile))
+    _, to = connect(destination, read_aws(endpoint_url, region, profile))
+    if to == place.url:
+        raise WrongUsage(f"{source} and {destination} are the same queue")
+    place.client.get_queue_attributes(QueueUrl=to, AttributeNames=["QueueArn"])
+    return _Job(place, lambda message: to, as_json=as_json, **how).run()
+
+
+@click.command()
+@click.argument("queue")
+@click.option("--to", help="Where the messages go, a name, URL or ARN; by default each goes where it came from.")
+@move_options
+@json_option
+@aws_options
+def redrive(queue: str, to: str | None, as_json: bool, endpoint_url: Any, region: Any, profile: Any, **how: Any) -> int:
+    """Send the messages of the dead-letter queue QUEUE, a name, URL or ARN, back to where they came from.
+
+    That is the queue that a message names itself, where megaflow has dead-lettered it; else the one queue whose redrive
+    policy names QUEUE. What holds for move, holds here.
+    """
+    place = _open(queue, read_aws(endpoint_url, region, profile))
+    find_target: FindTarget = _Origins(place.client, place.url).find
+    if to is not None:
+        _, url = connect(to, read_aws(endpoint_url, region, profile))
+        if url == place.url:
+            raise WrongUsage(f"{queue} and {to} are the same queue")
+        find_target = lambda message: url  # noqa: E731
+    return _Job(place, find_target, as_json=as_json, **how).run()
+
+
+@dataclass(frozen=True)
+class _Place:
+    """A queue, and the client that reaches it."""
+
+    client: Any
+    url: str
+    queue: Queue
+
+
+def _open(queue: str, aws: AwsOptions) -> _Place:
+    client, url = connect(queue, aws)
+    return _Place(client, url, Queue(client, url))
+
+
+@dataclass(frozen=True)
+class _Origins:
+    """Where the messages of a dead-letter queue came from."""
+
+    client: Any
+    url: str
+
+    def find(self, message: Message) -> str | None:
+        """Return the URL of the queue that *message* was in; None where that is not known."""
+        return read_origin(message).get("queue") or self._only_source
+
+    @cached_property
+    def _only_source(self) -> str | None:
+        pages = self.client.get_paginator("list_dead_letter_source_queues").paginate(QueueUrl=self.url)
+        sources = [url for page in pages for url in page.get("queueUrls", ())]
+        return sources[0] if len(sources) == 1 else None
+
+
+@dataclass
+class _Job:
+    """A move, and what people see of it."""
+
+    place: _Place
+    find_target: FindTarget
+    as_json: bool
+    pattern: str | None
+    count: int | None
+    max_rate: float | None
+    dry_run: bool
+    interrupted: bool = field(default=False, init=False)
+
+    def run(self) -> int:
+        matches = _read_pattern(self.pattern)
+        began, waiting = _ask(self.place)
+        with make_progress() as progress:
+            total = min(waiting, self.count or waiting)
+            task = progress.add_task(name_of(self.place.url), total=total, count="", rate="")
+            mover = Mover(
+                self.place.client,
+                self.place.queue,
+                self.find_target,
+                before=began,
+                matches=matches,
+                count=self.count or _UNLIMITED,
+                rate=self.max_rate or _UNLIMITED,
+                dry=self.dry_run,
+                tell=lambda tally: progress.update(task, completed=tally.total, count=f"{tally.total:,}"),
+            )
+            try:
+                with stopping_on_signals(lambda again: self._stop(mover, now=again)):
+                    mover.run(_AT_ONCE)
+            finally:
+                progress.stop()
+                self._tell(mover.tally)
+        if self.interrupted:
+            note("interrupted: what was in hand has been dealt with")
+            return INTERRUPTED
+        return FAILED if mover.tally.failed or mover.tally.lost_track or mover.tally.repeated else 0
+
+    def _stop(self, mover: Mover, *, now: bool) -> None:
+        """Let the move end in good order, or *now*."""
+        if now:
+            raise KeyboardInterrupt
+        self.interrupted = True
+        mover.stop()
+
+    def _tell(self, tally: Tally) -> None:
+        if self.as_json:
+            show_json(
+                {
+                    "moved": dict(tally.moved),
+                    "not_matched": tally.skipped,
+                    "came_since": tally.late,
+                    "without_origin": tally.lost_track,
+                    "failed": tally.failed,
+                    "not_deleted": tally.repeated,
+                    "reasons": tally.reasons,
+                    "dry_run": self.dry_run,
+                }
+            )
+            return
+        moved = "would move" if self.dry_run else "moved"
+        for url, count in tally.moved.items():
+            show(f"{moved} {count_messages(count)} to {name_of(url)}")
+        if not tally.moved:
+            show(f"{moved} nothing")
+        if tally.late:
+            show(f"{count_messages(tally.late)} came since it began, and stayed")
+        if tally.skipped:
+            show(f"{count_messages(tally.skipped)} did not match, and stayed")
+        for what, count in (
+            ("did not say where to go, and stayed: say --to", tally.lost_track),
+            ("could not be sent, and stayed:", tally.failed),
+            ("went, but could not be deleted, and will be seen in both queues", tally.repeated),
+        ):
+            if count:
+                note(f"{count_messages(count)} {what}", style="red")
+        for reason in tally.reasons:
+            note(f"  {reason}", style="red")
+        if self.dry_run and self.place.queue.fifo:
+            note("of each group of a FIFO queue only the first few messages were looked at", style="yellow")
+
+
+def _ask(place: _Place) -> tuple[datetime, int]:
+    """Return what time it is for SQS, and about how many messages there are."""
+    answer = place.client.get_queue_attributes(QueueUrl=place.url, AttributeNames=[_VISIBLE])
+    date = answer["ResponseMetadata"].get("HTTPHeaders", {}).get("date")
+    now = datetime.now(UTC)
+    said = parsedate_to_datetime(date) if date else now
+    # SQS says it to the second; a clock that agrees as far as that goes knows better.
+    if abs(said - now) > _AGREES_WITHIN:
+        now = said + timedelta(seconds=1)
+    return now, int(answer["Attributes"][_VISIBLE])
+
+
+def _read_pattern(pattern: str | None) -> Matches:
+    if pattern is None:
+        return lambda message: True
+    try:
+        condition = from_eventbridge(pattern)
+    except PatternError as error:
+        raise WrongUsage(f"--pattern: {error}") from error
+    return lambda message: condition.test(_object_of(message))
+
+
+def _object_of(message: Message) -> object:
+    return serialize_payload(message.payload) if isinstance(message.payload, Payload) else message.payload

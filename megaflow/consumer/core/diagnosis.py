@@ -1,0 +1,100 @@
+"""How a consumer is, in `Health`'s words, from the state of its core."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from megaflow.consumer.core.health import Health
+from megaflow.consumer.core.held_messages import Hand, Held
+from megaflow.consumer.core.leases import Leases
+from megaflow.consumer.core.polling import Polling
+from megaflow.settings import ConsumerSettings
+
+_SILENCE: Final = 60.0
+"""Seconds without a word of the core's driver, which otherwise speaks several times in each, after which it is dead."""
+
+_QUIET: Final = 60.0
+"""Seconds beyond its wait without an answer of SQS, after which the consumer counts as not ready."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Diagnosis:
+    """What there is to know of a consumer's core at *now*; what belongs to its driver is at worst a moment old."""
+
+    now: float
+    stopping: bool
+    told_at: float
+    polling: Polling
+    hand: Hand
+    leases: Leases
+    settings: ConsumerSettings
+    finished_at: float | None
+    lost_leases: int
+    stuck_threads: int
+
+    def describe(self) -> Health:
+        """Say it in `Health`'s words."""
+        polling, now = self.polling, self.now
+        live = not (self._is_silent or polling.is_hung(now) or self._is_stalled)
+        return Health(
+            live=live,
+            ready=live and not self.stopping and self._hears and not polling.failures,
+            problems=tuple(self._problems()),
+            stopping=self.stopping,
+            heard_ago=tuple(None if at is None else now - at for at in self._heard),
+            finished_ago=None if self.finished_at is None else now - self.finished_at,
+            in_hand=self.hand.size,
+            running=len(self._running),
+            longest_running=max((now - held.started_at for held in self._running), default=0.0),
+            lost_leases=self.lost_leases,
+            failed_extensions=self.leases.failures,
+            stuck_threads=self.stuck_threads,
+            over_limit=polling.over_limit,
+        )
+
+    def _problems(self) -> Iterator[str]:
+        polling = self.polling
+        found = {
+            f"the consumer's own thread has said nothing for {self.now - self.told_at:.0f} s": self._is_silent,
+            "a poll has not returned in its time": polling.is_hung(self.now),
+            "every handler has run for so long that its message is lost to others": self._is_stalled,
+            f"polls fail: the last {polling.failures}": bool(polling.failures),
+            "SQS has not answered yet": self._latest is None and not polling.failures,
+            "SQS has not answered for long": self._latest is not None and not self._hears,
+            f"extensions of visibility timeouts fail: the last {self.leases.failures}": bool(self.leases.failures),
+            "the queue's limit of messages in flight is reached": polling.over_limit,
+            f"handlers that did not return in their time hold {self.stuck_threads} threads": bool(self.stuck_threads),
+        }
+        return (problem for problem, is_there in found.items() if is_there)
+
+    @property
+    def _running(self) -> tuple[Held, ...]:
+        return tuple(self.hand.running.values())
+
+    @property
+    def _heard(self) -> tuple[float | None, ...]:
+        return tuple(self.polling.heard_at.values())
+
+    @property
+    def _latest(self) -> float | None:
+        return max((at for at in self._heard if at is not None), default=None)
+
+    @property
+    def _is_full(self) -> bool:
+        return len(self._running) >= self.settings.concurrency
+
+    @property
+    def _is_silent(self) -> bool:
+        return self.now - self.told_at > _SILENCE
+
+    @property
+    def _is_stalled(self) -> bool:
+        return self._is_full and all(held.is_lost for held in self._running)
+
+    @property
+    def _hears(self) -> bool:
+        # Where every handler is at work, nothing is asked.
+        latest = self._latest
+        return latest is not None and (self._is_full or self.now - latest <= self.settings.wait_time_seconds + _QUIET)

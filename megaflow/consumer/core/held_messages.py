@@ -1,0 +1,149 @@
+"""The messages in hand: received and not settled, where each stands, and the order within groups."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from megaflow.errors import UsageError
+from megaflow.messages.message import Lease, Message
+
+
+@dataclass(slots=True, eq=False)
+class Held:
+    """A message in hand. How it is to be settled is said once its handlers have finished."""
+
+    message: Message
+    id: str
+    """What it is known by: there is one of it in hand, however often it is delivered."""
+
+    lease: Lease
+    group: str = ""
+    """The message group, where its order matters."""
+
+    extend_at: float = math.inf
+    started_at: float = 0.0
+    is_lost: bool = False
+    """Whether it was found that the lease is lost."""
+
+    pause: float | None = None
+    """Seconds to hide it for; None is to delete it."""
+
+    has_come_again: bool = False
+    """Whether it was delivered again before it was hidden, which is then of no use any more."""
+
+    not_before: float = 0.0
+    not_after: float = 0.0
+    tries: int = 0
+
+
+class Hand:
+    """The messages in hand whose handlers have not come to a verdict, or who are on their way to a dead-letter queue.
+
+    Of one message group, where *fifo* says that these matter, one is at work at a time, in the order received.
+    """
+
+    def __init__(self, *, fifo: bool) -> None:
+        self._fifo = fifo
+        self.waiting: dict[str, Held] = {}
+        self.running: dict[str, Held] = {}
+        self.dead_lettering: dict[str, Held] = {}
+        self._busy: set[str] = set()
+        self._queues: dict[str, deque[Held]] = {}
+        self._ready: deque[Held] = deque()
+
+    def take(self, messages: Sequence[Message]) -> list[Held]:
+        """Return *messages* as what to hold."""
+        if not self._fifo:
+            return [Held(message, message.id, message.lease or lease_of(message)) for message in messages]
+        return [Held(message, message.id, message.lease or lease_of(message), message.group_id) for message in messages]
+
+    def has_none_of(self, message_ids: Sequence[str]) -> bool:
+        """Tell whether none of these messages is in hand."""
+        places = (self.running, self.waiting, self.dead_lettering)
+        return all(place.keys().isdisjoint(message_ids) for place in places)
+
+    def leased(self) -> Iterator[Held]:
+        """Give every message in hand, in no particular order."""
+        for place in (self.running, self.waiting, self.dead_lettering):
+            yield from tuple(place.values())
+
+    def find(self, message_id: str) -> Held | None:
+        """Return the message of this id, where it is in hand."""
+        return self.running.get(message_id) or self.waiting.get(message_id) or self.dead_lettering.get(message_id)
+
+    @property
+    def size(self) -> int:
+        """How many there are."""
+        return len(self.waiting) + len(self.running) + len(self.dead_lettering)
+
+    @property
+    def startable(self) -> int:
+        """How many could be started now, if there were room."""
+        if not self._fifo:
+            return len(self.waiting)
+        return sum(group not in self._busy for group in self._queues)
+
+    def wait(self, several: Iterable[Held]) -> None:
+        """Let messages wait for their turn."""
+        for held in several:
+            self.waiting[held.id] = held
+            if not held.group:
+                self._ready.append(held)
+                continue
+            queue = self._queues.setdefault(held.group, deque())
+            queue.append(held)
+            if len(queue) == 1 and held.group not in self._busy:
+                self._ready.append(held)
+
+    def take_ready(self, most: int) -> list[Held]:
+        """Take out up to *most* messages whose turn has come; their groups are busy from now on."""
+        taken: list[Held] = []
+        while self._ready and len(taken) < most:
+            held = self._ready.popleft()
+            if self.waiting.get(held.id) is not held or held.group in self._busy:
+                continue
+            if held.group:
+                self._leave(held)
+                self._busy.add(held.group)
+            else:
+                del self.waiting[held.id]
+            taken.append(held)
+        return taken
+
+    def drop(self, held: Held) -> None:
+        """Take a message that waits out of its queue."""
+        self._leave(held)
+        self._wake(held.group)
+
+    def free(self, held: Held) -> None:
+        """Let the next one of this message's group have its turn."""
+        if held.group:
+            self._busy.discard(held.group)
+            self._wake(held.group)
+
+    def followers(self, held: Held) -> tuple[Held, ...]:
+        """Return what waits behind this message, in its group."""
+        queue = tuple(self._queues.get(held.group, ()))
+        return queue[queue.index(held) + 1 :] if held in queue else queue
+
+    def _leave(self, held: Held) -> None:
+        del self.waiting[held.id]
+        if held.group:
+            queue = self._queues[held.group]
+            queue.remove(held)
+            if not queue:
+                del self._queues[held.group]
+
+    def _wake(self, group: str) -> None:
+        if group in self._queues and group not in self._busy:
+            self._ready.append(self._queues[group][0])
+
+
+def lease_of(message: Message) -> Lease:
+    """Return the lease of a message that was received from a queue."""
+    if message.lease is None:
+        raise UsageError(f"message {message.id} was not received from a queue")
+    return message.lease

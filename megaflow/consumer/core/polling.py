@@ -1,0 +1,179 @@
+"""When the queue is asked, for how many messages, and by how many polls at once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from megaflow.consumer.core.held_messages import Hand
+from megaflow.consumer.core.protocol import AbandonPoll, Answer, Inspect, Receive
+from megaflow.settings import ConsumerSettings
+
+MOST_POLLS: Final = 4
+"""Polls under way at once, where one cannot keep up."""
+
+HANGS: Final = 90.0
+"""Seconds beyond its wait after which a poll counts as hung, and another one takes its place."""
+
+_WINDOW: Final = 1.0
+"""Seconds: no more is received in advance than was finished in the last one or two of these."""
+
+_LOOK_AGAIN: Final = 60.0
+"""Seconds after which a FIFO queue that gives nothing is asked what it holds."""
+
+
+_QUICK: Final = 0.004
+"""Seconds: several polls bring no more than one that is answered within this."""
+
+
+@dataclass(slots=True)
+class _Poll:
+    count: int
+    asked_at: float
+    hangs_at: float
+    place: int
+
+
+class Polling:
+    """Decides about polls. *pause* is how long to wait after so many that failed."""
+
+    def __init__(
+        self, settings: ConsumerSettings, hand: Hand, answer: Answer, pause: Callable[[int], float], *, fifo: bool
+    ) -> None:
+        self._settings = settings
+        self._hand = hand
+        self._answer = answer
+        self._pause = pause
+        self._fifo = fifo
+        self._polls: dict[int, _Poll] = {}
+        self._asked = 0
+        self._wanted = 1
+        self._not_before = 0.0
+        self._inspecting = False
+        self._is_inspected = False
+        self._looked_at = 0.0
+        self._finished = [0, 0]
+        self._window_ends_at = -math.inf
+        self.failures = 0
+        self.has_received = False
+        self.over_limit = False
+        self.heard_at: dict[int, float | None] = {}
+        """When SQS last answered the first, the second … of the polls under way at once; None is not yet."""
+
+    @property
+    def is_asking(self) -> bool:
+        """Whether a question is under way."""
+        return bool(self._polls) or self._inspecting
+
+    def wake_at(self, now: float) -> float:
+        """When `ask` has something to do again, if nothing happens before."""
+        wakes_at = min([poll.hangs_at for poll in self._polls.values()], default=math.inf)
+        if self._not_before > now and self._can_take(now) > 0:
+            return min(wakes_at, self._not_before)
+        return wakes_at
+
+    def is_hung(self, now: float) -> bool:
+        """Tell whether nothing was heard of a poll for much longer than it may take."""
+        return any(poll.hangs_at <= now for poll in tuple(self._polls.values()))
+
+    def ask(self, now: float) -> None:
+        """Ask what there is room for."""
+        if self._inspecting or now < self._not_before:
+            return
+        if not self._is_inspected or (self._fifo and self._is_silent(now)):
+            self._inspecting, self._looked_at = True, now
+            self._answer.do(Inspect())
+            return
+        self._replace_hung(now)
+        while len(self._polls) < self._wanted and (count := self._next_count(now)) > 0:
+            self._asked += 1
+            place = min(set(range(MOST_POLLS)) - {poll.place for poll in self._polls.values()})
+            self.heard_at.setdefault(place, None)
+            self._polls[self._asked] = _Poll(count, now, now + self._settings.wait_time_seconds + HANGS, place)
+            self._answer.do(Receive(count, self._asked))
+
+    def note_inspected(self, now: float) -> None:
+        """Take note that the queue has said what it is."""
+        self._inspecting, self._is_inspected, self._looked_at, self.failures = False, True, now, 0
+
+    def note_received(self, poll: int, count: int, seconds: float | None, now: float) -> bool:
+        """Take note of what a poll brought after so many *seconds*; tell whether it was still waited for."""
+        asked = self._polls.pop(poll, None)
+        self.has_received, self.failures = True, 0
+        if asked is None:
+            return False
+        self.heard_at[asked.place] = now
+        if count:
+            self._looked_at, self.over_limit = now, False
+        most = self._settings.max_number_of_messages
+        if count >= most:
+            is_quick = (now - asked.asked_at if seconds is None else seconds) <= _QUICK
+            self._wanted = max(1, self._wanted - 1) if is_quick else min(MOST_POLLS, self._wanted + 1)
+        elif count < asked.count:
+            self._wanted = 1
+        return True
+
+    def note_failed(self, poll: int, now: float, *, over_limit: bool) -> float:
+        """Take note that a question failed, and return for how many seconds none is asked."""
+        self._polls.pop(poll, None)
+        self._inspecting = self._inspecting and poll > 0
+        self._wanted, self.over_limit = 1, over_limit
+        self.failures += 1
+        pause = self._pause(self.failures)
+        self._not_before = now + pause
+        return pause
+
+    def note_finished(self, count: int, now: float) -> None:
+        """Take note that messages were handled: as many may be received in advance."""
+        if now >= self._window_ends_at:
+            idle = now >= self._window_ends_at + _WINDOW
+            self._finished = [0, 0 if idle else self._finished[0]]
+            self._window_ends_at = now + _WINDOW
+        self._finished[0] += count
+
+    def abandon(self) -> None:
+        """Wait for nothing any more."""
+        for poll in self._polls:
+            self._answer.do(AbandonPoll(poll))
+        if self._inspecting:
+            self._answer.do(AbandonPoll(0))
+        self._polls.clear()
+        self._inspecting = False
+
+    def _replace_hung(self, now: float) -> None:
+        for poll in [poll for poll, asked in self._polls.items() if asked.hangs_at <= now]:
+            del self._polls[poll]
+            self._answer.count("hung_polls")
+            self._answer.do(AbandonPoll(poll))
+
+    def _next_count(self, now: float) -> int:
+        """Return how much one more poll may bring; 0 where there is no need of it yet."""
+        most = self._settings.max_number_of_messages
+        room = self._can_take(now)
+        idle = self._settings.concurrency - self._in_hand() - self._expected()
+        # What is received in advance can wait for a full batch.
+        return min(most, room) if idle > 0 or room >= most else 0
+
+    def _can_take(self, now: float) -> int:
+        """Return how many messages could be started soon: the rest is for others."""
+        soon = self._settings.concurrency + min(self._settings.received_in_advance, self._recently_finished(now))
+        room = soon - self._in_hand() - self._expected()
+        # In a group whose turn has not come nothing can be started, but it is not to fill the hand either.
+        settings = self._settings
+        most = settings.max_number_of_messages * (settings.concurrency + 1) + settings.received_in_advance
+        return min(room, most - self._hand.size - self._expected())
+
+    def _recently_finished(self, now: float) -> int:
+        return max(self._finished) if now < self._window_ends_at + _WINDOW else 0
+
+    def _in_hand(self) -> int:
+        hand = self._hand
+        return len(hand.running) + len(hand.dead_lettering) + hand.startable
+
+    def _expected(self) -> int:
+        return sum(poll.count for poll in self._polls.values())
+
+    def _is_silent(self, now: float) -> bool:
+        return not self._polls and not self._hand.size and now >= self._looked_at + _LOOK_AGAIN

@@ -1,0 +1,238 @@
+"""What the consumer's core is told, and what it answers.
+
+Times are in seconds. Every message here was received from the queue, and so has a lease; messages are told apart by
+their ids.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from megaflow.handlers.handler import Handler
+from megaflow.messages.message import Message
+from megaflow.processing.verdict import Verdict
+from megaflow.transport.queue import QueueFacts
+
+
+@dataclass(frozen=True, slots=True)
+class Inspected:
+    """The queue has said what it is."""
+
+    facts: QueueFacts
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A poll ended and brought these messages, possibly none."""
+
+    messages: Sequence[Message]
+    poll: int = 0
+    seconds: float | None = None
+    """For how long somebody waited for it; None is since it was asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class AskFailed:
+    """The queue could not be inspected, or polled. What was *refused* fails until someone changes something."""
+
+    error: BaseException
+    refused: bool
+    over_limit: bool = False
+    """Whether too many of the queue's messages are in flight."""
+
+    poll: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Called:
+    """A handler with a time limit was called; without *seconds*, it has returned."""
+
+    message: Message
+    handler: Handler
+    seconds: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The handlers of these messages have come to verdicts."""
+
+    verdicts: Sequence[Verdict]
+
+
+@dataclass(frozen=True, slots=True)
+class Crashed:
+    """There is no verdict on a message: not a handler failed, but what runs them."""
+
+    message: Message
+    error: BaseException
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What was asked for was carried out, but for these messages, by id."""
+
+    asked: Extend | Delete | Hide | DeadLetter
+    problems: Mapping[str, Problem] = field(default_factory=dict)
+    refusal: BaseException | None = None
+    """The error, where the whole call was refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class Interrupted:
+    """Something that handlers left running exited, or was interrupted from the keyboard."""
+
+    error: BaseException
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Why something was not carried out. What is *final* fails however often it is tried."""
+
+    reason: str
+    final: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Stop: let running handlers finish, or with *now* not even that."""
+
+    now: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """The time has come that the core wanted to be woken at."""
+
+
+Event: TypeAlias = Inspected | Received | AskFailed | Called | Finished | Crashed | Settled | Interrupted | Stop | Tick
+
+
+@dataclass(frozen=True, slots=True)
+class Inspect:
+    """Ask the queue what it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Receive:
+    """Poll for up to *count* messages; *poll* is what its answer is known by."""
+
+    count: int
+    poll: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class AbandonPoll:
+    """Wait no longer for the answer to a poll. What it brings is still told, and given back."""
+
+    poll: int
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Take these messages through their handlers, each of them for itself."""
+
+    messages: tuple[Message, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class GiveUp:
+    """Wait no longer for the handlers of this message: go on with another thread. What they still say is not told."""
+
+    message: Message
+    handler: Handler
+
+
+@dataclass(frozen=True, slots=True)
+class Extend:
+    """Let nobody else see these messages, at most ten, for so many seconds each from now on."""
+
+    messages: tuple[Message, ...]
+    receipt_handles: tuple[str, ...]
+    seconds: tuple[float, ...]
+    asked_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """Delete these messages, at most ten."""
+
+    messages: tuple[Message, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Hide:
+    """Let these messages, at most ten, be seen again after so many seconds each."""
+
+    messages: tuple[Message, ...]
+    seconds: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """Send this message to the dead-letter queue *queue_url*; *origin* says where it comes from and what failed."""
+
+    message: Message
+    queue_url: str
+    origin: str
+
+    @property
+    def messages(self) -> tuple[Message, ...]:
+        """The one message."""
+        return (self.message,)
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Something that the people who run this should know, in the words of `logging`."""
+
+    level: int
+    text: str
+    values: tuple[object, ...] = ()
+    error: BaseException | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """Something that happened, for the metrics."""
+
+    name: str
+    amount: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """The consumer is done. *error* is why, where it was not asked to stop."""
+
+    error: BaseException | None = None
+
+
+Settlement: TypeAlias = Extend | Delete | Hide | DeadLetter
+Action: TypeAlias = Inspect | Receive | AbandonPoll | Start | GiveUp | Settlement | Report | Count | Exit
+
+
+class Answer:
+    """What the core answers to one event, as it comes together."""
+
+    def __init__(self) -> None:
+        self._actions: list[Action] = []
+        self._counts: dict[str, int] = {}
+
+    def do(self, action: Action) -> None:
+        """Add an action; they are carried out in this order."""
+        self._actions.append(action)
+
+    def count(self, name: str, amount: int = 1) -> None:
+        """Count something that happened."""
+        self._counts[name] = self._counts.get(name, 0) + amount
+
+    def report(self, level: int, text: str, *values: object, error: BaseException | None = None) -> None:
+        """Say something to the people who run this."""
+        self.do(Report(level, text, values, error))
+
+    def take(self) -> list[Action]:
+        """Return everything, and begin anew."""
+        actions = [Count(name, amount) for name, amount in self._counts.items()] + self._actions
+        self._actions, self._counts = [], {}
+        return actions

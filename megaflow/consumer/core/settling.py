@@ -1,0 +1,194 @@
+"""What is deleted or hidden, when, and how often that is tried.
+
+A few milliseconds of patience fill the batches; a failed entry is tried again while its lease lasts.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Final
+
+from megaflow import limits
+from megaflow.consumer.core.held_messages import Held
+from megaflow.consumer.core.protocol import Answer, Delete, Hide, Problem
+
+LINGER: Final = 0.05
+"""Seconds that a delete waits for others to share its call, while there is other work."""
+
+REMEMBERED: Final = 10_000
+"""So many handled messages are known again, should they come again all the same."""
+
+_CALL_TIME: Final = 1.0
+"""Seconds that a call may take."""
+
+_SHORTEST: Final = 0.5
+"""Seconds that a lease must still have for another try."""
+
+_LAST_TRIES: Final = 3
+_LAST_PAUSE: Final = 0.25
+"""To settle a message, once the consumer is stopping and no handler is waited for."""
+
+
+class Settling:
+    """Settles messages that are no longer in hand: their handlers have finished, or are not to be started.
+
+    *pause* is how long to wait after so many tries; *patience_ends_at* until when to wait for another call about the
+    same message.
+    """
+
+    def __init__(
+        self, answer: Answer, pause: Callable[[int], float], patience_ends_at: Callable[[Held], float]
+    ) -> None:
+        self._answer = answer
+        self._pause = pause
+        self._patience_ends_at = patience_ends_at
+        self._due: dict[str, Held] = {}
+        self._under_way: dict[str, Held] = {}
+        self._done: OrderedDict[str, None] = OrderedDict()
+        self._has_deleted = False
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether everything is settled."""
+        return not (self._due or self._under_way)
+
+    @property
+    def due(self) -> tuple[Held, ...]:
+        """What is to be settled and not under way."""
+        return tuple(self._due.values())
+
+    @property
+    def wake_at(self) -> float:
+        """When `flush` has something to do again, at the latest."""
+        if not self._due:
+            return math.inf
+        return min(
+            (self._flush_at(held) for held in self._due.values() if held.id not in self._under_way), default=math.inf
+        )
+
+    def is_done(self, message_id: str) -> bool:
+        """Tell whether a message was handled to its end here, and not long ago."""
+        return message_id in self._done
+
+    def has_none_of(self, message_ids: Sequence[str]) -> bool:
+        """Tell whether none of these messages was handled to its end here not long ago, or is not settled."""
+        places: tuple[Mapping[str, object], ...] = (self._done, self._due, self._under_way)
+        return all(place.keys().isdisjoint(message_ids) for place in places)
+
+    def finish(self, several: Iterable[Held], now: float) -> None:
+        """Delete messages that were handled to their end, sooner or later, and know them should they come again."""
+        for held in several:
+            self.delete(held, now)
+            self._done[held.id] = None
+        while len(self._done) > REMEMBERED:
+            self._done.popitem(last=False)
+
+    def forget_hiding(self, message_id: str) -> None:
+        """Do not hide a message that has come again already, nor try to do so once more."""
+        if message_id in self._due and self._due[message_id].pause is not None:
+            del self._due[message_id]
+        if message_id in self._under_way:
+            self._under_way[message_id].has_come_again = True
+
+    def delete(self, held: Held, now: float) -> None:
+        """Delete a message, sooner or later."""
+        held.pause = None
+        self._settle_later(held, now)
+
+    def hide(self, held: Held, seconds: float, now: float) -> None:
+        """Let a message be seen again after so many seconds."""
+        held.pause = max(0.0, seconds)
+        self._settle_later(held, now)
+
+    def hurry(self, now: float) -> None:
+        """Wait no longer for anything."""
+        for held in self._due.values():
+            held.not_before = held.not_after = now
+
+    def flush(self, now: float, *, lingers: bool) -> None:
+        """Settle what is due; while other work goes on, what *lingers* waits for full batches."""
+        if not self._due or (lingers and len(self._due) < limits.BATCH_ENTRIES and now < self.wake_at):
+            return
+        self._drop_lost(now)
+        ready_ones = [held for held in self._due.values() if self._is_ready(held, now)]
+        for ready in (
+            [held for held in ready_ones if held.pause is None],
+            [held for held in ready_ones if held.pause is not None],
+        ):
+            if not lingers or len(ready) >= limits.BATCH_ENTRIES or any(held.not_after <= now for held in ready):
+                for start in range(0, len(ready), limits.BATCH_ENTRIES):
+                    self._settle(ready[start : start + limits.BATCH_ENTRIES], now)
+
+    def note(
+        self,
+        asked: Delete | Hide,
+        problems: Mapping[str, Problem],
+        now: float,
+        *,
+        stopping: bool,
+        last: bool,
+    ) -> None:
+        """Take note of what came of a call; with *last* few tries are left, since nothing else is waited for."""
+        settled = [self._under_way.pop(message.id) for message in asked.messages]
+        if problems:
+            for held in settled:
+                if held.id in problems:
+                    self._try_again(held, problems[held.id], now, stopping=stopping, last=last)
+            settled = [held for held in settled if held.id not in problems]
+        if settled and isinstance(asked, Delete):
+            self._has_deleted = True
+            self._answer.count("deleted", len(settled))
+        elif settled:
+            self._answer.count("hidden", len(settled))
+
+    @property
+    def has_deleted(self) -> bool:
+        """Whether a message was ever deleted, so that it is allowed."""
+        return self._has_deleted
+
+    def _settle_later(self, held: Held, now: float) -> None:
+        held.not_before, held.not_after = now, now + LINGER
+        self._due[held.id] = held
+
+    def _drop_lost(self, now: float) -> None:
+        # Somebody else may have them by now, and the receipt handle may be theirs to undo.
+        for held in [held for held in self._due.values() if held.lease.is_over(now)]:
+            del self._due[held.id]
+            self._give_up(held, "its lease is lost")
+
+    def _is_ready(self, held: Held, now: float) -> bool:
+        return held.not_before <= now and held.id not in self._under_way and self._patience_ends_at(held) <= now
+
+    def _flush_at(self, held: Held) -> float:
+        return max(held.not_after, held.not_before, self._patience_ends_at(held))
+
+    def _settle(self, batch: list[Held], now: float) -> None:
+        for held in batch:
+            self._under_way[held.id] = self._due.pop(held.id)
+        messages = tuple(held.message for held in batch)
+        pauses = tuple(_clamp_pause(held, held.pause, now) for held in batch if held.pause is not None)
+        self._answer.do(Hide(messages, pauses) if pauses else Delete(messages))
+
+    def _try_again(self, held: Held, problem: Problem, now: float, *, stopping: bool, last: bool) -> None:
+        held.tries += 1
+        time_left = held.lease.expires_at - now
+        pause = min(self._pause(held.tries), time_left / 2, _LAST_PAUSE if stopping else math.inf)
+        if problem.final or time_left < _SHORTEST or (last and held.tries > _LAST_TRIES):
+            self._give_up(held, problem.reason)
+        elif held.id not in self._due and not held.has_come_again:
+            held.not_before = held.not_after = now + pause
+            self._due[held.id] = held
+
+    def _give_up(self, held: Held, reason: str) -> None:
+        verb = "deleted" if held.pause is None else "hidden"
+        self._answer.count(f"not_{verb}")
+        self._answer.report(logging.WARNING, "message %s could not be %s and comes again: %s", held.id, verb, reason)
+
+
+def _clamp_pause(held: Held, pause: float, now: float) -> float:
+    # A visibility timeout ends at the latest 12 hours after the message was received; the call takes its time too.
+    longest = limits.VISIBILITY_TIMEOUT - (now - held.lease.received_at) - _CALL_TIME
+    return max(0.0, min(pause, longest))

@@ -1,0 +1,1 @@
+"""The consumer's threads: carry out what the core decides."""

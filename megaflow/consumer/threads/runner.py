@@ -1,0 +1,309 @@
+"""What the core says is done here, against a real queue.
+
+Some threads poll, some run handlers, some settle messages, and each tells the core itself what it has come to, one at a
+time: to hand that on to another thread would cost more than all the core does. One waits for the time to pass, and for
+signals. All but that one are daemons: a handler that never returns cannot keep the process from ending.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from queue import Empty, SimpleQueue
+from typing import Final
+
+from megaflow import limits
+from megaflow.consumer.core.core import Core
+from megaflow.consumer.core.health import Health
+from megaflow.consumer.core.protocol import (
+    AbandonPoll,
+    Action,
+    Count,
+    DeadLetter,
+    Delete,
+    Event,
+    Exit,
+    Extend,
+    GiveUp,
+    Hide,
+    Inspect,
+    Receive,
+    Received,
+    Report,
+    Start,
+    Stop,
+    Tick,
+)
+from megaflow.consumer.threads.calls import begin_asking, begin_settling, settle
+from megaflow.consumer.threads.pollers import Pollers
+from megaflow.consumer.threads.settlers import Settlers
+from megaflow.consumer.threads.signals import stopping_on_signals
+from megaflow.consumer.threads.workers import GLANCE, Workers
+from megaflow.messages.message import Message
+from megaflow.processing.processor import Processor
+from megaflow.settings import ConsumerSettings
+from megaflow.telemetry.metrics import Metrics
+from megaflow.transport.errors import as_configuration_error, is_refusal
+from megaflow.transport.queue import Queue
+
+log = logging.getLogger(__name__)
+
+_LONGEST_WAIT: Final = 0.5
+"""Seconds: a signal that comes just before the wait begins does not end it."""
+
+
+_LONGEST_GLANCE: Final = 4 * GLANCE
+"""Seconds: as long as all handlers are quick, it is looked less often whether they still are."""
+
+_LOOK: Final = Tick()
+"""Wakes the one that waits, to look how long."""
+
+_TIME_TO_ANSWER: Final = 0.3
+"""Seconds that polls have at the end to bring what was given back a moment ago."""
+
+
+class Runner:
+    """Consumes one queue until it is stopped.
+
+    *get_processor* is asked for every message, so that handlers can be registered meanwhile. *at_end* is called once
+    no handler is waited for any more, and *clock*, in seconds, is that of the queue.
+    """
+
+    def __init__(
+        self,
+        queue: Queue,
+        get_processor: Callable[[], Processor],
+        settings: ConsumerSettings,
+        metrics: Metrics,
+        *,
+        at_end: Callable[[], None] = lambda: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._queue = queue
+        self._get_processor = get_processor
+        self._settings = settings
+        self._metrics = metrics
+        self._at_end = at_end
+        self._clock = clock
+        self._core = Core(settings, fifo=queue.fifo)
+        self._workers = Workers(get_processor, self._tell)
+        self._settlers = Settlers(lambda action: begin_settling(queue, action, self._renew), self._tell)
+        self._pollers = Pollers(
+            lambda question: begin_asking(queue, question, settings),
+            self._tell,
+            help_out=self._workers.help,
+            before_waiting=self._settlers.share,
+        )
+        self._has_given_back = False
+        self._events: deque[Event | None] = deque()
+        self._too_late: deque[Received] = deque()
+        self._telling = threading.Lock()
+        self._exit: Exit | None = None
+        self._failure: BaseException | None = None
+        self._inbox: SimpleQueue[Event] = SimpleQueue()
+        self._wakes_at = self._sleeps_until = math.inf
+        self._glances = False
+        self._glances_after = GLANCE
+        self._has_started = False
+
+    def run(self) -> None:
+        """Consume until `stop`, SIGTERM or SIGINT; signals only where this is the main thread.
+
+        Raises `ConfigurationError` where the queue does not exist or refuses access at the start, and whatever a
+        handler raised that is no `Exception`.
+        """
+        self._settlers.start()
+        try:
+            with stopping_on_signals(lambda again: self.stop(now=again)):
+                # Not earlier: whoever waits for this line may send a signal at once.
+                self._log_start()
+                error = self._drive()
+        finally:
+            self._end()
+        log.info("stopped consuming %s", self._queue.url)
+        if isinstance(error, Exception) and is_refusal(error):
+            raise as_configuration_error(error, self._queue.url) from error
+        if error is not None:
+            raise error
+
+    def stop(self, *, now: bool = False) -> None:
+        """Stop: let handlers finish within the shutdown timeout, or with *now* do not. May be called from anywhere."""
+        self._inbox.put(Stop(now))
+
+    def health(self) -> Health:
+        """Return how the consumer is. May be called from any thread."""
+        return self._core.health(self._clock())
+
+    def _drive(self) -> BaseException | None:
+        # Whoever stopped it before it began is heard first.
+        self._tell(Tick() if self._inbox.empty() else self._inbox.get())
+        while not self._is_over:
+            self._tell(self._wait_for_event())
+        if self._failure is not None:
+            self._give_back(self._core.waiting)
+            raise self._failure
+        return self._exit.error if self._exit else None
+
+    @property
+    def _is_over(self) -> bool:
+        return self._exit is not None or self._failure is not None
+
+    def _wait_for_event(self) -> Event | None:
+        """Wait for what the core has to be told of, at the latest until it wants to be woken."""
+        while True:
+            # Whoever changes it while it is looked at says so.
+            self._sleeps_until = math.inf
+            self._sleeps_until = self._wakes_at
+            longest = self._glances_after if self._glances else _LONGEST_WAIT
+            try:
+                event = self._inbox.get(timeout=max(0.0, min(self._sleeps_until - self._clock(), longest)))
+            except Empty:
+                if self._glance():
+                    return None
+                if self._clock() < self._wakes_at and not self._is_over:
+                    continue
+                return Tick()
+            if event is not _LOOK or self._is_over:
+                return event
+
+    def _glance(self) -> bool:
+        """Let others go on where a handler takes longer than expected; tell whether there is something to tell."""
+        is_slow = self._pollers.replace_slow()
+        if is_slow:
+            self._settlers.share()
+        is_held_up = is_slow or self._workers.are_held_up
+        if is_held_up:
+            self._workers.call_for_the_rest()
+        # Whoever starts something from here on says so.
+        self._glances = False
+        has_started, self._has_started = self._has_started, False
+        if has_started or (self._workers.are_waited_for and not is_held_up):
+            self._glances = True
+        # Each glance takes its time from the handlers.
+        again = min(2 * self._glances_after, _LONGEST_GLANCE)
+        self._glances_after = GLANCE if is_slow or not self._workers.are_quick else again
+        return is_held_up and self._workers.have_finished
+
+    def _tell(self, event: Event | None, *, helps: bool = False, is_poller: bool = False) -> None:
+        """Tell the core what happened, and do what it answers; None is what the workers have finished.
+
+        Where another thread is telling it something, that one goes on with this: to wait for it would cost more. A
+        thread that *helps* handles what waits afterwards, where that is quick; a poller settles what it has handled.
+        """
+        if is_poller:
+            self._events += self._settlers.collect()
+        self._events.append(event)
+        while self._events and self._telling.acquire(blocking=False):
+            try:
+                self._tell_all(helps, is_poller)
+            finally:
+                self._telling.release()
+        if is_poller:
+            self._settlers.begin()
+        while self._too_late:
+            self._give_back(self._too_late.popleft().messages)
+
+    def _tell_all(self, helps: bool, is_poller: bool) -> None:
+        """Tell what there is to be told, together: most of what the core does then is done once."""
+        events = self._workers.gather()
+        while self._events:
+            event = self._events.popleft()
+            if event is not None:
+                events.append(event)
+        if self._is_over:
+            self._too_late += [event for event in events if isinstance(event, Received)]
+            return
+        try:
+            if events:
+                self._carry_out(self._core.handle_all(events, self._clock()), helps, is_poller)
+            self._wakes_at = self._core.wake_at
+        except BaseException as error:  # noqa: BLE001 - whoever drives raises it
+            self._failure = error
+        if self._is_over or self._wakes_at < self._sleeps_until:
+            self._inbox.put(_LOOK)
+
+    def _carry_out(self, actions: Sequence[Action], helps: bool, is_poller: bool) -> None:
+        started = 0
+        for action in actions:
+            if isinstance(action, Exit):
+                self._exit = action
+                return
+            if isinstance(action, Start):
+                started += len(action.messages)
+            self._do(action, is_poller)
+        if started:
+            if not (helps and self._workers.are_quick):
+                self._workers.call(started)
+            self._has_started = True
+            if not self._glances:
+                self._glances = True
+                self._inbox.put(_LOOK)
+
+    def _do(self, action: Action, is_poller: bool) -> None:
+        match action:
+            case Count(name, amount):
+                self._count(name, amount)
+            case Start(messages):
+                self._workers.start(messages)
+            case Inspect() | Receive():
+                self._pollers.ask(action)
+            case Delete() | Hide() | Extend() | DeadLetter():
+                self._has_given_back = self._has_given_back or (isinstance(action, Hide) and 0.0 in action.seconds)
+                self._settlers.settle(action, here=is_poller)
+            case GiveUp(message, handler):
+                self._workers.give_up(message, handler)
+            case Report(level, text, values, error):
+                log.log(level, text, *values, exc_info=error)
+            case AbandonPoll(poll):
+                self._pollers.abandon(poll)
+
+    def _count(self, name: str, amount: int) -> None:
+        try:
+            self._metrics.count(name, amount)
+        except Exception:
+            log.warning("the metrics failed to count %s", name, exc_info=True)
+
+    def _renew(self, message: Message) -> None:
+        self._get_processor().renew(message)
+
+    def _end(self) -> None:
+        """Let the threads go, and give back what a poll has brought meanwhile."""
+        with self._telling:
+            self._failure = self._failure or RuntimeError("the consumer has ended")
+        self._pollers.close()
+        self._settlers.close()
+        # The event loops are still there: what was made in one is closed in it.
+        self._at_end()
+        self._workers.close()
+        if self._has_given_back:
+            # What was given back comes first of all to the polls of our own that are still under way.
+            self._pollers.wait(_TIME_TO_ANSWER)
+
+    def _give_back(self, messages: Sequence[Message]) -> None:
+        for start in range(0, len(messages), limits.BATCH_ENTRIES):
+            batch = tuple(messages[start : start + limits.BATCH_ENTRIES])
+            settled = settle(self._queue, Hide(batch, (0.0,) * len(batch)), self._renew)
+            if settled.problems:
+                # They come again by themselves, only later.
+                reason = next(iter(settled.problems.values())).reason
+                log.warning("%d messages could not be given back and come again later: %s", len(batch), reason)
+
+    def _log_start(self) -> None:
+        table = self._get_processor().table
+        handlers = table.handlers
+        log.info(
+            "consuming %s with %d handlers, up to %d at once; unmatched messages: %s",
+            self._queue.url,
+            len(handlers),
+            self._settings.concurrency,
+            self._settings.unmatched,
+        )
+        for handler in handlers:
+            if handler.matches_everything:
+                log.warning("%s matches every message of kind %s (%s)", handler.name, handler.kind.value, handler.where)
+        for handler, reason in table.unindexed:
+            log.info("%s cannot be indexed, so every message asks it: %s (%s)", handler.name, reason, handler.where)

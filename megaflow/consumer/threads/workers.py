@@ -1,0 +1,282 @@
+"""The threads that take messages through their handlers, and the event loop that async handlers share.
+
+To wake a thread costs more than a quick handler does. So where handlers are quick, whoever has received messages
+handles them, or one thread handles all; after `GLANCE` seconds others are woken for what still waits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from queue import SimpleQueue
+from typing import Any, Final, Protocol
+
+from megaflow.consumer.core.protocol import Called, Crashed, Event, Finished, Interrupted
+from megaflow.consumer.threads.event_loop import EventLoop
+from megaflow.handlers.handler import Handler
+from megaflow.messages.message import Message
+from megaflow.processing.processor import Processor
+from megaflow.processing.steps import HandlerCall, Step, Steps, StoreCall, arun_step, run_step
+from megaflow.processing.verdict import Verdict
+
+log = logging.getLogger(__name__)
+
+GLANCE: Final = 0.004
+"""Seconds after which it is looked whether handlers are as quick as they were."""
+
+_QUICK: Final = 0.0005
+"""Seconds: a handler that takes less is handled by whoever has its message."""
+
+_INSTANT: Final = 0.0001
+"""Seconds: where messages take less, nobody who is woken for one comes before it is handled."""
+
+
+@dataclass(slots=True, eq=False)
+class _Work:
+    """A message on its way through its handlers, and the step that is to be done next; None is the first one."""
+
+    message: Message
+    steps: Steps = field(init=False)
+    step: HandlerCall | StoreCall | None = None
+    is_helped: bool = False
+    """Whether the thread that has it at work is none of the workers."""
+
+
+class Tell(Protocol):
+    """Tells the core of an event, None being what has finished; may be called from any thread.
+
+    *helps* says that the calling thread goes on with what waits afterwards, where that is quick; *is_poller* that it
+    settles what it has handled, too.
+    """
+
+    def __call__(self, event: Event | None, *, helps: bool, is_poller: bool = False) -> None: ...
+
+
+class Workers:
+    """Take messages through their handlers, and *tell* what came of it.
+
+    `start`, `call`, `give_up` and `gather` are called by one thread at a time.
+    """
+
+    def __init__(self, get_processor: Callable[[], Processor], tell: Tell) -> None:
+        self._get_processor = get_processor
+        self._tell = tell
+        self._backlog: deque[_Work] = deque()
+        self._calls: SimpleQueue[bool] = SimpleQueue()
+        self._finished: deque[Verdict | Crashed] = deque()
+        self._at_work: dict[int, _Work] = {}
+        self._workers = 0
+        self._seconds = 1.0
+        """What a message has taken of late."""
+
+        self._began_at = 0.0
+        """When the latest one was begun."""
+
+        self._event_loops = [self._make_event_loop()]
+        self._telling: set[asyncio.AbstractEventLoop] = set()
+
+    @property
+    def are_quick(self) -> bool:
+        """Whether messages have taken so little of late that it does not pay to share them out."""
+        return self._seconds <= _QUICK
+
+    @property
+    def are_held_up(self) -> bool:
+        """Whether what waits is not taken as quickly as it could be."""
+        return self._seconds > _INSTANT or time.perf_counter() - self._began_at >= GLANCE
+
+    @property
+    def are_waited_for(self) -> bool:
+        """Whether something waits to be handled, or to be told."""
+        return bool(self._backlog or self._finished)
+
+    @property
+    def have_finished(self) -> bool:
+        """Whether something is finished that nobody has told."""
+        return bool(self._finished)
+
+    def start(self, messages: Sequence[Message]) -> None:
+        """Let messages wait for a thread; there is one for each, as far as the system allows it."""
+        works = [_Work(message) for message in messages]
+        self._at_work |= {id(work.message): work for work in works}
+        self._backlog += works
+        while self._workers < len(self._at_work):
+            try:
+                threading.Thread(target=self._work_forever, name="megaflow-worker", daemon=True).start()
+                self._workers += 1
+            except RuntimeError as error:
+                if not self._workers:
+                    raise
+                log.warning("no thread for one more handler, %d are at work: %s", self._workers, error)
+                return
+
+    def call(self, count: int) -> None:
+        """Wake workers for *count* messages that wait."""
+        for _ in range(min(1 if self.are_quick else count, self._workers)):
+            self._calls.put(True)
+
+    def call_for_the_rest(self) -> None:
+        """Wake a worker for everything that waits."""
+        for _ in range(min(len(self._backlog), self._workers)):
+            self._calls.put(True)
+
+    def help(self) -> bool:
+        """Handle what waits, in the thread that has brought it, as long as handlers are quick.
+
+        Tell whether something is finished that nobody has told.
+        """
+        while self.are_quick and (work := self._take()):
+            self._handle(work, helps=True)
+        self.call_for_the_rest()
+        return self.have_finished
+
+    def give_up(self, message: Message, handler: Handler) -> None:
+        """Go on without the thread, or the event loop, that this message's handler holds."""
+        work = self._at_work.pop(id(message), None)
+        if handler.is_async:
+            # It does not give way to others either; those that share its loop stay there.
+            self._event_loops.append(self._make_event_loop())
+        elif work is not None and not work.is_helped:
+            self._workers -= 1
+
+    def gather(self) -> list[Event]:
+        """Return what has finished meanwhile, all verdicts together."""
+        verdicts: list[Verdict] = []
+        crashed: list[Event] = []
+        while self._finished:
+            ended = self._finished.popleft()
+            if isinstance(ended, Verdict):
+                verdicts.append(ended)
+            else:
+                crashed.append(ended)
+        return [Finished(verdicts), *crashed] if verdicts else crashed
+
+    def close(self) -> None:
+        """Let the threads and event loops go, as soon as their handlers do."""
+        for _ in range(self._workers):
+            self._calls.put(False)
+        for event_loop in self._event_loops:
+            event_loop.close()
+
+    def _work_forever(self) -> None:
+        while self._calls.get():
+            while work := self._take():
+                if not self._handle(work, helps=False):
+                    # Another thread has taken the place of this one.
+                    return
+                if not self.are_quick and self._finished:
+                    self._tell(None, helps=False)
+            if self._finished:
+                self._tell(None, helps=False)
+
+    def _take(self) -> _Work | None:
+        try:
+            return self._backlog.popleft()
+        except IndexError:
+            return None
+
+    def _handle(self, work: _Work, *, helps: bool) -> bool:
+        """Handle a message as far as can be in this thread, and tell whether that was still waited for."""
+        work.is_helped = helps
+        ended: Verdict | Crashed | None
+        began = self._began_at = time.perf_counter()
+        try:
+            step = work.step or self._get_processor().begin(work.message, self._wait)
+            ended = step if isinstance(step, Verdict) else self._advance(work, step)
+        except BaseException as error:  # noqa: BLE001 - a message that is out must come back to the core
+            ended = Crashed(work.message, error)
+        self._seconds += (time.perf_counter() - began - self._seconds) / 8
+        return ended is None or self._end(work, ended)
+
+    def _advance(self, work: _Work, begun: Steps | HandlerCall | StoreCall) -> Verdict | None:
+        """Take a message step by step; None is that the event loop goes on with it."""
+        step: Step
+        if isinstance(begun, HandlerCall | StoreCall):
+            step = begun
+        else:
+            work.steps, step = begun, next(begun)
+        while not isinstance(step, Verdict):
+            if isinstance(step, HandlerCall) and step.handler.is_async:
+                work.step = step
+                if self._event_loops[-1].spawn(self._go_on(work, step)):
+                    return None
+            step = run_step(work.steps, step, self._wait, self._watch)
+        return step
+
+    async def _go_on(self, work: _Work, step: HandlerCall) -> None:
+        """Go on with a message in the event loop, as long as its handlers are async."""
+        try:
+            following = await arun_step(work.steps, step, self._watch)
+            while isinstance(following, HandlerCall) and following.handler.is_async:
+                following = await arun_step(work.steps, following, self._watch)
+        except BaseException as error:  # noqa: BLE001 - a message that is out must come back to the core
+            self._end(work, Crashed(work.message, error))
+        else:
+            if isinstance(following, Verdict):
+                self._end(work, following)
+            else:
+                self._hand_over(work, following)
+        loop = asyncio.get_running_loop()
+        if loop not in self._telling:
+            # Those that end in the same turn of the loop are told together.
+            self._telling.add(loop)
+            loop.call_soon(self._tell_of, loop)
+
+    def _tell_of(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Tell what has ended in an event loop, and start there what the core wants started now."""
+        self._telling.discard(loop)
+        self._tell(None, helps=True)
+        while self.are_quick and (work := self._take()):
+            if not self._start_here(work):
+                break
+        if self._finished:
+            self._tell(None, helps=False)
+
+    def _start_here(self, work: _Work) -> bool:
+        """Start a message from within the event loop; tell whether it is not for a worker."""
+        self._began_at = time.perf_counter()
+        try:
+            step = work.step or self._begin_here(work)
+        except BaseException as error:  # noqa: BLE001 - a message that is out must come back to the core
+            return self._end(work, Crashed(work.message, error))
+        if isinstance(step, Verdict):
+            return self._end(work, step)
+        if isinstance(step, HandlerCall) and step.handler.is_async:
+            work.step = step
+            if self._event_loops[-1].spawn(self._go_on(work, step)):
+                return True
+        self._hand_over(work, step)
+        return False
+
+    def _begin_here(self, work: _Work) -> Step:
+        work.steps = self._get_processor().steps(work.message)
+        return next(work.steps)
+
+    def _hand_over(self, work: _Work, step: HandlerCall | StoreCall) -> None:
+        """Let a worker go on with a message."""
+        work.step = step
+        self._backlog.append(work)
+        self._calls.put(True)
+
+    def _end(self, work: _Work, ended: Verdict | Crashed) -> bool:
+        """Note what came of a message, unless it was given up; then say so, as the core does not hear of it."""
+        if self._at_work.pop(id(work.message), None) is not None:
+            self._finished.append(ended)
+            return True
+        said = ended if isinstance(ended, Verdict) else ended.error
+        log.warning("message %s: finished after it was given up: %s", work.message.id, said)
+        return False
+
+    def _wait(self, awaitable: Awaitable[Any]) -> Any:
+        return self._event_loops[-1].wait(awaitable)
+
+    def _watch(self, message: Message, handler: Handler, seconds: float | None) -> None:
+        self._tell(Called(message, handler, seconds), helps=False)
+
+    def _make_event_loop(self) -> EventLoop:
+        return EventLoop(on_interrupt=lambda error: self._tell(Interrupted(error), helps=False))

@@ -1,0 +1,1 @@
+"""Handlers: the functions that users register, with what they take, need and answer."""

@@ -1,0 +1,175 @@
+"""How a handler's parameters are filled: with the payload, the message, validated data, and what is provided."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeAlias
+
+from megaflow.errors import InvalidPayloadError, RegistrationError
+from megaflow.handlers.dependencies import Need, Providers
+from megaflow.handlers.parameters import (
+    VARIADIC,
+    allows_none,
+    is_optional,
+    is_positional_only,
+    means_dependency,
+    means_message,
+    means_model,
+    read_parameters,
+    takes_position,
+)
+from megaflow.handlers.validation import make_validator
+from megaflow.messages.codec import Kind
+from megaflow.messages.message import Message
+
+Take: TypeAlias = Callable[[Message], Any]
+"""Takes what a parameter gets from a message."""
+
+_SECTIONS: Final[Mapping[str, Callable[[Any], Any]]] = {
+    "attributes": lambda payload: payload.event.attributes,
+    "current": lambda payload: payload.object and payload.object.current,
+    "previous": lambda payload: payload.object and payload.object.previous,
+    "extra": lambda payload: payload.extra,
+}
+"""The parts of an event that a parameter of that name gets, where it is annotated with a model."""
+
+_PATHS: Final = {"attributes": "event.attributes", "current": "object.current", "previous": "object.previous"}
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """A function as a function of the message, and of what else it needs."""
+
+    call: Callable[..., Any]
+    """``call(message)``, or ``call(message, given)`` where there are *needs*."""
+
+    needs: Mapping[str, Need] = field(default_factory=dict)
+
+
+def bind(function: Callable[..., Any], name: str, kind: Kind, providers: Providers) -> Binding:
+    """Return how *function*, a handler called *name*, is called; raise `RegistrationError` where that cannot be."""
+    try:
+        parameters = read_parameters(function)
+    except ValueError:  # a built-in function does not tell
+        return Binding(
+            (lambda message: function(message)) if kind is Kind.ANY else lambda message: function(message.payload)
+        )
+    fills = _Fills(name, kind, providers)
+    fills.read(parameters)
+    return Binding(_make_call(function, parameters, fills.takes, fills.needs), fills.needs)
+
+
+class _Fills:
+    """What fills each parameter of a handler."""
+
+    def __init__(self, name: str, kind: Kind, providers: Providers) -> None:
+        self._name = name
+        self._kind = kind
+        self._providers = providers
+        self.takes: dict[str, Take] = {}
+        self.needs: dict[str, Need] = {}
+
+    def read(self, parameters: tuple[inspect.Parameter, ...]) -> None:
+        # Of *args only a first one can be filled: what stands before it is given by name.
+        fillable = [each for each in parameters if each.kind not in VARIADIC]
+        if parameters and parameters[0].kind is inspect.Parameter.VAR_POSITIONAL:
+            fillable.insert(0, parameters[0])
+        for each in fillable:
+            self._fill_by_annotation(each)
+        if self._kind is not Kind.ANY or not self.takes:
+            first = next((each for each in fillable if takes_position(each) and not self._is_filled(each)), None)
+            if first is not None and not self._stays_as_it_is(first):
+                self.takes[first.name] = _take_message if self._kind is Kind.ANY else self._take_payload(first)
+        if not self.takes and not self.needs:
+            raise RegistrationError(
+                f"{self._name} has no parameter for the payload: write def {self._name.split('.')[-1]}(payload)"
+            )
+        for each in parameters:
+            if not is_optional(each) and not self._is_filled(each):
+                self._refuse(each)
+
+    def _fill_by_annotation(self, parameter: inspect.Parameter) -> None:
+        annotation = parameter.annotation
+        if means_message(annotation):
+            self.takes[parameter.name] = _take_message
+        elif (annotation in self._providers or means_dependency(annotation)) and not is_positional_only(parameter):
+            self.needs[parameter.name] = Need(annotation, is_optional(parameter))
+        elif self._kind is Kind.MEGA and parameter.name in _SECTIONS and means_model(annotation):
+            self.takes[parameter.name] = _take_section(parameter)
+
+    def _take_payload(self, parameter: inspect.Parameter) -> Take:
+        if not means_model(parameter.annotation):
+            return _take_payload
+        if self._kind is not Kind.DATA:
+            self._refuse_model(parameter)
+        validate = make_validator(parameter.annotation, "")
+        return lambda message: validate(message.payload)
+
+    def _is_filled(self, parameter: inspect.Parameter) -> bool:
+        return parameter.name in self.takes or parameter.name in self.needs
+
+    def _stays_as_it_is(self, parameter: inspect.Parameter) -> bool:
+        """Tell whether a parameter with a default is none for the payload: another one has taken something of it."""
+        return bool(self.takes) and parameter.default is not parameter.empty and self._has_sections
+
+    @property
+    def _has_sections(self) -> bool:
+        return any(name in _SECTIONS for name in self.takes)
+
+    def _refuse(self, parameter: inspect.Parameter) -> None:
+        if means_model(parameter.annotation):
+            self._refuse_model(parameter)
+        raise RegistrationError(
+            f"{self._name}: nobody can fill the parameter {parameter.name!r}; a handler gets the payload, the Message "
+            "in a parameter annotated so, and what app.provide() provides, by its type"
+        )
+
+    def _refuse_model(self, parameter: inspect.Parameter) -> None:
+        remedy = {
+            Kind.MEGA: f"in a handler of events it is named {', '.join(_SECTIONS)}, by what of the event it gets",
+            Kind.DATA: "the first parameter gets the data, and only that",
+        }.get(self._kind, "only handlers of data and events get validated objects")
+        raise RegistrationError(
+            f"{self._name}: nobody can fill the parameter {parameter.name!r} with a model: {remedy}"
+        )
+
+
+def _make_call(
+    function: Callable[..., Any],
+    parameters: tuple[inspect.Parameter, ...],
+    takes: Mapping[str, Take],
+    needs: Mapping[str, Need],
+) -> Callable[..., Any]:
+    positional = [takes[each.name] for each in parameters if each.name in takes and is_positional_only(each)]
+    named = {each.name: takes[each.name] for each in parameters if each.name in takes and not is_positional_only(each)}
+    first = parameters[0]
+    if not needs and list(takes) == [first.name] and takes_position(first):
+        positional, named = list(takes.values()), {}
+    if not named and not needs and positional == [_take_payload]:
+        return lambda message: function(message.payload)
+    return lambda message, given={}: function(
+        *[take(message) for take in positional], **{name: take(message) for name, take in named.items()}, **given
+    )
+
+
+def _take_message(message: Message) -> Message:
+    return message
+
+
+def _take_payload(message: Message) -> Any:
+    return message.payload
+
+
+def _take_section(parameter: inspect.Parameter) -> Take:
+    take, path = _SECTIONS[parameter.name], _PATHS.get(parameter.name, parameter.name)
+    validate, may_lack = make_validator(parameter.annotation, path), allows_none(parameter.annotation)
+
+    def take_section(message: Message) -> Any:
+        section = take(message.payload)
+        if section is None and not may_lack:
+            raise InvalidPayloadError((f"{path}: missing",))
+        return None if section is None else validate(section)
+
+    return take_section

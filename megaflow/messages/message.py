@@ -1,0 +1,183 @@
+"""One received message: its SNS envelope opened, its body decoded.
+
+An SNS envelope: https://docs.aws.amazon.com/sns/latest/dg/sns-message-and-json-formats.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any, Final
+
+from megaflow.errors import UsageError
+from megaflow.event import Payload
+from megaflow.frozen import make_record
+from megaflow.messages.attributes import Attribute, AttributeValue, plain_attributes
+from megaflow.messages.codec import KIND_ATTRIBUTE, Decoded, Kind, decode
+from megaflow.messages.envelope import SnsInfo, is_sns_envelope, read_envelope_attributes, read_sns_info
+
+_DATA: Final = Kind.DATA
+
+
+@dataclass(slots=True)
+class Lease:
+    """How long this delivery of the message is ours alone; the consumer extends it while it has the message in hand.
+
+    Until the visibility timeout ends, *clock* being the time in seconds, SQS gives the message to nobody else.
+    """
+
+    receipt_handle: str
+    received_at: float
+    expires_at: float
+    clock: Callable[[], float] = field(repr=False, compare=False)
+    is_refused: bool = False
+    """Whether SQS has said that the receipt handle is good for nothing any more."""
+
+    is_given_up: bool = False
+    """Whether the consumer has let the message come again without waiting for its handlers."""
+
+    @property
+    def remaining(self) -> float:
+        """Seconds until SQS may deliver the message again, as far as it is extended by now; 0 once it is lost."""
+        return 0.0 if self.is_refused or self.is_given_up else max(0.0, self.expires_at - self.clock())
+
+    @property
+    def lost(self) -> bool:
+        """Whether somebody else may have the message by now; may be asked from any thread.
+
+        A handler that can stop halfway should, then: its message comes again, and is not deleted for what it did.
+        """
+        return self.is_given_up or self.is_over(self.clock())
+
+    def is_over(self, now: float) -> bool:
+        """Tell whether the receipt handle is good for nothing at *now*."""
+        return self.is_refused or now >= self.expires_at
+
+    def renew(self, lease: Lease) -> None:
+        """Go on with the *lease* of a later delivery of the same message."""
+        self.receipt_handle, self.received_at = lease.receipt_handle, lease.received_at
+        self.expires_at, self.is_refused = lease.expires_at, False
+
+
+@dataclass(frozen=True)
+class Message:
+    """One received message.
+
+    ``body`` is as received; ``payload`` is what it holds, by ``kind``, and ``problem`` says why a body that claims
+    to be a MEGA event is only data, or only text. ``attributes`` are the publisher's, those inside the envelope where
+    SNS put one around the message; ``sqs_attributes`` are those that SQS delivered. ``sent_at`` is when SQS got it, in
+    UTC. ``sns`` and ``lease`` are None where there is no envelope, or no queue.
+    """
+
+    id: str
+    body: str
+    kind: Kind
+    payload: Any
+    problem: str = ""
+    attributes: Mapping[str, AttributeValue] = field(default_factory=dict)
+    receive_count: int = 1
+    sent_at: datetime | None = None
+    group_id: str = ""
+    deduplication_id: str = ""
+    sns: SnsInfo | None = None
+    queue_url: str = ""
+    lease: Lease | None = None
+    sqs_attributes: Mapping[str, Attribute] = field(default_factory=dict, repr=False)
+
+    @property
+    def has_payload(self) -> bool:
+        """Whether there is something to handle: SNS's own words about a subscription are nothing of the kind."""
+        return self.sns is None or self.sns.is_notification
+
+    def with_own_payload(self) -> Message:
+        """Return the same message with a payload that shares nothing with this one's."""
+        return replace(self, payload=_copy_payload(self.payload))
+
+
+def open_message(
+    body: str,
+    *,
+    id: str = "",
+    sqs_attributes: Mapping[str, Attribute] | None = None,
+    receive_count: int = 1,
+    sent_at: datetime | None = None,
+    group_id: str = "",
+    deduplication_id: str = "",
+    queue_url: str = "",
+    lease: Lease | None = None,
+) -> Message:
+    """Return the message that was received as *body*: envelope opened, payload decoded. Never raises."""
+    carried = sqs_attributes or {}
+    attributes = plain_attributes(carried) if carried else {}
+    hint = attributes.get(KIND_ATTRIBUTE, "") if carried else ""
+    decoded, sns = decode(body, hint), None
+    if decoded.kind is _DATA and "TopicArn" in decoded.payload and hint != _DATA and is_sns_envelope(decoded.payload):
+        envelope = decoded.payload
+        sns = read_sns_info(envelope)
+        attributes = plain_attributes(read_envelope_attributes(envelope))
+        decoded = _open_envelope(envelope, sns, attributes)
+    kind, payload, problem = decoded
+    return make_record(
+        Message,
+        {
+            "id": id,
+            "body": body,
+            "kind": kind,
+            "payload": payload,
+            "problem": problem,
+            "attributes": attributes,
+            "receive_count": receive_count,
+            "sent_at": sent_at,
+            "group_id": group_id,
+            "deduplication_id": deduplication_id,
+            "sns": sns,
+            "queue_url": queue_url,
+            "lease": lease,
+            "sqs_attributes": carried,
+        },
+    )
+
+
+def message_with(payload: object) -> Message:
+    """Return a message that holds *payload* as a handler would get it, without a queue.
+
+    A dict is always data, whatever it says; a `Message` is returned as it is. Raises `UsageError` for anything else.
+    """
+    if isinstance(payload, Message):
+        return payload
+    for type_, kind in ((Payload, Kind.MEGA), (dict, Kind.DATA), (str, Kind.TEXT), (bytes, Kind.BINARY)):
+        if isinstance(payload, type_):
+            return Message(id="", body="", kind=kind, payload=payload)
+    raise UsageError(f"a payload is a Payload, a dict, a str, bytes or a Message, not {type(payload).__qualname__}")
+
+
+def _open_envelope(envelope: Mapping[str, Any], sns: SnsInfo, attributes: Mapping[str, AttributeValue]) -> Decoded:
+    if not sns.is_notification:
+        return Decoded(Kind.TEXT, envelope["Message"])
+    return decode(envelope["Message"], attributes.get(KIND_ATTRIBUTE, ""))
+
+
+def _copy_payload(payload: Any) -> Any:
+    if not isinstance(payload, Payload):
+        return _copy_value(payload)
+    event, subject = payload.event, payload.object
+    return Payload(
+        event=replace(event, attributes=_copy_value(event.attributes)),
+        object=subject
+        and replace(subject, current=_copy_value(subject.current), previous=_copy_value(subject.previous)),
+        extra=_copy_value(payload.extra),
+    )
+
+
+def _copy_value(value: Any) -> Any:
+    """Return *value* with dicts and lists of its own, whatever is left of the stack."""
+    holder = [value]
+    todo: list[Any] = [holder]
+    while todo:
+        container = todo.pop()
+        for key, each in container.items() if isinstance(container, dict) else enumerate(container):
+            if isinstance(each, dict | list):
+                container[key] = each.copy()
+                todo.append(container[key])
+    return holder[0]

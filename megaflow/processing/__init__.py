@@ -1,0 +1,1 @@
+"""Processing: one message through its handlers, to a verdict. No queue, no threads."""

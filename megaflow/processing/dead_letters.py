@@ -1,0 +1,50 @@
+"""Dead letters: when a message has had enough, and what it then says of its past in ``megaflow-origin``."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from megaflow.errors import describe_error
+from megaflow.handlers.status import ProcessStatus
+from megaflow.messages.message import Message
+from megaflow.messages.origin import read_origin
+from megaflow.processing.verdict import Outcome, Verdict
+
+
+def why_unhandled(message: Message, max_receives: int | None) -> str:
+    """Return why *message* is not handled any more; ``""`` where it is."""
+    if max_receives is None or message.receive_count <= max_receives:
+        return ""
+    return f"received {message.receive_count} times, and max_receives is {max_receives}"
+
+
+def why_not_kept(verdict: Verdict, max_receives: int | None) -> str:
+    """Return why a message that is kept does not come again; ``""`` where it does."""
+    count = verdict.message.receive_count
+    if max_receives is None or count < max_receives or verdict.interruption is not None:
+        return ""
+    return f"kept at delivery {count}, and max_receives is {max_receives}"
+
+
+def describe_origin(verdict: Verdict, problem: str = "") -> str:
+    """Return what a dead-lettered message says of its past, as JSON; *problem* is why, where no handler said so.
+
+    One that was redriven and failed again keeps the id that it had first.
+    """
+    message = verdict.message
+    origin: dict[str, Any] = {"message_id": message.id, "queue": message.queue_url}
+    origin |= read_origin(message)
+    origin["failed"] = {
+        outcome.handler.name: _describe_error(outcome)
+        for outcome in verdict.outcomes
+        if outcome.status is not ProcessStatus.DONE
+    }
+    origin["finished"] = [outcome.handler.name for outcome in verdict.outcomes if outcome.status is ProcessStatus.DONE]
+    if problem or verdict.unmatched:
+        origin["problem"] = problem or message.problem or "no handler matched"
+    return json.dumps(origin)
+
+
+def _describe_error(outcome: Outcome) -> str:
+    return outcome.status.name if outcome.error is None else describe_error(outcome.error)

@@ -1,0 +1,69 @@
+"""Idempotency keys: which ran, and which are being worked on, as a store remembers it."""
+
+from __future__ import annotations
+
+import threading
+from typing import Final
+
+from megaflow.errors import HandlingError
+from megaflow.handlers.handler import Handler
+from megaflow.messages.message import Message
+from megaflow.processing.progress import ask_store, work_of
+from megaflow.stores import Claim, Store
+
+_LONGER_THAN_A_LEASE: Final = 2.0
+"""A claim lives for so many visibility timeouts: it is renewed with the lease, and an attempt that died frees it."""
+
+
+class Idempotency:
+    """Which idempotency keys ran, or are being worked on. May be used from any thread.
+
+    *visibility_timeout*, in seconds, is after how long an attempt that died has lost its message, and so its claim.
+    """
+
+    def __init__(self, store: Store, visibility_timeout: float) -> None:
+        self._store = store
+        self._seconds = visibility_timeout * _LONGER_THAN_A_LEASE
+        self._lock = threading.Lock()
+        self._claimed: dict[str, set[str]] = {}
+
+    def claim(self, message: Message, handler: Handler, key: str) -> Claim:
+        """Claim the *key* of a handler for a message."""
+        key = _key(handler, key)
+        claim = ask_store("claim a key", self._store.claim, key, work_of(message), self._seconds)
+        if claim is Claim.TAKEN:
+            with self._lock:
+                self._claimed.setdefault(message.id, set()).add(key)
+        return claim
+
+    def complete(self, message: Message, handler: Handler, key: str) -> None:
+        """Note that a handler has done its work for the *key*."""
+        key = self._drop(message, handler, key)
+        ask_store("complete a key", self._store.complete, key, work_of(message), handler.idempotent_for)
+
+    def release(self, message: Message, handler: Handler, key: str) -> None:
+        """Free the *key* for another attempt."""
+        key = self._drop(message, handler, key)
+        ask_store("release a key", self._store.release, key, work_of(message))
+
+    def renew(self, message: Message) -> None:
+        """Keep the keys that are being worked on for a message, whose lease was extended."""
+        with self._lock:
+            keys = tuple(self._claimed.get(message.id, ()))
+        for key in keys:
+            ask_store("renew a key", self._store.renew, key, work_of(message), self._seconds)
+
+    def _drop(self, message: Message, handler: Handler, key: str) -> str:
+        key = _key(handler, key)
+        with self._lock:
+            claimed = self._claimed.get(message.id, set())
+            claimed.discard(key)
+            if not claimed:
+                self._claimed.pop(message.id, None)
+        return key
+
+
+def _key(handler: Handler, key: str) -> str:
+    if not isinstance(key, str):
+        raise HandlingError(f"the idempotency key of {handler.name} must be a text or None, not {type(key).__name__}")
+    return f"{handler.name} {key}"

@@ -1,0 +1,1 @@
+"""Publishing: payloads on their way out, to queues and topics."""

@@ -1,0 +1,252 @@
+"""Batches on their way: what is sent again, what is known to be sent, and several of them at once."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from typing import Any, Final, NamedTuple, NoReturn, TypeAlias, TypeVar
+
+from megaflow import limits
+from megaflow.errors import FailedEntry, PublishError
+from megaflow.publishing.outgoing import Prepared
+
+_TRIES: Final = 4
+_FIRST_PAUSE: Final = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What became of one message of a stream: its message id, or why it did not go, or may not have gone."""
+
+    index: int
+    message_id: str = ""
+    failure: FailedEntry | None = None
+
+
+class EntryAnswer(NamedTuple):
+    """What AWS said of one entry of a batch. An entry it said nothing of is *unknown*."""
+
+    message_id: str = ""
+    code: str = ""
+    reason: str = ""
+    retriable: bool = False
+    unknown: bool = False
+
+    @property
+    def sent(self) -> bool:
+        """Whether the message is where it was to go."""
+        return bool(self.message_id)
+
+
+BeginBatch: TypeAlias = Callable[[Sequence[Prepared]], Callable[[], Sequence[EntryAnswer]]]
+"""Begins to send a batch, and returns what waits for the answer."""
+
+Entry: TypeAlias = Prepared | FailedEntry
+"""A message, or why it cannot be sent."""
+
+AnyEntry = TypeVar("AnyEntry", bound=Entry)
+
+
+class Shipment:
+    """Sends batches, and knows what became of earlier ones.
+
+    Failed entries that are worth it are tried again, four times in all; on *fifo* that would let later messages of the
+    group overtake, so its group is stopped instead. After a call that failed as a whole nothing more is sent. *sleep*
+    waits between the tries. With *ahead*, the client can send more before it has an answer.
+    """
+
+    def __init__(
+        self,
+        begin: BeginBatch,
+        *,
+        fifo: bool,
+        ahead: bool = False,
+        sleep: Callable[[float], None] = time.sleep,
+        randomness: Callable[[], float] = random.random,
+    ) -> None:
+        self._begin_batch = begin
+        self.sends_ahead: Final = ahead
+        """Whether what `begin` begins is under way when it returns."""
+
+        self._fifo = fifo
+        self._sleep = sleep
+        self._randomness = randomness
+        self._stopped_groups: set[str] = set()
+        self.cause: Exception | None = None
+        """What the call raised that failed as a whole."""
+
+    def take(self, batch: Sequence[Entry]) -> list[Sent]:
+        """Send *batch*, and return what became of each. May be called from any thread, on FIFO by one at a time."""
+        return self.begin(batch)()
+
+    def begin(self, batch: Sequence[Entry]) -> Callable[[], list[Sent]]:
+        """Begin to send *batch*, and return what waits for what becomes of each."""
+        going = [
+            entry
+            for entry in batch
+            if isinstance(entry, Prepared) and entry.source.group_id not in self._stopped_groups
+        ]
+        return partial(self._finish, batch, going, self._begin(going))
+
+    def _finish(
+        self, batch: Sequence[Entry], going: Sequence[Prepared], begun: Callable[[], Sequence[EntryAnswer]] | None
+    ) -> list[Sent]:
+        answers: dict[int, EntryAnswer] = {}
+        for attempt in range(1, _TRIES + 1):
+            if begun is None:
+                break
+            answers |= self._read(going, begun)
+            if self._fifo:
+                self._stopped_groups |= {entry.source.group_id for entry in going if not answers[entry.index].sent}
+                break
+            going = [entry for entry in going if answers[entry.index].retriable]
+            if attempt == _TRIES or not going or self.cause is not None:
+                break
+            self._sleep(self._randomness() * _FIRST_PAUSE * 2.0**attempt)
+            begun = self._begin(going)
+        return [self._describe(entry, answers) for entry in batch]
+
+    def _begin(self, going: Sequence[Prepared]) -> Callable[[], Sequence[EntryAnswer]] | None:
+        """Begin a call; None where there is nothing to be sent any more."""
+        if not going or self.cause is not None:
+            return None
+        try:
+            return self._begin_batch(going)
+        except Exception as error:  # noqa: BLE001 - every error of a client means something for its entries
+            return partial(_raise, error)
+
+    def _read(self, going: Sequence[Prepared], begun: Callable[[], Sequence[EntryAnswer]]) -> dict[int, EntryAnswer]:
+        try:
+            answers = begun()
+        except Exception as error:  # noqa: BLE001 - every error of a client means something for its entries
+            self.cause = error
+            answers = [read_error(error)] * len(going)
+        return {entry.index: answer for entry, answer in zip(going, answers, strict=True)}
+
+    def _describe(self, entry: Entry, answers: Mapping[int, EntryAnswer]) -> Sent:
+        if isinstance(entry, FailedEntry):
+            return Sent(entry.index, failure=entry)
+        answer = answers.get(entry.index)
+        if answer is None:
+            group_stopped = entry.source.group_id in self._stopped_groups
+            reason = "an earlier message of its group failed" if group_stopped else "an earlier call failed"
+            answer = EntryAnswer(code="NotSent", reason=reason)
+        if answer.sent:
+            return Sent(entry.index, answer.message_id)
+        failure = FailedEntry(entry.index, entry.source.payload, answer.code, answer.reason, answer.unknown)
+        return Sent(entry.index, failure=failure)
+
+
+def send_all(entries: Iterable[Entry], shipment: Shipment, *, max_size: int, in_flight: int = 1) -> Iterator[Sent]:
+    """Send *entries* in batches, up to *in_flight* at once, and give what became of each, in order.
+
+    They are taken as they can be sent; where they end with an error, it is raised once what was taken has been given.
+    """
+    batches = cut_batches(entries, max_size=max_size)
+    if in_flight == 1:
+        for batch in batches:
+            yield from shipment.take(batch)
+        return
+    if shipment.sends_ahead:
+        yield from _send_ahead(batches, shipment.begin, in_flight)
+        return
+    with ThreadPoolExecutor(in_flight, thread_name_prefix="megaflow-publisher") as threads:
+        # One more waits for a thread.
+        yield from _send_ahead(batches, lambda batch: threads.submit(shipment.take, batch).result, in_flight + 1)
+
+
+def _send_ahead(
+    batches: Iterator[list[Entry]], begin: Callable[[list[Entry]], Callable[[], list[Sent]]], most: int
+) -> Iterator[Sent]:
+    """Keep up to *most* batches under way, and give what became of each message, in order."""
+    failure: Exception | None = None
+    under_way: deque[Callable[[], list[Sent]]] = deque()
+    try:
+        while failure is None:
+            try:
+                for batch in islice(batches, most - len(under_way)):
+                    under_way.append(begin(batch))
+            except Exception as error:  # noqa: BLE001 - whoever gave the entries raises whatever they like
+                failure = error
+            if not under_way:
+                break
+            yield from under_way.popleft()()
+        while under_way:
+            yield from under_way.popleft()()
+    except (KeyboardInterrupt, SystemExit):
+        # Whoever presses Ctrl-C does not wait for what may be slow to be answered, or never is.
+        under_way.clear()
+        raise
+    finally:
+        # Where nobody wants to know any more, what was sent is answered all the same.
+        for finish in under_way:
+            finish()
+    if failure is not None:
+        raise failure
+
+
+def read_message_ids(sent: Sequence[Sent], cause: Exception | None) -> list[str]:
+    """Return the message ids of *sent*; raise `PublishError` with exactly what did not go."""
+    failures = [each.failure for each in sent if each.failure is not None]
+    message_ids = [each.message_id for each in sent]
+    if failures:
+        raise PublishError(failures, message_ids) from cause
+    return message_ids
+
+
+def cut_batches(entries: Iterable[AnyEntry], *, max_size: int) -> Iterator[list[AnyEntry]]:
+    """Cut *entries* into batches of at most ten that together stay within *max_size* bytes, in their order."""
+    batch: list[AnyEntry] = []
+    size = 0
+    for entry in entries:
+        bytes_ = entry.size if isinstance(entry, Prepared) else 0
+        if batch and (len(batch) == limits.BATCH_ENTRIES or size + bytes_ > max_size):
+            yield batch
+            batch, size = [], 0
+        batch.append(entry)
+        size += bytes_
+    if batch:
+        yield batch
+
+
+def read_error(error: Exception) -> EntryAnswer:
+    """Return what the failure of a whole call means for each of its entries.
+
+    Only an answer that refuses the first attempt, or an error before anything was sent, proves that nothing went:
+    botocore tries again by itself, and tells of the last attempt only.
+    """
+    from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTTPClientError
+
+    if isinstance(error, ClientError):
+        said, metadata = error.response.get("Error", {}), error.response.get("ResponseMetadata", {})
+        refused = metadata.get("HTTPStatusCode", 500) < 500 and not metadata.get("RetryAttempts")
+        code, reason = said.get("Code", "Unknown"), said.get("Message", str(error))
+        return EntryAnswer(code=code, reason=reason, unknown=not refused)
+    # Even where nobody listens: that may have been the last attempt, after one whose answer was lost.
+    before_sending = isinstance(error, BotoCoreError) and not isinstance(error, ConnectionError | HTTPClientError)
+    return EntryAnswer(code=type(error).__name__, reason=str(error), unknown=not before_sending)
+
+
+def read_batch_answer(answer: Mapping[str, Any], entries: Sequence[object]) -> list[EntryAnswer]:
+    """Return what a batch call said of each of *entries*, whose ids in the call are their places in it."""
+    said = {
+        each["Id"]: EntryAnswer(
+            code=each.get("Code", "Unknown"), reason=each.get("Message", ""), retriable=not each.get("SenderFault")
+        )
+        for each in answer.get("Failed", ())
+    }
+    said |= {each["Id"]: EntryAnswer(each["MessageId"]) for each in answer.get("Successful", ())}
+    return [said.get(str(place), _UNANSWERED) for place in range(len(entries))]
+
+
+def _raise(error: Exception) -> NoReturn:
+    raise error
+
+
+_UNANSWERED: Final = EntryAnswer(code="NoAnswer", reason="the answer does not speak of this entry", unknown=True)

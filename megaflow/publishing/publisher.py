@@ -1,0 +1,147 @@
+"""What publishing to a queue and to a topic have in common."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final, Unpack
+
+from megaflow.errors import EncodeError, FailedEntry
+from megaflow.publishing.batches import (
+    Entry,
+    EntryAnswer,
+    Sent,
+    Shipment,
+    read_batch_answer,
+    read_message_ids,
+    send_all,
+)
+from megaflow.publishing.outgoing import (
+    Outgoing,
+    Prepared,
+    PublishOptions,
+    as_outgoing,
+    check_several,
+    prepare,
+    prepare_all,
+    prepare_raw,
+)
+from megaflow.settings import check_whole
+
+if TYPE_CHECKING:
+    from megaflow.wire import Call
+
+IN_FLIGHT: Final = 8
+"""Batches that are under way at once: boto3 keeps ten connections."""
+
+
+class Publisher(ABC):
+    """Publishes payloads to one place. May be used from any thread.
+
+    *max_size* is what a message, and a batch, may have in bytes; *sleep* waits between the tries of a batch.
+    """
+
+    def __init__(self, *, max_size: int, sleep: Callable[[float], None]) -> None:
+        self._max_size = max_size
+        self._sleep = sleep
+
+    def publish(self, payload: Any, **options: Unpack[PublishOptions]) -> str:
+        """Publish *payload*, a `Payload`, dict, str or bytes, and return its message id.
+
+        `Outgoing` says what the options mean. Raises `EncodeError` before any call to AWS for what AWS would refuse;
+        AWS's own errors pass through as botocore's.
+        """
+        return self._publish(prepare(Outgoing(payload, **options), max_size=self._max_size))
+
+    def publish_raw_message(self, body: str, **options: Unpack[PublishOptions]) -> str:
+        """Publish the text *body* exactly as it is, and return its message id."""
+        return self._publish(prepare_raw(Outgoing(body, **options), max_size=self._max_size))
+
+    def publish_batch(self, items: Iterable[object], **options: Unpack[PublishOptions]) -> list[str]:
+        """Publish *items*, payloads or `Outgoing`, ten to a call, and return their message ids in order.
+
+        The options hold for the payloads; an `Outgoing` brings its own. Several calls are under way at once, so that a
+        standard queue gets them in about their order. Raises `EncodeError`, with nothing sent, where one cannot be
+        sent, and `PublishError` with exactly those that did not go, or of which that is not known.
+        """
+        check_several(items)
+        outgoing = as_outgoing(items, options)
+        entries = prepare_all(outgoing, max_size=self._max_size, check=self._check)
+        shipment = self._start_shipment()
+        sent = list(self._send_all(entries, shipment, min(IN_FLIGHT, -(-len(entries) // 10) or 1)))
+        return read_message_ids(sent, shipment.cause)
+
+    def publish_stream(
+        self,
+        items: Iterable[object],
+        *,
+        raw: bool = False,
+        in_flight: int = IN_FLIGHT,
+        **options: Unpack[PublishOptions],
+    ) -> Iterator[Sent]:
+        """Publish *items* as they come, and give what became of each, in their order: for more than memory holds.
+
+        What is said of `publish_batch` holds, but for errors: a message that cannot be sent, or did not go, is told as
+        its `Sent.failure`, and the others go all the same. After a call that failed as a whole nothing more is sent.
+        Up to *in_flight* batches are under way at once, on FIFO one. With *raw*, texts go exactly as they are.
+        """
+        check_several(items)
+        check_whole("in_flight", in_flight, 1, 100)
+        outgoing = as_outgoing(items, options)
+        entries = (self._prepare(source, index, raw) for index, source in enumerate(outgoing))
+        return self._send_all(entries, self._start_shipment(), in_flight)
+
+    def _publish(self, message: Prepared) -> str:
+        self._check(message.source)
+        return self._send(message)
+
+    def _prepare(self, source: Outgoing, index: int, raw: bool) -> Entry:
+        try:
+            self._check(source)
+            return (prepare_raw if raw else prepare)(source, max_size=self._max_size, index=index)
+        except EncodeError as error:
+            return FailedEntry(index, source.payload, "EncodeError", str(error))
+
+    def _start_shipment(self) -> Shipment:
+        from megaflow.wire import WireClient
+
+        ahead = isinstance(self.client, WireClient)
+        return Shipment(self._begin_batch, fifo=self._is_fifo, ahead=ahead, sleep=self._sleep)
+
+    def _begin_batch(self, batch: Sequence[Prepared]) -> Callable[[], list[EntryAnswer]]:
+        call = self._begin_call(batch)
+        return lambda: read_batch_answer(call.answer(), batch)
+
+    def _send_all(self, entries: Iterable[Entry], shipment: Shipment, in_flight: int) -> Iterator[Sent]:
+        at_once = in_flight if is_boto3(self.client) and not self._is_fifo else 1
+        return send_all(entries, shipment, max_size=self._max_size, in_flight=at_once)
+
+    @cached_property
+    @abstractmethod
+    def client(self) -> object:
+        """The client that sends; raises `ConfigurationError` where nothing can be sent at all."""
+
+    @property
+    @abstractmethod
+    def _is_fifo(self) -> bool:
+        """Whether messages of a group must arrive in order."""
+
+    @abstractmethod
+    def _check(self, source: Outgoing) -> None:
+        """Raise `EncodeError` for what only another kind of place takes."""
+
+    @abstractmethod
+    def _send(self, message: Prepared) -> str:
+        """Send one message, and return its id."""
+
+    @abstractmethod
+    def _begin_call(self, batch: Sequence[Prepared]) -> Call:
+        """Begin to send a batch, whose entries have their places in it as ids."""
+
+
+def is_boto3(client: object) -> bool:
+    """Tell whether *client* is boto3's, or the wire's: there is a network then, and any thread may call it."""
+    from botocore.client import BaseClient
+
+    return isinstance(getattr(client, "boto3_client", client), BaseClient)

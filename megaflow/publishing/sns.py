@@ -1,0 +1,114 @@
+"""A topic, in boto3's words: `SnsPublisher`.
+
+The operations: https://docs.aws.amazon.com/sns/latest/api/API_Operations.html
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final, Unpack
+
+from typing_extensions import override
+
+from megaflow import limits
+from megaflow.errors import EncodeError
+from megaflow.publishing.outgoing import Outgoing, Prepared, write_options
+from megaflow.publishing.publisher import Publisher
+from megaflow.settings import TOPIC_ARN_VARIABLE, check_whole, resolve
+from megaflow.transport.entries import is_fifo
+from megaflow.transport.protocols import SnsClient
+from megaflow.transport.session import AwsOptions, AwsSettings
+
+if TYPE_CHECKING:
+    from megaflow.wire import Call
+
+_REFUSED_IN_SUBJECT: Final = r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufffe\uffff]"
+"""Line breaks, control characters, and what is no Unicode text; compiled once it is needed, which takes a while."""
+
+
+class SnsPublisher(Publisher):
+    """Publishes messages to a topic. May be used from any thread.
+
+    Credentials and region that are not given are left to boto3, the topic to ``MEGAFLOW_TOPIC_ARN``; *client* takes a
+    ready boto3 client. *max_message_size*, in bytes, is what the topic allows: 256 KiB unless it was set to
+    more, at most 1 MiB.
+    Nothing is asked of AWS before the first message. *sleep* waits between the tries of a batch.
+    """
+
+    def __init__(
+        self,
+        *,
+        topic_arn: str | None = None,
+        max_message_size: int = limits.SNS_MESSAGE_SIZE,
+        client: SnsClient | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+        **aws: Unpack[AwsOptions],
+    ) -> None:
+        check_whole("max_message_size", max_message_size, 1, limits.SQS_MESSAGE_SIZE)
+        super().__init__(max_size=max_message_size, sleep=sleep)
+        self._topic_arn = topic_arn
+        self._given_client = client
+        self._aws = AwsSettings(**aws)
+
+    @cached_property
+    def topic_arn(self) -> str:
+        """The topic's ARN; raises `ConfigurationError` where none is set, or it is none."""
+        return resolve("topic_arn", self._topic_arn, TOPIC_ARN_VARIABLE, start="arn:")
+
+    @cached_property
+    @override
+    def client(self) -> SnsClient:
+        """The client that publishes."""
+        return self._given_client or self._aws.create_client("sns", self.topic_arn)
+
+    @property
+    @override
+    def _is_fifo(self) -> bool:
+        return is_fifo(self.topic_arn)
+
+    @override
+    def _check(self, source: Outgoing) -> None:
+        _check_for_topic(source, self.topic_arn)
+
+    @override
+    def _send(self, message: Prepared) -> str:
+        answer = self.client.publish(TopicArn=self.topic_arn, **_write_entry(message))
+        return str(answer["MessageId"])
+
+    @override
+    def _begin_call(self, batch: Sequence[Prepared]) -> Call:
+        from megaflow.wire import begin_call
+
+        entries = [{"Id": str(place), **_write_entry(message)} for place, message in enumerate(batch)]
+        return begin_call(self.client, "publish_batch", TopicArn=self.topic_arn, PublishBatchRequestEntries=entries)
+
+
+def _check_for_topic(source: Outgoing, topic_arn: str) -> None:
+    if source.delay_seconds is not None:
+        raise EncodeError("is for queues, and this goes to a topic", "delay_seconds")
+    if is_fifo(topic_arn):
+        if not source.group_id:
+            raise EncodeError("is missing: every message of a FIFO topic belongs to a group", "group_id")
+    elif source.deduplication_id:
+        raise EncodeError("is for FIFO topics, and this is none", "deduplication_id")
+    if source.subject and not _allows_subject(source.subject):
+        raise EncodeError(
+            f"{source.subject!r} is not up to {limits.SNS_SUBJECT_LENGTH} characters of one line", "subject"
+        )
+
+
+def _allows_subject(subject: object) -> bool:
+    return (
+        isinstance(subject, str)
+        and len(subject) <= limits.SNS_SUBJECT_LENGTH
+        and not re.search(_REFUSED_IN_SUBJECT, subject)
+    )
+
+
+def _write_entry(message: Prepared) -> dict[str, Any]:
+    subject = message.source.subject
+    entry = {"Message": message.body, **write_options(message)}
+    return entry | {"Subject": subject} if subject else entry

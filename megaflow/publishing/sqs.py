@@ -1,0 +1,103 @@
+"""`SqsPublisher`: publishing to a queue.
+
+https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Unpack
+
+from typing_extensions import override
+
+from megaflow import limits
+from megaflow.errors import EncodeError
+from megaflow.publishing.outgoing import Outgoing, Prepared, write_options
+from megaflow.publishing.publisher import Publisher
+from megaflow.settings import QUEUE_URL_VARIABLE, resolve
+from megaflow.transport.entries import is_fifo
+from megaflow.transport.protocols import SqsClient
+from megaflow.transport.session import AwsOptions, AwsSettings
+
+if TYPE_CHECKING:
+    from megaflow.wire import Call
+
+
+class SqsPublisher(Publisher):
+    """Sends messages to a queue. May be used from any thread.
+
+    Credentials and region that are not given are left to boto3, the queue to ``MEGAFLOW_QUEUE_URL``; *client* takes a
+    ready boto3 client. Nothing is asked of AWS before the first message. *sleep* waits between the tries of a batch.
+    Without *wire*, boto3 makes all calls, and not those alone that are made rarely.
+    """
+
+    def __init__(
+        self,
+        *,
+        queue_url: str | None = None,
+        client: SqsClient | None = None,
+        wire: bool = True,
+        sleep: Callable[[float], None] = time.sleep,
+        **aws: Unpack[AwsOptions],
+    ) -> None:
+        super().__init__(max_size=limits.SQS_MESSAGE_SIZE, sleep=sleep)
+        self._queue_url = queue_url
+        self._given_client = client
+        self._wire = wire
+        self._aws = AwsSettings(**aws)
+
+    @cached_property
+    def queue_url(self) -> str:
+        """The queue's URL; raises `ConfigurationError` where none is set, or it is none."""
+        return resolve("queue_url", self._queue_url, QUEUE_URL_VARIABLE, start="http")
+
+    @cached_property
+    @override
+    def client(self) -> SqsClient:
+        """The client that sends."""
+        from megaflow.wire import open_wire
+
+        client = self._given_client or self._aws.create_client("sqs", self.queue_url)
+        return open_wire(client, wanted=self._wire)
+
+    @property
+    @override
+    def _is_fifo(self) -> bool:
+        return is_fifo(self.queue_url)
+
+    @override
+    def _check(self, source: Outgoing) -> None:
+        _check_for_queue(source, self.queue_url)
+
+    @override
+    def _send(self, message: Prepared) -> str:
+        answer = self.client.send_message(QueueUrl=self.queue_url, **_write_entry(message))
+        return str(answer["MessageId"])
+
+    @override
+    def _begin_call(self, batch: Sequence[Prepared]) -> Call:
+        from megaflow.wire import begin_call
+
+        entries = [{"Id": str(place), **_write_entry(message)} for place, message in enumerate(batch)]
+        return begin_call(self.client, "send_message_batch", QueueUrl=self.queue_url, Entries=entries)
+
+
+def _check_for_queue(source: Outgoing, queue_url: str) -> None:
+    if source.subject:
+        raise EncodeError("is for topics, and this goes to a queue", "subject")
+    if not is_fifo(queue_url):
+        if source.deduplication_id:
+            raise EncodeError("is for FIFO queues, and this is none", "deduplication_id")
+        return
+    if not source.group_id:
+        raise EncodeError("is missing: every message of a FIFO queue belongs to a group", "group_id")
+    if source.delay_seconds is not None:
+        raise EncodeError("FIFO queues have no delay per message, only one of their own", "delay_seconds")
+
+
+def _write_entry(message: Prepared) -> dict[str, Any]:
+    delay = message.source.delay_seconds
+    entry = {"MessageBody": message.body, **write_options(message)}
+    return entry if delay is None else entry | {"DelaySeconds": delay}

@@ -1,0 +1,1 @@
+"""Runtime: an app as processes, several apps in one, and the port that says how they are."""

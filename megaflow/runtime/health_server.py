@@ -1,0 +1,146 @@
+"""The health server: an HTTP port that answers ``/live`` and ``/ready``."""
+
+from __future__ import annotations
+
+import json
+import logging
+import socket
+import socketserver
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Final
+
+from typing_extensions import override
+
+from megaflow.consumer.core.health import Health
+from megaflow.errors import ConfigurationError
+
+log = logging.getLogger(__name__)
+
+_CLIENT_TIMEOUT: Final = 5.0
+"""Seconds after which a connection is closed, however slowly its client asks or listens."""
+
+_GLANCE: Final = 0.1
+"""Seconds after which the server looks whether it is to end, and whose time is up."""
+
+
+@contextmanager
+def serve_health(port: int, get_health: Callable[[], Health], *, host: str = "") -> Iterator[int]:
+    """Answer ``/live`` and ``/ready`` on *port* until the end, 200 or 503, with the rest as JSON; give the port.
+
+    0 takes any free port. By default all IPv4 addresses are listened on, since what asks is mostly another machine.
+    *get_health* is called from any thread, several times at once. Raises `ConfigurationError` where the port cannot be
+    had.
+    """
+
+    class Answers(_Answers):
+        ask = staticmethod(get_health)
+
+    try:
+        server = _Server((host, port), Answers)
+    except (OSError, OverflowError, TypeError) as error:
+        raise ConfigurationError(f"health_port={port!r} cannot be listened on: {error}; give another one") from error
+    threading.Thread(target=server.serve_forever, args=(_GLANCE,), name="megaflow-health", daemon=True).start()
+    log.info("health is answered on port %d: /live, /ready", server.server_port)
+    try:
+        yield server.server_port
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+class _Server(ThreadingHTTPServer):
+    """Gives each connection a thread, and a time after which it is closed."""
+
+    daemon_threads = True
+    block_on_close = False
+    allow_reuse_port = False
+
+    def __init__(self, address: tuple[str, int], answers: type[BaseHTTPRequestHandler]) -> None:
+        self._open: dict[socket.socket, float] = {}
+        super().__init__(address, answers)
+
+    @override
+    def server_bind(self) -> None:
+        # HTTPServer's own asks DNS for this machine's name, which may take long, and is not needed.
+        socketserver.TCPServer.server_bind(self)
+        self.server_port = self.server_address[1]
+
+    @override
+    def process_request(self, request: Any, client_address: Any) -> None:
+        self._open[request] = time.monotonic()
+        super().process_request(request, client_address)
+
+    @override
+    def shutdown_request(self, request: Any) -> None:
+        self._open.pop(request, None)
+        super().shutdown_request(request)
+
+    @override
+    def service_actions(self) -> None:
+        """End what has taken too long: a timeout of the socket's would begin anew with every byte."""
+        for request, since in tuple(self._open.items()):
+            if time.monotonic() - since > _CLIENT_TIMEOUT:
+                _hang_up(request)
+
+    @override
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        log.debug("health: %s was not answered", client_address, exc_info=True)
+
+
+def _hang_up(request: socket.socket) -> None:
+    try:
+        request.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        log.debug("health: a client that took too long is gone already")
+
+
+class _Answers(BaseHTTPRequestHandler):
+    """Answers one connection."""
+
+    ask: Callable[[], Health]
+    timeout = _CLIENT_TIMEOUT
+    server_version = "megaflow"
+    sys_version = ""
+
+    def do_GET(self) -> None:
+        """Answer a question."""
+        path = self.path.partition("?")[0]
+        if path not in ("/live", "/ready"):
+            self._answer(HTTPStatus.NOT_FOUND, {"error": "ask for /live or /ready"})
+            return
+        try:
+            health = type(self).ask()
+        except Exception:
+            log.exception("the health cannot be told")
+            self._answer(HTTPStatus.SERVICE_UNAVAILABLE, {"error": "the health cannot be told; see the log"})
+            return
+        is_well = health.live if path == "/live" else health.ready
+        self._answer(HTTPStatus.OK if is_well else HTTPStatus.SERVICE_UNAVAILABLE, health.as_dict())
+
+    do_HEAD = do_GET  # noqa: N815 - the library's own name
+
+    def _refuse(self) -> None:
+        self._answer(HTTPStatus.METHOD_NOT_ALLOWED, {"error": "ask with GET or HEAD"}, Allow="GET, HEAD")
+
+    do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = _refuse  # noqa: N815 - the library's own names
+
+    def _answer(self, status: HTTPStatus, said: dict[str, object], **headers: str) -> None:
+        body = json.dumps(said).encode()
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("Cache-Control", "no-store")
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    @override
+    def log_message(self, format: str, *args: Any) -> None:
+        log.debug("health: %s", format % args)

@@ -1,0 +1,1 @@
+"""Telemetry: what megaflow counts, for whoever watches it."""

@@ -1,0 +1,1 @@
+"""Transport: SQS and SNS in boto3's words."""

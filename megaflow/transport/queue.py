@@ -1,0 +1,248 @@
+"""A queue, in boto3's words: send, receive, delete, hide.
+
+The operations: https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_Operations.html
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+
+from megaflow import limits
+from megaflow.messages.attributes import Attribute
+from megaflow.messages.message import Lease, Message, open_message
+from megaflow.messages.origin import ORIGIN_ATTRIBUTE
+from megaflow.transport.entries import is_fifo, measure, write_attributes
+from megaflow.transport.errors import is_denied, is_missing_queue
+from megaflow.transport.protocols import SqsClient
+
+if TYPE_CHECKING:
+    from megaflow.wire import Call
+
+log = logging.getLogger(__name__)
+
+Given = TypeVar("Given")
+
+_DEPTHS: Final = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible")
+_ASKED: Final = ["ApproximateReceiveCount", "SentTimestamp", "MessageGroupId", "MessageDeduplicationId"]
+"""What is asked about each message: boto3 takes its time for more."""
+
+_PLACES: Final = tuple(str(place) for place in range(limits.BATCH_ENTRIES))
+"""The ids of the entries of a batch."""
+
+_FACTS: Final = ["RedrivePolicy", *_DEPTHS]
+
+
+@dataclass(frozen=True, slots=True)
+class QueueFacts:
+    """What the queue says of itself. *problem* says why it does not; *dead_letter_queue_url* may be ``""``.
+
+    *visible* messages could be received, and so many are *in_flight*: both about.
+    """
+
+    dead_letter_queue_url: str = ""
+    max_receive_count: int = 0
+    problem: str = ""
+    visible: int = 0
+    in_flight: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """An entry of a batch that was not carried out; one that is *final* fails however often it is tried."""
+
+    receipt_handle: str
+    code: str
+    reason: str
+    final: bool
+
+
+class Pending(Generic[Given]):
+    """A call to a queue that is under way, where the client can do that. For one thread at a time."""
+
+    def __init__(self, call: Call, read: Callable[[Mapping[str, Any], bool], Given]) -> None:
+        self._call = call
+        self._read = read
+
+    @property
+    def is_under_way(self) -> bool:
+        """Whether the request was sent, and only the answer is missing."""
+        return self._call.is_under_way
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether to ask for its result takes no waiting, unless it is an error."""
+        return self._call.is_answered
+
+    def result(self) -> Given:
+        """Wait for the answer, and return what it says; raises the client's own errors."""
+        was_there = self._call.is_answered
+        return self._read(self._call.answer(), was_there)
+
+
+class Queue:
+    """One queue, as a consumer uses it. May be used from any thread; *clock* gives seconds."""
+
+    def __init__(self, client: SqsClient, url: str, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self.url: Final = url
+        self.fifo: Final = is_fifo(url)
+        self._client = client
+        self._clock = clock
+
+    def inspect(self) -> QueueFacts:
+        """Return what the queue says of itself; what it refuses to say is not known.
+
+        Any other error is raised: to take a queue out of reach for one without a dead-letter queue would lose messages.
+        """
+        from botocore.exceptions import ClientError
+
+        try:
+            answer = self._client.get_queue_attributes(QueueUrl=self.url, AttributeNames=_FACTS)
+        except ClientError as error:
+            if not is_denied(error):
+                raise
+            return QueueFacts(problem=f"its attributes could not be read: {error}")
+        attributes = answer.get("Attributes", {})
+        policy = json.loads(attributes.get("RedrivePolicy") or "{}")
+        arn, most = policy.get("deadLetterTargetArn"), int(policy.get("maxReceiveCount", 0))
+        visible, in_flight = (int(attributes.get(name, 0)) for name in _DEPTHS)
+        if not arn:
+            return QueueFacts(visible=visible, in_flight=in_flight)
+        try:
+            return QueueFacts(self._find_url(arn), most, visible=visible, in_flight=in_flight)
+        except ClientError as error:
+            if not (is_denied(error) or is_missing_queue(error)):
+                raise
+            problem = f"the URL of {arn} could not be looked up: {error}"
+            return QueueFacts("", most, problem, visible, in_flight)
+
+    def receive(self, count: int, *, wait_time_seconds: int, visibility_timeout: int) -> list[Message]:
+        """Return up to *count* messages, waiting up to *wait_time_seconds* for the first."""
+        return self.begin_receive(
+            count, wait_time_seconds=wait_time_seconds, visibility_timeout=visibility_timeout
+        ).result()
+
+    def delete(self, receipt_handles: Sequence[str]) -> list[Failed]:
+        """Delete up to ten messages, and return those that were not."""
+        return self.begin_delete(receipt_handles).result()
+
+    def hide(self, pauses: Sequence[tuple[str, float]]) -> list[Failed]:
+        """Let up to ten messages, by receipt handle, be seen again after so many seconds; return those that failed."""
+        return self.begin_hide(pauses).result()
+
+    def begin_receive(self, count: int, *, wait_time_seconds: int, visibility_timeout: int) -> Pending[list[Message]]:
+        """Begin to `receive`."""
+        asked_at = self._clock()
+
+        def read(answer: Mapping[str, Any], was_there: bool) -> list[Message]:
+            # What was there before it was asked for may have been on its way for as long as anybody knows.
+            at = asked_at if was_there else self._clock()
+            until = at + visibility_timeout
+            return [read_message(raw, self.url, at, until, self._clock) for raw in answer.get("Messages", ())]
+
+        call = self._begin(
+            "receive_message",
+            MaxNumberOfMessages=count,
+            WaitTimeSeconds=wait_time_seconds,
+            VisibilityTimeout=visibility_timeout,
+            MessageSystemAttributeNames=_ASKED,
+            MessageAttributeNames=["All"],
+        )
+        return Pending(call, read)
+
+    def begin_delete(self, receipt_handles: Sequence[str]) -> Pending[list[Failed]]:
+        """Begin to `delete`."""
+        entries = [
+            {"Id": place, "ReceiptHandle": handle}
+            for place, handle in zip(_PLACES[: len(receipt_handles)], receipt_handles, strict=True)
+        ]
+        call = self._begin("delete_message_batch", Entries=entries)
+        return Pending(call, lambda answer, _: _read_failures(answer, receipt_handles))
+
+    def begin_hide(self, pauses: Sequence[tuple[str, float]]) -> Pending[list[Failed]]:
+        """Begin to `hide`."""
+        entries = [
+            {"Id": place, "ReceiptHandle": handle, "VisibilityTimeout": math.ceil(seconds)}
+            for place, (handle, seconds) in zip(_PLACES[: len(pauses)], pauses, strict=True)
+        ]
+        call = self._begin("change_message_visibility_batch", Entries=entries)
+        return Pending(call, lambda answer, _: _read_failures(answer, [handle for handle, _ in pauses]))
+
+    def send_dead_letter(self, queue_url: str, message: Message, origin: str) -> None:
+        """Send *message* to the dead-letter queue *queue_url* as it was received, with *origin* where there is room."""
+        attributes = dict(message.sqs_attributes)
+        with_origin = attributes | {ORIGIN_ATTRIBUTE: Attribute("String", origin)}
+        fits = measure(message.body, with_origin) <= limits.SQS_MESSAGE_SIZE
+        if fits and len(with_origin) <= limits.MESSAGE_ATTRIBUTES:
+            attributes = with_origin
+        parameters: dict[str, Any] = {"QueueUrl": queue_url, "MessageBody": message.body}
+        if attributes:
+            parameters["MessageAttributes"] = write_attributes(attributes)
+        if message.group_id:
+            parameters["MessageGroupId"] = message.group_id
+        if is_fifo(queue_url):
+            parameters.setdefault("MessageGroupId", message.id)
+            # Sent twice, if the answer to the first was lost, it is still one.
+            parameters["MessageDeduplicationId"] = message.id
+        self._client.send_message(**parameters)
+
+    def _begin(self, method: str, **parameters: Any) -> Call:
+        from megaflow.wire import begin_call
+
+        return begin_call(self._client, method, QueueUrl=self.url, **parameters)
+
+    def _find_url(self, arn: str) -> str:
+        account, name = arn.split(":")[4:6]
+        answer = self._client.get_queue_url(QueueName=name, QueueOwnerAWSAccountId=account)
+        return str(answer["QueueUrl"])
+
+
+def read_message(
+    raw: Mapping[str, Any], queue_url: str, received_at: float, expires_at: float, clock: Callable[[], float]
+) -> Message:
+    """Return the message that ``receive_message`` gave as *raw*."""
+    system, attributes = raw.get("Attributes", {}), raw.get("MessageAttributes")
+    return open_message(
+        raw["Body"],
+        id=raw["MessageId"],
+        sqs_attributes=attributes and {name: _read_attribute(each) for name, each in attributes.items()},
+        receive_count=int(system.get("ApproximateReceiveCount", 1)),
+        sent_at=_read_milliseconds(system.get("SentTimestamp")),
+        group_id=system.get("MessageGroupId", ""),
+        deduplication_id=system.get("MessageDeduplicationId", ""),
+        queue_url=queue_url,
+        lease=Lease(raw["ReceiptHandle"], received_at, expires_at, clock),
+    )
+
+
+def _read_failures(answer: Mapping[str, Any], receipt_handles: Sequence[str]) -> list[Failed]:
+    """Return what failed, and what the answer does not speak of."""
+    done = {each["Id"] for each in answer.get("Successful", ())}
+    if done.issuperset(_PLACES[: len(receipt_handles)]):
+        return []
+    failed = {each["Id"]: each for each in answer.get("Failed", ())}
+    unanswered = {"Code": "NoAnswer", "Message": "the answer does not speak of this entry"}
+    return [
+        _read_failure(handle, failed.get(place, unanswered))
+        for place, handle in zip(_PLACES[: len(receipt_handles)], receipt_handles, strict=True)
+        if place not in done
+    ]
+
+
+def _read_failure(handle: str, said: Mapping[str, Any]) -> Failed:
+    return Failed(handle, said.get("Code", "Unknown"), said.get("Message", ""), final=bool(said.get("SenderFault")))
+
+
+def _read_attribute(raw: Mapping[str, Any]) -> Attribute:
+    binary = raw.get("BinaryValue")
+    return Attribute(raw["DataType"], bytes(binary) if binary is not None else raw.get("StringValue", ""))
+
+
+def _read_milliseconds(text: str | None) -> datetime | None:
+    return datetime.fromtimestamp(int(text) / 1000, UTC) if text else None

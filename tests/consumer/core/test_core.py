@@ -1,0 +1,1219 @@
+"""The consumer's core: what it does next, whatever happens."""
+
+import json
+import logging
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TypeVar
+
+import pytest
+
+from megaflow import Kind, Lease, Message, Outcome, Verdict
+from megaflow.consumer.core.core import FLUSH_GRACE, Core
+from megaflow.consumer.core.polling import HANGS
+from megaflow.consumer.core.protocol import (
+    AbandonPoll,
+    Action,
+    AskFailed,
+    Called,
+    Count,
+    Crashed,
+    DeadLetter,
+    Delete,
+    Event,
+    Exit,
+    Extend,
+    Finished,
+    GiveUp,
+    Hide,
+    Inspect,
+    Inspected,
+    Interrupted,
+    Problem,
+    Receive,
+    Received,
+    Report,
+    Settled,
+    Start,
+    Stop,
+    Tick,
+)
+from megaflow.consumer.core.settling import LINGER
+from megaflow.errors import UsageError
+from megaflow.handlers.handler import Handler, make_handler
+from megaflow.handlers.status import ProcessStatus
+from megaflow.match.conditions import EVERYTHING
+from megaflow.messages.attributes import Attribute
+from megaflow.messages.origin import ORIGIN_ATTRIBUTE
+from megaflow.processing.dead_letters import describe_origin
+from megaflow.processing.verdict import Fate
+from megaflow.settings import ConsumerSettings
+from megaflow.transport.queue import QueueFacts
+from tests.guarantees import guarantee
+
+Kept = TypeVar("Kept", bound=Action)
+
+
+class Driver:
+    """Tells a core what happens, and keeps what it answered; the clock is `now`."""
+
+    def __init__(
+        self,
+        settings: ConsumerSettings | None = None,
+        *,
+        fifo: bool = False,
+        dead_letters: bool = True,
+        inspected: bool = True,
+    ) -> None:
+        self.core = Core(
+            settings or ConsumerSettings(concurrency=3, backoff=lambda count: 10.0 * count),
+            fifo=fifo,
+            randomness=lambda: 1.0,
+        )
+        self.now = 100.0
+        self.answered: list[Action] = []
+        self.poll = 0
+        self.facts = QueueFacts(dead_letter_queue_url="https://dead" if dead_letters else "")
+        if inspected:
+            self.tell(Tick())
+            self.polled = self.tell(Inspected(self.facts))
+
+    def tell(self, event: Event) -> list[Action]:
+        self.answered = self.core.handle(event, self.now)
+        self.poll = max([self.poll, *(each.poll for each in self.all(Receive))])
+        return self.answered
+
+    def receive(self, *messages: Message) -> list[Message]:
+        self.tell(Received(messages, self.poll))
+        return [message for action in self.all(Start) for message in action.messages]
+
+    def fail(self, error: Exception, *, refused: bool = False) -> list[Action]:
+        return self.tell(AskFailed(error, refused, poll=self.poll))
+
+    def finish(self, message: Message, fate: Fate = Fate.DELETE, after: float | None = None) -> list[Action]:
+        return self.tell(Finished((verdict_on(message, fate, after),)))
+
+    def all(self, kind: type[Kept]) -> list[Kept]:
+        return [action for action in self.answered if isinstance(action, kind)]
+
+    def one(self, kind: type[Kept]) -> Kept:
+        (action,) = self.all(kind)
+        return action
+
+    def wait_for(self, kind: type[Kept]) -> Kept:
+        """Let time pass until there is such an action."""
+        for _ in range(20):
+            if self.all(kind):
+                return self.one(kind)
+            self.now = self.core.wake_at
+            self.tell(Tick())
+        raise AssertionError(f"no {kind.__name__} comes")
+
+    def run_until_counted(self, name: str) -> float:
+        """Let time pass until this is counted, extensions succeeding; return when that was."""
+        for _ in range(20):
+            self.now = self.core.wake_at
+            self.tell(Tick())
+            if self.counted(name):
+                return self.now
+            for asked in self.all(Extend):
+                self.tell(Settled(asked))
+        raise AssertionError(f"{name} is never counted")
+
+    def counted(self, name: str) -> int:
+        return sum(each.amount for each in self.all(Count) if each.name == name)
+
+    def reports(self, level: int) -> list[str]:
+        return [each.text % each.values for each in self.all(Report) if each.level == level]
+
+
+def handle(payload: object) -> None: ...
+
+
+HANDLER: Handler = make_handler(handle, Kind.TEXT, EVERYTHING)
+
+
+def message(name: str, *, group: str = "", expires_at: float = 130.0, count: int = 1) -> Message:
+    lease = Lease(f"handle-{name}", 100.0, expires_at, lambda: 0.0)
+    return Message(name, "body", Kind.TEXT, "body", receive_count=count, group_id=group, lease=lease)
+
+
+def messages(count: int) -> list[Message]:
+    return [message(str(number)) for number in range(count)]
+
+
+def verdict_on(message: Message, fate: Fate, after: float | None = None) -> Verdict:
+    status = {
+        Fate.DELETE: ProcessStatus.DONE,
+        Fate.KEEP: ProcessStatus.RETRY_LATER,
+        Fate.DEAD_LETTER: ProcessStatus.FATAL_ERROR,
+    }[fate]
+    return Verdict(message, (Outcome(HANDLER, status, None, after),), fate)
+
+
+def ids(messages: Sequence[Message]) -> list[str]:
+    return [message.id for message in messages]
+
+
+# Polling
+
+
+def test_it_polls_for_no_more_than_it_can_start() -> None:
+    driver = Driver(ConsumerSettings(concurrency=3, max_number_of_messages=2))
+
+    assert driver.one(Receive).count == 2
+
+
+def test_it_polls_again_as_soon_as_a_poll_has_ended_and_there_is_a_free_slot() -> None:
+    driver = Driver()
+
+    started = driver.receive(*messages(2))
+
+    assert ids(started) == ["0", "1"]
+    assert driver.one(Receive).count == 1
+
+
+def test_it_does_not_poll_while_every_slot_is_taken() -> None:
+    driver = Driver()
+
+    driver.receive(*messages(3))
+
+    assert driver.all(Receive) == []
+    assert driver.core.wake_at == 115.0, "when the leases are to be extended"
+
+
+def test_there_is_one_poll_at_a_time() -> None:
+    driver = Driver()
+    driver.tell(Tick())
+
+    driver.tell(Tick())
+
+    assert driver.all(Receive) == []
+
+
+def test_no_message_waits_for_the_slowest_of_its_batch() -> None:
+    driver = Driver()
+    slow, quick, _ = messages(3)
+    driver.receive(slow, quick, message("other"))
+
+    driver.finish(quick)
+
+    assert driver.one(Receive).count == 2, "one for the free slot, and one in advance"
+    driver.now += LINGER
+    driver.tell(Tick())
+    assert ids(driver.one(Delete).messages) == ["1"]
+
+
+def test_failed_polls_back_off_and_recover() -> None:
+    driver = Driver()
+    driver.tell(Tick())
+    pauses = []
+
+    for _ in range(8):
+        driver.fail(ConnectionError("down"), refused=False)
+        pauses.append(driver.core.wake_at - driver.now)
+        driver.now = driver.core.wake_at
+        driver.tell(Tick())
+        assert driver.one(Receive).count == 3
+    driver.receive()
+
+    assert pauses == [1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0, 30.0]
+    assert driver.one(Receive).count == 3
+
+
+def test_a_failed_poll_is_reported_with_its_reason() -> None:
+    driver = Driver()
+    driver.tell(Tick())
+
+    driver.fail(ConnectionError("down"), refused=False)
+
+    assert driver.reports(logging.WARNING) == ["the queue does not answer, trying again in 1.0 s: down"]
+
+
+def test_refused_access_at_the_start_ends_it() -> None:
+    driver = Driver()
+    driver.tell(Tick())
+    refusal = PermissionError("no")
+
+    driver.fail(refusal, refused=True)
+
+    assert driver.one(Exit).error is refusal
+
+
+def test_refused_access_later_is_waited_out() -> None:
+    driver = Driver()
+    driver.receive()
+
+    driver.fail(PermissionError("no"), refused=True)
+
+    assert driver.all(Exit) == []
+    assert driver.core.wake_at > driver.now
+
+
+# Starting
+
+
+def test_it_does_not_poll_before_it_knows_what_the_queue_is() -> None:
+    driver = Driver(inspected=False)
+
+    driver.tell(Tick())
+    assert driver.all(Inspect) == [Inspect()]
+    assert driver.all(Receive) == []
+    driver.tell(Inspected(driver.facts))
+
+    assert driver.one(Receive).count == 3
+
+
+def test_a_queue_that_cannot_be_asked_what_it_is_is_asked_again() -> None:
+    driver = Driver(inspected=False)
+    driver.tell(Tick())
+
+    driver.fail(ConnectionError("down"), refused=False)
+    assert driver.all(Inspect) == []
+    driver.now = driver.core.wake_at
+    driver.tell(Tick())
+
+    assert driver.all(Inspect) == [Inspect()]
+
+
+@pytest.mark.parametrize(
+    ("facts", "said"),
+    [
+        (QueueFacts(), "no dead-letter queue: messages that fail for good are deleted"),
+        (QueueFacts(problem="refused"), "the redrive policy is not known: refused"),
+        (QueueFacts("https://dead", 2), "maxReceiveCount is 2"),
+    ],
+)
+def test_what_matters_about_the_queue_is_said_at_the_start(facts: QueueFacts, said: str) -> None:
+    driver = Driver(inspected=False)
+    driver.tell(Tick())
+
+    driver.tell(Inspected(facts))
+
+    assert any(report.startswith(said) for report in driver.reports(logging.WARNING))
+
+
+# Settling
+
+
+def test_a_message_is_deleted_at_once_where_nothing_else_runs() -> None:
+    driver = Driver()
+    first, second = driver.receive(*messages(2))
+    driver.finish(first)
+    assert driver.all(Delete) == []
+
+    driver.finish(second)
+
+    assert ids(driver.one(Delete).messages) == ["0", "1"]
+
+
+def test_deletes_wait_for_company_only_so_long() -> None:
+    driver = Driver()
+    first, _ = driver.receive(*messages(2))
+
+    driver.finish(first)
+
+    assert driver.core.wake_at == pytest.approx(driver.now + LINGER)
+
+
+def test_ten_deletes_wait_for_nobody() -> None:
+    driver = Driver(ConsumerSettings(concurrency=20))
+    started = driver.receive(*messages(12))
+
+    for each in started[:10]:
+        driver.finish(each)
+
+    assert ids(driver.one(Delete).messages) == [str(number) for number in range(10)]
+
+
+def test_a_delete_that_failed_is_tried_again_and_only_it() -> None:
+    driver = Driver()
+    first, second = driver.receive(*messages(2))
+    driver.finish(first)
+    driver.finish(second)
+    asked = driver.one(Delete)
+
+    driver.tell(Settled(asked, {"1": Problem("InternalError: try again")}))
+
+    assert driver.all(Delete) == []
+    driver.now = driver.core.wake_at
+    driver.tell(Tick())
+    assert ids(driver.one(Delete).messages) == ["1"]
+
+
+def test_a_delete_is_tried_until_the_lease_ends() -> None:
+    driver = Driver(ConsumerSettings(visibility_timeout=3))
+    (only,) = driver.receive(message("only", expires_at=103.5))
+    driver.finish(only)
+    tries = 0
+
+    while not driver.reports(logging.WARNING):
+        if driver.all(Delete):
+            tries += 1
+            driver.tell(Settled(driver.one(Delete), {"only": Problem("InternalError")}))
+        else:
+            driver.now = driver.core.wake_at
+            driver.tell(Tick())
+
+    assert tries == 5
+    assert 103.0 < driver.now < 103.5
+    assert driver.reports(logging.WARNING) == ["message only could not be deleted and comes again: InternalError"]
+
+
+def test_a_delete_that_cannot_work_is_not_tried_again() -> None:
+    driver = Driver()
+    (only,) = driver.receive(message("only"))
+    driver.finish(only)
+
+    driver.tell(Settled(driver.one(Delete), {"only": Problem("ReceiptHandleIsInvalid", final=True)}))
+
+    assert driver.reports(logging.WARNING) == [
+        "message only could not be deleted and comes again: ReceiptHandleIsInvalid"
+    ]
+    driver.tell(Stop())
+    assert driver.one(Exit).error is None
+
+
+def test_a_kept_message_is_hidden_for_the_backoff_of_its_receive_count() -> None:
+    driver = Driver()
+    (only,) = driver.receive(message("only", count=3))
+
+    driver.finish(only, Fate.KEEP)
+
+    assert driver.one(Hide).seconds == (30.0,)
+
+
+def test_what_a_handler_asks_for_wins_over_the_backoff() -> None:
+    driver = Driver()
+    (only,) = driver.receive(message("only"))
+
+    driver.finish(only, Fate.KEEP, after=77)
+
+    assert driver.one(Hide).seconds == (77.0,)
+
+
+@pytest.mark.parametrize(("after", "hidden"), [(-5.0, 0.0), (1e9, 43_200 - 60 - 1)])
+def test_a_message_is_never_hidden_beyond_twelve_hours_after_it_was_received(after: float, hidden: float) -> None:
+    driver = Driver()
+    (only,) = driver.receive(message("only", expires_at=200.0))
+    driver.now += 60
+
+    driver.finish(only, Fate.KEEP, after=after)
+
+    assert driver.one(Hide).seconds == (hidden,)
+
+
+@pytest.mark.parametrize("backoff", [lambda count: 1 / 0, lambda count: math.nan, lambda count: "soon"])
+def test_a_backoff_that_fails_does_not_stop_the_consumer(backoff: object) -> None:
+    driver = Driver(ConsumerSettings(concurrency=1, backoff=backoff))  # type: ignore[arg-type]
+    (only,) = driver.receive(message("only"))
+
+    driver.finish(only, Fate.KEEP)
+
+    assert driver.one(Hide).seconds == (1.0,)
+
+
+def test_a_message_without_a_verdict_is_kept() -> None:
+    driver = Driver()
+    (only,) = driver.receive(message("only"))
+
+    driver.tell(Crashed(only, MemoryError()))
+
+    assert driver.one(Hide).messages == (only,)
+    assert driver.reports(logging.ERROR) == ["message only: its handlers could not be run"]
+
+
+def test_a_message_is_not_deleted_once_its_lease_is_lost() -> None:
+    driver = Driver()
+    (slow,) = driver.receive(message("slow", expires_at=110.0))
+    driver.now = 110.0
+
+    driver.finish(slow)
+
+    assert driver.all(Delete) == []
+    assert driver.reports(logging.WARNING) == [
+        "message slow: its lease was lost while it was handled; it comes again",
+        "message slow could not be deleted and comes again: its lease is lost",
+    ]
+
+
+def test_refused_deletes_end_it_where_none_has_succeeded() -> None:
+    driver = Driver()
+    (only,) = driver.receive(message("only"))
+    driver.finish(only)
+    refusal = PermissionError("no sqs:DeleteMessage")
+
+    driver.tell(Settled(driver.one(Delete), {"only": Problem("AccessDenied", final=True)}, refusal))
+
+    assert driver.one(Exit).error is refusal
+
+
+def test_refused_deletes_are_waited_out_where_one_has_succeeded() -> None:
+    driver = Driver()
+    (first,) = driver.receive(message("first"))
+    driver.finish(first)
+    driver.tell(Settled(driver.one(Delete)))
+    (second,) = driver.receive(message("second"))
+    driver.finish(second)
+
+    problems = {"second": Problem("AccessDenied", final=True)}
+    driver.tell(Settled(driver.one(Delete), problems, PermissionError("no")))
+
+    assert driver.all(Exit) == []
+
+
+# Dead letters
+
+
+def test_a_message_is_deleted_only_after_it_was_dead_lettered() -> None:
+    driver = Driver()
+    (only,) = driver.receive(message("only"))
+    driver.finish(only, Fate.DEAD_LETTER)
+    asked = driver.one(DeadLetter)
+    assert driver.all(Delete) == []
+
+    driver.tell(Settled(asked))
+
+    assert driver.one(Delete).messages == (only,)
+
+
+def test_a_message_that_could_not_be_dead_lettered_is_kept() -> None:
+    driver = Driver()
+    (only,) = driver.receive(message("only"))
+    driver.finish(only, Fate.DEAD_LETTER)
+
+    driver.tell(Settled(driver.one(DeadLetter), {"only": Problem("AccessDenied", final=True)}))
+
+    assert driver.all(Delete) == []
+    assert driver.one(Hide).messages == (only,)
+    assert driver.reports(logging.ERROR) == ["message only: kept, as it could not be dead-lettered: AccessDenied"]
+
+
+def test_without_a_dead_letter_queue_a_failed_message_is_deleted_and_reported() -> None:
+    driver = Driver(dead_letters=False)
+    (only,) = driver.receive(message("only"))
+
+    driver.finish(only, Fate.DEAD_LETTER)
+
+    assert driver.one(Delete).messages == (only,)
+    (report,) = driver.reports(logging.ERROR)
+    assert report.startswith("message only: no dead-letter queue, so it is deleted: dead-lettered (")
+
+
+def test_messages_being_dead_lettered_take_slots() -> None:
+    driver = Driver()
+    for each in driver.receive(*messages(3)):
+        driver.finish(each, Fate.DEAD_LETTER)
+
+    driver.receive()
+
+    assert driver.all(Receive) == []
+
+
+def test_the_origin_names_message_queue_and_handlers() -> None:
+    failed = Outcome(HANDLER, ProcessStatus.FATAL_ERROR, ValueError("expired"))
+    verdict = Verdict(replace(message("m"), queue_url="https://q"), (failed,), Fate.DEAD_LETTER)
+
+    origin = json.loads(describe_origin(verdict))
+
+    assert origin == {
+        "message_id": "m",
+        "queue": "https://q",
+        "failed": {HANDLER.name: "ValueError: expired"},
+        "finished": [],
+    }
+
+
+def test_a_redriven_message_that_fails_again_keeps_its_first_id() -> None:
+    carried = {ORIGIN_ATTRIBUTE: Attribute("String", '{"message_id": "first", "queue": "https://old", "failed": {}}')}
+    redriven = replace(message("second"), queue_url="https://q", sqs_attributes=carried)
+
+    origin = json.loads(describe_origin(verdict_on(redriven, Fate.DEAD_LETTER)))
+
+    assert (origin["message_id"], origin["queue"]) == ("first", "https://old")
+    assert origin["failed"] == {HANDLER.name: "FATAL_ERROR"}
+
+
+def test_an_error_that_cannot_say_what_it_is_does_not_stop_the_consumer() -> None:
+    class Mute(Exception):
+        def __str__(self) -> str:
+            raise ValueError
+
+    failed = Outcome(HANDLER, ProcessStatus.FATAL_ERROR, Mute())
+
+    origin = json.loads(describe_origin(Verdict(message("m"), (failed,), Fate.DEAD_LETTER)))
+
+    assert origin["failed"] == {HANDLER.name: "Mute"}
+
+
+@pytest.mark.parametrize("value", ["{", "[" * 100_000, "[]", '{"message_id": 5}'])
+def test_an_origin_that_nobody_can_read_is_written_anew(value: str) -> None:
+    redriven = replace(message("m"), sqs_attributes={ORIGIN_ATTRIBUTE: Attribute("String", value)})
+
+    origin = json.loads(describe_origin(verdict_on(redriven, Fate.DEAD_LETTER)))
+
+    assert origin["message_id"] == "m"
+
+
+def test_the_origin_says_that_nobody_matched_and_why() -> None:
+    unmatched = Verdict(replace(message("m"), problem="not a valid MEGA event"), (), Fate.DEAD_LETTER)
+
+    origin = json.loads(describe_origin(unmatched))
+
+    assert origin["problem"] == "not a valid MEGA event"
+
+
+# FIFO
+
+
+def test_messages_of_a_group_run_one_after_another_and_groups_side_by_side() -> None:
+    driver = Driver(fifo=True)
+
+    started = driver.receive(message("a1", group="a"), message("a2", group="a"), message("b1", group="b"))
+
+    assert ids(started) == ["a1", "b1"]
+    driver.finish(started[0])
+    assert ids(driver.one(Start).messages) == ["a2"]
+
+
+def test_after_a_kept_message_the_rest_of_its_group_is_given_back_unhandled() -> None:
+    driver = Driver(fifo=True)
+    first, *_ = driver.receive(message("a1", group="a"), message("a2", group="a"), message("a3", group="a"))
+
+    driver.finish(first, Fate.KEEP)
+
+    assert driver.all(Start) == []
+    hidden = driver.one(Hide)
+    assert dict(zip(ids(hidden.messages), hidden.seconds, strict=True)) == {"a1": 10.0, "a2": 0.0, "a3": 0.0}
+
+
+def test_a_group_waits_until_its_failed_message_is_in_the_dead_letter_queue() -> None:
+    driver = Driver(fifo=True)
+    first, *_ = driver.receive(message("a1", group="a"), message("a2", group="a"))
+    driver.finish(first, Fate.DEAD_LETTER)
+    asked = driver.one(DeadLetter)
+    assert driver.all(Start) == []
+
+    driver.tell(Settled(asked))
+
+    assert ids(driver.one(Start).messages) == ["a2"]
+
+
+def test_groups_on_a_standard_queue_do_not_wait_for_each_other() -> None:
+    driver = Driver(fifo=False)
+
+    started = driver.receive(message("a1", group="a"), message("a2", group="a"))
+
+    assert ids(started) == ["a1", "a2"]
+
+
+def test_a_message_whose_visibility_ended_while_it_waited_is_not_started() -> None:
+    driver = Driver(fifo=True)
+    first, *_ = driver.receive(message("a1", group="a"), message("a2", group="a", expires_at=110.0))
+    driver.now = 110.0
+
+    driver.finish(first)
+
+    assert driver.all(Start) == []
+    assert driver.reports(logging.WARNING) == ["message a2: its lease was lost before it was started; it comes again"]
+
+
+# Stopping
+
+
+def test_an_idle_consumer_stops_at_once_although_its_poll_is_under_way() -> None:
+    driver = Driver()
+    driver.tell(Tick())
+
+    driver.tell(Stop())
+
+    assert driver.all(AbandonPoll) == [AbandonPoll(driver.poll)]
+    assert driver.one(Exit).error is None
+
+
+def test_stopping_lets_handlers_finish_and_flushes_their_deletes() -> None:
+    driver = Driver()
+    (only,) = driver.receive(message("only"))
+    driver.tell(Stop())
+    assert driver.all(Exit) == []
+
+    driver.finish(only)
+    asked = driver.one(Delete)
+    assert driver.all(Exit) == []
+    driver.tell(Settled(asked))
+
+    assert driver.one(Exit).error is None
+
+
+def test_stopping_gives_back_what_was_not_started() -> None:
+    driver = Driver(fifo=True)
+    driver.receive(message("a1", group="a"), message("a2", group="a"))
+
+    driver.tell(Stop())
+
+    hidden = driver.one(Hide)
+    assert (ids(hidden.messages), hidden.seconds) == (["a2"], (0.0,))
+
+
+def test_what_an_abandoned_poll_brings_is_given_back() -> None:
+    driver = Driver()
+    driver.receive(message("running"))
+    driver.tell(Stop())
+
+    driver.receive(message("late"))
+
+    assert driver.all(Start) == []
+    assert ids(driver.one(Hide).messages) == ["late"]
+
+
+def test_an_abandoned_poll_that_fails_says_nothing() -> None:
+    driver = Driver()
+    driver.receive(message("running"))
+    driver.tell(Stop())
+
+    driver.fail(ConnectionError(), refused=False)
+
+    assert driver.answered == []
+
+
+def test_handlers_have_the_shutdown_timeout_to_finish() -> None:
+    driver = Driver(ConsumerSettings(shutdown_timeout=7))
+    driver.receive(message("slow"))
+    driver.tell(Stop())
+    assert driver.core.wake_at == driver.now + 7
+
+    driver.now += 7
+    driver.tell(Tick())
+
+    assert driver.one(Exit).error is None
+    assert driver.reports(logging.WARNING) == ["message slow: its handler is still running; it comes again"]
+    assert driver.all(Hide) == []
+
+
+def test_a_second_stop_does_not_wait_for_handlers() -> None:
+    driver = Driver()
+    driver.receive(message("slow"))
+    driver.tell(Stop())
+
+    driver.tell(Stop(now=True))
+
+    asked = driver.one(Hide)
+    assert (ids(asked.messages), asked.seconds) == (["slow"], (0.0,))
+    driver.tell(Settled(asked))
+    assert driver.one(Exit).error is None
+
+
+def test_deletes_under_way_are_waited_for_a_little_longer() -> None:
+    driver = Driver(ConsumerSettings(shutdown_timeout=0))
+    (only,) = driver.receive(message("only"))
+    driver.finish(only)
+    driver.tell(Stop())
+    assert driver.all(Exit) == []
+
+    driver.now = driver.core.wake_at
+    driver.tell(Tick())
+
+    assert driver.now == pytest.approx(100 + FLUSH_GRACE)
+    assert driver.one(Exit).error is None
+
+
+def test_a_delete_that_waits_to_be_tried_again_is_tried_at_the_stop() -> None:
+    driver = Driver()
+    (only,) = driver.receive(message("only"))
+    driver.finish(only)
+    driver.tell(Settled(driver.one(Delete), {"only": Problem("InternalError")}))
+    assert driver.all(Delete) == []
+
+    driver.tell(Stop())
+
+    assert ids(driver.one(Delete).messages) == ["only"]
+
+
+def test_deletes_that_go_on_failing_do_not_hold_up_an_idle_stop() -> None:
+    driver = Driver()
+    (only,) = driver.receive(message("only"))
+    driver.finish(only)
+    asked = driver.one(Delete)
+    driver.tell(Stop())
+    started = driver.now
+
+    driver.tell(Settled(asked, {"only": Problem("InternalError")}))
+    while not driver.all(Exit):
+        for asked in driver.all(Delete):
+            driver.tell(Settled(asked, {"only": Problem("InternalError")}))
+        if not driver.all(Exit):
+            driver.now = driver.core.wake_at
+            driver.tell(Tick())
+
+    assert driver.now - started < 2
+
+
+def test_more_stops_do_not_move_the_end_away() -> None:
+    driver = Driver(ConsumerSettings(shutdown_timeout=0))
+    (only,) = driver.receive(message("only"))
+    driver.finish(only)
+    driver.tell(Stop())
+
+    driver.now += FLUSH_GRACE - 1
+    driver.tell(Stop(now=True))
+
+    assert driver.core.wake_at == 100.0 + FLUSH_GRACE
+
+
+def test_the_end_comes_whatever_floats_do() -> None:
+    driver = Driver(ConsumerSettings(shutdown_timeout=0.7))
+    driver.now = 12345.678
+    (only,) = driver.receive(message("only", expires_at=1e9))
+    driver.finish(only)
+    driver.tell(Stop())
+
+    for _ in range(3):
+        if not driver.all(Exit):
+            driver.now = driver.core.wake_at
+            driver.tell(Tick())
+
+    assert driver.one(Exit).error is None
+
+
+def test_what_handlers_left_running_can_end_it() -> None:
+    driver = Driver()
+    (running,) = driver.receive(message("running"))
+    interruption = SystemExit(3)
+
+    driver.tell(Interrupted(interruption))
+    driver.finish(running)
+    driver.tell(Settled(driver.one(Delete)))
+
+    assert driver.one(Exit).error is interruption
+
+
+def test_a_matcher_that_exits_ends_it_and_keeps_the_message() -> None:
+    driver = Driver()
+    (only,) = driver.receive(message("only"))
+    interruption = KeyboardInterrupt()
+
+    driver.tell(Crashed(only, interruption))
+    driver.tell(Settled(driver.one(Hide)))
+
+    assert driver.one(Exit).error is interruption
+
+
+def test_it_exits_once() -> None:
+    driver = Driver()
+    driver.tell(Stop())
+    assert driver.all(Exit)
+
+    driver.tell(Stop(now=True))
+
+    assert driver.all(Exit) == []
+
+
+def test_a_handler_that_exits_ends_the_consumer_and_keeps_its_message() -> None:
+    driver = Driver()
+    first, second = driver.receive(*messages(2))
+    interruption = SystemExit(3)
+    outcome = Outcome(HANDLER, ProcessStatus.RETRIABLE_ERROR, interruption)
+
+    driver.tell(Finished((Verdict(first, (outcome,), Fate.KEEP),)))
+    hidden = driver.one(Hide)
+    assert ids(hidden.messages) == ["0"]
+    driver.tell(Settled(hidden))
+    driver.finish(second)
+    driver.tell(Settled(driver.one(Delete)))
+
+    assert driver.one(Exit).error is interruption
+
+
+def test_only_received_messages_can_be_consumed() -> None:
+    driver = Driver()
+
+    with pytest.raises(UsageError, match="was not received from a queue"):
+        driver.receive(Message("m", "body", Kind.TEXT, "body"))
+
+
+# Leases
+
+
+def test_leases_are_extended_together_halfway_through_what_waits_included() -> None:
+    driver = Driver(ConsumerSettings(concurrency=1, prefetch=2), fifo=False)
+    first, second = message("0"), message("1")
+    driver.tell(Received((first, second), driver.poll))
+
+    assert driver.core.wake_at == 115.0
+    driver.now = 115.0
+    driver.tell(Tick())
+
+    asked = driver.one(Extend)
+    assert (ids(asked.messages), asked.seconds) == (["0", "1"], (30.0, 30.0))
+
+
+def test_an_extended_lease_lasts_from_when_it_was_asked_for() -> None:
+    driver = Driver()
+    (only,) = driver.receive(message("only"))
+    asked = driver.wait_for(Extend)
+    driver.now += 4
+
+    driver.tell(Settled(asked))
+
+    assert only.lease is not None
+    assert only.lease.expires_at == 145.0
+    driver.wait_for(Extend)
+    assert driver.now == 130.0
+
+
+def test_an_extension_that_failed_is_tried_again_while_there_is_time() -> None:
+    driver = Driver()
+    driver.receive(message("only"))
+    asked = driver.wait_for(Extend)
+
+    driver.tell(Settled(asked, {"only": Problem("InternalError")}))
+
+    again = driver.wait_for(Extend)
+    assert 115.0 < driver.now < 130.0
+    assert ids(again.messages) == ["only"]
+
+
+def test_a_stale_receipt_handle_is_a_lost_lease_and_is_not_used_again() -> None:
+    driver = Driver()
+    (only,) = driver.receive(message("only"))
+    asked = driver.wait_for(Extend)
+
+    driver.tell(Settled(asked, {"only": Problem("ReceiptHandleIsInvalid", final=True)}))
+
+    assert only.lease is not None
+    assert only.lease.is_refused
+    assert driver.counted("lost_leases") == 1
+    driver.finish(only)
+    assert driver.all(Delete) == []
+
+
+def test_a_role_that_may_not_extend_does_not_lose_leases_for_it() -> None:
+    driver = Driver()
+    (only,) = driver.receive(message("only"))
+    asked = driver.wait_for(Extend)
+
+    driver.tell(Settled(asked, {"only": Problem("AccessDenied", final=True)}, PermissionError("no")))
+    driver.finish(only)
+
+    assert ids(driver.one(Delete).messages) == ["only"]
+
+
+def test_leases_are_extended_up_to_the_longest_processing_time() -> None:
+    driver = Driver(ConsumerSettings(max_processing_time=40.0))
+    (only,) = driver.receive(message("only"))
+    asked = driver.wait_for(Extend)
+    assert asked.seconds == (25.0,)
+    driver.tell(Settled(asked))
+
+    lost_at = driver.run_until_counted("lost_leases")
+
+    assert lost_at == 140.0
+    assert only.lease is not None
+    assert only.lease.expires_at == 140.0
+
+
+def test_a_message_that_finishes_is_not_deleted_while_its_extension_is_under_way() -> None:
+    driver = Driver()
+    (only,) = driver.receive(message("only"))
+    extension = driver.wait_for(Extend)
+
+    driver.finish(only)
+    assert driver.all(Delete) == []
+    driver.tell(Settled(extension))
+
+    assert ids(driver.one(Delete).messages) == ["only"]
+
+
+def test_an_extension_that_is_never_answered_holds_up_the_delete_for_seconds_only() -> None:
+    driver = Driver()
+    (only,) = driver.receive(message("only"))
+    driver.wait_for(Extend)
+    started = driver.now
+
+    driver.finish(only)
+
+    assert ids(driver.wait_for(Delete).messages) == ["only"]
+    assert driver.now - started == 5.0
+
+
+# Messages that come twice
+
+
+def test_the_same_message_twice_in_one_batch_is_handled_once() -> None:
+    driver = Driver()
+    first, again = message("m"), replace(message("m"), lease=Lease("newer", 100.0, 130.0, lambda: 0.0))
+
+    started = driver.receive(first, again)
+    driver.finish(started[0])
+
+    assert ids(started) == ["m"]
+    (deleted,) = driver.one(Delete).messages
+    assert deleted.lease is not None
+    assert deleted.lease.receipt_handle == "newer"
+
+
+def test_a_message_that_comes_again_while_it_is_handled_goes_on_with_the_new_lease() -> None:
+    driver = Driver()
+    (slow,) = driver.receive(message("slow", expires_at=110.0))
+    driver.now = 111.0
+    driver.tell(Tick())
+    assert driver.counted("lost_leases") == 1
+
+    started = driver.receive(replace(message("slow", expires_at=141.0), lease=Lease("new", 111.0, 141.0, lambda: 0.0)))
+    driver.finish(slow)
+
+    assert started == []
+    (deleted,) = driver.one(Delete).messages
+    assert deleted.lease is not None
+    assert deleted.lease.receipt_handle == "new"
+
+
+def test_a_handled_message_that_was_not_deleted_is_deleted_unhandled_when_it_comes_again() -> None:
+    driver = Driver()
+    (only,) = driver.receive(message("only"))
+    driver.finish(only)
+    driver.tell(Settled(driver.one(Delete), {"only": Problem("InternalError", final=True)}))
+
+    driver.now = 140.0
+    started = driver.receive(message("only", expires_at=170.0))
+
+    assert started == []
+    assert ids(driver.one(Delete).messages) == ["only"]
+
+
+def test_a_kept_message_that_comes_again_before_it_was_hidden_is_handled() -> None:
+    driver = Driver()
+    (only,) = driver.receive(message("only"))
+    driver.finish(only, Fate.KEEP)
+    driver.tell(Settled(driver.one(Hide), {"only": Problem("InternalError")}))
+
+    started = driver.receive(message("only", expires_at=150.0))
+
+    assert ids(started) == ["only"]
+    driver.now += 20
+    driver.tell(Tick())
+    assert driver.all(Hide) == []
+
+
+# Receiving in advance
+
+
+def test_slow_handlers_get_no_messages_in_advance() -> None:
+    driver = Driver(ConsumerSettings(concurrency=2, prefetch=10))
+
+    driver.receive(*messages(2))
+
+    assert driver.all(Receive) == []
+
+
+def test_quick_handlers_get_as_many_in_advance_as_they_finish_in_a_second() -> None:
+    driver = Driver(ConsumerSettings(concurrency=10, prefetch=100))
+    driver.now += 0.01
+    started = driver.receive(*messages(10))
+    driver.tell(Finished([verdict_on(each, Fate.DELETE) for each in started]))
+    polls = driver.all(Receive)
+
+    assert sum(each.count for each in polls) == 20
+
+
+def test_handlers_that_were_quick_long_ago_get_none_in_advance() -> None:
+    driver = Driver(ConsumerSettings(concurrency=4, prefetch=100))
+    started = driver.receive(*messages(4))
+    driver.tell(Finished([verdict_on(each, Fate.DELETE) for each in started]))
+    assert driver.one(Receive).count == 8
+
+    driver.now += 5
+    driver.receive()
+
+    assert driver.one(Receive).count == 4
+
+
+def test_another_poll_helps_where_one_comes_back_full() -> None:
+    driver = Driver(ConsumerSettings(concurrency=50))
+
+    driver.now += 0.01
+    driver.receive(*messages(10))
+    assert len(driver.all(Receive)) == 2
+    driver.receive()
+    driver.receive()
+
+    assert len(driver.all(Receive)) <= 1
+
+
+def test_a_poll_that_is_answered_at_once_needs_no_help() -> None:
+    driver = Driver(ConsumerSettings(concurrency=50))
+
+    driver.now += 0.001
+    driver.receive(*messages(10))
+
+    assert len(driver.all(Receive)) == 1
+
+
+def test_a_group_that_is_busy_does_not_keep_others_from_being_received() -> None:
+    driver = Driver(ConsumerSettings(concurrency=2, max_number_of_messages=10), fifo=True)
+
+    driver.receive(*(message(f"a{number}", group="a") for number in range(10)))
+
+    assert driver.one(Receive).count == 1
+
+
+def test_a_poll_that_hangs_is_replaced() -> None:
+    driver = Driver()
+    first = driver.poll
+
+    driver.now = driver.core.wake_at
+    driver.tell(Tick())
+
+    assert driver.now == 100.0 + 20 + HANGS
+    assert driver.all(AbandonPoll) == [AbandonPoll(first)]
+    assert driver.one(Receive).poll != first
+
+
+# Time limits
+
+
+def test_a_handler_that_does_not_return_in_its_time_is_given_up_and_its_message_comes_again() -> None:
+    driver = Driver(ConsumerSettings(concurrency=1, backoff=lambda count: 10.0))
+    (stuck,) = driver.receive(message("stuck"))
+    driver.tell(Called(stuck, HANDLER, 5.0))
+
+    given_up = driver.wait_for(GiveUp)
+
+    assert driver.now == 105.0
+    assert given_up.message == stuck
+    assert driver.one(Hide).seconds == (10.0,)
+    assert driver.one(Receive).count == 1
+    assert stuck.lease is not None
+    assert stuck.lease.lost
+
+
+def test_what_a_handler_says_after_it_was_given_up_changes_nothing() -> None:
+    driver = Driver()
+    (stuck,) = driver.receive(message("stuck"))
+    driver.tell(Called(stuck, HANDLER, 5.0))
+    driver.wait_for(GiveUp)
+
+    driver.finish(stuck)
+
+    assert driver.all(Delete) == []
+
+
+def test_a_handler_that_returns_in_time_is_not_given_up() -> None:
+    driver = Driver()
+    (only,) = driver.receive(message("only"))
+    driver.tell(Called(only, HANDLER, 5.0))
+
+    driver.tell(Called(only, HANDLER, None))
+    driver.now += 6
+    driver.tell(Tick())
+
+    assert driver.all(GiveUp) == []
+
+
+# The most receives
+
+
+def test_a_message_kept_at_its_last_delivery_is_dead_lettered() -> None:
+    driver = Driver(ConsumerSettings(max_receives=3))
+    (early,) = driver.receive(message("early", count=2))
+    driver.finish(early, Fate.KEEP)
+    assert driver.all(DeadLetter) == []
+
+    (last,) = driver.receive(message("last", count=3))
+    driver.finish(last, Fate.KEEP)
+
+    origin = json.loads(driver.one(DeadLetter).origin)
+    assert origin["problem"] == "kept at delivery 3, and max_receives is 3"
+    assert origin["failed"] == {HANDLER.name: "RETRY_LATER"}
+
+
+def test_a_message_received_too_often_is_dead_lettered_unhandled() -> None:
+    driver = Driver(ConsumerSettings(max_receives=3))
+
+    started = driver.receive(message("crasher", count=4))
+
+    assert started == []
+    assert json.loads(driver.one(DeadLetter).origin)["problem"] == "received 4 times, and max_receives is 3"
+
+
+# Health
+
+
+def test_a_consumer_is_ready_once_the_queue_has_answered() -> None:
+    driver = Driver()
+    assert not driver.core.health(driver.now).ready
+
+    driver.receive()
+
+    health = driver.core.health(driver.now + 5)
+    assert health.ready
+    assert health.live
+    assert health.heard_ago == (5.0,)
+    assert health.problems == ()
+
+
+def test_a_queue_out_of_reach_makes_it_not_ready_but_leaves_it_live() -> None:
+    driver = Driver()
+    driver.receive()
+
+    driver.fail(ConnectionError("down"))
+
+    health = driver.core.health(driver.now)
+    assert (health.ready, health.live) == (False, True)
+    assert health.problems == ("polls fail: the last 1",)
+
+
+def test_a_driver_that_says_nothing_more_makes_it_dead() -> None:
+    driver = Driver()
+    driver.receive()
+
+    health = driver.core.health(driver.now + 61)
+
+    assert not health.live
+
+
+def test_a_poll_that_hangs_makes_it_dead_until_it_is_replaced() -> None:
+    driver = Driver()
+    driver.now = driver.core.wake_at - 30
+    driver.tell(Tick())
+
+    assert not driver.core.health(driver.now + 30).live
+    driver.now += 30
+    driver.tell(Tick())
+    assert driver.core.health(driver.now).live
+
+
+def test_handlers_that_all_outlived_their_leases_make_it_dead() -> None:
+    driver = Driver(ConsumerSettings(concurrency=1, max_processing_time=40))
+    driver.receive(message("stuck"))
+    driver.run_until_counted("lost_leases")
+
+    assert not driver.core.health(driver.now).live
+
+
+def test_the_limit_of_messages_in_flight_is_known_on_a_standard_queue() -> None:
+    driver = Driver()
+
+    driver.tell(AskFailed(RuntimeError("OverLimit"), refused=False, over_limit=True, poll=driver.poll))
+
+    assert driver.core.health(driver.now).over_limit
+
+
+@guarantee(
+    "FIFO",
+    "too many messages are in flight",
+    "SQS answers as if the queue were empty: after a minute it is asked what it holds; `health().over_limit` is true",
+    "once",
+)
+def test_the_limit_of_messages_in_flight_is_known_on_a_fifo_queue_that_gives_nothing() -> None:
+    driver = Driver(fifo=True)
+    driver.now += 61
+    driver.receive()
+    assert driver.all(Inspect) == [Inspect()]
+
+    driver.tell(Inspected(QueueFacts(visible=5_000, in_flight=120_000)))
+
+    assert driver.core.health(driver.now).over_limit
+    assert "120000 are in flight" in driver.reports(logging.WARNING)[0]
+    assert driver.all(Receive)
