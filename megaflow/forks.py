@@ -16,7 +16,7 @@ class Forkable(Protocol):
     """What has something open that no child may inherit. Both are called in the thread that forks."""
 
     def before_fork(self) -> None:
-        """Close it, and let no other thread open it again until `after_fork`. Must not raise."""
+        """Close it, and let no other thread open it again until `after_fork`, which is called whatever this raises."""
         ...
 
     def after_fork(self) -> None:
@@ -39,8 +39,8 @@ def _before_fork() -> None:
     # Held until the fork is over: nothing may be added meanwhile.
     _lock.acquire()
     for resource in tuple(_resources):
-        resource.before_fork()
         _closed.append(resource)
+        resource.before_fork()
 
 
 def _after_fork() -> None:
