@@ -368,7 +368,12 @@ def test_a_queue_that_does_not_answer_holds_the_answer_up_no_longer_than_there_i
     release: threading.Event,
 ) -> None:
     queues = Queues()
-    app = queues.app(client=Faulty(queues.sqs, change_message_visibility_batch=lambda *_, **__: release.wait(PATIENCE)))
+
+    def hang(*_: object, **__: object) -> dict[str, Any]:
+        release.wait(PATIENCE)
+        return {}
+
+    app = queues.app(client=Faulty(queues.sqs, change_message_visibility_batch=hang))
 
     @app.on_text()
     def later(text: str) -> None:
@@ -380,6 +385,8 @@ def test_a_queue_that_does_not_answer_holds_the_answer_up_no_longer_than_there_i
     thread.join(PATIENCE / 2)
 
     assert not thread.is_alive()
+    release.set()
+    wait_until(lambda: count_lanes() == 0)
 
 
 def test_where_no_thread_can_be_started_messages_come_again(monkeypatch: pytest.MonkeyPatch) -> None:

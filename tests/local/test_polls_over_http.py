@@ -33,6 +33,12 @@ def dial(shop: HttpShop) -> Iterator[Dial]:
         yield lambda: opened.enter_context(Wire(shop.account.url))
 
 
+def forget_others(caplog: pytest.LogCaptureFixture) -> None:
+    """Let asyncio complain now of what other tests have left behind."""
+    gc.collect()
+    caplog.clear()
+
+
 def list_threads() -> set[str]:
     """Return the threads of this process, where the system tells; else those that Python knows."""
     tasks = Path("/proc/self/task")
@@ -159,6 +165,7 @@ def test_a_poll_ends_for_real_where_nobody_moves_the_clock(shop: HttpShop, dial:
 def test_a_poll_ends_with_an_error_when_the_queue_is_deleted(
     shop: HttpShop, dial: Dial, caplog: pytest.LogCaptureFixture
 ) -> None:
+    forget_others(caplog)
     url, polls = shop.fresh_queue(), [dial(), dial()]
     for poll in polls:
         poll.poll(url)
@@ -218,6 +225,7 @@ def test_what_who_hung_up_would_have_got_goes_to_the_next_who_waits(shop: HttpSh
 def test_nothing_becomes_of_a_request_that_breaks_off(
     shop: HttpShop, dial: Dial, caplog: pytest.LogCaptureFixture, lines: str
 ) -> None:
+    forget_others(caplog)
     url, wire = shop.fresh_queue(), dial()
     body = json.dumps({"QueueUrl": url, "MessageBody": "a"})
     head = f"POST / HTTP/1.1\r\nX-Amz-Target: AmazonSQS.SendMessage\r\n{lines.format(longer=len(body) + 1)}\r\n\r\n"
