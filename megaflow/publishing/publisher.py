@@ -1,4 +1,4 @@
-"""What publishing to a queue and to a topic have in common."""
+"""Publisher: the base of `SqsPublisher` and `SnsPublisher`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A topic, in boto3's words: `SnsPublisher`.
+"""`SnsPublisher`: publishing to a topic.
 
 The operations: https://docs.aws.amazon.com/sns/latest/api/API_Operations.html
 """
