@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import megaflow.consumer.threads.runner
-import megaflow.wire  # noqa: F401 - a loop has imported everything, too, before it is measured
+import megaflow.wire.client  # noqa: F401 - a loop has imported everything, too, before it is measured
 from benchmarks.bare import BareClient
 from benchmarks.sqs import connect
 from megaflow import App

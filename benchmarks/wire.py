@@ -17,7 +17,7 @@ from uuid import uuid4
 from benchmarks.bare import BareClient
 from benchmarks.consume import Bench
 from benchmarks.sqs import BODY, connect, server, show
-from megaflow.wire import WireClient
+from megaflow.wire.client import WireClient
 
 ROUNDS = 5
 HANDLERS = 20

@@ -10,11 +10,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
-from typing import Any, Final, NamedTuple, NoReturn, TypeAlias, TypeVar
+from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
 
 from megaflow import limits
 from megaflow.errors import FailedEntry, PublishError
 from megaflow.publishing.outgoing import Prepared
+from megaflow.wire.pending import Pending
 
 _TRIES: Final = 4
 _FIRST_PAUSE: Final = 0.2
@@ -44,8 +45,8 @@ class EntryAnswer(NamedTuple):
         return bool(self.message_id)
 
 
-BeginBatch: TypeAlias = Callable[[Sequence[Prepared]], Callable[[], Sequence[EntryAnswer]]]
-"""Begins to send a batch, and returns what waits for the answer."""
+BeginBatch: TypeAlias = Callable[[Sequence[Prepared]], Pending[Sequence[EntryAnswer]]]
+"""Begins to send a batch; whatever goes wrong comes with the answer."""
 
 Entry: TypeAlias = Prepared | FailedEntry
 """A message, or why it cannot be sent."""
@@ -53,7 +54,7 @@ Entry: TypeAlias = Prepared | FailedEntry
 AnyEntry = TypeVar("AnyEntry", bound=Entry)
 
 
-class Shipment:
+class BatchSender:
     """Sends batches, and knows what became of earlier ones.
 
     Failed entries that are worth it are tried again, four times in all; on *fifo* that would let later messages of the
@@ -81,53 +82,48 @@ class Shipment:
         self.cause: Exception | None = None
         """What the call raised that failed as a whole."""
 
-    def take(self, batch: Sequence[Entry]) -> list[Sent]:
+    def send(self, batch: Sequence[Entry]) -> list[Sent]:
         """Send *batch*, and return what became of each. May be called from any thread, on FIFO by one at a time."""
-        return self.begin(batch)()
+        return self.begin(batch).result()
 
-    def begin(self, batch: Sequence[Entry]) -> Callable[[], list[Sent]]:
-        """Begin to send *batch*, and return what waits for what becomes of each."""
+    def begin(self, batch: Sequence[Entry]) -> Pending[list[Sent]]:
+        """Begin to `send`."""
         going = [
             entry
             for entry in batch
             if isinstance(entry, Prepared) and entry.source.group_id not in self._stopped_groups
         ]
-        return partial(self._finish, batch, going, self._begin(going))
+        return self._begin(going).map(partial(self._finish, batch, going))
 
-    def _finish(
-        self, batch: Sequence[Entry], going: Sequence[Prepared], begun: Callable[[], Sequence[EntryAnswer]] | None
-    ) -> list[Sent]:
-        answers: dict[int, EntryAnswer] = {}
-        for attempt in range(1, _TRIES + 1):
-            if begun is None:
-                break
-            answers |= self._read(going, begun)
-            if self._fifo:
-                self._stopped_groups |= {entry.source.group_id for entry in going if not answers[entry.index].sent}
-                break
-            going = [entry for entry in going if answers[entry.index].retriable]
-            if attempt == _TRIES or not going or self.cause is not None:
-                break
-            self._sleep(self._randomness() * _FIRST_PAUSE * 2.0**attempt)
-            begun = self._begin(going)
-        return [self._describe(entry, answers) for entry in batch]
-
-    def _begin(self, going: Sequence[Prepared]) -> Callable[[], Sequence[EntryAnswer]] | None:
-        """Begin a call; None where there is nothing to be sent any more."""
+    def _begin(self, going: Sequence[Prepared]) -> Pending[dict[int, EntryAnswer]]:
+        """Begin a call, unless there is nothing to be sent any more."""
         if not going or self.cause is not None:
-            return None
-        try:
-            return self._begin_batch(going)
-        except Exception as error:  # noqa: BLE001 - every error of a client means something for its entries
-            return partial(_raise, error)
+            return Pending(dict)
+        pending = self._begin_batch(going)
+        return Pending(partial(self._read, going, pending), pending.sent)
 
-    def _read(self, going: Sequence[Prepared], begun: Callable[[], Sequence[EntryAnswer]]) -> dict[int, EntryAnswer]:
+    def _read(self, going: Sequence[Prepared], pending: Pending[Sequence[EntryAnswer]]) -> dict[int, EntryAnswer]:
         try:
-            answers = begun()
+            answers = pending.result()
         except Exception as error:  # noqa: BLE001 - every error of a client means something for its entries
             self.cause = error
             answers = [read_error(error)] * len(going)
-        return {entry.index: answer for entry, answer in zip(going, answers, strict=True)}
+        said = list(zip(going, answers, strict=True))
+        if self._fifo:
+            self._stopped_groups |= {entry.source.group_id for entry, answer in said if not answer.sent}
+        return {entry.index: answer for entry, answer in said}
+
+    def _finish(self, batch: Sequence[Entry], going: Sequence[Prepared], answers: dict[int, EntryAnswer]) -> list[Sent]:
+        """Try again what is worth it, and return what became of each."""
+        for attempt in range(1, _TRIES):
+            if self._fifo or self.cause is not None:
+                break
+            going = [entry for entry in going if answers[entry.index].retriable]
+            if not going:
+                break
+            self._sleep(self._randomness() * _FIRST_PAUSE * 2.0**attempt)
+            answers |= self._begin(going).result()
+        return [self._describe(entry, answers) for entry in batch]
 
     def _describe(self, entry: Entry, answers: Mapping[int, EntryAnswer]) -> Sent:
         if isinstance(entry, FailedEntry):
@@ -143,7 +139,7 @@ class Shipment:
         return Sent(entry.index, failure=failure)
 
 
-def send_all(entries: Iterable[Entry], shipment: Shipment, *, max_size: int, in_flight: int = 1) -> Iterator[Sent]:
+def send_all(entries: Iterable[Entry], sender: BatchSender, *, max_size: int, in_flight: int = 1) -> Iterator[Sent]:
     """Send *entries* in batches, up to *in_flight* at once, and give what became of each, in order.
 
     They are taken as they can be sent; where they end with an error, it is raised once what was taken has been given.
@@ -151,22 +147,22 @@ def send_all(entries: Iterable[Entry], shipment: Shipment, *, max_size: int, in_
     batches = cut_batches(entries, max_size=max_size)
     if in_flight == 1:
         for batch in batches:
-            yield from shipment.take(batch)
+            yield from sender.send(batch)
         return
-    if shipment.sends_ahead:
-        yield from _send_ahead(batches, shipment.begin, in_flight)
+    if sender.sends_ahead:
+        yield from _send_ahead(batches, sender.begin, in_flight)
         return
     with ThreadPoolExecutor(in_flight, thread_name_prefix="megaflow-publisher") as threads:
         # One more waits for a thread.
-        yield from _send_ahead(batches, lambda batch: threads.submit(shipment.take, batch).result, in_flight + 1)
+        yield from _send_ahead(batches, lambda batch: Pending(threads.submit(sender.send, batch).result), in_flight + 1)
 
 
 def _send_ahead(
-    batches: Iterator[list[Entry]], begin: Callable[[list[Entry]], Callable[[], list[Sent]]], most: int
+    batches: Iterator[list[Entry]], begin: Callable[[list[Entry]], Pending[list[Sent]]], most: int
 ) -> Iterator[Sent]:
     """Keep up to *most* batches under way, and give what became of each message, in order."""
     failure: Exception | None = None
-    under_way: deque[Callable[[], list[Sent]]] = deque()
+    under_way: deque[Pending[list[Sent]]] = deque()
     try:
         while failure is None:
             try:
@@ -176,17 +172,17 @@ def _send_ahead(
                 failure = error
             if not under_way:
                 break
-            yield from under_way.popleft()()
+            yield from under_way.popleft().result()
         while under_way:
-            yield from under_way.popleft()()
+            yield from under_way.popleft().result()
     except (KeyboardInterrupt, SystemExit):
         # Whoever presses Ctrl-C does not wait for what may be slow to be answered, or never is.
         under_way.clear()
         raise
     finally:
         # Where nobody wants to know any more, what was sent is answered all the same.
-        for finish in under_way:
-            finish()
+        for pending in under_way:
+            pending.result()
     if failure is not None:
         raise failure
 
@@ -243,10 +239,6 @@ def read_batch_answer(answer: Mapping[str, Any], entries: Sequence[object]) -> l
     }
     said |= {each["Id"]: EntryAnswer(each["MessageId"]) for each in answer.get("Successful", ())}
     return [said.get(str(place), _UNANSWERED) for place in range(len(entries))]
-
-
-def _raise(error: Exception) -> NoReturn:
-    raise error
 
 
 _UNANSWERED: Final = EntryAnswer(code="NoAnswer", reason="the answer does not speak of this entry", unknown=True)

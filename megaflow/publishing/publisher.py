@@ -1,18 +1,18 @@
-"""What publishing to a queue and to a topic have in common."""
+"""Publisher: the base of `SqsPublisher` and `SnsPublisher`."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final, Unpack
+from typing import Any, Final, Unpack
 
 from megaflow.errors import EncodeError, FailedEntry
 from megaflow.publishing.batches import (
+    BatchSender,
     Entry,
     EntryAnswer,
     Sent,
-    Shipment,
     read_batch_answer,
     read_message_ids,
     send_all,
@@ -28,9 +28,7 @@ from megaflow.publishing.outgoing import (
     prepare_raw,
 )
 from megaflow.settings import check_whole
-
-if TYPE_CHECKING:
-    from megaflow.wire import Call
+from megaflow.wire.pending import Pending
 
 IN_FLIGHT: Final = 8
 """Batches that are under way at once: boto3 keeps ten connections."""
@@ -68,9 +66,9 @@ class Publisher(ABC):
         check_several(items)
         outgoing = as_outgoing(items, options)
         entries = prepare_all(outgoing, max_size=self._max_size, check=self._check)
-        shipment = self._start_shipment()
-        sent = list(self._send_all(entries, shipment, min(IN_FLIGHT, -(-len(entries) // 10) or 1)))
-        return read_message_ids(sent, shipment.cause)
+        sender = self._make_sender()
+        sent = list(self._send_all(entries, sender, min(IN_FLIGHT, -(-len(entries) // 10) or 1)))
+        return read_message_ids(sent, sender.cause)
 
     def publish_stream(
         self,
@@ -90,7 +88,7 @@ class Publisher(ABC):
         check_whole("in_flight", in_flight, 1, 100)
         outgoing = as_outgoing(items, options)
         entries = (self._prepare(source, index, raw) for index, source in enumerate(outgoing))
-        return self._send_all(entries, self._start_shipment(), in_flight)
+        return self._send_all(entries, self._make_sender(), in_flight)
 
     def _publish(self, message: Prepared) -> str:
         self._check(message.source)
@@ -103,19 +101,18 @@ class Publisher(ABC):
         except EncodeError as error:
             return FailedEntry(index, source.payload, "EncodeError", str(error))
 
-    def _start_shipment(self) -> Shipment:
-        from megaflow.wire import WireClient
+    def _make_sender(self) -> BatchSender:
+        from megaflow.wire.client import WireClient
 
         ahead = isinstance(self.client, WireClient)
-        return Shipment(self._begin_batch, fifo=self._is_fifo, ahead=ahead, sleep=self._sleep)
+        return BatchSender(self._begin_batch, fifo=self._is_fifo, ahead=ahead, sleep=self._sleep)
 
-    def _begin_batch(self, batch: Sequence[Prepared]) -> Callable[[], list[EntryAnswer]]:
-        call = self._begin_call(batch)
-        return lambda: read_batch_answer(call.answer(), batch)
+    def _begin_batch(self, batch: Sequence[Prepared]) -> Pending[list[EntryAnswer]]:
+        return self._begin(batch).map(lambda answer: read_batch_answer(answer, batch))
 
-    def _send_all(self, entries: Iterable[Entry], shipment: Shipment, in_flight: int) -> Iterator[Sent]:
+    def _send_all(self, entries: Iterable[Entry], sender: BatchSender, in_flight: int) -> Iterator[Sent]:
         at_once = in_flight if is_boto3(self.client) and not self._is_fifo else 1
-        return send_all(entries, shipment, max_size=self._max_size, in_flight=at_once)
+        return send_all(entries, sender, max_size=self._max_size, in_flight=at_once)
 
     @cached_property
     @abstractmethod
@@ -136,7 +133,7 @@ class Publisher(ABC):
         """Send one message, and return its id."""
 
     @abstractmethod
-    def _begin_call(self, batch: Sequence[Prepared]) -> Call:
+    def _begin(self, batch: Sequence[Prepared]) -> Pending[Mapping[str, Any]]:
         """Begin to send a batch, whose entries have their places in it as ids."""
 
 

@@ -1,4 +1,4 @@
-"""A topic, in boto3's words: `SnsPublisher`.
+"""`SnsPublisher`: publishing to a topic.
 
 The operations: https://docs.aws.amazon.com/sns/latest/api/API_Operations.html
 """
@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final, Unpack
+from typing import Any, Final, Unpack
 
 from typing_extensions import override
 
@@ -21,9 +21,7 @@ from megaflow.settings import TOPIC_ARN_VARIABLE, check_whole, resolve
 from megaflow.transport.entries import is_fifo
 from megaflow.transport.protocols import SnsClient
 from megaflow.transport.session import AwsOptions, AwsSettings
-
-if TYPE_CHECKING:
-    from megaflow.wire import Call
+from megaflow.wire.pending import Pending
 
 _REFUSED_IN_SUBJECT: Final = r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufffe\uffff]"
 """Line breaks, control characters, and what is no Unicode text; compiled once it is needed, which takes a while."""
@@ -79,8 +77,8 @@ class SnsPublisher(Publisher):
         return str(answer["MessageId"])
 
     @override
-    def _begin_call(self, batch: Sequence[Prepared]) -> Call:
-        from megaflow.wire import begin_call
+    def _begin(self, batch: Sequence[Prepared]) -> Pending[Mapping[str, Any]]:
+        from megaflow.wire.client import begin_call
 
         entries = [{"Id": str(place), **_write_entry(message)} for place, message in enumerate(batch)]
         return begin_call(self.client, "publish_batch", TopicArn=self.topic_arn, PublishBatchRequestEntries=entries)

@@ -6,9 +6,9 @@ https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMe
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import Any, Unpack
 
 from typing_extensions import override
 
@@ -20,9 +20,7 @@ from megaflow.settings import QUEUE_URL_VARIABLE, resolve
 from megaflow.transport.entries import is_fifo
 from megaflow.transport.protocols import SqsClient
 from megaflow.transport.session import AwsOptions, AwsSettings
-
-if TYPE_CHECKING:
-    from megaflow.wire import Call
+from megaflow.wire.pending import Pending
 
 
 class SqsPublisher(Publisher):
@@ -57,7 +55,7 @@ class SqsPublisher(Publisher):
     @override
     def client(self) -> SqsClient:
         """The client that sends."""
-        from megaflow.wire import open_wire
+        from megaflow.wire.client import open_wire
 
         client = self._given_client or self._aws.create_client("sqs", self.queue_url)
         return open_wire(client, wanted=self._wire)
@@ -77,8 +75,8 @@ class SqsPublisher(Publisher):
         return str(answer["MessageId"])
 
     @override
-    def _begin_call(self, batch: Sequence[Prepared]) -> Call:
-        from megaflow.wire import begin_call
+    def _begin(self, batch: Sequence[Prepared]) -> Pending[Mapping[str, Any]]:
+        from megaflow.wire.client import begin_call
 
         entries = [{"Id": str(place), **_write_entry(message)} for place, message in enumerate(batch)]
         return begin_call(self.client, "send_message_batch", QueueUrl=self.queue_url, Entries=entries)

@@ -1,4 +1,4 @@
-"""What the errors of SQS's calls mean: a queue that is not there, no access, or too many messages in flight."""
+"""Errors of SQS's calls: a queue that does not exist, access denied, or too many messages in flight."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+from typing import Any, Final
 
 from megaflow import limits
 from megaflow.messages.attributes import Attribute
@@ -21,13 +21,9 @@ from megaflow.messages.origin import ORIGIN_ATTRIBUTE
 from megaflow.transport.entries import is_fifo, measure, write_attributes
 from megaflow.transport.errors import is_denied, is_missing_queue
 from megaflow.transport.protocols import SqsClient
-
-if TYPE_CHECKING:
-    from megaflow.wire import Call
+from megaflow.wire.pending import Pending
 
 log = logging.getLogger(__name__)
-
-Given = TypeVar("Given")
 
 _DEPTHS: Final = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible")
 _ASKED: Final = ["ApproximateReceiveCount", "SentTimestamp", "MessageGroupId", "MessageDeduplicationId"]
@@ -61,29 +57,6 @@ class Failed:
     code: str
     reason: str
     final: bool
-
-
-class Pending(Generic[Given]):
-    """A call to a queue that is under way, where the client can do that. For one thread at a time."""
-
-    def __init__(self, call: Call, read: Callable[[Mapping[str, Any], bool], Given]) -> None:
-        self._call = call
-        self._read = read
-
-    @property
-    def is_under_way(self) -> bool:
-        """Whether the request was sent, and only the answer is missing."""
-        return self._call.is_under_way
-
-    @property
-    def is_answered(self) -> bool:
-        """Whether to ask for its result takes no waiting, unless it is an error."""
-        return self._call.is_answered
-
-    def result(self) -> Given:
-        """Wait for the answer, and return what it says; raises the client's own errors."""
-        was_there = self._call.is_answered
-        return self._read(self._call.answer(), was_there)
 
 
 class Queue:
@@ -139,14 +112,7 @@ class Queue:
     def begin_receive(self, count: int, *, wait_time_seconds: int, visibility_timeout: int) -> Pending[list[Message]]:
         """Begin to `receive`."""
         asked_at = self._clock()
-
-        def read(answer: Mapping[str, Any], was_there: bool) -> list[Message]:
-            # What was there before it was asked for may have been on its way for as long as anybody knows.
-            at = asked_at if was_there else self._clock()
-            until = at + visibility_timeout
-            return [read_message(raw, self.url, at, until, self._clock) for raw in answer.get("Messages", ())]
-
-        call = self._begin(
+        pending = self._begin(
             "receive_message",
             MaxNumberOfMessages=count,
             WaitTimeSeconds=wait_time_seconds,
@@ -154,7 +120,15 @@ class Queue:
             MessageSystemAttributeNames=_ASKED,
             MessageAttributeNames=["All"],
         )
-        return Pending(call, read)
+
+        def receive() -> list[Message]:
+            was_there, answer = pending.is_answered, pending.result()
+            # What was there before it was asked for may have been on its way for as long as anybody knows.
+            at = asked_at if was_there else self._clock()
+            until = at + visibility_timeout
+            return [read_message(raw, self.url, at, until, self._clock) for raw in answer.get("Messages", ())]
+
+        return Pending(receive, pending.sent)
 
     def begin_delete(self, receipt_handles: Sequence[str]) -> Pending[list[Failed]]:
         """Begin to `delete`."""
@@ -162,8 +136,8 @@ class Queue:
             {"Id": place, "ReceiptHandle": handle}
             for place, handle in zip(_PLACES[: len(receipt_handles)], receipt_handles, strict=True)
         ]
-        call = self._begin("delete_message_batch", Entries=entries)
-        return Pending(call, lambda answer, _: _read_failures(answer, receipt_handles))
+        pending = self._begin("delete_message_batch", Entries=entries)
+        return pending.map(lambda answer: _read_failures(answer, receipt_handles))
 
     def begin_hide(self, pauses: Sequence[tuple[str, float]]) -> Pending[list[Failed]]:
         """Begin to `hide`."""
@@ -171,8 +145,8 @@ class Queue:
             {"Id": place, "ReceiptHandle": handle, "VisibilityTimeout": math.ceil(seconds)}
             for place, (handle, seconds) in zip(_PLACES[: len(pauses)], pauses, strict=True)
         ]
-        call = self._begin("change_message_visibility_batch", Entries=entries)
-        return Pending(call, lambda answer, _: _read_failures(answer, [handle for handle, _ in pauses]))
+        pending = self._begin("change_message_visibility_batch", Entries=entries)
+        return pending.map(lambda answer: _read_failures(answer, [handle for handle, _ in pauses]))
 
     def send_dead_letter(self, queue_url: str, message: Message, origin: str) -> None:
         """Send *message* to the dead-letter queue *queue_url* as it was received, with *origin* where there is room."""
@@ -192,8 +166,8 @@ class Queue:
             parameters["MessageDeduplicationId"] = message.id
         self._client.send_message(**parameters)
 
-    def _begin(self, method: str, **parameters: Any) -> Call:
-        from megaflow.wire import begin_call
+    def _begin(self, method: str, **parameters: Any) -> Pending[Mapping[str, Any]]:
+        from megaflow.wire.client import begin_call
 
         return begin_call(self._client, method, QueueUrl=self.url, **parameters)
 

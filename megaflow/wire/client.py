@@ -5,17 +5,20 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from megaflow.wire.answers import Operation
+from megaflow.wire.attempts import Attempts, Line
 from megaflow.wire.connections import Connections
-from megaflow.wire.exchange import Call, Exchange, Line, WholeCall
-from megaflow.wire.fallback import HOT_METHODS, handlers_version, why_handlers
+from megaflow.wire.fallback import HOT_METHODS, handlers_version, why_aside, why_handlers
+from megaflow.wire.pending import Pending, failing
 from megaflow.wire.requests import Requests
 from megaflow.wire.retries import MAX_ATTEMPTS, Quota
 from megaflow.wire.sockets import connector
 
 log = logging.getLogger(__name__)
+
+_Client = TypeVar("_Client")
 
 
 class WireClient:
@@ -80,21 +83,23 @@ class WireClient:
         self._line.connections.close()
         self.boto3_client.close()
 
-    def begin(self, method: str, **parameters: Any) -> Call:
-        """Send the request of one of the hot methods, and return what waits for its answer.
+    def begin(self, method: str, **parameters: Any) -> Pending[Mapping[str, Any]]:
+        """Send the request of one of the hot methods; every error comes with the result.
 
-        The parameters must be of the types that SQS takes. Raises botocore's own errors where there are no credentials;
-        every other one comes with the answer.
+        The parameters must be of the types that SQS takes.
         """
         if handlers_version(self.boto3_client) is not self._seen_handlers:
             self._look_at_handlers()
         if self._aside:
-            return WholeCall(getattr(self.boto3_client, method), parameters)
-        return Exchange(self._line, self._operations[method], parameters)
+            return begin_call(self.boto3_client, method, **parameters)
+        try:
+            return Attempts(self._line, self._operations[method], parameters).begin()
+        except Exception as error:  # noqa: BLE001 - whoever gives the credentials raises whatever they like
+            return failing(error)
 
     def _call(self, method: str, parameters: dict[str, Any]) -> Mapping[str, Any]:
         if self._operations[method].takes(parameters):
-            return self.begin(method, **parameters).answer()
+            return self.begin(method, **parameters).result()
         answer: Mapping[str, Any] = getattr(self.boto3_client, method)(**parameters)
         return answer
 
@@ -105,3 +110,21 @@ class WireClient:
         if aside and aside != self._aside:
             log.info("every call goes through the client itself from now on: %s", aside)
         self._aside = aside
+
+
+def open_wire(client: _Client, *, wanted: bool = True) -> _Client | WireClient:
+    """Return a client that makes the hot calls of the boto3 client *client* itself, or *client*, and log why."""
+    if isinstance(client, WireClient):
+        return client
+    reason = why_aside(client) if wanted else "wire=False"
+    if reason:
+        log.info("every call goes through the client itself: %s", reason)
+        return client
+    return WireClient(client)
+
+
+def begin_call(client: Any, method: str, **parameters: Any) -> Pending[Mapping[str, Any]]:
+    """Begin to call a *method* of *client*: on the wire it is under way, another client makes it for its result."""
+    if isinstance(client, WireClient):
+        return client.begin(method, **parameters)
+    return Pending(lambda: getattr(client, method)(**parameters))

@@ -12,7 +12,8 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Callable
-from typing import Final, NamedTuple
+from dataclasses import dataclass
+from typing import Final
 
 from megaflow.wire.http import Answer, NoAnswerError, read_answer
 
@@ -107,17 +108,22 @@ class Connection:
         return chunk
 
 
-class Sent(NamedTuple):
+@dataclass(slots=True)
+class SentRequest:
     """A request that was sent, and whose answer nobody has read."""
 
     connection: Connection
     request: bytes
     timeout: float
+    _is_answered: bool = False
 
     @property
     def is_answered(self) -> bool:
         """Whether its answer is there, or begins to be. What comes first over a connection may be of TLS's own."""
-        return self.connection.used_at > 0 and self.connection.has_news
+        if not self._is_answered:
+            # What is there stays there: to ask the system again would take its time.
+            self._is_answered = self.connection.used_at > 0 and self.connection.has_news
+        return self._is_answered
 
 
 class Connections:
@@ -130,7 +136,7 @@ class Connections:
         self._process = os.getpid()
         weakref.finalize(self, _close_all, self._idle)
 
-    def send(self, request: bytes, timeout: float) -> Sent:
+    def send(self, request: bytes, timeout: float) -> SentRequest:
         """Send *request* over a connection, on which *timeout* seconds may pass without a byte.
 
         A connection that was closed meanwhile, as it is found, is replaced once, and so in `receive`: but never after
@@ -144,7 +150,7 @@ class Connections:
                 raise
         return self._send(self._open(), request, timeout)
 
-    def receive(self, sent: Sent) -> Answer:
+    def receive(self, sent: SentRequest) -> Answer:
         """Return the answer to what was sent; raises `ConnectError`, `BrokenAnswerError` or `OSError`."""
         try:
             return self._receive(sent)
@@ -159,7 +165,7 @@ class Connections:
             connection.give_up()
         _close_all(self._idle)
 
-    def _send(self, connection: Connection, request: bytes, timeout: float) -> Sent:
+    def _send(self, connection: Connection, request: bytes, timeout: float) -> SentRequest:
         self._busy.add(connection)
         try:
             connection.send(request, timeout)
@@ -167,9 +173,9 @@ class Connections:
             self._busy.discard(connection)
             connection.close()
             raise
-        return Sent(connection, request, timeout)
+        return SentRequest(connection, request, timeout)
 
-    def _receive(self, sent: Sent) -> Answer:
+    def _receive(self, sent: SentRequest) -> Answer:
         connection = sent.connection
         try:
             answer = connection.receive()

@@ -1,4 +1,4 @@
-"""When the wire steps aside: what a boto3 client was told to do that only boto3 does."""
+"""Fallback to boto3: the reasons why a client's calls have to go through boto3 itself."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When to try again, and how long to wait before: botocore's ``standard`` mode.
+"""Retries of a call, and the waits before them: botocore's ``standard`` mode.
 
 https://docs.aws.amazon.com/sdkref/latest/guide/feature-retry-behavior.html
 """

@@ -1,4 +1,4 @@
-"""Whether botocore would leave a value as it is: quick looks, compiled once from its service model.
+"""Shapes of parameters and answers: quick checks that botocore would leave a value as it is, compiled once.
 
 Parameters that are plainly of their shape need no more checking; others are left to botocore, which takes more kinds of
 values, and whose words about what is wrong are the ones that people know. An answer that is `plain` needs no parsing.

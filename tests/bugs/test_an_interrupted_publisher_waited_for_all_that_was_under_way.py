@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import pytest
 
 from megaflow import Outgoing
-from megaflow.publishing.batches import EntryAnswer, Shipment, send_all
+from megaflow.publishing.batches import BatchSender, EntryAnswer, send_all
 from megaflow.publishing.outgoing import Prepared, prepare
+from megaflow.wire.pending import Pending
 
 
 class Interrupted:
@@ -18,9 +19,9 @@ class Interrupted:
         self.begun = self.waited_for = 0
         self._error = error
 
-    def __call__(self, batch: Sequence[Prepared]) -> Callable[[], list[EntryAnswer]]:
+    def __call__(self, batch: Sequence[Prepared]) -> Pending[list[EntryAnswer]]:
         self.begun += 1
-        return self._answer
+        return Pending(self._answer)
 
     def _answer(self) -> list[EntryAnswer]:
         self.waited_for += 1
@@ -37,6 +38,6 @@ def test_who_is_interrupted_waits_for_nothing_more(error: type[BaseException]) -
     client = Interrupted(error)
 
     with pytest.raises(error):
-        list(send_all(messages(), Shipment(client, fifo=False, ahead=True), max_size=10_000, in_flight=4))
+        list(send_all(messages(), BatchSender(client, fifo=False, ahead=True), max_size=10_000, in_flight=4))
 
     assert (client.begun, client.waited_for) == (4, 1)

@@ -20,7 +20,8 @@ from moto.server import ThreadedMotoServer
 
 from megaflow.local import Account, SnsClient, SqsClient
 from megaflow.local.server import Server
-from megaflow.wire import WireClient, why_aside
+from megaflow.wire.client import WireClient
+from megaflow.wire.fallback import why_aside
 from tests.unmocked import unmocked
 
 ACCOUNT_ID = "123456789012"

@@ -22,9 +22,9 @@ from hypothesis import strategies as st
 
 from megaflow import FailedEntry, Outgoing, PayloadBuilder, PublishError, UsageError
 from megaflow.publishing.batches import (
+    BatchSender,
     EntryAnswer,
     Sent,
-    Shipment,
     cut_batches,
     read_batch_answer,
     read_error,
@@ -32,6 +32,7 @@ from megaflow.publishing.batches import (
     send_all,
 )
 from megaflow.publishing.outgoing import Prepared, check_several
+from megaflow.wire.pending import Pending
 from tests.fakes import client_error
 from tests.waiting import PATIENCE
 
@@ -97,8 +98,8 @@ class Script:
         self.calls: list[list[int]] = []
         self.pauses: list[float] = []
 
-    def __call__(self, batch: Sequence[Prepared]) -> Callable[[], list[EntryAnswer]]:
-        return partial(self._answer, batch)
+    def __call__(self, batch: Sequence[Prepared]) -> Pending[list[EntryAnswer]]:
+        return Pending(partial(self._answer, batch))
 
     def _answer(self, batch: Sequence[Prepared]) -> list[EntryAnswer]:
         self.calls.append([each.index for each in batch])
@@ -108,8 +109,8 @@ class Script:
         return [answer.get(each.index, EntryAnswer(message_id=f"id {each.index}")) for each in batch]
 
     def send(self, given: Sequence[Prepared], *, fifo: bool = False) -> list[str]:
-        shipment = Shipment(self, fifo=fifo, sleep=self.pauses.append, randomness=lambda: 0.5)
-        return read_message_ids(list(send_all(given, shipment, max_size=ROOM)), shipment.cause)
+        sender = BatchSender(self, fifo=fifo, sleep=self.pauses.append, randomness=lambda: 0.5)
+        return read_message_ids(list(send_all(given, sender, max_size=ROOM)), sender.cause)
 
 
 RETRIABLE = EntryAnswer(code="InternalError", reason="try again", retriable=True)
@@ -266,8 +267,8 @@ class Gate:
     def __init__(self, parties: int) -> None:
         self._together = threading.Barrier(parties)
 
-    def __call__(self, batch: Sequence[Prepared]) -> Callable[[], list[EntryAnswer]]:
-        return partial(self._answer, batch)
+    def __call__(self, batch: Sequence[Prepared]) -> Pending[list[EntryAnswer]]:
+        return Pending(partial(self._answer, batch))
 
     def _answer(self, batch: Sequence[Prepared]) -> list[EntryAnswer]:
         self._together.wait(PATIENCE)
@@ -275,9 +276,9 @@ class Gate:
 
 
 def test_several_batches_are_under_way_at_once_and_are_told_of_in_order() -> None:
-    shipment = Shipment(Gate(4), fifo=False)
+    sender = BatchSender(Gate(4), fifo=False)
 
-    sent = list(send_all(entries(80), shipment, max_size=ROOM, in_flight=4))
+    sent = list(send_all(entries(80), sender, max_size=ROOM, in_flight=4))
 
     assert sent == [Sent(index, f"id {index}") for index in range(80)]
 
@@ -290,12 +291,12 @@ def test_what_is_sent_is_taken_as_it_can_be_sent() -> None:
             taken.append(each.index)
             yield each
 
-    sending = send_all(give(), Shipment(Script(), fifo=False), max_size=ROOM, in_flight=3)
-    first = [next(sending) for _ in range(25)]
+    stream = send_all(give(), BatchSender(Script(), fifo=False), max_size=ROOM, in_flight=3)
+    first = [next(stream) for _ in range(25)]
 
     assert [each.index for each in first] == list(range(25))
     assert len(taken) < 100
-    assert len(list(sending)) == 975
+    assert len(list(stream)) == 975
 
 
 def test_of_what_was_taken_before_the_entries_ended_with_an_error_everything_is_told() -> None:
@@ -306,7 +307,9 @@ def test_of_what_was_taken_before_the_entries_ended_with_an_error_everything_is_
         raise OSError("the file has a hole")
 
     with pytest.raises(OSError, match="a hole"):
-        told.extend(each.index for each in send_all(give(), Shipment(Script(), fifo=False), max_size=ROOM, in_flight=3))
+        told.extend(
+            each.index for each in send_all(give(), BatchSender(Script(), fifo=False), max_size=ROOM, in_flight=3)
+        )
 
     # The last seven were no whole batch yet.
     assert told == list(range(50))
@@ -317,7 +320,7 @@ def test_what_cannot_be_sent_is_told_in_its_place() -> None:
     given: list[Prepared | FailedEntry] = [*entries(3), broken, entry(4)]
     script = Script()
 
-    sent = list(send_all(given, Shipment(script, fifo=False), max_size=ROOM))
+    sent = list(send_all(given, BatchSender(script, fifo=False), max_size=ROOM))
 
     assert sent == [Sent(index, f"id {index}") for index in range(3)] + [Sent(3, failure=broken), Sent(4, "id 4")]
     assert script.calls == [[0, 1, 2, 4]]
@@ -341,8 +344,8 @@ class Unreliable:
         self.fates: dict[int, list[str]] = defaultdict(list)
         self.error: Exception | None = None
 
-    def __call__(self, batch: Sequence[Prepared]) -> Callable[[], list[EntryAnswer]]:
-        return partial(self._answer, batch)
+    def __call__(self, batch: Sequence[Prepared]) -> Pending[list[EntryAnswer]]:
+        return Pending(partial(self._answer, batch))
 
     def _answer(self, batch: Sequence[Prepared]) -> list[EntryAnswer]:
         self.calls.append(batch)
@@ -371,8 +374,8 @@ MESSAGES = st.lists(st.tuples(st.integers(1, 400), st.sampled_from("abc")), max_
 def send_somehow(given: Sequence[Prepared], unreliable: Unreliable, *, fifo: bool) -> PublishError:
     """Return the error there was, or one that speaks of no failure."""
     try:
-        shipment = Shipment(unreliable, fifo=fifo, sleep=lambda _: None)
-        return PublishError((), read_message_ids(list(send_all(given, shipment, max_size=ROOM)), shipment.cause))
+        sender = BatchSender(unreliable, fifo=fifo, sleep=lambda _: None)
+        return PublishError((), read_message_ids(list(send_all(given, sender, max_size=ROOM)), sender.cause))
     except PublishError as error:
         return error
 

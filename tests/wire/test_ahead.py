@@ -16,7 +16,7 @@ from megaflow import SqsPublisher
 from megaflow.local.server import Server
 from megaflow.match.functions import not_
 from megaflow.transport.queue import Queue
-from megaflow.wire import WireClient
+from megaflow.wire.client import WireClient
 from tests.consuming import Queues, running
 from tests.unmocked import unmocked
 from tests.waiting import PATIENCE, wait_until
@@ -45,8 +45,8 @@ def test_several_calls_of_one_thread_are_under_way_before_one_is_answered() -> N
     with scripted(*[meeting(3, answer())] * 3) as server:
         client = wire(server)
 
-        calls = [client.begin("receive_message", QueueUrl=QUEUE_URL) for _ in range(3)]
-        answered = [call.answer()["ResponseMetadata"]["HTTPStatusCode"] for call in reversed(calls)]
+        pending = [client.begin("receive_message", QueueUrl=QUEUE_URL) for _ in range(3)]
+        answered = [each.result()["ResponseMetadata"]["HTTPStatusCode"] for each in reversed(pending)]
 
     assert answered == [200, 200, 200]
     assert {request.connection for request in server.requests} == {1, 2, 3}
@@ -62,14 +62,14 @@ def test_a_call_knows_whether_its_answer_is_there() -> None:
     with scripted(answer(), answer_later) as server:
         client = wire(server)
         client.receive_message(QueueUrl=QUEUE_URL)
-        call = client.begin("receive_message", QueueUrl=QUEUE_URL)
+        pending = client.begin("receive_message", QueueUrl=QUEUE_URL)
 
         wait_until(lambda: len(server.requests) == 2)
-        assert not call.is_answered
+        assert not pending.is_answered
         may_answer.set()
-        wait_until(lambda: call.is_answered)
+        wait_until(lambda: pending.is_answered)
 
-        assert call.answer()["Messages"][0]["MessageId"] == "m"
+        assert pending.result()["Messages"][0]["MessageId"] == "m"
 
 
 def test_what_comes_first_over_a_connection_may_be_no_answer() -> None:
@@ -81,11 +81,11 @@ def test_what_comes_first_over_a_connection_may_be_no_answer() -> None:
         sent.set()
 
     with scripted(speak) as server:
-        call = wire(server).begin("receive_message", QueueUrl=QUEUE_URL)
+        pending = wire(server).begin("receive_message", QueueUrl=QUEUE_URL)
         assert sent.wait(PATIENCE)
 
-        assert not call.is_answered
-        assert call.answer()["Messages"]
+        assert not pending.is_answered
+        assert pending.result()["Messages"]
 
 
 def test_a_call_that_began_on_a_closed_connection_is_made_again() -> None:
@@ -93,9 +93,9 @@ def test_a_call_that_began_on_a_closed_connection_is_made_again() -> None:
         client = wire(server)
         client.receive_message(QueueUrl=QUEUE_URL)
 
-        call = client.begin("receive_message", QueueUrl=QUEUE_URL)
+        pending = client.begin("receive_message", QueueUrl=QUEUE_URL)
 
-        assert call.answer()["Messages"]
+        assert pending.result()["Messages"]
     assert [request.connection for request in server.requests] == [1, 1, 2]
 
 
@@ -103,18 +103,18 @@ def test_a_client_that_is_closed_answers_for_what_is_under_way() -> None:
     with scripted(answer(), lambda connection: None) as server:
         client = wire(server, attempts=1)
         client.receive_message(QueueUrl=QUEUE_URL)
-        call = client.begin("receive_message", QueueUrl=QUEUE_URL)
+        pending = client.begin("receive_message", QueueUrl=QUEUE_URL)
 
         client.close()
 
-        assert call.is_answered
+        assert pending.is_answered
         with pytest.raises(BotoCoreError):
-            call.answer()
+            pending.result()
 
 
 def test_a_call_under_way_is_tried_again_like_any_other() -> None:
     with scripted(answer(status="503 Slow Down"), RECEIVED) as server:
-        answered = wire(server).begin("receive_message", QueueUrl=QUEUE_URL).answer()
+        answered = wire(server).begin("receive_message", QueueUrl=QUEUE_URL).result()
 
     assert answered["ResponseMetadata"]["RetryAttempts"] == 1
 
@@ -217,9 +217,9 @@ def test_one_thread_keeps_eight_batches_under_way() -> None:
 def test_who_stops_listening_leaves_no_answer_behind() -> None:
     with scripted(*[sent(10)] * 9) as server:
         publisher = SqsPublisher(queue_url=QUEUE_URL, client=wire(server))
-        sending = publisher.publish_stream(f"{number}" for number in range(80))
-        next(sending)
-        sending.close()  # type: ignore[attr-defined]
+        stream = publisher.publish_stream(f"{number}" for number in range(80))
+        next(stream)
+        stream.close()  # type: ignore[attr-defined]
 
         publisher.publish_batch(f"{number}" for number in range(10))
 

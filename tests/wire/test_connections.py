@@ -19,7 +19,7 @@ from botocore.exceptions import (
     SSLError,
 )
 
-from megaflow.wire import WireClient
+from megaflow.wire.client import WireClient
 from tests.waiting import EARLY, PATIENCE
 from tests.wire.scripted import QUEUE_URL, Scripted, answer, cut_after, hang_up, keep_silent, scripted
 

@@ -15,7 +15,8 @@ from moto import mock_aws
 
 from megaflow import App, SqsPublisher
 from megaflow.local import Account, SqsClient
-from megaflow.wire import WireClient, open_wire, why_aside
+from megaflow.wire.client import WireClient, open_wire
+from megaflow.wire.fallback import why_aside
 from tests.unmocked import unmocked
 from tests.wire.scripted import QUEUE_URL, answer, scripted
 

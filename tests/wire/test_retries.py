@@ -13,7 +13,7 @@ from botocore.retries import quota, standard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from megaflow.wire import WireClient
+from megaflow.wire.client import WireClient
 from megaflow.wire.retries import THROTTLED_CODES, TRANSIENT_CODES, TRANSIENT_STATUSES, Failure, Quota, Retries
 from tests.wire.scripted import QUEUE_URL, Scripted, answer, hang_up, scripted
 

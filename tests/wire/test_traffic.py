@@ -10,7 +10,7 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError, ParamValidationError
 
-from megaflow.wire import WireClient
+from megaflow.wire.client import WireClient
 from tests.wire.scripted import QUEUE_URL, Request, answer, scripted
 
 HANDLE, TEXT = "AQEB+/=", {"DataType": "String", "StringValue": "wörld"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from typing import Any, Final, Generic, TypeAlias, TypeVar
+from typing import TypeAlias, TypeVar
 
 from megaflow.consumer.core.protocol import (
     AskFailed,
@@ -24,114 +24,74 @@ from megaflow.errors import StoreError
 from megaflow.messages.message import Message
 from megaflow.settings import ConsumerSettings
 from megaflow.transport.errors import is_over_limit, is_refusal
-from megaflow.transport.queue import Failed, Pending, Queue
+from megaflow.transport.queue import Failed, Queue
+from megaflow.wire.pending import Pending, failing
 
 log = logging.getLogger(__name__)
 
 Answered: TypeAlias = Inspected | Received | AskFailed
-Ended = TypeVar("Ended", covariant=True)
+_Answer = TypeVar("_Answer")
 
 
-class Begun(Generic[Ended]):
-    """A call to the queue that is under way, as far as the client can do that. For one thread at a time."""
-
-    def __init__(self, finish: Callable[[], Ended], pending: Pending[Any] | None = None, *, poll: int = 0) -> None:
-        self.poll: Final = poll
-        """By which number a question is known."""
-
-        self._pending = pending
-        self._finish = finish
-
-    @property
-    def is_under_way(self) -> bool:
-        """Whether something was sent, and only the answer is missing."""
-        return self._pending is not None and self._pending.is_under_way
-
-    @property
-    def is_answered(self) -> bool:
-        """Whether to wait for its end takes no time, unless it is an error."""
-        return self._pending is not None and self._pending.is_answered
-
-    def wait(self) -> Ended:
-        """Wait for its end, and return what came of it."""
-        return self._finish()
-
-
-def begin_asking(queue: Queue, action: Inspect | Receive, settings: ConsumerSettings) -> Begun[Answered]:
+def begin_asking(queue: Queue, action: Inspect | Receive, settings: ConsumerSettings) -> Pending[Answered]:
     """Begin to ask the queue what it is, or for messages."""
     if isinstance(action, Inspect):
-        return Begun(lambda: _answer(lambda: Inspected(queue.inspect()), 0))
-    try:
-        pending = queue.begin_receive(
+        return Pending(queue.inspect).map(Inspected, _describe_failure)
+    pending = _begin(
+        lambda: queue.begin_receive(
             action.count,
             wait_time_seconds=settings.wait_time_seconds,
             visibility_timeout=settings.visibility_timeout,
         )
-    except BaseException as error:  # noqa: BLE001 - whatever a client raises, the consumer lives on
-        failed = _describe_failure(error, action.poll)
-        return Begun(lambda: failed, poll=action.poll)
-
-    return Begun(
-        lambda: _answer(lambda: Received(pending.result(), action.poll), action.poll), pending, poll=action.poll
+    )
+    return pending.map(
+        lambda messages: Received(messages, action.poll), lambda error: _describe_failure(error, action.poll)
     )
 
 
-def begin_settling(queue: Queue, action: Settlement, renew: Callable[[Message], None]) -> Begun[Settled]:
+def begin_settling(queue: Queue, action: Settlement, renew: Callable[[Message], None]) -> Pending[Settled]:
     """Begin to extend, delete, hide or dead-letter; *renew* is told of each message whose lease was extended."""
     handles = _handles(action)
-    try:
-        pending = _begin(queue, action, handles)
-    except BaseException as error:  # noqa: BLE001 - whatever a client raises, the consumer lives on
-        refused = _describe_refusal(action, error)
-        return Begun(lambda: refused)
 
-    def settle() -> Settled:
-        try:
-            failed = _carry_out(queue, action, pending)
-        except BaseException as error:  # noqa: BLE001 - whatever a client raises, the consumer lives on
-            return _describe_refusal(action, error)
+    def read(failed: Sequence[Failed]) -> Settled:
         problems = _describe_problems(action, handles, failed) if failed else {}
         if isinstance(action, Extend):
             _renew([message for message in action.messages if message.id not in problems], renew)
         return Settled(action, problems)
 
-    return Begun(settle, pending)
+    pending = _begin(lambda: _begin_settling(queue, action, handles))
+    return pending.map(read, lambda error: _describe_refusal(action, error))
 
 
 def ask(queue: Queue, action: Inspect | Receive, settings: ConsumerSettings) -> Answered:
     """Ask the queue what it is, or for messages."""
-    return begin_asking(queue, action, settings).wait()
+    return begin_asking(queue, action, settings).result()
 
 
 def settle(queue: Queue, action: Settlement, renew: Callable[[Message], None]) -> Settled:
     """Do what `begin_settling` begins."""
-    return begin_settling(queue, action, renew).wait()
+    return begin_settling(queue, action, renew).result()
 
 
-def _answer(ask: Callable[[], Inspected | Received], poll: int) -> Answered:
+def _begin(begin: Callable[[], Pending[_Answer]]) -> Pending[_Answer]:
     try:
-        return ask()
+        return begin()
     except BaseException as error:  # noqa: BLE001 - whatever a client raises, the consumer lives on
-        return _describe_failure(error, poll)
+        return failing(error)
 
 
-def _describe_failure(error: BaseException, poll: int) -> AskFailed:
-    return AskFailed(error, is_refusal(error), is_over_limit(error), poll)
-
-
-def _begin(queue: Queue, action: Settlement, handles: Sequence[str]) -> Pending[list[Failed]] | None:
+def _begin_settling(queue: Queue, action: Settlement, handles: Sequence[str]) -> Pending[Sequence[Failed]]:
     match action:
         case Delete():
             return queue.begin_delete(handles)
         case Hide(seconds=seconds) | Extend(seconds=seconds):
             return queue.begin_hide(list(zip(handles, seconds, strict=True)))
-    return None
+        case DeadLetter(message, queue_url, origin):
+            return Pending(lambda: queue.send_dead_letter(queue_url, message, origin)).map(lambda _: ())
 
 
-def _carry_out(queue: Queue, action: Settlement, pending: Pending[list[Failed]] | None) -> list[Failed]:
-    if isinstance(action, DeadLetter):
-        queue.send_dead_letter(action.queue_url, action.message, action.origin)
-    return pending.result() if pending is not None else []
+def _describe_failure(error: BaseException, poll: int = 0) -> AskFailed:
+    return AskFailed(error, is_refusal(error), is_over_limit(error), poll)
 
 
 def _describe_problems(action: Settlement, handles: Sequence[str], failed: Sequence[Failed]) -> dict[str, Problem]:

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import TypeAlias
 
-from megaflow.consumer.core.protocol import Inspect, Receive, Received
-from megaflow.consumer.threads.calls import Answered, Begun
+from megaflow.consumer.core.protocol import Inspect, Inspected, Receive, Received
+from megaflow.consumer.threads.calls import Answered
 from megaflow.consumer.threads.workers import GLANCE, Tell
+from megaflow.wire.pending import Pending
 
 Question: TypeAlias = Inspect | Receive
 
@@ -25,7 +26,7 @@ class _Helping:
     """A thread that handles messages, since when, and the question that it has under way."""
 
     since: float
-    begun: Begun[Answered] | None = None
+    begun: Pending[Answered] | None = None
 
 
 class Pollers:
@@ -37,7 +38,7 @@ class Pollers:
 
     def __init__(
         self,
-        begin: Callable[[Question], Begun[Answered]],
+        begin: Callable[[Question], Pending[Answered]],
         tell: Tell,
         *,
         help_out: Callable[[], bool],
@@ -47,7 +48,7 @@ class Pollers:
         self._tell = tell
         self._help_out = help_out
         self._before_waiting = before_waiting
-        self._questions: SimpleQueue[Question | Begun[Answered] | None] = SimpleQueue()
+        self._questions: SimpleQueue[Question | Pending[Answered] | None] = SimpleQueue()
         self._next: deque[Question] = deque()
         """What the thread that tells the core asks itself."""
 
@@ -121,23 +122,24 @@ class Pollers:
             begun = helping.begun or self._take_question()
         self._before_waiting()
 
-    def _take_question(self) -> Begun[Answered] | None:
+    def _take_question(self) -> Pending[Answered] | None:
         self._before_waiting()
         question = self._questions.get()
         return self._begin(question) if isinstance(question, Inspect | Receive) else question
 
-    def _bring(self, begun: Begun[Answered]) -> _Helping | None:
+    def _bring(self, begun: Pending[Answered]) -> _Helping | None:
         """Wait for an answer, tell it, and handle what it brought; None is that this thread is not wanted any more."""
         if not begun.is_answered:
             self._before_waiting()
         began = time.perf_counter()
-        event = begun.wait()
+        event = begun.result()
+        poll = _poll_of(event)
         if isinstance(event, Received):
             event = Received(event.messages, event.poll, time.perf_counter() - began)
         own = threading.get_ident()
         with self._lock:
-            is_wanted = begun.poll in self._polls
-            self._polls.discard(begun.poll)
+            is_wanted = poll in self._polls
+            self._polls.discard(poll)
             if is_wanted:
                 self._helping[own] = _Helping(time.perf_counter())
         self._tell(event, helps=is_wanted, is_poller=is_wanted)
@@ -183,5 +185,6 @@ class Pollers:
             self._questions.put(self._next.popleft())
 
 
-def _poll_of(question: Question) -> int:
-    return question.poll if isinstance(question, Receive) else 0
+def _poll_of(told: Question | Answered) -> int:
+    """Return the number by which a question, or its answer, is known."""
+    return 0 if isinstance(told, Inspect | Inspected) else told.poll

@@ -14,20 +14,20 @@ from queue import SimpleQueue
 from typing import Final, TypeAlias, TypeVar
 
 from megaflow.consumer.core.protocol import DeadLetter, Extend, Settled, Settlement
-from megaflow.consumer.threads.calls import Begun
 from megaflow.consumer.threads.workers import Tell
+from megaflow.wire.pending import Pending
 
 _THREADS: Final = 2
 """For deletes and hides, for extensions, and for dead letters: a slow one holds up none of the others."""
 
-_Task: TypeAlias = Settlement | Begun[Settled]
+_Task: TypeAlias = Settlement | Pending[Settled]
 _Waiting = TypeVar("_Waiting")
 
 
 class Settlers:
     """Settle messages, and *tell* what came of it. *begin* begins to."""
 
-    def __init__(self, begin: Callable[[Settlement], Begun[Settled]], tell: Tell) -> None:
+    def __init__(self, begin: Callable[[Settlement], Pending[Settled]], tell: Tell) -> None:
         self._begin = begin
         self._tell = tell
         self._deletes: SimpleQueue[_Task | None] = SimpleQueue()
@@ -38,7 +38,7 @@ class Settlers:
         self._own: deque[Settlement] = deque()
         """What the thread that tells the core begins itself."""
 
-        self._under_way: deque[Begun[Settled]] = deque()
+        self._under_way: deque[Pending[Settled]] = deque()
 
     def start(self) -> None:
         """Start the threads."""
@@ -71,7 +71,7 @@ class Settlers:
         settled = []
         while (begun := _pop(self._under_way)) is not None:
             if begun.is_answered:
-                settled.append(begun.wait())
+                settled.append(begun.result())
             else:
                 self._deletes.put(begun)
         return settled
@@ -88,8 +88,8 @@ class Settlers:
 
     def _settle_forever(self, tasks: SimpleQueue[_Task | None]) -> None:
         while (task := tasks.get()) is not None:
-            begun = task if isinstance(task, Begun) else self._begin(task)
-            self._tell(begun.wait(), helps=False)
+            begun = task if isinstance(task, Pending) else self._begin(task)
+            self._tell(begun.result(), helps=False)
 
 
 def _pop(waiting: deque[_Waiting]) -> _Waiting | None:

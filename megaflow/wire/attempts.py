@@ -1,4 +1,4 @@
-"""One call: its request, sent as often as it takes, and its answer, which may be waited for later."""
+"""The attempts of one call: its request is sent as often as it takes, and its answer may be waited for later."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ import json
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from functools import partial
+from typing import Any, Final
 
 from megaflow.wire.answers import Operation
-from megaflow.wire.connections import ConnectError, Connections, Sent
+from megaflow.wire.connections import ConnectError, Connections, SentRequest
 from megaflow.wire.http import Answer, BrokenAnswerError
+from megaflow.wire.pending import Pending
 from megaflow.wire.requests import Requests, encode_binary, read_deadline
 from megaflow.wire.retries import Failure, Quota, Retries
 from megaflow.wire.sockets import translate_error
@@ -39,8 +41,8 @@ class Line:
     sleep: Callable[[float], None]
 
 
-class Exchange:
-    """A call whose request is sent, once, when it is made. For one thread at a time."""
+class Attempts:
+    """The attempts of one call. For one thread at a time."""
 
     def __init__(self, line: Line, operation: Operation, parameters: Mapping[str, Any]) -> None:
         self._line = line
@@ -49,27 +51,19 @@ class Exchange:
         self._id = _make_id()
         self._timeout = _timeout_for(operation, parameters, line.read_timeout)
         self._retries = Retries(line.quota, max_attempts=line.max_attempts, is_poll=operation.is_poll)
-        self._sent: Sent | Exception
-        self._is_answered = False
-        self._send("")
 
-    @property
-    def is_under_way(self) -> bool:
-        """Whether the request was sent, and only the answer is missing."""
-        return isinstance(self._sent, Sent)
+    def begin(self) -> Pending[Mapping[str, Any]]:
+        """Send the request, once; its result is the answer, as boto3 would give it, or raises botocore's own errors.
 
-    @property
-    def is_answered(self) -> bool:
-        """Whether to ask for the answer takes no waiting, unless it is an error."""
-        if not self._is_answered:
-            self._is_answered = isinstance(self._sent, Sent) and self._sent.is_answered
-        return self._is_answered
+        To come to it takes as many attempts as boto3 would take.
+        """
+        sent = self._send("")
+        return Pending(partial(self._finish, sent), sent if isinstance(sent, SentRequest) else None)
 
-    def answer(self) -> Mapping[str, Any]:
-        """Return the answer, as boto3 would, after as many tries as boto3 would take; raises botocore's own errors."""
+    def _finish(self, sent: SentRequest | Exception) -> Mapping[str, Any]:
         line, retries = self._line, self._retries
         while True:
-            answer = self._receive()
+            answer = self._receive(sent)
             if not isinstance(answer, Exception) and answer.status < 300:
                 retries.note_success()
                 return self._operation.read(answer, retries.metadata)
@@ -80,43 +74,24 @@ class Exchange:
             if not again:
                 lost = answer if isinstance(answer, Exception) else None
                 raise lost or self._operation.make_error(failure, retries.metadata)
-            self._send(read_deadline(failure.headers, line.read_timeout))
+            sent = self._send(read_deadline(failure.headers, line.read_timeout))
 
-    def _send(self, deadline: str) -> None:
+    def _send(self, deadline: str) -> SentRequest | Exception:
         line = self._line
         trial = f"{deadline}attempt={self._retries.attempt}; max={line.max_attempts}"
         request = line.requests.write(self._operation.target, self._body, self._id, trial)
         try:
-            self._sent = line.connections.send(request, self._timeout)
+            return line.connections.send(request, self._timeout)
         except (ConnectError, OSError) as error:
-            self._sent = translate_error(error, line.endpoint_url)
+            return translate_error(error, line.endpoint_url)
 
-    def _receive(self) -> Answer | Exception:
-        if isinstance(self._sent, Exception):
-            return self._sent
+    def _receive(self, sent: SentRequest | Exception) -> Answer | Exception:
+        if isinstance(sent, Exception):
+            return sent
         try:
-            return self._line.connections.receive(self._sent)
+            return self._line.connections.receive(sent)
         except (ConnectError, BrokenAnswerError, OSError) as error:
             return translate_error(error, self._line.endpoint_url)
-
-
-class WholeCall:
-    """A call of a client that sends and waits in one: it is made when its answer is asked for."""
-
-    is_under_way: Final = False
-    is_answered: Final = False
-
-    def __init__(self, method: Callable[..., Mapping[str, Any]], parameters: Mapping[str, Any]) -> None:
-        self._method = method
-        self._parameters = parameters
-
-    def answer(self) -> Mapping[str, Any]:
-        """Make it, and return the answer; raises what the client raises."""
-        return self._method(**self._parameters)
-
-
-Call: TypeAlias = Exchange | WholeCall
-"""A call that was begun, as far as its client can do that."""
 
 
 def _timeout_for(operation: Operation, parameters: Mapping[str, Any], read_timeout: float) -> float:
