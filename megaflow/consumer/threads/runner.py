@@ -100,7 +100,6 @@ class Runner:
         )
         self._has_given_back = False
         self._events: deque[Event | None] = deque()
-        self._too_late: deque[Received] = deque()
         self._telling = threading.Lock()
         self._exit: Exit | None = None
         self._failure: BaseException | None = None
@@ -197,26 +196,29 @@ class Runner:
         if is_poller:
             self._events += self._settlers.collect()
         self._events.append(event)
+        too_late: list[Received] = []
         while self._events and self._telling.acquire(blocking=False):
             try:
-                self._tell_all(helps, is_poller)
+                too_late += self._tell_all(helps, is_poller)
             finally:
                 self._telling.release()
         if is_poller:
             self._settlers.begin()
-        while self._too_late:
-            self._give_back(self._too_late.popleft().messages)
+        for received in too_late:
+            self._give_back(received.messages)
 
-    def _tell_all(self, helps: bool, is_poller: bool) -> None:
-        """Tell what there is to be told, together: most of what the core does then is done once."""
+    def _tell_all(self, helps: bool, is_poller: bool) -> Sequence[Received]:
+        """Tell what there is to be told, together: most of what the core does then is done once.
+
+        Return what was received too late.
+        """
         events = self._workers.gather()
         while self._events:
             event = self._events.popleft()
             if event is not None:
                 events.append(event)
         if self._is_over:
-            self._too_late += [event for event in events if isinstance(event, Received)]
-            return
+            return [event for event in events if isinstance(event, Received)]
         try:
             if events:
                 self._carry_out(self._core.handle_all(events, self._clock()), helps, is_poller)
@@ -225,6 +227,7 @@ class Runner:
             self._failure = error
         if self._is_over or self._wakes_at < self._sleeps_until:
             self._inbox.put(_LOOK)
+        return ()
 
     def _carry_out(self, actions: Sequence[Action], helps: bool, is_poller: bool) -> None:
         started = 0
