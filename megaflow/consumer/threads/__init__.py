@@ -1,1 +1,39 @@
-"""The consumer's threads: carry out what the core decides."""
+"""The consumer's threads: they carry out what the core decides.
+
+The core has no thread of its own: each of these tells it what has happened, one at a time, and does what it answers
+(`runner`; a `Caller` is who tells it). First a message whose handler is quick, and that came with others: its poller
+handles it, with the next poll under way, and begins to delete it. No other thread is woken.
+
+    poller                           core                                SQS
+      │  the answer to a poll         │                                   │
+      │◄──────────────────────────────┼───────────────────────────────────┤
+      ├─ Received ───────────────────►│                                   │
+      │◄───────────── Start, Receive ─┤                                   │
+      ├─ begins the next poll ────────┼──────────────────────────────────►│
+      │  calls the handler            │                                   │
+      ├─ Finished ───────────────────►│                                   │
+      │◄───────────────────── Delete ─┤                                   │
+      ├─ begins the delete ───────────┼──────────────────────────────────►│
+      │  the answers to both          │                                   │
+      │◄──────────────────────────────┼───────────────────────────────────┤
+      ├─ Settled, Received ──────────►│                                   │
+
+Where the next poll is not answered by then, a settler waits for the answer to the delete, and tells `Settled`.
+
+Then one whose handler is slow, as handlers were of late: a worker handles it, and a settler deletes it.
+
+    poller              core               worker              settler   SQS
+      ├─ Received ───────►│                   │                   │       │
+      │◄─ Start, Receive ─┤                   │                   │       │
+      ├─ wakes a worker ──┼──────────────────►│                   │       │
+      ├─ begins the next poll, and waits for the answer ──────────┼──────►│
+      │                   │                   │ calls the handler │       │
+      │                   │◄─────── Finished ─┤                   │       │
+      │                   ├─ Delete ──────────┼──────────────────►│       │
+      │                   │                   │                   ├──────►│
+      │                   │                   │                   │◄──────┤
+      │                   │◄──────────────────┼────────── Settled ┤       │
+
+Where a handler is slow although handlers were quick, a poller is in the midst of it. The main thread sees that within
+milliseconds (`slow_handlers`), lets another poller take this one's place, and wakes workers for what waits.
+"""

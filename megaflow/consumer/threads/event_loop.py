@@ -49,8 +49,13 @@ class EventLoop:
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
+        """Read by the loop's thread without the lock: it is set before the loop is stopped, and stays so."""
+
         self._thread = 0
+        """Written without the lock by the loop's thread; whether it is the same asks only that thread for itself."""
+
         self._tasks: set[asyncio.Task[None]] = set()
+        """Used by the loop's thread alone."""
 
     def wait(self, awaitable: Awaitable[Any]) -> Any:
         """Run *awaitable* on the loop, and return or raise what comes of it; once closed, it is cancelled."""

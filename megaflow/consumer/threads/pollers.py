@@ -1,6 +1,6 @@
-"""The threads that ask the queue. Each handles what it has brought itself, as long as that is quick.
+"""Pollers: the threads that poll the queue. Each handles itself what it has received, as long as handlers are quick.
 
-What it is to ask next is under way meanwhile, and so is what it settles: no other thread has to be woken for that.
+Its next poll is under way meanwhile, and so is what it settles: no other thread has to be woken for that.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from queue import SimpleQueue
 from typing import TypeAlias
 
 from megaflow.consumer.core.protocol import Inspect, Inspected, Receive, Received
+from megaflow.consumer.threads.caller import Caller, Tell
 from megaflow.consumer.threads.calls import Answered
-from megaflow.consumer.threads.workers import GLANCE, Tell
 from megaflow.wire.pending import Pending
 
 Question: TypeAlias = Inspect | Receive
 
 
 @dataclass(slots=True)
-class _Helping:
-    """A thread that handles messages, since when, and the question that it has under way."""
+class _Handling:
+    """Since when a poller handles what it has received, and the question that it has under way meanwhile."""
 
     since: float
     begun: Pending[Answered] | None = None
@@ -32,8 +32,8 @@ class _Helping:
 class Pollers:
     """Ask questions, as many at once as there are.
 
-    *help_out* handles what waits as long as that is quick, and tells whether something is finished. *before_waiting* is
-    called by a thread that is about to wait for an answer.
+    *handle_while_quick* handles what waits as long as handlers are quick, and tells whether something is finished that
+    nobody has told. *before_waiting* is called by a thread that is about to wait for an answer.
     """
 
     def __init__(
@@ -41,16 +41,16 @@ class Pollers:
         begin: Callable[[Question], Pending[Answered]],
         tell: Tell,
         *,
-        help_out: Callable[[], bool],
+        handle_while_quick: Callable[[], bool],
         before_waiting: Callable[[], None],
     ) -> None:
         self._begin = begin
         self._tell = tell
-        self._help_out = help_out
+        self._handle_while_quick = handle_while_quick
         self._before_waiting = before_waiting
         self._questions: SimpleQueue[Question | Pending[Answered] | None] = SimpleQueue()
         self._next: deque[Question] = deque()
-        """What the thread that tells the core asks itself."""
+        """What a poller that handles asks itself, as soon as it has told the core what it has to tell."""
 
         self._lock = threading.Lock()
         self._answered = threading.Condition(self._lock)
@@ -61,15 +61,15 @@ class Pollers:
         self._pollers = 0
         """The threads that are there for them."""
 
-        self._helping: dict[int, _Helping] = {}
-        """Those of the threads that handle messages."""
+        self._handling: dict[int, _Handling] = {}
+        """Those of the threads that handle messages, and are not replaced."""
 
     def ask(self, question: Question) -> None:
         """Let a thread ask this: the one that calls, if it is one of these, else one that is free, or a new one."""
         with self._lock:
             self._asking += 1
             self._polls.add(_poll_of(question))
-            asks_itself = threading.get_ident() in self._helping
+            asks_itself = threading.get_ident() in self._handling
             if asks_itself:
                 self._next.append(question)
         self._start_missing()
@@ -83,18 +83,18 @@ class Pollers:
                 self._polls.remove(poll)
                 self._pollers -= 1
 
-    def replace_slow(self) -> bool:
-        """Let other threads ask in place of those that handle something that is not quick after all; tell of any."""
-        latest = time.perf_counter() - GLANCE
+    def replace_slow(self, seconds: float) -> bool:
+        """Let other threads ask in place of those that have handled messages for so long; tell of any."""
+        latest = time.perf_counter() - seconds
         with self._lock:
-            slow = [thread for thread, helping in self._helping.items() if helping.since <= latest]
+            slow = [thread for thread, handling in self._handling.items() if handling.since <= latest]
             for thread in slow:
-                helping = self._helping.pop(thread)
+                handling = self._handling.pop(thread)
                 self._pollers -= 1
-                if helping.begun is not None:
-                    self._questions.put(helping.begun)
+                if handling.begun is not None:
+                    self._questions.put(handling.begun)
             if slow:
-                self._share_next()
+                self._let_others_ask()
         self._start_missing()
         return bool(slow)
 
@@ -105,6 +105,7 @@ class Pollers:
 
     def close(self) -> None:
         """Let the threads go, as soon as they have their answers."""
+        # Without the lock: the core has ended, so their number changes no more.
         for _ in range(self._pollers):
             self._questions.put(None)
 
@@ -118,8 +119,8 @@ class Pollers:
 
     def _ask_forever(self) -> None:
         begun = self._take_question()
-        while begun is not None and (helping := self._bring(begun)) is not None:
-            begun = helping.begun or self._take_question()
+        while begun is not None and (handling := self._bring(begun)) is not None:
+            begun = handling.begun or self._take_question()
         self._before_waiting()
 
     def _take_question(self) -> Pending[Answered] | None:
@@ -127,7 +128,7 @@ class Pollers:
         question = self._questions.get()
         return self._begin(question) if isinstance(question, Inspect | Receive) else question
 
-    def _bring(self, begun: Pending[Answered]) -> _Helping | None:
+    def _bring(self, begun: Pending[Answered]) -> _Handling | None:
         """Wait for an answer, tell it, and handle what it brought; None is that this thread is not wanted any more."""
         if not begun.is_answered:
             self._before_waiting()
@@ -141,8 +142,8 @@ class Pollers:
             is_wanted = poll in self._polls
             self._polls.discard(poll)
             if is_wanted:
-                self._helping[own] = _Helping(time.perf_counter())
-        self._tell(event, helps=is_wanted, is_poller=is_wanted)
+                self._handling[own] = _Handling(time.perf_counter())
+        self._tell(event, Caller.POLLER if is_wanted else Caller.ABANDONED_POLLER)
         with self._answered:
             self._asking -= 1
             self._answered.notify_all()
@@ -152,34 +153,35 @@ class Pollers:
             # There may be more: the queue looks for it while these are handled.
             self._begin_next()
         # What is finished is told together with the next answer, where that is there already.
-        while self._help_out() and not self._has_answer():
-            self._tell(None, helps=True, is_poller=True)
+        while self._handle_while_quick() and not self._has_answer():
+            self._tell(None, Caller.POLLER)
         self._begin_next()
         with self._lock:
-            return self._helping.pop(own, None)
+            return self._handling.pop(own, None)
 
     def _has_answer(self) -> bool:
         """Tell whether what this thread has begun to ask is answered."""
         with self._lock:
-            helping = self._helping.get(threading.get_ident())
-        return helping is not None and helping.begun is not None and helping.begun.is_answered
+            handling = self._handling.get(threading.get_ident())
+        # Without the lock: where another thread has taken it over meanwhile, and waits, a look takes nothing from it.
+        return handling is not None and handling.begun is not None and handling.begun.is_answered
 
     def _begin_next(self) -> None:
         """Begin to ask what this thread is to ask next, unless another one has taken its place."""
         with self._lock:
-            helping = self._helping.get(threading.get_ident())
-            if helping is None or helping.begun is not None or not self._next:
+            handling = self._handling.get(threading.get_ident())
+            if handling is None or handling.begun is not None or not self._next:
                 return
             question = self._next.popleft()
-            self._share_next()
+            self._let_others_ask()
         begun = self._begin(question)
         with self._lock:
-            if self._helping.get(threading.get_ident()) is helping:
-                helping.begun = begun
+            if self._handling.get(threading.get_ident()) is handling:
+                handling.begun = begun
                 return
         self._questions.put(begun)
 
-    def _share_next(self) -> None:
+    def _let_others_ask(self) -> None:
         """Let others ask what is to be asked next."""
         while self._next:
             self._questions.put(self._next.popleft())

@@ -1,8 +1,8 @@
-"""What the core says is done here, against a real queue.
+"""The runner: does against a real queue what the core answers.
 
 Some threads poll, some run handlers, some settle messages, and each tells the core itself what it has come to, one at a
-time: to hand that on to another thread would cost more than all the core does. One waits for the time to pass, and for
-signals. All but that one are daemons: a handler that never returns cannot keep the process from ending.
+time: to hand that on to another thread would cost more than all the core does. The main one waits for the time to pass,
+and for signals. All others are daemons: a handler that never returns cannot keep the process from ending.
 """
 
 from __future__ import annotations
@@ -38,11 +38,13 @@ from megaflow.consumer.core.protocol import (
     Stop,
     Tick,
 )
+from megaflow.consumer.threads.caller import Caller
 from megaflow.consumer.threads.calls import begin_asking, begin_settling, settle
 from megaflow.consumer.threads.pollers import Pollers
 from megaflow.consumer.threads.settlers import Settlers
 from megaflow.consumer.threads.signals import stopping_on_signals
-from megaflow.consumer.threads.workers import GLANCE, Workers
+from megaflow.consumer.threads.slow_handlers import SlowHandlerWatch
+from megaflow.consumer.threads.workers import Workers
 from megaflow.messages.message import Message
 from megaflow.processing.processor import Processor
 from megaflow.settings import ConsumerSettings
@@ -55,12 +57,8 @@ log = logging.getLogger(__name__)
 _LONGEST_WAIT: Final = 0.5
 """Seconds: a signal that comes just before the wait begins does not end it."""
 
-
-_LONGEST_GLANCE: Final = 4 * GLANCE
-"""Seconds: as long as all handlers are quick, it is looked less often whether they still are."""
-
-_LOOK: Final = Tick()
-"""Wakes the one that waits, to look how long."""
+_WAKE: Final = Tick()
+"""Wakes the main thread, to see anew for how long it waits."""
 
 _TIME_TO_ANSWER: Final = 0.3
 """Seconds that polls have at the end to bring what was given back a moment ago."""
@@ -95,20 +93,30 @@ class Runner:
         self._pollers = Pollers(
             lambda question: begin_asking(queue, question, settings),
             self._tell,
-            help_out=self._workers.help,
-            before_waiting=self._settlers.share,
+            handle_while_quick=self._workers.handle_while_quick,
+            before_waiting=self._settlers.let_others_wait,
         )
-        self._has_given_back = False
-        self._events: deque[Event | None] = deque()
-        self._too_late: deque[Received] = deque()
+        self._watch = SlowHandlerWatch(self._pollers, self._workers, self._settlers)
+        self._inbox: SimpleQueue[Event] = SimpleQueue()
+        """What the main thread has to tell."""
+
         self._telling = threading.Lock()
+        """Held by whoever tells the core something. `health` reads the core without it, at worst a moment late."""
+
+        self._events: deque[Event | None] = deque()
+        """What is to be told. Appended to without the lock, which is one step; taken out under it."""
+
+        # Changed under the lock, read without it: what is over stays so, and the main thread is woken to see it.
         self._exit: Exit | None = None
         self._failure: BaseException | None = None
-        self._inbox: SimpleQueue[Event] = SimpleQueue()
-        self._wakes_at = self._sleeps_until = math.inf
-        self._glances = False
-        self._glances_after = GLANCE
-        self._has_started = False
+        self._has_given_back = False
+        """Read without the lock at the end, when the core does nothing more."""
+
+        self._wakes_at = math.inf
+        """When the core wants a `Tick`. Read without the lock by the main thread: whoever changes it wakes that one."""
+
+        self._sleeps_until = math.inf
+        """Until when the main thread sleeps. Written by it without the lock: at worst it is woken for nothing."""
 
     def run(self) -> None:
         """Consume until `stop`, SIGTERM or SIGINT; signals only where this is the main thread.
@@ -140,9 +148,9 @@ class Runner:
 
     def _drive(self) -> BaseException | None:
         # Whoever stopped it before it began is heard first.
-        self._tell(Tick() if self._inbox.empty() else self._inbox.get())
+        self._tell(Tick() if self._inbox.empty() else self._inbox.get(), Caller.MAIN)
         while not self._is_over:
-            self._tell(self._wait_for_event())
+            self._tell(self._wait_for_event(), Caller.MAIN)
         if self._failure is not None:
             self._give_back(self._core.waiting)
             raise self._failure
@@ -155,78 +163,65 @@ class Runner:
     def _wait_for_event(self) -> Event | None:
         """Wait for what the core has to be told of, at the latest until it wants to be woken."""
         while True:
-            # Whoever changes it while it is looked at says so.
+            # Whoever changes `_wakes_at` while it is read here finds infinity, and so wakes this thread.
             self._sleeps_until = math.inf
             self._sleeps_until = self._wakes_at
-            longest = self._glances_after if self._glances else _LONGEST_WAIT
+            longest = min(self._watch.pause, _LONGEST_WAIT)
             try:
                 event = self._inbox.get(timeout=max(0.0, min(self._sleeps_until - self._clock(), longest)))
             except Empty:
-                if self._glance():
+                if self._watch.look():
                     return None
                 if self._clock() < self._wakes_at and not self._is_over:
                     continue
                 return Tick()
-            if event is not _LOOK or self._is_over:
+            if event is not _WAKE or self._is_over:
                 return event
 
-    def _glance(self) -> bool:
-        """Let others go on where a handler takes longer than expected; tell whether there is something to tell."""
-        is_slow = self._pollers.replace_slow()
-        if is_slow:
-            self._settlers.share()
-        is_held_up = is_slow or self._workers.are_held_up
-        if is_held_up:
-            self._workers.call_for_the_rest()
-        # Whoever starts something from here on says so.
-        self._glances = False
-        has_started, self._has_started = self._has_started, False
-        if has_started or (self._workers.are_waited_for and not is_held_up):
-            self._glances = True
-        # Each glance takes its time from the handlers.
-        again = min(2 * self._glances_after, _LONGEST_GLANCE)
-        self._glances_after = GLANCE if is_slow or not self._workers.are_quick else again
-        return is_held_up and self._workers.have_finished
-
-    def _tell(self, event: Event | None, *, helps: bool = False, is_poller: bool = False) -> None:
+    def _tell(self, event: Event | None, caller: Caller) -> None:
         """Tell the core what happened, and do what it answers; None is what the workers have finished.
 
-        Where another thread is telling it something, that one goes on with this: to wait for it would cost more. A
-        thread that *helps* handles what waits afterwards, where that is quick; a poller settles what it has handled.
+        Where another thread is telling it something, that one goes on with this: to wait for it would cost more.
         """
+        is_poller = caller is Caller.POLLER
         if is_poller:
-            self._events += self._settlers.collect()
+            self._events += self._settlers.take_settled()
         self._events.append(event)
+        too_late: list[Received] = []
+        # Asked again after the release: whoever came just before it has left its event to this thread.
         while self._events and self._telling.acquire(blocking=False):
             try:
-                self._tell_all(helps, is_poller)
+                too_late += self._tell_all(caller)
             finally:
                 self._telling.release()
         if is_poller:
-            self._settlers.begin()
-        while self._too_late:
-            self._give_back(self._too_late.popleft().messages)
+            self._settlers.begin_own()
+        for received in too_late:
+            self._give_back(received.messages)
 
-    def _tell_all(self, helps: bool, is_poller: bool) -> None:
-        """Tell what there is to be told, together: most of what the core does then is done once."""
-        events = self._workers.gather()
+    def _tell_all(self, caller: Caller) -> Sequence[Received]:
+        """Tell what there is to be told, together: most of what the core does then is done once.
+
+        Return what was received too late.
+        """
+        events = self._workers.take_finished()
         while self._events:
             event = self._events.popleft()
             if event is not None:
                 events.append(event)
         if self._is_over:
-            self._too_late += [event for event in events if isinstance(event, Received)]
-            return
+            return [event for event in events if isinstance(event, Received)]
         try:
             if events:
-                self._carry_out(self._core.handle_all(events, self._clock()), helps, is_poller)
+                self._carry_out(self._core.handle_all(events, self._clock()), caller)
             self._wakes_at = self._core.wake_at
         except BaseException as error:  # noqa: BLE001 - whoever drives raises it
             self._failure = error
         if self._is_over or self._wakes_at < self._sleeps_until:
-            self._inbox.put(_LOOK)
+            self._inbox.put(_WAKE)
+        return ()
 
-    def _carry_out(self, actions: Sequence[Action], helps: bool, is_poller: bool) -> None:
+    def _carry_out(self, actions: Sequence[Action], caller: Caller) -> None:
         started = 0
         for action in actions:
             if isinstance(action, Exit):
@@ -234,16 +229,14 @@ class Runner:
                 return
             if isinstance(action, Start):
                 started += len(action.messages)
-            self._do(action, is_poller)
+            self._do(action, caller)
         if started:
-            if not (helps and self._workers.are_quick):
-                self._workers.call(started)
-            self._has_started = True
-            if not self._glances:
-                self._glances = True
-                self._inbox.put(_LOOK)
+            if not (caller.handles_what_is_started and self._workers.are_quick):
+                self._workers.wake(started)
+            if self._watch.note_start():
+                self._inbox.put(_WAKE)
 
-    def _do(self, action: Action, is_poller: bool) -> None:
+    def _do(self, action: Action, caller: Caller) -> None:
         match action:
             case Count(name, amount):
                 self._count(name, amount)
@@ -253,7 +246,7 @@ class Runner:
                 self._pollers.ask(action)
             case Delete() | Hide() | Extend() | DeadLetter():
                 self._has_given_back = self._has_given_back or (isinstance(action, Hide) and 0.0 in action.seconds)
-                self._settlers.settle(action, here=is_poller)
+                self._settlers.settle(action, caller)
             case GiveUp(message, handler):
                 self._workers.give_up(message, handler)
             case Report(level, text, values, error):

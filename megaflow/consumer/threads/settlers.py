@@ -1,7 +1,7 @@
-"""The threads that settle messages: they delete them, hide them, extend their leases, or dead-letter them.
+"""Settlers: the threads that delete and hide messages, extend their leases, and dead-letter them.
 
-A poller begins itself to settle what it has handled, and looks for the answer after the next messages; where it has to
-wait for these, one of the threads here waits for the answer.
+A poller begins itself to delete or hide what it has handled, and looks for the answer after its next poll; where it has
+to wait for that one, a settler waits for the answer.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from queue import SimpleQueue
 from typing import Final, TypeAlias, TypeVar
 
 from megaflow.consumer.core.protocol import DeadLetter, Extend, Settled, Settlement
-from megaflow.consumer.threads.workers import Tell
+from megaflow.consumer.threads.caller import Caller, Tell
 from megaflow.wire.pending import Pending
 
 _THREADS: Final = 2
@@ -35,10 +35,13 @@ class Settlers:
 
         self._extensions: SimpleQueue[_Task | None] = SimpleQueue()
         self._dead_letters: SimpleQueue[_Task | None] = SimpleQueue()
+        # Both without a lock: to append and to pop are one step each, and whoever pops a thing goes on with it alone. A
+        # poller may take what another one has put there, and does the same with it.
         self._own: deque[Settlement] = deque()
-        """What the thread that tells the core begins itself."""
+        """What a poller begins itself."""
 
         self._under_way: deque[Pending[Settled]] = deque()
+        """What pollers have begun, and no settler waits for."""
 
     def start(self) -> None:
         """Start the threads."""
@@ -46,19 +49,19 @@ class Settlers:
             settle = partial(self._settle_forever, tasks)
             threading.Thread(target=settle, name="megaflow-settler", daemon=True).start()
 
-    def settle(self, action: Settlement, *, here: bool = False) -> None:
-        """Let a thread settle messages: with *here* the one that calls, at its next `begin`."""
+    def settle(self, action: Settlement, caller: Caller) -> None:
+        """Let a settler settle messages; what a poller can begin itself, it does at its next `begin_own`."""
         if isinstance(action, Extend):
             self._extensions.put(action)
         elif isinstance(action, DeadLetter):
             self._dead_letters.put(action)
-        elif here:
+        elif caller is Caller.POLLER:
             self._own.append(action)
         else:
             self._deletes.put(action)
 
-    def begin(self) -> None:
-        """Begin what the calling thread settles itself."""
+    def begin_own(self) -> None:
+        """Begin what the calling poller settles itself."""
         while (action := _pop(self._own)) is not None:
             begun = self._begin(action)
             if begun.is_under_way:
@@ -66,8 +69,8 @@ class Settlers:
             else:
                 self._deletes.put(begun)
 
-    def collect(self) -> list[Settled]:
-        """Return what came of what was begun, as far as that is there; for the rest other threads wait."""
+    def take_settled(self) -> list[Settled]:
+        """Return what came of what pollers have begun, as far as it is answered; for the rest settlers wait."""
         settled = []
         while (begun := _pop(self._under_way)) is not None:
             if begun.is_answered:
@@ -76,8 +79,8 @@ class Settlers:
                 self._deletes.put(begun)
         return settled
 
-    def share(self) -> None:
-        """Let other threads wait for what was begun: the calling one has something else to wait for."""
+    def let_others_wait(self) -> None:
+        """Let settlers wait for what pollers have begun: the calling thread has something else to do."""
         while (begun := _pop(self._under_way)) is not None:
             self._deletes.put(begun)
 
@@ -89,7 +92,7 @@ class Settlers:
     def _settle_forever(self, tasks: SimpleQueue[_Task | None]) -> None:
         while (task := tasks.get()) is not None:
             begun = task if isinstance(task, Pending) else self._begin(task)
-            self._tell(begun.result(), helps=False)
+            self._tell(begun.result(), Caller.SETTLER)
 
 
 def _pop(waiting: deque[_Waiting]) -> _Waiting | None:

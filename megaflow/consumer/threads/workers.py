@@ -1,7 +1,7 @@
-"""The threads that take messages through their handlers, and the event loop that async handlers share.
+"""Workers: the threads that take messages through their handlers, and the event loop that async handlers share.
 
 To wake a thread costs more than a quick handler does. So where handlers are quick, whoever has received messages
-handles them, or one thread handles all; after `GLANCE` seconds others are woken for what still waits.
+handles them, or one thread handles all; where one is slow after all, others are woken for what still waits.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from queue import SimpleQueue
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from megaflow.consumer.core.protocol import Called, Crashed, Event, Finished, Interrupted
+from megaflow.consumer.threads.caller import Caller, Tell
 from megaflow.consumer.threads.event_loop import EventLoop
 from megaflow.handlers.handler import Handler
 from megaflow.messages.message import Message
@@ -26,14 +27,15 @@ from megaflow.processing.verdict import Verdict
 
 log = logging.getLogger(__name__)
 
-GLANCE: Final = 0.004
-"""Seconds after which it is looked whether handlers are as quick as they were."""
-
 _QUICK: Final = 0.0005
 """Seconds: a handler that takes less is handled by whoever has its message."""
 
 _INSTANT: Final = 0.0001
 """Seconds: where messages take less, nobody who is woken for one comes before it is handled."""
+
+# Looked up once, as each message asks for one of them.
+_POLLER: Final = Caller.POLLER
+_WORKER: Final = Caller.WORKER
 
 
 @dataclass(slots=True, eq=False)
@@ -43,52 +45,44 @@ class _Work:
     message: Message
     steps: Steps = field(init=False)
     step: HandlerCall | StoreCall | None = None
-    is_helped: bool = False
-    """Whether the thread that has it at work is none of the workers."""
-
-
-class Tell(Protocol):
-    """Tells the core of an event, None being what has finished; may be called from any thread.
-
-    *helps* says that the calling thread goes on with what waits afterwards, where that is quick; *is_poller* that it
-    settles what it has handled, too.
-    """
-
-    def __call__(self, event: Event | None, *, helps: bool, is_poller: bool = False) -> None: ...
+    handled_by: Caller = _WORKER
 
 
 class Workers:
     """Take messages through their handlers, and *tell* what came of it.
 
-    `start`, `call`, `give_up` and `gather` are called by one thread at a time.
+    `start`, `wake`, `give_up` and `take_finished` are called by one thread at a time.
     """
 
     def __init__(self, get_processor: Callable[[], Processor], tell: Tell) -> None:
         self._get_processor = get_processor
         self._tell = tell
+        # All of this without a lock, which every message would have to take. To append, to add, to pop and to assign
+        # are one step each, and whoever pops a message handles it, or notes its end, alone.
         self._backlog: deque[_Work] = deque()
-        self._calls: SimpleQueue[bool] = SimpleQueue()
+        self._wake_ups: SimpleQueue[bool] = SimpleQueue()
         self._finished: deque[Verdict | Crashed] = deque()
         self._at_work: dict[int, _Work] = {}
         self._workers = 0
+        """Changed by one thread at a time. Others may wake one too many, for nothing, or one too few: whoever starts it
+        wakes it."""
+
         self._seconds = 1.0
-        """What a message has taken of late."""
+        """What a message has taken of late: a mean, which lacks one message where two threads change it at once."""
 
         self._began_at = 0.0
-        """When the latest one was begun."""
+        """When the latest one was begun, by any thread: as long as one begins others, what waits is not held up."""
 
         self._event_loops = [self._make_event_loop()]
+        """The last one is used; whoever reads it just before a new one comes uses the one before, as others have."""
+
         self._telling: set[asyncio.AbstractEventLoop] = set()
+        """The event loops that are about to tell: each adds and removes only itself."""
 
     @property
     def are_quick(self) -> bool:
         """Whether messages have taken so little of late that it does not pay to share them out."""
         return self._seconds <= _QUICK
-
-    @property
-    def are_held_up(self) -> bool:
-        """Whether what waits is not taken as quickly as it could be."""
-        return self._seconds > _INSTANT or time.perf_counter() - self._began_at >= GLANCE
 
     @property
     def are_waited_for(self) -> bool:
@@ -99,6 +93,10 @@ class Workers:
     def have_finished(self) -> bool:
         """Whether something is finished that nobody has told."""
         return bool(self._finished)
+
+    def are_held_up(self, seconds: float) -> bool:
+        """Tell whether others could take what waits sooner: messages are not instant, or none was begun for so long."""
+        return self._seconds > _INSTANT or time.perf_counter() - self._began_at >= seconds
 
     def start(self, messages: Sequence[Message]) -> None:
         """Let messages wait for a thread; there is one for each, as far as the system allows it."""
@@ -115,24 +113,24 @@ class Workers:
                 log.warning("no thread for one more handler, %d are at work: %s", self._workers, error)
                 return
 
-    def call(self, count: int) -> None:
+    def wake(self, count: int) -> None:
         """Wake workers for *count* messages that wait."""
         for _ in range(min(1 if self.are_quick else count, self._workers)):
-            self._calls.put(True)
+            self._wake_ups.put(True)
 
-    def call_for_the_rest(self) -> None:
+    def wake_for_the_rest(self) -> None:
         """Wake a worker for everything that waits."""
         for _ in range(min(len(self._backlog), self._workers)):
-            self._calls.put(True)
+            self._wake_ups.put(True)
 
-    def help(self) -> bool:
-        """Handle what waits, in the thread that has brought it, as long as handlers are quick.
+    def handle_while_quick(self) -> bool:
+        """Handle what waits in the calling poller as long as handlers are quick, and wake workers for the rest.
 
         Tell whether something is finished that nobody has told.
         """
         while self.are_quick and (work := self._take()):
-            self._handle(work, helps=True)
-        self.call_for_the_rest()
+            self._handle(work, _POLLER)
+        self.wake_for_the_rest()
         return self.have_finished
 
     def give_up(self, message: Message, handler: Handler) -> None:
@@ -141,10 +139,10 @@ class Workers:
         if handler.is_async:
             # It does not give way to others either; those that share its loop stay there.
             self._event_loops.append(self._make_event_loop())
-        elif work is not None and not work.is_helped:
+        elif work is not None and work.handled_by is _WORKER:
             self._workers -= 1
 
-    def gather(self) -> list[Event]:
+    def take_finished(self) -> list[Event]:
         """Return what has finished meanwhile, all verdicts together."""
         verdicts: list[Verdict] = []
         crashed: list[Event] = []
@@ -159,20 +157,20 @@ class Workers:
     def close(self) -> None:
         """Let the threads and event loops go, as soon as their handlers do."""
         for _ in range(self._workers):
-            self._calls.put(False)
+            self._wake_ups.put(False)
         for event_loop in self._event_loops:
             event_loop.close()
 
     def _work_forever(self) -> None:
-        while self._calls.get():
+        while self._wake_ups.get():
             while work := self._take():
-                if not self._handle(work, helps=False):
+                if not self._handle(work, _WORKER):
                     # Another thread has taken the place of this one.
                     return
                 if not self.are_quick and self._finished:
-                    self._tell(None, helps=False)
+                    self._tell(None, _WORKER)
             if self._finished:
-                self._tell(None, helps=False)
+                self._tell(None, _WORKER)
 
     def _take(self) -> _Work | None:
         try:
@@ -180,9 +178,9 @@ class Workers:
         except IndexError:
             return None
 
-    def _handle(self, work: _Work, *, helps: bool) -> bool:
+    def _handle(self, work: _Work, caller: Caller) -> bool:
         """Handle a message as far as can be in this thread, and tell whether that was still waited for."""
-        work.is_helped = helps
+        work.handled_by = caller
         ended: Verdict | Crashed | None
         began = self._began_at = time.perf_counter()
         try:
@@ -230,12 +228,12 @@ class Workers:
     def _tell_of(self, loop: asyncio.AbstractEventLoop) -> None:
         """Tell what has ended in an event loop, and start there what the core wants started now."""
         self._telling.discard(loop)
-        self._tell(None, helps=True)
+        self._tell(None, Caller.EVENT_LOOP)
         while self.are_quick and (work := self._take()):
             if not self._start_here(work):
                 break
         if self._finished:
-            self._tell(None, helps=False)
+            self._tell(None, Caller.HANDLER)
 
     def _start_here(self, work: _Work) -> bool:
         """Start a message from within the event loop; tell whether it is not for a worker."""
@@ -261,7 +259,7 @@ class Workers:
         """Let a worker go on with a message."""
         work.step = step
         self._backlog.append(work)
-        self._calls.put(True)
+        self._wake_ups.put(True)
 
     def _end(self, work: _Work, ended: Verdict | Crashed) -> bool:
         """Note what came of a message, unless it was given up; then say so, as the core does not hear of it."""
@@ -276,7 +274,7 @@ class Workers:
         return self._event_loops[-1].wait(awaitable)
 
     def _watch(self, message: Message, handler: Handler, seconds: float | None) -> None:
-        self._tell(Called(message, handler, seconds), helps=False)
+        self._tell(Called(message, handler, seconds), Caller.HANDLER)
 
     def _make_event_loop(self) -> EventLoop:
-        return EventLoop(on_interrupt=lambda error: self._tell(Interrupted(error), helps=False))
+        return EventLoop(on_interrupt=lambda error: self._tell(Interrupted(error), Caller.HANDLER))
