@@ -24,21 +24,9 @@ from megaflow.dispatch.normal import Clause, Normaliser, flatten
 from megaflow.event import PROTOCOL
 from megaflow.handlers.handler import Handler
 from megaflow.match.comparison import read_number
-from megaflow.match.conditions import (
-    Absent,
-    AllOf,
-    AnyOf,
-    Check,
-    Comparison,
-    Condition,
-    Equals,
-    Fields,
-    Inside,
-    Items,
-    Regex,
-    Text,
-    compile_test,
-)
+from megaflow.match.conditions import AllOf, AnyOf, Condition, compile_test
+from megaflow.match.containers import Fields, Inside, Items
+from megaflow.match.leaves import Absent, Check, Comparison, Equals, Regex, Text
 from megaflow.match.operators import KEYWORDS
 from megaflow.match.regexes import literal_start
 from megaflow.messages.codec import Kind

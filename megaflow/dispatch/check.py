@@ -16,7 +16,7 @@ from megaflow.dispatch.normal import Clause, Normaliser, Rule
 from megaflow.dispatch.probes import find_covers
 from megaflow.dispatch.table import DispatchTable
 from megaflow.handlers.handler import Handler
-from megaflow.match.conditions import Regex
+from megaflow.match.leaves import Regex
 from megaflow.messages.codec import Kind
 
 _MANY_UNINDEXED: Final = 100

@@ -11,19 +11,8 @@ from typing import Any, Final, NamedTuple
 
 from megaflow.dispatch.fields import MISSING, Fields, Path, see
 from megaflow.dispatch.normal import OBJECT, Clause
-from megaflow.match.conditions import (
-    AllOf,
-    AnyOf,
-    Comparison,
-    Condition,
-    Equals,
-    Not,
-    Present,
-    Regex,
-    Test,
-    Text,
-    compile_test,
-)
+from megaflow.match.conditions import AllOf, AnyOf, Condition, Not, Present, Test, compile_test
+from megaflow.match.leaves import Comparison, Equals, Regex, Text
 
 
 class Residuals:

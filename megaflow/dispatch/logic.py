@@ -15,23 +15,9 @@ from megaflow.dispatch.fields import Path
 from megaflow.dispatch.normal import OBJECT, Clause, flatten
 from megaflow.dispatch.probes import How, Interval, Probe, find_covers
 from megaflow.match import comparison
-from megaflow.match.conditions import (
-    Absent,
-    AllOf,
-    AnyOf,
-    Check,
-    Comparison,
-    Condition,
-    Equals,
-    Fields,
-    Inside,
-    Items,
-    Not,
-    Present,
-    Regex,
-    Text,
-    compile_test,
-)
+from megaflow.match.conditions import AllOf, AnyOf, Condition, Not, Present, compile_test
+from megaflow.match.containers import Fields, Inside, Items
+from megaflow.match.leaves import Absent, Check, Comparison, Equals, Regex, Text
 from megaflow.match.regexes import literal_start
 
 Conditions = Mapping[Path, Sequence[Condition]]

@@ -9,7 +9,9 @@ from typing import Final
 
 from megaflow.dispatch.fields import ALWAYS_OBJECTS, Path
 from megaflow.handlers.handler import Handler
-from megaflow.match.conditions import AllOf, AnyOf, Comparison, Condition, Fields, Present, assume
+from megaflow.match.conditions import AllOf, AnyOf, Condition, Present, assume
+from megaflow.match.containers import Fields
+from megaflow.match.leaves import Comparison
 
 OBJECT: Final = Fields((), ())
 """The condition that a value is an object, whatever it holds."""

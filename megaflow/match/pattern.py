@@ -13,7 +13,9 @@ from uuid import UUID
 
 from megaflow.callables import is_async, is_generator
 from megaflow.errors import PatternError
-from megaflow.match.conditions import Call, Check, Condition, Equals, Fields, Items, Regex
+from megaflow.match.conditions import Condition
+from megaflow.match.containers import Fields, Items
+from megaflow.match.leaves import Call, Check, Equals, Regex
 
 
 def as_condition(pattern: object, path: str = "") -> Condition:
