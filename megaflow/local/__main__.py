@@ -75,7 +75,7 @@ def _contents(account: Account, data: Path | None) -> str:
     where = f"account {account.account_id} in {account.region}"
     if data is None:
         return f"{where}, in memory"
-    messages = sum(sum(hosted.queue.counts().values()) for hosted in account.queues.values())
+    messages = sum(sum(hosted.queue.messages.counts().values()) for hosted in account.queues.values())
     counts = {"queue": len(account.queues), "topic": len(account.topics), "message": messages}
     shown = ", ".join(f"{count} {what if count == 1 else f'{what}s'}" for what, count in counts.items())
     return f"{where}, kept in {data}: {shown}"

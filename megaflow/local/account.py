@@ -257,7 +257,7 @@ class Account:
     def _serve(self, name: str) -> None:
         self.polls.serve(name)
         if name in self.polls:
-            self.polls.look_at(name, self.queues[name].queue.next_change())
+            self.polls.look_at(name, self.queues[name].queue.messages.next_change())
 
     def _write_down(self) -> None:
         touched = self.touched

@@ -70,7 +70,7 @@ def _struck(function: Operation, operation: str, strike: Strike) -> Operation:
 def _receive(function: Operation, strike: Strike, account: Account, ask: Ask) -> Answer:
     queue = account.queue(ask["QueueUrl"]).queue
     if strike.has(FaultKind.REORDER):
-        queue.shuffle(strike.random)
+        queue.messages.shuffle(strike.random)
     answer = function(account, ask)
     if strike.has(FaultKind.DUPLICATE):
         for message in answer.get("Messages", ()):

@@ -169,7 +169,7 @@ def test_the_file_of_a_process_that_forks_stays_its_own(tmp_path: Path) -> None:
     with closing(Store(path)) as store:
         account = Account()
         store.load(account)
-        assert sum(account.queues["orders"].queue.counts().values()) == 1
+        assert sum(account.queues["orders"].queue.messages.counts().values()) == 1
 
 
 def test_a_file_that_is_open_in_this_process_is_refused(shop: KeptShop) -> None:

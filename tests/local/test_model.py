@@ -179,7 +179,7 @@ class QueueAgainstModel(RuleBasedStateMachine):
 
     def newly_dead(self) -> set[str]:
         queue = self.shop.account.queue(self.dead_url).queue
-        dead = {stored.message.id for stored in queue._messages.values()}
+        dead = {stored.message.id for stored in queue.messages._messages.values()}
         moved, self.dead = dead - self.dead, dead
         return moved
 
@@ -268,7 +268,7 @@ class QueueAgainstModel(RuleBasedStateMachine):
     @precondition(lambda self: len(self.known) > 25)
     @rule()
     def purge(self) -> None:
-        self.shop.account.queue(self.url).queue.purge()
+        self.shop.account.queue(self.url).queue.messages.purge()
         self.known.clear()
 
     @invariant()

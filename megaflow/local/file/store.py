@@ -18,7 +18,7 @@ from megaflow.forks import close_before_fork
 from megaflow.local.account import Account, HostedQueue, Touched
 from megaflow.local.file import rows
 from megaflow.local.file.datafile import damaged, open_data_file, transaction
-from megaflow.local.queue import Queue
+from megaflow.local.messages import Messages
 from megaflow.local.recent import Recent, Remembered
 from megaflow.local.refused import Refused
 from megaflow.local.settings import known_settings
@@ -108,7 +108,7 @@ class Store:
         queues = {hosted.number: hosted.queue for hosted in self._load_queues(account)}
         with _without_collector():
             for row in self._database.execute("SELECT * FROM message LEFT JOIN delivery USING (key) ORDER BY key"):
-                queues[rows.split_key(row[0])[0]].restore(rows.read_record(row))
+                queues[rows.split_key(row[0])[0]].messages.restore(rows.read_record(row))
         self._load_topics(account)
         account.moves.restore(facts["moves"])
 
@@ -133,7 +133,7 @@ class Store:
             facts = json.loads(text)
             hosted = account.host(facts["name"], known_settings(facts["attributes"]), number=number)
             rows.restore_queue(hosted, facts)
-            hosted.queue.next_number = next_number
+            hosted.queue.messages.next_number = next_number
             self._recall(hosted.queue.sent, number, "sent", rows.read_sent)
             self._recall(hosted.queue.attempts, number, "attempt", rows.read_attempt)
             yield hosted
@@ -175,7 +175,9 @@ class Store:
 
     def _write_queue(self, hosted: HostedQueue) -> None:
         facts = json.dumps(rows.queue_facts(hosted))
-        self._database.execute("REPLACE INTO queue VALUES (?, ?, ?)", (hosted.number, facts, hosted.queue.next_number))
+        self._database.execute(
+            "REPLACE INTO queue VALUES (?, ?, ?)", (hosted.number, facts, hosted.queue.messages.next_number)
+        )
 
     def _delete_queue(self, number: int) -> None:
         self._database.execute("DELETE FROM queue WHERE number = ?", (number,))
@@ -187,25 +189,25 @@ class Store:
         self._database.execute("DELETE FROM delivery WHERE key BETWEEN ? AND ?", rows.keys_of(number))
 
     def _write_messages(self, hosted: HostedQueue) -> None:
-        queue, unsaved = hosted.queue, hosted.queue.unsaved
-        if unsaved.purged:
+        queue, messages = hosted.queue, hosted.queue.messages
+        if messages.unsaved.purged:
             self._delete_messages(hosted.number)
-        self._write_rows(hosted.number, queue)
-        if unsaved.added:
+        self._write_rows(hosted.number, messages)
+        if messages.unsaved.added:
             self._database.execute(
-                "UPDATE queue SET next_number = ? WHERE number = ?", (queue.next_number, hosted.number)
+                "UPDATE queue SET next_number = ? WHERE number = ?", (messages.next_number, hosted.number)
             )
         self._remember(hosted.number, "sent", queue.sent, rows.sent_facts)
         self._remember(hosted.number, "attempt", queue.attempts, rows.attempt_facts)
 
-    def _write_rows(self, queue_number: int, queue: Queue) -> None:
-        added, changed = queue.unsaved.added, queue.unsaved.changed
+    def _write_rows(self, queue_number: int, messages: Messages) -> None:
+        added, changed = messages.unsaved.added, messages.unsaved.changed
         new: list[rows.Row] = []
         delivered: list[rows.Row] = []
         gone: list[rows.Row] = []
         # In order: then SQLite finds each row next to the last one.
         for number in sorted(added | changed):
-            key, record = rows.key_of(queue_number, number), queue.record(number)
+            key, record = rows.key_of(queue_number, number), messages.record(number)
             if record is None:
                 gone.append((key,))
                 continue
