@@ -20,7 +20,7 @@ from megaflow.processing.middleware import Middleware
 from megaflow.processing.processor import Processor
 from megaflow.processing.verdict import Verdict
 from megaflow.publishing.batches import Sent
-from megaflow.publishing.destination import Connection, Destination
+from megaflow.publishing.destination import Destination, Endpoints
 from megaflow.publishing.outgoing import PublishOptions
 from megaflow.publishing.publisher import IN_FLIGHT
 from megaflow.runtime.running import Running, serving_health
@@ -90,7 +90,7 @@ class App(Router):
         **aws: Unpack[AwsOptions],
     ) -> None:
         super().__init__()
-        connection = Connection(queue_url, topic_arn, client, sns_client, aws)
+        connection = Endpoints(queue_url, topic_arn, client, sns_client, aws)
         self._destination = Destination(connection, wire=wire, max_message_size=max_message_size)
         self._settings = ConsumerSettings(
             concurrency=concurrency,
@@ -161,7 +161,7 @@ class App(Router):
         What is not given stays as the app was made with; clients that were given to the app do not, where others or
         options for boto3 are given. Raises `UsageError` while the app is running.
         """
-        before, to = self._settings, Connection(queue_url, topic_arn, client, sns_client, aws)
+        before, to = self._settings, Endpoints(queue_url, topic_arn, client, sns_client, aws)
         changes: dict[str, Any] = {"dead_letter_queue_url": dead_letter_queue_url, "concurrency": concurrency}
         with self._running.refused_to_change(), self._destination.changed(to):
             self._settings = replace(before, **{name: new for name, new in changes.items() if new is not None})

@@ -8,7 +8,7 @@ from enum import StrEnum
 from itertools import islice
 from typing import Any, Final
 
-from megaflow.dispatch.buckets import Found
+from megaflow.dispatch.buckets import Positions
 from megaflow.dispatch.fields import DATA_FIELDS, Path
 from megaflow.dispatch.index import Index
 from megaflow.dispatch.logic import collect_conditions, find_contradiction, implies, representatives
@@ -141,7 +141,7 @@ class _Candidates:
                     self._by_clause.setdefault(_said(clause), []).append(each.rule.position)
 
     def find(self, known: _Known) -> Iterator[_Known]:
-        found: Found = list(self._always)
+        found: Positions = list(self._always)
         for example in _build_examples(known):
             self._collect(example, found)
         for clause in known.rule.clauses:

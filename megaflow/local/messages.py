@@ -9,7 +9,7 @@ from typing import Final
 
 from megaflow.local.order import Arrival, Groups, Order
 from megaflow.local.settings import Settings
-from megaflow.local.stored_message import Message, Record, Stored, Unsaved
+from megaflow.local.stored_message import MessageRecord, SentMessage, Stored, Unsaved
 from megaflow.local.timers import Timers
 
 _FIRST_SEQUENCE_NUMBER: Final = 18_849_496_460_467_696_128
@@ -18,7 +18,7 @@ _FIRST_SEQUENCE_NUMBER: Final = 18_849_496_460_467_696_128
 class Messages:
     """The messages of a queue: each waits, is delayed or is in flight, until it is gone or too old.
 
-    ``Queue`` knows SQS's rules, and calls ``pass_time`` before it looks at any of them.
+    `LocalQueue` knows SQS's rules, and calls ``pass_time`` before it looks at any of them.
     """
 
     def __init__(self, settings: Settings, *, clock: Callable[[], float], touched: Callable[[], object]) -> None:
@@ -63,7 +63,7 @@ class Messages:
         """Return when a message in flight can be seen again, or None where it is not in flight."""
         return self._in_flight.time(number)
 
-    def add(self, message: Message, *, now: float, delay: int) -> Stored:
+    def add(self, message: SentMessage, *, now: float, delay: int) -> Stored:
         """Take a message in, whose age counts from *now*."""
         number = self.next_number
         self.next_number += 1
@@ -138,19 +138,19 @@ class Messages:
         times = [] if delayed is None else [delayed + self._delay_from_sending()]
         return min(times if visible is None else [*times, visible], default=None)
 
-    def record(self, number: int) -> Record | None:
+    def record(self, number: int) -> MessageRecord | None:
         """Return all there is to know of a message, or None where it is gone."""
         stored = self._messages.get(number)
         if stored is None:
             return None
-        return Record(
+        return MessageRecord(
             stored,
             aged_from=self._ages.time(number) or 0.0,
             delayed_to=self._delayed.time(number),
             visible_at=self._in_flight.time(number),
         )
 
-    def restore(self, record: Record) -> None:
+    def restore(self, record: MessageRecord) -> None:
         """Take a message in as it was when it was recorded."""
         number, group = record.stored.number, record.stored.group
         self._messages[number] = record.stored

@@ -13,10 +13,10 @@ from megaflow.local.receipts import Receipt, read_receipt, write_receipt
 from megaflow.local.recent import Recent
 from megaflow.local.refused import Refused, invalid_value, missing
 from megaflow.local.settings import Settings
-from megaflow.local.stored_message import Attempt, Message, Received, Stored
+from megaflow.local.stored_message import Attempt, Delivery, SentMessage, Stored
 
 
-class Queue:
+class LocalQueue:
     """One queue as plain data, with the *clock* it is given.
 
     Not safe for threads: whoever owns it takes turns. *touched* is called whenever anything but time changes the queue.
@@ -36,7 +36,7 @@ class Queue:
         self.id = new_id()
         """In every receipt handle."""
 
-        self.sent: Recent[Message] = Recent()
+        self.sent: Recent[SentMessage] = Recent()
         self.attempts: Recent[tuple[Attempt, ...]] = Recent()
         self._new_id = new_id
 
@@ -56,7 +56,7 @@ class Queue:
         group_id: str | None = None,
         deduplication_id: str | None = None,
         delay: int | None = None,
-    ) -> Message:
+    ) -> SentMessage:
         """Take a message in and return it; on a FIFO queue, the first one of the last five minutes with the same id.
 
         Raises:
@@ -65,7 +65,7 @@ class Queue:
         now = self.messages.pass_time()
         self._check_size(content)
         if not self.settings.fifo:
-            message = Message(self._new_id(), content, now, group_id)
+            message = SentMessage(self._new_id(), content, now, group_id)
             self.messages.add(message, now=now, delay=self.settings.delay if delay is None else delay)
             return message
         return self._send_in_order(content, group_id, deduplication_id, now)
@@ -76,8 +76,8 @@ class Queue:
         *,
         visibility_timeout: int | None = None,
         attempt_id: str | None = None,
-        dead_letters: Queue | None = None,
-    ) -> list[Received]:
+        dead_letters: LocalQueue | None = None,
+    ) -> list[Delivery]:
         """Hand out up to *count* messages and hide them for *visibility_timeout* seconds.
 
         A message that was received as often as the redrive policy allows goes to *dead_letters* instead.
@@ -220,7 +220,7 @@ class Queue:
                 f"{self.settings.maximum_message_size} bytes.",
             )
 
-    def _send_in_order(self, content: Content, group_id: str | None, given_id: str | None, now: float) -> Message:
+    def _send_in_order(self, content: Content, group_id: str | None, given_id: str | None, now: float) -> SentMessage:
         if group_id is None:
             raise missing("MessageGroupId")
         deduplication_id = given_id or self._id_by_content(content)
@@ -228,7 +228,7 @@ class Queue:
         first = self.sent.find(key, now)
         if first is not None:
             return first
-        message = Message(self._new_id(), content, now, group_id, deduplication_id)
+        message = SentMessage(self._new_id(), content, now, group_id, deduplication_id)
         added = self.messages.add(message, now=now, delay=self.settings.delay).message
         # Only what is answered is kept: the body may be gone long before.
         self.sent.remember(key, replace(added, content=Content("")), now)
@@ -249,7 +249,7 @@ class Queue:
             raise Refused("OverLimit", f"{IN_FLIGHT} messages of the queue are in flight, which is the limit.")
         return min(count, room)
 
-    def _take(self, count: int, dead_letters: Queue | None) -> list[Stored]:
+    def _take(self, count: int, dead_letters: LocalQueue | None) -> list[Stored]:
         taken: list[Stored] = []
         waiting = self.messages.take()
         while len(taken) < count and (stored := next(waiting, None)) is not None:
@@ -272,8 +272,8 @@ class Queue:
             stored.first_received_at = now if stored.first_received_at is None else stored.first_received_at
         self.messages.hide(stored, visible_at)
 
-    def _picture(self, stored: Stored) -> Received:
-        return Received(
+    def _picture(self, stored: Stored) -> Delivery:
+        return Delivery(
             message=stored.message,
             receipt_handle=write_receipt(Receipt(self.id, stored.number, stored.received_here)),
             receive_count=stored.receive_count,

@@ -160,7 +160,7 @@ class Absent(Leaf):
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
-class Call(Condition):
+class UserFunction(Condition):
     """What a user's function says. It may raise anything."""
 
     function: Test

@@ -16,7 +16,7 @@ from megaflow.transport.session import AwsOptions
 
 
 @dataclass(frozen=True, slots=True)
-class Connection:
+class Endpoints:
     """Where an app's messages come from and go to, and how to get there."""
 
     queue_url: str | None
@@ -25,10 +25,10 @@ class Connection:
     sns_client: SnsClient | None
     aws: AwsOptions = field(repr=False)
 
-    def changed(self, to: Connection) -> Connection:
+    def changed(self, to: Endpoints) -> Endpoints:
         """Return the same with what *to* says in place of what this one does."""
         keeps_clients = not to.aws
-        return Connection(
+        return Endpoints(
             to.queue_url or self.queue_url,
             to.topic_arn or self.topic_arn,
             to.client or (self.client if keeps_clients else None),
@@ -40,7 +40,7 @@ class Connection:
 class Destination:
     """The publishers for the queue and the topic of a *connection*."""
 
-    def __init__(self, connection: Connection, *, wire: bool, max_message_size: int) -> None:
+    def __init__(self, connection: Endpoints, *, wire: bool, max_message_size: int) -> None:
         self._wire = wire
         self._max_message_size = max_message_size
         self._connect(connection)
@@ -68,7 +68,7 @@ class Destination:
         )
 
     @contextmanager
-    def changed(self, to: Connection) -> Iterator[None]:
+    def changed(self, to: Endpoints) -> Iterator[None]:
         """Be connected to what *to* says within a ``with``; what it does not say stays."""
         before = self._connection
         self._connect(before.changed(to))
@@ -81,7 +81,7 @@ class Destination:
         """Return a client for another queue, made as that of the queue is."""
         return self._make_queue(queue_url).client
 
-    def _connect(self, to: Connection) -> None:
+    def _connect(self, to: Endpoints) -> None:
         self._connection = to
         self.queue = self._make_queue(to.queue_url)
         self.topic = SnsPublisher(

@@ -13,9 +13,9 @@ from typing import Any
 
 from megaflow.local import Account, SnsClient, SqsClient
 from megaflow.local.account import HostedQueue
-from megaflow.local.file.store import Store
+from megaflow.local.file.store import AccountFile
 from megaflow.local.messages import Messages
-from megaflow.local.queue import Queue
+from megaflow.local.queue import LocalQueue
 from megaflow.local.recent import Recent
 from megaflow.local.stored_message import Stored
 from megaflow.local.timers import Timers
@@ -42,7 +42,7 @@ class KeptShop(Shop):
     def open(self, path: Path) -> None:
         state = self.random.getstate()
         self.account = Account(clock=self.clock, random=self.random)
-        self.store = Store(path)
+        self.store = AccountFile(path)
         self.store.load(self.account)
         # Loading draws ids and gives them up; a shop that was not killed draws none.
         self.random.setstate(state)
@@ -102,7 +102,7 @@ def _hosted(hosted: HostedQueue) -> Facts:
     return {**shown, "tags": dict(hosted.tags), "queue": _queue(hosted.queue)}
 
 
-def _queue(queue: Queue) -> Facts:
+def _queue(queue: LocalQueue) -> Facts:
     messages = queue.messages
     now = messages.pass_time()
     return {

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final
 
 from megaflow.errors import ConfigurationError
 from megaflow.forks import close_before_fork
@@ -19,20 +19,18 @@ from megaflow.local.account import Account, HostedQueue, Touched
 from megaflow.local.file import rows
 from megaflow.local.file.datafile import damaged, open_data_file, transaction
 from megaflow.local.messages import Messages
-from megaflow.local.recent import Recent, Remembered
+from megaflow.local.recent import Kept, Recent, Remembered
 from megaflow.local.refused import Refused
 from megaflow.local.settings import known_settings
 from megaflow.local.topic import Topic
 
 log = logging.getLogger(__name__)
 
-Answer = TypeVar("Answer")
-
 _SWEEP_INTERVAL: Final = 1.0
 """Seconds between two looks for what is not recent any more, so that not every call pays for one."""
 
 
-class Store:
+class AccountFile:
     """The file of an account.
 
     An answered call survives the end of this process, however it ends: it is in the operating system's hands. Should
@@ -146,7 +144,7 @@ class Store:
             self._recall(topic.published, arn, "published", rows.read_publication)
 
     def _recall(
-        self, recent: Recent[Answer], owner: object, kind: str, read: Callable[[str, float], Remembered[Answer]]
+        self, recent: Recent[Kept], owner: object, kind: str, read: Callable[[str, float], Remembered[Kept]]
     ) -> None:
         found = self._database.execute(
             "SELECT facts, ends_at FROM recent WHERE owner = ? AND kind = ? ORDER BY number", (str(owner), kind)
@@ -233,7 +231,7 @@ class Store:
         self._database.execute("DELETE FROM recent WHERE owner = ?", (arn,))
 
     def _remember(
-        self, owner: object, kind: str, recent: Recent[Answer], facts: Callable[[Remembered[Answer]], str]
+        self, owner: object, kind: str, recent: Recent[Kept], facts: Callable[[Remembered[Kept]], str]
     ) -> None:
         new = [(str(owner), kind, facts(one), one.ends_at) for one in recent.unsaved()]
         if new:
