@@ -2,55 +2,46 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
-import threading
-import uuid
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, get_args
+from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 
 from typing_extensions import override
 
 from megaflow import limits
 from megaflow.backoff import Backoff, exponential_backoff
-from megaflow.errors import ConfigurationError, RegistrationError, UsageError
-from megaflow.handlers.dependencies import Dependencies
+from megaflow.errors import ConfigurationError, RegistrationError
 from megaflow.handlers.handler import Handler
 from megaflow.handlers.router import Router
-from megaflow.messages.message import Message, message_with, open_message
-from megaflow.processing.idempotency import Idempotency
+from megaflow.messages.message import message_with
+from megaflow.processing.assembly import Assembly
 from megaflow.processing.middleware import Middleware
 from megaflow.processing.processor import Processor
-from megaflow.processing.progress import Progress
 from megaflow.processing.verdict import Verdict
-from megaflow.publishing.destination import Connection, Producer
-from megaflow.settings import ConsumerSettings, OnInvalid, RetryOn, Unmatched, check_choice, check_whole, read_retry_on
+from megaflow.publishing.batches import Sent
+from megaflow.publishing.destination import Destination, Endpoints
+from megaflow.publishing.outgoing import PublishOptions
+from megaflow.publishing.publisher import IN_FLIGHT
+from megaflow.runtime.running import Running, serving_health
+from megaflow.settings import ConsumerSettings, OnInvalid, RetryOn, Unmatched, check_whole
 from megaflow.stores import Store
-from megaflow.stores.store import close_store
 from megaflow.telemetry.metrics import Counters
 from megaflow.transport.protocols import SnsClient, SqsClient
 from megaflow.transport.queue import Queue
 from megaflow.transport.session import AwsOptions
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # what a method alone needs is imported there: a function of Lambda's starts the sooner
     from megaflow.awslambda import LambdaHandler
     from megaflow.consumer.core.health import Health
-    from megaflow.consumer.threads.runner import Runner
     from megaflow.dispatch.check import Finding
     from megaflow.dispatch.explain import Explanation
     from megaflow.dispatch.sns_policy import SnsFilterPolicy
-    from megaflow.runtime.supervisor import Supervisor
-
-# What a method alone needs is imported there: a function of Lambda's starts the sooner.
-
-log = logging.getLogger(__name__)
 
 Layer = TypeVar("Layer", bound=Middleware)
 
 
-class App(Router, Producer):
+class App(Router):
     """Handlers, a queue to consume, and a queue or topic to publish to.
 
     Nothing is asked of AWS, nor read from the environment, before it is needed: a module with handlers imports
@@ -98,13 +89,9 @@ class App(Router, Producer):
         wire: bool = True,
         **aws: Unpack[AwsOptions],
     ) -> None:
-        Router.__init__(self)
-        Producer.__init__(
-            self,
-            Connection(queue_url, topic_arn, client, sns_client, aws),
-            wire=wire,
-            max_message_size=max_message_size,
-        )
+        super().__init__()
+        connection = Endpoints(queue_url, topic_arn, client, sns_client, aws)
+        self._destination = Destination(connection, wire=wire, max_message_size=max_message_size)
         self._settings = ConsumerSettings(
             concurrency=concurrency,
             max_number_of_messages=max_number_of_messages,
@@ -118,29 +105,34 @@ class App(Router, Producer):
             dead_letter_queue_url=dead_letter_queue_url,
             backoff=exponential_backoff() if backoff is None else backoff,
         )
-        self._retry_on = read_retry_on(retry_on)
-        self._progress = None if progress is None else Progress(progress)
-        keys = progress if idempotency is None else idempotency
-        self._idempotency = None if keys is None else Idempotency(keys, visibility_timeout)
-        self._stores = [store for store in (progress, idempotency) if store is not None]
-        check_choice("on_invalid", on_invalid, get_args(OnInvalid))
-        self._on_invalid = on_invalid
-        self._dependencies = Dependencies(self._providers)
-        self._middleware: list[Middleware] = []
-        # Reentrant: a signal handler of the user's may call stop() in the middle of anything.
-        self._changing = threading.RLock()
-        self._version = 0
-        self._processor: Processor | None = None
-        self._runner: Runner | None = None
-        self._supervisor: Supervisor | None = None
-        self._stop_wanted = False
+        self._running = Running()
+        self._assembly = Assembly(
+            self,
+            retry_on=retry_on,
+            unmatched=unmatched,
+            on_invalid=on_invalid,
+            progress=progress,
+            idempotency=idempotency,
+            visibility_timeout=visibility_timeout,
+            is_running=lambda: self._running.is_under_way,
+        )
         self.metrics = Counters()
         """How often what happened since the app was made, by name: ``app.metrics.snapshot()["deleted"]``."""
 
     @override
     def register(self, handler: Handler) -> None:
-        self._providers.check(handler.name, handler.needs, is_async=handler.is_async)
-        self._change(self._handlers, handler)
+        with self._assembly.adding(handler):
+            super().register(handler)
+
+    @property
+    def queue_url(self) -> str | None:
+        """The queue's URL, as it was given or the environment has it."""
+        return self._destination.queue_url
+
+    @property
+    def topic_arn(self) -> str | None:
+        """The topic's ARN, as it was given or the environment has it."""
+        return self._destination.topic_arn
 
     @property
     def settings(self) -> ConsumerSettings:
@@ -150,7 +142,7 @@ class App(Router, Producer):
     @property
     def processor(self) -> Processor:
         """What takes messages through the handlers as they are now: for whoever has messages from elsewhere."""
-        return self._compiled()
+        return self._assembly.processor()
 
     @contextmanager
     def connected(
@@ -169,17 +161,14 @@ class App(Router, Producer):
         What is not given stays as the app was made with; clients that were given to the app do not, where others or
         options for boto3 are given. Raises `UsageError` while the app is running.
         """
-        self._refuse_while_running()
-        before = self._connection, self._settings, self._stop_wanted
+        before, to = self._settings, Endpoints(queue_url, topic_arn, client, sns_client, aws)
         changes: dict[str, Any] = {"dead_letter_queue_url": dead_letter_queue_url, "concurrency": concurrency}
-        self._settings = replace(self._settings, **{name: to for name, to in changes.items() if to is not None})
-        self._connect(self._connection.changed(Connection(queue_url, topic_arn, client, sns_client, aws)))
-        try:
-            yield self
-        finally:
-            # Where nothing ran, a stop that was asked for meanwhile is not for a later run.
-            connection, self._settings, self._stop_wanted = before
-            self._connect(connection)
+        with self._running.refused_to_change(), self._destination.changed(to):
+            self._settings = replace(before, **{name: new for name, new in changes.items() if new is not None})
+            try:
+                yield self
+            finally:
+                self._settings = before
 
     @contextmanager
     def replacing(self, factories: Mapping[Any, Callable[..., Any]]) -> Iterator[Self]:
@@ -188,17 +177,9 @@ class App(Router, Producer):
         What was made already is not used there, and what is made there is closed at its end. Raises
         `RegistrationError` for a type that is not provided, and `UsageError` while the app is running.
         """
-        self._refuse_while_running()
-        before = self._dependencies
-        with self._providers.replaced(factories):
-            for handler in self.handlers:
-                self._providers.check(handler.name, handler.needs, is_async=handler.is_async)
-            self._depend_on(Dependencies(self._providers))
-            try:
-                yield self
-            finally:
-                self._dependencies.close()
-                self._depend_on(before)
+        self._running.refuse_change()
+        with self._assembly.replacing(factories):
+            yield self
 
     def use(self, middleware: Layer) -> Layer:
         """Wrap every handler's call: ``middleware(call_next) -> call``; the first one added is the outermost.
@@ -206,9 +187,7 @@ class App(Router, Producer):
         ``call(handler, message)`` returns what ``call_next(handler, message)`` does, or raises. It is asked once for
         each handler; for an async one ``call_next`` is a coroutine function, as ``call`` must be to wait for it.
         """
-        if not callable(middleware):
-            raise RegistrationError(f"a middleware is a function (call_next) -> call, not {middleware!r}")
-        self._change(self._middleware, middleware)
+        self._assembly.use(middleware)
         return middleware
 
     def handlers_for(self, payload: object) -> tuple[Handler, ...]:
@@ -217,13 +196,13 @@ class App(Router, Producer):
         It is what a handler would get: a dict (always data), a `Payload`, str, bytes, or a `Message`. A handler whose
         pattern has a function that raised is left out.
         """
-        return self._compiled().table.handlers_for(payload)
+        return self._assembly.processor().table.handlers_for(payload)
 
     def explain(self, payload: object) -> Explanation:
         """Say for every handler whether it matches *payload*, and otherwise what failed; ``print`` shows it."""
         from megaflow.dispatch.explain import explain
 
-        return explain(self._compiled().table, message_with(payload))
+        return explain(self._assembly.processor().table, message_with(payload))
 
     def check(self) -> tuple[Finding, ...]:
         r"""Return what is odd about the handlers: ``print(*app.check(), sep="\n")`` shows it.
@@ -235,7 +214,7 @@ class App(Router, Producer):
         """
         from megaflow.dispatch.check import check
 
-        return check(self._compiled().table)
+        return check(self._assembly.processor().table)
 
     def sns_filter_policy(self, *, json_only: bool = False) -> SnsFilterPolicy:
         """Return the filter policy for a subscription of the queue to a topic, scope ``MessageBody``.
@@ -250,44 +229,57 @@ class App(Router, Producer):
 
         return derive_sns_filter_policy(self.handlers, json_only=json_only)
 
+    def publish(self, payload: Any, **options: Unpack[PublishOptions]) -> str:
+        """Send *payload* to the topic where one is set, else to the queue, and return its message id.
+
+        See `Publisher.publish`. Raises `ConfigurationError` where neither is set.
+        """
+        return self._destination.publisher.publish(payload, **options)
+
+    def publish_batch(self, items: Iterable[object], **options: Unpack[PublishOptions]) -> list[str]:
+        """Send *items* to the topic where one is set, else to the queue; see `Publisher.publish_batch`."""
+        return self._destination.publisher.publish_batch(items, **options)
+
+    def publish_stream(
+        self,
+        items: Iterable[object],
+        *,
+        raw: bool = False,
+        in_flight: int = IN_FLIGHT,
+        **options: Unpack[PublishOptions],
+    ) -> Iterator[Sent]:
+        """Send *items* as they come to the topic where one is set, else to the queue.
+
+        See `Publisher.publish_stream`.
+        """
+        return self._destination.publisher.publish_stream(items, raw=raw, in_flight=in_flight, **options)
+
+    def publish_raw_message(self, body: str, **options: Unpack[PublishOptions]) -> str:
+        """Send the text *body* as it is to the topic where one is set, else to the queue."""
+        return self._destination.publisher.publish_raw_message(body, **options)
+
     def process(self, body: object) -> Verdict:
         """Run the handlers for one body, without AWS, and return the verdict.
 
         Text is a body as SQS would deliver it, JSON or whatever else; other payloads are taken as they are. Raises
         `UsageError` inside a running event loop: there, await `aprocess`.
         """
-        try:
-            asyncio.get_running_loop()
-        except RuntimeError:
-            pass
-        else:
-            raise UsageError("process() cannot wait inside a running event loop: await app.aprocess(body)")
-        with asyncio.Runner() as loop:
-            verdict = self._compiled().process(_open(body), lambda said: loop.run(_wait_for(said)))
-            if self._dependencies.has_loops:
-                loop.run(self._dependencies.aclose())
-        return _raise_interruption(verdict)
+        return self._assembly.process(body)
 
     async def aprocess(self, body: object) -> Verdict:
         """Do what `process` does, inside a running event loop: async handlers run in it, the others in threads."""
-        return _raise_interruption(await self._compiled().aprocess(_open(body)))
+        return await self._assembly.aprocess(body)
 
     def close(self) -> None:
         """Close what `provide` has made for the process, and the stores, as `run` does at its end.
 
         The app can be used again: what it needs is made and opened anew.
         """
-        try:
-            self._dependencies.close()
-        finally:
-            self._close_stores()
+        self._assembly.close()
 
     async def aclose(self) -> None:
         """Do what `close` does, and close what belongs to the event loop that runs: after `aprocess`."""
-        try:
-            await self._dependencies.aclose()
-        finally:
-            self.close()
+        await self._assembly.aclose()
 
     def run(self, *, processes: int = 1, health_port: int | None = None) -> None:
         """Consume the queue until `stop`, SIGTERM or SIGINT; handlers then have ``shutdown_timeout`` to finish.
@@ -304,7 +296,7 @@ class App(Router, Producer):
 
             refuse_nested_start()
         self._check_for_running()
-        with self._healthy_on(health_port):
+        with serving_health(health_port, self.health):
             if processes == 1:
                 self._consume()
             else:
@@ -318,144 +310,40 @@ class App(Router, Producer):
         """
         from megaflow.awslambda import LambdaHandler
 
-        return LambdaHandler(self._compiled, self._settings, self._connect_to, self.metrics)
+        return LambdaHandler(self._assembly.processor, self._settings, self._destination.client_for, self.metrics)
 
     def health(self) -> Health:
         """Return how the consumer is: what SQS and the workers were heard of last, and what is wrong.
 
         May be called from any thread, while `run` is under way or not.
         """
-        from megaflow.consumer.core.health import NOT_RUNNING
-
-        running = self._runner or self._supervisor
-        return NOT_RUNNING if running is None else running.health()
+        return self._running.health()
 
     def stop(self, *, now: bool = False) -> None:
         """End `run` as SIGTERM does, or with *now* as a second one: without waiting for handlers.
 
         May be called from any thread; called while `run` is not under way, it ends the next one.
         """
-        with self._changing:
-            self._stop_wanted = True
-            if self._runner is not None:
-                self._runner.stop(now=now)
-            if self._supervisor is not None:
-                self._supervisor.stop(now=now)
-
-    def _depend_on(self, dependencies: Dependencies) -> None:
-        with self._changing:
-            self._dependencies = dependencies
-            self._version += 1
-            self._processor = None
-
-    def _refuse_while_running(self) -> None:
-        if self._runner is not None or self._supervisor is not None:
-            raise UsageError("this app is running: what it is connected to can be changed before that only")
+        self._running.stop(now=now)
 
     def _check_for_running(self) -> None:
-        url = self._sqs.queue_url
+        url = self._destination.queue.queue_url
         if self._settings.dead_letter_queue_url == url:
             raise ConfigurationError(f"dead_letter_queue_url={url!r} is the queue itself: give another one")
         if not self.handlers:
             raise RegistrationError("no handler is registered, so every message would be unmatched: register one first")
-        self._compiled()
-
-    def _healthy_on(self, port: int | None) -> AbstractContextManager[object]:
-        if port is None:
-            return nullcontext()
-        from megaflow.runtime.health_server import serve_health
-
-        return serve_health(port, self.health)
+        self._assembly.processor()
 
     def _consume(self) -> None:
         from megaflow.consumer.threads.runner import Runner
 
-        queue = Queue(self._sqs.client, self._sqs.queue_url)
-        with self._changing:
-            if self._runner is not None:
-                raise UsageError("this app is running already; a second consumer needs a second App, or process")
-            at_end = self._dependencies.close
-            self._runner = Runner(queue, self._compiled, self._settings, self.metrics, at_end=at_end)
-            if self._stop_wanted:
-                log.info("stop() was called before run(), which ends at once")
-                self._runner.stop()
-        try:
-            self._runner.run()
-        finally:
-            # Not earlier: what is given back at the end may still ask them.
-            self._close_stores()
-            with self._changing:
-                self._runner, self._stop_wanted = None, False
-
-    def _close_stores(self) -> None:
-        for store in self._stores:
-            try:
-                close_store(store)
-            except Exception:
-                log.warning("%s could not be closed", type(store).__name__, exc_info=True)
+        queue = Queue(self._destination.queue.client, self._destination.queue.queue_url)
+        at_end = self._assembly.close_dependencies
+        runner = Runner(queue, self._assembly.processor, self._settings, self.metrics, at_end=at_end)
+        # Stores not earlier: what is given back at the end may still ask them.
+        self._running.run(runner, at_end=self._assembly.close_stores)
 
     def _supervise(self, processes: int) -> None:
         from megaflow.runtime.supervisor import Supervisor, find_target
 
-        with self._changing:
-            if self._supervisor is not None:
-                raise UsageError("this app is running already")
-            timeout = self._settings.shutdown_timeout
-            self._supervisor = Supervisor(find_target(self), processes, shutdown_timeout=timeout)
-            if self._stop_wanted:
-                self._supervisor.stop()
-        try:
-            self._supervisor.run()
-        finally:
-            with self._changing:
-                self._supervisor, self._stop_wanted = None, False
-
-    def _change(self, collected: list[Any], added: object) -> None:
-        with self._changing:
-            collected.append(added)
-            self._version += 1
-            self._processor = None
-            if self._runner is None:
-                return
-            try:
-                self._compiled()
-            except RegistrationError:
-                # What cannot work is refused here, and not message by message.
-                collected.remove(added)
-                self._version += 1
-                raise
-
-    def _compiled(self) -> Processor:
-        processor = self._processor
-        while processor is None:
-            version = self._version
-            # Outside the lock: a middleware may ask the app something while it is being asked itself.
-            built = Processor(
-                self.handlers,
-                middleware=tuple(self._middleware),
-                retry_on=self._retry_on,
-                unmatched=self._settings.unmatched,
-                progress=self._progress,
-                idempotency=self._idempotency,
-                on_invalid=self._on_invalid,
-                dependencies=self._dependencies,
-            )
-            with self._changing:
-                if version == self._version:
-                    self._processor = processor = built
-        return processor
-
-
-def _open(body: object) -> Message:
-    message = open_message(body) if isinstance(body, str) else message_with(body)
-    return message if message.id else replace(message, id=str(uuid.uuid4()))
-
-
-async def _wait_for(said: Awaitable[Any]) -> Any:
-    return await said
-
-
-def _raise_interruption(verdict: Verdict) -> Verdict:
-    if verdict.interruption is not None:
-        raise verdict.interruption
-    return verdict
+        self._running.run(Supervisor(find_target(self), processes, shutdown_timeout=self._settings.shutdown_timeout))

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Final, TypeVar
 
-Record = TypeVar("Record")
+Made = TypeVar("Made")
 
 
-def make_record(class_: type[Record], fields: dict[str, Any]) -> Record:
+def make_record(class_: type[Made], fields: dict[str, Any]) -> Made:
     """Return a frozen dataclass, without slots, that has exactly *fields*, each known to be right.
 
     Its ``__init__`` would set them one by one, for three times the price, and ``__post_init__`` check them.

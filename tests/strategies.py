@@ -90,7 +90,7 @@ def payloads(objects: st.SearchStrategy[dict[str, Any]]) -> st.SearchStrategy[Pa
 @st.composite
 def damaged_documents(draw: st.DrawFn) -> bytes:
     """BSON with a few bytes changed, lengths above all."""
-    data = bytearray(bson.encode(draw(bson_objects)))
+    data = bytearray(bson.encode_document(draw(bson_objects)))
     for _ in range(draw(st.integers(1, 3))):
         place = draw(st.integers(0, len(data) - 1))
         damage = draw(st.binary(min_size=1, max_size=4) | st.sampled_from([b"\xff\xff\xff\xff", b"\xf0\xff\xff\xff"]))
@@ -154,7 +154,7 @@ bodies = st.one_of(
 telling_texts = st.one_of(
     texts,
     st.binary(max_size=40).map(lambda data: b64encode(data).decode()),
-    bson_objects.map(lambda value: b64encode(bson.encode(value)).decode()),
+    bson_objects.map(lambda value: b64encode(bson.encode_document(value)).decode()),
     json_objects.map(json.dumps),
     st.lists(whole_numbers).map(json.dumps),
     _almost_envelopes(),

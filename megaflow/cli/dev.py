@@ -21,7 +21,7 @@ from typing_extensions import override
 from megaflow.app import App
 from megaflow.cli.errors import FAILED, WrongUsage, report
 from megaflow.cli.hosting import Hosted, make_queues
-from megaflow.cli.options import name_of, read_aws
+from megaflow.cli.options import name_of_queue, read_aws
 from megaflow.cli.output import WholeLines, count_handlers, note, shorten_paths, show
 from megaflow.cli.targets import folder_of, load_app
 from megaflow.consumer.threads.signals import stopping_on_signals
@@ -193,7 +193,7 @@ def _end_with_parent() -> None:
 
 
 def _announce(app: App, hosted: Hosted, *, is_first: bool) -> None:
-    queue = name_of(hosted.queue_url)
+    queue = name_of_queue(hosted.queue_url)
     show(f"{count_handlers(len(app.handlers))} on the queue {queue}, {hosted.endpoint_url}", style="bold")
     for handler in app.handlers:
         show(f"  {handler.name}  {handler.kind.value}: {handler.pattern!r}")
@@ -205,13 +205,13 @@ def _announce(app: App, hosted: Hosted, *, is_first: bool) -> None:
 
 
 def _say_how_to_publish(hosted: Hosted) -> None:
-    queue = name_of(hosted.queue_url)
+    queue = name_of_queue(hosted.queue_url)
     group = "--group-id GROUP " if is_fifo(hosted.queue_url) else ""
     show("  To publish:")
     show(f"    megaflow publish --queue {queue} {group}FILE")
     show(f"    megaflow publish --topic {hosted.topic_arn} {group}FILE")
     show("  To handle dead letters again:")
-    show(f"    megaflow redrive {name_of(hosted.dead_letter_queue_url)}")
+    show(f"    megaflow redrive {name_of_queue(hosted.dead_letter_queue_url)}")
 
 
 def _log_messages(app: App) -> None:

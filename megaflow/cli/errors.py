@@ -44,16 +44,16 @@ class WrongUsage(click.UsageError):
 
 
 @dataclass
-class Ended:
+class CommandEnd:
     """How a command has ended."""
 
     code: int = 0
 
 
 @contextmanager
-def report(*, debug: bool) -> Iterator[Ended]:
+def report(*, debug: bool) -> Iterator[CommandEnd]:
     """Say in one line on stderr what a command raised, and note its exit code; with *debug*, after its traceback."""
-    ended = Ended()
+    ended = CommandEnd()
     try:
         yield ended
         sys.stdout.flush()

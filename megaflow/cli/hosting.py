@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from megaflow.app import App
-from megaflow.cli.options import name_of, read_aws
+from megaflow.cli.options import name_of_queue, read_aws
 from megaflow.transport.entries import is_fifo
 from megaflow.transport.session import AwsSettings
 
@@ -37,9 +37,9 @@ def make_queues(app: App, endpoint_url: str, target: str) -> Hosted:
     settings = AwsSettings(**read_aws(endpoint_url, None, None))
     sqs, sns = settings.create_client("sqs", ""), settings.create_client("sns", "")
     fifo = is_fifo(app.queue_url or "")
-    name = (name_of(app.queue_url) if app.queue_url else _name_after(target)).removesuffix(".fifo")
+    name = (name_of_queue(app.queue_url) if app.queue_url else _name_after(target)).removesuffix(".fifo")
     dead_letters = app.settings.dead_letter_queue_url
-    dead_name = name_of(dead_letters) if dead_letters else f"{name}-dead"
+    dead_name = name_of_queue(dead_letters) if dead_letters else f"{name}-dead"
     dead_url, dead_arn = _make_queue(sqs, dead_name.removesuffix(".fifo"), fifo, {})
     policy = json.dumps({"deadLetterTargetArn": dead_arn, "maxReceiveCount": _MAX_RECEIVES})
     url, arn = _make_queue(sqs, name, fifo, {"RedrivePolicy": policy})

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from functools import cached_property
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import Any, Final, TypeAlias
 
 import click
 
 from megaflow.cli.errors import FAILED, INTERRUPTED, WrongUsage
 from megaflow.cli.mover import FindTarget, Mover, Tally
-from megaflow.cli.options import aws_options, connect, json_option, name_of, read_aws
+from megaflow.cli.options import Command, aws_options, connect, json_option, name_of_queue, read_aws
 from megaflow.cli.output import count_messages, make_progress, note, show, show_json
 from megaflow.consumer.threads.signals import stopping_on_signals
 from megaflow.errors import PatternError
@@ -24,7 +24,6 @@ from megaflow.messages.origin import read_origin
 from megaflow.transport.queue import Queue
 from megaflow.transport.session import AwsOptions
 
-Command = TypeVar("Command", bound=Callable[..., Any])
 Matches: TypeAlias = Callable[[Message], bool]
 
 _AT_ONCE: Final = 8
@@ -143,7 +142,7 @@ class _Job:
         began, waiting = _ask(self.place)
         with make_progress() as progress:
             total = min(waiting, self.count or waiting)
-            task = progress.add_task(name_of(self.place.url), total=total, count="", rate="")
+            task = progress.add_task(name_of_queue(self.place.url), total=total, count="", rate="")
             mover = Mover(
                 self.place.client,
                 self.place.queue,
@@ -190,7 +189,7 @@ class _Job:
             return
         moved = "would move" if self.dry_run else "moved"
         for url, count in tally.moved.items():
-            show(f"{moved} {count_messages(count)} to {name_of(url)}")
+            show(f"{moved} {count_messages(count)} to {name_of_queue(url)}")
         if not tally.moved:
             show(f"{moved} nothing")
         if tally.late:

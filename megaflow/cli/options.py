@@ -69,7 +69,7 @@ def connect(queue: str, aws: AwsOptions) -> tuple[Any, str]:
     return SqsPublisher(queue_url=url, client=client).client, str(url)
 
 
-def name_of(url: str) -> str:
+def name_of_queue(url: str) -> str:
     """Return the name of the queue at *url*."""
     return url.rpartition("/")[2]
 

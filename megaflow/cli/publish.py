@@ -9,7 +9,7 @@ from typing import Any, Final
 import click
 
 from megaflow.cli.errors import WrongUsage
-from megaflow.cli.options import aws_options, connect, json_option, name_of, read_aws
+from megaflow.cli.options import aws_options, connect, json_option, name_of_queue, read_aws
 from megaflow.cli.output import note, show, show_json
 from megaflow.cli.publishing import Form, Lines, is_object, open_text
 from megaflow.messages.codec import decode
@@ -88,7 +88,7 @@ def _open(queue: str | None, topic: str | None, aws: AwsOptions) -> tuple[Publis
     if not queue:
         raise WrongUsage(f"say where to: --queue or --topic, or set {QUEUE_URL_VARIABLE} or {TOPIC_ARN_VARIABLE}")
     client, url = connect(queue, aws)
-    return SqsPublisher(queue_url=url, client=client), name_of(url)
+    return SqsPublisher(queue_url=url, client=client), name_of_queue(url)
 
 
 def _read_text(file: Path) -> str:

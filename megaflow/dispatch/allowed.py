@@ -20,33 +20,21 @@ from uuid import UUID
 
 from megaflow.dispatch.fields import EVENT_FIELDS, Path
 from megaflow.dispatch.logic import collect_conditions, find_contradiction
-from megaflow.dispatch.normal import Clause, Normaliser, flatten
+from megaflow.dispatch.normal import Clause, Normaliser, required_conditions
 from megaflow.event import PROTOCOL
 from megaflow.handlers.handler import Handler
 from megaflow.match.comparison import read_number
-from megaflow.match.conditions import (
-    Absent,
-    AllOf,
-    AnyOf,
-    Check,
-    Comparison,
-    Condition,
-    Equals,
-    Fields,
-    Inside,
-    Items,
-    Regex,
-    Text,
-    compile_test,
-)
+from megaflow.match.conditions import AllOf, AnyOf, Condition, compile_test
+from megaflow.match.containers import Fields, Inside, Items
+from megaflow.match.leaves import Absent, Check, Comparison, Equals, Regex, Text
 from megaflow.match.operators import KEYWORDS
 from megaflow.match.regexes import literal_start
 from megaflow.messages.codec import Kind
 
-Alternatives: TypeAlias = frozenset[str]
+Choices: TypeAlias = frozenset[str]
 """The values and operators under one key, as JSON."""
 
-Branch: TypeAlias = Mapping[Path, Alternatives]
+Branch: TypeAlias = Mapping[Path, Choices]
 """The alternatives at some paths, of which one has to hold each."""
 
 _NULL: Final = "null"
@@ -55,9 +43,9 @@ _THERE: Final = '{"exists": true}'
 """Anything but null and empty text."""
 
 _NOT_THERE: Final = '{"exists": false}'
-_SOMETHING: Final[Alternatives] = frozenset({_THERE})
-_ANY_TEXT: Final[Alternatives] = frozenset({_THERE, _BLANK})
-_ANYTHING: Final[Alternatives] = frozenset({_THERE, _NOT_THERE, _NULL, _BLANK})
+_SOMETHING: Final[Choices] = frozenset({_THERE})
+_ANY_TEXT: Final[Choices] = frozenset({_THERE, _BLANK})
+_ANYTHING: Final[Choices] = frozenset({_THERE, _NOT_THERE, _NULL, _BLANK})
 
 _LONGEST: Final = 200
 """Longer alternatives would fill a policy by themselves."""
@@ -83,7 +71,7 @@ def _open(clauses: Iterable[Clause]) -> Iterator[Clause]:
     for clause in clauses:
         match clause.condition:
             case Inside(name="contains", part=Fields() as part):
-                yield from (Clause(path, each) for path, each in flatten(part, clause.path))
+                yield from (Clause(path, each) for path, each in required_conditions(part, clause.path))
             case _:
                 yield clause
 
@@ -94,7 +82,7 @@ def _split(clauses: Sequence[Clause]) -> list[Sequence[Clause]]:
         parts = clause.condition.parts if isinstance(clause.condition, AnyOf) else ()
         if len(parts) <= _MOST_OBJECTS and any(isinstance(part, Fields) for part in parts):
             rest = [*clauses[:position], *clauses[position + 1 :]]
-            split = ([Clause(path, each) for path, each in flatten(part, clause.path)] for part in parts)
+            split = ([Clause(path, each) for path, each in required_conditions(part, clause.path)] for part in parts)
             return [[*rest, *each] for each in split]
     return [clauses]
 
@@ -102,7 +90,7 @@ def _split(clauses: Sequence[Clause]) -> list[Sequence[Clause]]:
 def _branches(kind: Kind, clauses: Sequence[Clause]) -> list[Branch]:
     if kind is not Kind.MEGA:
         return [_choose((clause.path, _allow(clause.condition)) for clause in clauses)]
-    branch: dict[Path, Alternatives] = {("protocol",): frozenset({json.dumps(PROTOCOL)})}
+    branch: dict[Path, Choices] = {("protocol",): frozenset({json.dumps(PROTOCOL)})}
     branch |= _choose((_allow_field(clause) for clause in clauses if clause.path[:2] != _ATTRIBUTES), EVENT_FIELDS)
     inside = [clause for clause in clauses if clause.path[:2] == _ATTRIBUTES and clause.path != _ATTRIBUTES]
     attributes = _choose((clause.path, _allow(clause.condition)) for clause in inside)
@@ -118,7 +106,7 @@ _EXPLICIT: Final = frozenset((*_ATTRIBUTES, path[1]) for path in EVENT_FIELDS if
 """Attributes that have the name of a field, and so stand among the attributes only."""
 
 
-def tightness(alternatives: Alternatives) -> float:
+def tightness(alternatives: Choices) -> float:
     """Return roughly which part of all values *alternatives* let through: the less, the better."""
     return min(1.0, sum(_LOOSENESS.get(each[:8], 0.01) for each in alternatives))
 
@@ -143,13 +131,13 @@ def _cut(alternative: str, value: Any, size: int) -> str:
     return alternative
 
 
-def _choose(allowed: Iterable[tuple[Path, Alternatives]], fields: Container[Path] = ()) -> dict[Path, Alternatives]:
+def _choose(allowed: Iterable[tuple[Path, Choices]], fields: Container[Path] = ()) -> dict[Path, Choices]:
     """Return the best that is said at each path, without what says nothing and what a policy cannot have as a key.
 
     To SNS, ``{"a.b": 1}`` and ``{"a": {"b": 1}}`` are one: that nothing is there can be asked at the top only, and at
     the *fields* of events, which have no keys with dots at their top.
     """
-    chosen: dict[Path, Alternatives] = {}
+    chosen: dict[Path, Choices] = {}
     for path, alternatives in allowed:
         if not path or alternatives >= _ANYTHING or not all(map(_is_key, path)):
             continue
@@ -169,11 +157,11 @@ def _is_key(key: str) -> bool:
     return bool(key) and "." not in key and not key.startswith("$") and key not in KEYWORDS and len(key) < _LONGEST
 
 
-def _without_what_is_said(alternatives: Alternatives) -> Alternatives:
+def _without_what_is_said(alternatives: Choices) -> Choices:
     return alternatives & _ANYTHING if _THERE in alternatives else alternatives
 
 
-def _allow_field(clause: Clause) -> tuple[Path, Alternatives]:
+def _allow_field(clause: Clause) -> tuple[Path, Choices]:
     """Allow what a field of an event may be for *clause* to hold; null is as good as missing there."""
     path, condition = clause.path, clause.condition
     if path in _VERSIONS:
@@ -184,13 +172,13 @@ def _allow_field(clause: Clause) -> tuple[Path, Alternatives]:
     return path, allowed
 
 
-def _allow_version(condition: Condition) -> Alternatives:
+def _allow_version(condition: Condition) -> Choices:
     """Allow whole numbers, which a version always is, 1 being that of an event that does not say."""
     allowed = _allow_whole(condition)
     return allowed | {_NULL, _NOT_THERE} if compile_test(condition)(1) or condition.matches_missing else allowed
 
 
-def _allow_whole(condition: Condition) -> Alternatives:
+def _allow_whole(condition: Condition) -> Choices:
     if isinstance(condition, AnyOf):
         return frozenset().union(*map(_allow_whole, condition.parts))
     value: object = condition.value if isinstance(condition, Equals) else None
@@ -205,7 +193,7 @@ def _allow_whole(condition: Condition) -> Alternatives:
     return _allow_between(low, high)
 
 
-def _allow_between(low: int, high: int) -> Alternatives:
+def _allow_between(low: int, high: int) -> Choices:
     if low == high:
         return frozenset({json.dumps(low)})
     if not -_LARGEST <= low < high <= _LARGEST:
@@ -222,21 +210,21 @@ def _whole_bound(comparison: Comparison, step: int) -> int | None:
     return whole + step if whole == bound and comparison.name in ("gt", "lt") else whole
 
 
-def _allow(condition: Condition) -> Alternatives:
+def _allow(condition: Condition) -> Choices:
     """Allow the values of JSON for which *condition* holds, and no fewer."""
     allow = _BY_TYPE.get(type(condition))
     return _ANYTHING if allow is None else allow(condition)
 
 
-def _allow_any(condition: AnyOf) -> Alternatives:
+def _allow_any(condition: AnyOf) -> Choices:
     return frozenset().union(*map(_allow, condition.parts))
 
 
-def _allow_all(condition: AllOf) -> Alternatives:
+def _allow_all(condition: AllOf) -> Choices:
     return min(map(_allow, condition.parts), key=tightness)
 
 
-def _allow_items(condition: Items | Inside) -> Alternatives:
+def _allow_items(condition: Items | Inside) -> Choices:
     """Allow items, which SNS takes for values of the list; one that it does not see may stand beside others."""
     if not condition.parts or (isinstance(condition, Inside) and condition.name != "contains"):
         return _ANYTHING
@@ -244,11 +232,11 @@ def _allow_items(condition: Items | Inside) -> Alternatives:
     return _ANYTHING if _NOT_THERE in allowed else allowed
 
 
-def _allow_check(condition: Check) -> Alternatives:
+def _allow_check(condition: Check) -> Choices:
     return frozenset({_NULL, _BLANK, _NOT_THERE}) if condition.written == "empty()" else _ANYTHING
 
 
-def _allow_equal(value: object) -> Alternatives:
+def _allow_equal(value: object) -> Choices:
     if isinstance(value, Enum):
         return _allow_equal(value.value)
     if isinstance(value, str | UUID) and len(str(value)) <= _LONGEST:
@@ -260,7 +248,7 @@ def _allow_equal(value: object) -> Alternatives:
     return _SOMETHING if is_said else (_ANY_TEXT if isinstance(value, str) else _ANYTHING)
 
 
-def _allow_text(condition: Text) -> Alternatives:
+def _allow_text(condition: Text) -> Choices:
     name, text = condition.name, condition.text
     if name == "prefix":
         return _allow_start(text)
@@ -277,15 +265,15 @@ def _allow_text(condition: Text) -> Alternatives:
     return _SOMETHING if name == "cidr" else _ANY_TEXT
 
 
-def _allow_start(start: str) -> Alternatives:
+def _allow_start(start: str) -> Choices:
     return frozenset({json.dumps({"prefix": start})}) if 0 < len(start) <= _LONGEST else _ANY_TEXT
 
 
-def _allow_end(end: str) -> Alternatives:
+def _allow_end(end: str) -> Choices:
     return frozenset({json.dumps({"suffix": end})}) if 0 < len(end) <= _LONGEST else _ANY_TEXT
 
 
-_BY_TYPE: Final[Mapping[type, Callable[[Any], Alternatives]]] = {
+_BY_TYPE: Final[Mapping[type, Callable[[Any], Choices]]] = {
     Equals: lambda condition: _allow_equal(condition.value),
     AnyOf: _allow_any,
     AllOf: _allow_all,

@@ -8,7 +8,7 @@ from enum import StrEnum
 from itertools import islice
 from typing import Any, Final
 
-from megaflow.dispatch.buckets import Found
+from megaflow.dispatch.buckets import Positions
 from megaflow.dispatch.fields import DATA_FIELDS, Path
 from megaflow.dispatch.index import Index
 from megaflow.dispatch.logic import collect_conditions, find_contradiction, implies, representatives
@@ -16,7 +16,7 @@ from megaflow.dispatch.normal import Clause, Normaliser, Rule
 from megaflow.dispatch.probes import find_covers
 from megaflow.dispatch.table import DispatchTable
 from megaflow.handlers.handler import Handler
-from megaflow.match.conditions import Regex
+from megaflow.match.leaves import Regex
 from megaflow.messages.codec import Kind
 
 _MANY_UNINDEXED: Final = 100
@@ -141,7 +141,7 @@ class _Candidates:
                     self._by_clause.setdefault(_said(clause), []).append(each.rule.position)
 
     def find(self, known: _Known) -> Iterator[_Known]:
-        found: Found = list(self._always)
+        found: Positions = list(self._always)
         for example in _build_examples(known):
             self._collect(example, found)
         for clause in known.rule.clauses:

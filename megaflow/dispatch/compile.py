@@ -9,27 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from megaflow.dispatch.fields import MISSING, Fields, Path, see
+from megaflow.dispatch.fields import MISSING, Path, PayloadFields, see
 from megaflow.dispatch.normal import OBJECT, Clause
-from megaflow.match.conditions import (
-    AllOf,
-    AnyOf,
-    Comparison,
-    Condition,
-    Equals,
-    Not,
-    Present,
-    Regex,
-    Test,
-    Text,
-    compile_test,
-)
+from megaflow.match.conditions import AllOf, AnyOf, Condition, Not, Present, Test, compile_test
+from megaflow.match.leaves import Comparison, Equals, Regex, Text
 
 
 class Residuals:
     """Compiles what is left of patterns, and knows the shapes and the conditions that it has compiled."""
 
-    def __init__(self, fields: Fields) -> None:
+    def __init__(self, fields: PayloadFields) -> None:
         self._fields = fields
         self._shapes: dict[tuple[Any, ...], tuple[str, Callable[..., Test]]] = {}
         self._written: dict[Clause, list[_Written]] = {}
@@ -74,7 +63,7 @@ class _Written(NamedTuple):
 class _Writer:
     """Writes the function for one list of clauses: its steps at once, its text only where they are new."""
 
-    def __init__(self, fields: Fields) -> None:
+    def __init__(self, fields: PayloadFields) -> None:
         self.constants: list[Any] = []
         self.steps: list[tuple[Any, ...]] = []
         self._fields = fields

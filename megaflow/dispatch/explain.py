@@ -10,7 +10,8 @@ from typing import Any, Final
 from megaflow.dispatch.fields import see
 from megaflow.dispatch.table import DispatchTable
 from megaflow.handlers.handler import Handler
-from megaflow.match.conditions import AllOf, Condition, Fields, assume
+from megaflow.match.conditions import AllOf, Condition, assume
+from megaflow.match.containers import Fields
 from megaflow.messages.codec import Kind
 from megaflow.messages.message import Message
 

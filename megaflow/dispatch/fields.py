@@ -22,7 +22,7 @@ class Missing:
 MISSING: Final = Missing()
 
 
-class Field(NamedTuple):
+class PayloadField(NamedTuple):
     """A beginning of a path that is no key of an object: how generated code reads it, and any other.
 
     What reads as None is not set, unless it is the whole payload. Some are objects in every payload.
@@ -33,7 +33,7 @@ class Field(NamedTuple):
     is_object: bool = False
 
 
-Fields: TypeAlias = Mapping[Path, Field]
+PayloadFields: TypeAlias = Mapping[Path, PayloadField]
 
 
 def see(payload: Any) -> Any:
@@ -58,7 +58,7 @@ def see(payload: Any) -> Any:
     return seen
 
 
-def read_path(path: Path, fields: Fields) -> Get:
+def read_path(path: Path, fields: PayloadFields) -> Get:
     """Return the function that reads what stands at *path* of a payload, `MISSING` where nothing does."""
     start = find_field(path, fields)
     get, keys = fields[start].get, path[len(start) :]
@@ -74,7 +74,7 @@ def read_path(path: Path, fields: Fields) -> Get:
     return read
 
 
-def find_field(path: Path, fields: Fields) -> Path:
+def find_field(path: Path, fields: PayloadFields) -> Path:
     """Return the longest beginning of *path* that is a field."""
     return next(path[:size] for size in (2, 1, 0) if path[:size] in fields)
 
@@ -86,33 +86,33 @@ def _add_what_is_set(seen: dict[str, Any], section: object, names: Sequence[str]
             seen[name] = value
 
 
-def _event_field(name: str, is_object: bool = False) -> Field:
-    return Field(f"payload.event.{name}", attrgetter(f"event.{name}"), is_object)
+def _event_field(name: str, is_object: bool = False) -> PayloadField:
+    return PayloadField(f"payload.event.{name}", attrgetter(f"event.{name}"), is_object)
 
 
-def _object_field(name: str) -> Field:
+def _object_field(name: str) -> PayloadField:
     def get(payload: Payload) -> Any:
         return None if payload.object is None else getattr(payload.object, name)
 
-    return Field(f"None if payload.object is None else payload.object.{name}", get)
+    return PayloadField(f"None if payload.object is None else payload.object.{name}", get)
 
 
-EVENT_FIELDS: Final[Fields] = {
+EVENT_FIELDS: Final[PayloadFields] = {
     **{
         ("event", name): _event_field(name)
         for name in ("domain", "name", "version", "timestamp", "subject", "publisher")
     },
     ("event", "attributes"): _event_field("attributes", is_object=True),
     **{("object", name): _object_field(name) for name in ("type", "id", "version", "current", "previous")},
-    ("extra",): Field("payload.extra", attrgetter("extra"), is_object=True),
-    (): Field("see(payload)", see, is_object=True),
+    ("extra",): PayloadField("payload.extra", attrgetter("extra"), is_object=True),
+    (): PayloadField("see(payload)", see, is_object=True),
 }
 """Those of events: no object is made of one in order to match it."""
 
-DATA_FIELDS: Final[Fields] = {(): Field("payload", lambda payload: payload, is_object=True)}
+DATA_FIELDS: Final[PayloadFields] = {(): PayloadField("payload", lambda payload: payload, is_object=True)}
 """The only one of data objects: they are what patterns see."""
 
-PLAIN_FIELDS: Final[Fields] = {(): Field("payload", lambda payload: payload)}
+PLAIN_FIELDS: Final[PayloadFields] = {(): PayloadField("payload", lambda payload: payload)}
 """The only one of text and bytes."""
 
 ALWAYS_OBJECTS: Final[Mapping[Kind, frozenset[Path]]] = {

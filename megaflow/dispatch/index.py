@@ -10,9 +10,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from megaflow.dispatch.buckets import Bucket, Found
+from megaflow.dispatch.buckets import Bucket, Positions
 from megaflow.dispatch.compile import Residuals
-from megaflow.dispatch.fields import Fields, Get, Path, find_field
+from megaflow.dispatch.fields import Get, Path, PayloadFields, find_field
 from megaflow.dispatch.filing import Open, Option, chooser, may_be_answered_twice, open_rule
 from megaflow.dispatch.lookups import Place, build_place, visit_unexpected
 from megaflow.dispatch.normal import Clause, Rule
@@ -40,7 +40,9 @@ class Index:
     One that does not ask gives the rules that can be looked up, where what they are looked up by is there.
     """
 
-    def __init__(self, rules: Iterable[Rule], fields: Fields, sizes: Sizes = USUAL_SIZES, *, asks: bool = True) -> None:
+    def __init__(
+        self, rules: Iterable[Rule], fields: PayloadFields, sizes: Sizes = USUAL_SIZES, *, asks: bool = True
+    ) -> None:
         options: dict[Clause, tuple[Option, ...]] = {}
         opened = [open_rule(rule, options) for rule in rules]
         self.unfiled: Final = tuple(each.rule for each in opened if not each.options)
@@ -59,7 +61,7 @@ class Index:
 class _Builder:
     """Builds the nodes of one index."""
 
-    def __init__(self, fields: Fields, sizes: Sizes) -> None:
+    def __init__(self, fields: PayloadFields, sizes: Sizes) -> None:
         self._fields = fields
         self._sizes = sizes
         self._residuals = Residuals(fields)
@@ -141,7 +143,7 @@ def _one_by_one(buckets: Sequence[Bucket]) -> Bucket:
     if len(buckets) == 1:
         return buckets[0]
 
-    def collect(payload: Any, found: Found) -> None:
+    def collect(payload: Any, found: Positions) -> None:
         for bucket in buckets:
             bucket(payload, found)
 
@@ -151,7 +153,7 @@ def _one_by_one(buckets: Sequence[Bucket]) -> Bucket:
 def _visit_root(get: Get | None, place: Place) -> Bucket:
     expected, step, step_for = place
 
-    def collect(payload: Any, found: Found) -> None:
+    def collect(payload: Any, found: Positions) -> None:
         value = payload if get is None else get(payload)
         if type(value) is expected:
             step(value, payload, found)
@@ -166,7 +168,7 @@ def _leaf(positions: Sequence[int], test: Test | None) -> Bucket:
     if test is None:
         return _sure_leaf(positions)
 
-    def collect(payload: Any, found: Found) -> None:
+    def collect(payload: Any, found: Positions) -> None:
         if test(payload):
             found.extend(positions)
 
@@ -193,7 +195,7 @@ def _bit_leaf(positions: Sequence[Sequence[int]], checks: Sequence[tuple[Test, i
     """Return a bucket that asks each condition once, and drops all groups that have it where it does not hold."""
     everyone = (1 << len(positions)) - 1
 
-    def collect(payload: Any, found: Found) -> None:
+    def collect(payload: Any, found: Positions) -> None:
         alive = everyone
         for test, bits in checks:
             if alive & bits and not test(payload):

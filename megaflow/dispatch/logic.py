@@ -12,26 +12,12 @@ from decimal import Decimal
 from typing import Any, Final
 
 from megaflow.dispatch.fields import Path
-from megaflow.dispatch.normal import OBJECT, Clause, flatten
+from megaflow.dispatch.normal import OBJECT, Clause, required_conditions
 from megaflow.dispatch.probes import How, Interval, Probe, find_covers
 from megaflow.match import comparison
-from megaflow.match.conditions import (
-    Absent,
-    AllOf,
-    AnyOf,
-    Check,
-    Comparison,
-    Condition,
-    Equals,
-    Fields,
-    Inside,
-    Items,
-    Not,
-    Present,
-    Regex,
-    Text,
-    compile_test,
-)
+from megaflow.match.conditions import AllOf, AnyOf, Condition, Not, Present, compile_test
+from megaflow.match.containers import Fields, Inside, Items
+from megaflow.match.leaves import Absent, Check, Comparison, Equals, Regex, Text
 from megaflow.match.regexes import literal_start
 
 Conditions = Mapping[Path, Sequence[Condition]]
@@ -64,7 +50,7 @@ def find_contradiction(conditions: Conditions) -> str:
 def implies(conditions: Conditions, path: Path, condition: Condition) -> bool:
     """Tell whether *condition* holds at *path* wherever all of *conditions* do."""
     if isinstance(condition, AllOf | Fields):
-        flat = [(below, part) for below, part in flatten(condition, path) if part is not condition]
+        flat = [(below, part) for below, part in required_conditions(condition, path) if part is not condition]
         if flat and not _is_range(condition):
             return all(implies(conditions, below, part) for below, part in flat)
     here = conditions.get(path, ())
@@ -125,14 +111,14 @@ def _is_possible_inside(condition: Condition) -> bool:
     if any(cover.exact and not cover.probes for cover in find_covers(condition, ())):
         return False  # nothing equals NaN
     if isinstance(condition, Inside) and condition.name != "all_items":
-        return _are_possible([part for _, part in flatten(condition.part)]) if not _has_paths(condition.part) else True
+        return _has_paths(condition.part) or _are_possible([part for _, part in required_conditions(condition.part)])
     if isinstance(condition, Fields) and condition.keys:
-        return not find_contradiction(collect_conditions([Clause(*each) for each in flatten(condition)]))
+        return not find_contradiction(collect_conditions([Clause(*each) for each in required_conditions(condition)]))
     return True
 
 
 def _has_paths(condition: Condition) -> bool:
-    return any(path for path, _ in flatten(condition))
+    return any(path for path, _ in required_conditions(condition))
 
 
 def _have_a_value(conditions: Sequence[Condition]) -> bool:

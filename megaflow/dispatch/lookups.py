@@ -9,9 +9,9 @@ from decimal import Decimal
 from typing import Any, Final, NamedTuple, TypeAlias
 from uuid import UUID
 
-from megaflow.dispatch.buckets import Bucket, Found, Maker, Steps, Visit
+from megaflow.dispatch.buckets import Bucket, Maker, Positions, Visit, Visits
 from megaflow.dispatch.probes import How
-from megaflow.dispatch.ranges import read_number, visit_dates, visit_datetimes, visit_numbers
+from megaflow.dispatch.ranges import read_likely_number, visit_dates, visit_datetimes, visit_numbers
 from megaflow.match.re2_sets import RegexSet
 
 Filed: TypeAlias = Mapping[How, Mapping[Any, Bucket]]
@@ -44,7 +44,7 @@ def _visit_keys(below: Mapping[str, Place]) -> Visit:
     """Return what goes through the keys of an object or through those of *below*, whichever are fewer."""
     visit_wanted, look_up, size = _visit_wanted(below), below.get, len(below)
 
-    def visit(value: Any, payload: Any, found: Found) -> None:
+    def visit(value: Any, payload: Any, found: Positions) -> None:
         if size <= len(value):
             visit_wanted(value, payload, found)
             return
@@ -68,7 +68,7 @@ def _visit_wanted(below: Mapping[str, Place]) -> Visit:
     if len(wanted) == 1:
         return _visit_key(*wanted[0])
 
-    def visit(value: Any, payload: Any, found: Found) -> None:
+    def visit(value: Any, payload: Any, found: Positions) -> None:
         for key, expected, step, step_for in wanted:
             if key in value:
                 each = value[key]
@@ -81,7 +81,7 @@ def _visit_wanted(below: Mapping[str, Place]) -> Visit:
 
 
 def _visit_key(key: str, expected: type, step: Visit, step_for: StepFor) -> Visit:
-    def visit(value: Any, payload: Any, found: Found) -> None:
+    def visit(value: Any, payload: Any, found: Positions) -> None:
         if key in value:
             each = value[key]
             if type(each) is expected:
@@ -92,7 +92,7 @@ def _visit_key(key: str, expected: type, step: Visit, step_for: StepFor) -> Visi
     return visit
 
 
-def visit_unexpected(step_for: StepFor, value: Any, payload: Any, found: Found) -> None:
+def visit_unexpected(step_for: StepFor, value: Any, payload: Any, found: Positions) -> None:
     """Visit a value of any type, one of a subclass as its base sees it; the specification speaks of no other types."""
     step = step_for(type(value))
     if step is not None:
@@ -107,7 +107,7 @@ def visit_unexpected(step_for: StepFor, value: Any, payload: Any, found: Found) 
 
 
 def _one_by_one(steps: Sequence[Visit]) -> Visit:
-    def visit(value: Any, payload: Any, found: Found) -> None:
+    def visit(value: Any, payload: Any, found: Positions) -> None:
         for step in steps:
             step(value, payload, found)
 
@@ -135,10 +135,10 @@ _PLAIN: Final[Mapping[type, Callable[[Any], Any]]] = {
 def _equal(types: Sequence[type], key: Callable[[Any], Hashable]) -> Maker:
     """Return what makes a step that looks up the *key* of a value, unless that is None."""
 
-    def make(buckets: Mapping[Any, Bucket]) -> Steps:
+    def make(buckets: Mapping[Any, Bucket]) -> Visits:
         look_up = buckets.get
 
-        def visit(value: Any, payload: Any, found: Found) -> None:
+        def visit(value: Any, payload: Any, found: Positions) -> None:
             bucket = look_up(key(value))
             if bucket is not None:
                 bucket(payload, found)
@@ -148,11 +148,11 @@ def _equal(types: Sequence[type], key: Callable[[Any], Hashable]) -> Maker:
     return make
 
 
-def _texts(buckets: Mapping[Any, Bucket]) -> Steps:
+def _texts(buckets: Mapping[Any, Bucket]) -> Visits:
     """Return what `_equal` would, without a call for the key: most of what handlers ask for is text."""
     look_up = buckets.get
 
-    def visit(value: Any, payload: Any, found: Found) -> None:
+    def visit(value: Any, payload: Any, found: Positions) -> None:
         bucket = look_up(value)
         if bucket is not None:
             bucket(payload, found)
@@ -160,7 +160,7 @@ def _texts(buckets: Mapping[Any, Bucket]) -> Steps:
     return {str: visit}
 
 
-def _starts(buckets: Mapping[Any, Bucket]) -> Steps:
+def _starts(buckets: Mapping[Any, Bucket]) -> Visits:
     """Return a step that finds the texts a value starts with, in alphabetical order.
 
     The last of them that is not behind the value either starts it, or shares what starts it with those before.
@@ -168,7 +168,7 @@ def _starts(buckets: Mapping[Any, Bucket]) -> Steps:
     texts = sorted(buckets)
     in_order, shorter = [buckets[text] for text in texts], _find_shorter(texts)
 
-    def visit(value: Any, payload: Any, found: Found) -> None:
+    def visit(value: Any, payload: Any, found: Positions) -> None:
         index = bisect_right(texts, value) - 1
         while index >= 0:
             if value.startswith(texts[index]):
@@ -178,10 +178,10 @@ def _starts(buckets: Mapping[Any, Bucket]) -> Steps:
     return {str: visit}
 
 
-def _ends(buckets: Mapping[Any, Bucket]) -> Steps:
+def _ends(buckets: Mapping[Any, Bucket]) -> Visits:
     visit_start = _starts(buckets)[str]
 
-    def visit(value: Any, payload: Any, found: Found) -> None:
+    def visit(value: Any, payload: Any, found: Positions) -> None:
         visit_start(value[::-1], payload, found)
 
     return {str: visit}
@@ -198,35 +198,35 @@ def _find_shorter(texts: Sequence[str]) -> list[int]:
     return shorter
 
 
-def _regexes(buckets: Mapping[Any, Bucket]) -> Steps:
+def _regexes(buckets: Mapping[Any, Bucket]) -> Visits:
     regexes, in_order = RegexSet(list(buckets)), list(buckets.values())
 
-    def visit(value: Any, payload: Any, found: Found) -> None:
+    def visit(value: Any, payload: Any, found: Positions) -> None:
         for index in regexes.candidates(value):
             in_order[index](payload, found)
 
     return {str: visit}
 
 
-def _items(buckets: Mapping[Any, Bucket]) -> Steps:
+def _items(buckets: Mapping[Any, Bucket]) -> Visits:
     """Return a step that looks every item of a list up by itself."""
     by_how: dict[How, dict[Any, Bucket]] = {}
     for (how, what), bucket in buckets.items():
         by_how.setdefault(how, {})[what] = bucket
     step_for = build_place(by_how, {}).step_for
 
-    def visit(value: Any, payload: Any, found: Found) -> None:
+    def visit(value: Any, payload: Any, found: Positions) -> None:
         for item in value:
             visit_unexpected(step_for, item, payload, found)
 
     return {list: visit, tuple: visit}
 
 
-def _lists(buckets: Mapping[Any, Bucket]) -> Steps:
+def _lists(buckets: Mapping[Any, Bucket]) -> Visits:
     """Return a step for all lists alike."""
     bucket = buckets[None]
 
-    def visit(value: Any, payload: Any, found: Found) -> None:
+    def visit(value: Any, payload: Any, found: Positions) -> None:
         bucket(payload, found)
 
     return {list: visit, tuple: visit}
@@ -236,7 +236,7 @@ _NUMERIC: Final = (int, float, Decimal, str)
 _MAKERS: Final[dict[How, Maker]] = {
     How.TEXT: _texts,
     How.CASEFOLDED: _equal([str], str.casefold),
-    How.NUMBER: _equal(_NUMERIC, read_number),
+    How.NUMBER: _equal(_NUMERIC, read_likely_number),
     How.CONSTANT: _equal([bool, type(None)], str),
     How.BYTES: _equal([bytes], lambda value: value),
     How.UUID: _equal([str, UUID], str),

@@ -9,7 +9,9 @@ from typing import Final
 
 from megaflow.dispatch.fields import ALWAYS_OBJECTS, Path
 from megaflow.handlers.handler import Handler
-from megaflow.match.conditions import AllOf, AnyOf, Comparison, Condition, Fields, Present, assume
+from megaflow.match.conditions import AllOf, AnyOf, Condition, Present, assume
+from megaflow.match.containers import Fields
+from megaflow.match.leaves import Comparison
 
 OBJECT: Final = Fields((), ())
 """The condition that a value is an object, whatever it holds."""
@@ -47,7 +49,7 @@ class Normaliser:
     def normalise(self, position: int, handler: Handler) -> Rule:
         """Return the rule of *handler*, the one at *position* in order of registration."""
         objects = ALWAYS_OBJECTS.get(handler.kind, frozenset())
-        flat = [each for each in flatten(handler.pattern) if not (each[1] is OBJECT and each[0] in objects)]
+        flat = [each for each in required_conditions(handler.pattern) if not (each[1] is OBJECT and each[0] in objects)]
         clauses = dict.fromkeys(self._share(path, assume(condition, True)) for path, condition in flat)
         functions = tuple(Clause(path, condition) for path, condition in flat if condition.asks_functions)
         return Rule(position, handler, tuple(self._simplify(clauses)), functions)
@@ -79,7 +81,7 @@ class Normaliser:
             yield self._share(bounds[0].path, AllOf(tuple(each.condition for each in bounds))) if both else bounds[0]
 
 
-def flatten(condition: Condition, path: Path = ()) -> list[tuple[Path, Condition]]:
+def required_conditions(condition: Condition, path: Path = ()) -> list[tuple[Path, Condition]]:
     """Return the conditions that have to hold, with the path of each; alternatives stay one condition."""
     flat: list[tuple[Path, Condition]] = []
     _flatten(condition, path, flat)

@@ -12,8 +12,10 @@ from uuid import UUID
 from megaflow.dispatch.fields import Path
 from megaflow.dispatch.normal import scale_of
 from megaflow.match.comparison import Moment, Number, read_moment, read_number
-from megaflow.match.conditions import AllOf, AnyOf, Comparison, Condition, Equals, Fields, Inside, Items, Regex, Text
+from megaflow.match.conditions import AllOf, AnyOf, Condition
+from megaflow.match.containers import Fields, Inside, Items
 from megaflow.match.json_filter import JsonFilter
+from megaflow.match.leaves import Comparison, Equals, Regex, Text
 from megaflow.match.re2_sets import can_hold
 from megaflow.match.regexes import literal_start
 

@@ -8,20 +8,20 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, Final
 
-from megaflow.dispatch.buckets import Bucket, Found, Steps, Visit
+from megaflow.dispatch.buckets import Bucket, Positions, Visit, Visits
 from megaflow.dispatch.probes import Interval
 from megaflow.match import comparison
 from megaflow.match.comparison import Moment, Number
 
 
-def visit_numbers(buckets: Mapping[Any, Bucket]) -> Steps:
+def visit_numbers(buckets: Mapping[Any, Bucket]) -> Visits:
     segments = Segments(buckets)
     points = _list_points(buckets, _whole_numbers_in)
     visit_whole = segments.visit_points() if points is None else _visit_listed(points)
-    return {int: visit_whole} | dict.fromkeys((float, Decimal, str), segments.visit(read_number))
+    return {int: visit_whole} | dict.fromkeys((float, Decimal, str), segments.visit(read_likely_number))
 
 
-def visit_dates(buckets: Mapping[Any, Bucket]) -> Steps:
+def visit_dates(buckets: Mapping[Any, Bucket]) -> Visits:
     days = Segments(buckets, _count_day).visit(_read_day)
     return {str: _date_texts(buckets, days), date: days, datetime: days}
 
@@ -35,7 +35,7 @@ def _date_texts(buckets: Mapping[Any, Bucket], days: Visit) -> Visit:
         else _visit_listed({date.fromordinal(day).isoformat(): covers for day, covers in points.items()})
     )
 
-    def visit(value: Any, payload: Any, found: Found) -> None:
+    def visit(value: Any, payload: Any, found: Positions) -> None:
         if len(value) == _DATE_LENGTH:
             visit_text(value, payload, found)
         elif value[4:5] == "-":
@@ -44,12 +44,12 @@ def _date_texts(buckets: Mapping[Any, Bucket], days: Visit) -> Visit:
     return visit
 
 
-def visit_datetimes(buckets: Mapping[Any, Bucket]) -> Steps:
+def visit_datetimes(buckets: Mapping[Any, Bucket]) -> Visits:
     """Return steps that compare datetimes with datetimes, and dates with the dates of the bounds."""
     moments = Segments(buckets).visit(_read_datetime)
     days = Segments(buckets, _count_day).visit(_read_day)
 
-    def visit_text(value: Any, payload: Any, found: Found) -> None:
+    def visit_text(value: Any, payload: Any, found: Positions) -> None:
         if value[4:5] == "-":
             (moments if len(value) > _DATE_LENGTH else days)(value, payload, found)
 
@@ -90,7 +90,7 @@ def _days_in(interval: Interval) -> range | None:
 def _visit_listed(points: Mapping[Any, Sequence[Bucket]]) -> Visit:
     look_up = points.get
 
-    def visit(value: Any, payload: Any, found: Found) -> None:
+    def visit(value: Any, payload: Any, found: Positions) -> None:
         for bucket in look_up(value, ()):
             bucket(payload, found)
 
@@ -119,7 +119,7 @@ class Segments:
         """Return what takes a value to the ranges it lies in, once *read* has made a point of it."""
         visit_point = self.visit_points()
 
-        def visit(value: Any, payload: Any, found: Found) -> None:
+        def visit(value: Any, payload: Any, found: Positions) -> None:
             point = read(value)
             if point is not None:
                 visit_point(point, payload, found)
@@ -130,7 +130,7 @@ class Segments:
         """Return what takes a point to the ranges it lies in; only there it is asked whether it *is_point*."""
         bounds, covering, size = self._bounds, self._covering, len(self._bounds)
 
-        def visit(value: Any, payload: Any, found: Found) -> None:
+        def visit(value: Any, payload: Any, found: Positions) -> None:
             index = bisect_left(bounds, value)
             covers = covering[2 * index + (index < size and bounds[index] == value)]
             if covers and is_point(value):
@@ -179,8 +179,8 @@ def _collect_upwards(nodes: Mapping[int, list[Bucket]], size: int) -> list[tuple
     return covering
 
 
-def read_number(value: Any) -> Number | None:
-    """Return what `values.read_number` does; most text is no number at first sight."""
+def read_likely_number(value: Any) -> Number | None:
+    """Return what `comparison.read_number` does; most text is no number at first sight."""
     if type(value) is str and value[:1] not in _NUMBER_STARTS:
         return None
     return comparison.read_number(value)

@@ -17,7 +17,7 @@ from itertools import combinations, islice
 from math import prod
 from typing import Any, Final, TypeAlias
 
-from megaflow.dispatch.allowed import Alternatives, Branch, branches_of, loosen, tightness
+from megaflow.dispatch.allowed import Branch, Choices, branches_of, loosen, tightness
 from megaflow.dispatch.fields import Path
 from megaflow.errors import PatternError
 from megaflow.handlers.handler import Handler
@@ -199,7 +199,7 @@ def _merge(branches: Iterable[Branch]) -> Branches:
 
 
 def _merge_at(path: Path, branches: Branches) -> Branches:
-    alike: dict[frozenset[tuple[Path, Alternatives]], list[Branch]] = {}
+    alike: dict[frozenset[tuple[Path, Choices]], list[Branch]] = {}
     for branch in branches:
         rest = frozenset(item for item in branch.items() if item[0] != path)
         alike.setdefault(rest, []).append(branch)
@@ -219,7 +219,7 @@ def _drop_doubles(branches: Iterable[Branch]) -> Branches:
 
 def _unite(branches: Branches) -> Branches:
     """Make one branch of all that ask at the same paths, which lets through more."""
-    united: dict[frozenset[Path], dict[Path, Alternatives]] = {}
+    united: dict[frozenset[Path], dict[Path, Choices]] = {}
     for branch in branches:
         whole = united.setdefault(frozenset(branch), dict(branch))
         for path, alternatives in branch.items():
@@ -242,7 +242,7 @@ def _write(branches: Branches) -> dict[str, Any]:
     return policy | ({"$or": [_nest(branch) for branch in rest]} if all(rest) else {})
 
 
-def _nest(branch: Mapping[Path, Alternatives]) -> dict[str, Any]:
+def _nest(branch: Mapping[Path, Choices]) -> dict[str, Any]:
     nested: dict[str, Any] = {}
     for path, alternatives in branch.items():
         inner = nested

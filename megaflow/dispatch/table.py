@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple, TypeAlias
 
-from megaflow.dispatch.buckets import Found
-from megaflow.dispatch.fields import DATA_FIELDS, EVENT_FIELDS, MISSING, PLAIN_FIELDS, Fields, read_path
+from megaflow.dispatch.buckets import Positions
+from megaflow.dispatch.fields import DATA_FIELDS, EVENT_FIELDS, MISSING, PLAIN_FIELDS, PayloadFields, read_path
 from megaflow.dispatch.index import USUAL_SIZES, Index, Sizes
 from megaflow.dispatch.normal import Normaliser, Rule
 from megaflow.event import Payload
@@ -15,7 +15,7 @@ from megaflow.handlers.handler import Handler
 from megaflow.messages.codec import Kind
 from megaflow.messages.message import Message, message_with
 
-Ask: TypeAlias = Callable[[Any, Message | None], bool]
+AskFunctions: TypeAlias = Callable[[Any, Message | None], bool]
 """Asks a user's functions about a payload, and the message it comes in. May raise anything."""
 
 
@@ -74,11 +74,13 @@ class DispatchTable:
         return _select_from(index, [rule.position for rule in every], self.handlers, asks)
 
 
-_FIELDS: Final[Mapping[Kind, Fields]] = {Kind.MEGA: EVENT_FIELDS, Kind.DATA: DATA_FIELDS}
+_FIELDS: Final[Mapping[Kind, PayloadFields]] = {Kind.MEGA: EVENT_FIELDS, Kind.DATA: DATA_FIELDS}
 _KINDS: Final[Mapping[type, Kind]] = {Payload: Kind.MEGA, dict: Kind.DATA, str: Kind.TEXT, bytes: Kind.BINARY}
 
 
-def _select_from(index: Index, every: Sequence[int], handlers: Sequence[Handler], asks: Mapping[int, Ask]) -> Select:
+def _select_from(
+    index: Index, every: Sequence[int], handlers: Sequence[Handler], asks: Mapping[int, AskFunctions]
+) -> Select:
     """Return what selects those of *handlers* that *index* finds, and *every* one at the positions of that name.
 
     What *asks* users' functions comes last, once for each handler.
@@ -86,7 +88,7 @@ def _select_from(index: Index, every: Sequence[int], handlers: Sequence[Handler]
     collect, repeats = index.collect, index.repeats
 
     def select(payload: Any, message: Message | None) -> Selection:
-        found: Found = []
+        found: Positions = []
         collect(payload, found)
         if every:
             found += every
@@ -98,7 +100,7 @@ def _select_from(index: Index, every: Sequence[int], handlers: Sequence[Handler]
             return ask(found, payload, message)
         return Selection(tuple([handlers[position] for position in found]), _NOTHING)
 
-    def ask(found: Found, payload: Any, message: Message | None) -> Selection:
+    def ask(found: Positions, payload: Any, message: Message | None) -> Selection:
         matched, raised = [], {}
         for position in found:
             says_yes, handler = asks.get(position), handlers[position]
@@ -115,7 +117,7 @@ def _select_from(index: Index, every: Sequence[int], handlers: Sequence[Handler]
 _NOTHING: Final[Mapping[Handler, Exception]] = MappingProxyType({})
 
 
-def _ask(rule: Rule, fields: Fields) -> Ask:
+def _ask(rule: Rule, fields: PayloadFields) -> AskFunctions:
     """Return what asks the functions of *rule*, where all its clauses hold, and stops at the first that says no."""
     steps = [(read_path(each.path, fields), each.condition.compile()) for each in rule.functions]
 
@@ -130,7 +132,7 @@ def _ask(rule: Rule, fields: Fields) -> Ask:
     return ask
 
 
-def _ask_about_message(rule: Rule) -> Ask:
+def _ask_about_message(rule: Rule) -> AskFunctions:
     tests = [each.condition.compile() for each in rule.functions]
     return lambda payload, message: all(test(message) for test in tests)
 

@@ -13,7 +13,8 @@ from megaflow.errors import RegistrationError
 from megaflow.handlers.binding import bind
 from megaflow.handlers.dependencies import Need, Providers
 from megaflow.handlers.options import DAY, USUAL, Handling
-from megaflow.match.conditions import EVERYTHING, Condition, Fields
+from megaflow.match.conditions import EVERYTHING, Condition
+from megaflow.match.containers import Fields
 from megaflow.messages.codec import Kind
 from megaflow.settings import OnInvalid
 

@@ -53,6 +53,11 @@ class Router:
         """The handlers in order of registration."""
         return tuple(self._handlers)
 
+    @property
+    def providers(self) -> Providers:
+        """What `provide` was given, by type."""
+        return self._providers
+
     def on_event(self, **rules: Unpack[_EventOptions]) -> Decorator:
         """Register a function for MEGA events that match *rules*.
 
@@ -99,7 +104,7 @@ class Router:
         """Take in the handlers that *router* has now, in its order, and what it provides."""
         if not isinstance(router, Router) or router is self:
             raise RegistrationError(f"include() takes another Router, not {router!r}")
-        self._providers.include(router._providers)
+        self._providers.include(router.providers)
         for handler in router.handlers:
             self.register(handler)
         return self

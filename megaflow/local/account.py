@@ -15,10 +15,10 @@ from typing import Any, Final, Protocol
 from megaflow.local.faults import Faults
 from megaflow.local.move_tasks import Moves
 from megaflow.local.polls import Poll, Polls
-from megaflow.local.queue import Queue
+from megaflow.local.queue import LocalQueue
 from megaflow.local.refused import no_queue
 from megaflow.local.settings import Settings
-from megaflow.local.stored_message import Received
+from megaflow.local.stored_message import Delivery
 from megaflow.local.topic import Topic
 
 _UUID_MASK: Final = 0xF000 << 64 | 0xC000 << 48
@@ -31,7 +31,7 @@ class HostedQueue:
 
     number: int
     name: str
-    queue: Queue
+    queue: LocalQueue
     created_at: float
     modified_at: float
     tags: dict[str, str] = field(default_factory=dict)
@@ -200,7 +200,7 @@ class Account:
 
     def receive(
         self, url: str, count: int, *, visibility_timeout: int | None = None, attempt_id: str | None = None
-    ) -> list[Received]:
+    ) -> list[Delivery]:
         """Receive up to *count* of the messages that are visible.
 
         Raises:
@@ -257,7 +257,7 @@ class Account:
     def _serve(self, name: str) -> None:
         self.polls.serve(name)
         if name in self.polls:
-            self.polls.look_at(name, self.queues[name].queue.next_change())
+            self.polls.look_at(name, self.queues[name].queue.messages.next_change())
 
     def _write_down(self) -> None:
         touched = self.touched
@@ -272,7 +272,7 @@ class Account:
     def host(self, name: str, settings: Settings, *, number: int | None = None) -> HostedQueue:
         """Add a queue, by the *number* it had where it was written down."""
         touched = partial(self._stirred.add, name)
-        queue = Queue(self.arn("sqs", name), settings, clock=self.clock, new_id=self.new_id, touched=touched)
+        queue = LocalQueue(self.arn("sqs", name), settings, clock=self.clock, new_id=self.new_id, touched=touched)
         now = self.clock()
         hosted = HostedQueue(number or self._next_number, name, queue, created_at=now, modified_at=now)
         self.queues[name] = hosted
@@ -297,6 +297,6 @@ class Account:
     def _touch_account(self) -> None:
         self.touched.account = True
 
-    def _find(self, arn: str | None) -> Queue | None:
+    def _find(self, arn: str | None) -> LocalQueue | None:
         hosted = None if arn is None else self.queue_by_arn(arn)
         return None if hosted is None else hosted.queue

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 from megaflow.local.account import Account
 from megaflow.local.faults import BATCHES, NO_STRIKE, FaultKind, Strike
-from megaflow.local.operations import messages, moves, queues, topics
+from megaflow.local.operation import Answer, Ask, Operation
 from megaflow.local.operations.batches import check_batch
+from megaflow.local.operations.messages import MESSAGE_OPERATIONS, wait_time
+from megaflow.local.operations.moves import MOVE_OPERATIONS
+from megaflow.local.operations.queues import QUEUE_OPERATIONS
+from megaflow.local.operations.topics import TOPIC_OPERATIONS
 from megaflow.local.polls import Poll
 from megaflow.local.refused import Refused
 
-Ask = Mapping[str, Any]
-Answer = dict[str, Any]
-Operation = Callable[[Account, Ask], Answer]
-
 SERVICES: Final[Mapping[str, Mapping[str, Operation]]] = {
-    "sqs": {**queues.OPERATIONS, **messages.OPERATIONS, **moves.OPERATIONS},
-    "sns": topics.OPERATIONS,
+    "sqs": {**QUEUE_OPERATIONS, **MESSAGE_OPERATIONS, **MOVE_OPERATIONS},
+    "sns": TOPIC_OPERATIONS,
 }
 """What the account does, by service and operation, in boto3's own words."""
 
@@ -48,7 +48,7 @@ def _receive_or_wait(account: Account, function: Operation, ask: Ask) -> Answer 
     try:
         with account.turn():
             outcome = function(account, ask)
-            seconds = 0.0 if outcome else messages.wait_time(account, ask)
+            seconds = 0.0 if outcome else wait_time(account, ask)
             if seconds > 0:
                 outcome = account.park(ask["QueueUrl"], partial(function, account, ask), seconds)
     except BaseException:
@@ -70,7 +70,7 @@ def _struck(function: Operation, operation: str, strike: Strike) -> Operation:
 def _receive(function: Operation, strike: Strike, account: Account, ask: Ask) -> Answer:
     queue = account.queue(ask["QueueUrl"]).queue
     if strike.has(FaultKind.REORDER):
-        queue.shuffle(strike.random)
+        queue.messages.shuffle(strike.random)
     answer = function(account, ask)
     if strike.has(FaultKind.DUPLICATE):
         for message in answer.get("Messages", ()):

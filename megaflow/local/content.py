@@ -19,7 +19,7 @@ _TYPES: Final = ("String", "Number", "Binary")
 
 
 @dataclass(frozen=True, slots=True)
-class Attribute:
+class MessageAttribute:
     """One message attribute: ``String``, ``Number`` or ``Binary``, with or without a label of its own."""
 
     data_type: str
@@ -31,7 +31,7 @@ class Attribute:
         return size_in_bytes(self.data_type) + size_in_bytes(self.value)
 
 
-NO_ATTRIBUTES: Final[Mapping[str, Attribute]] = MappingProxyType({})
+NO_ATTRIBUTES: Final[Mapping[str, MessageAttribute]] = MappingProxyType({})
 """One for all, because most of a million messages have none."""
 
 
@@ -40,8 +40,8 @@ class Content:
     """A body with its attributes, as sent."""
 
     body: str
-    attributes: Mapping[str, Attribute] = field(default_factory=lambda: NO_ATTRIBUTES)
-    system_attributes: Mapping[str, Attribute] = field(default_factory=lambda: NO_ATTRIBUTES)
+    attributes: Mapping[str, MessageAttribute] = field(default_factory=lambda: NO_ATTRIBUTES)
+    system_attributes: Mapping[str, MessageAttribute] = field(default_factory=lambda: NO_ATTRIBUTES)
 
     @property
     def size(self) -> int:
@@ -75,7 +75,7 @@ def size_of_entry(body: str, attributes: Mapping[str, Mapping[str, Any]]) -> int
     return size
 
 
-def read_attributes(given: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Attribute]:
+def read_attributes(given: Mapping[str, Mapping[str, Any]]) -> Mapping[str, MessageAttribute]:
     """Make attributes of what boto3 takes as ``MessageAttributes``.
 
     Raises:
@@ -132,7 +132,7 @@ def _check_surrogates(text: str) -> None:
         raise Refused("SerializationException", "The request has half of a surrogate pair") from error
 
 
-def check_count(attributes: Mapping[str, Attribute]) -> None:
+def check_count(attributes: Mapping[str, MessageAttribute]) -> None:
     """Refuse more attributes than SQS takes."""
     if len(attributes) > MESSAGE_ATTRIBUTES:
         raise _wrong(
@@ -140,7 +140,7 @@ def check_count(attributes: Mapping[str, Attribute]) -> None:
         )
 
 
-def chosen(attributes: Mapping[str, Attribute], names: Iterable[str]) -> dict[str, Attribute]:
+def chosen(attributes: Mapping[str, MessageAttribute], names: Iterable[str]) -> dict[str, MessageAttribute]:
     """Return those *attributes* that ``MessageAttributeNames`` asks for: by name, ``All``, ``prefix.*``.
 
     https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_ReceiveMessage.html
@@ -152,7 +152,7 @@ def chosen(attributes: Mapping[str, Attribute], names: Iterable[str]) -> dict[st
     return {name: value for name, value in attributes.items() if name in wanted or name.startswith(starts)}
 
 
-def show_attributes(attributes: Mapping[str, Attribute]) -> dict[str, dict[str, Any]]:
+def show_attributes(attributes: Mapping[str, MessageAttribute]) -> dict[str, dict[str, Any]]:
     """Return *attributes* as boto3 gives them."""
     return {name: _show_attribute(attribute) for name, attribute in attributes.items()}
 
@@ -162,7 +162,7 @@ def md5_of_body(body: str) -> str:
     return md5(body.encode(), usedforsecurity=False).hexdigest()
 
 
-def md5_of_attributes(attributes: Mapping[str, Attribute]) -> str:
+def md5_of_attributes(attributes: Mapping[str, MessageAttribute]) -> str:
     """Return the sum SQS gives for attributes: by name, each part with its length in four bytes.
 
     https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-message-metadata.html
@@ -178,7 +178,7 @@ def md5_of_attributes(attributes: Mapping[str, Attribute]) -> str:
     return total.hexdigest()
 
 
-def _read_attribute(name: str, fields: Mapping[str, Any]) -> Attribute:
+def _read_attribute(name: str, fields: Mapping[str, Any]) -> MessageAttribute:
     if not allows_attribute_name(name):
         raise _wrong(
             f"The message attribute name '{name}' is invalid. Attribute name can contain A-Z, a-z, 0-9, "
@@ -186,7 +186,7 @@ def _read_attribute(name: str, fields: Mapping[str, Any]) -> Attribute:
         )
     if fields.get("StringListValues") or fields.get("BinaryListValues"):
         raise Refused("UnsupportedOperation", "Message attribute list values are not supported.")
-    attribute = Attribute(fields["DataType"], _read_value(name, fields))
+    attribute = MessageAttribute(fields["DataType"], _read_value(name, fields))
     _check_value(name, attribute)
     return attribute
 
@@ -204,7 +204,7 @@ def _read_value(name: str, fields: Mapping[str, Any]) -> str | bytes:
     return as_bytes(value) if base == "Binary" else str(value)
 
 
-def _check_value(name: str, attribute: Attribute) -> None:
+def _check_value(name: str, attribute: MessageAttribute) -> None:
     if isinstance(attribute.value, bytes):
         return
     check_text(attribute.value)
@@ -212,7 +212,7 @@ def _check_value(name: str, attribute: Attribute) -> None:
         raise _wrong(f"Can't cast the value of message (user) attribute '{name}' to a number.")
 
 
-def _read_system_attributes(given: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Attribute]:
+def _read_system_attributes(given: Mapping[str, Mapping[str, Any]]) -> Mapping[str, MessageAttribute]:
     attributes = read_attributes(given)
     for name in attributes:
         if name != TRACE_HEADER:
@@ -222,7 +222,7 @@ def _read_system_attributes(given: Mapping[str, Mapping[str, Any]]) -> Mapping[s
     return attributes
 
 
-def _show_attribute(attribute: Attribute) -> dict[str, Any]:
+def _show_attribute(attribute: MessageAttribute) -> dict[str, Any]:
     kind = "BinaryValue" if isinstance(attribute.value, bytes) else "StringValue"
     return {kind: attribute.value, "DataType": attribute.data_type}
 

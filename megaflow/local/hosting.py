@@ -84,7 +84,7 @@ def purge_queue(account: Account, url: str) -> None:
             status=403,
         )
     hosted.purged_at = now
-    hosted.queue.purge()
+    hosted.queue.messages.purge()
     account.touch(hosted)
 
 

@@ -1,24 +1,24 @@
-"""What a queue has in stock: where each message is as time passes, and what of it is to be written down."""
+"""The messages of a queue: where each is as time passes, and what of it is to be written down."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from random import Random
 from typing import Final
 
 from megaflow.local.order import Arrival, Groups, Order
 from megaflow.local.settings import Settings
-from megaflow.local.stored_message import Message, Record, Stored, Unsaved
+from megaflow.local.stored_message import MessageRecord, SentMessage, Stored, Unsaved
 from megaflow.local.timers import Timers
 
 _FIRST_SEQUENCE_NUMBER: Final = 18_849_496_460_467_696_128
 
 
-class Stock:
+class Messages:
     """The messages of a queue: each waits, is delayed or is in flight, until it is gone or too old.
 
-    It serves ``Queue``, which knows SQS's rules.
+    `LocalQueue` knows SQS's rules, and calls ``pass_time`` before it looks at any of them.
     """
 
     def __init__(self, settings: Settings, *, clock: Callable[[], float], touched: Callable[[], object]) -> None:
@@ -33,6 +33,87 @@ class Stock:
         self._in_flight = Timers()
         self._ages = Timers()
 
+    def pass_time(self) -> float:
+        """Let everything happen that was due by now, and return now."""
+        now = self._clock()
+        for number in self._ages.due(now - self.settings.retention_period):
+            self.delete(number)
+        for number in self._delayed.due(now - self._delay_from_sending()):
+            self._waiting.add(number, self._messages[number].group)
+            if self.settings.fifo:
+                # Otherwise a longer delay would hold for it again, once it was restored.
+                self.touch(number)
+        for number in self._in_flight.due(now):
+            self._waiting.put_back(number, self._messages[number].group)
+        return now
+
+    def __getitem__(self, number: int) -> Stored:
+        """Return a message that is there."""
+        return self._messages[number]
+
+    def find(self, number: int) -> Stored | None:
+        """Return a message, or None where it is gone."""
+        return self._messages.get(number)
+
+    def count_in_flight(self) -> int:
+        """Count the messages in flight."""
+        return len(self._in_flight)
+
+    def visible_at(self, number: int) -> float | None:
+        """Return when a message in flight can be seen again, or None where it is not in flight."""
+        return self._in_flight.time(number)
+
+    def add(self, message: SentMessage, *, now: float, delay: int) -> Stored:
+        """Take a message in, whose age counts from *now*."""
+        number = self.next_number
+        self.next_number += 1
+        if self.settings.fifo:
+            message = replace(message, sequence_number=str(_FIRST_SEQUENCE_NUMBER + number * 256))
+        stored = self._messages[number] = Stored(number, message)
+        self._ages.set(number, now)
+        if delay:
+            self._delayed.set(number, now + delay - self._delay_from_sending())
+        else:
+            self._waiting.add(number, stored.group)
+        self.unsaved.added.add(number)
+        self._touched()
+        return stored
+
+    def take(self) -> Iterator[Stored]:
+        """Give out what is received next, one after another; nobody else gets it from then on.
+
+        Whoever takes it calls ``hide``, ``put_back`` or ``delete_taken``.
+        """
+        return map(self._messages.__getitem__, self._waiting.take())
+
+    def hide(self, stored: Stored, visible_at: float) -> None:
+        """Let a message that was taken be in flight until *visible_at*, or one that is in flight stay so."""
+        self._in_flight.set(stored.number, visible_at)
+        self.touch(stored.number)
+
+    def put_back(self, stored: Stored) -> None:
+        """Let a message wait again that was taken."""
+        self._waiting.put_back(stored.number, stored.group)
+
+    def delete_taken(self, stored: Stored) -> None:
+        """Delete a message that was taken."""
+        self._forget(stored.number)
+        self._waiting.release(stored.group)
+
+    def delete(self, number: int) -> None:
+        """Delete a message wherever it is."""
+        group = self._messages[number].group
+        if number in self._in_flight:
+            self._waiting.release(group)
+        elif number not in self._delayed:
+            self._waiting.remove(number, group)
+        self._forget(number)
+
+    def touch(self, number: int) -> None:
+        """Note that a message is no longer as it was."""
+        self.unsaved.changed.add(number)
+        self._touched()
+
     def purge(self) -> None:
         """Delete all messages, those in flight too. What was sent of late is still remembered."""
         self.unsaved = Unsaved(purged=True)
@@ -43,7 +124,7 @@ class Stock:
 
     def counts(self) -> dict[str, int]:
         """Count the messages by what SQS calls the three states."""
-        self._pass_time()
+        self.pass_time()
         delayed, in_flight = len(self._delayed), len(self._in_flight)
         return {
             "ApproximateNumberOfMessages": len(self._messages) - delayed - in_flight,
@@ -57,19 +138,19 @@ class Stock:
         times = [] if delayed is None else [delayed + self._delay_from_sending()]
         return min(times if visible is None else [*times, visible], default=None)
 
-    def record(self, number: int) -> Record | None:
+    def record(self, number: int) -> MessageRecord | None:
         """Return all there is to know of a message, or None where it is gone."""
         stored = self._messages.get(number)
         if stored is None:
             return None
-        return Record(
+        return MessageRecord(
             stored,
             aged_from=self._ages.time(number) or 0.0,
             delayed_to=self._delayed.time(number),
             visible_at=self._in_flight.time(number),
         )
 
-    def restore(self, record: Record) -> None:
+    def restore(self, record: MessageRecord) -> None:
         """Take a message in as it was when it was recorded."""
         number, group = record.stored.number, record.stored.group
         self._messages[number] = record.stored
@@ -88,58 +169,16 @@ class Stock:
 
     def shuffle(self, random: Random) -> None:
         """Mix what is received next; a FIFO queue keeps its order."""
-        self._pass_time()
+        self.pass_time()
         self._waiting.shuffle(random)
-
-    def _pass_time(self) -> float:
-        """Let everything happen that was due by now, and return now."""
-        now = self._clock()
-        for number in self._ages.due(now - self.settings.retention_period):
-            self._drop(number)
-        for number in self._delayed.due(now - self._delay_from_sending()):
-            self._waiting.add(number, self._messages[number].group)
-            if self.settings.fifo:
-                # Otherwise a longer delay would hold for it again, once it was restored.
-                self._touch(number)
-        for number in self._in_flight.due(now):
-            self._waiting.put_back(number, self._messages[number].group)
-        return now
 
     def _delay_from_sending(self) -> int:
         # A new delay holds for what a FIFO queue already has, but not for what a standard queue has.
         # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-delay-queues.html
         return self.settings.delay if self.settings.fifo else 0
 
-    def _add(self, message: Message, *, now: float, delay: int) -> Stored:
-        number = self.next_number
-        self.next_number += 1
-        if self.settings.fifo:
-            message = replace(message, sequence_number=str(_FIRST_SEQUENCE_NUMBER + number * 256))
-        stored = self._messages[number] = Stored(number, message)
-        self._ages.set(number, now)
-        if delay:
-            self._delayed.set(number, now + delay - self._delay_from_sending())
-        else:
-            self._waiting.add(number, stored.group)
-        self.unsaved.added.add(number)
-        self._touched()
-        return stored
-
-    def _drop(self, number: int) -> None:
-        """Delete a message wherever it is."""
-        group = self._messages[number].group
-        if number in self._in_flight:
-            self._waiting.release(group)
-        elif number not in self._delayed:
-            self._waiting.remove(number, group)
-        self._forget(number)
-
     def _forget(self, number: int) -> None:
         del self._messages[number]
         for timers in (self._ages, self._delayed, self._in_flight):
             timers.cancel(number)
-        self._touch(number)
-
-    def _touch(self, number: int) -> None:
-        self.unsaved.changed.add(number)
-        self._touched()
+        self.touch(number)

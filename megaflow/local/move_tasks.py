@@ -11,7 +11,7 @@ from enum import StrEnum
 from functools import partial
 from typing import Any, Final
 
-from megaflow.local.queue import Queue
+from megaflow.local.queue import LocalQueue
 from megaflow.local.refused import Refused, no_queue, sqs_code
 from megaflow.local.stored_message import Stored
 
@@ -82,7 +82,7 @@ class _Run:
     """A task that runs, and its pace in this process: how many it had moved by when."""
 
     task: MoveTask
-    source: Queue
+    source: LocalQueue
     moved_before: int
     since: float
     next_step: float = 0.0
@@ -116,7 +116,7 @@ class Moves:
     def __init__(
         self,
         *,
-        find: Callable[[str], Queue | None],
+        find: Callable[[str], LocalQueue | None],
         clock: Callable[[], float],
         new_id: Callable[[], str],
         touched: Callable[[], object],
@@ -134,7 +134,7 @@ class Moves:
         self._running: dict[str, _Run] = {}
         """By that ARN, too."""
 
-    def start(self, source: Queue, *, destination_arn: str | None, rate: int | None) -> MoveTask:
+    def start(self, source: LocalQueue, *, destination_arn: str | None, rate: int | None) -> MoveTask:
         """Let a task begin, which moves its first messages a moment later.
 
         Raises:
@@ -142,7 +142,9 @@ class Moves:
         """
         self._check_room(source.arn)
         now = self._clock()
-        task = MoveTask(self._new_id(), source.arn, destination_arn, rate, now, to_move=sum(source.counts().values()))
+        task = MoveTask(
+            self._new_id(), source.arn, destination_arn, rate, now, to_move=sum(source.messages.counts().values())
+        )
         self._keep(task)
         self._run(task, source, now)
         self._touched()
@@ -214,7 +216,7 @@ class Moves:
         tasks.append(task)
         del tasks[:-LISTED]
 
-    def _run(self, task: MoveTask, source: Queue, now: float) -> None:
+    def _run(self, task: MoveTask, source: LocalQueue, now: float) -> None:
         run = self._running[task.source_arn] = _Run(task, source, moved_before=task.moved, since=now)
         run.wait(now)
         self._set_alarm()

@@ -6,11 +6,9 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from itertools import count
-from typing import Any
 
+from megaflow.local.operation import Answer
 from megaflow.local.timers import Timers
-
-Answer = dict[str, Any]
 
 
 @dataclass(frozen=True, eq=False, slots=True)

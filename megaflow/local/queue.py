@@ -1,34 +1,25 @@
-"""One queue: what sending, receiving and deleting do to its messages, and what goes from queue to queue."""
+"""A queue of SQS: what sending, receiving and deleting do to its messages, and what goes from queue to queue."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
 from hashlib import sha256
-from typing import Final
 
-from megaflow.limits import VISIBILITY_TIMEOUT
+from megaflow.limits import IN_FLIGHT, VISIBILITY_TIMEOUT
 from megaflow.local.content import Content
-from megaflow.local.messages import Stock
+from megaflow.local.messages import Messages
 from megaflow.local.receipts import Receipt, read_receipt, write_receipt
 from megaflow.local.recent import Recent
 from megaflow.local.refused import Refused, invalid_value, missing
 from megaflow.local.settings import Settings
-from megaflow.local.stored_message import Attempt, Message, Received, Stored
-
-IN_FLIGHT: Final = 120_000
-"""Messages in flight at once. More is ``OverLimit`` on a standard queue and an empty answer on a FIFO one.
-
-https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html
-"""
+from megaflow.local.stored_message import Attempt, Delivery, SentMessage, Stored
 
 
-class Queue(Stock):
+class LocalQueue:
     """One queue as plain data, with the *clock* it is given.
 
-    Not safe for threads: whoever owns it takes turns. *touched* is called whenever anything but time changes the queue;
-    ``next_change`` tells when time makes a message visible. What is to be written down since the last time it was
-    stands in ``unsaved``.
+    Not safe for threads: whoever owns it takes turns. *touched* is called whenever anything but time changes the queue.
     """
 
     def __init__(
@@ -40,14 +31,23 @@ class Queue(Stock):
         new_id: Callable[[], str],
         touched: Callable[[], object] = lambda: None,
     ) -> None:
-        super().__init__(settings, clock=clock, touched=touched)
+        self.messages = Messages(settings, clock=clock, touched=touched)
         self.arn = arn
         self.id = new_id()
         """In every receipt handle."""
 
-        self.sent: Recent[Message] = Recent()
+        self.sent: Recent[SentMessage] = Recent()
         self.attempts: Recent[tuple[Attempt, ...]] = Recent()
         self._new_id = new_id
+
+    @property
+    def settings(self) -> Settings:
+        """Its attributes, as SQS has them."""
+        return self.messages.settings
+
+    @settings.setter
+    def settings(self, to: Settings) -> None:
+        self.messages.settings = to
 
     def send(
         self,
@@ -56,17 +56,17 @@ class Queue(Stock):
         group_id: str | None = None,
         deduplication_id: str | None = None,
         delay: int | None = None,
-    ) -> Message:
+    ) -> SentMessage:
         """Take a message in and return it; on a FIFO queue, the first one of the last five minutes with the same id.
 
         Raises:
             Refused: the content is too large, or a FIFO queue lacks an id it needs.
         """
-        now = self._pass_time()
+        now = self.messages.pass_time()
         self._check_size(content)
         if not self.settings.fifo:
-            message = Message(self._new_id(), content, now, group_id)
-            self._add(message, now=now, delay=self.settings.delay if delay is None else delay)
+            message = SentMessage(self._new_id(), content, now, group_id)
+            self.messages.add(message, now=now, delay=self.settings.delay if delay is None else delay)
             return message
         return self._send_in_order(content, group_id, deduplication_id, now)
 
@@ -76,8 +76,8 @@ class Queue(Stock):
         *,
         visibility_timeout: int | None = None,
         attempt_id: str | None = None,
-        dead_letters: Queue | None = None,
-    ) -> list[Received]:
+        dead_letters: LocalQueue | None = None,
+    ) -> list[Delivery]:
         """Hand out up to *count* messages and hide them for *visibility_timeout* seconds.
 
         A message that was received as often as the redrive policy allows goes to *dead_letters* instead.
@@ -85,7 +85,7 @@ class Queue(Stock):
         Raises:
             Refused: ``OverLimit``, too many messages of a standard queue are in flight.
         """
-        now = self._pass_time()
+        now = self.messages.pass_time()
         visible_at = now + (self.settings.visibility_timeout if visibility_timeout is None else visibility_timeout)
         handed_out = self._attempted(attempt_id, now) or self._take(self._room(count), dead_letters)
         for stored in handed_out:
@@ -104,16 +104,16 @@ class Queue(Stock):
         Raises:
             Refused: the handle is not of this queue, or expired on a FIFO queue.
         """
-        self._pass_time()
+        self.messages.pass_time()
         receipt = self._read(receipt_handle)
-        stored = self._messages.get(receipt.number)
+        stored = self.messages.find(receipt.number)
         if stored is None:
             return
         current = stored.received_here == receipt.serial
-        if self.settings.fifo and not (current and receipt.number in self._in_flight):
+        if self.settings.fifo and not (current and self.messages.visible_at(receipt.number) is not None):
             raise invalid_value(receipt_handle, "ReceiptHandle", "The receipt handle has expired.")
         if current:
-            self._drop(receipt.number)
+            self.messages.delete(receipt.number)
 
     def change_visibility(self, receipt_handle: str, timeout: int) -> None:
         """Hide the message of this handle for *timeout* seconds from now.
@@ -124,16 +124,16 @@ class Queue(Stock):
             Refused: the handle is not of this queue or not the latest, the message can be seen, or the total since it
                 was received would be more than 12 hours.
         """
-        now = self._pass_time()
+        now = self.messages.pass_time()
         receipt = self._read(receipt_handle)
-        stored = self._messages.get(receipt.number)
+        stored = self.messages.find(receipt.number)
         if stored is None or stored.received_here != receipt.serial:
             raise invalid_value(
                 receipt_handle,
                 "ReceiptHandle",
                 "Message does not exist or is not available for visibility timeout change.",
             )
-        if receipt.number not in self._in_flight:
+        if self.messages.visible_at(receipt.number) is None:
             raise Refused("MessageNotInflight", "The specified message isn't in flight.")
         if now + timeout > stored.received_at + VISIBILITY_TIMEOUT:
             raise invalid_value(
@@ -141,8 +141,7 @@ class Queue(Stock):
                 "VisibilityTimeout",
                 f"Total VisibilityTimeout for the message is beyond the limit [{VISIBILITY_TIMEOUT} seconds]",
             )
-        self._in_flight.set(receipt.number, now + timeout)
-        self._touch(receipt.number)
+        self.messages.hide(stored, now + timeout)
 
     def take_in(self, stored: Stored, source_arn: str) -> None:
         """Take over a message from *source_arn*, as its dead-letter queue.
@@ -152,15 +151,15 @@ class Queue(Stock):
         https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/setting-up-dead-letter-queue-retention.html
         https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-configure-dead-letter-queue-redrive.html
         """
-        now, message = self._pass_time(), stored.message
+        now, message = self.messages.pass_time(), stored.message
         if self.settings.fifo:
-            moved = self._add(replace(message, deduplication_id=message.id), now=now, delay=0)
+            moved = self.messages.add(replace(message, deduplication_id=message.id), now=now, delay=0)
         else:
-            moved = self._add(message, now=message.sent_at, delay=0)
+            moved = self.messages.add(message, now=message.sent_at, delay=0)
         moved.receive_count = stored.receive_count
         moved.first_received_at = stored.first_received_at
         moved.source_arn = source_arn
-        self._touch(moved.number)
+        self.messages.touch(moved.number)
 
     def take_back(self, stored: Stored) -> None:
         """Take in what comes out of a dead-letter queue, as a message that was sent now.
@@ -171,9 +170,9 @@ class Queue(Stock):
         Raises:
             Refused: the content is too large.
         """
-        now, message = self._pass_time(), stored.message
+        now, message = self.messages.pass_time(), stored.message
         self._check_size(message.content)
-        self._add(replace(message, id=self._new_id(), sent_at=now), now=now, delay=self.settings.delay)
+        self.messages.add(replace(message, id=self._new_id(), sent_at=now), now=now, delay=self.settings.delay)
 
     def hand_over(self, deliver: Callable[[Stored], object]) -> bool:
         """Let *deliver* have the next message for good; tell whether one was waiting.
@@ -181,23 +180,21 @@ class Queue(Stock):
         Raises:
             Refused: from *deliver*; the message stays.
         """
-        self._pass_time()
-        number = next(self._waiting.take(), None)
-        if number is None:
+        self.messages.pass_time()
+        stored = next(self.messages.take(), None)
+        if stored is None:
             return False
-        stored = self._messages[number]
         try:
             deliver(stored)
         except Refused:
-            self._waiting.put_back(number, stored.group)
+            self.messages.put_back(stored)
             raise
-        self._forget(number)
-        self._waiting.release(stored.group)
+        self.messages.delete_taken(stored)
         return True
 
     def saved(self) -> None:
         """Note that all is written down."""
-        super().saved()
+        self.messages.saved()
         self.sent.saved()
         self.attempts.saved()
 
@@ -208,12 +205,12 @@ class Queue(Stock):
         """
         if self.settings.fifo:
             return
-        stored = self._messages[self._read(receipt_handle).number]
-        copy = self._add(stored.message, now=stored.message.sent_at, delay=0)
+        stored = self.messages[self._read(receipt_handle).number]
+        copy = self.messages.add(stored.message, now=stored.message.sent_at, delay=0)
         copy.receive_count, copy.received_here = stored.receive_count - 1, stored.received_here - 1
         copy.first_received_at = stored.first_received_at if copy.receive_count else None
         copy.source_arn = stored.source_arn
-        self._touch(copy.number)
+        self.messages.touch(copy.number)
 
     def _check_size(self, content: Content) -> None:
         if content.size > self.settings.maximum_message_size:
@@ -223,7 +220,7 @@ class Queue(Stock):
                 f"{self.settings.maximum_message_size} bytes.",
             )
 
-    def _send_in_order(self, content: Content, group_id: str | None, given_id: str | None, now: float) -> Message:
+    def _send_in_order(self, content: Content, group_id: str | None, given_id: str | None, now: float) -> SentMessage:
         if group_id is None:
             raise missing("MessageGroupId")
         deduplication_id = given_id or self._id_by_content(content)
@@ -231,8 +228,8 @@ class Queue(Stock):
         first = self.sent.find(key, now)
         if first is not None:
             return first
-        message = Message(self._new_id(), content, now, group_id, deduplication_id)
-        added = self._add(message, now=now, delay=self.settings.delay).message
+        message = SentMessage(self._new_id(), content, now, group_id, deduplication_id)
+        added = self.messages.add(message, now=now, delay=self.settings.delay).message
         # Only what is answered is kept: the body may be gone long before.
         self.sent.remember(key, replace(added, content=Content("")), now)
         return added
@@ -247,19 +244,17 @@ class Queue(Stock):
         return sha256(content.body.encode()).hexdigest()
 
     def _room(self, count: int) -> int:
-        room = IN_FLIGHT - len(self._in_flight)
+        room = IN_FLIGHT - self.messages.count_in_flight()
         if room <= 0 and not self.settings.fifo:
             raise Refused("OverLimit", f"{IN_FLIGHT} messages of the queue are in flight, which is the limit.")
         return min(count, room)
 
-    def _take(self, count: int, dead_letters: Queue | None) -> list[Stored]:
+    def _take(self, count: int, dead_letters: LocalQueue | None) -> list[Stored]:
         taken: list[Stored] = []
-        waiting = self._waiting.take()
-        while len(taken) < count and (number := next(waiting, None)) is not None:
-            stored = self._messages[number]
+        waiting = self.messages.take()
+        while len(taken) < count and (stored := next(waiting, None)) is not None:
             if dead_letters is not None and self._exhausted(stored):
-                self._forget(number)
-                self._waiting.release(stored.group)
+                self.messages.delete_taken(stored)
                 dead_letters.take_in(stored, self.arn)
             else:
                 taken.append(stored)
@@ -270,16 +265,15 @@ class Queue(Stock):
         return redrive is not None and stored.received_here >= redrive.max_receive_count
 
     def _hide(self, stored: Stored, visible_at: float, now: float) -> None:
-        if stored.number not in self._in_flight:
+        if self.messages.visible_at(stored.number) is None:
             stored.receive_count += 1
             stored.received_here += 1
             stored.received_at = now
             stored.first_received_at = now if stored.first_received_at is None else stored.first_received_at
-        self._in_flight.set(stored.number, visible_at)
-        self._touch(stored.number)
+        self.messages.hide(stored, visible_at)
 
-    def _picture(self, stored: Stored) -> Received:
-        return Received(
+    def _picture(self, stored: Stored) -> Delivery:
+        return Delivery(
             message=stored.message,
             receipt_handle=write_receipt(Receipt(self.id, stored.number, stored.received_here)),
             receive_count=stored.receive_count,
@@ -293,16 +287,16 @@ class Queue(Stock):
         https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_ReceiveMessage.html
         """
         attempts = self.attempts.find(attempt_id, now) or ()
-        return [self._messages[one.number] for one in attempts] if all(map(self._is_unchanged, attempts)) else []
+        return [self.messages[one.number] for one in attempts] if all(map(self._is_unchanged, attempts)) else []
 
     def _is_unchanged(self, attempt: Attempt) -> bool:
-        if self._in_flight.time(attempt.number) != attempt.visible_at:
+        if self.messages.visible_at(attempt.number) != attempt.visible_at:
             return False
-        return self._messages[attempt.number].received_here == attempt.serial
+        return self.messages[attempt.number].received_here == attempt.serial
 
     def _read(self, receipt_handle: str) -> Receipt:
         receipt = read_receipt(receipt_handle)
-        if receipt.queue_id != self.id or not 0 < receipt.number < self.next_number:
+        if receipt.queue_id != self.id or not 0 < receipt.number < self.messages.next_number:
             raise Refused(
                 "ReceiptHandleIsInvalid",
                 f'The receipt handle "{receipt_handle}" is not valid for this queue.',

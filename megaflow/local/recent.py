@@ -10,39 +10,39 @@ from typing import Final, Generic, TypeVar
 DEDUPLICATION_INTERVAL: Final = 300
 """Seconds. https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/FIFO-queues-exactly-once-processing.html"""
 
-Answer = TypeVar("Answer")
+Kept = TypeVar("Kept")
 
 
 @dataclass(frozen=True, slots=True)
-class Remembered(Generic[Answer]):
+class Remembered(Generic[Kept]):
     """One answer and until when it holds."""
 
     key: Hashable
-    answer: Answer
+    answer: Kept
     ends_at: float
 
 
-class Recent(Generic[Answer]):
+class Recent(Generic[Kept]):
     """Answers by key, each kept for the deduplication interval after it was first given."""
 
     __slots__ = ("_known", "_order", "_unsaved")
 
     def __init__(self) -> None:
-        self._known: dict[Hashable, Remembered[Answer]] = {}
-        self._order: deque[Remembered[Answer]] = deque()
+        self._known: dict[Hashable, Remembered[Kept]] = {}
+        self._order: deque[Remembered[Kept]] = deque()
         self._unsaved: set[Hashable] = set()
 
     def __len__(self) -> int:
         """Count what is remembered."""
         return len(self._known)
 
-    def find(self, key: Hashable, now: float) -> Answer | None:
+    def find(self, key: Hashable, now: float) -> Kept | None:
         """Return what *key* was answered, or None where it was not asked for of late."""
         self._forget(now)
         known = self._known.get(key)
         return None if known is None else known.answer
 
-    def remember(self, key: Hashable, answer: Answer, now: float) -> None:
+    def remember(self, key: Hashable, answer: Kept, now: float) -> None:
         """Keep *answer* from *now* on; a *key* that is known keeps its time."""
         known = self._known.get(key)
         made = Remembered(key, answer, now + DEDUPLICATION_INTERVAL if known is None else known.ends_at)
@@ -51,12 +51,12 @@ class Recent(Generic[Answer]):
             self._order.append(made)
         self._unsaved.add(key)
 
-    def restore(self, remembered: Remembered[Answer]) -> None:
+    def restore(self, remembered: Remembered[Kept]) -> None:
         """Take in what was remembered before, the one that ends first first."""
         self._known[remembered.key] = remembered
         self._order.append(remembered)
 
-    def unsaved(self) -> Iterator[Remembered[Answer]]:
+    def unsaved(self) -> Iterator[Remembered[Kept]]:
         """Give what is to be written down since ``saved`` was called."""
         return (self._known[key] for key in self._unsaved if key in self._known)
 

@@ -10,16 +10,16 @@ from botocore.loaders import Loader
 from botocore.model import ServiceModel
 
 
-class Missing(Exception):
+class MissingMember(Exception):
     """A required member is not there; the path leads to it."""
 
     def __init__(self, *path: str) -> None:
         super().__init__(*path)
         self.path = path
 
-    def within(self, *outer: str) -> Missing:
+    def within(self, *outer: str) -> MissingMember:
         """Return the same, seen from further out."""
-        return Missing(*outer, *self.path)
+        return MissingMember(*outer, *self.path)
 
 
 @cache

@@ -8,7 +8,7 @@ from megaflow.local.content import Content
 
 
 @dataclass(frozen=True, slots=True)
-class Message:
+class SentMessage:
     """What was sent, and what SQS made of it then."""
 
     id: str
@@ -26,7 +26,7 @@ class Stored:
     number: int
     """Its place in the order of this queue."""
 
-    message: Message
+    message: SentMessage
     receive_count: int = 0
     """Over all queues it has been in."""
 
@@ -43,10 +43,10 @@ class Stored:
 
 
 @dataclass(frozen=True, slots=True)
-class Received:
+class Delivery:
     """A message as it was handed out once."""
 
-    message: Message
+    message: SentMessage
     receipt_handle: str
     receive_count: int
     first_received_at: float
@@ -63,7 +63,7 @@ class Attempt:
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class MessageRecord:
     """All there is to know of a message in a queue, to be written down."""
 
     stored: Stored

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Final
 
-from megaflow.local.content import Attribute, Content
+from megaflow.local.content import Content, MessageAttribute
 from megaflow.local.recent import Recent
 from megaflow.local.refused import invalid_parameter
 from megaflow.match.filters import FilterPolicy, Scope, read_filter_policy
@@ -65,7 +65,7 @@ class Publication:
 
     message: str
     subject: str | None = None
-    attributes: Mapping[str, Attribute] = field(default_factory=dict)
+    attributes: Mapping[str, MessageAttribute] = field(default_factory=dict)
     group_id: str | None = None
     deduplication_id: str | None = None
     id: str = ""
@@ -178,7 +178,7 @@ def _envelope(subscription: Subscription, publication: Publication, region: str)
     return json.dumps(present, ensure_ascii=False, indent=2, separators=(",", " : "))
 
 
-def _show(attribute: Attribute) -> dict[str, str]:
+def _show(attribute: MessageAttribute) -> dict[str, str]:
     value = attribute.value
     return {"Type": attribute.data_type, "Value": value if isinstance(value, str) else b64encode(value).decode()}
 

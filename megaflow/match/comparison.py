@@ -19,7 +19,7 @@ Number: TypeAlias = int | Decimal
 Moment: TypeAlias = date
 """A date, or a datetime in UTC (which in Python is a date too)."""
 
-Equals: TypeAlias = Callable[[object], bool]
+IsEqual: TypeAlias = Callable[[object], bool]
 """Whether a left value equals a certain right one."""
 
 # https://datatracker.ietf.org/doc/html/rfc8259#section-6
@@ -64,7 +64,7 @@ def alike(left: Moment, right: Moment) -> tuple[Moment, Moment]:
     return _as_date(left), _as_date(right)
 
 
-def comparison(right: object) -> Equals:
+def comparison(right: object) -> IsEqual:
     """Return the function that tells whether a left value equals *right*; raise `TypeError` for what is no value.
 
     Scalars compare as patterns do, dicts and lists exactly.
@@ -100,7 +100,7 @@ def identify(right: object) -> tuple[Hashable, ...]:
     return ("number", read_number(right))
 
 
-def _scalar_equals(right: object) -> Equals:
+def _scalar_equals(right: object) -> IsEqual:
     if right is None or isinstance(right, bool):
         return lambda left: left is right
     if isinstance(right, str | bytes):
@@ -118,14 +118,14 @@ def _scalar_equals(right: object) -> Equals:
     raise TypeError(f"{type(right).__qualname__} is no value that a message can hold")
 
 
-def _number_equals(right: float | Decimal) -> Equals:
+def _number_equals(right: float | Decimal) -> IsEqual:
     wanted = read_number(right)
     if wanted is None:
         return lambda left: False
     return lambda left: read_number(left) == wanted
 
 
-def _moment_equals(right: date) -> Equals:
+def _moment_equals(right: date) -> IsEqual:
     wanted = read_moment(right)
 
     def test(left: object) -> bool:
@@ -138,7 +138,7 @@ def _moment_equals(right: date) -> Equals:
     return test
 
 
-def _dict_equals(tests: dict[object, Equals]) -> Equals:
+def _dict_equals(tests: dict[object, IsEqual]) -> IsEqual:
     def test(left: object) -> bool:
         if not isinstance(left, dict) or left.keys() != tests.keys():
             return False
@@ -150,7 +150,7 @@ def _dict_equals(tests: dict[object, Equals]) -> Equals:
     return test
 
 
-def _list_equals(tests: list[Equals]) -> Equals:
+def _list_equals(tests: list[IsEqual]) -> IsEqual:
     def test(left: object) -> bool:
         if not isinstance(left, list | tuple) or len(left) != len(tests):
             return False

@@ -1,4 +1,4 @@
-"""The tree of conditions that every pattern becomes: each compiles to a plain function of one value.
+"""Conditions: the tree that every pattern becomes, and what joins them; each compiles to a function of one value.
 
 The left side of a condition is a value of a message. Conditions never raise, whatever the value, except for what a
 user's function raises.
@@ -6,15 +6,12 @@ user's function raises.
 
 from __future__ import annotations
 
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
-from typing import Any, ClassVar, Final, Literal, TypeAlias
+from typing import Any, ClassVar, Final, TypeAlias
 
 from typing_extensions import override
-
-from megaflow.match import comparison
 
 Test: TypeAlias = Callable[[Any], bool]
 
@@ -103,130 +100,6 @@ class Compound(Condition):
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
-class Equals(Leaf):
-    """The same value, as `megaflow.match.comparison` compares them."""
-
-    value: Any
-    written: str
-
-    @property
-    @override
-    def key(self) -> Hashable:
-        return ("equals", comparison.identify(self.value))
-
-    @override
-    def compile(self) -> Test:
-        return comparison.comparison(self.value)
-
-    def __repr__(self) -> str:
-        return self.written
-
-
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
-class Comparison(Leaf):
-    """A number or a moment on one side of *bound*."""
-
-    name: Literal["gt", "gte", "lt", "lte"]
-    bound: Any
-    compare: Callable[[Any, Any], bool]
-
-    @property
-    def is_number(self) -> bool:
-        """Whether *bound* is a number, and not a moment."""
-        return comparison.read_number(self.bound) is not None
-
-    @property
-    def moment(self) -> comparison.Moment | None:
-        """*bound* as a date, or as a datetime in UTC; None where it is a number, or beyond the calendar."""
-        return None if self.is_number else comparison.read_moment(self.bound)
-
-    @property
-    @override
-    def key(self) -> Hashable:
-        number = comparison.read_number(self.bound)
-        return (self.name, *comparison.identify(self.moment if number is None else number))
-
-    @override
-    def compile(self) -> Test:
-        return self._number_test() if self.is_number else _moment_test(self.compare, self.bound)
-
-    def _number_test(self) -> Test:
-        compare, bound = self.compare, comparison.read_number(self.bound)
-
-        def test(left: object) -> bool:
-            number = comparison.read_number(left)
-            return number is not None and compare(number, bound)
-
-        return test
-
-    def __repr__(self) -> str:
-        return f"{self.name}({self.bound!r})"
-
-
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
-class Regex(Leaf):
-    """Text that a regular expression finds, as the function of module `re` of that name does."""
-
-    name: Literal["match", "search", "fullmatch"]
-    regex: re.Pattern[str]
-
-    @property
-    @override
-    def key(self) -> Hashable:
-        return (self.name, self.regex.pattern, self.regex.flags)
-
-    @override
-    def compile(self) -> Test:
-        find = getattr(self.regex, self.name)
-        return lambda left: isinstance(left, str) and find(left) is not None
-
-    def __repr__(self) -> str:
-        return f"{self.name}({self.regex.pattern!r})" if _is_plain(self.regex) else f"{self.name}({self.regex!r})"
-
-
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
-class Text(Leaf):
-    """Text of a certain form, which *form* tells: how it starts or ends, what it is apart from its case."""
-
-    name: Literal["prefix", "suffix", "wildcard", "iequals", "cidr"]
-    text: str
-    form: Callable[[str], bool]
-
-    @property
-    @override
-    def key(self) -> Hashable:
-        return (self.name, self.text)
-
-    @override
-    def compile(self) -> Test:
-        form = self.form
-        return lambda left: isinstance(left, str) and form(left)
-
-    def __repr__(self) -> str:
-        return f"{self.name}({self.text!r})"
-
-
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
-class Check(Leaf):
-    """A test that never raises, and is the same wherever it is *written* the same."""
-
-    written: str
-    test: Test
-
-    @property
-    @override
-    def key(self) -> Hashable:
-        return ("check", self.written)
-
-    @override
-    def compile(self) -> Test:
-        return self.test
-
-    def __repr__(self) -> str:
-        return self.written
-
-
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Present(Leaf):
     """Any value at all."""
 
@@ -246,50 +119,6 @@ class Present(Leaf):
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
-class Absent(Leaf):
-    """No value at all."""
-
-    @property
-    @override
-    def key(self) -> Hashable:
-        return "absent"
-
-    @property
-    @override
-    def matches_missing(self) -> bool:
-        return True
-
-    @override
-    def compile(self) -> Test:
-        return lambda left: False
-
-    def __repr__(self) -> str:
-        return "absent()"
-
-
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
-class Call(Condition):
-    """What a user's function says. It may raise anything."""
-
-    function: Test
-
-    @property
-    @override
-    def key(self) -> Hashable:
-        return ("call", id(self.function))
-
-    @override
-    def compile(self) -> Test:
-        function = self.function
-        return lambda left: bool(function(left))
-
-    def __repr__(self) -> str:
-        name = getattr(self.function, "__qualname__", None) or repr(self.function)
-        code = getattr(self.function, "__code__", None)
-        return f"{name} at line {code.co_firstlineno}" if code and "<lambda>" in name else f"{name}()"
-
-
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class AnyOf(Compound):
     """A value that matches one of several conditions."""
 
@@ -304,7 +133,7 @@ class AnyOf(Compound):
     @property
     @override
     def key(self) -> Hashable:
-        return ("any of", _keys(self.parts))
+        return ("any of", set_of_keys(self.parts))
 
     @override
     def with_parts(self, parts: tuple[Condition, ...]) -> Condition:
@@ -312,11 +141,11 @@ class AnyOf(Compound):
 
     @override
     def compile(self) -> Test:
-        tests = [compile_test(part) for part in _functions_last(self.parts)]
+        tests = [compile_test(part) for part in functions_last(self.parts)]
         return lambda left: any(test(left) for test in tests)
 
     def __repr__(self) -> str:
-        written = _written(self.parts)
+        written = show_all(self.parts)
         return f"in_([{written}])" if self.name == "in_" else f"{self.name}({written})"
 
 
@@ -335,7 +164,7 @@ class AllOf(Compound):
     @property
     @override
     def key(self) -> Hashable:
-        return ("all of", _keys(self.parts))
+        return ("all of", set_of_keys(self.parts))
 
     @override
     def with_parts(self, parts: tuple[Condition, ...]) -> Condition:
@@ -343,11 +172,11 @@ class AllOf(Compound):
 
     @override
     def compile(self) -> Test:
-        tests = [part.compile() for part in _functions_last(self.parts)]
+        tests = [part.compile() for part in functions_last(self.parts)]
         return lambda left: all(test(left) for test in tests)
 
     def __repr__(self) -> str:
-        return self.written or f"and_({_written(self.parts)})"
+        return self.written or f"and_({show_all(self.parts)})"
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -380,104 +209,6 @@ class Not(Compound):
         return self.written or f"not_({self.part!r})"
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
-class Fields(Compound):
-    """An object in which every named key matches; keys that are not named do not matter."""
-
-    keys: tuple[str, ...]
-    parts: tuple[Condition, ...]
-
-    @property
-    @override
-    def key(self) -> Hashable:
-        return ("fields", frozenset((key, part.key) for key, part in zip(self.keys, self.parts, strict=True)))
-
-    @override
-    def with_parts(self, parts: tuple[Condition, ...]) -> Condition:
-        return Fields(self.keys, parts)
-
-    @override
-    def compile(self) -> Test:
-        pairs = sorted(zip(self.keys, self.parts, strict=True), key=lambda pair: pair[1].asks_functions)
-        checks = [(key, part.compile(), part.matches_missing) for key, part in pairs]
-
-        def test(left: object) -> bool:
-            if not isinstance(left, dict):
-                return False
-            for key, check, matches_missing in checks:  # noqa: SIM110 - a generator would double what matching costs
-                if not (check(left[key]) if key in left else matches_missing):
-                    return False
-            return True
-
-        return test
-
-    def __repr__(self) -> str:
-        return "{" + ", ".join(f"{key!r}: {part!r}" for key, part in zip(self.keys, self.parts, strict=True)) + "}"
-
-
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
-class Items(Compound):
-    """A scalar that matches one of several conditions, or a list with an item for each of them."""
-
-    parts: tuple[Condition, ...]
-
-    @property
-    @override
-    def key(self) -> Hashable:
-        return ("items", _keys(self.parts))
-
-    @override
-    def with_parts(self, parts: tuple[Condition, ...]) -> Condition:
-        return Items(parts)
-
-    @override
-    def compile(self) -> Test:
-        tests = [compile_test(part) for part in _functions_last(self.parts)]
-
-        def test(left: object) -> bool:
-            if isinstance(left, list | tuple):
-                return all(any(each(item) for item in left) for each in tests)
-            return not isinstance(left, dict) and any(each(left) for each in tests)
-
-        return test
-
-    def __repr__(self) -> str:
-        return f"[{_written(self.parts)}]"
-
-
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
-class Inside(Compound):
-    """A condition on what a value holds: an item, all items, the length."""
-
-    name: Literal["contains", "all_items", "length"]
-    part: Condition
-
-    @property
-    @override
-    def parts(self) -> tuple[Condition, ...]:
-        return (self.part,)
-
-    @property
-    @override
-    def key(self) -> Hashable:
-        return (self.name, self.part.key)
-
-    @override
-    def with_parts(self, parts: tuple[Condition, ...]) -> Condition:
-        return Inside(self.name, parts[0])
-
-    @override
-    def compile(self) -> Test:
-        test = compile_test(self.part)
-        if self.name == "length":
-            return lambda left: isinstance(left, str | list | tuple | dict) and test(len(left))
-        quantify = any if self.name == "contains" else all
-        return lambda left: isinstance(left, list | tuple) and quantify(test(item) for item in left)
-
-    def __repr__(self) -> str:
-        return f"{self.name}({self.part!r})"
-
-
 EVERYTHING: Final = Present("everything")
 
 
@@ -504,32 +235,16 @@ def compile_test(condition: Condition) -> Test:
     return lambda left: can_match(left) and test(left)
 
 
-def _keys(parts: Iterable[Condition]) -> frozenset[Hashable]:
-    return frozenset(part.key for part in parts)
-
-
-def _functions_last(parts: Iterable[Condition]) -> list[Condition]:
+def functions_last(parts: Iterable[Condition]) -> list[Condition]:
+    """Return *parts* in their order, but those last that ask users' functions."""
     return sorted(parts, key=lambda part: part.asks_functions)
 
 
-def _is_plain(regex: re.Pattern[str]) -> bool:
-    try:
-        return regex == re.compile(regex.pattern)
-    except re.error:  # the comments of a verbose one need not be valid elsewhere
-        return False
+def set_of_keys(parts: Iterable[Condition]) -> frozenset[Hashable]:
+    """Return the keys of *parts*, in which their order does not count."""
+    return frozenset(part.key for part in parts)
 
 
-def _moment_test(compare: Callable[[Any, Any], bool], bound: object) -> Test:
-    wanted = comparison.read_moment(bound)
-
-    def test(left: object) -> bool:
-        moment = comparison.read_moment(left)
-        if moment is None or wanted is None:
-            return False
-        return compare(*comparison.alike(moment, wanted))
-
-    return test
-
-
-def _written(parts: Iterable[Condition]) -> str:
+def show_all(parts: Iterable[Condition]) -> str:
+    """Return *parts* as they are written, one after another."""
     return ", ".join(map(repr, parts))

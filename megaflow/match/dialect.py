@@ -13,7 +13,7 @@ from typing import Final, TypeAlias
 Value: TypeAlias = object
 """A leaf of a message: what JSON has there, and what else may stand in a payload."""
 
-Test: TypeAlias = Callable[[Value], bool]
+ValueTest: TypeAlias = Callable[[Value], bool]
 """Asked about one value. Never raises."""
 
 
@@ -36,7 +36,7 @@ class Dialect:
     decimals: int
     """Numbers are compared up to so many decimals."""
 
-    exists: Test
+    exists: ValueTest
     """What ``"exists": true`` asks."""
 
 

@@ -12,24 +12,24 @@ from decimal import Decimal
 from typing import Final, TypeAlias, TypeGuard
 
 from megaflow.errors import PatternError
-from megaflow.match.dialect import Dialect, Test
+from megaflow.match.dialect import Dialect, ValueTest
 
-Number: TypeAlias = int | float | Decimal
+AnyNumber: TypeAlias = int | float | Decimal
 
 
-def is_number(value: object) -> TypeGuard[Number]:
+def is_number(value: object) -> TypeGuard[AnyNumber]:
     """Tell whether *value* is a number, which neither true is nor a `Decimal` that is not finite."""
     if isinstance(value, Decimal):
         return value.is_finite()
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def rounded(number: Number, decimals: int) -> float:
+def rounded(number: AnyNumber, decimals: int) -> float:
     """Return *number* as numbers are compared: up to so many decimals, a `Decimal` as the float it would be in JSON."""
     return round(float(number) if isinstance(number, Decimal) else number, decimals)
 
 
-def read_numeric(operand: object, path: str, dialect: Dialect) -> Test:
+def read_numeric(operand: object, path: str, dialect: Dialect) -> ValueTest:
     """Return the test that *operand*, the list of one or two comparisons, asks for; raise `PatternError` for others."""
     if not isinstance(operand, list):
         raise PatternError("Value of numeric must be an array.", path)
@@ -48,7 +48,7 @@ def read_numeric(operand: object, path: str, dialect: Dialect) -> Test:
     return lambda value: first(value) and second(value)
 
 
-def _read_first(terms: Sequence[object], path: str, dialect: Dialect) -> tuple[str, Number]:
+def _read_first(terms: Sequence[object], path: str, dialect: Dialect) -> tuple[str, AnyNumber]:
     name = terms[0] if terms else "]"
     if not terms or not isinstance(name, str):
         raise PatternError(f"Invalid member in numeric match: {name}", path)
@@ -57,7 +57,7 @@ def _read_first(terms: Sequence[object], path: str, dialect: Dialect) -> tuple[s
     return name, _read_bound(name, terms[1:2], path, dialect)
 
 
-def _read_second(terms: Sequence[object], path: str, dialect: Dialect) -> tuple[str, Number]:
+def _read_second(terms: Sequence[object], path: str, dialect: Dialect) -> tuple[str, AnyNumber]:
     name = terms[0]
     if not isinstance(name, str):
         raise PatternError(f"Bad value in numeric range: {name}", path)
@@ -66,7 +66,7 @@ def _read_second(terms: Sequence[object], path: str, dialect: Dialect) -> tuple[
     return name, _read_bound(name, terms[1:2], path, dialect)
 
 
-def _read_bound(name: str, terms: Sequence[object], path: str, dialect: Dialect) -> Number:
+def _read_bound(name: str, terms: Sequence[object], path: str, dialect: Dialect) -> AnyNumber:
     bound = terms[0] if terms else None
     if not is_number(bound):
         raise PatternError(f"Value of {'equals' if name == '=' else name} must be numeric", path)
@@ -75,7 +75,7 @@ def _read_bound(name: str, terms: Sequence[object], path: str, dialect: Dialect)
     return bound
 
 
-def _comparison(name: str, bound: Number, dialect: Dialect) -> Test:
+def _comparison(name: str, bound: AnyNumber, dialect: Dialect) -> ValueTest:
     compare, decimals = _COMPARISONS[name], dialect.decimals
     limit = rounded(bound, decimals)
     return lambda value: is_number(value) and compare(rounded(value, decimals), limit)

@@ -17,20 +17,9 @@ from typing import Any, Literal, TypeAlias
 
 from megaflow.errors import PatternError
 from megaflow.match import comparison
-from megaflow.match.conditions import (
-    Absent,
-    AllOf,
-    AnyOf,
-    Check,
-    Comparison,
-    Condition,
-    Equals,
-    Inside,
-    Not,
-    Present,
-    Regex,
-    Text,
-)
+from megaflow.match.conditions import AllOf, AnyOf, Condition, Not, Present
+from megaflow.match.containers import Inside
+from megaflow.match.leaves import Absent, Check, Comparison, Equals, Regex, Text
 from megaflow.match.pattern import as_condition
 
 __all__ = [

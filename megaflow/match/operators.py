@@ -18,7 +18,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Any, Final
 
 from megaflow.errors import PatternError
-from megaflow.match.dialect import Dialect, Test, Value
+from megaflow.match.dialect import Dialect, Value, ValueTest
 from megaflow.match.filter_numbers import is_number, read_numeric, rounded
 
 
@@ -26,7 +26,7 @@ from megaflow.match.filter_numbers import is_number, read_numeric, rounded
 class Alternatives:
     """The list under one key, of which one has to hold."""
 
-    test: Test
+    test: ValueTest
     """Tells whether one of them holds for a value."""
 
     missing: bool
@@ -99,28 +99,28 @@ def split_wildcard(text: str, path: str) -> list[str]:
     return pieces
 
 
-def _read_expression(name: str, operand: object, path: str, dialect: Dialect) -> Test:
+def _read_expression(name: str, operand: object, path: str, dialect: Dialect) -> ValueTest:
     if name not in dialect.operators:
         raise PatternError(f"Unrecognized match type {name}", path)
     return _OPERATORS[name](operand, path, dialect)
 
 
-def _exists(operand: object, path: str, dialect: Dialect) -> Test:
+def _exists(operand: object, path: str, dialect: Dialect) -> ValueTest:
     if not isinstance(operand, bool):
         raise PatternError("exists match pattern must be either true or false.", path)
     return dialect.exists if operand else lambda value: False
 
 
-def _exactly(operand: object, path: str, dialect: Dialect) -> Test:
+def _exactly(operand: object, path: str, dialect: Dialect) -> ValueTest:
     return _one_of([_need_text("exact", operand, path)], dialect)
 
 
-def _prefix(operand: object, path: str, dialect: Dialect) -> Test:
+def _prefix(operand: object, path: str, dialect: Dialect) -> ValueTest:
     text, fold = _read_end("prefix", operand, path, dialect)
     return lambda value: isinstance(value, str) and fold(value).startswith(text)
 
 
-def _suffix(operand: object, path: str, dialect: Dialect) -> Test:
+def _suffix(operand: object, path: str, dialect: Dialect) -> ValueTest:
     text, fold = _read_end("suffix", operand, path, dialect)
     return lambda value: isinstance(value, str) and fold(value).endswith(text)
 
@@ -135,7 +135,7 @@ def _read_end(name: str, operand: object, path: str, dialect: Dialect) -> tuple[
     return _lowered(_need_text(inner, text, path)), _lowered
 
 
-def _equals_ignore_case(operand: object, path: str, dialect: Dialect) -> Test:
+def _equals_ignore_case(operand: object, path: str, dialect: Dialect) -> ValueTest:
     lowered = _lowered(_need_text("equals-ignore-case", operand, path))
     return lambda value: isinstance(value, str) and _lowered(value) == lowered
 
@@ -145,7 +145,7 @@ def _lowered(text: str) -> str:
     return text.lower() if text.isascii() else "".join(map(str.lower, text))
 
 
-def _wildcard(operand: object, path: str, dialect: Dialect) -> Test:
+def _wildcard(operand: object, path: str, dialect: Dialect) -> ValueTest:
     pieces = split_wildcard(_need_text("wildcard", operand, path), path)
     return lambda value: isinstance(value, str) and _has_pieces(value, pieces)
 
@@ -165,7 +165,7 @@ def _has_pieces(text: str, pieces: Sequence[str]) -> bool:
     return True
 
 
-def _cidr(operand: object, path: str, dialect: Dialect) -> Test:
+def _cidr(operand: object, path: str, dialect: Dialect) -> ValueTest:
     network = _read_network(_need_text("cidr", operand, path), path)
 
     def test(value: Value) -> bool:
@@ -189,13 +189,13 @@ def _read_network(text: str, path: str) -> IPv4Network | IPv6Network:
         raise PatternError(f"Nonstandard IP address: {address}, or too many mask bits: {bits}", path) from None
 
 
-def _anything_but(operand: object, path: str, dialect: Dialect) -> Test:
+def _anything_but(operand: object, path: str, dialect: Dialect) -> ValueTest:
     read = _denied_expression if isinstance(operand, dict) else _denied_values
     denied = read(operand, path, dialect)
     return lambda value: not denied(value)
 
 
-def _denied_expression(expression: Any, path: str, dialect: Dialect) -> Test:
+def _denied_expression(expression: Any, path: str, dialect: Dialect) -> ValueTest:
     name, operand = only_item(expression, path)
     if name not in dialect.denied:
         raise PatternError(f"Unsupported anything-but pattern: {name}", path)
@@ -205,14 +205,14 @@ def _denied_expression(expression: Any, path: str, dialect: Dialect) -> Test:
     return _any_of([_denied_text(name, text, path, dialect) for text in texts])
 
 
-def _denied_text(name: str, operand: object, path: str, dialect: Dialect) -> Test:
+def _denied_text(name: str, operand: object, path: str, dialect: Dialect) -> ValueTest:
     text = _need_text(name, operand, path)
     if not text and name in {"prefix", "suffix"}:
         raise PatternError(f"Null {name} not allowed", path)
     return _OPERATORS[name](text, path, dialect)
 
 
-def _denied_values(operand: Any, path: str, dialect: Dialect) -> Test:
+def _denied_values(operand: Any, path: str, dialect: Dialect) -> ValueTest:
     values = operand if isinstance(operand, list) else [operand]
     texts = [value for value in values if isinstance(value, str)]
     numbers = [value for value in values if is_number(value)]
@@ -225,11 +225,11 @@ def _denied_values(operand: Any, path: str, dialect: Dialect) -> Test:
     return _one_of(values, dialect)
 
 
-def _any_of(tests: Sequence[Test]) -> Test:
+def _any_of(tests: Sequence[ValueTest]) -> ValueTest:
     return tests[0] if len(tests) == 1 else lambda value: any(test(value) for test in tests)
 
 
-def _one_of(values: Sequence[object], dialect: Dialect) -> Test:
+def _one_of(values: Sequence[object], dialect: Dialect) -> ValueTest:
     decimals = dialect.decimals
     wanted = frozenset(_comparable(value, decimals) for value in values)
     return lambda value: _comparable(value, decimals) in wanted
@@ -260,7 +260,7 @@ def _comparable(value: Value, decimals: int) -> Hashable:
     return rounded(value, decimals) if is_number(value) else _NOTHING
 
 
-_OPERATORS: Final[Mapping[str, Callable[[object, str, Dialect], Test]]] = {
+_OPERATORS: Final[Mapping[str, Callable[[object, str, Dialect], ValueTest]]] = {
     "anything-but": _anything_but,
     "cidr": _cidr,
     "equals-ignore-case": _equals_ignore_case,

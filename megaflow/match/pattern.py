@@ -13,7 +13,9 @@ from uuid import UUID
 
 from megaflow.callables import is_async, is_generator
 from megaflow.errors import PatternError
-from megaflow.match.conditions import Call, Check, Condition, Equals, Fields, Items, Regex
+from megaflow.match.conditions import Condition
+from megaflow.match.containers import Fields, Items
+from megaflow.match.leaves import Check, Equals, Regex, UserFunction
 
 
 def as_condition(pattern: object, path: str = "") -> Condition:
@@ -60,7 +62,7 @@ def _regex(pattern: re.Pattern[Any], path: str) -> Regex:
     return Regex("match", pattern)
 
 
-def _call(function: Callable[..., Any], path: str) -> Call:
+def _call(function: Callable[..., Any], path: str) -> UserFunction:
     if inspect.isclass(get_origin(function) or function):
         name = getattr(function, "__qualname__", repr(function))
         raise PatternError(
@@ -79,4 +81,4 @@ def _call(function: Callable[..., Any], path: str) -> Call:
         raise PatternError(f"{function!r} must take one argument, the value", path) from None
     except ValueError:  # a built-in function does not tell
         pass
-    return Call(function)
+    return UserFunction(function)

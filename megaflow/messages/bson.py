@@ -56,7 +56,7 @@ class _Library:
     types: frozenset[int]
 
 
-def encode(document: dict[str, Any]) -> bytes:
+def encode_document(document: dict[str, Any]) -> bytes:
     """Return *document*, which holds text, numbers, bools, None, bytes, lists and dicts only, as BSON.
 
     Raises `ConfigurationError` where no module for it is installed.
@@ -64,7 +64,7 @@ def encode(document: dict[str, Any]) -> bytes:
     return _library().encode(document)
 
 
-def decode(data: bytes) -> dict[str, Any]:
+def decode_document(data: bytes) -> dict[str, Any]:
     """Return the document in *data*; raise `NotBsonError` for anything else, without ever hanging.
 
     Raises `ConfigurationError` where no module for it is installed.

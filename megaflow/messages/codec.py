@@ -152,7 +152,7 @@ def _read_bson(body: str) -> dict[str, Any] | None:
     if blob is None:
         return None
     try:
-        return bson.decode(blob)
+        return bson.decode_document(blob)
     except bson.NestedTooDeepError:
         raise _ExcessError(TOO_DEEP, claims_protocol=_BSON_CLAIM in blob) from None
     except bson.NotBsonError:
@@ -192,7 +192,7 @@ def _encode_closely(document: dict[str, Any], binary_encoding: bool) -> Encoded:
     plain = _plain_dict(document, "payload", binary_encoding)
     if is_too_deep(plain):
         raise _nested_too_deep()
-    body = b64encode(bson.encode(plain)).decode() if binary_encoding else json.dumps(plain)
+    body = b64encode(bson.encode_document(plain)).decode() if binary_encoding else json.dumps(plain)
     # Only now: a UUID and a datetime may have become the text that makes it look like an envelope.
     return Encoded(body, Kind.DATA if is_sns_envelope(plain) else "")
 

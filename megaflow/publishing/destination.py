@@ -1,16 +1,13 @@
-"""What an app is connected to, and publishing there."""
+"""Destinations: which queue and topic an app is connected to, and publishes to."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Unpack
 
 from megaflow.errors import ConfigurationError
-from megaflow.publishing.batches import Sent
-from megaflow.publishing.outgoing import PublishOptions
-from megaflow.publishing.publisher import IN_FLIGHT
 from megaflow.publishing.sns import SnsPublisher
 from megaflow.publishing.sqs import SqsPublisher
 from megaflow.settings import QUEUE_URL_VARIABLE, TOPIC_ARN_VARIABLE
@@ -19,7 +16,7 @@ from megaflow.transport.session import AwsOptions
 
 
 @dataclass(frozen=True, slots=True)
-class Connection:
+class Endpoints:
     """Where an app's messages come from and go to, and how to get there."""
 
     queue_url: str | None
@@ -28,10 +25,10 @@ class Connection:
     sns_client: SnsClient | None
     aws: AwsOptions = field(repr=False)
 
-    def changed(self, to: Connection) -> Connection:
+    def changed(self, to: Endpoints) -> Endpoints:
         """Return the same with what *to* says in place of what this one does."""
         keeps_clients = not to.aws
-        return Connection(
+        return Endpoints(
             to.queue_url or self.queue_url,
             to.topic_arn or self.topic_arn,
             to.client or (self.client if keeps_clients else None),
@@ -40,10 +37,10 @@ class Connection:
         )
 
 
-class Producer:
-    """Publishes to the topic of its *connection* where there is one, else to its queue; see `App` for the rest."""
+class Destination:
+    """The publishers for the queue and the topic of a *connection*."""
 
-    def __init__(self, connection: Connection, *, wire: bool, max_message_size: int) -> None:
+    def __init__(self, connection: Endpoints, *, wire: bool, max_message_size: int) -> None:
         self._wire = wire
         self._max_message_size = max_message_size
         self._connect(connection)
@@ -58,52 +55,39 @@ class Producer:
         """The topic's ARN, as it was given or the environment has it."""
         return self._connection.topic_arn or os.environ.get(TOPIC_ARN_VARIABLE) or None
 
-    def publish(self, payload: Any, **options: Unpack[PublishOptions]) -> str:
-        """Send *payload* to the topic where one is set, else to the queue, and return its message id.
-
-        See `Publisher.publish`. Raises `ConfigurationError` where neither is set.
-        """
-        return self._publisher().publish(payload, **options)
-
-    def publish_batch(self, items: Iterable[object], **options: Unpack[PublishOptions]) -> list[str]:
-        """Send *items* to the topic where one is set, else to the queue; see `Publisher.publish_batch`."""
-        return self._publisher().publish_batch(items, **options)
-
-    def publish_stream(
-        self,
-        items: Iterable[object],
-        *,
-        raw: bool = False,
-        in_flight: int = IN_FLIGHT,
-        **options: Unpack[PublishOptions],
-    ) -> Iterator[Sent]:
-        """Send *items* as they come to the topic where one is set, else to the queue.
-
-        See `Publisher.publish_stream`.
-        """
-        return self._publisher().publish_stream(items, raw=raw, in_flight=in_flight, **options)
-
-    def publish_raw_message(self, body: str, **options: Unpack[PublishOptions]) -> str:
-        """Send the text *body* as it is to the topic where one is set, else to the queue."""
-        return self._publisher().publish_raw_message(body, **options)
-
-    def _connect(self, to: Connection) -> None:
-        self._connection = to
-        self._sqs = SqsPublisher(queue_url=to.queue_url, client=to.client, wire=self._wire, **to.aws)
-        self._sns = SnsPublisher(
-            topic_arn=to.topic_arn, client=to.sns_client, max_message_size=self._max_message_size, **to.aws
-        )
-
-    def _connect_to(self, queue_url: str) -> SqsClient:
-        to = self._connection
-        return SqsPublisher(queue_url=queue_url, client=to.client, wire=self._wire, **to.aws).client
-
-    def _publisher(self) -> SqsPublisher | SnsPublisher:
+    @property
+    def publisher(self) -> SqsPublisher | SnsPublisher:
+        """The topic's publisher where a topic is set, else the queue's; `ConfigurationError` where neither is."""
         if self.topic_arn:
-            return self._sns
+            return self.topic
         if self.queue_url:
-            return self._sqs
+            return self.queue
         raise ConfigurationError(
             f"there is nowhere to publish to: give topic_arn= or queue_url=, or set {TOPIC_ARN_VARIABLE} or "
             f"{QUEUE_URL_VARIABLE}"
         )
+
+    @contextmanager
+    def changed(self, to: Endpoints) -> Iterator[None]:
+        """Be connected to what *to* says within a ``with``; what it does not say stays."""
+        before = self._connection
+        self._connect(before.changed(to))
+        try:
+            yield
+        finally:
+            self._connect(before)
+
+    def client_for(self, queue_url: str) -> SqsClient:
+        """Return a client for another queue, made as that of the queue is."""
+        return self._make_queue(queue_url).client
+
+    def _connect(self, to: Endpoints) -> None:
+        self._connection = to
+        self.queue = self._make_queue(to.queue_url)
+        self.topic = SnsPublisher(
+            topic_arn=to.topic_arn, client=to.sns_client, max_message_size=self._max_message_size, **to.aws
+        )
+
+    def _make_queue(self, queue_url: str | None) -> SqsPublisher:
+        to = self._connection
+        return SqsPublisher(queue_url=queue_url, client=to.client, wire=self._wire, **to.aws)

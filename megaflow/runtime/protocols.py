@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from megaflow.consumer.core.health import Health
 
 
 class Runs(Protocol):
@@ -14,4 +17,12 @@ class Runs(Protocol):
 
     def stop(self, *, now: bool = False) -> None:
         """End `run`, or the next one; may be called from any thread, and again and again."""
+        ...
+
+
+class Run(Runs, Protocol):
+    """A run of an app, in this process or in children; once it has ended it is over."""
+
+    def health(self) -> Health:
+        """Return how it is; may be called from any thread."""
         ...

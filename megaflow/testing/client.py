@@ -29,7 +29,7 @@ from megaflow.transport.session import region_of
 _OWNER: Final = re.compile(r"(?:/|:)([0-9]{12})(?:/|:)")
 _QUEUE: Final = "test"
 
-Answer = TypeVar("Answer")
+Published = TypeVar("Published")
 AnyHandler = str | Handler | Callable[..., Any]
 
 open_clients: Final[list[TestClient]] = []
@@ -192,7 +192,7 @@ class TestClient:
         became = self._record.became.get(message.id, ())
         return "\n".join([show_payload(message.payload), str(self.app.explain(message)), *became])
 
-    def _after(self, publish: Callable[[], Answer]) -> Answer:
+    def _after(self, publish: Callable[[], Published]) -> Published:
         engine = self._use()
         published = publish()
         engine.run()

@@ -171,7 +171,7 @@ class Engine:
     def _due_at(self) -> float:
         """Return when something can happen again."""
         ends = (ends_at for _, ends_at in self._polls.values())
-        queues = (hosted.queue.next_change() for hosted in self._account.queues.values())
+        queues = (hosted.queue.messages.next_change() for hosted in self._account.queues.values())
         times = [self._core.wake_at, *ends, *(each for each in queues if each is not None)]
         return min((each for each in times if each > self._clock.now), default=math.inf)
 

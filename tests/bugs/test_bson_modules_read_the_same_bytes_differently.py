@@ -15,20 +15,20 @@ from tests.documents import blob, document, element, moment
 @pytest.mark.parametrize("value", [b"\2", b"\xff"])
 def test_a_bool_is_true_or_false(value: bytes) -> None:
     with pytest.raises(NotBsonError, match="a bool that is neither true nor false"):
-        bson.decode(document(element(0x08, "x", value)))
+        bson.decode_document(document(element(0x08, "x", value)))
 
 
 @pytest.mark.parametrize("subtype", [3, 4])
 def test_a_uuid_is_one_in_its_old_form_too(subtype: int) -> None:
     data = bytes(range(16))
 
-    assert bson.decode(document(blob("x", data, subtype))) == {"x": UUID(bytes=data)}
+    assert bson.decode_document(document(blob("x", data, subtype))) == {"x": UUID(bytes=data)}
 
 
 @pytest.mark.parametrize("subtype", [3, 4])
 def test_a_uuid_has_16_bytes(subtype: int) -> None:
     with pytest.raises(NotBsonError):
-        bson.decode(document(blob("x", b"short", subtype)))
+        bson.decode_document(document(blob("x", b"short", subtype)))
 
 
 @pytest.mark.parametrize(
@@ -41,4 +41,4 @@ def test_a_uuid_has_16_bytes(subtype: int) -> None:
     ],
 )
 def test_a_time_is_right_to_the_millisecond(milliseconds: int, read: datetime) -> None:
-    assert bson.decode(document(moment("x", milliseconds))) == {"x": read}
+    assert bson.decode_document(document(moment("x", milliseconds))) == {"x": read}

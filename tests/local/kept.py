@@ -13,8 +13,9 @@ from typing import Any
 
 from megaflow.local import Account, SnsClient, SqsClient
 from megaflow.local.account import HostedQueue
-from megaflow.local.file.store import Store
-from megaflow.local.queue import Queue
+from megaflow.local.file.store import AccountFile
+from megaflow.local.messages import Messages
+from megaflow.local.queue import LocalQueue
 from megaflow.local.recent import Recent
 from megaflow.local.stored_message import Stored
 from megaflow.local.timers import Timers
@@ -41,7 +42,7 @@ class KeptShop(Shop):
     def open(self, path: Path) -> None:
         state = self.random.getstate()
         self.account = Account(clock=self.clock, random=self.random)
-        self.store = Store(path)
+        self.store = AccountFile(path)
         self.store.load(self.account)
         # Loading draws ids and gives them up; a shop that was not killed draws none.
         self.random.setstate(state)
@@ -101,14 +102,19 @@ def _hosted(hosted: HostedQueue) -> Facts:
     return {**shown, "tags": dict(hosted.tags), "queue": _queue(hosted.queue)}
 
 
-def _queue(queue: Queue) -> Facts:
-    queue.counts()  # lets everything happen that is due
-    shown = _without(vars(queue), ("_clock", "_new_id", "_touched", "_waiting", "unsaved"), queue._clock())
-    return {**shown, "waiting": sorted(deepcopy(queue._waiting).take()), "groups": _groups(queue)}
+def _queue(queue: LocalQueue) -> Facts:
+    messages = queue.messages
+    now = messages.pass_time()
+    return {
+        **_without(vars(queue), ("_new_id", "messages"), now),
+        **_without(vars(messages), ("_clock", "_touched", "_waiting", "unsaved"), now),
+        "waiting": sorted(deepcopy(messages._waiting).take()),
+        "groups": _groups(messages),
+    }
 
 
-def _groups(queue: Queue) -> Facts:
-    groups: Facts = getattr(queue._waiting, "_groups")  # noqa: B009 - both kinds of order have them, their protocol not
+def _groups(messages: Messages) -> Facts:
+    groups: Facts = getattr(messages._waiting, "_groups")  # noqa: B009 - both kinds of order have them, their protocol not
     return {
         name: (group.held, sorted(set(group.waiting) - getattr(group, "removed", set())))
         for name, group in groups.items()

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from megaflow.local.content import (
-    Attribute,
     Content,
+    MessageAttribute,
     chosen,
     md5_of_attributes,
     read_attributes,
@@ -20,7 +20,7 @@ TRACE = {"AWSTraceHeader": {"DataType": "String", "StringValue": "Root=1"}}
 
 
 def test_size_is_body_names_types_and_values() -> None:
-    content = Content("grün", {"naïve": Attribute("Binary", b"\x00\x01"), "n": Attribute("Number", "19")})
+    content = Content("grün", {"naïve": MessageAttribute("Binary", b"\x00\x01"), "n": MessageAttribute("Number", "19")})
 
     assert content.size == 5 + (6 + 6 + 2) + (1 + 6 + 2)
 
@@ -29,7 +29,7 @@ def test_the_trace_header_does_not_count() -> None:
     content = read_content({"MessageBody": "x", "MessageSystemAttributes": TRACE})
 
     assert content.size == 1
-    assert content.system_attributes == {"AWSTraceHeader": Attribute("String", "Root=1")}
+    assert content.system_attributes == {"AWSTraceHeader": MessageAttribute("String", "Root=1")}
 
 
 def test_an_entry_has_a_size_whatever_is_wrong_with_it() -> None:
@@ -45,7 +45,7 @@ def test_an_entry_has_a_size_whatever_is_wrong_with_it() -> None:
 def test_bytes_stay_bytes(value: bytes) -> None:
     attributes = read_attributes({"a": {"DataType": "Binary.png", "BinaryValue": value}})
 
-    assert attributes == {"a": Attribute("Binary.png", b"\x00\xff")}
+    assert attributes == {"a": MessageAttribute("Binary.png", b"\x00\xff")}
     assert show_attributes(attributes) == {"a": {"DataType": "Binary.png", "BinaryValue": b"\x00\xff"}}
 
 
@@ -107,18 +107,18 @@ def test_half_of_a_surrogate_pair_is_refused() -> None:
     ],
 )
 def test_attributes_are_chosen(names: list[str], expected: set[str]) -> None:
-    attributes = {name: Attribute("String", "x") for name in ("a.x", "a.y", "b")}
+    attributes = {name: MessageAttribute("String", "x") for name in ("a.x", "a.y", "b")}
 
     assert set(chosen(attributes, names)) == expected
 
 
 def test_the_sum_depends_on_the_kind_of_value() -> None:
-    text, binary = Attribute("Same", "x"), Attribute("Same", b"x")
+    text, binary = MessageAttribute("Same", "x"), MessageAttribute("Same", b"x")
 
     assert md5_of_attributes({"a": text}) != md5_of_attributes({"a": binary})
 
 
 def test_the_sum_does_not_depend_on_the_order() -> None:
-    first, second = Attribute("String", "x"), Attribute("String", "y")
+    first, second = MessageAttribute("String", "x"), MessageAttribute("String", "y")
 
     assert md5_of_attributes({"a": first, "b": second}) == md5_of_attributes({"b": second, "a": first})

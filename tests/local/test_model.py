@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from megaflow.local import Account, SqsClient
-from megaflow.local.file.store import Store
+from megaflow.local.file.store import AccountFile
 from tests.local.conftest import Shop
 
 RETENTION = 100
@@ -179,7 +179,7 @@ class QueueAgainstModel(RuleBasedStateMachine):
 
     def newly_dead(self) -> set[str]:
         queue = self.shop.account.queue(self.dead_url).queue
-        dead = {stored.message.id for stored in queue._messages.values()}
+        dead = {stored.message.id for stored in queue.messages._messages.values()}
         moved, self.dead = dead - self.dead, dead
         return moved
 
@@ -268,7 +268,7 @@ class QueueAgainstModel(RuleBasedStateMachine):
     @precondition(lambda self: len(self.known) > 25)
     @rule()
     def purge(self) -> None:
-        self.shop.account.queue(self.url).queue.purge()
+        self.shop.account.queue(self.url).queue.messages.purge()
         self.known.clear()
 
     @invariant()
@@ -287,7 +287,7 @@ class KeptQueueAgainstModel(QueueAgainstModel):
 
     def open(self) -> Shop:
         self.folder = TemporaryDirectory()
-        self.store = Store(Path(self.folder.name, "queue.db"))
+        self.store = AccountFile(Path(self.folder.name, "queue.db"))
         shop = super().open()
         self.store.load(shop.account)
         return shop
@@ -295,7 +295,7 @@ class KeptQueueAgainstModel(QueueAgainstModel):
     @rule()
     def reopen(self) -> None:
         self.store.close()
-        self.store = Store(self.store.path)
+        self.store = AccountFile(self.store.path)
         account = Account(clock=self.shop.clock)
         self.store.load(account)
         self.shop.account, self.shop.sqs = account, SqsClient(account)

@@ -55,7 +55,7 @@ def tasks(shop: Shop, dead: str) -> list[dict[str, Any]]:
 
 def depth(shop: Shop, url: str) -> int:
     """Count messages without taking a turn."""
-    return sum(shop.account.queue(url).queue.counts().values())
+    return sum(shop.account.queue(url).queue.messages.counts().values())
 
 
 def until_alarm(shop: Shop) -> float | None:
@@ -330,7 +330,7 @@ class Notes:
     messages: list[tuple[set[int], set[int]]] = field(default_factory=list)
 
     def write(self, account: Account, touched: Touched) -> None:
-        unsaved = account.queue(self.url).queue.unsaved
+        unsaved = account.queue(self.url).queue.messages.unsaved
         self.account.append(touched.account)
         self.messages.append((unsaved.added, unsaved.changed))
 

@@ -379,6 +379,7 @@ def test_nothing_is_left_of_what_was_deleted(shop: Shop, kind: str) -> None:
 
     queue = shop.account.queue(url).queue
 
-    assert len(queue._messages) == 1
-    assert max(len(timers._heap) for timers in (queue._in_flight, queue._ages, queue._delayed)) < 100
+    messages = queue.messages
+    assert len(messages._messages) == 1
+    assert max(len(timers._heap) for timers in (messages._in_flight, messages._ages, messages._delayed)) < 100
     assert len(queue.sent) <= 1

@@ -35,7 +35,7 @@ def refusal_of(data: bytes) -> str:
 
     def decode() -> None:
         with pytest.raises(NotBsonError) as caught:
-            bson.decode(data)
+            bson.decode_document(data)
         said.append(str(caught.value))
 
     thread = threading.Thread(target=decode, daemon=True)
@@ -47,7 +47,7 @@ def refusal_of(data: bytes) -> str:
 
 @given(value=bson_objects)
 def test_a_document_comes_back(value: dict[str, Any]) -> None:
-    assert exactly(bson.decode(bson.encode(value))) == exactly(value)
+    assert exactly(bson.decode_document(bson.encode_document(value))) == exactly(value)
 
 
 def test_a_document_is_the_bytes_that_the_specification_of_bson_shows() -> None:
@@ -57,10 +57,10 @@ def test_a_document_is_the_bytes_that_the_specification_of_bson_shows() -> None:
         b"\x011\x00333333\x14@\x102\x00\xc2\x07\x00\x00\x00\x00"
     )
 
-    assert bson.encode({"hello": "world"}) == hello
-    assert bson.decode(hello) == {"hello": "world"}
-    assert bson.encode({"BSON": ["awesome", 5.05, 1986]}) == awesome
-    assert bson.decode(awesome) == {"BSON": ["awesome", 5.05, 1986]}
+    assert bson.encode_document({"hello": "world"}) == hello
+    assert bson.decode_document(hello) == {"hello": "world"}
+    assert bson.encode_document({"BSON": ["awesome", 5.05, 1986]}) == awesome
+    assert bson.decode_document(awesome) == {"BSON": ["awesome", 5.05, 1986]}
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_a_document_is_the_bytes_that_the_specification_of_bson_shows() -> None:
     ],
 )
 def test_each_type_reads_the_same_with_either_module(given_element: bytes, value: object) -> None:
-    decoded = bson.decode(document(given_element))
+    decoded = bson.decode_document(document(given_element))
 
     assert exactly(decoded) == exactly({"x": value})
 
@@ -94,17 +94,17 @@ def test_a_decimal_of_bson_is_read_where_the_module_knows_it() -> None:
     data = document(element(0x13, "price", struct.pack("<QQ", 1999, (6176 - 2) << 49)))
 
     if documents.HAS_PYMONGO:
-        assert bson.decode(data) == {"price": Decimal("19.99")}
+        assert bson.decode_document(data) == {"price": Decimal("19.99")}
     else:
         assert refusal_of(data) == "an element of type 0x13"
 
 
 def test_of_a_repeated_name_the_last_counts() -> None:
-    assert bson.decode(document(text("x", "first"), text("x", "last"))) == {"x": "last"}
+    assert bson.decode_document(document(text("x", "first"), text("x", "last"))) == {"x": "last"}
 
 
 def test_the_empty_document_is_one() -> None:
-    assert bson.decode(b"\5\0\0\0\0") == {}
+    assert bson.decode_document(b"\5\0\0\0\0") == {}
 
 
 # What is no BSON.
@@ -201,7 +201,7 @@ def test_deep_nesting_is_refused(kind: int) -> None:
 @given(data=damaged_documents() | st.binary())
 def test_damaged_bytes_are_a_document_or_refused_and_nothing_else(data: bytes) -> None:
     try:
-        decoded = bson.decode(data)
+        decoded = bson.decode_document(data)
     except NotBsonError:
         return
 
@@ -210,10 +210,10 @@ def test_damaged_bytes_are_a_document_or_refused_and_nothing_else(data: bytes) -
 
 @given(value=bson_objects, place=st.integers(min_value=0))
 def test_a_document_cut_short_is_refused(value: dict[str, Any], place: int) -> None:
-    data = bson.encode(value)
+    data = bson.encode_document(value)
 
     with pytest.raises(NotBsonError):
-        bson.decode(data[: place % len(data)])
+        bson.decode_document(data[: place % len(data)])
 
 
 # The module
@@ -241,7 +241,7 @@ def test_where_there_is_no_module_it_is_said_what_to_install(
     monkeypatch.setitem(sys.modules, "bson", module)
     package = "bson" if sys.version_info < (3, 14) else "pymongo"
 
-    for use in (lambda: bson.encode({"a": 1}), lambda: bson.decode(document())):
+    for use in (lambda: bson.encode_document({"a": 1}), lambda: bson.decode_document(document())):
         with pytest.raises(ConfigurationError, match=re.escape(reason)) as caught:
             use()
         assert f"pip install --force-reinstall {package} (" in str(caught.value)

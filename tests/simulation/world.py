@@ -249,12 +249,12 @@ class World:
             self._start_consumer()
 
     def _is_empty(self) -> bool:
-        return not self.account.queues[self._name].queue._messages and all(
+        return not self.account.queues[self._name].queue.messages._messages and all(
             sent.is_deleted for sent in self.ledger.sent.values()
         )
 
     def _holds(self, message: str) -> bool:
-        stored = self.account.queues[self._name].queue._messages.values()
+        stored = self.account.queues[self._name].queue.messages._messages.values()
         return any(each.message.id == message for each in stored)
 
 

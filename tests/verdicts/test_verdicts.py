@@ -22,7 +22,7 @@ from megaflow import (
     Reject,
     RetryLater,
 )
-from megaflow.messages.bson import encode as encode_bson
+from megaflow.messages.bson import encode_document
 from tests.verdicts.drivers import DRIVERS, count, dead_letters, driven
 
 LATER = 60.0
@@ -302,7 +302,7 @@ def test_every_kind_of_body_arrives(name: str) -> None:
         app.publish("ping")
         app.publish(b"\0\1")
         app.publish_raw_message(json.dumps(envelope))
-        app.publish_raw_message(b64encode(encode_bson({"id": 3})).decode())
+        app.publish_raw_message(b64encode(encode_document({"id": 3})).decode())
         driver.run()
 
     assert sorted(got, key=repr) == sorted(

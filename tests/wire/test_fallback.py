@@ -161,7 +161,7 @@ def test_it_can_be_turned_off(caplog: pytest.LogCaptureFixture) -> None:
     made = client()
 
     with caplog.at_level(logging.INFO, "megaflow.wire"):
-        on, off = (App(QUEUE_URL, client=made, wire=wire)._sqs.client for wire in (True, False))
+        on, off = (App(QUEUE_URL, client=made, wire=wire)._destination.queue.client for wire in (True, False))
 
     assert isinstance(on, WireClient)
     assert off is made

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, Final
 
-from megaflow.local.content import NO_ATTRIBUTES, Attribute, Content
+from megaflow.local.content import NO_ATTRIBUTES, Content, MessageAttribute
 from megaflow.local.recent import Remembered
-from megaflow.local.stored_message import Attempt, Message, Record, Stored
+from megaflow.local.stored_message import Attempt, MessageRecord, SentMessage, Stored
 from megaflow.local.topic import Publication, Subscription, Topic
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def split_key(key: int) -> tuple[int, int]:
     return key >> _QUEUE_SHIFT, key & (1 << _QUEUE_SHIFT) - 1
 
 
-def message_row(key: int, record: Record) -> Row:
+def message_row(key: int, record: MessageRecord) -> Row:
     """Return what never changes of a message."""
     stored, message = record.stored, record.stored.message
     content = message.content
@@ -60,7 +60,7 @@ def message_row(key: int, record: Record) -> Row:
     )
 
 
-def delivery_row(key: int, record: Record) -> Row:
+def delivery_row(key: int, record: MessageRecord) -> Row:
     """Return what became of a message by being received."""
     stored = record.stored
     return (
@@ -73,17 +73,17 @@ def delivery_row(key: int, record: Record) -> Row:
     )
 
 
-def read_record(row: Row) -> Record:
+def read_record(row: Row) -> MessageRecord:
     """Make a record of a row of messages with its row of deliveries behind it."""
     key, message_id, body, attributes, system, sent_at, group, deduplication, sequence, source, aged, delayed = row[:12]
     received, received_here, received_at, first_received_at, visible_at = row[12:]
     content = Content(body, _read_attributes(attributes), _read_attributes(system))
-    message = Message(message_id, content, sent_at, group, deduplication, sequence)
+    message = SentMessage(message_id, content, sent_at, group, deduplication, sequence)
     stored = Stored(
         split_key(key)[1], message, received or 0, received_here or 0, received_at or 0.0, first_received_at, source
     )
     # What was ever received, or has waited, is delayed no more.
-    return Record(stored, aged, delayed if received is None else None, visible_at)
+    return MessageRecord(stored, aged, delayed if received is None else None, visible_at)
 
 
 def account_facts(account: Account) -> Facts:
@@ -134,7 +134,7 @@ def restore_topic(topic: Topic, facts: Facts) -> None:
     topic.next_number = facts["next_number"]
 
 
-def sent_facts(remembered: Remembered[Message]) -> str:
+def sent_facts(remembered: Remembered[SentMessage]) -> str:
     """Write down what a FIFO queue was sent of late."""
     message = remembered.answer
     return json.dumps(
@@ -149,10 +149,10 @@ def sent_facts(remembered: Remembered[Message]) -> str:
     )
 
 
-def read_sent(text: str, ends_at: float) -> Remembered[Message]:
+def read_sent(text: str, ends_at: float) -> Remembered[SentMessage]:
     """Read what ``sent_facts`` wrote."""
     key, message_id, sent_at, *others = json.loads(text)
-    return Remembered(tuple(key), Message(message_id, Content(""), sent_at, *others), ends_at)
+    return Remembered(tuple(key), SentMessage(message_id, Content(""), sent_at, *others), ends_at)
 
 
 def attempt_facts(remembered: Remembered[tuple[Attempt, ...]]) -> str:
@@ -188,7 +188,7 @@ def read_publication(text: str, ends_at: float) -> Remembered[Publication]:
     return Remembered(key, Publication("", subject, {}, *others), ends_at)
 
 
-def _write_attributes(attributes: Mapping[str, Attribute]) -> str:
+def _write_attributes(attributes: Mapping[str, MessageAttribute]) -> str:
     return json.dumps({name: [one.data_type, *_write_value(one.value)] for name, one in attributes.items()})
 
 
@@ -196,10 +196,10 @@ def _write_value(value: str | bytes) -> tuple[str, ...]:
     return (value,) if isinstance(value, str) else ("", b64encode(value).decode())
 
 
-def _read_attributes(text: str | None) -> Mapping[str, Attribute]:
+def _read_attributes(text: str | None) -> Mapping[str, MessageAttribute]:
     if text is None:
         return NO_ATTRIBUTES
-    return {name: Attribute(kind, _read_value(*value)) for name, (kind, *value) in json.loads(text).items()}
+    return {name: MessageAttribute(kind, _read_value(*value)) for name, (kind, *value) in json.loads(text).items()}
 
 
 def _read_value(text: str, binary: str | None = None) -> str | bytes:

@@ -11,28 +11,26 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final
 
 from megaflow.errors import ConfigurationError
 from megaflow.forks import close_before_fork
 from megaflow.local.account import Account, HostedQueue, Touched
 from megaflow.local.file import rows
 from megaflow.local.file.datafile import damaged, open_data_file, transaction
-from megaflow.local.queue import Queue
-from megaflow.local.recent import Recent, Remembered
+from megaflow.local.messages import Messages
+from megaflow.local.recent import Kept, Recent, Remembered
 from megaflow.local.refused import Refused
 from megaflow.local.settings import known_settings
 from megaflow.local.topic import Topic
 
 log = logging.getLogger(__name__)
 
-Answer = TypeVar("Answer")
-
 _SWEEP_INTERVAL: Final = 1.0
 """Seconds between two looks for what is not recent any more, so that not every call pays for one."""
 
 
-class Store:
+class AccountFile:
     """The file of an account.
 
     An answered call survives the end of this process, however it ends: it is in the operating system's hands. Should
@@ -108,7 +106,7 @@ class Store:
         queues = {hosted.number: hosted.queue for hosted in self._load_queues(account)}
         with _without_collector():
             for row in self._database.execute("SELECT * FROM message LEFT JOIN delivery USING (key) ORDER BY key"):
-                queues[rows.split_key(row[0])[0]].restore(rows.read_record(row))
+                queues[rows.split_key(row[0])[0]].messages.restore(rows.read_record(row))
         self._load_topics(account)
         account.moves.restore(facts["moves"])
 
@@ -133,7 +131,7 @@ class Store:
             facts = json.loads(text)
             hosted = account.host(facts["name"], known_settings(facts["attributes"]), number=number)
             rows.restore_queue(hosted, facts)
-            hosted.queue.next_number = next_number
+            hosted.queue.messages.next_number = next_number
             self._recall(hosted.queue.sent, number, "sent", rows.read_sent)
             self._recall(hosted.queue.attempts, number, "attempt", rows.read_attempt)
             yield hosted
@@ -146,7 +144,7 @@ class Store:
             self._recall(topic.published, arn, "published", rows.read_publication)
 
     def _recall(
-        self, recent: Recent[Answer], owner: object, kind: str, read: Callable[[str, float], Remembered[Answer]]
+        self, recent: Recent[Kept], owner: object, kind: str, read: Callable[[str, float], Remembered[Kept]]
     ) -> None:
         found = self._database.execute(
             "SELECT facts, ends_at FROM recent WHERE owner = ? AND kind = ? ORDER BY number", (str(owner), kind)
@@ -175,7 +173,9 @@ class Store:
 
     def _write_queue(self, hosted: HostedQueue) -> None:
         facts = json.dumps(rows.queue_facts(hosted))
-        self._database.execute("REPLACE INTO queue VALUES (?, ?, ?)", (hosted.number, facts, hosted.queue.next_number))
+        self._database.execute(
+            "REPLACE INTO queue VALUES (?, ?, ?)", (hosted.number, facts, hosted.queue.messages.next_number)
+        )
 
     def _delete_queue(self, number: int) -> None:
         self._database.execute("DELETE FROM queue WHERE number = ?", (number,))
@@ -187,25 +187,25 @@ class Store:
         self._database.execute("DELETE FROM delivery WHERE key BETWEEN ? AND ?", rows.keys_of(number))
 
     def _write_messages(self, hosted: HostedQueue) -> None:
-        queue, unsaved = hosted.queue, hosted.queue.unsaved
-        if unsaved.purged:
+        queue, messages = hosted.queue, hosted.queue.messages
+        if messages.unsaved.purged:
             self._delete_messages(hosted.number)
-        self._write_rows(hosted.number, queue)
-        if unsaved.added:
+        self._write_rows(hosted.number, messages)
+        if messages.unsaved.added:
             self._database.execute(
-                "UPDATE queue SET next_number = ? WHERE number = ?", (queue.next_number, hosted.number)
+                "UPDATE queue SET next_number = ? WHERE number = ?", (messages.next_number, hosted.number)
             )
         self._remember(hosted.number, "sent", queue.sent, rows.sent_facts)
         self._remember(hosted.number, "attempt", queue.attempts, rows.attempt_facts)
 
-    def _write_rows(self, queue_number: int, queue: Queue) -> None:
-        added, changed = queue.unsaved.added, queue.unsaved.changed
+    def _write_rows(self, queue_number: int, messages: Messages) -> None:
+        added, changed = messages.unsaved.added, messages.unsaved.changed
         new: list[rows.Row] = []
         delivered: list[rows.Row] = []
         gone: list[rows.Row] = []
         # In order: then SQLite finds each row next to the last one.
         for number in sorted(added | changed):
-            key, record = rows.key_of(queue_number, number), queue.record(number)
+            key, record = rows.key_of(queue_number, number), messages.record(number)
             if record is None:
                 gone.append((key,))
                 continue
@@ -231,7 +231,7 @@ class Store:
         self._database.execute("DELETE FROM recent WHERE owner = ?", (arn,))
 
     def _remember(
-        self, owner: object, kind: str, recent: Recent[Answer], facts: Callable[[Remembered[Answer]], str]
+        self, owner: object, kind: str, recent: Recent[Kept], facts: Callable[[Remembered[Kept]], str]
     ) -> None:
         new = [(str(owner), kind, facts(one), one.ends_at) for one in recent.unsaved()]
         if new:

@@ -22,12 +22,12 @@ from megaflow.local.account import Account
 from megaflow.local.calls import SERVICES, perform
 from megaflow.local.faults import NO_STRIKE, Faults
 from megaflow.local.http import json_protocol, query_protocol
+from megaflow.local.operation import Answer
 from megaflow.local.polls import Poll
 from megaflow.local.refused import Refused
 
 log = logging.getLogger(__name__)
 
-Answer = dict[str, Any]
 Headers = Mapping[bytes, bytes]
 
 _BODY_SIZE: Final = 8 * 1024 * 1024

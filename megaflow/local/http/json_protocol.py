@@ -12,16 +12,15 @@ from json import JSONDecoder, JSONEncoder
 from typing import Any, Final
 
 from megaflow.local.refused import Refused, missing, sqs_code, sqs_name
-from megaflow.local.shapes import Missing, from_base64, service_model, to_base64
+from megaflow.local.shapes import MissingMember, from_base64, service_model, to_base64
 
-Ask = dict[str, Any]
 Reader = Callable[[Any], Any]
 
 _CHECKED_LATER: Final = frozenset({"MessageBody", "StringValue"})
 """Where half of a surrogate pair is refused by the operation, in words of its own and for its own entry."""
 
 
-def read(operation: str, body: bytes) -> Ask:
+def read(operation: str, body: bytes) -> dict[str, Any]:
     """Return what *body* asks of *operation*, as boto3 takes it.
 
     Members that the model does not know, and nulls, are left out.
@@ -31,8 +30,8 @@ def read(operation: str, body: bytes) -> Ask:
     """
     read_ask = _reader_of(operation)
     try:
-        ask: Ask = read_ask(_parse(body) if body else {})
-    except Missing as lacking:
+        ask: dict[str, Any] = read_ask(_parse(body) if body else {})
+    except MissingMember as lacking:
         raise missing(".".join(lacking.path)) from lacking
     return ask
 
@@ -125,13 +124,13 @@ def _structure(shape: Any, _: str) -> Reader:
     readers = {name: _compile(member, name) for name, member in shape.members.items()}
     required = tuple(shape.required_members)
 
-    def read_structure(value: Any) -> Ask:
+    def read_structure(value: Any) -> dict[str, Any]:
         if type(value) is not dict:
             raise _wrong(value, "Expected null")
         ask = {name: readers[name](item) for name, item in value.items() if item is not None and name in readers}
         for name in required:
             if name not in ask:
-                raise Missing(name)
+                raise MissingMember(name)
         return ask
 
     return read_structure
@@ -148,7 +147,7 @@ def _list(shape: Any, _: str) -> Reader:
             for item in value:
                 if item is not None:
                     found.append(read_item(item))
-        except Missing as lacking:
+        except MissingMember as lacking:
             # SQS calls the entries of a batch by their type, and numbers them from 1.
             raise lacking.within(kind, str(len(found) + 1)) from lacking
         return found
@@ -159,15 +158,15 @@ def _list(shape: Any, _: str) -> Reader:
 def _map(shape: Any, name: str) -> Reader:
     read_value = _compile(shape.value, "")
 
-    def read_map(value: Any) -> Ask:
+    def read_map(value: Any) -> dict[str, Any]:
         if type(value) is not dict:
             raise _wrong(value, "Expected map or null")
-        found: Ask = {}
+        found: dict[str, Any] = {}
         for key, item in value.items():
             if item is not None:
                 try:
                     found[_read_string(key)] = read_value(item)
-                except Missing as lacking:
+                except MissingMember as lacking:
                     raise lacking.within(name, key) from lacking
         return found
 

@@ -13,9 +13,8 @@ from functools import cache
 from typing import Any, Final
 
 from megaflow.local.refused import Refused
-from megaflow.local.shapes import Missing, from_base64, service_model, to_base64
+from megaflow.local.shapes import MissingMember, from_base64, service_model, to_base64
 
-Ask = dict[str, Any]
 Node = Any
 """What stands under a name of the form: text, or a dict of further nodes by their names."""
 Reader = Callable[[Node], Any]
@@ -32,7 +31,7 @@ _SPECIAL: Final = re.compile("[^\t\n -%'-;=?-\ud7ff\ue000-\ufffd\U00010000-\U001
 _ESCAPES: Final = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "\r": "&#xD;"}
 
 
-def read(form: bytes) -> tuple[str, Ask]:
+def read(form: bytes) -> tuple[str, dict[str, Any]]:
     """Return the name of the operation that *form* asks for, and what it asks, as boto3 takes it.
 
     Members that the model does not know are left out.
@@ -47,7 +46,7 @@ def read(form: bytes) -> tuple[str, Ask]:
     read_ask = _reader_of(operation)
     try:
         return operation, read_ask(fields)
-    except Missing as lacking:
+    except MissingMember as lacking:
         raise _null_at(".".join(lacking.path)) from lacking
 
 
@@ -141,17 +140,17 @@ def _structure_reader(shape: Any) -> Reader:
     readers = {name: _reader(member) for name, member in shape.members.items()}
     required = tuple(shape.required_members)
 
-    def read_structure(node: Node) -> Ask:
-        ask: Ask = {}
+    def read_structure(node: Node) -> dict[str, Any]:
+        ask: dict[str, Any] = {}
         for name, item in _branch(node).items():
             if name in readers:
                 try:
                     ask[name] = readers[name](item)
-                except Missing as lacking:
+                except MissingMember as lacking:
                     raise lacking.within(_lower_first(name)) from lacking
         for name in required:
             if name not in ask:
-                raise Missing(_lower_first(name))
+                raise MissingMember(_lower_first(name))
         return ask
 
     return read_structure
@@ -165,7 +164,7 @@ def _list_reader(shape: Any) -> Reader:
         for item in _numbered(node, "member"):
             try:
                 found.append(read_item(item))
-            except Missing as lacking:
+            except MissingMember as lacking:
                 raise lacking.within(str(len(found) + 1), "member") from lacking
         return found
 
@@ -176,19 +175,19 @@ def _map_reader(shape: Any) -> Reader:
     key_name, value_name = _names_in(shape)
     read_key, read_value = _reader(shape.key), _reader(shape.value)
 
-    def read_map(node: Node) -> Ask:
-        found: Ask = {}
+    def read_map(node: Node) -> dict[str, Any]:
+        found: dict[str, Any] = {}
         for number, entry in enumerate(_numbered(node, "entry"), 1):
             fields = _branch(entry)
             for name in (key_name, value_name):
                 if name not in fields:
-                    raise Missing("entry", str(number), _lower_first(name))
+                    raise MissingMember("entry", str(number), _lower_first(name))
             key = read_key(fields[key_name])
             if key in found:
                 raise _malformed(f"The request has the entry {key} twice")
             try:
                 found[key] = read_value(fields[value_name])
-            except Missing as lacking:
+            except MissingMember as lacking:
                 raise lacking.within(key, "member") from lacking
         return found
 

@@ -7,15 +7,15 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from megaflow.limits import BATCH_ENTRIES
+from megaflow.local.operation import Answer
 from megaflow.local.refused import Refused
 
-Entry = Mapping[str, Any]
-Answer = dict[str, Any]
+BatchEntry = Mapping[str, Any]
 
 _ID: Final = re.compile(r"[A-Za-z0-9_-]{1,80}")
 
 
-def check_batch(entries: Sequence[Entry], kind: str) -> None:
+def check_batch(entries: Sequence[BatchEntry], kind: str) -> None:
     """Refuse a batch that is empty or too long, or whose ids are wrong or not distinct.
 
     https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessageBatch.html
@@ -39,7 +39,7 @@ def check_batch_size(sizes: Sequence[int], limit: int) -> None:
         )
 
 
-def each(entries: Sequence[Entry], perform: Callable[[Entry], Answer], code: Callable[[str], str]) -> Answer:
+def each(entries: Sequence[BatchEntry], perform: Callable[[BatchEntry], Answer], code: Callable[[str], str]) -> Answer:
     """Do *perform* for every entry and answer which succeeded and which failed, as boto3 shows it."""
     successful: list[Answer] = []
     failed: list[Answer] = []
@@ -64,5 +64,5 @@ def _check_ids(ids: Sequence[str]) -> None:
             raise Refused("BatchEntryIdsNotDistinct", f"Id {one} repeated.")
 
 
-def _failure(entry: Entry, refused: Refused, code: Callable[[str], str]) -> Answer:
+def _failure(entry: BatchEntry, refused: Refused, code: Callable[[str], str]) -> Answer:
     return {"Id": entry["Id"], "SenderFault": True, "Code": code(refused.name), "Message": refused.message}

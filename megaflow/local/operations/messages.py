@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 from megaflow.limits import DELAY, RECEIVED_MESSAGES, SQS_MESSAGE_SIZE, VISIBILITY_TIMEOUT, WAIT_TIME, allows_group_id
 from megaflow.local.account import Account, HostedQueue
@@ -18,14 +18,11 @@ from megaflow.local.content import (
     show_attributes,
     size_of_entry,
 )
+from megaflow.local.operation import Answer, Ask, Operation
 from megaflow.local.operations.batches import check_batch, check_batch_size, each
 from megaflow.local.operations.queues import QUEUE_ATTRIBUTES
 from megaflow.local.refused import Refused, invalid_value, sqs_code, wrong_queue_type
-from megaflow.local.stored_message import Received
-
-Ask = Mapping[str, Any]
-Answer = dict[str, Any]
-Operation = Callable[[Account, Ask], Answer]
+from megaflow.local.stored_message import Delivery
 
 _SYSTEM_ATTRIBUTES: Final = frozenset(
     {
@@ -132,7 +129,7 @@ def _check_range(ask: Ask, name: str, low: int, high: int) -> None:
         raise invalid_value(value, name, f"Must be between {low} and {high}, if provided.")
 
 
-def _show(account: Account, received: Received, ask: Ask) -> Answer:
+def _show(account: Account, received: Delivery, ask: Ask) -> Answer:
     content = received.message.content
     attributes = chosen(content.attributes, ask.get("MessageAttributeNames", ()))
     system = _system_attributes(account, received)
@@ -152,7 +149,7 @@ def _show(account: Account, received: Received, ask: Ask) -> Answer:
     return answer
 
 
-def _system_attributes(account: Account, received: Received) -> dict[str, str]:
+def _system_attributes(account: Account, received: Delivery) -> dict[str, str]:
     message = received.message
     trace = message.content.system_attributes.get(TRACE_HEADER)
     known = {
@@ -204,7 +201,7 @@ def _change_visibility(hosted: HostedQueue, ask: Ask) -> Answer:
     return {}
 
 
-OPERATIONS: Final[Mapping[str, Operation]] = {
+MESSAGE_OPERATIONS: Final[Mapping[str, Operation]] = {
     "SendMessage": _send_message,
     "SendMessageBatch": _send_message_batch,
     "ReceiveMessage": _receive_message,

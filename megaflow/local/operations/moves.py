@@ -7,16 +7,14 @@ from __future__ import annotations
 
 import json
 from base64 import b64decode, b64encode
-from collections.abc import Callable, Mapping
-from typing import Any, Final
+from collections.abc import Mapping
+from typing import Final
 
 from megaflow.local.account import Account
 from megaflow.local.move_tasks import LISTED, RATE, MoveTask, Status
-from megaflow.local.queue import Queue
+from megaflow.local.operation import Answer, Ask, Operation
+from megaflow.local.queue import LocalQueue
 from megaflow.local.refused import Refused, invalid_value
-
-Ask = Mapping[str, Any]
-Answer = dict[str, Any]
 
 _ARN_FORMAT: Final = "arn:<partition>:<service>:<region>:<account-id>:<resource-id>"
 
@@ -51,7 +49,7 @@ def _list_message_move_tasks(account: Account, ask: Ask) -> Answer:
     return {"Results": [_show(task) for task in account.moves.of(source.arn)[:count]]}
 
 
-def _queue(account: Account, ask: Ask, parameter: str) -> Queue:
+def _queue(account: Account, ask: Ask, parameter: str) -> LocalQueue:
     arn = ask[parameter]
     if not arn.startswith("arn:") or arn.count(":") != _ARN_FORMAT.count(":"):
         raise Refused("InvalidParameterValue", f"You must use this format to specify the {parameter}: {_ARN_FORMAT}")
@@ -65,7 +63,7 @@ def _queue(account: Account, ask: Ask, parameter: str) -> Queue:
     return hosted.queue
 
 
-def _check_destination(source: Queue, destination: Queue) -> None:
+def _check_destination(source: LocalQueue, destination: LocalQueue) -> None:
     if destination is source:
         raise Refused("InvalidParameterValue", "Source queue arn and destination queue arn cannot be the same.")
     if destination.settings.fifo != source.settings.fifo:
@@ -100,7 +98,7 @@ def _show(task: MoveTask) -> Answer:
     return {name: value for name, value in known.items() if value is not None}
 
 
-OPERATIONS: Final[Mapping[str, Callable[[Account, Ask], Answer]]] = {
+MOVE_OPERATIONS: Final[Mapping[str, Operation]] = {
     "StartMessageMoveTask": _start_message_move_task,
     "CancelMessageMoveTask": _cancel_message_move_task,
     "ListMessageMoveTasks": _list_message_move_tasks,

@@ -7,18 +7,17 @@ import logging
 import re
 from collections.abc import Mapping
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 from megaflow.limits import SNS_MESSAGE_SIZE, SNS_SUBJECT_LENGTH, allows_group_id, refused_character
 from megaflow.local.account import Account
-from megaflow.local.content import Attribute, Content, check_count, read_attributes, size_of_entry
+from megaflow.local.content import Content, MessageAttribute, check_count, read_attributes, size_of_entry
+from megaflow.local.operation import Answer, Ask
 from megaflow.local.refused import Refused, invalid_parameter
 from megaflow.local.topic import Publication, Subscription, Topic, content_for
 
 log = logging.getLogger(__name__)
 
-Ask = Mapping[str, Any]
-Answer = dict[str, Any]
 
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 
@@ -36,7 +35,7 @@ def publish_to(account: Account, topic: Topic, ask: Ask) -> Answer:
     return {"MessageId": published.id, **sequence}
 
 
-def read_attributes_of(ask: Ask) -> Mapping[str, Attribute]:
+def read_attributes_of(ask: Ask) -> Mapping[str, MessageAttribute]:
     """Read the attributes of what boto3's ``publish`` takes.
 
     Raises:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final
+from collections.abc import Iterable, Mapping
+from typing import Final
 
 from megaflow.local import hosting, settings
 from megaflow.local.account import Account, HostedQueue
+from megaflow.local.operation import Answer, Ask, Operation
 from megaflow.local.operations.pages import page
 from megaflow.local.operations.permissions import with_permission, without_permission
 from megaflow.local.refused import Refused, invalid_value, no_queue
-
-Ask = Mapping[str, Any]
-Answer = dict[str, Any]
 
 _LIST_SIZE: Final = 1000
 _TAGS: Final = 50
@@ -86,7 +84,7 @@ def _queue_attributes(hosted: HostedQueue) -> dict[str, str]:
         "QueueArn": hosted.queue.arn,
         "CreatedTimestamp": str(int(hosted.created_at)),
         "LastModifiedTimestamp": str(int(hosted.modified_at)),
-        **{name: str(count) for name, count in hosted.queue.counts().items()},
+        **{name: str(count) for name, count in hosted.queue.messages.counts().items()},
         **hosted.queue.settings.shown,
     }
 
@@ -140,7 +138,7 @@ def _list_queue_tags(account: Account, ask: Ask) -> Answer:
     return {"Tags": dict(tags)} if tags else {}
 
 
-OPERATIONS: Final[Mapping[str, Callable[[Account, Ask], Answer]]] = {
+QUEUE_OPERATIONS: Final[Mapping[str, Operation]] = {
     "CreateQueue": _create_queue,
     "DeleteQueue": _delete_queue,
     "GetQueueUrl": _get_queue_url,

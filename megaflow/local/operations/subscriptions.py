@@ -38,7 +38,7 @@ def with_attributes(subscription: Subscription, attributes: Mapping[str, str], *
         raise invalid_parameter(f"{where}{wrong}") from wrong
 
 
-def show_attributes(subscription: Subscription) -> dict[str, str]:
+def show_subscription(subscription: Subscription) -> dict[str, str]:
     """Return the attributes that were given, as SNS shows them; a scope without a filter policy is not shown."""
     policy, redrive = subscription.filter_policy, subscription.redrive_policy
     return {

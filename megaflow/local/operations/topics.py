@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 from megaflow.limits import SNS_MESSAGE_SIZE
 from megaflow.local.account import Account
 from megaflow.local.content import size_of_entry
+from megaflow.local.operation import Answer, Ask, Operation
 from megaflow.local.operations.batches import check_batch, check_batch_size, each
 from megaflow.local.operations.pages import page
 from megaflow.local.operations.publishing import publish_to, read_attributes_of
-from megaflow.local.operations.subscriptions import show_attributes, with_attributes
+from megaflow.local.operations.subscriptions import show_subscription, with_attributes
 from megaflow.local.refused import Refused, invalid_parameter
 from megaflow.local.topic import Subscription, Topic, check_group
-
-Ask = Mapping[str, Any]
-Answer = dict[str, Any]
-Operation = Callable[[Account, Ask], Answer]
 
 _PAGE: Final = 100
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,256}")
@@ -202,7 +199,7 @@ def _get_subscription_attributes(account: Account, ask: Ask) -> Answer:
     return {
         "Attributes": {
             **_show_subscription(account, subscription),
-            **show_attributes(subscription),
+            **show_subscription(subscription),
             "ConfirmationWasAuthenticated": "true",
             "PendingConfirmation": "false",
         }
@@ -252,7 +249,7 @@ def _subscription(account: Account, arn: str) -> tuple[Topic, Subscription]:
     return topic, topic.subscriptions[arn]
 
 
-OPERATIONS: Final[Mapping[str, Operation]] = {
+TOPIC_OPERATIONS: Final[Mapping[str, Operation]] = {
     "CreateTopic": _create_topic,
     "DeleteTopic": _delete_topic,
     "ListTopics": _list_topics,

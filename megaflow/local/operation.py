@@ -1,0 +1,16 @@
+"""Operations of SQS and SNS: what is asked, and answered, in boto3's words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+if TYPE_CHECKING:
+    from megaflow.local.account import Account
+
+Ask: TypeAlias = Mapping[str, Any]
+"""The parameters of one call, by name."""
+
+Answer: TypeAlias = dict[str, Any]
+
+Operation: TypeAlias = Callable[["Account", Ask], Answer]

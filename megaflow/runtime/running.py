@@ -1,0 +1,86 @@
+"""Running: the run of an app that is under way, in this process or in children, and how it is stopped."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import TYPE_CHECKING
+
+from megaflow.errors import UsageError
+from megaflow.runtime.protocols import Run
+
+if TYPE_CHECKING:
+    from megaflow.consumer.core.health import Health
+
+log = logging.getLogger(__name__)
+
+
+class Running:
+    """One run at a time, and whether the next one is to end at once. May be used from any thread."""
+
+    def __init__(self) -> None:
+        # Reentrant: a signal handler of the user's may call stop() in the middle of anything.
+        self._changing = threading.RLock()
+        self._current: Run | None = None
+        self._stop_wanted = False
+
+    @property
+    def is_under_way(self) -> bool:
+        """Whether something runs."""
+        return self._current is not None
+
+    def run(self, what: Run, *, at_end: Callable[[], None] = lambda: None) -> None:
+        """Run *what* until it is stopped, and call *at_end*; raise `UsageError` where something runs already."""
+        with self._changing:
+            if self._current is not None:
+                raise UsageError("this app is running already; a second consumer needs a second App, or process")
+            self._current = what
+            if self._stop_wanted:
+                log.info("stop() was called before run(), which ends at once")
+                what.stop()
+        try:
+            what.run()
+        finally:
+            at_end()
+            with self._changing:
+                self._current, self._stop_wanted = None, False
+
+    def stop(self, *, now: bool = False) -> None:
+        """End what runs, or the next run."""
+        with self._changing:
+            self._stop_wanted = True
+            if self._current is not None:
+                self._current.stop(now=now)
+
+    def health(self) -> Health:
+        """Return how what runs is."""
+        from megaflow.consumer.core.health import NOT_RUNNING
+
+        current = self._current
+        return NOT_RUNNING if current is None else current.health()
+
+    def refuse_change(self) -> None:
+        """Raise `UsageError` while something runs."""
+        if self._current is not None:
+            raise UsageError("this app is running: what it is connected to can be changed before that only")
+
+    @contextmanager
+    def refused_to_change(self) -> Iterator[None]:
+        """Refuse, with `UsageError`, while something runs; a stop that is asked for within is not for a later run."""
+        self.refuse_change()
+        before = self._stop_wanted
+        try:
+            yield
+        finally:
+            self._stop_wanted = before
+
+
+def serving_health(port: int | None, health: Callable[[], Health]) -> AbstractContextManager[object]:
+    """Answer on *port* how it is within a ``with``, where there is a port."""
+    if port is None:
+        return nullcontext()
+    from megaflow.runtime.health_server import serve_health
+
+    return serve_health(port, health)
