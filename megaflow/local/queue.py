@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from hashlib import sha256
-from typing import Final
 
-from megaflow.limits import VISIBILITY_TIMEOUT
+from megaflow.limits import IN_FLIGHT, VISIBILITY_TIMEOUT
 from megaflow.local.content import Content
 from megaflow.local.messages import Stock
 from megaflow.local.receipts import Receipt, read_receipt, write_receipt
@@ -15,12 +14,6 @@ from megaflow.local.recent import Recent
 from megaflow.local.refused import Refused, invalid_value, missing
 from megaflow.local.settings import Settings
 from megaflow.local.stored_message import Attempt, Message, Received, Stored
-
-IN_FLIGHT: Final = 120_000
-"""Messages in flight at once. More is ``OverLimit`` on a standard queue and an empty answer on a FIFO one.
-
-https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html
-"""
 
 
 class Queue(Stock):
