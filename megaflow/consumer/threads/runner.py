@@ -25,11 +25,11 @@ from megaflow.consumer.core.protocol import (
     Count,
     DeadLetter,
     Delete,
-    Event,
     Exit,
     Extend,
     GiveUp,
     Hide,
+    Input,
     Inspect,
     Receive,
     Received,
@@ -99,12 +99,12 @@ class Runner:
             before_waiting=self._settlers.share,
         )
         self._has_given_back = False
-        self._events: deque[Event | None] = deque()
+        self._events: deque[Input | None] = deque()
         self._too_late: deque[Received] = deque()
         self._telling = threading.Lock()
         self._exit: Exit | None = None
         self._failure: BaseException | None = None
-        self._inbox: SimpleQueue[Event] = SimpleQueue()
+        self._inbox: SimpleQueue[Input] = SimpleQueue()
         self._wakes_at = self._sleeps_until = math.inf
         self._glances = False
         self._glances_after = GLANCE
@@ -152,7 +152,7 @@ class Runner:
     def _is_over(self) -> bool:
         return self._exit is not None or self._failure is not None
 
-    def _wait_for_event(self) -> Event | None:
+    def _wait_for_event(self) -> Input | None:
         """Wait for what the core has to be told of, at the latest until it wants to be woken."""
         while True:
             # Whoever changes it while it is looked at says so.
@@ -188,7 +188,7 @@ class Runner:
         self._glances_after = GLANCE if is_slow or not self._workers.are_quick else again
         return is_held_up and self._workers.have_finished
 
-    def _tell(self, event: Event | None, *, helps: bool = False, is_poller: bool = False) -> None:
+    def _tell(self, event: Input | None, *, helps: bool = False, is_poller: bool = False) -> None:
         """Tell the core what happened, and do what it answers; None is what the workers have finished.
 
         Where another thread is telling it something, that one goes on with this: to wait for it would cost more. A

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from queue import SimpleQueue
 from typing import Any, Final, Protocol
 
-from megaflow.consumer.core.protocol import Called, Crashed, Event, Finished, Interrupted
+from megaflow.consumer.core.protocol import Called, Crashed, Finished, Input, Interrupted
 from megaflow.consumer.threads.event_loop import EventLoop
 from megaflow.handlers.handler import Handler
 from megaflow.messages.message import Message
@@ -54,7 +54,7 @@ class Tell(Protocol):
     settles what it has handled, too.
     """
 
-    def __call__(self, event: Event | None, *, helps: bool, is_poller: bool = False) -> None: ...
+    def __call__(self, event: Input | None, *, helps: bool, is_poller: bool = False) -> None: ...
 
 
 class Workers:
@@ -144,10 +144,10 @@ class Workers:
         elif work is not None and not work.is_helped:
             self._workers -= 1
 
-    def gather(self) -> list[Event]:
+    def gather(self) -> list[Input]:
         """Return what has finished meanwhile, all verdicts together."""
         verdicts: list[Verdict] = []
-        crashed: list[Event] = []
+        crashed: list[Input] = []
         while self._finished:
             ended = self._finished.popleft()
             if isinstance(ended, Verdict):
