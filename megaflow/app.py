@@ -22,7 +22,7 @@ from megaflow.processing.verdict import Verdict
 from megaflow.publishing.batches import Sent
 from megaflow.publishing.destination import Destination, Endpoints
 from megaflow.publishing.outgoing import PublishOptions
-from megaflow.publishing.publisher import IN_FLIGHT
+from megaflow.publishing.publisher import BATCHES_IN_FLIGHT
 from megaflow.runtime.running import Running, serving_health
 from megaflow.settings import ConsumerSettings, OnInvalid, RetryOn, Unmatched, check_whole
 from megaflow.stores import Store
@@ -245,7 +245,7 @@ class App(Router):
         items: Iterable[object],
         *,
         raw: bool = False,
-        in_flight: int = IN_FLIGHT,
+        in_flight: int = BATCHES_IN_FLIGHT,
         **options: Unpack[PublishOptions],
     ) -> Iterator[Sent]:
         """Send *items* as they come to the topic where one is set, else to the queue.

@@ -19,7 +19,10 @@ VISIBILITY_TIMEOUT: Final = 43_200
 """Counted from when the message was received, extensions included."""
 
 IN_FLIGHT: Final = 120_000
-"""Messages of one queue that may be received and not deleted at a time, FIFO or not."""
+"""Messages of one queue that may be received and not deleted at a time.
+
+More is ``OverLimit`` on a standard queue, and an empty answer on a FIFO one.
+"""
 
 # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_ReceiveMessage.html
 WAIT_TIME: Final = 20

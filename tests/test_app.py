@@ -41,6 +41,15 @@ def test_importing_megaflow_imports_neither_boto3_nor_bson() -> None:
     assert said.stdout.strip() == "[]"
 
 
+@pytest.mark.parametrize("module", ["megaflow", "megaflow.consumer.core.core"])
+def test_importing_what_no_http_is_for_imports_no_http_server(module: str) -> None:
+    program = f"import sys, {module}; print([name for name in ('http.server', 'http.client') if name in sys.modules])"
+
+    said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+
+    assert said.stdout.strip() == "[]"
+
+
 @pytest.mark.parametrize(
     ("option", "value", "said"),
     [

@@ -21,6 +21,7 @@ from megaflow.match.conditions import AllOf, AnyOf, Condition, Not, Present
 from megaflow.match.containers import Inside
 from megaflow.match.leaves import Absent, Check, Comparison, Equals, Regex, Text
 from megaflow.match.pattern import as_condition
+from megaflow.match.wildcards import has_pieces
 
 __all__ = [
     "absent",
@@ -157,7 +158,7 @@ def wildcard(text: str) -> Condition:
     """Be text that is *text*, in which ``*`` stands for anything, line breaks too."""
     form = _need_text("wildcard", text)
     pieces = form.split("*")
-    return Text("wildcard", form, lambda left: _has_pieces(left, pieces))
+    return Text("wildcard", form, lambda left: has_pieces(left, pieces))
 
 
 def iequals(text: str) -> Condition:
@@ -249,22 +250,6 @@ def _need_text(name: str, text: object) -> str:
     if not isinstance(text, str):
         raise PatternError(f"{name}() needs text, got {text!r}")
     return str.__str__(text)  # an enum that is text, as the text alone
-
-
-def _has_pieces(text: str, pieces: list[str]) -> bool:
-    """Tell whether *text* is *pieces* in order, with anything between them: each is taken where it comes first."""
-    first, *middle, last = pieces if len(pieces) > 1 else (*pieces, "")
-    if len(pieces) == 1:
-        return text == first
-    if len(text) < len(first) + len(last) or not text.startswith(first) or not text.endswith(last):
-        return False
-    position, end = len(first), len(text) - len(last)
-    for piece in middle:
-        found = text.find(piece, position, end)
-        if found < 0:
-            return False
-        position = found + len(piece)
-    return True
 
 
 def _is_address_of(text: str, network: ipaddress.IPv4Network | ipaddress.IPv6Network) -> bool:

@@ -20,6 +20,7 @@ from typing import Any, Final
 from megaflow.errors import PatternError
 from megaflow.match.dialect import Dialect, Value, ValueTest
 from megaflow.match.filter_numbers import is_number, read_numeric, rounded
+from megaflow.match.wildcards import has_pieces
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,22 +148,7 @@ def _lowered(text: str) -> str:
 
 def _wildcard(operand: object, path: str, dialect: Dialect) -> ValueTest:
     pieces = split_wildcard(_need_text("wildcard", operand, path), path)
-    return lambda value: isinstance(value, str) and _has_pieces(value, pieces)
-
-
-def _has_pieces(text: str, pieces: Sequence[str]) -> bool:
-    if len(pieces) == 1:
-        return text == pieces[0]
-    start, *between, end = pieces
-    at, stop = len(start), len(text) - len(end)
-    if at > stop or not text.startswith(start) or not text.endswith(end):
-        return False
-    for piece in between:
-        found = text.find(piece, at, stop)
-        if found < 0:
-            return False
-        at = found + len(piece)
-    return True
+    return lambda value: isinstance(value, str) and has_pieces(value, pieces)
 
 
 def _cidr(operand: object, path: str, dialect: Dialect) -> ValueTest:

@@ -30,7 +30,7 @@ from megaflow.publishing.outgoing import (
 from megaflow.settings import check_whole
 from megaflow.wire.pending import Pending
 
-IN_FLIGHT: Final = 8
+BATCHES_IN_FLIGHT: Final = 8
 """Batches that are under way at once: boto3 keeps ten connections."""
 
 
@@ -67,7 +67,7 @@ class Publisher(ABC):
         outgoing = as_outgoing(items, options)
         entries = prepare_all(outgoing, max_size=self._max_size, check=self._check)
         sender = self._make_sender()
-        sent = list(self._send_all(entries, sender, min(IN_FLIGHT, -(-len(entries) // 10) or 1)))
+        sent = list(self._send_all(entries, sender, min(BATCHES_IN_FLIGHT, -(-len(entries) // 10) or 1)))
         return read_message_ids(sent, sender.cause)
 
     def publish_stream(
@@ -75,7 +75,7 @@ class Publisher(ABC):
         items: Iterable[object],
         *,
         raw: bool = False,
-        in_flight: int = IN_FLIGHT,
+        in_flight: int = BATCHES_IN_FLIGHT,
         **options: Unpack[PublishOptions],
     ) -> Iterator[Sent]:
         """Publish *items* as they come, and give what became of each, in their order: for more than memory holds.

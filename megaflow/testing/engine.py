@@ -24,12 +24,12 @@ from megaflow.consumer.core.protocol import (
     Crashed,
     DeadLetter,
     Delete,
-    Event,
     Exit,
     Extend,
     Finished,
     GiveUp,
     Hide,
+    Input,
     Inspect,
     Receive,
     Received,
@@ -85,7 +85,7 @@ class Engine:
         self._queue = Queue(_Impatient(account), queue_url, clock=clock)
         self._settings = _without_chance(app.settings)
         self._loop = asyncio.Runner(loop_factory=lambda: FakeTimeLoop(clock, self._pass_time))
-        self._events: deque[Event] = deque()
+        self._events: deque[Input] = deque()
         self._begun: deque[Message] = deque()
         self._polls: dict[int, tuple[Receive, float]] = {}
         self._failure: BaseException | None = None
@@ -175,7 +175,7 @@ class Engine:
         times = [self._core.wake_at, *ends, *(each for each in queues if each is not None)]
         return min((each for each in times if each > self._clock.now), default=math.inf)
 
-    def _tell(self, event: Event) -> None:
+    def _tell(self, event: Input) -> None:
         for action in self._core.handle(event, self._clock.now):
             self._do(action)
 

@@ -16,12 +16,12 @@ from megaflow.consumer.core.protocol import (
     Count,
     DeadLetter,
     Delete,
-    Event,
     Exit,
     Extend,
     Finished,
     GiveUp,
     Hide,
+    Input,
     Inspect,
     Receive,
     Received,
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 _TIMEOUT = 60.0
 """Seconds after which a call that nobody answers fails, as boto3's do."""
 
-_MOST_EVENTS = 20_000
+_MOST_INPUTS = 20_000
 _EXTENSION_PATIENCE = 5.0
 _RETRY_WITHIN = 4.0
 """Seconds that a lease must still have, for a failed delete to be tried again for certain."""
@@ -68,7 +68,7 @@ class Consumer(Observer):
         self.core = Core(world.settings, fifo=world.fifo, randomness=world.random.random)
         self._processor = world.make_processor(self)
         self._wake = 0
-        self._events = 0
+        self._inputs = 0
         self._running: dict[str, Message] = {}
         self._started_at: dict[str, float] = {}
         self._given_up: dict[int, Message] = {}
@@ -82,15 +82,15 @@ class Consumer(Observer):
 
     # What happens to it
 
-    def tell(self, event: Event) -> None:
+    def tell(self, input: Input) -> None:
         if not self.alive:
             return
-        self._events += 1
-        if self._events > _MOST_EVENTS:
+        self._inputs += 1
+        if self._inputs > _MOST_INPUTS:
             raise Violation(f"{self.name} spins")
-        if not isinstance(event, Tick):
-            self.world.note(self.name, "is told", event)
-        for action in self.core.handle(event, self.world.clock.now):
+        if not isinstance(input, Tick):
+            self.world.note(self.name, "is told", input)
+        for action in self.core.handle(input, self.world.clock.now):
             if not isinstance(action, Count):
                 self.world.note(self.name, "answers", action)
             self._do(action)
@@ -165,12 +165,12 @@ class Consumer(Observer):
         def perform() -> None:
             if not self.alive and self.world.random.random() < 0.5:
                 return
-            event = self._carry_out(fault, lambda: ask(self._queue, action, self.world.settings))
-            is_empty = isinstance(event, Received) and not event.messages
+            input = self._carry_out(fault, lambda: ask(self._queue, action, self.world.settings))
+            is_empty = isinstance(input, Received) and not input.messages
             if is_empty and self.alive and self.world.clock.now < until and isinstance(action, Receive):
                 self.world.clock.later(0.5 + self.world.random.random(), perform)
             else:
-                self._answer(event, is_lost=fault is not Fault.NONE)
+                self._answer(input, is_lost=fault is not Fault.NONE)
 
         self.world.clock.later(seconds, perform)
 
@@ -182,16 +182,16 @@ class Consumer(Observer):
         def perform() -> None:
             if not self.alive and self.world.random.random() < 0.5:
                 return
-            event = self._carry_out(fault, lambda: settle(self._queue, action, self._processor.renew))
-            self.world.clock.later(self._answer_time(), lambda: end(event))
+            input = self._carry_out(fault, lambda: settle(self._queue, action, self._processor.renew))
+            self.world.clock.later(self._answer_time(), lambda: end(input))
 
-        def end(event: Event) -> None:
+        def end(input: Input) -> None:
             for each in ids:
                 if self._under_way.get(each, ("", 0.0))[0] == type(action).__name__:
                     del self._under_way[each]
-            if isinstance(action, Delete) and isinstance(event, Settled):
-                self._expect_retries(event)
-            self.tell(event)
+            if isinstance(action, Delete) and isinstance(input, Settled):
+                self._expect_retries(input)
+            self.tell(input)
 
         self.world.clock.later(self.world.draw_latency(), perform)
 
@@ -225,19 +225,19 @@ class Consumer(Observer):
             if isinstance(action, Hide) and is_running and self.stopped_at == math.inf:
                 raise Violation(f"{message.id}: given away by {self.name} while its handler is at work")
 
-    def _carry_out(self, fault: Fault, call: Callable[[], Event]) -> Event:
+    def _carry_out(self, fault: Fault, call: Callable[[], Input]) -> Input:
         self._client.fault = fault
-        event = call()
+        input = call()
         # Whatever a client raises, the consumer lives on: not so with this.
         if self.world.ledger.violation is not None:
             raise self.world.ledger.violation
-        return event
+        return input
 
-    def _answer(self, event: Event, *, is_lost: bool) -> None:
-        if isinstance(event, AskFailed) and is_lost:
-            self.world.clock.later(self._answer_time(), lambda: self.tell(event))
+    def _answer(self, input: Input, *, is_lost: bool) -> None:
+        if isinstance(input, AskFailed) and is_lost:
+            self.world.clock.later(self._answer_time(), lambda: self.tell(input))
         else:
-            self.tell(event)
+            self.tell(input)
 
     def _answer_time(self) -> float:
         if self.world.random.random() < self.world.weather.hangs:

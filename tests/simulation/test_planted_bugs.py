@@ -5,15 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from itertools import chain
-from typing import Any
 
 import pytest
 
 from megaflow.consumer.core.core import Core
-from megaflow.consumer.core.held_messages import Hand, Held
+from megaflow.consumer.core.endings import Endings
+from megaflow.consumer.core.held_messages import Held, HeldMessages
 from megaflow.consumer.core.leases import Leases
-from megaflow.consumer.core.protocol import DeadLetter, Received
+from megaflow.consumer.core.protocol import Received
 from megaflow.consumer.core.settling import Settling
+from megaflow.processing.verdict import Verdict
 from tests.simulation.runs import find_violation
 
 ENOUGH = 400
@@ -29,9 +30,9 @@ def nothing(*_: object, **__: object) -> None:
 def delete_before_handling(patch: pytest.MonkeyPatch) -> None:
     note_received = Core._note_received
 
-    def note_and_delete(self: Core, event: Received) -> None:
-        note_received(self, event)
-        for held in self._hand.take(event.messages):
+    def note_and_delete(self: Core, received: Received) -> None:
+        note_received(self, received)
+        for held in self._held_messages.describe(received.messages):
             self._settling.delete(held, self._now)
 
     patch.setattr(Core, "_note_received", note_and_delete)
@@ -46,38 +47,39 @@ def failed_entries_ignored(patch: pytest.MonkeyPatch) -> None:
 
 
 def group_goes_on_after_a_failure(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Core, "_give_back_followers", nothing)
+    patch.setattr(Endings, "_give_back_followers", nothing)
 
 
 def waiting_messages_not_extended(patch: pytest.MonkeyPatch) -> None:
-    def only_running(self: Hand) -> Iterator[Held]:
+    def only_running(self: HeldMessages) -> Iterator[Held]:
         return chain(tuple(self.running.values()), tuple(self.dead_lettering.values()))
 
-    patch.setattr(Hand, "leased", only_running)
+    patch.setattr(HeldMessages, "leased", only_running)
 
 
 def drain_drops(patch: pytest.MonkeyPatch) -> None:
-    give_back = Core._give_back
+    stop = Core._stop
 
-    def drop(self: Core, held: Held) -> None:
-        if not self._stopping:
-            give_back(self, held)
+    def stop_and_drop(self: Core, *, at_once: bool) -> None:
+        self._endings.give_back = nothing  # type: ignore[method-assign]
+        stop(self, at_once=at_once)
 
-    patch.setattr(Core, "_give_back", drop)
+    patch.setattr(Core, "_stop", stop_and_drop)
 
 
 def delete_with_a_stale_handle(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Settling, "_drop_lost", nothing)
+    patch.setattr(Settling, "_drop_expired", nothing)
 
 
 def dead_letter_after_delete(patch: pytest.MonkeyPatch) -> None:
-    def delete_first(self: Core, held: Held, verdict: Any, problem: str = "") -> None:
-        self._finish((held,))
-        if self._inspection.dead_letter_queue_url:
-            self._hand.dead_lettering[held.id] = held
-            self._do(DeadLetter(held.message, self._inspection.dead_letter_queue_url, problem))
+    dead_letter = Endings.dead_letter
 
-    patch.setattr(Core, "_dead_letter", delete_first)
+    def delete_first(self: Endings, held: Held, verdict: Verdict, now: float, problem: str = "") -> None:
+        self.delete((held,), now)
+        if self._inspection.dead_letter_queue_url:
+            dead_letter(self, held, verdict, now, problem)
+
+    patch.setattr(Endings, "dead_letter", delete_first)
 
 
 @pytest.mark.long

@@ -1,4 +1,4 @@
-"""How a consumer is, in `Health`'s words, from the state of its core."""
+"""The diagnosis of a consumer: its health, from the state of its core."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from megaflow.consumer.core.health import Health
-from megaflow.consumer.core.held_messages import Hand, Held
+from megaflow.consumer.core.held_messages import Held, HeldMessages
 from megaflow.consumer.core.leases import Leases
 from megaflow.consumer.core.polling import Polling
+from megaflow.consumer.core.timeouts import Timeouts
 from megaflow.settings import ConsumerSettings
 
 _SILENCE: Final = 60.0
@@ -27,12 +28,10 @@ class Diagnosis:
     stopping: bool
     told_at: float
     polling: Polling
-    hand: Hand
+    held_messages: HeldMessages
     leases: Leases
+    timeouts: Timeouts
     settings: ConsumerSettings
-    finished_at: float | None
-    lost_leases: int
-    stuck_threads: int
 
     def describe(self) -> Health:
         """Say it in `Health`'s words."""
@@ -44,13 +43,13 @@ class Diagnosis:
             problems=tuple(self._problems()),
             stopping=self.stopping,
             heard_ago=tuple(None if at is None else now - at for at in self._heard),
-            finished_ago=None if self.finished_at is None else now - self.finished_at,
-            in_hand=self.hand.size,
+            finished_ago=None if polling.finished_at is None else now - polling.finished_at,
+            in_hand=self.held_messages.size,
             running=len(self._running),
             longest_running=max((now - held.started_at for held in self._running), default=0.0),
-            lost_leases=self.lost_leases,
+            lost_leases=self.leases.losses,
             failed_extensions=self.leases.failures,
-            stuck_threads=self.stuck_threads,
+            stuck_threads=self.timeouts.stuck,
             over_limit=polling.over_limit,
         )
 
@@ -65,13 +64,13 @@ class Diagnosis:
             "SQS has not answered for long": self._latest is not None and not self._hears,
             f"extensions of visibility timeouts fail: the last {self.leases.failures}": bool(self.leases.failures),
             "the queue's limit of messages in flight is reached": polling.over_limit,
-            f"handlers that did not return in their time hold {self.stuck_threads} threads": bool(self.stuck_threads),
+            f"handlers that did not return in their time hold {self.timeouts.stuck} threads": bool(self.timeouts.stuck),
         }
         return (problem for problem, is_there in found.items() if is_there)
 
     @property
     def _running(self) -> tuple[Held, ...]:
-        return tuple(self.hand.running.values())
+        return tuple(self.held_messages.running.values())
 
     @property
     def _heard(self) -> tuple[float | None, ...]:
@@ -91,7 +90,7 @@ class Diagnosis:
 
     @property
     def _is_stalled(self) -> bool:
-        return self._is_full and all(held.is_lost for held in self._running)
+        return self._is_full and all(map(self.leases.is_lost, self._running))
 
     @property
     def _hears(self) -> bool:

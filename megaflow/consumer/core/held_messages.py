@@ -1,8 +1,7 @@
-"""The messages in hand: received and not settled, where each stands, and the order within groups."""
+"""The held messages: received and not settled, where each of them stands, and the order within message groups."""
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -13,34 +12,21 @@ from megaflow.messages.message import Lease, Message
 
 @dataclass(slots=True, eq=False)
 class Held:
-    """A message in hand. How it is to be settled is said once its handlers have finished."""
+    """A message in hand. Whoever else keeps something about it does so by its id."""
 
     message: Message
     id: str
-    """What it is known by: there is one of it in hand, however often it is delivered."""
+    """The id that it is known by: there is one of it in hand, however often it is delivered."""
 
     lease: Lease
     group: str = ""
     """The message group, where its order matters."""
 
-    extend_at: float = math.inf
     started_at: float = 0.0
-    is_lost: bool = False
-    """Whether it was found that the lease is lost."""
-
-    pause: float | None = None
-    """Seconds to hide it for; None is to delete it."""
-
-    has_come_again: bool = False
-    """Whether it was delivered again before it was hidden, which is then of no use any more."""
-
-    not_before: float = 0.0
-    not_after: float = 0.0
-    tries: int = 0
 
 
-class Hand:
-    """The messages in hand whose handlers have not come to a verdict, or who are on their way to a dead-letter queue.
+class HeldMessages:
+    """The messages in hand whose handlers have not come to a verdict, or that are on their way to a dead-letter queue.
 
     Of one message group, where *fifo* says that these matter, one is at work at a time, in the order received.
     """
@@ -54,8 +40,8 @@ class Hand:
         self._queues: dict[str, deque[Held]] = {}
         self._ready: deque[Held] = deque()
 
-    def take(self, messages: Sequence[Message]) -> list[Held]:
-        """Return *messages* as what to hold."""
+    def describe(self, messages: Sequence[Message]) -> list[Held]:
+        """Return *messages* as they would be held."""
         if not self._fifo:
             return [Held(message, message.id, message.lease or lease_of(message)) for message in messages]
         return [Held(message, message.id, message.lease or lease_of(message), message.group_id) for message in messages]
@@ -113,16 +99,35 @@ class Hand:
             taken.append(held)
         return taken
 
+    def start(self, ready: Iterable[Held], now: float) -> None:
+        """Note that handlers are at work on messages that were taken out for it."""
+        for held in ready:
+            held.started_at = now
+            self.running[held.id] = held
+
+    def end(self, message_id: str) -> Held | None:
+        """Take out a message whose handlers have ended, or are not waited for; None where they were not at work."""
+        return self.running.pop(message_id, None)
+
+    def begin_dead_lettering(self, held: Held) -> None:
+        """Note that a message is on its way to the dead-letter queue."""
+        self.dead_lettering[held.id] = held
+
+    def end_dead_lettering(self, message_id: str) -> Held:
+        """Take out a message that was on its way to the dead-letter queue."""
+        return self.dead_lettering.pop(message_id)
+
     def drop(self, held: Held) -> None:
-        """Take a message that waits out of its queue."""
+        """Take out a message that waits."""
         self._leave(held)
         self._wake(held.group)
 
-    def free(self, held: Held) -> None:
-        """Let the next one of this message's group have its turn."""
-        if held.group:
-            self._busy.discard(held.group)
-            self._wake(held.group)
+    def free(self, several: Iterable[Held]) -> None:
+        """Let the next ones of these messages' groups have their turn."""
+        if self._fifo:
+            for held in several:
+                self._busy.discard(held.group)
+                self._wake(held.group)
 
     def followers(self, held: Held) -> tuple[Held, ...]:
         """Return what waits behind this message, in its group."""

@@ -1,4 +1,4 @@
-"""When the queue is asked, for how many messages, and by how many polls at once."""
+"""Polling: when the queue is asked for messages, for how many, and by how many polls at once."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from megaflow.consumer.core.held_messages import Hand
-from megaflow.consumer.core.protocol import AbandonPoll, Answer, Inspect, Receive
+from megaflow.consumer.core.held_messages import HeldMessages
+from megaflow.consumer.core.protocol import AbandonPoll, Actions, Inspect, Receive
 from megaflow.settings import ConsumerSettings
 
 MOST_POLLS: Final = 4
@@ -40,11 +40,17 @@ class Polling:
     """Decides about polls. *pause* is how long to wait after so many that failed."""
 
     def __init__(
-        self, settings: ConsumerSettings, hand: Hand, answer: Answer, pause: Callable[[int], float], *, fifo: bool
+        self,
+        settings: ConsumerSettings,
+        held_messages: HeldMessages,
+        actions: Actions,
+        pause: Callable[[int], float],
+        *,
+        fifo: bool,
     ) -> None:
         self._settings = settings
-        self._hand = hand
-        self._answer = answer
+        self._held_messages = held_messages
+        self._actions = actions
         self._pause = pause
         self._fifo = fifo
         self._polls: dict[int, _Poll] = {}
@@ -55,6 +61,7 @@ class Polling:
         self._is_inspected = False
         self._looked_at = 0.0
         self._finished = [0, 0]
+        self.finished_at: float | None = None
         self._window_ends_at = -math.inf
         self.failures = 0
         self.has_received = False
@@ -84,7 +91,7 @@ class Polling:
             return
         if not self._is_inspected or (self._fifo and self._is_silent(now)):
             self._inspecting, self._looked_at = True, now
-            self._answer.do(Inspect())
+            self._actions.add(Inspect())
             return
         self._replace_hung(now)
         while len(self._polls) < self._wanted and (count := self._next_count(now)) > 0:
@@ -92,7 +99,7 @@ class Polling:
             place = min(set(range(MOST_POLLS)) - {poll.place for poll in self._polls.values()})
             self.heard_at.setdefault(place, None)
             self._polls[self._asked] = _Poll(count, now, now + self._settings.wait_time_seconds + HANGS, place)
-            self._answer.do(Receive(count, self._asked))
+            self._actions.add(Receive(count, self._asked))
 
     def note_inspected(self, now: float) -> None:
         """Take note that the queue has said what it is."""
@@ -115,6 +122,10 @@ class Polling:
             self._wanted = 1
         return True
 
+    def note_depth(self, *, over_limit: bool) -> None:
+        """Take note of whether the queue has said that too many of its messages are in flight."""
+        self.over_limit = over_limit
+
     def note_failed(self, poll: int, now: float, *, over_limit: bool) -> float:
         """Take note that a question failed, and return for how many seconds none is asked."""
         self._polls.pop(poll, None)
@@ -127,6 +138,7 @@ class Polling:
 
     def note_finished(self, count: int, now: float) -> None:
         """Take note that messages were handled: as many may be received in advance."""
+        self.finished_at = now
         if now >= self._window_ends_at:
             idle = now >= self._window_ends_at + _WINDOW
             self._finished = [0, 0 if idle else self._finished[0]]
@@ -136,17 +148,17 @@ class Polling:
     def abandon(self) -> None:
         """Wait for nothing any more."""
         for poll in self._polls:
-            self._answer.do(AbandonPoll(poll))
+            self._actions.add(AbandonPoll(poll))
         if self._inspecting:
-            self._answer.do(AbandonPoll(0))
+            self._actions.add(AbandonPoll(0))
         self._polls.clear()
         self._inspecting = False
 
     def _replace_hung(self, now: float) -> None:
         for poll in [poll for poll, asked in self._polls.items() if asked.hangs_at <= now]:
             del self._polls[poll]
-            self._answer.count("hung_polls")
-            self._answer.do(AbandonPoll(poll))
+            self._actions.count("hung_polls")
+            self._actions.add(AbandonPoll(poll))
 
     def _next_count(self, now: float) -> int:
         """Return how much one more poll may bring; 0 where there is no need of it yet."""
@@ -163,17 +175,17 @@ class Polling:
         # In a group whose turn has not come nothing can be started, but it is not to fill the hand either.
         settings = self._settings
         most = settings.max_number_of_messages * (settings.concurrency + 1) + settings.received_in_advance
-        return min(room, most - self._hand.size - self._expected())
+        return min(room, most - self._held_messages.size - self._expected())
 
     def _recently_finished(self, now: float) -> int:
         return max(self._finished) if now < self._window_ends_at + _WINDOW else 0
 
     def _in_hand(self) -> int:
-        hand = self._hand
-        return len(hand.running) + len(hand.dead_lettering) + hand.startable
+        held = self._held_messages
+        return len(held.running) + len(held.dead_lettering) + held.startable
 
     def _expected(self) -> int:
         return sum(poll.count for poll in self._polls.values())
 
     def _is_silent(self, now: float) -> bool:
-        return not self._polls and not self._hand.size and now >= self._looked_at + _LOOK_AGAIN
+        return not self._polls and not self._held_messages.size and now >= self._looked_at + _LOOK_AGAIN

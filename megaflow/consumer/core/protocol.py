@@ -1,4 +1,4 @@
-"""What the consumer's core is told, and what it answers.
+"""The protocol of the core: the inputs that it is told, and the actions that it answers with.
 
 Times are in seconds. Every message here was received from the queue, and so has a lease; messages are told apart by
 their ids.
@@ -106,7 +106,7 @@ class Tick:
     """The time has come that the core wanted to be woken at."""
 
 
-Event: TypeAlias = Inspected | Received | AskFailed | Called | Finished | Crashed | Settled | Interrupted | Stop | Tick
+Input: TypeAlias = Inspected | Received | AskFailed | Called | Finished | Crashed | Settled | Interrupted | Stop | Tick
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,24 +212,25 @@ Settlement: TypeAlias = Extend | Delete | Hide | DeadLetter
 Action: TypeAlias = Inspect | Receive | AbandonPoll | Start | GiveUp | Settlement | Report | Count | Exit
 
 
-class Answer:
-    """What the core answers to one event, as it comes together."""
+class Actions:
+    """The actions that the core answers with, as they come together."""
 
     def __init__(self) -> None:
         self._actions: list[Action] = []
         self._counts: dict[str, int] = {}
 
-    def do(self, action: Action) -> None:
+    def add(self, action: Action) -> None:
         """Add an action; they are carried out in this order."""
         self._actions.append(action)
 
     def count(self, name: str, amount: int = 1) -> None:
-        """Count something that happened."""
-        self._counts[name] = self._counts.get(name, 0) + amount
+        """Count something that happened, so many times."""
+        if amount:
+            self._counts[name] = self._counts.get(name, 0) + amount
 
     def report(self, level: int, text: str, *values: object, error: BaseException | None = None) -> None:
         """Say something to the people who run this."""
-        self.do(Report(level, text, values, error))
+        self.add(Report(level, text, values, error))
 
     def take(self) -> list[Action]:
         """Return everything, and begin anew."""

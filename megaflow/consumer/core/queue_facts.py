@@ -1,4 +1,4 @@
-"""What the queue has said of itself, and what that means for its messages."""
+"""Queue facts: the redrive policy and the messages in flight, as the queue says, and what follows from them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Final
 
 from megaflow import limits
 from megaflow.consumer.core.polling import Polling
-from megaflow.consumer.core.protocol import Answer
+from megaflow.consumer.core.protocol import Actions
 from megaflow.settings import ConsumerSettings
 from megaflow.transport.queue import QueueFacts
 
@@ -17,9 +17,9 @@ _LOW_RECEIVE_COUNT: Final = 3
 class Inspection:
     """Where messages go that fail for good, and whether the queue is at its limit, which *polling* is told."""
 
-    def __init__(self, settings: ConsumerSettings, polling: Polling, answer: Answer) -> None:
+    def __init__(self, settings: ConsumerSettings, polling: Polling, actions: Actions) -> None:
         self._polling = polling
-        self._answer = answer
+        self._actions = actions
         self._is_known = False
         self.dead_letter_queue_url = settings.dead_letter_queue_url or ""
         """Of the queue that takes them; ``""`` where there is none."""
@@ -34,7 +34,7 @@ class Inspection:
             self._note_redrive_policy(facts)
 
     def _note_redrive_policy(self, facts: QueueFacts) -> None:
-        report = self._answer.report
+        report = self._actions.report
         self.dead_letter_queue_url = self.dead_letter_queue_url or facts.dead_letter_queue_url
         if facts.problem:
             report(logging.WARNING, "the redrive policy is not known: %s", facts.problem)
@@ -53,9 +53,10 @@ class Inspection:
 
     def _note_depth(self, facts: QueueFacts) -> None:
         # A FIFO queue does not say that it has reached the limit: it gives nothing.
-        self._polling.over_limit = facts.visible > 0 and facts.in_flight >= limits.IN_FLIGHT
-        if self._polling.over_limit:
-            self._answer.report(
+        is_over = facts.visible > 0 and facts.in_flight >= limits.IN_FLIGHT
+        self._polling.note_depth(over_limit=is_over)
+        if is_over:
+            self._actions.report(
                 logging.WARNING,
                 "the queue gives nothing, although it holds %d messages: %d are in flight, and SQS allows %d",
                 *(facts.visible, facts.in_flight, limits.IN_FLIGHT),

@@ -1,4 +1,4 @@
-"""What is deleted or hidden, when, and how often that is tried.
+"""Settling: which messages are deleted or hidden, in batches, and how often that is tried.
 
 A few milliseconds of patience fill the batches; a failed entry is tried again while its lease lasts.
 """
@@ -9,11 +9,12 @@ import logging
 import math
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from megaflow import limits
 from megaflow.consumer.core.held_messages import Held
-from megaflow.consumer.core.protocol import Answer, Delete, Hide, Problem
+from megaflow.consumer.core.protocol import Actions, Delete, Hide, Problem
 
 LINGER: Final = 0.05
 """Seconds that a delete waits for others to share its call, while there is other work."""
@@ -32,6 +33,21 @@ _LAST_PAUSE: Final = 0.25
 """To settle a message, once the consumer is stopping and no handler is waited for."""
 
 
+@dataclass(slots=True, eq=False)
+class _Unsettled:
+    """A message that is to be deleted or hidden."""
+
+    held: Held
+    pause: float | None
+    """Seconds to hide it for; None is to delete it."""
+
+    not_before: float
+    not_after: float
+    tries: int = 0
+    has_come_again: bool = False
+    """Whether it was delivered again before it was hidden, which is then of no use any more."""
+
+
 class Settling:
     """Settles messages that are no longer in hand: their handlers have finished, or are not to be started.
 
@@ -40,13 +56,13 @@ class Settling:
     """
 
     def __init__(
-        self, answer: Answer, pause: Callable[[int], float], patience_ends_at: Callable[[Held], float]
+        self, actions: Actions, pause: Callable[[int], float], patience_ends_at: Callable[[str], float]
     ) -> None:
-        self._answer = answer
+        self._actions = actions
         self._pause = pause
         self._patience_ends_at = patience_ends_at
-        self._due: dict[str, Held] = {}
-        self._under_way: dict[str, Held] = {}
+        self._due: dict[str, _Unsettled] = {}
+        self._under_way: dict[str, _Unsettled] = {}
         self._done: OrderedDict[str, None] = OrderedDict()
         self._has_deleted = False
 
@@ -56,18 +72,17 @@ class Settling:
         return not (self._due or self._under_way)
 
     @property
-    def due(self) -> tuple[Held, ...]:
-        """What is to be settled and not under way."""
-        return tuple(self._due.values())
+    def has_deleted(self) -> bool:
+        """Whether a message was ever deleted, so that it is allowed."""
+        return self._has_deleted
 
     @property
     def wake_at(self) -> float:
         """When `flush` has something to do again, at the latest."""
         if not self._due:
             return math.inf
-        return min(
-            (self._flush_at(held) for held in self._due.values() if held.id not in self._under_way), default=math.inf
-        )
+        idle = (each for each in self._due.values() if each.held.id not in self._under_way)
+        return min(map(self._flush_at, idle), default=math.inf)
 
     def is_done(self, message_id: str) -> bool:
         """Tell whether a message was handled to its end here, and not long ago."""
@@ -95,30 +110,28 @@ class Settling:
 
     def delete(self, held: Held, now: float) -> None:
         """Delete a message, sooner or later."""
-        held.pause = None
-        self._settle_later(held, now)
+        self._due[held.id] = _Unsettled(held, None, now, now + LINGER)
 
     def hide(self, held: Held, seconds: float, now: float) -> None:
         """Let a message be seen again after so many seconds."""
-        held.pause = max(0.0, seconds)
-        self._settle_later(held, now)
+        self._due[held.id] = _Unsettled(held, max(0.0, seconds), now, now + LINGER)
 
     def hurry(self, now: float) -> None:
         """Wait no longer for anything."""
-        for held in self._due.values():
-            held.not_before = held.not_after = now
+        for each in self._due.values():
+            each.not_before = each.not_after = now
 
     def flush(self, now: float, *, lingers: bool) -> None:
         """Settle what is due; while other work goes on, what *lingers* waits for full batches."""
         if not self._due or (lingers and len(self._due) < limits.BATCH_ENTRIES and now < self.wake_at):
             return
-        self._drop_lost(now)
-        ready_ones = [held for held in self._due.values() if self._is_ready(held, now)]
+        self._drop_expired(now)
+        ready_ones = [each for each in self._due.values() if self._is_ready(each, now)]
         for ready in (
-            [held for held in ready_ones if held.pause is None],
-            [held for held in ready_ones if held.pause is not None],
+            [each for each in ready_ones if each.pause is None],
+            [each for each in ready_ones if each.pause is not None],
         ):
-            if not lingers or len(ready) >= limits.BATCH_ENTRIES or any(held.not_after <= now for held in ready):
+            if not lingers or len(ready) >= limits.BATCH_ENTRIES or any(each.not_after <= now for each in ready):
                 for start in range(0, len(ready), limits.BATCH_ENTRIES):
                     self._settle(ready[start : start + limits.BATCH_ENTRIES], now)
 
@@ -134,58 +147,53 @@ class Settling:
         """Take note of what came of a call; with *last* few tries are left, since nothing else is waited for."""
         settled = [self._under_way.pop(message.id) for message in asked.messages]
         if problems:
-            for held in settled:
-                if held.id in problems:
-                    self._try_again(held, problems[held.id], now, stopping=stopping, last=last)
-            settled = [held for held in settled if held.id not in problems]
+            for each in settled:
+                if each.held.id in problems:
+                    self._try_again(each, problems[each.held.id], now, stopping=stopping, last=last)
+            settled = [each for each in settled if each.held.id not in problems]
         if settled and isinstance(asked, Delete):
             self._has_deleted = True
-            self._answer.count("deleted", len(settled))
+            self._actions.count("deleted", len(settled))
         elif settled:
-            self._answer.count("hidden", len(settled))
+            self._actions.count("hidden", len(settled))
 
-    @property
-    def has_deleted(self) -> bool:
-        """Whether a message was ever deleted, so that it is allowed."""
-        return self._has_deleted
-
-    def _settle_later(self, held: Held, now: float) -> None:
-        held.not_before, held.not_after = now, now + LINGER
-        self._due[held.id] = held
-
-    def _drop_lost(self, now: float) -> None:
+    def _drop_expired(self, now: float) -> None:
         # Somebody else may have them by now, and the receipt handle may be theirs to undo.
-        for held in [held for held in self._due.values() if held.lease.is_over(now)]:
-            del self._due[held.id]
-            self._give_up(held, "its lease is lost")
+        for each in [each for each in self._due.values() if each.held.lease.is_over(now)]:
+            del self._due[each.held.id]
+            self._report_unsettled(each, "its lease is lost")
 
-    def _is_ready(self, held: Held, now: float) -> bool:
-        return held.not_before <= now and held.id not in self._under_way and self._patience_ends_at(held) <= now
+    def _is_ready(self, unsettled: _Unsettled, now: float) -> bool:
+        message_id = unsettled.held.id
+        is_free = message_id not in self._under_way and self._patience_ends_at(message_id) <= now
+        return is_free and unsettled.not_before <= now
 
-    def _flush_at(self, held: Held) -> float:
-        return max(held.not_after, held.not_before, self._patience_ends_at(held))
+    def _flush_at(self, unsettled: _Unsettled) -> float:
+        return max(unsettled.not_after, unsettled.not_before, self._patience_ends_at(unsettled.held.id))
 
-    def _settle(self, batch: list[Held], now: float) -> None:
-        for held in batch:
-            self._under_way[held.id] = self._due.pop(held.id)
-        messages = tuple(held.message for held in batch)
-        pauses = tuple(_clamp_pause(held, held.pause, now) for held in batch if held.pause is not None)
-        self._answer.do(Hide(messages, pauses) if pauses else Delete(messages))
+    def _settle(self, batch: Sequence[_Unsettled], now: float) -> None:
+        for each in batch:
+            self._under_way[each.held.id] = self._due.pop(each.held.id)
+        messages = tuple([each.held.message for each in batch])
+        pauses = tuple([_clamp_pause(each.held, each.pause, now) for each in batch if each.pause is not None])
+        self._actions.add(Hide(messages, pauses) if pauses else Delete(messages))
 
-    def _try_again(self, held: Held, problem: Problem, now: float, *, stopping: bool, last: bool) -> None:
-        held.tries += 1
-        time_left = held.lease.expires_at - now
-        pause = min(self._pause(held.tries), time_left / 2, _LAST_PAUSE if stopping else math.inf)
-        if problem.final or time_left < _SHORTEST or (last and held.tries > _LAST_TRIES):
-            self._give_up(held, problem.reason)
-        elif held.id not in self._due and not held.has_come_again:
-            held.not_before = held.not_after = now + pause
-            self._due[held.id] = held
+    def _try_again(self, unsettled: _Unsettled, problem: Problem, now: float, *, stopping: bool, last: bool) -> None:
+        unsettled.tries += 1
+        time_left = unsettled.held.lease.expires_at - now
+        pause = min(self._pause(unsettled.tries), time_left / 2, _LAST_PAUSE if stopping else math.inf)
+        if problem.final or time_left < _SHORTEST or (last and unsettled.tries > _LAST_TRIES):
+            self._report_unsettled(unsettled, problem.reason)
+        elif unsettled.held.id not in self._due and not unsettled.has_come_again:
+            unsettled.not_before = unsettled.not_after = now + pause
+            self._due[unsettled.held.id] = unsettled
 
-    def _give_up(self, held: Held, reason: str) -> None:
-        verb = "deleted" if held.pause is None else "hidden"
-        self._answer.count(f"not_{verb}")
-        self._answer.report(logging.WARNING, "message %s could not be %s and comes again: %s", held.id, verb, reason)
+    def _report_unsettled(self, unsettled: _Unsettled, reason: str) -> None:
+        verb = "deleted" if unsettled.pause is None else "hidden"
+        self._actions.count(f"not_{verb}")
+        self._actions.report(
+            logging.WARNING, "message %s could not be %s and comes again: %s", unsettled.held.id, verb, reason
+        )
 
 
 def _clamp_pause(held: Held, pause: float, now: float) -> float:

@@ -1,4 +1,4 @@
-"""Until when the consumer waits for the handlers that have a time limit."""
+"""Timeouts of handlers: the calls under way that have one, and those that have not returned in time."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from megaflow.consumer.core.protocol import Called
 
 
 @dataclass(frozen=True, slots=True)
-class Limit:
+class Timeout:
     """The call of a handler of a message, and when to wait no longer for it."""
 
     held: Held
@@ -18,37 +18,40 @@ class Limit:
     ends_at: float
 
 
-class TimeLimits:
-    """The calls with a time limit that have not returned; of one message, one at a time."""
+class Timeouts:
+    """The calls with a timeout that have not returned; of one message, one at a time."""
 
     def __init__(self) -> None:
-        self._limits: dict[str, Limit] = {}
+        self._timeouts: dict[str, Timeout] = {}
+        self.stuck = 0
+        """Calls that have not returned in their time, since the start."""
 
-    def note(self, held: Held, event: Called, now: float) -> None:
+    def note(self, held: Held, call: Called, now: float) -> None:
         """Take note that a handler of a message was called, or has returned."""
-        if event.seconds is None:
+        if call.seconds is None:
             self.forget(held)
         else:
-            self._limits[held.id] = Limit(held, event, now + event.seconds)
+            self._timeouts[held.id] = Timeout(held, call, now + call.seconds)
 
     def forget(self, held: Held) -> None:
         """Wait for nothing of this message any more."""
-        self._limits.pop(held.id, None)
+        self._timeouts.pop(held.id, None)
 
     def clear(self) -> None:
         """Wait for nothing any more."""
-        self._limits.clear()
+        self._timeouts.clear()
 
-    def take_overdue(self, now: float) -> list[Limit]:
+    def take_overdue(self, now: float) -> list[Timeout]:
         """Take out the calls that have not returned in their time."""
-        if not self._limits:
+        if not self._timeouts:
             return []
-        overdue = [limit for limit in self._limits.values() if limit.ends_at <= now]
-        for limit in overdue:
-            self.forget(limit.held)
+        overdue = [timeout for timeout in self._timeouts.values() if timeout.ends_at <= now]
+        for timeout in overdue:
+            self.forget(timeout.held)
+        self.stuck += len(overdue)
         return overdue
 
     @property
     def next_at(self) -> float:
         """When the next one's time is over; infinity where there is none."""
-        return min([limit.ends_at for limit in self._limits.values()], default=math.inf)
+        return min([timeout.ends_at for timeout in self._timeouts.values()], default=math.inf)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from enum import Enum
 from typing import TypeAlias
 
-from megaflow.consumer.core.protocol import Event
+from megaflow.consumer.core.protocol import Input
 
 
 class Caller(Enum):
@@ -39,5 +39,5 @@ class Caller(Enum):
         return self is Caller.POLLER or self is Caller.EVENT_LOOP
 
 
-Tell: TypeAlias = Callable[[Event | None, Caller], None]
-"""Tells the core of an event, None being what has finished, and does what it answers; may be called from any thread."""
+Tell: TypeAlias = Callable[[Input | None, Caller], None]
+"""Tells the core an input, None being what has finished, and does what it answers; may be called from any thread."""

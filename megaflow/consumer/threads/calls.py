@@ -1,4 +1,4 @@
-"""The core's actions that are calls to the queue: begun, and waited for. Whatever they raise becomes an event."""
+"""The core's actions that are calls to the queue: begun, and waited for. Whatever they raise becomes an input."""
 
 from __future__ import annotations
 

@@ -133,23 +133,23 @@ class Pollers:
         if not begun.is_answered:
             self._before_waiting()
         began = time.perf_counter()
-        event = begun.result()
-        poll = _poll_of(event)
-        if isinstance(event, Received):
-            event = Received(event.messages, event.poll, time.perf_counter() - began)
+        answer = begun.result()
+        poll = _poll_of(answer)
+        if isinstance(answer, Received):
+            answer = Received(answer.messages, answer.poll, time.perf_counter() - began)
         own = threading.get_ident()
         with self._lock:
             is_wanted = poll in self._polls
             self._polls.discard(poll)
             if is_wanted:
                 self._handling[own] = _Handling(time.perf_counter())
-        self._tell(event, Caller.POLLER if is_wanted else Caller.ABANDONED_POLLER)
+        self._tell(answer, Caller.POLLER if is_wanted else Caller.ABANDONED_POLLER)
         with self._answered:
             self._asking -= 1
             self._answered.notify_all()
         if not is_wanted:
             return None
-        if isinstance(event, Received) and len(event.messages) > 1:
+        if isinstance(answer, Received) and len(answer.messages) > 1:
             # There may be more: the queue looks for it while these are handled.
             self._begin_next()
         # What is finished is told together with the next answer, where that is there already.

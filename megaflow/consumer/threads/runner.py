@@ -25,11 +25,11 @@ from megaflow.consumer.core.protocol import (
     Count,
     DeadLetter,
     Delete,
-    Event,
     Exit,
     Extend,
     GiveUp,
     Hide,
+    Input,
     Inspect,
     Receive,
     Received,
@@ -97,13 +97,13 @@ class Runner:
             before_waiting=self._settlers.let_others_wait,
         )
         self._watch = SlowHandlerWatch(self._pollers, self._workers, self._settlers)
-        self._inbox: SimpleQueue[Event] = SimpleQueue()
+        self._inbox: SimpleQueue[Input] = SimpleQueue()
         """What the main thread has to tell."""
 
         self._telling = threading.Lock()
         """Held by whoever tells the core something. `health` reads the core without it, at worst a moment late."""
 
-        self._events: deque[Event | None] = deque()
+        self._inputs: deque[Input | None] = deque()
         """What is to be told. Appended to without the lock, which is one step; taken out under it."""
 
         # Changed under the lock, read without it: what is over stays so, and the main thread is woken to see it.
@@ -150,7 +150,7 @@ class Runner:
         # Whoever stopped it before it began is heard first.
         self._tell(Tick() if self._inbox.empty() else self._inbox.get(), Caller.MAIN)
         while not self._is_over:
-            self._tell(self._wait_for_event(), Caller.MAIN)
+            self._tell(self._wait_for_input(), Caller.MAIN)
         if self._failure is not None:
             self._give_back(self._core.waiting)
             raise self._failure
@@ -160,7 +160,7 @@ class Runner:
     def _is_over(self) -> bool:
         return self._exit is not None or self._failure is not None
 
-    def _wait_for_event(self) -> Event | None:
+    def _wait_for_input(self) -> Input | None:
         """Wait for what the core has to be told of, at the latest until it wants to be woken."""
         while True:
             # Whoever changes `_wakes_at` while it is read here finds infinity, and so wakes this thread.
@@ -168,28 +168,28 @@ class Runner:
             self._sleeps_until = self._wakes_at
             longest = min(self._watch.pause, _LONGEST_WAIT)
             try:
-                event = self._inbox.get(timeout=max(0.0, min(self._sleeps_until - self._clock(), longest)))
+                told = self._inbox.get(timeout=max(0.0, min(self._sleeps_until - self._clock(), longest)))
             except Empty:
                 if self._watch.look():
                     return None
                 if self._clock() < self._wakes_at and not self._is_over:
                     continue
                 return Tick()
-            if event is not _WAKE or self._is_over:
-                return event
+            if told is not _WAKE or self._is_over:
+                return told
 
-    def _tell(self, event: Event | None, caller: Caller) -> None:
+    def _tell(self, told: Input | None, caller: Caller) -> None:
         """Tell the core what happened, and do what it answers; None is what the workers have finished.
 
         Where another thread is telling it something, that one goes on with this: to wait for it would cost more.
         """
         is_poller = caller is Caller.POLLER
         if is_poller:
-            self._events += self._settlers.take_settled()
-        self._events.append(event)
+            self._inputs += self._settlers.take_settled()
+        self._inputs.append(told)
         too_late: list[Received] = []
-        # Asked again after the release: whoever came just before it has left its event to this thread.
-        while self._events and self._telling.acquire(blocking=False):
+        # Asked again after the release: whoever came just before it has left its input to this thread.
+        while self._inputs and self._telling.acquire(blocking=False):
             try:
                 too_late += self._tell_all(caller)
             finally:
@@ -204,16 +204,16 @@ class Runner:
 
         Return what was received too late.
         """
-        events = self._workers.take_finished()
-        while self._events:
-            event = self._events.popleft()
-            if event is not None:
-                events.append(event)
+        inputs = self._workers.take_finished()
+        while self._inputs:
+            told = self._inputs.popleft()
+            if told is not None:
+                inputs.append(told)
         if self._is_over:
-            return [event for event in events if isinstance(event, Received)]
+            return [told for told in inputs if isinstance(told, Received)]
         try:
-            if events:
-                self._carry_out(self._core.handle_all(events, self._clock()), caller)
+            if inputs:
+                self._carry_out(self._core.handle_all(inputs, self._clock()), caller)
             self._wakes_at = self._core.wake_at
         except BaseException as error:  # noqa: BLE001 - whoever drives raises it
             self._failure = error

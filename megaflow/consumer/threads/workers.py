@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from queue import SimpleQueue
 from typing import Any, Final
 
-from megaflow.consumer.core.protocol import Called, Crashed, Event, Finished, Interrupted
+from megaflow.consumer.core.protocol import Called, Crashed, Finished, Input, Interrupted
 from megaflow.consumer.threads.caller import Caller, Tell
 from megaflow.consumer.threads.event_loop import EventLoop
 from megaflow.handlers.handler import Handler
@@ -142,10 +142,10 @@ class Workers:
         elif work is not None and work.handled_by is _WORKER:
             self._workers -= 1
 
-    def take_finished(self) -> list[Event]:
+    def take_finished(self) -> list[Input]:
         """Return what has finished meanwhile, all verdicts together."""
         verdicts: list[Verdict] = []
-        crashed: list[Event] = []
+        crashed: list[Input] = []
         while self._finished:
             ended = self._finished.popleft()
             if isinstance(ended, Verdict):

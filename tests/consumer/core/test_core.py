@@ -21,12 +21,12 @@ from megaflow.consumer.core.protocol import (
     Crashed,
     DeadLetter,
     Delete,
-    Event,
     Exit,
     Extend,
     Finished,
     GiveUp,
     Hide,
+    Input,
     Inspect,
     Inspected,
     Interrupted,
@@ -79,8 +79,8 @@ class Driver:
             self.tell(Tick())
             self.polled = self.tell(Inspected(self.facts))
 
-    def tell(self, event: Event) -> list[Action]:
-        self.answered = self.core.handle(event, self.now)
+    def tell(self, input: Input) -> list[Action]:
+        self.answered = self.core.handle(input, self.now)
         self.poll = max([self.poll, *(each.poll for each in self.all(Receive))])
         return self.answered
 

@@ -1,0 +1,162 @@
+"""The endings of a message: it is deleted, kept for later, dead-lettered, given back at once, or left to others.
+
+Its handlers have come to a verdict, or they are not started any more, or not waited for.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Iterable, Sequence
+
+from megaflow.consumer.core.held_messages import Held, HeldMessages
+from megaflow.consumer.core.leases import Leases
+from megaflow.consumer.core.protocol import Actions, DeadLetter, GiveUp, Problem
+from megaflow.consumer.core.queue_facts import Inspection
+from megaflow.consumer.core.settling import Settling
+from megaflow.consumer.core.timeouts import Timeouts
+from megaflow.processing.dead_letters import describe_origin, why_unhandled
+from megaflow.processing.verdict import Fate, Verdict
+from megaflow.settings import ConsumerSettings
+
+
+class Endings:
+    """Ends messages. *pause* is the backoff where the user's fails.
+
+    What waits behind a message that comes again is given back: handled now, it would overtake that one.
+    """
+
+    def __init__(
+        self,
+        settings: ConsumerSettings,
+        held_messages: HeldMessages,
+        leases: Leases,
+        timeouts: Timeouts,
+        settling: Settling,
+        inspection: Inspection,
+        actions: Actions,
+        pause: Callable[[int], float],
+    ) -> None:
+        self._settings = settings
+        self._held_messages = held_messages
+        self._leases = leases
+        self._timeouts = timeouts
+        self._settling = settling
+        self._inspection = inspection
+        self._actions = actions
+        self._pause = pause
+
+    def delete(self, several: Sequence[Held], now: float) -> None:
+        """Delete messages that are done with."""
+        self._settling.finish(several, now)
+        self._held_messages.free(several)
+
+    def keep(self, held: Held, now: float, after: float | None = None) -> None:
+        """Let a message come again *after* so many seconds; None leaves that to the backoff."""
+        self._actions.count("kept")
+        self._settling.hide(held, self._backoff(held.message.receive_count) if after is None else after, now)
+        self._pass_over(held, now)
+
+    def release(self, held: Held, now: float) -> None:
+        """Leave a message to whoever has it by now."""
+        self._actions.count("kept")
+        self._pass_over(held, now)
+
+    def dead_letter(self, held: Held, verdict: Verdict, now: float, problem: str = "") -> None:
+        """Send a message to the dead-letter queue, and delete it once it is there; at once where there is none."""
+        if queue_url := self._inspection.dead_letter_queue_url:
+            # Its group goes on only when it is certain that the message does not come again.
+            self._held_messages.begin_dead_lettering(held)
+            self._actions.add(DeadLetter(held.message, queue_url, describe_origin(verdict, problem)))
+            return
+        self._actions.count("dropped")
+        said = problem or verdict
+        self._actions.report(logging.ERROR, "message %s: no dead-letter queue, so it is deleted: %s", held.id, said)
+        self.delete((held,), now)
+
+    def end_dead_lettering(self, asked: DeadLetter, problem: Problem | None, now: float) -> None:
+        """Delete a message that has come into the dead-letter queue, and keep one that has not."""
+        held = self._held_messages.end_dead_lettering(asked.message.id)
+        if problem is None:
+            self._actions.count("dead_lettered")
+            self.delete((held,), now)
+            return
+        text = "message %s: kept, as it could not be dead-lettered: %s"
+        self._actions.report(logging.ERROR, text, held.id, problem.reason)
+        self.keep(held, now)
+
+    def dead_letter_exhausted(self, ready: Sequence[Held], now: float) -> list[Held]:
+        """Dead-letter what was received too often to be started, and return the rest."""
+        left = []
+        for held in ready:
+            if problem := why_unhandled(held.message, self._settings.max_receives):
+                self.dead_letter(held, Verdict(held.message, (), Fate.DEAD_LETTER), now, problem)
+            else:
+                left.append(held)
+        return left
+
+    def drop_expired(self, now: float) -> None:
+        """Take out what waits and whose lease has expired; what is at work goes on, and is known to be lost."""
+        for held in self._leases.tend(now):
+            if held.id in self._held_messages.waiting:
+                self._give_back_followers(held, now)
+                self._held_messages.drop(held)
+                self._leases.lose(held, "before it was started")
+            else:
+                self._leases.lose(held, "while it is handled, so it may be handled twice")
+
+    def abandon_timed_out(self, now: float) -> None:
+        """Wait no longer for handlers that have not returned in their time, and keep their messages."""
+        for timeout in self._timeouts.take_overdue(now):
+            held, handler = timeout.held, timeout.call.handler
+            self._held_messages.end(held.id)
+            self._actions.count("timed_out")
+            self._actions.report(
+                logging.ERROR,
+                "message %s: %s has not returned in its time, and cannot be stopped; its thread is replaced",
+                *(held.id, handler.name),
+            )
+            self._actions.add(GiveUp(held.message, handler))
+            self._leases.give_up(held)
+            self.keep(held, now)
+
+    def abandon_running(self, now: float, *, give_back: bool) -> None:
+        """Wait no longer for any handler, and *give_back* their messages, or let them come again when their leases end.
+
+        Until then their handlers may still be at work.
+        """
+        for held in tuple(self._held_messages.running.values()):
+            self._held_messages.end(held.id)
+            text = "message %s: its handler is still running; it comes again"
+            self._actions.report(logging.WARNING, text, held.id)
+            self._leases.give_up(held)
+            if give_back:
+                self.give_back(held, now)
+        self._timeouts.clear()
+
+    def give_back(self, held: Held, now: float) -> None:
+        """Let a message be seen again at once."""
+        self._actions.count("given_back")
+        self._settling.hide(held, 0.0, now)
+
+    def give_back_waiting(self, several: Iterable[Held], now: float) -> None:
+        """Let messages that wait be seen again at once."""
+        for held in several:
+            self._held_messages.drop(held)
+            self.give_back(held, now)
+
+    def _pass_over(self, held: Held, now: float) -> None:
+        self._give_back_followers(held, now)
+        self._held_messages.free((held,))
+
+    def _give_back_followers(self, held: Held, now: float) -> None:
+        self.give_back_waiting(self._held_messages.followers(held), now)
+
+    def _backoff(self, receive_count: int) -> float:
+        try:
+            seconds = float(self._settings.backoff(receive_count))
+        except Exception as error:  # noqa: BLE001 - a user's function raises whatever it likes
+            text = "the backoff failed for receive count %d"
+            self._actions.report(logging.ERROR, text, receive_count, error=error)
+            return self._pause(receive_count)
+        return seconds if math.isfinite(seconds) else self._pause(receive_count)
