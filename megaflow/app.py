@@ -1,4 +1,4 @@
-"""`App`: a router that also publishes, processes and runs."""
+"""`App`: handlers, the queue they consume, and the queue or topic they publish to, wired together."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What calling a function would give: something to wait for, a generator, or what it returns."""
+"""Callables: whether calling one gives an awaitable, a generator, or a value."""
 
 from __future__ import annotations
 

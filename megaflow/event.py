@@ -1,4 +1,4 @@
-"""The MEGA event, protocol 1: its model, its builder, and its way to and from plain objects.
+"""The MEGA event, protocol 1: its model, its builder, and reading and writing it as plain objects.
 
 The protocol: https://github.com/mega-distributed/event-mega
 """

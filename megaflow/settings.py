@@ -1,4 +1,4 @@
-"""What a user can configure, checked when it is given."""
+"""Settings: what a user can configure, checked when it is given."""
 
 from __future__ import annotations
 

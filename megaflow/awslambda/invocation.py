@@ -1,4 +1,4 @@
-"""One call of the function: lanes of messages, each in a thread of its own, until all is done or time is up."""
+"""One invocation of the Lambda function: its messages, each FIFO group in order, until all are done or time is up."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The queues that a function's messages come from, and what it may do with them."""
+"""Queues of a Lambda function's messages: hiding, deleting and dead-lettering them, as far as its role allows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What Lambda hands to a function, read as SQS would have given it.
+"""Records of a Lambda event, read as SQS would have delivered the messages.
 
 https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html
 """

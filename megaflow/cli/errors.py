@@ -1,4 +1,4 @@
-"""What went wrong, in one line, and the exit code that says so."""
+"""Errors of the command line: one line for what went wrong, and the exit code that says so."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``megaflow handlers`` and ``megaflow explain``: what is registered, and what a body reaches."""
+"""``megaflow handlers`` and ``megaflow explain``: which handlers are registered, and which of them match a body."""
 
 from __future__ import annotations
 

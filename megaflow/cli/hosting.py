@@ -1,4 +1,4 @@
-"""The queues and the topic that an app needs, made on an embedded server."""
+"""Queues and a topic for an app, made on an embedded server: what ``megaflow dev`` runs an app on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How messages go from one queue to another: sent first, deleted then, so that none is ever in neither."""
+"""The mover of messages between queues: each is sent first and deleted then, so that none is ever in neither."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Options that commands share, and how they name and reach a queue."""
+"""Options that commands share: the queue, its region, and the clients to reach it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What commands show: tables and colour for people, JSON for programs."""
+"""Output of commands: tables and colour for people, JSON for programs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How text becomes messages, and what becomes of as many as a file has lines."""
+"""Lines of a file as messages: read, published in bulk, and those that fail kept in a file of their own."""
 
 from __future__ import annotations
 

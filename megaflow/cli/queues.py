@@ -1,4 +1,4 @@
-"""``megaflow peek``, ``tail``, ``stats`` and ``purge``: what is in a queue."""
+"""``megaflow peek``, ``tail``, ``stats`` and ``purge``: looking into a queue, and emptying it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where an app stands: ``module:app`` or ``path/file.py:app``."""
+"""Targets of commands: the app at ``module:app`` or ``path/file.py:app``, imported."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""From a queue to the handlers and back: what to do next, and the threads that do it."""
+"""The consumer: its core decides what to do next with a queue's messages, its threads do it."""

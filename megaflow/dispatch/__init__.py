@@ -1,1 +1,1 @@
-"""From the handlers' patterns to the handlers of one message."""
+"""Dispatch: from the handlers' patterns to the handlers of one message."""

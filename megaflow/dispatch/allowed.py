@@ -1,4 +1,4 @@
-"""What a handler matches of JSON bodies, as far as an SNS filter policy can say it: never less.
+"""Allowed JSON: what a handler matches of a body, as far as an SNS filter policy can say it; never less.
 
 SNS sees the values below the keys of a body, through lists. ``[]`` and ``{}`` it does not see, so that a condition
 which may hold for them allows anything here, or that nothing is there.

@@ -1,4 +1,4 @@
-"""What an index is made of: buckets of handlers, and what takes values to them.
+"""Buckets: the handlers that an index keeps under one probe.
 
 A bucket holds the handlers that are filed under one probe. It is a function that goes on with the whole payload and
 adds what it finds to a list.

@@ -1,4 +1,4 @@
-"""What is odd about the handlers as they are registered, whatever messages come."""
+"""`App.check`: findings about handlers that never match, match everything, or say the same as another one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the index did not decide of a pattern: one generated function for each shape of conditions.
+"""Residuals: the conditions that the index left undecided, as one generated function for each shape.
 
 Thousands of handlers have a few shapes among them, which differ in constants only. Python compiles each shape once, to
 a function that binds the constants: the keys of the paths, and what is wanted there.

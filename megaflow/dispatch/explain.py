@@ -1,4 +1,4 @@
-"""Why each handler matched or not, from the very conditions that the dispatch table is compiled from."""
+"""`App.explain`: for each handler, whether it matched, and which conditions failed."""
 
 from __future__ import annotations
 

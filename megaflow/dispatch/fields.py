@@ -1,4 +1,4 @@
-"""Where patterns find what they name: the fields of a MEGA event, and keys within objects."""
+"""Fields: where in a MEGA event or an object a pattern finds what it names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Under which of its conditions a handler is filed: the one that the fewest others share."""
+"""Filing: the condition under which a handler is indexed, the one that the fewest other handlers share."""
 
 from __future__ import annotations
 

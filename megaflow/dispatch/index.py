@@ -1,4 +1,4 @@
-"""Which handlers can match: each is filed under what selects best of its pattern.
+"""The index: which handlers can match a message at all.
 
 A node of the index files handlers by the values at some paths. What it files together is a node again, while there are
 conditions to tell its handlers apart, and at last a leaf, which asks what is left of their patterns.

@@ -1,4 +1,4 @@
-"""What follows from conditions alone, whatever the payload: that some never hold together, that one implies another.
+"""Logic of conditions: some can never hold together, and some imply another, whatever the payload.
 
 Both are answered with certainty or not at all: what cannot be told counts as possible, and as not implied.
 """

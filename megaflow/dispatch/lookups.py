@@ -1,4 +1,4 @@
-"""From one value to the buckets whose probes it answers."""
+"""Lookups: from one value to the buckets whose probes it answers."""
 
 from __future__ import annotations
 

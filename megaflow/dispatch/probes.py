@@ -1,4 +1,4 @@
-"""What can be looked up of a condition: every value that fulfils it answers to one of its probes."""
+"""Probes: what the index looks up for a condition; every value that fulfils it answers to one of them."""
 
 from __future__ import annotations
 

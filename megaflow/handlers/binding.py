@@ -1,4 +1,4 @@
-"""How a handler's parameters are filled: with the payload, the message, validated data, and what is provided."""
+"""Binding: filling a handler's parameters with the payload, the message, validated data, or what is provided."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What handlers need besides messages: how each is made, for a process or a message, and closed again."""
+"""Dependencies: what `App.provide` makes for handlers, once for the process or for each message, and closes again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The rules of ``on_event``: which there are, their aliases, and the pattern that they make together."""
+"""Rules of ``on_event``: their names, their aliases, and the pattern that they make together."""
 
 from __future__ import annotations
 

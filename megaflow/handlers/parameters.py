@@ -1,4 +1,4 @@
-"""What a function takes: its parameters, and what their annotations mean for a handler."""
+"""Parameters of a handler's function, and what their annotations ask for."""
 
 from __future__ import annotations
 

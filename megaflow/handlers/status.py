@@ -1,4 +1,4 @@
-"""What a handler can say about a message."""
+"""Statuses: what a handler can say about a message."""
 
 from __future__ import annotations
 

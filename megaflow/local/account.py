@@ -1,4 +1,4 @@
-"""The queues and topics of one account, by name, URL and ARN; and whose turn it is."""
+"""The account: queues and topics by name, URL and ARN, and the lock that lets one caller at a time change them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One call of an account: what was asked is performed at once, or waits for a message; faults on request strike it."""
+"""One call of an account: performed at once, or parked until a message comes; faults on request strike it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The account behind the boto3 clients' own method names, keywords, answers and errors."""
+"""`SqsClient` and `SnsClient` of the embedded queue: boto3's method names, keywords, answers and errors."""
 
 from __future__ import annotations
 

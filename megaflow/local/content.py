@@ -1,4 +1,4 @@
-"""What is in a message: its body and attributes, how they are checked, measured, summed and shown."""
+"""The content of a message: body and attributes, checked, measured and summed as SQS does."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Faults on request: which calls they strike, and what becomes of those."""
+"""Faults on request: calls that fail, lose their answer, come late or twice."""
 
 from __future__ import annotations
 

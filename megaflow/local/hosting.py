@@ -1,4 +1,4 @@
-"""What may become of a whole queue: it is created, changed, purged and deleted, within AWS's rules."""
+"""Queues coming and going: created, changed, purged and deleted, within AWS's rules."""
 
 from __future__ import annotations
 

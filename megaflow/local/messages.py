@@ -1,4 +1,4 @@
-"""The messages of a queue: where each is as time passes, and what of it is to be written down."""
+"""Messages of a queue, kept by what becomes of them with time: delayed, visible, in flight, expired."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Message move tasks: what goes out of dead-letter queues, and when.
+"""Message move tasks: the redrive of a dead-letter queue, at a rate, until it is done or cancelled.
 
 https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-configure-dead-letter-queue-redrive.html
 """

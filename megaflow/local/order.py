@@ -1,4 +1,4 @@
-"""Which of the messages that can be seen is received next."""
+"""Order of receiving: first in, first out within message groups, and fair queues."""
 
 from __future__ import annotations
 

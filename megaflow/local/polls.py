@@ -1,4 +1,4 @@
-"""Receives that wait for a first message: who is next, until when, and when to look again."""
+"""Long polls: receives that wait for a message, served in the order in which they came."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A queue of SQS: what sending, receiving and deleting do to its messages, and what goes from queue to queue."""
+"""The queue: sending, receiving, deleting and hiding messages, and dead-lettering those received too often."""
 
 from __future__ import annotations
 

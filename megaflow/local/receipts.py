@@ -1,4 +1,4 @@
-"""Receipt handles: which message of which queue, and which of its receives."""
+"""Receipt handles: made for each receive, and read again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What was asked for in the last five minutes, so that asking twice does nothing twice."""
+"""Deduplication: what was asked for in the last five minutes, so that asking twice does nothing twice."""
 
 from __future__ import annotations
 

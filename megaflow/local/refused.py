@@ -1,4 +1,4 @@
-"""What SQS or SNS answers when it does not do what was asked."""
+"""Refusals: the errors that SQS and SNS answer, with their codes."""
 
 from __future__ import annotations
 

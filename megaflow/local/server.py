@@ -1,4 +1,4 @@
-"""The account behind HTTP on 127.0.0.1, as boto3, the AWS CLI and other SDKs speak it."""
+"""The server: the account behind HTTP on 127.0.0.1, for boto3, the AWS CLI and other SDKs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The attributes a queue is given: AWS's names, defaults and ranges.
+"""Attributes of a queue: AWS's names, defaults and ranges.
 
 https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SetQueueAttributes.html
 """

@@ -1,4 +1,4 @@
-"""What both wire protocols read from botocore's own service models, and how blobs are written in text."""
+"""Shapes: what both wire protocols read from botocore's service models, and how blobs are written as text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One message on its way through a queue: what was sent, what became of it, and how it was handed out."""
+"""A stored message: its content, its times, and each time it was received."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Numbers that have a time each, given out when that time has come."""
+"""Timers: numbers that have a time each, given out when that time has come."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One topic: who subscribed, what is published, and what each subscriber's queue gets."""
+"""The topic: its subscriptions, and what each subscriber's queue gets of a published message."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The ``numeric`` of AWS's filter language: which numbers it takes, and how numbers are compared.
+"""Numbers in AWS's filter language: the ranges that ``numeric`` takes, and how they compare.
 
 https://docs.aws.amazon.com/sns/latest/dg/numeric-value-matching.html
 https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-create-pattern-operators.html

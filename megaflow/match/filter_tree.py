@@ -1,4 +1,4 @@
-"""The tree that a filter of AWS is: keys with alternatives, all or some of which have to match. And what it looks for.
+"""The tree of an AWS filter: keys with alternatives, all or some of which have to match.
 
 https://docs.aws.amazon.com/sns/latest/dg/and-or-logic.html
 https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-create-pattern.html

@@ -1,4 +1,4 @@
-"""What a pattern can ask beyond plain values.
+"""Functions for patterns: ``gt``, ``one_of``, ``not_``, ``prefix`` and the others.
 
 Every function returns a `Condition`, to be used wherever a pattern stands: ``{"user": {"id": gt(0)}}``. Where one takes
 patterns, these can be anything a pattern can be. A condition on a value of another type does not hold; a key that is

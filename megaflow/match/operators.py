@@ -1,4 +1,4 @@
-"""One condition on a value, in the words of AWS's own filter language.
+"""Operators of AWS's filter language: one condition on a value.
 
 Nothing here knows where values are found: a condition is asked about all the values found under one key, and about
 none where the key is missing. Conditions never raise, whatever the values.

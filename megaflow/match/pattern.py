@@ -1,4 +1,4 @@
-"""Any right-hand side of a pattern to a tree of conditions; wrong patterns are refused here."""
+"""Patterns: any right-hand side becomes a tree of conditions; wrong ones are refused here."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a regular expression tells about the texts it accepts: how they start, and a wider pattern in RE2's language.
+"""Regular expressions: the texts they accept, how those start, and a wider pattern in RE2's language.
 
 Both are read from the form that module `re` itself parses it into. Where that is not known, nothing is claimed.
 """

@@ -1,4 +1,4 @@
-"""Whether fields match within the same elements of arrays: no two of them in different elements of one array.
+"""Same elements: fields that have to match within one element of an array, as EventBridge has it.
 
 https://github.com/aws/event-ruler#json-array-matching
 """

@@ -1,4 +1,4 @@
-"""Documents as BSON, by whichever ``bson`` module is installed, safe from bytes that would mislead it.
+"""BSON: documents by whichever ``bson`` module is installed, safe from bytes that would mislead it.
 
 The PyPI package ``bson`` and PyMongo own an import of the same name, with different functions; from Python 3.14 on
 there is PyMongo's alone. The former's decoder takes garbage for documents and can be sent round in circles by a

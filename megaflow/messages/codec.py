@@ -1,4 +1,4 @@
-"""Payloads to message bodies and back.
+"""The codec: payloads to message bodies and back.
 
 A body is one of four kinds of payload: a MEGA event, another object, text or bytes. SQS carries text only, so BSON
 and bytes travel as Base64.

@@ -1,4 +1,4 @@
-"""The SNS envelope: how it is recognised, and what it says of the message in it.
+"""The SNS envelope: recognised, opened, and what it says of topic and subject.
 
 https://docs.aws.amazon.com/sns/latest/dg/sns-message-and-json-formats.html
 """

@@ -1,4 +1,4 @@
-"""One received message: its SNS envelope opened, its body decoded.
+"""`Message`: one received message, its SNS envelope opened, its body decoded; and its lease.
 
 An SNS envelope: https://docs.aws.amazon.com/sns/latest/dg/sns-message-and-json-formats.html
 """

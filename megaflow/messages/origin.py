@@ -1,4 +1,4 @@
-"""The attribute ``megaflow-origin``: what a dead-lettered message says of its past, and how that is read."""
+"""``megaflow-origin``: the attribute in which a dead-lettered message says where it comes from, and its readers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Dead letters: when a message has had enough, and what it then says of its past in ``megaflow-origin``."""
+"""Dead letters: when a message was received often enough, and what ``megaflow-origin`` then says of it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What one handler made of one message, and what they together mean for it."""
+"""Outcomes and verdicts: what each handler made of a message, and the fate that they together decide."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Batches on their way: what is sent again, what is known to be sent, and several of them at once."""
+"""Batches: ten entries or fewer to a call, within the size limit; what is sent again, and what is known to be sent."""
 
 from __future__ import annotations
 

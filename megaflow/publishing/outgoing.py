@@ -1,4 +1,4 @@
-"""Messages on their way out: encoded, and checked against the limits of SQS and SNS."""
+"""Outgoing messages: encoded, and checked against the limits of SQS and SNS before any call."""
 
 from __future__ import annotations
 

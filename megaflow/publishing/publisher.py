@@ -1,4 +1,4 @@
-"""Publisher: the base of `SqsPublisher` and `SnsPublisher`."""
+"""The publisher: what `SqsPublisher` and `SnsPublisher` share."""
 
 from __future__ import annotations
 

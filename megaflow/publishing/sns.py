@@ -1,4 +1,4 @@
-"""`SnsPublisher`: publishing to a topic.
+"""`SnsPublisher`: publishing to an SNS topic.
 
 The operations: https://docs.aws.amazon.com/sns/latest/api/API_Operations.html
 """

@@ -1,4 +1,4 @@
-"""`SqsPublisher`: publishing to a queue.
+"""`SqsPublisher`: publishing to an SQS queue.
 
 https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html
 """

@@ -1,4 +1,4 @@
-"""Protocols: what can be run and stopped, such as an app."""
+"""`Runs`: what can be run and stopped, such as an app."""
 
 from __future__ import annotations
 

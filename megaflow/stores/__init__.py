@@ -1,4 +1,4 @@
-"""Where progress and idempotency keys are remembered: in this process, in an SQLite file, in a DynamoDB table.
+"""Stores of progress and idempotency keys: in this process, in an SQLite file, in a DynamoDB table.
 
 Times are in seconds; the clocks are wall clocks, since what is remembered is read by other processes too.
 """

@@ -1,4 +1,4 @@
-"""A store in a DynamoDB table."""
+"""`DynamoDbStore`: progress and idempotency keys in a DynamoDB table."""
 
 from __future__ import annotations
 

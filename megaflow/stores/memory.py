@@ -1,4 +1,4 @@
-"""A store in this process."""
+"""`MemoryStore`: progress and idempotency keys in this process."""
 
 from __future__ import annotations
 

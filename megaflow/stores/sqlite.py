@@ -1,4 +1,4 @@
-"""A store in an SQLite file."""
+"""`SqliteStore`: progress and idempotency keys in an SQLite file."""
 
 from __future__ import annotations
 

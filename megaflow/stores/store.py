@@ -1,4 +1,4 @@
-"""What a store is asked, and answers."""
+"""`Store`: the contract of every store, for progress and idempotency keys."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What happened, counted."""
+"""Metrics: counters of what happened to messages, and the protocol that others can implement."""
 
 from __future__ import annotations
 

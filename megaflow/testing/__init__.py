@@ -1,4 +1,4 @@
-"""What tests of an app need: the app over an embedded queue, with time at their word."""
+"""Tests of an app: the app over an embedded queue, with time at the test's word."""
 
 import importlib
 from typing import TYPE_CHECKING, Any

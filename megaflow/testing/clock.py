@@ -1,4 +1,4 @@
-"""Time that passes at a test's word, for async handlers too."""
+"""The clock of a test: time passes at the test's word, for async handlers too."""
 
 from __future__ import annotations
 

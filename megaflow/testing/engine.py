@@ -1,4 +1,4 @@
-"""What drives a consumer's core in one thread: it carries out what the core decides, and decides nothing."""
+"""The engine of a `TestClient`: drives the consumer's core in one thread, and decides nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a `TestClient` has seen of an app at work."""
+"""Handled messages, as a `TestClient` shows them when an assertion fails."""
 
 from __future__ import annotations
 

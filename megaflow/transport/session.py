@@ -1,4 +1,4 @@
-"""Sessions of boto3: how AWS is reached, and clients, each in the region of its queue or topic."""
+"""Sessions and clients of boto3: credentials, and one client for the region of each queue or topic."""
 
 from __future__ import annotations
 

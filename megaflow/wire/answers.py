@@ -1,4 +1,4 @@
-"""One operation of SQS's JSON protocol: which parameters it takes as they are, and what its answers mean.
+"""Answers of SQS's JSON protocol: read column by column, and the parameters that each operation takes.
 
 https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-making-api-requests-json.html
 """

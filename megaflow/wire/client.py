@@ -1,4 +1,4 @@
-"""boto3's SQS client with its hot calls on the wire, without botocore in between."""
+"""`WireClient`: boto3's SQS client with its hot calls on the wire, without botocore in between."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Connections that are kept open, shared by threads, each used by one at a time."""
+"""Connections: kept open, shared by threads, each used by one at a time."""
 
 from __future__ import annotations
 

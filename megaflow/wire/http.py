@@ -1,4 +1,4 @@
-"""One answer of HTTP/1.1, read from a connection: strict, and bounded in size.
+"""HTTP/1.1 answers, read from a connection: strict, and bounded in size.
 
 https://www.rfc-editor.org/rfc/rfc9112
 """

@@ -1,4 +1,4 @@
-"""Publishing to a topic, by the import path of the sqs-mega README."""
+"""`SnsPublisher`, by the import path of the sqs-mega README."""
 
 from megaflow.publishing.sns import SnsPublisher
 

@@ -1,4 +1,4 @@
-"""Publishing to a queue, by the import path of the sqs-mega README."""
+"""`SqsPublisher`, by the import path of the sqs-mega README."""
 
 from megaflow.publishing.sqs import SqsPublisher
 

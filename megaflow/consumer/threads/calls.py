@@ -1,4 +1,4 @@
-"""The core's actions that are calls to the queue: begun, and waited for. Whatever they raise becomes an input."""
+"""Calls to the queue that the core asks for: begun now, answered later; what they raise becomes an input."""
 
 from __future__ import annotations
 

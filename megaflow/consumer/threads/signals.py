@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT, which ask a process to stop."""
+"""Signals: SIGTERM and SIGINT ask a process to stop."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The SQLite file an account is kept in: how it is opened, and what is said where it cannot be."""
+"""The SQLite file that an account is kept in: opening it, and what is said where it cannot be opened."""
 
 from __future__ import annotations
 

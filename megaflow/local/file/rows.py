@@ -1,4 +1,4 @@
-"""Between what an account holds and the rows of its file."""
+"""Rows of the SQLite file: queues, topics and messages, written and read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An account in a file: what a turn changed stands in SQLite before anybody is answered."""
+"""The store of an account: every change is in its SQLite file before the call is answered."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What each operation of SQS and SNS asks and answers, in boto3's own words, as plain dicts."""
+"""Operations of SQS and SNS, as boto3 names them: parameters and answers are plain dicts."""

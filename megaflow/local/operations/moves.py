@@ -1,4 +1,4 @@
-"""What the operations on message move tasks ask and answer, in boto3's own words.
+"""Operations on message move tasks.
 
 https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_StartMessageMoveTask.html
 """

@@ -1,4 +1,4 @@
-"""Long lists, a page at a time."""
+"""Pages: long lists, with a token for the next one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From what boto3's publish takes to the queues that subscribed."""
+"""Operations of SNS that publish, to all queues that subscribed."""
 
 from __future__ import annotations
 

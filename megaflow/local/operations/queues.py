@@ -1,4 +1,4 @@
-"""What the operations on queues, but not on their messages, ask and answer, in boto3's own words."""
+"""Operations of SQS on queues and their attributes."""
 
 from __future__ import annotations
 

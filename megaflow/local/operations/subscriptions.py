@@ -1,4 +1,4 @@
-"""The attributes a subscription is given: AWS's names and values, and what SNS says of wrong ones.
+"""Attributes of a subscription: AWS's names and values, and what SNS says of wrong ones.
 
 https://docs.aws.amazon.com/sns/latest/api/API_SetSubscriptionAttributes.html
 """

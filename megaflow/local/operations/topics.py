@@ -1,4 +1,4 @@
-"""What each operation of SNS asks and answers, in boto3's own words, as plain dicts."""
+"""Operations of SNS on topics and subscriptions."""
 
 from __future__ import annotations
 
