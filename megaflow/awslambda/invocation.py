@@ -219,7 +219,7 @@ class Invocation:
 
 
 def _needs_watching(handler: Handler) -> bool:
-    return handler.timeout is not None or handler.idempotency_key is not None
+    return handler.options.timeout is not None or handler.options.idempotency_key is not None
 
 
 def _give_up_leases(messages: Iterable[Message]) -> None:

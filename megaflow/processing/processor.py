@@ -29,7 +29,7 @@ from megaflow.handlers.handler import Handler
 from megaflow.handlers.status import ProcessStatus, Reject, RetryLater
 from megaflow.messages.message import Message
 from megaflow.processing.idempotency import Idempotency
-from megaflow.processing.middleware import Middleware, wrap
+from megaflow.processing.middleware import Middleware, make_pipeline
 from megaflow.processing.progress import Progress
 from megaflow.processing.steps import Asking, HandlerCall, Steps, StoreCall, Wait, arun_step, run_step
 from megaflow.processing.verdict import Fate, Outcome, Verdict, decide_fate, flatten
@@ -69,10 +69,10 @@ class Processor:
         dependencies: Dependencies | None = None,
     ) -> None:
         self.table: Final = DispatchTable(handlers)
-        self._calls = {handler: wrap(handler, middleware, dependencies) for handler in handlers}
+        self._pipelines = {handler: make_pipeline(handler, middleware, dependencies) for handler in handlers}
         self._plain = frozenset(handler for handler in handlers if _is_plain(handler) and progress is None)
         self._on_invalid = on_invalid
-        self._retry_on = {handler: retry_on + handler.retry_on for handler in handlers}
+        self._retry_on = {handler: retry_on + handler.options.retry_on for handler in handlers}
         self._unmatched = _UNMATCHED[unmatched]
         self._progress = progress
         self._idempotency = idempotency
@@ -147,7 +147,7 @@ class Processor:
         yield self._decide(message, outcomes)
 
     def _call(self, handler: Handler, message: Message, wait: Wait) -> Outcome:
-        lease, call = message.lease, self._calls[handler]
+        lease, call = message.lease, self._pipelines[handler]
         if lease is not None and lease.lost:
             return _refuse_lost(handler)
         began = time.perf_counter()
@@ -162,7 +162,7 @@ class Processor:
         return self._read_said(handler, said, awaited=False, seconds=time.perf_counter() - began)
 
     def _run(self, handler: Handler, message: Message) -> Asking:
-        if handler.idempotency_key is None or self._idempotency is None:
+        if handler.options.idempotency_key is None or self._idempotency is None:
             outcome = yield from self._ask(handler, message)
         else:
             outcome = yield from self._ask_once(handler, message, self._idempotency)
@@ -176,7 +176,7 @@ class Processor:
 
     def _ask_once(self, handler: Handler, message: Message, idempotency: Idempotency) -> Asking:
         try:
-            key = handler.idempotency_key(message.payload) if handler.idempotency_key else None
+            key = handler.options.idempotency_key(message.payload) if handler.options.idempotency_key else None
             if key is None:
                 return (yield from self._ask(handler, message))
             claim = yield StoreCall(partial(idempotency.claim, message, handler, key))
@@ -198,7 +198,7 @@ class Processor:
     def _ask(self, handler: Handler, message: Message) -> Asking:
         began = time.perf_counter()
         try:
-            said, awaited = yield HandlerCall(handler, message, self._calls[handler])
+            said, awaited = yield HandlerCall(handler, message, self._pipelines[handler])
         except GeneratorExit:
             raise
         except BaseException as error:  # noqa: BLE001 - a handler raises whatever it likes
@@ -231,7 +231,7 @@ class Processor:
         if isinstance(error, HandlerTimeoutError | DependencyError):
             return Outcome(handler, ProcessStatus.RETRIABLE_ERROR, error)
         if isinstance(error, InvalidPayloadError):
-            return Outcome(handler, _INVALID[handler.on_invalid or self._on_invalid], error)
+            return Outcome(handler, _INVALID[handler.options.on_invalid or self._on_invalid], error)
         later = [cause for cause in causes if isinstance(cause, RetryLater)]
         retry_on = self._retry_on[handler]
         if any(isinstance(cause, Reject) for cause in causes):
@@ -299,7 +299,7 @@ def _make_outcome(handler: Handler, status: ProcessStatus, seconds: float) -> Ou
 
 
 def _is_plain(handler: Handler) -> bool:
-    return not handler.is_async and handler.timeout is None and handler.idempotency_key is None
+    return not handler.is_async and handler.options.timeout is None and handler.options.idempotency_key is None
 
 
 def _identify(function: Callable[..., Any]) -> tuple[int, int]:
@@ -318,7 +318,7 @@ def _check_stores(handlers: Sequence[Handler], progress: Progress | None, idempo
                     "remembered by name: give one of them handler_name="
                 )
     for handler in handlers:
-        if handler.idempotency_key is not None and idempotency is None:
+        if handler.options.idempotency_key is not None and idempotency is None:
             raise RegistrationError(
                 f"{handler.name} has an idempotency_key, and the app has no store to remember it: give progress= or "
                 "idempotency="

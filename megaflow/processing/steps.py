@@ -88,10 +88,10 @@ async def arun_step(steps: Steps, step: HandlerCall | StoreCall, watch: Watch = 
 
 def _call(step: HandlerCall, wait: Wait, watch: Watch) -> tuple[Any, bool]:
     handler = step.handler
-    if handler.timeout is None:
+    if handler.options.timeout is None:
         said = step.run()
         return (wait(said), True) if inspect.isawaitable(said) else (said, False)
-    watch(step.message, handler, handler.timeout + (_TIME_TO_CANCEL if handler.is_async else 0.0))
+    watch(step.message, handler, handler.options.timeout + (_TIME_TO_CANCEL if handler.is_async else 0.0))
     try:
         said = step.run()
         return (wait(_within(handler, said)), True) if inspect.isawaitable(said) else (said, False)
@@ -106,10 +106,10 @@ async def _acall(step: HandlerCall | StoreCall, watch: Watch) -> Any:
     if not handler.is_async:
         said = await asyncio.to_thread(_call_in_thread, step)
         return (await said, True) if inspect.isawaitable(said) else (said, False)
-    if handler.timeout is None:
+    if handler.options.timeout is None:
         said = step.run()
         return (await said, True) if inspect.isawaitable(said) else (said, False)
-    watch(step.message, handler, handler.timeout + _TIME_TO_CANCEL)
+    watch(step.message, handler, handler.options.timeout + _TIME_TO_CANCEL)
     try:
         said = step.run()
         return (await _within(handler, said), True) if inspect.isawaitable(said) else (said, False)
@@ -119,9 +119,9 @@ async def _acall(step: HandlerCall | StoreCall, watch: Watch) -> Any:
 
 async def _within(handler: Handler, awaitable: Awaitable[Any]) -> Any:
     """Wait for what a handler gives, for as long as it may take."""
-    if handler.timeout is None:
+    if handler.options.timeout is None:
         return await awaitable
-    limit = asyncio.timeout(handler.timeout)
+    limit = asyncio.timeout(handler.options.timeout)
     try:
         async with limit:
             return await awaitable
@@ -129,7 +129,9 @@ async def _within(handler: Handler, awaitable: Awaitable[Any]) -> Any:
         if not limit.expired():
             raise
         # Where it was cancelled says nothing about why.
-        raise HandlerTimeoutError(f"{handler.name} took longer than {handler.timeout} s, and was cancelled") from None
+        raise HandlerTimeoutError(
+            f"{handler.name} took longer than {handler.options.timeout} s, and was cancelled"
+        ) from None
 
 
 def _call_in_thread(step: HandlerCall) -> Any:

@@ -299,14 +299,14 @@ class Consumer(Observer):
             self.world.ledger.note_start(run, self._started_at[message.id])
         self.world.note(self.name, "calls", f"{handler.name} with {message.id}")
         plan = self.world.draw_plan(handler, message)
-        if handler.timeout is not None:
-            self.tell(Called(message, handler, handler.timeout))
+        if handler.options.timeout is not None:
+            self.tell(Called(message, handler, handler.options.timeout))
 
         def end() -> None:
             if not self.alive:
                 return
             self.world.ledger.note_end(run, plan.status)
-            if handler.timeout is not None:
+            if handler.options.timeout is not None:
                 self.tell(Called(message, handler, None))
             self.world.note(self.name, "ends", f"{handler.name} with {message.id}: {plan.said!r}")
             said = plan.said
