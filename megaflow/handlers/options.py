@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, TypedDict, get_args
+from typing import Any, Final, TypeAlias, TypedDict, get_args
 
 from megaflow.errors import ConfigurationError
 from megaflow.settings import OnInvalid, RetryOn, check_choice, check_seconds, read_retry_on
 
 DAY: Final = 86_400.0
+
+FindKey: TypeAlias = Callable[[Any], str | None]
+"""Finds the idempotency key of a payload; None is that it has none, and is handled each time."""
 
 
 class HandlerOptions(TypedDict, total=False):
@@ -18,7 +21,7 @@ class HandlerOptions(TypedDict, total=False):
     retry_on: RetryOn
     handler_name: str
     timeout: float | None
-    idempotency_key: Callable[[Any], str | None] | None
+    idempotency_key: FindKey | None
     idempotent_for: float
     on_invalid: OnInvalid | None
 
@@ -32,7 +35,7 @@ class Options:
     timeout: float | None = None
     """How long it may take; None is as long as it wants."""
 
-    idempotency_key: Callable[[Any], str | None] | None = None
+    idempotency_key: FindKey | None = None
     """A function of the payload: messages with the same key are handled once within ``idempotent_for``."""
 
     idempotent_for: float = DAY
