@@ -7,6 +7,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, TypeAlias
 
 from megaflow.consumer.threads.event_loop import EventLoop
@@ -15,7 +16,7 @@ from megaflow.handlers.handler import Handler
 from megaflow.messages.message import Message
 from megaflow.processing.dead_letters import why_unhandled
 from megaflow.processing.processor import Processor
-from megaflow.processing.steps import run_step
+from megaflow.processing.steps import drive, run_step
 from megaflow.processing.verdict import Fate, Verdict
 from megaflow.settings import ConsumerSettings
 from megaflow.transport.entries import is_fifo
@@ -169,12 +170,8 @@ class Invocation:
     def _process(self, message: Message) -> Verdict:
         if why_unhandled(message, self._settings.max_receives):
             return Verdict(message, (), Fate.DEAD_LETTER)
-        event_loop = self._event_loops.current
-        steps = self._processor.steps(message)
-        step = next(steps)
-        while not isinstance(step, Verdict):
-            step = run_step(steps, step, event_loop.wait, self._watch)
-        return step
+        run = partial(run_step, wait=self._event_loops.current.wait, watch=self._watch)
+        return drive(self._processor.steps(message), run)
 
     def _watch(self, message: Message, handler: Handler, seconds: float | None) -> None:
         with self._changed:
@@ -219,7 +216,7 @@ class Invocation:
 
 
 def _needs_watching(handler: Handler) -> bool:
-    return handler.timeout is not None or handler.idempotency_key is not None
+    return handler.options.timeout is not None or handler.options.idempotency_key is not None
 
 
 def _give_up_leases(messages: Iterable[Message]) -> None:

@@ -42,8 +42,8 @@ _PATHS: Final = {"attributes": "event.attributes", "current": "object.current", 
 class Binding:
     """A function as a function of the message, and of what else it needs."""
 
-    call: Callable[..., Any]
-    """``call(message)``, or ``call(message, given)`` where there are *needs*."""
+    bound: Callable[..., Any]
+    """``bound(message)``, or ``bound(message, given)`` where there are *needs*."""
 
     needs: Mapping[str, Need] = field(default_factory=dict)
 

@@ -12,14 +12,13 @@ from megaflow.callables import is_async, is_generator
 from megaflow.errors import RegistrationError
 from megaflow.handlers.binding import bind
 from megaflow.handlers.dependencies import Need, Providers
-from megaflow.handlers.options import DAY, USUAL, Handling
+from megaflow.handlers.options import DEFAULTS, Options
 from megaflow.match.conditions import EVERYTHING, Condition
 from megaflow.match.containers import Fields
 from megaflow.messages.codec import Kind
-from megaflow.settings import OnInvalid
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Handler:
     """A function and what it is registered for."""
 
@@ -32,26 +31,16 @@ class Handler:
     where: str
     """The file and line of the function."""
 
-    retry_on: tuple[type[Exception], ...] = field(repr=False)
-    call: Callable[..., Any] = field(repr=False)
+    bound: Callable[..., Any] = field(repr=False)
     """The function, taking what it wants from a message; where it has *needs*, what fills them as well."""
-
-    is_async: bool = field(default=False, repr=False)
-    """Whether its function is a coroutine function."""
-
-    timeout: float | None = field(default=None, repr=False)
-    """Seconds that it may take; None is as long as it wants."""
-
-    idempotency_key: Callable[[Any], str | None] | None = field(default=None, repr=False)
-    """A function of the payload: messages with the same key are handled once within ``idempotent_for`` seconds."""
-
-    idempotent_for: float = field(default=DAY, repr=False)
 
     needs: Mapping[str, Need] = field(default_factory=dict, repr=False)
     """What else it needs, by the names of its parameters."""
 
-    on_invalid: OnInvalid | None = field(default=None, repr=False)
-    """What becomes of a message that is not what its annotations say; None leaves it to the app."""
+    is_async: bool = field(default=False, repr=False)
+    """Whether its function is a coroutine function."""
+
+    options: Options = field(default=DEFAULTS, repr=False)
 
     @property
     def matches_everything(self) -> bool:
@@ -64,33 +53,31 @@ def make_handler(
     function: Callable[..., Any],
     kind: Kind,
     pattern: Condition,
-    handling: Handling = USUAL,
+    *,
+    name: str = "",
+    options: Options = DEFAULTS,
     providers: Providers | None = None,
 ) -> Handler:
-    """Return *function* as a handler; raise `RegistrationError` where it cannot be one."""
+    """Return *function* as a handler, by default of its own name; raise `RegistrationError` where it cannot be one."""
     if not callable(function):
         raise RegistrationError(f"a handler is a function, not {type(function).__qualname__}")
     if inspect.isclass(function):
         raise RegistrationError(f"the class {function.__qualname__} is no handler: register a function")
-    name = handling.name or _name(function)
+    name = name or _name(function)
     plain = inspect.unwrap(_without_partial(function))
     if is_generator(plain):
         raise RegistrationError(f"{name} is a generator: calling it runs nothing of it, so it cannot be a handler")
     binding = bind(function, name, kind, Providers() if providers is None else providers)
     return Handler(
-        name,
-        function,
-        kind,
-        pattern,
-        _where(plain),
-        handling.retry_on,
-        binding.call,
-        is_async(function),
-        handling.timeout,
-        handling.idempotency_key,
-        handling.idempotent_for,
-        binding.needs,
-        handling.on_invalid,
+        name=name,
+        function=function,
+        kind=kind,
+        pattern=pattern,
+        where=_where(plain),
+        bound=binding.bound,
+        needs=binding.needs,
+        is_async=is_async(function),
+        options=options,
     )
 
 

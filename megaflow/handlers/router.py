@@ -113,11 +113,12 @@ class Router:
         """Add a handler that was made elsewhere, as `make_handler` makes them."""
         self._handlers.append(handler)
 
-    def _decorator(self, kind: Kind, pattern: Condition, options: Mapping[str, Any]) -> Decorator:
-        handling = read_options(options)
+    def _decorator(self, kind: Kind, pattern: Condition, given: Mapping[str, Any]) -> Decorator:
+        options, name = read_options(given), given.get("handler_name", "")
 
         def register(function: Function) -> Function:
-            self.register(make_handler(function, kind, pattern, handling, self._providers))
+            handler = make_handler(function, kind, pattern, name=name, options=options, providers=self._providers)
+            self.register(handler)
             return function
 
         return register

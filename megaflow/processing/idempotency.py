@@ -39,7 +39,7 @@ class Idempotency:
     def complete(self, message: Message, handler: Handler, key: str) -> None:
         """Note that a handler has done its work for the *key*."""
         key = self._drop(message, handler, key)
-        ask_store("complete a key", self._store.complete, key, work_of(message), handler.idempotent_for)
+        ask_store("complete a key", self._store.complete, key, work_of(message), handler.options.idempotent_for)
 
     def release(self, message: Message, handler: Handler, key: str) -> None:
         """Free the *key* for another attempt."""

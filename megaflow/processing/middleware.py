@@ -1,4 +1,4 @@
-"""A handler's call: with what the handler needs, and inside its middleware."""
+"""Middleware: the pipeline of a handler is its call with what it needs, inside its middleware."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Middleware: TypeAlias = Callable[[Call], Call]
 """Wraps one handler's call. Around an async handler ``call_next`` is a coroutine function, as its wrapper must be."""
 
 
-def wrap(handler: Handler, middleware: Sequence[Middleware], dependencies: Dependencies | None) -> Call:
+def make_pipeline(handler: Handler, middleware: Sequence[Middleware], dependencies: Dependencies | None) -> Call:
     """Return what calls *handler* with what it needs, inside all of *middleware*, whose first is the outermost.
 
     Raises `RegistrationError` for middleware that makes of it what cannot be called, or async what was not.
@@ -38,11 +38,11 @@ def wrap(handler: Handler, middleware: Sequence[Middleware], dependencies: Depen
 
 
 def _call_plainly(handler: Handler, message: Message) -> Any:
-    return handler.call(message)
+    return handler.bound(message)
 
 
 async def _call_async(handler: Handler, message: Message) -> Any:
-    return await handler.call(message)
+    return await handler.bound(message)
 
 
 def _supply(dependencies: Dependencies) -> Call:
@@ -52,7 +52,7 @@ def _supply(dependencies: Dependencies) -> Call:
         failure: BaseException | None = None
         with dependencies.given(handler.needs) as given:
             try:
-                return handler.call(message, given)
+                return handler.bound(message, given)
             except BaseException as error:
                 failure = error
                 raise
@@ -67,7 +67,7 @@ def _supply_async(dependencies: Dependencies) -> Call:
         failure: BaseException | None = None
         async with dependencies.agiven(handler.needs) as given:
             try:
-                return await handler.call(message, given)
+                return await handler.bound(message, given)
             except BaseException as error:
                 failure = error
                 raise

@@ -1,38 +1,40 @@
-"""One message through its handlers, and the verdict on it. No queue, no threads."""
+"""The processor: takes one message through its handlers, to a verdict."""
 
 from __future__ import annotations
 
 import inspect
 import logging
-import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
 from megaflow.dispatch.table import DispatchTable, Selection
-from megaflow.errors import (
-    DependencyError,
-    EarlierFailureError,
-    HandlerTimeoutError,
-    InvalidPayloadError,
-    KeyBusyError,
-    LeaseLostError,
-    RegistrationError,
-    StoreError,
-    UsageError,
-)
+from megaflow.errors import EarlierFailureError, KeyBusyError, LeaseLostError, RegistrationError
 from megaflow.frozen import make_record
 from megaflow.handlers.dependencies import Dependencies
 from megaflow.handlers.handler import Handler
-from megaflow.handlers.status import ProcessStatus, Reject, RetryLater
+from megaflow.handlers.options import FindKey
+from megaflow.handlers.status import ProcessStatus
 from megaflow.messages.message import Message
 from megaflow.processing.idempotency import Idempotency
-from megaflow.processing.middleware import Middleware, wrap
+from megaflow.processing.middleware import Middleware, make_pipeline
+from megaflow.processing.outcomes import OutcomeReader, log_outcome, make_outcome
 from megaflow.processing.progress import Progress
-from megaflow.processing.steps import Asking, HandlerCall, Steps, StoreCall, Wait, arun_step, run_step
-from megaflow.processing.verdict import Fate, Outcome, Verdict, decide_fate, flatten
+from megaflow.processing.steps import (
+    Asking,
+    HandlerCall,
+    Result,
+    Step,
+    Steps,
+    StoreCall,
+    Wait,
+    adrive,
+    arun_step,
+    drive,
+    run_step,
+)
+from megaflow.processing.verdict import Fate, Outcome, Verdict, decide_fate
 from megaflow.settings import OnInvalid, Unmatched
 from megaflow.stores import Claim, Ended
 
@@ -46,15 +48,9 @@ _UNMATCHED: Final[Mapping[Unmatched, Fate]] = {
 
 _DONE: Final = ProcessStatus.DONE
 
-_INVALID: Final[Mapping[OnInvalid, ProcessStatus]] = {
-    "dead_letter": ProcessStatus.FATAL_ERROR,
-    "keep": ProcessStatus.RETRIABLE_ERROR,
-    "delete": ProcessStatus.DONE,
-}
-
 
 class Processor:
-    """Takes messages through their handlers. May be used from any thread; nothing in it changes but warnings given."""
+    """Takes messages through their handlers. May be used from any thread."""
 
     def __init__(
         self,
@@ -69,33 +65,22 @@ class Processor:
         dependencies: Dependencies | None = None,
     ) -> None:
         self.table: Final = DispatchTable(handlers)
-        self._calls = {handler: wrap(handler, middleware, dependencies) for handler in handlers}
+        self._pipelines = {handler: make_pipeline(handler, middleware, dependencies) for handler in handlers}
         self._plain = frozenset(handler for handler in handlers if _is_plain(handler) and progress is None)
-        self._on_invalid = on_invalid
-        self._retry_on = {handler: retry_on + handler.retry_on for handler in handlers}
+        self._reader = OutcomeReader(handlers, retry_on, on_invalid)
         self._unmatched = _UNMATCHED[unmatched]
         self._progress = progress
         self._idempotency = idempotency
-        self._warned: set[Handler] = set()
         _check_stores(handlers, progress, idempotency)
 
     def process(self, message: Message, wait: Wait) -> Verdict:
         """Run the handlers of *message* one after another in this thread; *wait* waits for those that are async."""
-        steps = self.begin(message, wait)
-        if isinstance(steps, Verdict):
-            return steps
-        step = next(steps)
-        while not isinstance(step, Verdict):
-            step = run_step(steps, step, wait)
-        return step
+        begun = self.begin(message, wait)
+        return begun if isinstance(begun, Verdict) else drive(begun, partial(run_step, wait=wait))
 
     async def aprocess(self, message: Message) -> Verdict:
         """Run the handlers of *message* one after another: async ones in this event loop, the others in a thread."""
-        steps = self.steps(message)
-        step = next(steps)
-        while not isinstance(step, Verdict):
-            step = await arun_step(steps, step)
-        return step
+        return await adrive(self.steps(message), arun_step)
 
     def renew(self, message: Message) -> None:
         """Keep what is claimed for a message whose lease was extended; raises `StoreError`."""
@@ -124,16 +109,19 @@ class Processor:
         return self._steps(message, self.table.select(message))
 
     def _steps(self, message: Message, selection: Selection) -> Steps:
+        return Steps(self._give_steps(message, selection))
+
+    def _give_steps(self, message: Message, selection: Selection) -> Generator[Step | Verdict, Result, None]:
         outcomes = _read_selection(selection)
         earlier: Mapping[str, Ended] = {}
         if self._progress is not None and selection.matched:
-            try:
-                earlier = yield StoreCall(partial(self._progress.load, message))
-            except StoreError as error:
+            loaded = yield StoreCall(partial(self._progress.load, message))
+            if loaded.error is not None:
                 # To run handlers that have perhaps finished already is not what was asked for.
-                unknown = [Outcome(each, ProcessStatus.RETRIABLE_ERROR, error) for each in selection.matched]
+                unknown = [Outcome(each, ProcessStatus.RETRIABLE_ERROR, loaded.error) for each in selection.matched]
                 yield self._decide(message, [*outcomes, *unknown])
                 return
+            earlier = loaded.returned
         for handler, own in _each_with_own_payload(selection, message):
             ended = earlier.get(handler.name)
             if ended is not None:
@@ -147,106 +135,64 @@ class Processor:
         yield self._decide(message, outcomes)
 
     def _call(self, handler: Handler, message: Message, wait: Wait) -> Outcome:
-        lease, call = message.lease, self._calls[handler]
+        lease, pipeline = message.lease, self._pipelines[handler]
         if lease is not None and lease.lost:
             return _refuse_lost(handler)
         began = time.perf_counter()
         try:
-            said = call(handler, message)
-            if said is None:
-                return _make_outcome(handler, _DONE, time.perf_counter() - began)
-            if inspect.isawaitable(said):
-                said = wait(said)
+            returned = pipeline(handler, message)
+            if returned is None:
+                # Most messages end here: the reader would say the same, a little later.
+                return make_outcome(handler, _DONE, time.perf_counter() - began)
+            if inspect.isawaitable(returned):
+                returned = wait(returned)
         except BaseException as error:  # noqa: BLE001 - a handler raises whatever it likes
-            return replace(self._read_error(handler, error), seconds=time.perf_counter() - began)
-        return self._read_said(handler, said, awaited=False, seconds=time.perf_counter() - began)
+            return self._reader.read(handler, None, error, time.perf_counter() - began)
+        return self._reader.read(handler, returned, None, time.perf_counter() - began)
 
     def _run(self, handler: Handler, message: Message) -> Asking:
-        if handler.idempotency_key is None or self._idempotency is None:
+        find_key = handler.options.idempotency_key
+        if find_key is None or self._idempotency is None:
             outcome = yield from self._ask(handler, message)
         else:
-            outcome = yield from self._ask_once(handler, message, self._idempotency)
+            outcome = yield from self._ask_once(handler, message, find_key, self._idempotency)
         if self._progress is None or outcome.status.keeps:
             return outcome
-        try:
-            yield StoreCall(partial(self._progress.save, message, handler, outcome.status, outcome.error))
-        except StoreError as error:
-            return Outcome(handler, ProcessStatus.RETRIABLE_ERROR, error)
-        return outcome
+        saved = yield StoreCall(partial(self._progress.save, message, handler, outcome.status, outcome.error))
+        return outcome if saved.error is None else Outcome(handler, ProcessStatus.RETRIABLE_ERROR, saved.error)
 
-    def _ask_once(self, handler: Handler, message: Message, idempotency: Idempotency) -> Asking:
+    def _ask_once(self, handler: Handler, message: Message, find_key: FindKey, idempotency: Idempotency) -> Asking:
         try:
-            key = handler.idempotency_key(message.payload) if handler.idempotency_key else None
-            if key is None:
-                return (yield from self._ask(handler, message))
-            claim = yield StoreCall(partial(idempotency.claim, message, handler, key))
+            key = find_key(message.payload)
         except Exception as error:  # noqa: BLE001 - a user's function raises whatever it likes
             return Outcome(handler, ProcessStatus.RETRIABLE_ERROR, error)
-        if claim is Claim.DONE:
+        if key is None:
+            return (yield from self._ask(handler, message))
+        claimed = yield StoreCall(partial(idempotency.claim, message, handler, key))
+        if claimed.error is not None:
+            return Outcome(handler, ProcessStatus.RETRIABLE_ERROR, claimed.error)
+        if claimed.returned is Claim.DONE:
             return Outcome(handler, ProcessStatus.DONE)
-        if claim is Claim.BUSY:
+        if claimed.returned is Claim.BUSY:
             busy = KeyBusyError("its idempotency key is being worked on elsewhere")
             return Outcome(handler, ProcessStatus.RETRY_LATER, busy)
         outcome = yield from self._ask(handler, message)
         end = idempotency.complete if outcome.status is ProcessStatus.DONE else idempotency.release
-        try:
-            yield StoreCall(partial(end, message, handler, key))
-        except StoreError as error:
-            return outcome if outcome.status.keeps else Outcome(handler, ProcessStatus.RETRIABLE_ERROR, error)
-        return outcome
+        ended = yield StoreCall(partial(end, message, handler, key))
+        if ended.error is None or outcome.status.keeps:
+            return outcome
+        return Outcome(handler, ProcessStatus.RETRIABLE_ERROR, ended.error)
 
     def _ask(self, handler: Handler, message: Message) -> Asking:
         began = time.perf_counter()
-        try:
-            said, awaited = yield HandlerCall(handler, message, self._calls[handler])
-        except GeneratorExit:
-            raise
-        except BaseException as error:  # noqa: BLE001 - a handler raises whatever it likes
-            return replace(self._read_error(handler, error), seconds=time.perf_counter() - began)
-        return self._read_said(handler, said, awaited=awaited, seconds=time.perf_counter() - began)
-
-    def _read_said(self, handler: Handler, said: object, *, awaited: bool, seconds: float) -> Outcome:
-        if said is None and (awaited or not handler.is_async):
-            return _make_outcome(handler, _DONE, seconds)
-        if isinstance(said, ProcessStatus):
-            return _make_outcome(handler, said, seconds)
-        if handler.is_async and not awaited:
-            error = UsageError("a middleware did not return what call_next gave it, so the handler has not run")
-            return Outcome(handler, ProcessStatus.RETRIABLE_ERROR, error)
-        if handler not in self._warned:
-            self._warned.add(handler)
-            log.warning(
-                "%s returned %s, which is taken as DONE; a handler returns a ProcessStatus or nothing",
-                handler.name,
-                type(said).__qualname__,
-            )
-        return _make_outcome(handler, _DONE, seconds)
-
-    def _read_error(self, handler: Handler, error: BaseException) -> Outcome:
-        if not isinstance(error, Exception):
-            # It ends the consumer, or cancelled the handler: the message was not at fault.
-            return Outcome(handler, ProcessStatus.RETRIABLE_ERROR, error)
-        # A task group wraps what its tasks raised: it is worth another try only if all of that is.
-        causes = list(flatten(error))
-        if isinstance(error, HandlerTimeoutError | DependencyError):
-            return Outcome(handler, ProcessStatus.RETRIABLE_ERROR, error)
-        if isinstance(error, InvalidPayloadError):
-            return Outcome(handler, _INVALID[handler.on_invalid or self._on_invalid], error)
-        later = [cause for cause in causes if isinstance(cause, RetryLater)]
-        retry_on = self._retry_on[handler]
-        if any(isinstance(cause, Reject) for cause in causes):
-            return Outcome(handler, ProcessStatus.FATAL_ERROR, error)
-        after = max((seconds for cause in later for seconds in _read_after(handler, cause)), default=None)
-        if len(later) == len(causes):
-            return Outcome(handler, ProcessStatus.RETRY_LATER, error, after)
-        if isinstance(error, retry_on) or all(isinstance(cause, (RetryLater, *retry_on)) for cause in causes):
-            return Outcome(handler, ProcessStatus.RETRIABLE_ERROR, error, after)
-        return Outcome(handler, ProcessStatus.FATAL_ERROR, error)
+        result = yield HandlerCall(handler, message, self._pipelines[handler])
+        seconds = time.perf_counter() - began
+        return self._reader.read(handler, result.returned, result.error, seconds, was_awaited=result.was_awaited)
 
     def _decide(self, message: Message, outcomes: Sequence[Outcome]) -> Verdict:
         for outcome in outcomes:
             if outcome.status is not _DONE or outcome.error is not None:
-                _log_outcome(message, outcome)
+                log_outcome(message, outcome)
         said = [outcome.status for outcome in outcomes]
         fate = decide_fate(said) if said else self._decide_unmatched(message)
         verdict = make_record(Verdict, {"message": message, "outcomes": tuple(outcomes), "fate": fate})
@@ -293,13 +239,9 @@ def _refuse_lost(handler: Handler) -> Outcome:
     return Outcome(handler, ProcessStatus.RETRY_LATER, lost)
 
 
-def _make_outcome(handler: Handler, status: ProcessStatus, seconds: float) -> Outcome:
-    fields = {"handler": handler, "status": status, "error": None, "after": None, "seconds": seconds}
-    return make_record(Outcome, fields)
-
-
 def _is_plain(handler: Handler) -> bool:
-    return not handler.is_async and handler.timeout is None and handler.idempotency_key is None
+    options = handler.options
+    return not handler.is_async and options.timeout is None and options.idempotency_key is None
 
 
 def _identify(function: Callable[..., Any]) -> tuple[int, int]:
@@ -318,7 +260,7 @@ def _check_stores(handlers: Sequence[Handler], progress: Progress | None, idempo
                     "remembered by name: give one of them handler_name="
                 )
     for handler in handlers:
-        if handler.idempotency_key is not None and idempotency is None:
+        if handler.options.idempotency_key is not None and idempotency is None:
             raise RegistrationError(
                 f"{handler.name} has an idempotency_key, and the app has no store to remember it: give progress= or "
                 "idempotency="
@@ -328,31 +270,3 @@ def _check_stores(handlers: Sequence[Handler], progress: Progress | None, idempo
 def _recall(handler: Handler, ended: Ended) -> Outcome:
     error = None if ended.status is ProcessStatus.DONE else EarlierFailureError(ended.error)
     return Outcome(handler, ended.status, error)
-
-
-def _read_after(handler: Handler, error: RetryLater) -> Iterator[float]:
-    after = getattr(error, "after", None)
-    if after is None:
-        return
-    try:
-        seconds = math.nan if isinstance(after, bool | str) else float(after)
-    except (OverflowError, TypeError, ValueError):
-        seconds = math.nan
-    if math.isfinite(seconds):
-        yield seconds
-    else:
-        log.warning("%s raised RetryLater(after=%r), which is no number of seconds", handler.name, after)
-
-
-def _log_outcome(message: Message, outcome: Outcome) -> None:
-    name, status, error = outcome.handler.name, outcome.status, outcome.error
-    say = partial(log.log, extra={"outcome": outcome})
-    if isinstance(error, InvalidPayloadError):
-        level = logging.ERROR if status is ProcessStatus.FATAL_ERROR else logging.WARNING
-        say(level, "message %s: it is not what %s takes: %s", message.id, name, error)
-    elif status is ProcessStatus.RETRIABLE_ERROR:
-        say(logging.WARNING, "message %s: %s failed and will be tried again", message.id, name, exc_info=error)
-    elif isinstance(error, Reject):
-        say(logging.ERROR, "message %s: %s rejects it: %s", message.id, name, error)
-    elif status is ProcessStatus.FATAL_ERROR:
-        say(logging.ERROR, "message %s: %s failed for good", message.id, name, exc_info=error)

@@ -1,4 +1,4 @@
-"""What one message takes, step by step: a handler called, a store asked. Whoever runs them decides when and where."""
+"""Steps of one message: a handler to call, a store to ask. Who drives them decides when and where."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import asyncio
 import inspect
 from collections.abc import Awaitable, Callable, Generator
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from typing import Any, ClassVar, Final, NamedTuple, TypeAlias, overload
 
-from megaflow.errors import HandlerTimeoutError
+from megaflow.errors import HandlerTimeoutError, HandlingError
 from megaflow.handlers.handler import Handler
 from megaflow.messages.message import Message
 from megaflow.processing.middleware import Call
@@ -28,17 +28,22 @@ def _watch_nothing(message: Message, handler: Handler, seconds: float | None) ->
     """Watch no time limits."""
 
 
-@dataclass(frozen=True, slots=True)
-class HandlerCall:
+# Named tuples where one is made for every message: a frozen dataclass takes twice as long.
+class HandlerCall(NamedTuple):
     """A step of processing: call a handler. What it returns may have to be awaited."""
 
     handler: Handler
     message: Message
-    call: Call
+    pipeline: Call
+
+    @property
+    def is_async(self) -> bool:
+        """Whether it is for an event loop."""
+        return self.handler.is_async
 
     def run(self) -> Any:
         """Call it."""
-        return self.call(self.handler, self.message)
+        return self.pipeline(self.handler, self.message)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,98 +51,155 @@ class StoreCall:
     """A step of processing: ask a store."""
 
     ask: Callable[[], Any]
+    is_async: ClassVar[bool] = False
 
     def run(self) -> Any:
-        """Ask it."""
+        """Ask it; raise `HandlingError` where that fails."""
         return self.ask()
 
 
-Step: TypeAlias = HandlerCall | StoreCall | Verdict
-Steps: TypeAlias = Generator[Step, Any, None]
-"""What has to be done for one message, and last the verdict.
-
-Each step takes what came of it: for a store what it returned, for a handler that and whether it had to be awaited.
-What it raised is thrown in.
-"""
-
-Asking: TypeAlias = Generator[HandlerCall | StoreCall, Any, Outcome]
+Step: TypeAlias = HandlerCall | StoreCall
 
 
-def run_step(steps: Steps, step: HandlerCall | StoreCall, wait: Wait, watch: Watch = _watch_nothing) -> Step:
-    """Run one step in this thread, and return the next one.
+class Result(NamedTuple):
+    """The end of a step: what it *returned*, or the *error* that it raised."""
+
+    returned: Any = None
+
+    was_awaited: bool = False
+    """Whether what it gave had to be awaited."""
+
+    error: BaseException | None = None
+
+
+Asking: TypeAlias = Generator[Step, Result, Outcome]
+
+
+class Steps:
+    """What has to be done for one message, step by step, and last the verdict. One thread at a time goes on with it."""
+
+    __slots__ = ("_given", "step")
+
+    def __init__(self, given: Generator[Step | Verdict, Result, None]) -> None:
+        self._given = given
+        self.step = next(given)
+        """What is to be done now, or the verdict."""
+
+    def take(self, result: Result) -> Step | Verdict:
+        """Take what came of the step, and return what comes next."""
+        self.step = following = self._given.send(result)
+        return following
+
+
+Run: TypeAlias = Callable[[Step], Result]
+"""Runs a step in this thread: `run_step`, told how to wait."""
+
+AsyncRun: TypeAlias = Callable[[Step], Awaitable[Result]]
+"""Runs a step in this event loop: `arun_step`."""
+
+Leaves: TypeAlias = Callable[[Step], bool]
+"""Is asked before each step whether it is run elsewhere, where somebody else drives the steps on."""
+
+
+def _leaves_none(step: Step) -> bool:
+    return False
+
+
+@overload
+def drive(steps: Steps, run: Run) -> Verdict: ...
+@overload
+def drive(steps: Steps, run: Run, leaves: Leaves) -> Step | Verdict: ...
+def drive(steps: Steps, run: Run, leaves: Leaves = _leaves_none) -> Step | Verdict:
+    """Run one step after another in this thread, and return the verdict, or the step that is left to another."""
+    step = steps.step
+    while not (isinstance(step, Verdict) or leaves(step)):
+        step = steps.take(run(step))
+    return step
+
+
+@overload
+async def adrive(steps: Steps, run: AsyncRun) -> Verdict: ...
+@overload
+async def adrive(steps: Steps, run: AsyncRun, leaves: Leaves) -> Step | Verdict: ...
+async def adrive(steps: Steps, run: AsyncRun, leaves: Leaves = _leaves_none) -> Step | Verdict:
+    """Do what `drive` does, in this event loop."""
+    step = steps.step
+    while not (isinstance(step, Verdict) or leaves(step)):
+        step = steps.take(await run(step))
+    return step
+
+
+def run_step(step: Step, wait: Wait, watch: Watch = _watch_nothing) -> Result:
+    """Run one step in this thread.
 
     *wait* waits for what a handler gives; *watch* is told when one with a time limit is called, and has returned.
     """
+    if isinstance(step, StoreCall):
+        return _ask(step)
+    handler = step.handler
+    timeout = handler.options.timeout
+    if timeout is not None:
+        watch(step.message, handler, timeout + (_TIME_TO_CANCEL if handler.is_async else 0.0))
     try:
-        said = step.run() if isinstance(step, StoreCall) else _call(step, wait, watch)
+        said = step.run()
+        return Result(wait(_limit(handler, said)), True) if inspect.isawaitable(said) else Result(said)
     except BaseException as error:  # noqa: BLE001 - a handler raises whatever it likes
-        return steps.throw(error)
-    return steps.send(said)
+        return Result(error=error)
+    finally:
+        if timeout is not None:
+            watch(step.message, handler, None)
 
 
-async def arun_step(steps: Steps, step: HandlerCall | StoreCall, watch: Watch = _watch_nothing) -> Step:
-    """Run one step in this event loop, or in a thread where it is not async, and return the next one."""
+async def arun_step(step: Step, watch: Watch = _watch_nothing) -> Result:
+    """Run one step in this event loop, or in a thread where it is not async, and is not watched."""
+    if isinstance(step, StoreCall):
+        return await asyncio.to_thread(_ask, step)
+    handler = step.handler
+    timeout = handler.options.timeout if handler.is_async else None
+    if timeout is not None:
+        watch(step.message, handler, timeout + _TIME_TO_CANCEL)
     try:
-        said = await _acall(step, watch)
+        if not handler.is_async:
+            result = await asyncio.to_thread(run_step, step, _leave_unawaited)
+            return Result(await result.returned, True) if result.was_awaited else result
+        said = step.run()
+        return Result(await _limit(handler, said), True) if inspect.isawaitable(said) else Result(said)
     except BaseException as error:
         if isinstance(error, asyncio.CancelledError) and _is_being_cancelled():
             raise
-        return steps.throw(error)
-    return steps.send(said)
-
-
-def _call(step: HandlerCall, wait: Wait, watch: Watch) -> tuple[Any, bool]:
-    handler = step.handler
-    if handler.timeout is None:
-        said = step.run()
-        return (wait(said), True) if inspect.isawaitable(said) else (said, False)
-    watch(step.message, handler, handler.timeout + (_TIME_TO_CANCEL if handler.is_async else 0.0))
-    try:
-        said = step.run()
-        return (wait(_within(handler, said)), True) if inspect.isawaitable(said) else (said, False)
+        return Result(error=error)
     finally:
-        watch(step.message, handler, None)
+        if timeout is not None:
+            watch(step.message, handler, None)
 
 
-async def _acall(step: HandlerCall | StoreCall, watch: Watch) -> Any:
-    if isinstance(step, StoreCall):
-        return await asyncio.to_thread(step.run)
-    handler = step.handler
-    if not handler.is_async:
-        said = await asyncio.to_thread(_call_in_thread, step)
-        return (await said, True) if inspect.isawaitable(said) else (said, False)
-    if handler.timeout is None:
-        said = step.run()
-        return (await said, True) if inspect.isawaitable(said) else (said, False)
-    watch(step.message, handler, handler.timeout + _TIME_TO_CANCEL)
+def _ask(step: StoreCall) -> Result:
     try:
-        said = step.run()
-        return (await _within(handler, said), True) if inspect.isawaitable(said) else (said, False)
-    finally:
-        watch(step.message, handler, None)
+        return Result(step.run())
+    except HandlingError as error:
+        return Result(error=error)
 
 
-async def _within(handler: Handler, awaitable: Awaitable[Any]) -> Any:
-    """Wait for what a handler gives, for as long as it may take."""
-    if handler.timeout is None:
-        return await awaitable
-    limit = asyncio.timeout(handler.timeout)
+def _leave_unawaited(said: Awaitable[Any]) -> Awaitable[Any]:
+    return said
+
+
+def _limit(handler: Handler, said: Awaitable[Any]) -> Awaitable[Any]:
+    """Return what waits for what a handler gives, for as long as it may take."""
+    timeout = handler.options.timeout
+    return said if timeout is None else _wait_within(timeout, handler, said)
+
+
+async def _wait_within(timeout: float, handler: Handler, said: Awaitable[Any]) -> Any:
+    limit = asyncio.timeout(timeout)
     try:
         async with limit:
-            return await awaitable
+            return await said
     except TimeoutError:
         if not limit.expired():
             raise
         # Where it was cancelled says nothing about why.
-        raise HandlerTimeoutError(f"{handler.name} took longer than {handler.timeout} s, and was cancelled") from None
-
-
-def _call_in_thread(step: HandlerCall) -> Any:
-    try:
-        return step.run()
-    except StopIteration as error:
-        # A future cannot carry it: whoever waits would wait for ever.
-        raise RuntimeError(f"{step.handler.name} raised StopIteration") from error
+        raise HandlerTimeoutError(f"{handler.name} took longer than {timeout} s, and was cancelled") from None
 
 
 def _is_being_cancelled() -> bool:

@@ -44,7 +44,7 @@ from megaflow.handlers.handler import Handler
 from megaflow.local import Account, SqsClient
 from megaflow.messages.message import Message
 from megaflow.processing.dead_letters import why_not_kept
-from megaflow.processing.steps import HandlerCall, run_step
+from megaflow.processing.steps import HandlerCall, Result, Step, drive, run_step
 from megaflow.processing.verdict import Outcome, Verdict
 from megaflow.settings import ConsumerSettings
 from megaflow.testing.clock import Clock, FakeTimeLoop, StuckError
@@ -237,13 +237,12 @@ class Engine:
         self.record.became.setdefault(message.id, []).extend(said)
 
     def _process(self, message: Message, called: list[Handler]) -> Verdict:
-        steps = self._app.processor.steps(message)
-        step = next(steps)
-        while not isinstance(step, Verdict):
+        def run(step: Step) -> Result:
             if isinstance(step, HandlerCall):
                 called.append(step.handler)
-            step = run_step(steps, step, self._wait, self._watch)
-        return step
+            return run_step(step, self._wait, self._watch)
+
+        return drive(self._app.processor.steps(message), run)
 
     def _wait(self, awaitable: Awaitable[Any]) -> Any:
         try:

@@ -401,7 +401,7 @@ def test_retry_on_stands_on_the_class(retry_on: Any, expected: object) -> None:
     listener = SqsListener()
     listener.register_subscriber(declare(retry_on=retry_on))
 
-    assert listener.app.handlers[0].retry_on == expected
+    assert listener.app.handlers[0].options.retry_on == expected
 
 
 def test_what_retry_on_names_keeps_the_message() -> None:

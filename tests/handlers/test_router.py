@@ -65,7 +65,7 @@ def call(function: Callable[..., Any], message: Message = MESSAGE) -> Any:
     """Register *function* for data, and call it as the processor does."""
     router = Router()
     router.on_data()(function)
-    return router.handlers[0].call(message)
+    return router.handlers[0].bound(message)
 
 
 def test_on_event_takes_events_that_match_its_rules() -> None:
@@ -402,7 +402,7 @@ def test_retry_on_names_exceptions(retry_on: Any, expected: object) -> None:
     router = Router()
     router.on_data(retry_on=retry_on)(handle)
 
-    assert router.handlers[0].retry_on == expected
+    assert router.handlers[0].options.retry_on == expected
 
 
 def test_retry_on_holds_nothing_but_exceptions() -> None:
@@ -523,7 +523,7 @@ def test_on_message_gives_the_message_whatever_the_annotation(function: Any) -> 
     router = Router()
     router.on_message()(function)
 
-    assert router.handlers[0].call(MESSAGE) is MESSAGE
+    assert router.handlers[0].bound(MESSAGE) is MESSAGE
 
 
 @pytest.mark.parametrize(("register", "given"), [(Router.on_data, {"id": 5}), (Router.on_message, MESSAGE)])
@@ -531,7 +531,7 @@ def test_a_function_that_does_not_tell_its_parameters_gets_one_argument(register
     router = Router()
     register(router)(dir)
 
-    assert router.handlers[0].call(MESSAGE) == dir(given)
+    assert router.handlers[0].bound(MESSAGE) == dir(given)
 
 
 @pytest.mark.parametrize(

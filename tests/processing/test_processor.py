@@ -84,6 +84,9 @@ BEHAVIOURS: list[Callable[[Any], Any]] = [
     raising(ValueError("bad")),
     raising(ConnectionError("down")),
     raising(ExceptionGroup("both", [RetryLater(after=3.0), ConnectionError()])),
+    raising(StopIteration()),
+    raising(asyncio.CancelledError()),
+    lambda payload: asyncio.sleep(0, ProcessStatus.RETRY_LATER),
 ]
 
 

@@ -36,7 +36,7 @@ from megaflow.consumer.threads.calls import ask, settle
 from megaflow.errors import StoreError
 from megaflow.limits import BATCH_ENTRIES
 from megaflow.messages.message import Message
-from megaflow.processing.steps import HandlerCall, Steps, StoreCall
+from megaflow.processing.steps import HandlerCall, Result, Step, Steps, StoreCall
 from megaflow.processing.verdict import Verdict
 from megaflow.transport.queue import Queue
 from tests.simulation.faults import Fault, FaultyClient, Observer
@@ -256,12 +256,11 @@ class Consumer(Observer):
             raise Violation(f"{self.name}: more handlers than concurrency allows")
         self._started_at[message.id] = self.world.clock.now
         steps = self._processor.steps(message)
-        self._advance(message, steps, lambda: next(steps))
+        self._advance(message, steps, steps.step)
 
-    def _advance(self, message: Message, steps: Steps, go_on: Callable[[], HandlerCall | StoreCall | Verdict]) -> None:
+    def _advance(self, message: Message, steps: Steps, step: Step | Verdict) -> None:
         if not self.alive:
             return
-        step = go_on()
         if isinstance(step, Verdict):
             self._finish(message, step)
         elif isinstance(step, StoreCall):
@@ -287,10 +286,10 @@ class Consumer(Observer):
             if fault is Fault.ANSWER_LOST:
                 raise StoreError("simulated: its answer is lost")
         except StoreError as error:
-            failed = error
-            self._advance(message, steps, lambda: steps.throw(failed))
+            result = Result(error=error)
         else:
-            self._advance(message, steps, lambda: steps.send(said))
+            result = Result(said)
+        self._advance(message, steps, steps.take(result))
 
     def _call(self, message: Message, steps: Steps, step: HandlerCall) -> None:
         handler = step.handler
@@ -299,21 +298,19 @@ class Consumer(Observer):
             self.world.ledger.note_start(run, self._started_at[message.id])
         self.world.note(self.name, "calls", f"{handler.name} with {message.id}")
         plan = self.world.draw_plan(handler, message)
-        if handler.timeout is not None:
-            self.tell(Called(message, handler, handler.timeout))
+        if handler.options.timeout is not None:
+            self.tell(Called(message, handler, handler.options.timeout))
 
         def end() -> None:
             if not self.alive:
                 return
             self.world.ledger.note_end(run, plan.status)
-            if handler.timeout is not None:
+            if handler.options.timeout is not None:
                 self.tell(Called(message, handler, None))
             self.world.note(self.name, "ends", f"{handler.name} with {message.id}: {plan.said!r}")
             said = plan.said
-            if isinstance(said, Exception):
-                self._advance(message, steps, lambda: steps.throw(said))
-            else:
-                self._advance(message, steps, lambda: steps.send((said, False)))
+            result = Result(error=said) if isinstance(said, Exception) else Result(said)
+            self._advance(message, steps, steps.take(result))
 
         self.world.clock.later(plan.seconds, end)
 

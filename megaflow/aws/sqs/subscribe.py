@@ -13,7 +13,7 @@ from megaflow.backoff import Backoff
 from megaflow.errors import PatternError, RegistrationError
 from megaflow.handlers.event_rules import EVENT_ALIASES, EVENT_RULES, event_pattern
 from megaflow.handlers.handler import make_handler
-from megaflow.handlers.options import Handling
+from megaflow.handlers.options import Options
 from megaflow.handlers.router import data_pattern
 from megaflow.handlers.status import ProcessStatus
 from megaflow.match.conditions import EVERYTHING, Condition
@@ -109,7 +109,8 @@ class SqsListener:
             _make(subscriber).process,
             kind,
             pattern,
-            Handling(read_retry_on(subscriber.retry_on), f"{subscriber.__module__}.{subscriber.__qualname__}"),
+            name=f"{subscriber.__module__}.{subscriber.__qualname__}",
+            options=Options(retry_on=read_retry_on(subscriber.retry_on)),
         )
         self.app.register(handler)
         self._registered.add(subscriber)

@@ -12,7 +12,8 @@ import threading
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from queue import SimpleQueue
 from typing import Any, Final
 
@@ -22,7 +23,7 @@ from megaflow.consumer.threads.event_loop import EventLoop
 from megaflow.handlers.handler import Handler
 from megaflow.messages.message import Message
 from megaflow.processing.processor import Processor
-from megaflow.processing.steps import HandlerCall, Step, Steps, StoreCall, arun_step, run_step
+from megaflow.processing.steps import Step, Steps, adrive, arun_step, drive, run_step
 from megaflow.processing.verdict import Verdict
 
 log = logging.getLogger(__name__)
@@ -40,11 +41,10 @@ _WORKER: Final = Caller.WORKER
 
 @dataclass(slots=True, eq=False)
 class _Work:
-    """A message on its way through its handlers, and the step that is to be done next; None is the first one."""
+    """A message on its way through its handlers, and the steps that it takes, once they are begun."""
 
     message: Message
-    steps: Steps = field(init=False)
-    step: HandlerCall | StoreCall | None = None
+    steps: Steps | None = None
     handled_by: Caller = _WORKER
 
 
@@ -78,6 +78,9 @@ class Workers:
 
         self._telling: set[asyncio.AbstractEventLoop] = set()
         """The event loops that are about to tell: each adds and removes only itself."""
+
+        self._run = partial(run_step, wait=self._wait, watch=self._watch)
+        self._run_async = partial(arun_step, watch=self._watch)
 
     @property
     def are_quick(self) -> bool:
@@ -184,41 +187,34 @@ class Workers:
         ended: Verdict | Crashed | None
         began = self._began_at = time.perf_counter()
         try:
-            step = work.step or self._get_processor().begin(work.message, self._wait)
-            ended = step if isinstance(step, Verdict) else self._advance(work, step)
+            begun = work.steps or self._get_processor().begin(work.message, self._wait)
+            ended = begun if isinstance(begun, Verdict) else self._advance(work, begun)
         except BaseException as error:  # noqa: BLE001 - a message that is out must come back to the core
             ended = Crashed(work.message, error)
         self._seconds += (time.perf_counter() - began - self._seconds) / 8
         return ended is None or self._end(work, ended)
 
-    def _advance(self, work: _Work, begun: Steps | HandlerCall | StoreCall) -> Verdict | None:
+    def _advance(self, work: _Work, steps: Steps) -> Verdict | None:
         """Take a message step by step; None is that the event loop goes on with it."""
-        step: Step
-        if isinstance(begun, HandlerCall | StoreCall):
-            step = begun
-        else:
-            work.steps, step = begun, next(begun)
-        while not isinstance(step, Verdict):
-            if isinstance(step, HandlerCall) and step.handler.is_async:
-                work.step = step
-                if self._event_loops[-1].spawn(self._go_on(work, step)):
-                    return None
-            step = run_step(work.steps, step, self._wait, self._watch)
-        return step
+        work.steps = steps
+        ended = drive(steps, self._run, lambda step: step.is_async and self._spawn(work, steps))
+        return ended if isinstance(ended, Verdict) else None
 
-    async def _go_on(self, work: _Work, step: HandlerCall) -> None:
+    def _spawn(self, work: _Work, steps: Steps) -> bool:
+        """Let the event loop go on with a message; tell whether there is one."""
+        return self._event_loops[-1].spawn(self._go_on(work, steps))
+
+    async def _go_on(self, work: _Work, steps: Steps) -> None:
         """Go on with a message in the event loop, as long as its handlers are async."""
         try:
-            following = await arun_step(work.steps, step, self._watch)
-            while isinstance(following, HandlerCall) and following.handler.is_async:
-                following = await arun_step(work.steps, following, self._watch)
+            ended = await adrive(steps, self._run_async, _is_for_a_thread)
         except BaseException as error:  # noqa: BLE001 - a message that is out must come back to the core
             self._end(work, Crashed(work.message, error))
         else:
-            if isinstance(following, Verdict):
-                self._end(work, following)
+            if isinstance(ended, Verdict):
+                self._end(work, ended)
             else:
-                self._hand_over(work, following)
+                self._hand_over(work)
         loop = asyncio.get_running_loop()
         if loop not in self._telling:
             # Those that end in the same turn of the loop are told together.
@@ -239,25 +235,18 @@ class Workers:
         """Start a message from within the event loop; tell whether it is not for a worker."""
         self._began_at = time.perf_counter()
         try:
-            step = work.step or self._begin_here(work)
+            steps = work.steps = work.steps or self._get_processor().steps(work.message)
         except BaseException as error:  # noqa: BLE001 - a message that is out must come back to the core
             return self._end(work, Crashed(work.message, error))
-        if isinstance(step, Verdict):
-            return self._end(work, step)
-        if isinstance(step, HandlerCall) and step.handler.is_async:
-            work.step = step
-            if self._event_loops[-1].spawn(self._go_on(work, step)):
-                return True
-        self._hand_over(work, step)
+        if isinstance(steps.step, Verdict):
+            return self._end(work, steps.step)
+        if steps.step.is_async and self._spawn(work, steps):
+            return True
+        self._hand_over(work)
         return False
 
-    def _begin_here(self, work: _Work) -> Step:
-        work.steps = self._get_processor().steps(work.message)
-        return next(work.steps)
-
-    def _hand_over(self, work: _Work, step: HandlerCall | StoreCall) -> None:
+    def _hand_over(self, work: _Work) -> None:
         """Let a worker go on with a message."""
-        work.step = step
         self._backlog.append(work)
         self._wake_ups.put(True)
 
@@ -278,3 +267,7 @@ class Workers:
 
     def _make_event_loop(self) -> EventLoop:
         return EventLoop(on_interrupt=lambda error: self._tell(Interrupted(error), Caller.HANDLER))
+
+
+def _is_for_a_thread(step: Step) -> bool:
+    return not step.is_async

@@ -1,0 +1,131 @@
+"""Outcomes: what a handler returned or raised, read as a status. The one place that knows what either means."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
+from typing import Final
+
+from megaflow.errors import DependencyError, HandlerTimeoutError, InvalidPayloadError, UsageError
+from megaflow.frozen import make_record
+from megaflow.handlers.handler import Handler
+from megaflow.handlers.status import ProcessStatus, Reject, RetryLater
+from megaflow.messages.message import Message
+from megaflow.processing.verdict import Outcome, flatten
+from megaflow.settings import OnInvalid
+
+log = logging.getLogger(__name__)
+
+_INVALID: Final[Mapping[OnInvalid, ProcessStatus]] = {
+    "dead_letter": ProcessStatus.FATAL_ERROR,
+    "keep": ProcessStatus.RETRIABLE_ERROR,
+    "delete": ProcessStatus.DONE,
+}
+
+
+class OutcomeReader:
+    """Reads how handlers ended. May be used from any thread; nothing in it changes but warnings given.
+
+    *retry_on* and *on_invalid* are what the app says of all of them.
+    """
+
+    def __init__(
+        self, handlers: Iterable[Handler], retry_on: tuple[type[Exception], ...], on_invalid: OnInvalid
+    ) -> None:
+        self._retry_on = {handler: retry_on + handler.options.retry_on for handler in handlers}
+        self._on_invalid = on_invalid
+        self._warned: set[Handler] = set()
+
+    def read(
+        self,
+        handler: Handler,
+        returned: object,
+        raised: BaseException | None,
+        seconds: float,
+        *,
+        was_awaited: bool = False,
+    ) -> Outcome:
+        """Return what *handler* made of its message, having *returned* something or *raised* an error.
+
+        *was_awaited* is whether what its pipeline gave had to be awaited.
+        """
+        if raised is not None:
+            status, after = self._read_error(handler, raised)
+            return Outcome(handler, status, raised, after, seconds)
+        if isinstance(returned, ProcessStatus):
+            return make_outcome(handler, returned, seconds)
+        if handler.is_async and not was_awaited:
+            error = UsageError("a middleware did not return what call_next gave it, so the handler has not run")
+            return Outcome(handler, ProcessStatus.RETRIABLE_ERROR, error)
+        if returned is not None:
+            self._warn_once(handler, returned)
+        return make_outcome(handler, ProcessStatus.DONE, seconds)
+
+    def _read_error(self, handler: Handler, error: BaseException) -> tuple[ProcessStatus, float | None]:
+        """Return what *error* means, and the seconds that it asks for."""
+        if not isinstance(error, Exception):
+            # It ends the consumer, or cancelled the handler: the message was not at fault.
+            return ProcessStatus.RETRIABLE_ERROR, None
+        if isinstance(error, HandlerTimeoutError | DependencyError):
+            return ProcessStatus.RETRIABLE_ERROR, None
+        if isinstance(error, InvalidPayloadError):
+            return _INVALID[handler.options.on_invalid or self._on_invalid], None
+        # A task group wraps what its tasks raised: it is worth another try only if all of that is.
+        causes = list(flatten(error))
+        later = [cause for cause in causes if isinstance(cause, RetryLater)]
+        retry_on = self._retry_on[handler]
+        if any(isinstance(cause, Reject) for cause in causes):
+            return ProcessStatus.FATAL_ERROR, None
+        after = max((seconds for cause in later for seconds in _read_after(handler, cause)), default=None)
+        if len(later) == len(causes):
+            return ProcessStatus.RETRY_LATER, after
+        if isinstance(error, retry_on) or all(isinstance(cause, (RetryLater, *retry_on)) for cause in causes):
+            return ProcessStatus.RETRIABLE_ERROR, after
+        return ProcessStatus.FATAL_ERROR, None
+
+    def _warn_once(self, handler: Handler, returned: object) -> None:
+        if handler in self._warned:
+            return
+        self._warned.add(handler)
+        log.warning(
+            "%s returned %s, which is taken as DONE; a handler returns a ProcessStatus or nothing",
+            handler.name,
+            type(returned).__qualname__,
+        )
+
+
+def make_outcome(handler: Handler, status: ProcessStatus, seconds: float) -> Outcome:
+    """Return the outcome of a handler that raised nothing; this is made for every message."""
+    fields = {"handler": handler, "status": status, "error": None, "after": None, "seconds": seconds}
+    return make_record(Outcome, fields)
+
+
+def log_outcome(message: Message, outcome: Outcome) -> None:
+    """Say what failed, and why; a handler that only asks for later is no news."""
+    name, status, error = outcome.handler.name, outcome.status, outcome.error
+    say = partial(log.log, extra={"outcome": outcome})
+    if isinstance(error, InvalidPayloadError):
+        level = logging.ERROR if status is ProcessStatus.FATAL_ERROR else logging.WARNING
+        say(level, "message %s: it is not what %s takes: %s", message.id, name, error)
+    elif status is ProcessStatus.RETRIABLE_ERROR:
+        say(logging.WARNING, "message %s: %s failed and will be tried again", message.id, name, exc_info=error)
+    elif isinstance(error, Reject):
+        say(logging.ERROR, "message %s: %s rejects it: %s", message.id, name, error)
+    elif status is ProcessStatus.FATAL_ERROR:
+        say(logging.ERROR, "message %s: %s failed for good", message.id, name, exc_info=error)
+
+
+def _read_after(handler: Handler, error: RetryLater) -> Iterator[float]:
+    after = getattr(error, "after", None)
+    if after is None:
+        return
+    try:
+        seconds = math.nan if isinstance(after, bool | str) else float(after)
+    except (OverflowError, TypeError, ValueError):
+        seconds = math.nan
+    if math.isfinite(seconds):
+        yield seconds
+    else:
+        log.warning("%s raised RetryLater(after=%r), which is no number of seconds", handler.name, after)
