@@ -1,4 +1,4 @@
-"""Validation: a payload as a pydantic model, a dataclass or a TypedDict, checked by pydantic (the extra of that name)."""
+"""Validation: a payload as a pydantic model, a dataclass or TypedDict, checked by pydantic, the extra of that name."""
 
 from __future__ import annotations
 
