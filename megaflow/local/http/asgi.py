@@ -22,7 +22,7 @@ from megaflow.local.account import Account
 from megaflow.local.calls import SERVICES, perform
 from megaflow.local.faults import NO_STRIKE, Faults
 from megaflow.local.http import json_protocol, query_protocol
-from megaflow.local.operation import Answer
+from megaflow.local.operations.operation import Answer
 from megaflow.local.polls import Poll
 from megaflow.local.refused import Refused
 
