@@ -8,10 +8,10 @@ from typing import Final
 
 from megaflow.local.account import Account
 from megaflow.local.faults import BATCHES, NO_STRIKE, FaultKind, Strike
-from megaflow.local.operation import Answer, Ask, Operation
 from megaflow.local.operations.batches import check_batch
 from megaflow.local.operations.messages import MESSAGE_OPERATIONS, wait_time
 from megaflow.local.operations.moves import MOVE_OPERATIONS
+from megaflow.local.operations.operation import Answer, Ask, Operation
 from megaflow.local.operations.queues import QUEUE_OPERATIONS
 from megaflow.local.operations.topics import TOPIC_OPERATIONS
 from megaflow.local.polls import Poll

@@ -16,7 +16,7 @@ from megaflow.local.account import Account
 from megaflow.local.calls import perform
 from megaflow.local.content import check_texts
 from megaflow.local.faults import Strike
-from megaflow.local.operation import Answer
+from megaflow.local.operations.operation import Answer
 from megaflow.local.polls import Poll
 from megaflow.local.refused import Refused, sqs_code, sqs_name
 from megaflow.local.shapes import service_model

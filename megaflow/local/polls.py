@@ -7,7 +7,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from itertools import count
 
-from megaflow.local.operation import Answer
+from megaflow.local.operations.operation import Answer
 from megaflow.local.timers import Timers
 
 

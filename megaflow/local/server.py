@@ -18,7 +18,7 @@ try:
     import uvicorn
     from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-    from megaflow.local.http.asgi import CALLER, Application, Caller
+    from megaflow.local.http.asgi import CALLER, Application, HttpCaller
 except ImportError as error:
     raise ConfigurationError(
         f"the embedded queue behind HTTP needs the extra local ({error}); pip install 'megaflow[local]'"
@@ -181,7 +181,7 @@ class _Connection(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self.transport = _Gathered(transport, self.loop)  # type: ignore[assignment]
-        self._caller = Caller(cut=transport.abort)
+        self._caller = HttpCaller(cut=transport.abort)
         self._extensions = {CALLER: self._caller}
 
     def on_message_begin(self) -> None:

@@ -20,7 +20,7 @@ class Runs(Protocol):
         ...
 
 
-class Run(Runs, Protocol):
+class AppRun(Runs, Protocol):
     """A run of an app, in this process or in children; once it has ended it is over."""
 
     def health(self) -> Health:

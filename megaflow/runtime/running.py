@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 from megaflow.errors import UsageError
-from megaflow.runtime.protocols import Run
+from megaflow.runtime.protocols import AppRun
 
 if TYPE_CHECKING:
     from megaflow.consumer.core.health import Health
@@ -23,7 +23,7 @@ class Running:
     def __init__(self) -> None:
         # Reentrant: a signal handler of the user's may call stop() in the middle of anything.
         self._changing = threading.RLock()
-        self._current: Run | None = None
+        self._current: AppRun | None = None
         self._stop_wanted = False
 
     @property
@@ -31,7 +31,7 @@ class Running:
         """Whether something runs."""
         return self._current is not None
 
-    def run(self, what: Run, *, at_end: Callable[[], None] = lambda: None) -> None:
+    def run(self, what: AppRun, *, at_end: Callable[[], None] = lambda: None) -> None:
         """Run *what* until it is stopped, and call *at_end*; raise `UsageError` where something runs already."""
         with self._changing:
             if self._current is not None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from megaflow.local.operation import Answer
+from megaflow.local.operations.operation import Answer
 from megaflow.local.polls import Poll, Polls
 from megaflow.local.refused import Refused
 

@@ -17,7 +17,7 @@ import pytest
 from megaflow.errors import ConfigurationError, UsageError
 from megaflow.local import Account, SqsClient
 from megaflow.local import server as module
-from megaflow.local.http.asgi import CALLER, Application, Caller
+from megaflow.local.http.asgi import CALLER, Application, HttpCaller
 from megaflow.local.refused import Refused
 from megaflow.local.server import Server
 from tests.local.wire import HttpShop, Wire, in_json, port_of
@@ -226,7 +226,7 @@ def test_nobody_waits_any_more_once_it_stops(shop: HttpShop) -> None:
             "type": "http",
             "method": "POST",
             "headers": headers,
-            "extensions": {CALLER: Caller(cut=lambda: None)},
+            "extensions": {CALLER: HttpCaller(cut=lambda: None)},
         }
 
         async def receive() -> dict[str, Any]:

@@ -22,7 +22,7 @@ from megaflow.local.account import Account
 from megaflow.local.calls import SERVICES, perform
 from megaflow.local.faults import NO_STRIKE, Faults
 from megaflow.local.http import json_protocol, query_protocol
-from megaflow.local.operation import Answer
+from megaflow.local.operations.operation import Answer
 from megaflow.local.polls import Poll
 from megaflow.local.refused import Refused
 
@@ -37,7 +37,7 @@ _ABOUT: Final = "megaflow.local: SQS and SNS on this machine, for development an
 _NO_CALL: Final = "Calls of SQS and SNS come by POST, as AWS's SDKs make them; beside them there is /_faults alone.\n"
 
 CALLER: Final = "megaflow.caller"
-"""The extension of an ASGI scope that holds its :class:`Caller`."""
+"""The extension of an ASGI scope that holds its `HttpCaller`."""
 
 
 def _do_nothing() -> None:
@@ -45,7 +45,7 @@ def _do_nothing() -> None:
 
 
 @dataclass(eq=False, slots=True)
-class Caller:
+class HttpCaller:
     """Whoever is at the other end of a connection, as the server and the application both know them."""
 
     cut: Callable[[], None]
@@ -157,7 +157,7 @@ class Application:
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = dict(scope["headers"])
-        caller: Caller = scope["extensions"][CALLER]
+        caller: HttpCaller = scope["extensions"][CALLER]
         request_id = self._account.new_id()
         protocol: _Protocol = _JSON if _is_json(headers) else _QUERY
         strike = NO_STRIKE
@@ -197,7 +197,7 @@ class Application:
                 return PlainTextResponse(f"{error}\n", 400)
         return JSONResponse(self._account.faults.to_json())
 
-    async def _wait_for(self, poll: Poll, caller: Caller) -> Answer:
+    async def _wait_for(self, poll: Poll, caller: HttpCaller) -> Answer:
         """Return what *poll* is answered, after at most its time in real seconds; nothing where the caller hung up."""
         answered, wake_up = asyncio.Event(), asyncio.get_running_loop().call_soon_threadsafe
         poll.answer.add_done_callback(lambda _: wake_up(answered.set))

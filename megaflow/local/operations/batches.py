@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from megaflow.limits import BATCH_ENTRIES
-from megaflow.local.operation import Answer
+from megaflow.local.operations.operation import Answer
 from megaflow.local.refused import Refused
 
 BatchEntry = Mapping[str, Any]

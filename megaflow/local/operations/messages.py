@@ -18,8 +18,8 @@ from megaflow.local.content import (
     show_attributes,
     size_of_entry,
 )
-from megaflow.local.operation import Answer, Ask, Operation
 from megaflow.local.operations.batches import check_batch, check_batch_size, each
+from megaflow.local.operations.operation import Answer, Ask, Operation
 from megaflow.local.operations.queues import QUEUE_ATTRIBUTES
 from megaflow.local.refused import Refused, invalid_value, sqs_code, wrong_queue_type
 from megaflow.local.stored_message import Delivery

@@ -12,7 +12,7 @@ from typing import Final
 
 from megaflow.local.account import Account
 from megaflow.local.move_tasks import LISTED, RATE, MoveTask, Status
-from megaflow.local.operation import Answer, Ask, Operation
+from megaflow.local.operations.operation import Answer, Ask, Operation
 from megaflow.local.queue import LocalQueue
 from megaflow.local.refused import Refused, invalid_value
 

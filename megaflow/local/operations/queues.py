@@ -7,7 +7,7 @@ from typing import Final
 
 from megaflow.local import hosting, settings
 from megaflow.local.account import Account, HostedQueue
-from megaflow.local.operation import Answer, Ask, Operation
+from megaflow.local.operations.operation import Answer, Ask, Operation
 from megaflow.local.operations.pages import page
 from megaflow.local.operations.permissions import with_permission, without_permission
 from megaflow.local.refused import Refused, invalid_value, no_queue

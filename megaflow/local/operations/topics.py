@@ -10,8 +10,8 @@ from typing import Final
 from megaflow.limits import SNS_MESSAGE_SIZE
 from megaflow.local.account import Account
 from megaflow.local.content import size_of_entry
-from megaflow.local.operation import Answer, Ask, Operation
 from megaflow.local.operations.batches import check_batch, check_batch_size, each
+from megaflow.local.operations.operation import Answer, Ask, Operation
 from megaflow.local.operations.pages import page
 from megaflow.local.operations.publishing import publish_to, read_attributes_of
 from megaflow.local.operations.subscriptions import show_subscription, with_attributes
