@@ -17,7 +17,7 @@ from typing_extensions import override
 
 from megaflow.errors import ConfigurationError
 from megaflow.local.account import Account
-from megaflow.local.file.store import AccountFile
+from megaflow.local.file.store import Store
 
 _ACCOUNT: Final = "[0-9]{12}"
 _REGION: Final = "[a-z]{2,4}(-[a-z]+)+-[0-9]{1,2}"
@@ -66,7 +66,7 @@ def kept(account: Account, data: Path | None) -> Iterator[None]:
     if data is None:
         yield
         return
-    with closing(AccountFile(data)) as store:
+    with closing(Store(data)) as store:
         store.load(account)
         yield
 
@@ -75,7 +75,7 @@ def _contents(account: Account, data: Path | None) -> str:
     where = f"account {account.account_id} in {account.region}"
     if data is None:
         return f"{where}, in memory"
-    messages = sum(sum(hosted.queue.messages.counts().values()) for hosted in account.queues.values())
+    messages = sum(sum(hosted.queue.counts().values()) for hosted in account.queues.values())
     counts = {"queue": len(account.queues), "topic": len(account.topics), "message": messages}
     shown = ", ".join(f"{count} {what if count == 1 else f'{what}s'}" for what, count in counts.items())
     return f"{where}, kept in {data}: {shown}"

@@ -142,9 +142,7 @@ class Moves:
         """
         self._check_room(source.arn)
         now = self._clock()
-        task = MoveTask(
-            self._new_id(), source.arn, destination_arn, rate, now, to_move=sum(source.messages.counts().values())
-        )
+        task = MoveTask(self._new_id(), source.arn, destination_arn, rate, now, to_move=sum(source.counts().values()))
         self._keep(task)
         self._run(task, source, now)
         self._touched()

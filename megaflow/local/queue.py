@@ -70,6 +70,10 @@ class LocalQueue:
             return message
         return self._send_in_order(content, group_id, deduplication_id, now)
 
+    def counts(self) -> dict[str, int]:
+        """Count the messages by what SQS calls the three states."""
+        return self.messages.counts()
+
     def receive(
         self,
         count: int,

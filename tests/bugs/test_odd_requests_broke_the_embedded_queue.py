@@ -10,14 +10,14 @@ import pytest
 from botocore.exceptions import ClientError
 
 from megaflow.local import Account, SnsClient, SqsClient
-from megaflow.local.file.store import AccountFile
+from megaflow.local.file.store import Store
 
 DEEP = "[" * 100_000
 
 
 @pytest.fixture
 def account(tmp_path: Path) -> Iterator[Account]:
-    made, store = Account(), AccountFile(tmp_path / "queue.db")
+    made, store = Account(), Store(tmp_path / "queue.db")
     store.load(made)
     yield made
     store.close()

@@ -28,14 +28,19 @@ def count_blocks() -> int:
     return sys.getallocatedblocks()
 
 
+def count_generated_sources() -> int:
+    """Count what tracebacks find without a file; those of other threads may add real files at any time."""
+    return sum(name.startswith("<") for name in linecache.cache)
+
+
 def test_a_thousand_tables_that_are_dropped_leave_nothing_behind() -> None:
     handlers, sizes = build_handlers(), Sizes(small=2, large=2)
     for _ in range(50):
         DispatchTable(handlers, sizes)
-    before, lines = count_blocks(), len(linecache.cache)
+    before, lines = count_blocks(), count_generated_sources()
 
     for _ in range(1_000):
         DispatchTable(handlers, sizes)
 
     assert count_blocks() - before < 500
-    assert len(linecache.cache) == lines
+    assert count_generated_sources() == lines

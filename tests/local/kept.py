@@ -13,7 +13,7 @@ from typing import Any
 
 from megaflow.local import Account, SnsClient, SqsClient
 from megaflow.local.account import HostedQueue
-from megaflow.local.file.store import AccountFile
+from megaflow.local.file.store import Store
 from megaflow.local.messages import Messages
 from megaflow.local.queue import LocalQueue
 from megaflow.local.recent import Recent
@@ -42,7 +42,7 @@ class KeptShop(Shop):
     def open(self, path: Path) -> None:
         state = self.random.getstate()
         self.account = Account(clock=self.clock, random=self.random)
-        self.store = AccountFile(path)
+        self.store = Store(path)
         self.store.load(self.account)
         # Loading draws ids and gives them up; a shop that was not killed draws none.
         self.random.setstate(state)

@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from megaflow.local import Account, SqsClient
-from megaflow.local.file.store import AccountFile
+from megaflow.local.file.store import Store
 from tests.waiting import PATIENCE, wait_until
 
 KILLS = 100
@@ -255,7 +255,7 @@ def drain(file: Path, scratch: Path) -> dict[str, list[tuple[str, int]]]:
     for part in file.parent.glob(f"{file.name}*"):
         shutil.copy(part, scratch / part.name)
     account = Account(clock=lambda: time.time() + FAR)
-    store = AccountFile(scratch / file.name)
+    store = Store(scratch / file.name)
     store.load(account)
     sqs = SqsClient(account)
     found = {name: drain_queue(sqs, account.queue_url(name)) for name in ("standard", "topic", "fifo.fifo")}

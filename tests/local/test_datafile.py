@@ -18,7 +18,7 @@ from botocore.exceptions import ClientError
 from megaflow.errors import ConfigurationError
 from megaflow.local import Account
 from megaflow.local.calls import SERVICES
-from megaflow.local.file.store import AccountFile
+from megaflow.local.file.store import Store
 from megaflow.local.server import Server
 from tests.conformance.conftest import clients
 from tests.local.kept import KeptShop, picture
@@ -36,7 +36,7 @@ def shop(tmp_path: Path) -> Iterator[KeptShop]:
 def refuses(path: Path, what: str) -> str:
     """Return what is said when *path* is opened, which has *what* in it."""
     with pytest.raises(ConfigurationError, match=what) as raised:
-        AccountFile(path)
+        Store(path)
     assert str(path) in str(raised.value)
     return str(raised.value)
 
@@ -71,7 +71,7 @@ def test_the_file_of_another_application_is_refused_and_left_as_it_is(tmp_path: 
 
 def test_a_file_of_another_version_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
     path = tmp_path / "data.db"
-    AccountFile(path).close()
+    Store(path).close()
     made(path, "PRAGMA user_version = 2", "PRAGMA journal_mode = DELETE")
     before = path.read_bytes()
 
@@ -84,8 +84,8 @@ def test_an_empty_file_is_as_good_as_none(tmp_path: Path) -> None:
     path = tmp_path / "data.db"
     path.touch()
 
-    AccountFile(path).close()
-    AccountFile(path).close()
+    Store(path).close()
+    Store(path).close()
 
 
 def test_a_directory_is_refused(tmp_path: Path) -> None:
@@ -104,7 +104,7 @@ def test_a_place_where_nobody_may_write_is_refused() -> None:
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_a_file_that_may_not_be_written_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "data.db"
-    AccountFile(path).close()
+    Store(path).close()
     path.chmod(0o400)
 
     refuses(path, "see that this process may write there, or name another file")
@@ -113,8 +113,8 @@ def test_a_file_that_may_not_be_written_is_refused(tmp_path: Path) -> None:
 def test_a_file_that_another_process_has_open_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "data.db"
     program = (
-        "import sys; from pathlib import Path; from megaflow.local.file.store import AccountFile;"
-        "store = AccountFile(Path(sys.argv[1])); print('open', flush=True); sys.stdin.read(); store.close()"
+        "import sys; from pathlib import Path; from megaflow.local.file.store import Store;"
+        "store = Store(Path(sys.argv[1])); print('open', flush=True); sys.stdin.read(); store.close()"
     )
     other = subprocess.Popen(
         [sys.executable, "-c", program, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -125,18 +125,18 @@ def test_a_file_that_another_process_has_open_is_refused(tmp_path: Path) -> None
     refuses(path, "another process has it open; stop that one, or name another file")
 
     other.communicate(timeout=PATIENCE)
-    AccountFile(path).close()
+    Store(path).close()
 
 
 _FORKING = """
 import os, sys
 from pathlib import Path
 from megaflow.local import Account, SqsClient
-from megaflow.local.file.store import AccountFile
+from megaflow.local.file.store import Store
 def files_open():
     links = [os.path.realpath(f"/proc/self/fd/{number}") for number in os.listdir("/proc/self/fd")]
     return [link for link in links if link.startswith(sys.argv[1])]
-account, store = Account(), AccountFile(Path(sys.argv[1]))
+account, store = Account(), Store(Path(sys.argv[1]))
 store.load(account)
 sqs = SqsClient(account)
 url = sqs.create_queue(QueueName="orders")["QueueUrl"]
@@ -166,10 +166,10 @@ def test_the_file_of_a_process_that_forks_stays_its_own(tmp_path: Path) -> None:
     )
 
     assert ended.stdout == "0 0\n", ended.stderr
-    with closing(AccountFile(path)) as store:
+    with closing(Store(path)) as store:
         account = Account()
         store.load(account)
-        assert sum(account.queues["orders"].queue.messages.counts().values()) == 1
+        assert sum(account.queues["orders"].queue.counts().values()) == 1
 
 
 def test_a_file_that_is_open_in_this_process_is_refused(shop: KeptShop) -> None:
@@ -179,11 +179,11 @@ def test_a_file_that_is_open_in_this_process_is_refused(shop: KeptShop) -> None:
 @pytest.mark.parametrize("other", [Account(account_id="123456789012"), Account(region="eu-west-1")])
 def test_the_file_of_another_account_is_refused(tmp_path: Path, other: Account) -> None:
     path = tmp_path / "data.db"
-    store = AccountFile(path)
+    store = Store(path)
     store.load(Account())
     store.close()
 
-    store = AccountFile(path)
+    store = Store(path)
     with pytest.raises(ConfigurationError, match=r"holds account 0{12} in us-east-1, .* give that account and region"):
         store.load(other)
     store.close()
@@ -205,7 +205,7 @@ def test_a_damaged_file_is_refused(shop: KeptShop, tmp_path: Path, damage: str) 
     shop.store.close()
     path = made(shop.store.path, damage)
 
-    store = AccountFile(path)
+    store = Store(path)
     with pytest.raises(ConfigurationError, match=r"cannot use .* it is damaged"):
         store.load(Account())
     store.close()
@@ -218,7 +218,7 @@ def test_a_file_with_a_hole_in_it_is_refused(shop: KeptShop) -> None:
     content = path.read_bytes()
     path.write_bytes(content[:8192] + bytes(len(content) - 8192))
 
-    store = AccountFile(path)
+    store = Store(path)
     with pytest.raises(ConfigurationError, match=r"cannot use .* it is damaged"):
         store.load(Account())
     store.close()

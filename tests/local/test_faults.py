@@ -692,7 +692,7 @@ def test_in_a_storm_a_consumer_handles_and_deletes_every_message() -> None:
     consumer = threading.Thread(target=app.run, daemon=True)
     consumer.start()
     with account.lock:
-        assert account.changed.wait_for(lambda: not any(queue.messages.counts().values()), PATIENCE)
+        assert account.changed.wait_for(lambda: not any(queue.counts().values()), PATIENCE)
     app.stop()
     consumer.join(PATIENCE)
 

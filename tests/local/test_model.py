@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from megaflow.local import Account, SqsClient
-from megaflow.local.file.store import AccountFile
+from megaflow.local.file.store import Store
 from tests.local.conftest import Shop
 
 RETENTION = 100
@@ -287,7 +287,7 @@ class KeptQueueAgainstModel(QueueAgainstModel):
 
     def open(self) -> Shop:
         self.folder = TemporaryDirectory()
-        self.store = AccountFile(Path(self.folder.name, "queue.db"))
+        self.store = Store(Path(self.folder.name, "queue.db"))
         shop = super().open()
         self.store.load(shop.account)
         return shop
@@ -295,7 +295,7 @@ class KeptQueueAgainstModel(QueueAgainstModel):
     @rule()
     def reopen(self) -> None:
         self.store.close()
-        self.store = AccountFile(self.store.path)
+        self.store = Store(self.store.path)
         account = Account(clock=self.shop.clock)
         self.store.load(account)
         self.shop.account, self.shop.sqs = account, SqsClient(account)

@@ -55,7 +55,7 @@ def tasks(shop: Shop, dead: str) -> list[dict[str, Any]]:
 
 def depth(shop: Shop, url: str) -> int:
     """Count messages without taking a turn."""
-    return sum(shop.account.queue(url).queue.messages.counts().values())
+    return sum(shop.account.queue(url).queue.counts().values())
 
 
 def until_alarm(shop: Shop) -> float | None:

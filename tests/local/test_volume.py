@@ -58,9 +58,9 @@ import sys
 from pathlib import Path
 from megaflow.local import Account
 from megaflow.local.calls import perform
-from megaflow.local.file.store import AccountFile
+from megaflow.local.file.store import Store
 
-account, store = Account(), AccountFile(Path(sys.argv[1]))
+account, store = Account(), Store(Path(sys.argv[1]))
 store.load(account)
 perform(account, "sqs", "CreateQueue", {"QueueName": "orders"})
 url = account.queue_url("orders")

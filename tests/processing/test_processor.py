@@ -286,7 +286,7 @@ def test_any_other_return_value_is_done_with_one_warning_that_names_the_handler(
     verdicts = [process(app, "ping") for _ in range(3)]
 
     assert all(verdict.deletes for verdict in verdicts)
-    assert [record.message for record in caplog.records if record.name == "megaflow.process"] == [
+    assert [record.message for record in caplog.records if record.levelname == "WARNING"] == [
         "talkative returned str, which is taken as DONE; a handler returns a ProcessStatus or nothing"
     ]
 

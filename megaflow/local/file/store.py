@@ -30,7 +30,7 @@ _SWEEP_INTERVAL: Final = 1.0
 """Seconds between two looks for what is not recent any more, so that not every call pays for one."""
 
 
-class AccountFile:
+class Store:
     """The file of an account.
 
     An answered call survives the end of this process, however it ends: it is in the operating system's hands. Should

@@ -84,7 +84,7 @@ def _queue_attributes(hosted: HostedQueue) -> dict[str, str]:
         "QueueArn": hosted.queue.arn,
         "CreatedTimestamp": str(int(hosted.created_at)),
         "LastModifiedTimestamp": str(int(hosted.modified_at)),
-        **{name: str(count) for name, count in hosted.queue.messages.counts().items()},
+        **{name: str(count) for name, count in hosted.queue.counts().items()},
         **hosted.queue.settings.shown,
     }
 
