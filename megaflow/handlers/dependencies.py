@@ -24,7 +24,7 @@ from megaflow.handlers.status import Reject, RetryLater
 
 log = logging.getLogger(__name__)
 
-Scope: TypeAlias = Literal["process", "message"]
+ProviderScope: TypeAlias = Literal["process", "message"]
 Given: TypeAlias = Mapping[str, Any]
 """What a function needs, by the names of its parameters."""
 
@@ -46,7 +46,7 @@ class Provider:
 
     type: Any
     factory: Callable[..., Any]
-    scope: Scope
+    scope: ProviderScope
     needs: Mapping[str, Need] = field(default_factory=dict)
     is_async: bool = False
     """Whether it, or something that it needs, has to be awaited."""
@@ -69,10 +69,10 @@ class Providers:
         """Return how *type_* is made."""
         return self._providers[type_]
 
-    def add(self, type_: Any, factory: Callable[..., Any], scope: Scope) -> None:
+    def add(self, type_: Any, factory: Callable[..., Any], scope: ProviderScope) -> None:
         """Let *factory* make *type_*; raise `RegistrationError` where that cannot work."""
-        if scope not in get_args(Scope):
-            raise RegistrationError(f"scope={scope!r} must be one of {', '.join(map(repr, get_args(Scope)))}")
+        if scope not in get_args(ProviderScope):
+            raise RegistrationError(f"scope={scope!r} must be one of {', '.join(map(repr, get_args(ProviderScope)))}")
         if not callable(factory):
             raise RegistrationError(f"what makes {name_of(type_)} is a function or a class, not {factory!r}")
         self.take(self._make(type_, factory, scope))
@@ -116,7 +116,7 @@ class Providers:
                     f"{who} is not async, and {name_of(need.type)} has to be awaited: make it async def"
                 )
 
-    def _make(self, type_: Any, factory: Callable[..., Any], scope: Scope) -> Provider:
+    def _make(self, type_: Any, factory: Callable[..., Any], scope: ProviderScope) -> Provider:
         needs = _read_needs(factory)
         for parameter, need in needs.items():
             if need.type not in self:

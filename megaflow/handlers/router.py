@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol, Self, TypeVar, Unpack
 
 from megaflow.errors import PatternError, RegistrationError
-from megaflow.handlers.dependencies import Providers, Scope
+from megaflow.handlers.dependencies import Providers, ProviderScope
 from megaflow.handlers.event_rules import EventRules, event_pattern, resolve_aliases
 from megaflow.handlers.handler import Handler, make_handler
 from megaflow.handlers.options import HandlerOptions, read_options
@@ -89,7 +89,7 @@ class Router:
             raise PatternError(f"on_message() takes a function of the message, not {type(predicate).__qualname__}")
         return self._decorator(Kind.ANY, _pattern_or_everything(predicate), options)
 
-    def provide(self, type: Any, factory: Callable[..., Any], *, scope: Scope = "process") -> None:
+    def provide(self, type: Any, factory: Callable[..., Any], *, scope: ProviderScope = "process") -> None:
         """Let *factory* make what handlers ask for in a parameter annotated *type*.
 
         It is a function or a class that takes nothing but what is provided as well, sync or async. A generator

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from http.client import responses
 from typing import Any, Final
 
-from megaflow.wire.http import Answer
-from megaflow.wire.retries import Failure
+from megaflow.wire.http import HttpAnswer
+from megaflow.wire.retries import CallFailure
 from megaflow.wire.shapes import Fits, compile_fits, compile_plain
 
 log = logging.getLogger(__name__)
@@ -24,7 +24,7 @@ _NEEDED: Final = ("MessageId", "ReceiptHandle", "Body")
 """What a message is of no use without: it could be neither handled nor deleted."""
 
 
-class Operation:
+class WireOperation:
     """An operation of SQS, by botocore's description of it: its *service_model*; *exceptions* are the client's."""
 
     def __init__(self, service_model: Any, name: str, exceptions: Any) -> None:
@@ -47,7 +47,7 @@ class Operation:
             shape.metadata.get("error", {}).get("code") or shape.name for shape in self._model.error_shapes
         )
 
-    def read(self, answer: Answer, tries: Mapping[str, Any]) -> dict[str, Any]:
+    def read(self, answer: HttpAnswer, tries: Mapping[str, Any]) -> dict[str, Any]:
         """Return what boto3 would; raise `ResponseParserError` for what is not SQS's JSON, or not all of it.
 
         *tries* is what it says of the attempts.
@@ -61,13 +61,13 @@ class Operation:
         given["ResponseMetadata"] = _describe(answer.status, answer.headers, tries)
         return given
 
-    def read_failure(self, answer: Answer) -> Failure:
+    def read_failure(self, answer: HttpAnswer) -> CallFailure:
         """Return what an answer that is an error says."""
         parsed = self._parse_error(answer)
         code = parsed["Error"]["Code"]
-        return Failure(answer.status, code, answer.headers, code in self._known_errors, parsed)
+        return CallFailure(answer.status, code, answer.headers, code in self._known_errors, parsed)
 
-    def make_error(self, failure: Failure, tries: Mapping[str, Any]) -> Exception:
+    def make_error(self, failure: CallFailure, tries: Mapping[str, Any]) -> Exception:
         """Return the error that boto3 raises for this one."""
         parsed = {**failure.parsed, "ResponseMetadata": _describe(failure.status, failure.headers, tries)}
         # SQS names its exceptions by what they are called in JSON, and their codes by what they were before.
@@ -75,7 +75,7 @@ class Operation:
         error: Exception = kind(parsed, self.name)
         return error
 
-    def _read_json(self, answer: Answer) -> dict[str, Any]:
+    def _read_json(self, answer: HttpAnswer) -> dict[str, Any]:
         try:
             given = json.loads(answer.body or b"{}")
         except (ValueError, RecursionError) as error:
@@ -84,7 +84,7 @@ class Operation:
             raise self._not_understood("it is not an object of JSON")
         return given
 
-    def _parse(self, answer: Answer, given: Mapping[str, Any]) -> dict[str, Any]:
+    def _parse(self, answer: HttpAnswer, given: Mapping[str, Any]) -> dict[str, Any]:
         """Leave it to botocore, which knows what may be left out, and drops what it does not know."""
         try:
             body = json.dumps(given).encode()
@@ -105,7 +105,7 @@ class Operation:
                 if type(message.get(name)) is not str:
                     raise self._not_understood(f"there is a message without {name}")
 
-    def _parse_error(self, answer: Answer) -> dict[str, Any]:
+    def _parse_error(self, answer: HttpAnswer) -> dict[str, Any]:
         try:
             body = answer.body if isinstance(json.loads(answer.body), dict) else b"{}"
         except (ValueError, RecursionError):
@@ -131,7 +131,7 @@ class Operation:
         return error
 
 
-def _response(answer: Answer, status: int, body: bytes) -> dict[str, Any]:
+def _response(answer: HttpAnswer, status: int, body: bytes) -> dict[str, Any]:
     return {"status_code": status, "headers": answer.headers, "body": body}
 
 

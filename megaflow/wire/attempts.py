@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
-from megaflow.wire.answers import Operation
+from megaflow.wire.answers import WireOperation
 from megaflow.wire.connections import ConnectError, Connections, SentRequest
-from megaflow.wire.http import Answer, BrokenAnswerError
+from megaflow.wire.http import BrokenAnswerError, HttpAnswer
 from megaflow.wire.pending import Pending
 from megaflow.wire.requests import Requests, encode_binary, read_deadline
-from megaflow.wire.retries import Failure, Quota, Retries
+from megaflow.wire.retries import CallFailure, Quota, Retries
 from megaflow.wire.sockets import translate_error
 
 _LONGEST_POLL: Final = 20
@@ -44,7 +44,7 @@ class Line:
 class Attempts:
     """The attempts of one call. For one thread at a time."""
 
-    def __init__(self, line: Line, operation: Operation, parameters: Mapping[str, Any]) -> None:
+    def __init__(self, line: Line, operation: WireOperation, parameters: Mapping[str, Any]) -> None:
         self._line = line
         self._operation = operation
         self._body = _encode(parameters).encode()
@@ -67,7 +67,7 @@ class Attempts:
             if not isinstance(answer, Exception) and answer.status < 300:
                 retries.note_success()
                 return self._operation.read(answer, retries.metadata)
-            failure = Failure() if isinstance(answer, Exception) else self._operation.read_failure(answer)
+            failure = CallFailure() if isinstance(answer, Exception) else self._operation.read_failure(answer)
             wait, again = retries.wait_after(failure)
             if wait:
                 line.sleep(wait)
@@ -85,7 +85,7 @@ class Attempts:
         except (ConnectError, OSError) as error:
             return translate_error(error, line.endpoint_url)
 
-    def _receive(self, sent: SentRequest | Exception) -> Answer | Exception:
+    def _receive(self, sent: SentRequest | Exception) -> HttpAnswer | Exception:
         if isinstance(sent, Exception):
             return sent
         try:
@@ -94,7 +94,7 @@ class Attempts:
             return translate_error(error, self._line.endpoint_url)
 
 
-def _timeout_for(operation: Operation, parameters: Mapping[str, Any], read_timeout: float) -> float:
+def _timeout_for(operation: WireOperation, parameters: Mapping[str, Any], read_timeout: float) -> float:
     if not operation.is_poll:
         return read_timeout
     # Without a wait, it is the queue's own.

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeVar
 
-from megaflow.wire.answers import Operation
+from megaflow.wire.answers import WireOperation
 from megaflow.wire.attempts import Attempts, Line
 from megaflow.wire.connections import Connections
 from megaflow.wire.fallback import HOT_METHODS, handlers_version, why_aside, why_handlers
@@ -32,7 +32,7 @@ class WireClient:
         model, config = client.meta.service_model, client.meta.config
         self.boto3_client: Final = client
         self._operations = {
-            method: Operation(model, operation, client.exceptions) for method, operation in HOT_METHODS.items()
+            method: WireOperation(model, operation, client.exceptions) for method, operation in HOT_METHODS.items()
         }
         self._line = Line(
             requests=Requests(client),

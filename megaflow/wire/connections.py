@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from megaflow.wire.http import Answer, NoAnswerError, read_answer
+from megaflow.wire.http import HttpAnswer, NoAnswerError, read_answer
 
 _PATIENCE: Final = 5
 """So many read timeouts may pass until an answer that comes drop by drop is complete."""
@@ -56,7 +56,7 @@ class Connection:
         except BlockingIOError as error:
             raise TimeoutError(f"nothing was taken within {timeout:g} s") from error
 
-    def receive(self) -> Answer:
+    def receive(self) -> HttpAnswer:
         """Return the answer to what was sent; raises `BrokenAnswerError` or `OSError`."""
         self._deadline = time.monotonic() + self._timeout * _PATIENCE
         try:
@@ -150,7 +150,7 @@ class Connections:
                 raise
         return self._send(self._open(), request, timeout)
 
-    def receive(self, sent: SentRequest) -> Answer:
+    def receive(self, sent: SentRequest) -> HttpAnswer:
         """Return the answer to what was sent; raises `ConnectError`, `BrokenAnswerError` or `OSError`."""
         try:
             return self._receive(sent)
@@ -175,7 +175,7 @@ class Connections:
             raise
         return SentRequest(connection, request, timeout)
 
-    def _receive(self, sent: SentRequest) -> Answer:
+    def _receive(self, sent: SentRequest) -> HttpAnswer:
         connection = sent.connection
         try:
             answer = connection.receive()

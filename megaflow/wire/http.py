@@ -28,7 +28,7 @@ _USUAL: Final = {
 _LENGTH: Final = re.compile(r"[0-9]{1,15}")
 _CHUNK_SIZE: Final = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;.*)?")
 
-Receive: TypeAlias = Callable[[int], bytes]
+ReceiveBytes: TypeAlias = Callable[[int], bytes]
 """Gives up to so many bytes, and none at the end."""
 
 
@@ -40,7 +40,7 @@ class NoAnswerError(BrokenAnswerError):
     """Nothing came at all."""
 
 
-class Answer(NamedTuple):
+class HttpAnswer(NamedTuple):
     """An answer; header names are in lower case."""
 
     status: int
@@ -50,7 +50,7 @@ class Answer(NamedTuple):
     """Whether the connection can be used again."""
 
 
-def read_answer(receive: Receive) -> Answer:
+def read_answer(receive: ReceiveBytes) -> HttpAnswer:
     """Read one answer to a POST. Raises `BrokenAnswerError`, and whatever *receive* raises."""
     data = bytearray()
     for _ in range(_MOST_INTERIM):
@@ -62,10 +62,10 @@ def read_answer(receive: Receive) -> Answer:
     has_end, body = _read_body(data, receive, status, headers)
     said = headers.get("connection", "").lower()
     persists = "close" not in said if version else "keep-alive" in said
-    return Answer(status, headers, body, keeps_alive=persists and has_end and not data)
+    return HttpAnswer(status, headers, body, keeps_alive=persists and has_end and not data)
 
 
-def _read_head(data: bytearray, receive: Receive) -> tuple[int, int, dict[str, str]]:
+def _read_head(data: bytearray, receive: ReceiveBytes) -> tuple[int, int, dict[str, str]]:
     """Take the head of an answer out of *data*: the minor version of HTTP, the status, the headers."""
     while (end := data.find(_END_OF_HEAD)) < 0:
         if len(data) > LONGEST_HEAD:
@@ -97,7 +97,7 @@ def _not_a_header(line: str) -> BrokenAnswerError:
     return BrokenAnswerError(f"{line[:60]!r} is not a header")
 
 
-def _read_body(data: bytearray, receive: Receive, status: int, headers: dict[str, str]) -> tuple[bool, bytes]:
+def _read_body(data: bytearray, receive: ReceiveBytes, status: int, headers: dict[str, str]) -> tuple[bool, bytes]:
     """Take the body out of *data*, and tell whether it said where it ends."""
     if status in (204, 304):
         return True, b""
@@ -114,7 +114,7 @@ def _read_body(data: bytearray, receive: Receive, status: int, headers: dict[str
     return True, _take(data, receive, _bounded(int(said)))
 
 
-def _read_chunks(data: bytearray, receive: Receive) -> bytes:
+def _read_chunks(data: bytearray, receive: ReceiveBytes) -> bytes:
     body = bytearray()
     while True:
         line = _take_line(data, receive)
@@ -133,7 +133,7 @@ def _read_chunks(data: bytearray, receive: Receive) -> bytes:
     raise BrokenAnswerError("its trailer does not end")
 
 
-def _read_to_end(data: bytearray, receive: Receive) -> bytes:
+def _read_to_end(data: bytearray, receive: ReceiveBytes) -> bytes:
     while chunk := receive(_CHUNK):
         data += chunk
         _bounded(len(data))
@@ -142,7 +142,7 @@ def _read_to_end(data: bytearray, receive: Receive) -> bytes:
     return body
 
 
-def _take_line(data: bytearray, receive: Receive) -> bytes:
+def _take_line(data: bytearray, receive: ReceiveBytes) -> bytes:
     while (end := data.find(b"\r\n")) < 0:
         if len(data) > LONGEST_HEAD:
             raise BrokenAnswerError("a line of a chunked body does not end")
@@ -150,7 +150,7 @@ def _take_line(data: bytearray, receive: Receive) -> bytes:
     return _take(data, receive, end + 2)[:-2]
 
 
-def _take(data: bytearray, receive: Receive, length: int) -> bytes:
+def _take(data: bytearray, receive: ReceiveBytes, length: int) -> bytes:
     while len(data) < length:
         _fill(data, receive, f"body of {length:,} bytes")
     taken = bytes(data[:length])
@@ -158,7 +158,7 @@ def _take(data: bytearray, receive: Receive, length: int) -> bytes:
     return taken
 
 
-def _fill(data: bytearray, receive: Receive, part: str) -> None:
+def _fill(data: bytearray, receive: ReceiveBytes, part: str) -> None:
     chunk = receive(_CHUNK)
     if not chunk:
         if part == "head" and not data:

@@ -44,7 +44,7 @@ _LONGEST_ADDED_WAIT: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
+class CallFailure:
     """What came of one attempt: a *status* and AWS's *code*, or neither where there was no answer.
 
     *is_modeled* says that the operation's own description names the code; *parsed* is the whole error.
@@ -116,7 +116,7 @@ class Retries:
             said["RetryQuotaReached"] = True
         return said
 
-    def wait_after(self, failure: Failure) -> tuple[float, bool]:
+    def wait_after(self, failure: CallFailure) -> tuple[float, bool]:
         """Return how many seconds to wait, and whether to try again after that."""
         if self.attempt >= self._max_attempts or not failure.is_passing:
             return 0.0, False
@@ -134,7 +134,7 @@ class Retries:
         """Give back what the last attempt has cost."""
         self._quota.release(self._paid)
 
-    def _wait_after(self, failure: Failure) -> float:
+    def _wait_after(self, failure: CallFailure) -> float:
         first = _FIRST_THROTTLED_WAIT if failure.is_throttled else _FIRST_WAIT
         wait = self._randomness() * min(first * 2.0 ** (self.attempt - 1), _LONGEST_WAIT)
         return max(wait, min(_read_wait(failure.headers), wait + _LONGEST_ADDED_WAIT))

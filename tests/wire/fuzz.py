@@ -13,7 +13,7 @@ import boto3
 from botocore.exceptions import ClientError
 from botocore.parsers import ResponseParserError
 
-from megaflow.wire.answers import Operation
+from megaflow.wire.answers import WireOperation
 from megaflow.wire.fallback import HOT_METHODS
 from megaflow.wire.http import BrokenAnswerError, read_answer
 from tests.wire.scripted import answer
@@ -123,9 +123,9 @@ def check_messages(given: dict[str, Any]) -> None:
 
 
 @cache
-def operations() -> tuple[Operation, ...]:
+def operations() -> tuple[WireOperation, ...]:
     client = boto3.client("sqs", region_name="us-east-1", aws_access_key_id="a", aws_secret_access_key="b")
-    return tuple(Operation(client.meta.service_model, name, client.exceptions) for name in HOT_METHODS.values())
+    return tuple(WireOperation(client.meta.service_model, name, client.exceptions) for name in HOT_METHODS.values())
 
 
 def main() -> None:

@@ -19,7 +19,7 @@ from tests.waiting import PATIENCE
 
 QUEUE_URL = "https://sqs.us-east-1.amazonaws.com/123456789012/orders"
 
-Answer: TypeAlias = bytes | Callable[[socket.socket], None]
+HttpAnswer: TypeAlias = bytes | Callable[[socket.socket], None]
 """What is sent, or what is done with the connection instead."""
 
 
@@ -66,7 +66,7 @@ class Request:
 class Scripted:
     """A server with its *script*; when that is over, it answers ``{}``."""
 
-    script: list[Answer] = field(default_factory=list)
+    script: list[HttpAnswer] = field(default_factory=list)
     requests: list[Request] = field(default_factory=list)
     url: str = ""
     tls: ssl.SSLContext | None = None
@@ -109,7 +109,7 @@ class Scripted:
 
 
 @contextmanager
-def scripted(*script: Answer, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1") -> Iterator[Scripted]:
+def scripted(*script: HttpAnswer, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1") -> Iterator[Scripted]:
     """Run a server with this script."""
     listening = socket.create_server(("127.0.0.1", 0))
     scheme = "http" if tls is None else "https"

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from megaflow.wire import http
-from megaflow.wire.http import Answer, BrokenAnswerError, NoAnswerError, read_answer
+from megaflow.wire.http import BrokenAnswerError, HttpAnswer, NoAnswerError, read_answer
 from tests.wire.fuzz import pieces_of, read_broken
 from tests.wire.scripted import answer
 
@@ -29,7 +29,7 @@ def stream(*pieces: bytes) -> Callable[[int], bytes]:
     return receive
 
 
-def read(*pieces: bytes) -> Answer:
+def read(*pieces: bytes) -> HttpAnswer:
     return read_answer(stream(*pieces))
 
 

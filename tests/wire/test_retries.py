@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from megaflow.wire.client import WireClient
-from megaflow.wire.retries import THROTTLED_CODES, TRANSIENT_CODES, TRANSIENT_STATUSES, Failure, Quota, Retries
+from megaflow.wire.retries import THROTTLED_CODES, TRANSIENT_CODES, TRANSIENT_STATUSES, CallFailure, Quota, Retries
 from tests.wire.scripted import QUEUE_URL, Scripted, answer, hang_up, scripted
 
 BUSY = answer(b"", status="503 Service Unavailable")
@@ -64,7 +64,7 @@ class Botocore:
             sleep=self.waited.append,
         )
 
-    def wait_after(self, failure: Failure, attempt: int, context: dict[str, Any]) -> tuple[float, bool]:
+    def wait_after(self, failure: CallFailure, attempt: int, context: dict[str, Any]) -> tuple[float, bool]:
         response, caught = None, None
         if failure.status:
             answered = SimpleNamespace(status_code=failure.status, headers=failure.headers)
@@ -107,12 +107,12 @@ def test_it_tries_and_waits_and_saves_as_botocore_does(
         assert ours._left == botocore.quota.available_capacity
 
 
-def failure_of(said: tuple[str, int, str | None] | None) -> Failure:
+def failure_of(said: tuple[str, int, str | None] | None) -> CallFailure:
     if said is None:
-        return Failure()
+        return CallFailure()
     code, status, wait = said
     headers = {} if wait is None else {"x-amz-retry-after": wait}
-    return Failure(status, code, headers, is_modeled=code == "QueueDoesNotExist")
+    return CallFailure(status, code, headers, is_modeled=code == "QueueDoesNotExist")
 
 
 def test_the_codes_are_botocores() -> None:

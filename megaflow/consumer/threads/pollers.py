@@ -26,7 +26,7 @@ class _Handling:
     """Since when a poller handles what it has received, and the question that it has under way meanwhile."""
 
     since: float
-    begun: Pending[Answered] | None = None
+    pending: Pending[Answered] | None = None
 
 
 class Pollers:
@@ -91,8 +91,8 @@ class Pollers:
             for thread in slow:
                 handling = self._handling.pop(thread)
                 self._pollers -= 1
-                if handling.begun is not None:
-                    self._questions.put(handling.begun)
+                if handling.pending is not None:
+                    self._questions.put(handling.pending)
             if slow:
                 self._let_others_ask()
         self._start_missing()
@@ -118,9 +118,9 @@ class Pollers:
             threading.Thread(target=self._ask_forever, name="megaflow-poller", daemon=True).start()
 
     def _ask_forever(self) -> None:
-        begun = self._take_question()
-        while begun is not None and (handling := self._bring(begun)) is not None:
-            begun = handling.begun or self._take_question()
+        pending = self._take_question()
+        while pending is not None and (handling := self._bring(pending)) is not None:
+            pending = handling.pending or self._take_question()
         self._before_waiting()
 
     def _take_question(self) -> Pending[Answered] | None:
@@ -128,12 +128,12 @@ class Pollers:
         question = self._questions.get()
         return self._begin(question) if isinstance(question, Inspect | Receive) else question
 
-    def _bring(self, begun: Pending[Answered]) -> _Handling | None:
+    def _bring(self, pending: Pending[Answered]) -> _Handling | None:
         """Wait for an answer, tell it, and handle what it brought; None is that this thread is not wanted any more."""
-        if not begun.is_answered:
+        if not pending.is_answered:
             self._before_waiting()
         began = time.perf_counter()
-        answer = begun.result()
+        answer = pending.result()
         poll = _poll_of(answer)
         if isinstance(answer, Received):
             answer = Received(answer.messages, answer.poll, time.perf_counter() - began)
@@ -164,22 +164,22 @@ class Pollers:
         with self._lock:
             handling = self._handling.get(threading.get_ident())
         # Without the lock: where another thread has taken it over meanwhile, and waits, a look takes nothing from it.
-        return handling is not None and handling.begun is not None and handling.begun.is_answered
+        return handling is not None and handling.pending is not None and handling.pending.is_answered
 
     def _begin_next(self) -> None:
         """Begin to ask what this thread is to ask next, unless another one has taken its place."""
         with self._lock:
             handling = self._handling.get(threading.get_ident())
-            if handling is None or handling.begun is not None or not self._next:
+            if handling is None or handling.pending is not None or not self._next:
                 return
             question = self._next.popleft()
             self._let_others_ask()
-        begun = self._begin(question)
+        pending = self._begin(question)
         with self._lock:
             if self._handling.get(threading.get_ident()) is handling:
-                handling.begun = begun
+                handling.pending = pending
                 return
-        self._questions.put(begun)
+        self._questions.put(pending)
 
     def _let_others_ask(self) -> None:
         """Let others ask what is to be asked next."""

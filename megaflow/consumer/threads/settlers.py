@@ -63,26 +63,26 @@ class Settlers:
     def begin_own(self) -> None:
         """Begin what the calling poller settles itself."""
         while (action := _pop(self._own)) is not None:
-            begun = self._begin(action)
-            if begun.is_under_way:
-                self._under_way.append(begun)
+            pending = self._begin(action)
+            if pending.is_under_way:
+                self._under_way.append(pending)
             else:
-                self._deletes.put(begun)
+                self._deletes.put(pending)
 
     def take_settled(self) -> list[Settled]:
         """Return what came of what pollers have begun, as far as it is answered; for the rest settlers wait."""
         settled = []
-        while (begun := _pop(self._under_way)) is not None:
-            if begun.is_answered:
-                settled.append(begun.result())
+        while (pending := _pop(self._under_way)) is not None:
+            if pending.is_answered:
+                settled.append(pending.result())
             else:
-                self._deletes.put(begun)
+                self._deletes.put(pending)
         return settled
 
     def let_others_wait(self) -> None:
-        """Let settlers wait for what pollers have begun: the calling thread has something else to do."""
-        while (begun := _pop(self._under_way)) is not None:
-            self._deletes.put(begun)
+        """Let settlers wait for what pollers have pending: the calling thread has something else to do."""
+        while (pending := _pop(self._under_way)) is not None:
+            self._deletes.put(pending)
 
     def close(self) -> None:
         """Let the threads go, as soon as they are done."""
@@ -91,8 +91,8 @@ class Settlers:
 
     def _settle_forever(self, tasks: SimpleQueue[_Task | None]) -> None:
         while (task := tasks.get()) is not None:
-            begun = task if isinstance(task, Pending) else self._begin(task)
-            self._tell(begun.result(), Caller.SETTLER)
+            pending = task if isinstance(task, Pending) else self._begin(task)
+            self._tell(pending.result(), Caller.SETTLER)
 
 
 def _pop(waiting: deque[_Waiting]) -> _Waiting | None:

@@ -187,8 +187,8 @@ class Workers:
         ended: Verdict | Crashed | None
         began = self._began_at = time.perf_counter()
         try:
-            begun = work.steps or self._get_processor().begin(work.message, self._wait)
-            ended = begun if isinstance(begun, Verdict) else self._advance(work, begun)
+            pending = work.steps or self._get_processor().begin(work.message, self._wait)
+            ended = pending if isinstance(pending, Verdict) else self._advance(work, pending)
         except BaseException as error:  # noqa: BLE001 - a message that is out must come back to the core
             ended = Crashed(work.message, error)
         self._seconds += (time.perf_counter() - began - self._seconds) / 8
