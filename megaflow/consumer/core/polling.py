@@ -69,11 +69,6 @@ class Polling:
         self.heard_at: dict[int, float | None] = {}
         """When SQS last answered the first, the second … of the polls under way at once; None is not yet."""
 
-    @property
-    def is_asking(self) -> bool:
-        """Whether a question is under way."""
-        return bool(self._polls) or self._inspecting
-
     def wake_at(self, now: float) -> float:
         """When `ask` has something to do again, if nothing happens before."""
         wakes_at = min([poll.hangs_at for poll in self._polls.values()], default=math.inf)
@@ -105,12 +100,12 @@ class Polling:
         """Take note that the queue has said what it is."""
         self._inspecting, self._is_inspected, self._looked_at, self.failures = False, True, now, 0
 
-    def note_received(self, poll: int, count: int, seconds: float | None, now: float) -> bool:
-        """Take note of what a poll brought after so many *seconds*; tell whether it was still waited for."""
+    def note_received(self, poll: int, count: int, seconds: float | None, now: float) -> None:
+        """Take note of what a poll brought after so many *seconds*."""
         asked = self._polls.pop(poll, None)
         self.has_received, self.failures = True, 0
         if asked is None:
-            return False
+            return
         self.heard_at[asked.place] = now
         if count:
             self._looked_at, self.over_limit = now, False
@@ -120,7 +115,6 @@ class Polling:
             self._wanted = max(1, self._wanted - 1) if is_quick else min(MOST_POLLS, self._wanted + 1)
         elif count < asked.count:
             self._wanted = 1
-        return True
 
     def note_depth(self, *, over_limit: bool) -> None:
         """Take note of whether the queue has said that too many of its messages are in flight."""
@@ -172,7 +166,7 @@ class Polling:
         """Return how many messages could be started soon: the rest is for others."""
         soon = self._settings.concurrency + min(self._settings.received_in_advance, self._recently_finished(now))
         room = soon - self._in_hand() - self._expected()
-        # In a group whose turn has not come nothing can be started, but it is not to fill the hand either.
+        # In a group whose turn has not come nothing can be started, but it is not to fill up what is held either.
         settings = self._settings
         most = settings.max_number_of_messages * (settings.concurrency + 1) + settings.received_in_advance
         return min(room, most - self._held_messages.size - self._expected())
