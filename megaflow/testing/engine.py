@@ -85,8 +85,8 @@ class Engine:
         self._queue = Queue(_Impatient(account), queue_url, clock=clock)
         self._settings = _without_chance(app.settings)
         self._loop = asyncio.Runner(loop_factory=lambda: FakeTimeLoop(clock, self._pass_time))
-        self._events: deque[Input] = deque()
-        self._begun: deque[Message] = deque()
+        self._inputs: deque[Input] = deque()
+        self._started: deque[Message] = deque()
         self._polls: dict[int, tuple[Receive, float]] = {}
         self._failure: BaseException | None = None
         self._is_busy = False
@@ -134,20 +134,20 @@ class Engine:
         self.run()
 
     def _start(self) -> None:
-        self._events.clear()
-        self._begun.clear()
+        self._inputs.clear()
+        self._started.clear()
         self._polls.clear()
         self._core = Core(self._settings, fifo=self._queue.fifo, randomness=random.Random(0).random)
         self._tell(Tick())
 
     def _step(self, handled: Counter[str]) -> bool:
         """Do the next thing that needs no time to pass; tell whether there was one."""
-        if self._events:
-            self._tell(self._events.popleft())
+        if self._inputs:
+            self._tell(self._inputs.popleft())
         elif self._core.wake_at <= self._clock.now:
             self._tell(Tick())
-        elif self._begun:
-            message = self._begun.popleft()
+        elif self._started:
+            message = self._started.popleft()
             handled[message.id] += 1
             if handled[message.id] > _MOST_TIMES or len(handled) > _MOST_AT_ONCE:
                 raise UsageError(
@@ -161,10 +161,10 @@ class Engine:
 
     def _poll(self) -> bool:
         for number, (action, ends_at) in list(self._polls.items()):
-            event = ask(self._queue, action, self._settings)
-            if isinstance(event, AskFailed) or event.messages or self._clock.now >= ends_at:  # type: ignore[union-attr]
+            answer = ask(self._queue, action, self._settings)
+            if isinstance(answer, AskFailed) or answer.messages or self._clock.now >= ends_at:  # type: ignore[union-attr]
                 del self._polls[number]
-                self._events.append(event)
+                self._inputs.append(answer)
                 return True
         return False
 
@@ -175,25 +175,25 @@ class Engine:
         times = [self._core.wake_at, *ends, *(each for each in queues if each is not None)]
         return min((each for each in times if each > self._clock.now), default=math.inf)
 
-    def _tell(self, event: Input) -> None:
-        for action in self._core.handle(event, self._clock.now):
+    def _tell(self, told: Input) -> None:
+        for action in self._core.handle(told, self._clock.now):
             self._do(action)
 
     def _do(self, action: Action) -> None:
         match action:
             case Inspect():
-                self._events.append(ask(self._queue, action, self._settings))
+                self._inputs.append(ask(self._queue, action, self._settings))
             case Receive():
                 self._polls[action.poll] = action, self._clock.now + self._settings.wait_time_seconds
             case AbandonPoll(poll):
                 self._polls.pop(poll, None)
-                self._events.append(Received((), poll))
+                self._inputs.append(Received((), poll))
             case Start(messages):
                 # What a handler does to its payload is not what was received.
                 self.record.received |= {each.id: each.with_own_payload() for each in messages}
-                self._begun += messages
+                self._started += messages
             case Extend() | Delete() | Hide() | DeadLetter():
-                self._events.append(self._settle(action))
+                self._inputs.append(self._settle(action))
             case Count(name, amount):
                 self._app.metrics.count(name, amount)
             case Report(level, text, values, error):
@@ -221,7 +221,7 @@ class Engine:
         try:
             verdict = self._process(message, called)
         except Exception as error:  # noqa: BLE001 - a message that is out must come back to the core
-            self._events.append(Crashed(message, error))
+            self._inputs.append(Crashed(message, error))
             return
         received = self.record.received[message.id]
         for outcome in verdict.outcomes:
@@ -231,7 +231,7 @@ class Engine:
         is_given_up = message.lease is not None and message.lease.is_given_up
         if verdict.keeps and not is_given_up and not why_not_kept(verdict, self._settings.max_receives):
             self.record.kept.append(received)
-        self._events.append(Finished((verdict,)))
+        self._inputs.append(Finished((verdict,)))
 
     def _note_end(self, message: Message, *said: str) -> None:
         self.record.became.setdefault(message.id, []).extend(said)
@@ -262,8 +262,8 @@ class Engine:
             self._clock.now = max(self._clock.now, due)
             self._end_polls()
             self._tell(Tick())
-            while self._events:
-                self._tell(self._events.popleft())
+            while self._inputs:
+                self._tell(self._inputs.popleft())
         self._clock.now = max(self._clock.now, end)
 
     def _end_polls(self) -> None:
@@ -271,7 +271,7 @@ class Engine:
         for number, (_, ends_at) in list(self._polls.items()):
             if ends_at <= self._clock.now:
                 del self._polls[number]
-                self._events.append(Received((), number))
+                self._inputs.append(Received((), number))
 
 
 def _describe_errors(verdict: Verdict) -> list[str]:
