@@ -39,10 +39,10 @@ def find_excess(text: str) -> str:
 
 
 def is_too_deep(value: Any) -> bool:
-    """Tell whether *value*, of plain dicts and lists that do not hold themselves, is nested beyond the limit."""
+    """Tell whether *value*, a dict or list of such that do not hold themselves, is nested beyond the limit."""
     level = [value]
-    for _ in range(limits.NESTING + 1):
-        level = [each for holder in level if isinstance(holder, dict | list) for each in _items(holder)]
+    for _ in range(limits.NESTING):
+        level = [each for holder in level for each in _items(holder) if isinstance(each, dict | list)]
     return bool(level)
 
 

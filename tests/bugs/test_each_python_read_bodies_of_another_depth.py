@@ -181,10 +181,11 @@ def test_what_is_sent_can_be_read_again(make: Callable[[int], dict[str, Any]], b
         encode(make(101), binary_encoding=binary_encoding)
 
 
-@pytest.mark.parametrize("value", [(1,), {2}, {"b": (3,)}], ids=repr)
-def test_levels_that_become_json_are_counted_too(value: Any) -> None:
+@pytest.mark.parametrize("value", [(1,), {2}, {"b": (3,)}, {}, []], ids=repr)
+@pytest.mark.parametrize("binary_encoding", [False, True])
+def test_levels_that_are_empty_or_become_json_are_counted_too(value: Any, binary_encoding: bool) -> None:
     with pytest.raises(EncodeError, match="nested too deeply"):
-        encode(objects(100, value))
+        encode(objects(100, value), binary_encoding=binary_encoding)
 
 
 deepest = {"data": objects(100), "list": lists(100), "event": event(100)}
