@@ -15,7 +15,7 @@ SECONDS_OF_TORTURE ?= 300
 # The tests start hundreds of processes: where Python is told to keep no bytecode, each would compile megaflow anew.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo install test coverage test-long torture simulate lint bench bench-consume bench-wire bench-publish bench-lambda bench-local format clean
+.PHONY: demo install test coverage test-long torture simulate lint bench bench-consume bench-wire bench-publish bench-lambda bench-local bench-bytecodes format clean
 
 demo: $(FOR_DEMO)
 	$(BIN)/python samples/demo.py
@@ -62,6 +62,9 @@ bench-lambda: $(FOR_DEVELOPMENT)
 
 bench-local: $(FOR_DEVELOPMENT)
 	$(BIN)/python benchmarks/local.py
+
+bench-bytecodes: $(FOR_DEVELOPMENT)
+	$(BIN)/python -m benchmarks.bytecodes --functions 20
 
 format: $(FOR_DEVELOPMENT)
 	$(BIN)/ruff check --fix .
