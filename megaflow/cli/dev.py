@@ -53,7 +53,8 @@ _SHOWN: Final = 200
 def dev(target: str, port: int, data: Path | None, reload: bool) -> int:
     """Run TARGET on an embedded SQS and SNS, with a queue, a dead-letter queue and a topic made for it.
 
-    Each message is shown as it is handled. Nothing is asked of AWS. What is queued stays while the app starts anew.
+    Each message is shown as it is handled. What is queued stays while the app starts anew. All calls of SQS and SNS go
+    to the embedded ones, those that handlers make by themselves too; calls of AWS's other services go to AWS.
     """
     from megaflow.local.__main__ import kept
     from megaflow.local.account import Account
@@ -64,6 +65,7 @@ def dev(target: str, port: int, data: Path | None, reload: bool) -> int:
     with kept(account, data), _listen(account, port) as server:
         show(f"SQS and SNS on {server.url}; from another terminal:", style="bold")
         show(f"  export AWS_ENDPOINT_URL={server.url}")
+        show("All that the app asks of SQS and SNS goes there; what it asks of AWS's other services goes to AWS.")
         sys.stdout.flush()
         return _Watched(target, server.url, folder).run(reload=reload)
 

@@ -50,7 +50,7 @@ def _serve(given: argparse.Namespace) -> None:
     from megaflow.local.server import Server
 
     account = Account(region=given.region, account_id=given.account)
-    with kept(account, given.data), closing(Server(account, port=given.port)) as server:
+    with kept(account, given.data), closing(Server(account, port=given.port, allowed_hosts=given.allow_host)) as server:
         # From before it is said that it serves: whoever reads that may signal at once. Uvicorn hands these on to us.
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: server.stop())
@@ -101,6 +101,14 @@ def _parser(program: str) -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--data", type=Path, metavar="FILE", help="keep everything in this SQLite file; made where it is not there"
+    )
+    parser.add_argument(
+        "--allow-host",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="answer to this host name as well, or to all below it: *.example.com; may be given several times "
+        "(always: addresses, localhost, *.localhost, *.localhost.localstack.cloud)",
     )
     parser.add_argument(
         "--region",

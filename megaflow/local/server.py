@@ -6,6 +6,7 @@ import asyncio
 import os
 import socket
 import threading
+from collections.abc import Collection
 from contextlib import suppress
 from types import TracebackType
 from typing import Final
@@ -40,6 +41,8 @@ class Server:
 
     It listens on 127.0.0.1 and nowhere else, from the start: nobody has to wait for it. Any credentials do. *port* 0
     takes a free one. The URLs of queues begin with ``url``. It serves once; one that never did wants a :meth:`close`.
+    Requests of web pages are refused, and those by another name than ``localhost`` or one below it, or an address:
+    *allowed_hosts* are more names, where ``*.example.com`` stands for all below one.
 
     Raises:
         ConfigurationError: the port is taken.
@@ -52,12 +55,12 @@ class Server:
         ...                        aws_access_key_id="any", aws_secret_access_key="any")
     """
 
-    def __init__(self, account: Account | None = None, *, port: int = 0) -> None:
+    def __init__(self, account: Account | None = None, *, port: int = 0, allowed_hosts: Collection[str] = ()) -> None:
         self.account = account or Account()
         self._socket = _listen(port)
         self.url = f"http://{_HOST}:{self._socket.getsockname()[1]}"
         self.account.url = self.url
-        self._server = _Uvicorn(self.account)
+        self._server = _Uvicorn(self.account, allowed_hosts)
         self._thread: threading.Thread | None = None
         self._begun = False
 
@@ -113,9 +116,9 @@ class Server:
 class _Uvicorn(uvicorn.Server):
     """Serves one account, and takes a turn at it whenever time has something to do for those who poll."""
 
-    def __init__(self, account: Account) -> None:
+    def __init__(self, account: Account, allowed_hosts: Collection[str]) -> None:
         self._account = account
-        self._application = Application(account)
+        self._application = Application(account, allowed_hosts)
         self._alarm: asyncio.TimerHandle | None = None
         super().__init__(
             uvicorn.Config(

@@ -83,6 +83,17 @@ def test_its_first_line_says_where_it_listens_and_for_whom() -> None:
     assert stopped == (0, "")
 
 
+def test_it_goes_by_the_names_it_is_told() -> None:
+    with started("--allow-host", "queue.example.com", "--allow-host", "*.dev.example.com") as program:
+        answers = []
+        for name in ("queue.example.com", "sqs.dev.example.com", "evil.example"):
+            with Wire(program.url) as wire:
+                wire.send(f"GET / HTTP/1.1\r\nHost: {name}\r\n\r\n".encode())
+                answers.append(wire.answer().status)
+
+    assert answers == [200, 200, 403]
+
+
 def test_what_is_in_the_data_file_is_there_again(tmp_path: Path) -> None:
     file = tmp_path / "orders.sqlite"
     with started("--data", str(file)) as program, Wire(program.url) as wire:
@@ -216,7 +227,9 @@ def test_its_help_names_each_option_and_how_to_point_an_sdk_at_it(capsys: pytest
 
     help_text = capsys.readouterr().out
     assert exited.value.code == 0
-    assert all(option in help_text for option in ("--port", "--data FILE", "--region", "--account"))
+    assert all(
+        option in help_text for option in ("--port", "--data FILE", "--allow-host NAME", "--region", "--account")
+    )
     assert "AWS_ENDPOINT_URL=http://127.0.0.1:4566" in help_text
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -22,6 +22,7 @@ from megaflow.local.account import Account
 from megaflow.local.calls import SERVICES, perform
 from megaflow.local.faults import NO_STRIKE, Faults
 from megaflow.local.http import json_protocol, query_protocol
+from megaflow.local.http.gate import Gate, check_form
 from megaflow.local.operations.operation import Answer
 from megaflow.local.polls import Poll
 from megaflow.local.refused import Refused
@@ -114,7 +115,9 @@ class _Query:
         # As a value of some other parameter it would be escaped.
         if b"Version=2012-11-05" in body:
             raise _old_sqs()
-        return query_protocol.read(body)
+        operation, ask = query_protocol.read(body)
+        check_form(headers)
+        return operation, ask
 
     def write(self, operation: str, answer: Answer, request_id: str) -> Reply:
         body = query_protocol.write(operation, answer, request_id)
@@ -132,8 +135,9 @@ _QUERY: Final = _Query()
 class Application:
     """An account as an ASGI application. Calls that wait for a message cost a future each, and no thread."""
 
-    def __init__(self, account: Account) -> None:
+    def __init__(self, account: Account, allowed_hosts: Collection[str] = ()) -> None:
         self._account = account
+        self._gate = Gate(allowed_hosts)
         self._parked: set[Poll] = set()
         self._patient = True
         self._pages = Starlette(
@@ -146,6 +150,11 @@ class Application:
         # SDKs that post to the URL of a queue name it in the body as well.
         if scope["type"] == "http" and scope["method"] == "POST":
             await self._answer(scope, receive, send)
+            return
+        try:
+            self._gate.check(dict(scope["headers"]))
+        except Refused as refused:
+            await PlainTextResponse(f"{refused.message}\n", refused.status)(scope, receive, send)
         else:
             await self._pages(scope, receive, send)
 
@@ -162,6 +171,7 @@ class Application:
         protocol: _Protocol = _JSON if _is_json(headers) else _QUERY
         strike = NO_STRIKE
         try:
+            self._gate.check(headers)
             operation, ask = protocol.read(headers, await _read_body(headers, receive))
             if operation not in SERVICES[protocol.service]:
                 raise protocol.unknown_operation(operation)

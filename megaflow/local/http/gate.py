@@ -1,0 +1,99 @@
+"""The gate: which requests the embedded server answers, and that none of them was made by a web page of elsewhere.
+
+It takes any credentials, so whoever reaches it may do anything. A browser reaches it from every page that a developer
+has open, and by DNS rebinding under every name (https://owasp.org/www-community/attacks/DNS_Rebinding). What such a
+request cannot hide is its headers.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+from functools import lru_cache
+from ipaddress import ip_address
+from typing import Final
+
+from megaflow.local.refused import Refused
+
+_OWN_NAMES: Final = ("localhost", "*.localhost", "localhost.localstack.cloud", "*.localhost.localstack.cloud")
+_AUTHORITY: Final = re.compile(r"(\[[^\]]+\]|[^:\[\]]+)(?::[0-9]*)?", re.ASCII)
+_OWN_PAGES: Final = (b"same-origin", b"none")
+"""What ``Sec-Fetch-Site`` says of a page of this server's own, and of what somebody typed.
+
+https://developer.mozilla.org/en-US/docs/Web/HTTP/Reference/Headers/Sec-Fetch-Site
+"""
+
+_FORM: Final = b"application/x-www-form-urlencoded"
+
+
+class Gate:
+    """Lets requests in, by their headers.
+
+    *allowed_hosts* are names that the server goes by beside addresses and those of this machine; ``*.example.com``
+    stands for all below one.
+    """
+
+    def __init__(self, allowed_hosts: Collection[str] = ()) -> None:
+        self._names = {name.lower() for name in (*_OWN_NAMES, *allowed_hosts)}
+        # Nearly every request comes by the same name.
+        self._goes_by = lru_cache(64)(self._find_host)
+
+    def check(self, headers: Mapping[bytes, bytes]) -> None:
+        """Let a request in, or raise `Refused`."""
+        host, origin = headers.get(b"host"), headers.get(b"origin")
+        if host is not None and not self._goes_by(host):
+            raise _wrong_host(host)
+        if origin is not None and origin.lower().partition(b"://")[2] != (host or b"").lower():
+            raise _from_elsewhere("Origin", origin)
+        site = headers.get(b"sec-fetch-site", b"none")
+        if site not in _OWN_PAGES:
+            raise _from_elsewhere("Sec-Fetch-Site", site)
+
+    def _find_host(self, header: bytes) -> bool:
+        found = _AUTHORITY.fullmatch(header.decode("latin-1").lower())
+        name = found[1].removesuffix(".") if found else ""
+        parents = (f"*.{name[place + 1 :]}" for place, character in enumerate(name) if character == ".")
+        return name in self._names or _is_address(name) or not self._names.isdisjoint(parents)
+
+
+def check_form(headers: Mapping[bytes, bytes]) -> None:
+    """Raise `Refused` where what is read as a form came as something else, as a page may send without asking first.
+
+    A call in JSON needs no such look: its header ``X-Amz-Target`` is none that a page may send so.
+    """
+    given = headers.get(b"content-type", b"")
+    if not given.strip().lower().startswith(_FORM):
+        what = f"not {_show(given)}" if given else "and this one has none"
+        text = f"A call of SNS comes with the header Content-Type: {_FORM.decode()}, {what}."
+        raise Refused("UnsupportedMediaType", text, status=415)
+
+
+def _is_address(name: str) -> bool:
+    try:
+        return bool(ip_address(name.strip("[]")))
+    except ValueError:
+        return False
+
+
+def _wrong_host(header: bytes) -> Refused:
+    name = _show(header).rpartition(":")[0] or _show(header)
+    return Refused(
+        "AccessDeniedException",
+        f"This server does not go by the name {name}. If that is yours, start it with --allow-host {name}, "
+        f"or Server(allowed_hosts=[{name!r}]).",
+        status=403,
+    )
+
+
+def _from_elsewhere(header: str, value: bytes) -> Refused:
+    return Refused(
+        "AccessDeniedException",
+        f"This call was made by a web page of elsewhere ({header}: {_show(value)}), and those are not answered.",
+        status=403,
+    )
+
+
+def _show(value: bytes) -> str:
+    """Return the value of a header as printable text that is not long."""
+    text = value.decode("latin-1")
+    return "".join(character if character.isprintable() else "?" for character in text)[:100]
