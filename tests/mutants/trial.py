@@ -1,0 +1,147 @@
+"""A trial: the tests that reach a mutant's line, run on a copy of the project in which it stands."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from tests.mutants import reach
+from tests.mutants.mutations import Mutant
+
+ROOT: Final = Path(__file__).parents[2]
+_COPIED: Final = ("megaflow", "tests", "samples", "docs", "benchmarks", "pyproject.toml", "README.md", "CHANGELOG.md")
+_TESTS: Final = (
+    "tests/consumer",
+    "tests/processing",
+    "tests/stores",
+    "tests/handlers",
+    "tests/runtime",
+    "tests/simulation",
+    "tests/bugs",
+    "tests/test_guarantees.py",
+    "tests/test_main_job.py",
+    "tests/test_app.py",
+)
+_FIRST: Final = 80
+"""Tests of the first try: those that most mutants die of."""
+
+_BUDGET: Final = 120.0
+"""Seconds that the tests of one mutant may take when nothing is wrong: the quickest come first."""
+
+_PATIENCE: Final = 30.0
+"""Seconds beyond four times what the tests take, until a mutant counts as killed because it hangs."""
+
+
+@dataclass
+class Reached:
+    """Which tests reach which lines, and the seconds each takes."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+    lines: dict[str, dict[int, set[str]]] = field(default_factory=dict)
+
+    def tests_of(self, mutant: Mutant) -> list[str]:
+        """Return the tests to run: those of the same room first, then the quickest."""
+        lines = self.lines.get(mutant.path, {})
+        first, last = mutant.lines
+        names = set().union(*(lines.get(line, set()) for line in range(first, last + 1)))
+        if not mutant.function or not names - {""}:
+            # What is run at import is reached by whoever uses the module.
+            names = set().union(*lines.values())
+        room = str(Path(mutant.path).parent).replace("megaflow", "tests", 1)
+        own = f"{room}/test_{Path(mutant.path).stem}"
+        known = [name for name in names if name in self.seconds]
+        known.sort(key=lambda name: (not name.startswith(own), not name.startswith(room), self.seconds[name]))
+        return self._within_budget(known)
+
+    def _within_budget(self, names: Sequence[str]) -> list[str]:
+        chosen, spent = [], 0.0
+        for name in names:
+            spent += self.seconds[name]
+            if spent > _BUDGET:
+                break
+            chosen.append(name)
+        return chosen
+
+
+class Copy:
+    """A copy of the project, in which one mutant after another stands."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        for name in _COPIED:
+            source, target = ROOT / name, folder / name
+            if source.is_dir():
+                shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+            else:
+                shutil.copy(source, target)
+
+    def learn_reach(self, folders: Sequence[str], share: tuple[int, int]) -> Reached:
+        """Run the tests, or a *share* of them, and return what they reach."""
+        told = self._folder / "reach.json"
+        variables = {reach.FOLDERS: json.dumps(folders), reach.SHARE: json.dumps(share), reach.TOLD: str(told)}
+        self._run(["-p", "tests.mutants.reach", "-q", *_TESTS], 3600.0, variables)
+        found = json.loads(told.read_text())
+        lines = {path: {int(line): set(names) for line, names in each.items()} for path, each in found["lines"].items()}
+        return Reached(found["seconds"], lines)
+
+    def try_out(self, mutant: Mutant, reached: Reached) -> str:
+        """Return the test that notices *mutant*; empty where none does."""
+        tests = reached.tests_of(mutant)
+        path = self._folder / mutant.path
+        source = path.read_bytes()
+        path.write_bytes(mutant.apply(source))
+        # Written within a second of the other, and perhaps as long, it would not be seen to differ.
+        shutil.rmtree(path.parent / "__pycache__", ignore_errors=True)
+        try:
+            return self._find_killer(tests[:_FIRST], reached) or self._find_killer(tests[_FIRST:], reached)
+        finally:
+            path.write_bytes(source)
+            shutil.rmtree(path.parent / "__pycache__", ignore_errors=True)
+
+    def _find_killer(self, tests: Sequence[str], reached: Reached) -> str:
+        if not tests:
+            return ""
+        names = self._folder / "tests.txt"
+        names.write_text("\n".join(tests))
+        timeout = _PATIENCE + 4 * sum(reached.seconds[name] for name in tests)
+        code, said = self._run(["-x", "-q", "--no-header", f"@{names}"], timeout, {})
+        if code == 0:
+            return ""
+        failed = [line.split(" ")[1] for line in said.splitlines() if line.startswith(("FAILED ", "ERROR "))]
+        return failed[0] if failed else "hangs" if code is None else f"pytest's exit code {code}"
+
+    def _run(self, arguments: Sequence[str], timeout: float, variables: dict[str, str]) -> tuple[int | None, str]:
+        """Run pytest in the copy; return its exit code, None where it was killed, and its output."""
+        process = subprocess.Popen(
+            [sys.executable, "-m", "pytest", "-p", "no:randomly", *arguments],
+            cwd=self._folder,
+            env=os.environ | {"PYTHONPATH": str(self._folder), "HYPOTHESIS_STORAGE_DIRECTORY": "none"} | variables,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        try:
+            return_code: int | None
+            said, _ = process.communicate(timeout=timeout)
+            return_code = process.returncode
+        except subprocess.TimeoutExpired:
+            said, return_code = "", None
+        finally:
+            _kill_group(process.pid)
+            process.wait()
+        return return_code, said
+
+
+def _kill_group(leader: int) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(leader, signal.SIGKILL)
