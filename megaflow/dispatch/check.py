@@ -16,6 +16,7 @@ from megaflow.dispatch.normal import Clause, Normaliser, Rule
 from megaflow.dispatch.probes import find_covers
 from megaflow.dispatch.table import DispatchTable
 from megaflow.handlers.handler import Handler
+from megaflow.match.conditions import Condition
 from megaflow.match.leaves import Regex
 from megaflow.messages.codec import Kind
 
@@ -34,6 +35,7 @@ class Oddity(StrEnum):
     DUPLICATE = "duplicate"
     COVERED = "covered"
     UNINDEXED = "not indexed"
+    BACKTRACKS = "backtracks"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,27 @@ def _check_alone(known: _Known) -> Iterator[Finding]:
         kind = known.handler.kind
         what = "every message" if kind is Kind.ANY else f"every message of kind {kind.value}"
         yield Finding(Oddity.MATCHES_EVERYTHING, known.handler, f"matches {what}")
+    several = [(clause.path, regex) for clause in _all_clauses(known) for regex in _unsafe_regexes(clause.condition)]
+    for path, written in dict.fromkeys((path, repr(regex)) for path, regex in several):
+        where = f" at {'.'.join(path)}" if path else ""
+        yield Finding(Oddity.BACKTRACKS, known.handler, f"backtracks: {written}{where} {_EXPLODES}")
+
+
+_EXPLODES: Final = (
+    "can take hours on a text of some dozen characters, while nothing else is handled; write it so that what is "
+    "repeated reads no text in two ways, as [a-z]+ in place of ([a-z]+)*"
+)
+
+
+def _all_clauses(known: _Known) -> tuple[Clause, ...]:
+    return known.rule.clauses + known.rule.functions
+
+
+def _unsafe_regexes(condition: Condition) -> Iterator[Regex]:
+    if isinstance(condition, Regex) and not condition.is_safe:
+        yield condition
+    for part in condition.parts:
+        yield from _unsafe_regexes(part)
 
 
 def _find_duplicates(rules: Sequence[_Known]) -> Iterator[Finding]:

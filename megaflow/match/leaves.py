@@ -10,7 +10,9 @@ from typing import Any, Literal
 from typing_extensions import override
 
 from megaflow.match import comparison
+from megaflow.match.backtracking import can_explode, is_safe_once_found
 from megaflow.match.conditions import Condition, Leaf, Test
+from megaflow.match.re2_sets import is_available, make_screen
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -89,7 +91,20 @@ class Regex(Leaf):
     @override
     def compile(self) -> Test:
         find = getattr(self.regex, self.name)
+        may_match = make_screen(self.name, self.regex) if self.can_explode else None
+        if may_match is not None:
+            return lambda left: isinstance(left, str) and may_match(left) and find(left) is not None
         return lambda left: isinstance(left, str) and find(left) is not None
+
+    @property
+    def can_explode(self) -> bool:
+        """Whether there are short texts that module `re` does not come to an end with."""
+        return can_explode(self.name, self.regex)
+
+    @property
+    def is_safe(self) -> bool:
+        """Whether no text does that, because RE2 is asked before."""
+        return not self.can_explode or (is_available() and is_safe_once_found(self.name, self.regex))
 
     def __repr__(self) -> str:
         return f"{self.name}({self.regex.pattern!r})" if _is_plain(self.regex) else f"{self.name}({self.regex!r})"

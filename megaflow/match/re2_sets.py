@@ -12,7 +12,7 @@ from itertools import compress
 from operator import not_
 from typing import Any, Final, TypeAlias
 
-from megaflow.match.regexes import Name, widened
+from megaflow.match.regexes import Name, is_exactly_widened, widened
 
 try:
     import re2
@@ -30,6 +30,7 @@ _MAX_MEM: Final = 8 << 20
 _END_MARK: Final = "\x01\x02\x03\x02\x01"
 """What stands after each text, and is looked for as a pattern is: where it is not found, RE2 ran out of memory."""
 
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _PROBES: Final = tuple(char * 30 for char in ("a", "Z", "0", " ", "-", "\u00e9"))
 
 
@@ -47,6 +48,30 @@ def can_hold(name: Name, regex: re.Pattern[str]) -> bool:
     except re2.error:
         return False
     return not all(alone.search(probe) for probe in _PROBES)
+
+
+def make_screen(name: Name, regex: re.Pattern[str]) -> Callable[[str], bool] | None:
+    """Return what tells of a text, in a time that grows with its length alone, whether *regex* may accept it.
+
+    None where google-re2 is not installed, or does not take it.
+    """
+    if not is_available():
+        return None
+    try:
+        find = _filter((widened(name, regex),)).re(0).search
+    except re2.error:
+        return None
+    knows_surrogates = is_exactly_widened(regex)
+
+    def screen(text: str) -> bool:
+        try:
+            return find(text) is not None
+        except (
+            UnicodeEncodeError
+        ):  # a lone surrogate: to a pattern that names characters of ASCII alone, any other is the same
+            return not knows_surrogates or find(_SURROGATE.sub("\ufffd", text)) is not None
+
+    return screen
 
 
 class RegexSet:

@@ -24,8 +24,13 @@ LONGEST_START: Final = 256
 _MOST_COPIES: Final = 10
 """How far repeats are counted in RE2, which copies what is repeated, and refuses 1000 copies."""
 
+_NO_END: Final = 4_294_967_295
+"""The most repetitions, which stands for any number: `re` has it as ``MAXREPEAT``."""
+
+_ASCII: Final = 128
+
 _UNKNOWN: Final[Sequence[Item]] = (("UNKNOWN", None),)
-_REPEATS: Final = ("MAX_REPEAT", "MIN_REPEAT", "POSSESSIVE_REPEAT")
+REPEATS: Final = ("MAX_REPEAT", "MIN_REPEAT", "POSSESSIVE_REPEAT")
 
 
 def parse(regex: re.Pattern[str]) -> Sequence[Item]:
@@ -68,7 +73,7 @@ def _is_anchored(items: Sequence[Item], flags: int) -> bool:
         return False
     operation, args = items[0]
     if str(operation) == "SUBPATTERN":
-        return _is_anchored(args[-1], _scoped(flags, args))
+        return _is_anchored(args[-1], scoped(flags, args))
     at_beginning = str(args) == "AT_BEGINNING" and not flags & re.MULTILINE
     return str(operation) == "AT" and (at_beginning or str(args) == "AT_BEGINNING_STRING")
 
@@ -88,12 +93,12 @@ def _start_of(operation: str, args: Any, flags: int) -> _Start:
         case "LITERAL" if _has_one_case(chr(args), flags):
             return _Start(chr(args), True)
         case "SUBPATTERN":
-            return _start(args[-1], _scoped(flags, args))
+            return _start(args[-1], scoped(flags, args))
         case "ATOMIC_GROUP":
             return _start(args, flags)
         case "AT" | "ASSERT" | "ASSERT_NOT":  # they take no text: what follows stands in the same place
             return _Start("", True)
-        case _ if operation in _REPEATS:
+        case _ if operation in REPEATS:
             return _start_of_repeat(args, flags)
         case _:
             return _Start("", False)
@@ -111,7 +116,7 @@ def _has_one_case(char: str, flags: int) -> bool:
     return not flags & re.IGNORECASE or (char.isascii() and not char.isalpha())
 
 
-def _scoped(flags: int, group: tuple[Any, int, int, Any]) -> int:
+def scoped(flags: int, group: tuple[Any, int, int, Any]) -> int:
     _, added, removed, _ = group
     return (flags | added) & ~removed
 
@@ -158,6 +163,40 @@ def widened(name: Name, regex: re.Pattern[str]) -> str:
         return _ANYTHING
 
 
+def is_exactly_widened(regex: re.Pattern[str]) -> bool:
+    """Tell whether what `widened` makes of *regex* accepts nothing else, in any text."""
+    return not regex.flags & (re.IGNORECASE | re.MULTILINE) and _are_exact(parse(regex))
+
+
+def _are_exact(items: Iterable[Item]) -> bool:
+    return all(_is_exact(str(operation), args) for operation, args in items)
+
+
+def _is_exact(operation: str, args: Any) -> bool:
+    match operation:
+        case "LITERAL" | "NOT_LITERAL":
+            return bool(args < _ASCII)
+        case "IN":
+            return all(_is_exact_member(str(kind), member) for kind, member in args)
+        case "BRANCH":
+            return all(map(_are_exact, args[1]))
+        case "SUBPATTERN":
+            return args[1:3] == (0, 0) and _are_exact(args[-1])
+        case "MAX_REPEAT" | "MIN_REPEAT":
+            least, most, items = args
+            return least <= _MOST_COPIES and (most <= _MOST_COPIES or most == _NO_END) and _are_exact(items)
+    return operation == "ANY" or str(args) in ("AT_BEGINNING", "AT_BEGINNING_STRING", "AT_END_STRING")
+
+
+def _is_exact_member(kind: str, member: Any) -> bool:
+    match kind:
+        case "LITERAL":
+            return bool(member < _ASCII)
+        case "RANGE":
+            return bool(member[1] < _ASCII)
+    return kind == "NEGATE"
+
+
 def _without_loose_ends(name: Name, items: Sequence[Item]) -> Sequence[Item]:
     if name == "search":
         items = list(dropwhile(_may_be_empty, items))
@@ -168,7 +207,7 @@ def _without_loose_ends(name: Name, items: Sequence[Item]) -> Sequence[Item]:
 
 def _may_be_empty(item: Item) -> bool:
     operation, args = item
-    return str(operation) in _REPEATS and args[0] == 0
+    return str(operation) in REPEATS and args[0] == 0
 
 
 def _wide(items: Iterable[Item], flags: int) -> str:
@@ -178,7 +217,7 @@ def _wide(items: Iterable[Item], flags: int) -> str:
 def _wide_item(operation: str, args: Any, flags: int) -> str:
     if operation in _WIDE_ITEMS:
         return _WIDE_ITEMS[operation](args, flags)
-    return _wide_repeat(args, flags) if operation in _REPEATS else _ANYTHING
+    return _wide_repeat(args, flags) if operation in REPEATS else _ANYTHING
 
 
 def _wide_branch(args: Any, flags: int) -> str:
@@ -252,6 +291,6 @@ _WIDE_ITEMS: Final[Mapping[str, Callable[[Any, int], str]]] = {
     "ASSERT": lambda args, flags: "",
     "ASSERT_NOT": lambda args, flags: "",
     "BRANCH": _wide_branch,
-    "SUBPATTERN": lambda args, flags: _wide(args[-1], _scoped(flags, args)),
+    "SUBPATTERN": lambda args, flags: _wide(args[-1], scoped(flags, args)),
     "ATOMIC_GROUP": _wide,
 }
