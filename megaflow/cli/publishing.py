@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Final
 
+from megaflow import private_files
 from megaflow.cli.errors import FAILED, INTERRUPTED, WrongUsage
 from megaflow.cli.output import count_messages, make_progress, note, show, show_json
 from megaflow.consumer.threads.signals import stopping_on_signals
@@ -256,7 +257,8 @@ class _Failed:
     def write(self, line: str) -> None:
         """Add *line*."""
         if self._stream is None:
-            self._stream = self._path.open("x", encoding="utf-8", errors="surrogateescape", newline="")
+            descriptor = private_files.create(self._path)
+            self._stream = open(descriptor, "w", encoding="utf-8", errors="surrogateescape", newline="")
         self._stream.write(line if line.endswith("\n") else f"{line}\n")
         # What cannot be written has to be known now.
         self._stream.flush()

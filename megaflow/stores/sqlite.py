@@ -7,10 +7,12 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from os import PathLike, fspath
+from pathlib import Path
 from typing import Any, Final
 
 from typing_extensions import override
 
+from megaflow import private_files
 from megaflow.forks import close_before_fork
 from megaflow.stores.store import KEEP_FOR, Claim, ClosableStore, Ended, read_ended
 
@@ -31,6 +33,9 @@ CREATE TABLE IF NOT EXISTS keys (
 CREATE INDEX IF NOT EXISTS progress_by_expiry ON progress (expires_at);
 CREATE INDEX IF NOT EXISTS keys_by_expiry ON keys (expires_at);
 """
+
+
+_IN_MEMORY: Final = ":memory:"
 
 
 class SqliteStore(ClosableStore):
@@ -117,6 +122,8 @@ class SqliteStore(ClosableStore):
             return self._connection.execute(statement, values).fetchall()
 
     def _connect(self) -> sqlite3.Connection:
+        if self._path != _IN_MEMORY:
+            private_files.create_where_missing(Path(self._path))
         connection = sqlite3.connect(self._path, timeout=_BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
         try:
             connection.execute("PRAGMA journal_mode = WAL")

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import stat
 import sys
 from pathlib import Path
 from typing import Any
@@ -126,6 +127,7 @@ def test_lines_that_fail_are_in_a_file_that_can_be_fed_in_again(run: Run, sqs: A
     assert "4 messages failed: they are in all.failed.jsonl" in ran.err
     assert "line 2: is no JSON" in ran.err
     assert Path("all.failed.jsonl").read_text().splitlines() == bad
+    assert stat.S_IMODE(Path("all.failed.jsonl").stat().st_mode) == 0o600
     assert sorted(json.loads(each["Body"])["n"] for each in take_all(sqs, orders)) == [0, 1, 2, 3]
 
 

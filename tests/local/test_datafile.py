@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import os
+import random
 import re
 import sqlite3
+import stat
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
 from botocore.exceptions import ClientError
 
 from megaflow.errors import ConfigurationError
-from megaflow.local import Account
+from megaflow.local import Account, SqsClient
 from megaflow.local.calls import SERVICES
 from megaflow.local.file.store import Store
 from megaflow.local.server import Server
@@ -251,6 +253,65 @@ def forbid_writing(shop: KeptShop) -> Callable[[], object]:
 
 
 FAILURES = [limit_pages, break_commits, forbid_writing]
+
+
+def test_what_can_be_saved_of_a_damaged_file_is_said(shop: KeptShop) -> None:
+    shop.send(shop.queue(), "one", "two", "three")
+    shop.store.close()
+    database = sqlite3.connect(shop.store.path)
+    database.execute("UPDATE queue SET facts = '{'")
+    database.commit()
+    database.close()
+
+    with pytest.raises(ConfigurationError) as raised, closing(Store(shop.store.path)) as store:
+        store.load(Account())
+
+    assert "1 queue, 0 topics, 3 messages can still be read" in str(raised.value)
+    assert f"sqlite3 {shop.store.path} .recover" in str(raised.value)
+
+
+def test_facts_nested_too_deep_to_be_read_are_damage(shop: KeptShop) -> None:
+    shop.send(shop.queue(), "a body")
+    shop.store.close()
+    database = sqlite3.connect(shop.store.path)
+    database.execute("UPDATE queue SET facts = ?", ("[" * 100_000,))
+    database.commit()
+    database.close()
+
+    with pytest.raises(ConfigurationError, match="it is damaged"), closing(Store(shop.store.path)) as store:
+        store.load(Account())
+
+
+def test_whatever_damages_a_file_it_is_said_or_read(shop: KeptShop, tmp_path: Path) -> None:
+    shop.send(shop.queue(), *(f"body {number}" + "x" * 200 for number in range(40)))
+    shop.store.close()
+    sound, chance, opened = shop.store.path.read_bytes(), random.Random(11), 0
+
+    for number in range(300):
+        damaged = bytearray(sound)
+        for _ in range(chance.choice((1, 5, 50))):
+            place = chance.randrange(len(damaged))
+            damaged[place : place + chance.choice((1, 4, 30))] = chance.randbytes(chance.choice((1, 4, 30)))
+        path = tmp_path / f"damaged-{number}.db"
+        path.write_bytes(damaged)
+        # Any other error is one too many.
+        with suppress(ConfigurationError), closing(Store(path)) as store:
+            store.load(Account(clock=shop.clock))
+            opened += 1
+
+    assert 10 < opened < 200
+
+
+def test_a_data_file_is_for_its_owner_s_eyes(tmp_path: Path) -> None:
+    with closing(Store(tmp_path / "queue.db")) as store:
+        account = Account()
+        store.load(account)
+        SqsClient(account).create_queue(QueueName="orders")
+
+        modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
+
+    assert modes == dict.fromkeys(modes, 0o600)
+    assert "queue.db-wal" in modes
 
 
 @pytest.mark.parametrize("fail", FAILURES)

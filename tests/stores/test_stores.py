@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import sqlite3
+import stat
 import subprocess
 import sys
 import threading
@@ -475,3 +476,13 @@ def test_a_forked_child_inherits_no_connection_and_can_use_the_store(tmp_path: P
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
 
     assert (ended.stdout, ended.stderr) == ("20 0\n", "")
+
+
+def test_the_file_of_a_store_is_for_its_owner_s_eyes(tmp_path: Path) -> None:
+    with SqliteStore(tmp_path / "progress.db") as store:
+        store.load("work")
+
+        modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
+
+    assert modes["progress.db"] == 0o600
+    assert modes == dict.fromkeys(modes, 0o600)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
+from megaflow import private_files
 from megaflow.errors import ConfigurationError
 
 _APPLICATION_ID: Final = 0x6D656761
@@ -62,22 +63,27 @@ CREATE INDEX recent_by_owner ON recent (owner, kind);
 
 
 def open_data_file(path: Path) -> sqlite3.Connection:
-    """Open the file at *path*, made where it is not there, for this process alone and for any of its threads.
+    """Open the file at *path* for this process alone and for any of its threads.
+
+    Where it is not there it is made, for its owner's eyes only: it holds bodies.
 
     Raises:
-        ConfigurationError: it cannot be opened, is in use, or is none of ours.
+        ConfigurationError: it cannot be opened, is in use, damaged, or is none of ours.
     """
+    private_files.create_where_missing(path)
     try:
         database = sqlite3.connect(path, timeout=_PATIENCE, isolation_level=None, check_same_thread=False)
     except sqlite3.Error as error:
         raise _cannot_use(path, error) from error
     try:
         _prepare(database, path)
-    except sqlite3.Error as error:
+    except BaseException as error:
         database.close()
-        raise _cannot_use(path, error) from error
-    except ConfigurationError:
-        database.close()
+        if isinstance(error, UnicodeDecodeError):
+            # What SQLite has to say quotes the file.
+            raise damaged(path, error) from error
+        if isinstance(error, sqlite3.Error):
+            raise _cannot_use(path, error) from error
         raise
     return database
 
@@ -100,12 +106,28 @@ def transaction(database: sqlite3.Connection, kind: str = "IMMEDIATE") -> Iterat
         raise
 
 
-def damaged(path: Path, error: Exception) -> ConfigurationError:
-    """Say that what *path* holds makes no sense."""
+def damaged(path: Path, error: Exception, database: sqlite3.Connection | None = None) -> ConfigurationError:
+    """Say that what *path* holds makes no sense, and what SQLite can still read of its open *database*."""
     what = str(error) if isinstance(error, sqlite3.Error) else f"{type(error).__name__}: {error}"
+    readable = f"{_count_readable(database)} can still be read: " if database else ""
     return ConfigurationError(
-        f"cannot use {path} as data file: it is damaged ({what}); put a copy of it in its place, or name another file"
+        f"cannot use {path} as data file: it is damaged ({what}); put a copy of it in its place, or name another file. "
+        f"{readable}the shell of SQLite saves what it can with: sqlite3 {path} .recover"
     )
+
+
+def _count_readable(database: sqlite3.Connection) -> str:
+    counts = {table: _count_rows(database, table) for table in ("queue", "topic", "message")}
+    return ", ".join(f"{count} {table if count == 1 else f'{table}s'}" for table, count in counts.items())
+
+
+def _count_rows(database: sqlite3.Connection, table: str) -> int:
+    """Count the rows up to the first that SQLite cannot read."""
+    count = 0
+    with suppress(sqlite3.Error, UnicodeDecodeError):
+        for _ in database.execute(f"SELECT * FROM {table}"):  # noqa: S608 - one of ours
+            count += 1
+    return count
 
 
 def _prepare(database: sqlite3.Connection, path: Path) -> None:
@@ -159,6 +181,8 @@ def _explain(path: Path, error: sqlite3.Error) -> str:
         return "it is a directory; name a file in it"
     if code == sqlite3.SQLITE_CANTOPEN and not path.parent.is_dir():
         return f"there is no directory {path.parent}; make it, or name another file"
+    if code == sqlite3.SQLITE_CORRUPT:
+        return f"it is damaged ({error}); put a copy of it in its place, or name another file"
     if code == sqlite3.SQLITE_NOTADB:
         return "it is there, and no SQLite file; name another file"
     return f"{error}; see that this process may write there, or name another file"

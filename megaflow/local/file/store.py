@@ -81,8 +81,11 @@ class Store:
         """
         try:
             self._load(account)
-        except (sqlite3.Error, LookupError, TypeError, ValueError, Refused) as error:
-            raise damaged(self.path, error) from error
+        except ConfigurationError:
+            raise
+        except Exception as error:
+            # Whatever stands in the file, and was not written by us, may make any of our readers fail in any way.
+            raise damaged(self.path, error, self._database) from error
         account.journal, self._lock = self, account.lock
 
     def write(self, account: Account, touched: Touched) -> None:
