@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from collections import deque
@@ -258,7 +259,7 @@ class _Failed:
         """Add *line*."""
         if self._stream is None:
             descriptor = private_files.create(self._path)
-            self._stream = open(descriptor, "w", encoding="utf-8", errors="surrogateescape", newline="")
+            self._stream = os.fdopen(descriptor, "w", encoding="utf-8", errors="surrogateescape", newline="")
         self._stream.write(line if line.endswith("\n") else f"{line}\n")
         # What cannot be written has to be known now.
         self._stream.flush()
