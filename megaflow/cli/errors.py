@@ -14,6 +14,7 @@ from typing import Final
 import click
 
 from megaflow.errors import ConfigurationError, MegaflowError, RegistrationError
+from megaflow.printable import printable
 
 FAILED: Final = 1
 WRONG_USAGE: Final = 2
@@ -124,5 +125,5 @@ def _describe_aws(error: Exception) -> tuple[str, int] | None:
 
 
 def _say(line: str, code: int) -> int:
-    print(f"megaflow: {' '.join(line.split())}", file=sys.stderr)  # noqa: T201
+    print(f"megaflow: {printable(' '.join(line.split()))}", file=sys.stderr)  # noqa: T201
     return code

@@ -1,4 +1,4 @@
-"""Output of commands: tables and colour for people, JSON for programs."""
+"""Output of commands: tables and colour for people, JSON for programs. People see printable text alone."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
+
+from megaflow.printable import printable
 
 _NO_LIMIT: Final = 100_000
 """Columns of a line that no person reads: nothing is cut there."""
@@ -55,12 +57,12 @@ def make_console(*, stderr: bool = False) -> Console:
 
 def show(line: str = "", style: str = "") -> None:
     """Show a line."""
-    make_console().print(Text(line, style=style))
+    make_console().print(_text(line, style))
 
 
 def note(line: str, style: str = "") -> None:
     """Show a line that is not what was asked for, on stderr."""
-    make_console(stderr=True).print(Text(line, style=style))
+    make_console(stderr=True).print(_text(line, style))
 
 
 def shorten_paths(text: str) -> str:
@@ -87,7 +89,7 @@ def show_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None
     """Show rows below the names of their columns."""
     table = Table(*columns, box=box.SIMPLE_HEAD if sys.stdout.isatty() else None, pad_edge=False, header_style="bold")
     for row in rows:
-        table.add_row(*(Text(str(each)) for each in row))
+        table.add_row(*(_text(str(each)) for each in row))
     make_console().print(table, soft_wrap=False)
 
 
@@ -95,8 +97,12 @@ def show_facts(facts: Iterable[tuple[str, object]]) -> None:
     """Show what is known, each with its name before it."""
     table = Table.grid(padding=(0, 2))
     for name, value in facts:
-        table.add_row(Text(name, style="bold"), Text("none" if value is None else str(value)))
+        table.add_row(_text(name, "bold"), _text("none" if value is None else str(value)))
     make_console().print(table, soft_wrap=False)
+
+
+def _text(text: str, style: str = "") -> Text:
+    return Text(printable(text), style=style)
 
 
 def make_progress() -> Progress:
