@@ -63,6 +63,8 @@ class Decoded(NamedTuple):
     kind: Kind
     payload: Any
     problem: str = ""
+    binary_encoding: bool = False
+    """Whether it is an object in BSON."""
 
 
 def encode(payload: object, *, binary_encoding: bool = False) -> Encoded:
@@ -92,23 +94,23 @@ def decode(body: str, hint: object = "") -> Decoded:
         if blob is not None:
             return Decoded(Kind.BINARY, blob)
     try:
-        document = _read_json_object(body)
+        document, binary_encoding = _read_json_object(body), False
         if document is None:
-            document = _read_bson(body)
+            document, binary_encoding = _read_bson(body), True
     except _ExcessError as error:
         return Decoded(Kind.TEXT, body, str(error))
     if document is None:
         return Decoded(Kind.TEXT, body)
-    return _recognise(document)
+    return _recognise(document, binary_encoding)
 
 
-def _recognise(document: dict[str, Any]) -> Decoded:
+def _recognise(document: dict[str, Any], binary_encoding: bool) -> Decoded:
     if not claims_protocol(document):
-        return Decoded(_DATA, document)
+        return Decoded(_DATA, document, "", binary_encoding)
     try:
-        return Decoded(_MEGA, deserialize_payload(document))
+        return Decoded(_MEGA, deserialize_payload(document), "", binary_encoding)
     except ProtocolError as error:
-        return Decoded(Kind.DATA, document, problem=f"not a valid MEGA event: {error}")
+        return Decoded(_DATA, document, f"not a valid MEGA event: {error}", binary_encoding)
 
 
 _SPACE: Final = " \t\r\n"
