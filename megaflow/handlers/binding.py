@@ -122,7 +122,7 @@ class _Fills:
             self._refuse_model(parameter)
         self._check_model(parameter)
         validate = make_validator(annotation, "")
-        return lambda message: validate(message.payload)
+        return lambda message: validate(message.payload, message)
 
     @property
     def _next_for_payload(self) -> inspect.Parameter | None:
@@ -207,6 +207,6 @@ def _take_section(parameter: inspect.Parameter) -> Take:
         section = take(message.payload)
         if section is None and not may_lack:
             raise InvalidPayloadError((f"{path}: missing",))
-        return None if section is None else validate(section)
+        return None if section is None else validate(section, message)
 
     return take_section

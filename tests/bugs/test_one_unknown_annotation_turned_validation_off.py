@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import sys
+import types
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Generic, NewType, Optional, TypeVar
@@ -410,9 +411,10 @@ def test_an_alias_in_itself_is_walked_once() -> None:
 
 def _make_recursive_alias() -> Any:
     """Return what ``type nested = dict[str, nested]`` makes from Python 3.12 on."""
-    space: dict[str, Any] = {"nested": TypeAliasType("nested", int)}
+    alias: Any = TypeAliasType("alias", int)
+    space = {"nested": alias}
     if sys.version_info >= (3, 12):
         exec("type nested = dict[str, nested]", space)
     else:
-        object.__setattr__(space["nested"], "__value__", dict[str, space["nested"]])
+        object.__setattr__(alias, "__value__", types.GenericAlias(dict, (str, alias)))
     return space["nested"]
