@@ -10,10 +10,11 @@ import typing
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Final, ForwardRef, NewType, Union, get_args, get_origin
 
-from typing_extensions import TypeAliasType, is_typeddict
+from typing_extensions import TypeAliasType
 
 from megaflow.handlers.scopes import Scope
 from megaflow.messages.message import Message
+from megaflow.messages.models import is_model
 
 _MEMBERS: Final = re.compile(r"\||\bOptional\[|\]")
 _NAME: Final = re.compile(r"[^\W\d]\w*")
@@ -118,16 +119,6 @@ def means_model(annotation: object) -> bool:
 def takes_object(annotation: object) -> bool:
     """Tell whether an object can be what *annotation* says: a model, or a dict of models, and no list of them."""
     return any(_is_object(each) for each in members(annotation))
-
-
-def is_model(type_: object) -> bool:
-    """Tell whether *type_* is a pydantic model, a dataclass or a TypedDict of the user's."""
-    type_ = get_origin(type_) or type_
-    if is_typeddict(type_):
-        return True
-    if not isinstance(type_, type) or type_.__module__.partition(".")[0] == __name__.partition(".")[0]:
-        return False
-    return dataclasses.is_dataclass(type_) or hasattr(type_, "__pydantic_core_schema__")
 
 
 def means_dependency(annotation: object) -> bool:

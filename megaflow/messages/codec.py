@@ -24,6 +24,7 @@ from megaflow.errors import EncodeError, ProtocolError
 from megaflow.event import PROTOCOL, Payload, claims_protocol, deserialize_payload, serialize_payload
 from megaflow.messages import bson
 from megaflow.messages.envelope import is_sns_envelope
+from megaflow.messages.models import is_model, read_model
 from megaflow.messages.nesting import TOO_DEEP, TOO_LONG, find_excess, is_too_deep
 
 KIND_ATTRIBUTE: Final = "megaflow-kind"
@@ -68,7 +69,7 @@ class Decoded(NamedTuple):
 
 
 def encode(payload: object, *, binary_encoding: bool = False) -> Encoded:
-    """Return the body for *payload*: a `Payload`, dict, str or bytes.
+    """Return the body for *payload*: a `Payload`, dict, str, bytes, or a model or dataclass.
 
     With *binary_encoding*, objects become BSON instead of JSON. Raises `EncodeError` naming what cannot be sent.
     """
@@ -78,8 +79,12 @@ def encode(payload: object, *, binary_encoding: bool = False) -> Encoded:
         return _encode_object(payload, binary_encoding)
     if isinstance(payload, bytes | bytearray):
         return Encoded(b64encode(payload).decode(), Kind.BINARY)
+    if is_model(type(payload)):
+        return _encode_object(read_model(payload, binary_encoding=binary_encoding), binary_encoding)
     if not isinstance(payload, str):
-        raise EncodeError(f"a message is a Payload, a dict, a str or bytes, not {_type_name(payload)}", path="payload")
+        raise EncodeError(
+            f"a message is a Payload, a dict, a model, a str or bytes, not {_type_name(payload)}", path="payload"
+        )
     if binary_encoding:
         raise EncodeError("text has no binary encoding; send bytes, or leave binary_encoding out", path="payload")
     return Encoded(payload, "" if decode(payload) == Decoded(Kind.TEXT, payload) else Kind.TEXT)
@@ -227,7 +232,7 @@ def _plain(value: Any, path: str, binary_encoding: bool) -> Any:
     """Return *value* in the types that JSON and both BSON modules write alike."""
     convert = _CONVERTERS.get(type(value))
     if convert is None:
-        convert = next((each for base, each in _CONVERTERS.items() if isinstance(value, base)), _refuse)
+        convert = next((each for base, each in _CONVERTERS.items() if isinstance(value, base)), _plain_model)
     return convert(value, path, binary_encoding)
 
 
@@ -300,7 +305,9 @@ def _plain_bytes(value: bytes, path: str, binary_encoding: bool) -> bytes:
     return bytes(value)
 
 
-def _refuse(value: object, path: str, _: bool) -> Any:
+def _plain_model(value: object, path: str, binary_encoding: bool) -> dict[str, Any]:
+    if is_model(type(value)):
+        return _plain_dict(read_model(value, path, binary_encoding=binary_encoding), path, binary_encoding)
     raise EncodeError(f"{_type_name(value)} cannot be sent; turn it into text, a number or an object", path=path)
 
 

@@ -6,17 +6,19 @@ An SNS envelope: https://docs.aws.amazon.com/sns/latest/dg/sns-message-and-json-
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
 from megaflow.errors import UsageError
-from megaflow.event import Payload
+from megaflow.event import Payload, serialize_payload
 from megaflow.frozen import make_record
 from megaflow.messages.attributes import Attribute, AttributeValue, plain_attributes
 from megaflow.messages.codec import KIND_ATTRIBUTE, Decoded, Kind, decode
 from megaflow.messages.envelope import SnsInfo, is_sns_envelope, read_envelope_attributes, read_sns_info
+from megaflow.messages.models import is_model, read_model
 from megaflow.messages.pointers import find_pointer
+from megaflow.readable import write_readable
 
 _DATA: Final = Kind.DATA
 _TEXT: Final = Kind.TEXT
@@ -119,9 +121,26 @@ class Message:
         """Whether there is something to handle: SNS's own words about a subscription are nothing of the kind."""
         return self.sns is None or self.sns.is_notification
 
+    def to_json(self) -> str:
+        """Return what it holds and what is known of it as JSON text, for logs and tests of your own.
+
+        That is all but the body, which the payload was, and the lease; what is empty is left out. In the payload bytes
+        are Base64, and dates ISO 8601. Raises `EncodeError` for a payload that no message can bring.
+        """
+        known = {name: getattr(self, name) for name in _TOLD}
+        known["payload"] = serialize_payload(self.payload) if isinstance(self.payload, Payload) else self.payload
+        known["sns"] = self.sns and {name: value for name, value in asdict(self.sns).items() if value}
+        return write_readable({name: value for name, value in known.items() if name == "payload" or value})
+
     def with_own_payload(self) -> Message:
         """Return the same message with a payload that shares nothing with this one's."""
         return replace(self, payload=_copy_payload(self.payload))
+
+
+_TOLD: Final = (
+    *("id", "kind", "payload", "problem", "attributes", "binary_encoding", "sns", "queue_url", "receive_count"),
+    *("sent_at", "group_id", "deduplication_id", "sequence_number", "sender_id", "trace_header", "dead_letter_source"),
+)
 
 
 def open_message(
@@ -181,14 +200,18 @@ def read_body(message: Message) -> str:
 def message_with(payload: object) -> Message:
     """Return a message that holds *payload* as a handler would get it, without a queue.
 
-    A dict is always data, whatever it says; a `Message` is returned as it is. Raises `UsageError` for anything else.
+    A dict is always data, whatever it says, and a model is the dict that would be sent; a `Message` is returned as it
+    is. Raises `UsageError` for anything else.
     """
     if isinstance(payload, Message):
         return payload
     for type_, kind in ((Payload, Kind.MEGA), (dict, Kind.DATA), (str, Kind.TEXT), (bytes, Kind.BINARY)):
         if isinstance(payload, type_):
             return Message(id="", body="", kind=kind, payload=payload)
-    raise UsageError(f"a payload is a Payload, a dict, a str, bytes or a Message, not {type(payload).__qualname__}")
+    if is_model(type(payload)):
+        return Message(id="", body="", kind=_DATA, payload=read_model(payload))
+    said = type(payload).__qualname__
+    raise UsageError(f"a payload is a Payload, a dict, a model, a str, bytes or a Message, not {said}")
 
 
 class _Opened(NamedTuple):

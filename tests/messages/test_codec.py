@@ -550,7 +550,9 @@ def test_json_carries_the_text_that_bson_refuses() -> None:
     [(None, "NoneType"), (7, "int"), ([1], "list"), (MappingProxyType({}), "mappingproxy"), (Opaque(), "Opaque")],
 )
 def test_a_message_is_one_of_four_types(payload: object, name: str) -> None:
-    with pytest.raises(EncodeError, match=rf"^payload: a message is a Payload, a dict, a str or bytes, not {name}$"):
+    with pytest.raises(
+        EncodeError, match=rf"^payload: a message is a Payload, a dict, a model, a str or bytes, not {name}$"
+    ):
         encode(payload)
 
 
