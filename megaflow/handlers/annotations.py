@@ -24,7 +24,7 @@ _PLAIN_MODULES: Final = frozenset({"builtins", "collections", "collections.abc",
 """Where types stand that say what a payload is, and nothing that has to be made."""
 
 
-UNRESOLVED_REMEDY: Final = "import what it names where the program runs, too, not under TYPE_CHECKING alone"
+UNRESOLVED_REMEDY: Final = "import what it names at run time, outside `if TYPE_CHECKING:`, or define it before"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

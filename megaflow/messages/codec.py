@@ -79,12 +79,8 @@ def encode(payload: object, *, binary_encoding: bool = False) -> Encoded:
         return _encode_object(payload, binary_encoding)
     if isinstance(payload, bytes | bytearray):
         return Encoded(b64encode(payload).decode(), Kind.BINARY)
-    if is_model(type(payload)):
-        return _encode_object(read_model(payload, binary_encoding=binary_encoding), binary_encoding)
     if not isinstance(payload, str):
-        raise EncodeError(
-            f"a message is a Payload, a dict, a model, a str or bytes, not {_type_name(payload)}", path="payload"
-        )
+        return _encode_model(payload, binary_encoding)
     if binary_encoding:
         raise EncodeError("text has no binary encoding; send bytes, or leave binary_encoding out", path="payload")
     return Encoded(payload, "" if decode(payload) == Decoded(Kind.TEXT, payload) else Kind.TEXT)
@@ -193,6 +189,14 @@ def _encode_object(document: dict[str, Any], binary_encoding: bool) -> Encoded:
             return thread.submit(_encode_closely, document, binary_encoding).result()
     except RecursionError:
         raise _nested_too_deep() from None
+
+
+def _encode_model(payload: object, binary_encoding: bool) -> Encoded:
+    if is_model(type(payload)):
+        return _encode_object(read_model(payload, binary_encoding=binary_encoding), binary_encoding)
+    raise EncodeError(
+        f"a message is a Payload, a dict, a model, a str or bytes, not {_type_name(payload)}", path="payload"
+    )
 
 
 def _encode_closely(document: dict[str, Any], binary_encoding: bool) -> Encoded:

@@ -239,7 +239,7 @@ def test_a_provided_type_is_found_next_to_an_unknown_one() -> None:
 
 # What cannot, and decides, is refused.
 
-REMEDY = "import what it names where the program runs, too, not under TYPE_CHECKING alone"
+REMEDY = "import what it names at run time, outside `if TYPE_CHECKING:`, or define it before"
 
 
 def takes_unknown(order: Hidden) -> None: ...
@@ -268,6 +268,13 @@ def test_what_gets_the_payload_must_be_known(function: Callable[..., Any], kind:
 def test_what_has_no_default_must_be_known(function: Callable[..., Any]) -> None:
     with pytest.raises(RegistrationError, match="the annotation 'Hidden' of the parameter 'database'"):
         App().on_data()(function)
+
+
+def test_what_is_defined_later_is_not_there_yet() -> None:
+    def early(order: DefinedLater) -> None: ...  # type: ignore[name-defined]  # noqa: F821
+
+    with pytest.raises(RegistrationError, match="or define it before"):
+        App().on_data()(early)
 
 
 def test_a_model_of_the_name_message_is_not_taken_for_ours() -> None:
