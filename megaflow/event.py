@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Final, Self
 
 from megaflow.errors import ProtocolError
 from megaflow.frozen import make_record
+from megaflow.readable import write_readable
 
 PROTOCOL: Final = "mega"
 VERSION: Final = 1
@@ -95,6 +96,13 @@ class Payload:
     def __post_init__(self) -> None:
         """Check the type of what is free in form."""
         _check_object(self.extra, "extra")
+
+    def to_json(self) -> str:
+        """Return the event as JSON text, for logs and tests: what is published, with bytes as Base64.
+
+        Raises `EncodeError` for what holds itself, is nested too deeply, or has keys that are no text.
+        """
+        return write_readable(serialize_payload(self))
 
 
 _EVENT_FIELDS: Final = frozenset(each.name for each in fields(Event))

@@ -17,7 +17,7 @@ from megaflow.cli.errors import FAILED, WrongUsage
 from megaflow.cli.mover import give_back
 from megaflow.cli.options import aws_options, connect, json_option, name_of_queue, read_aws
 from megaflow.cli.output import count_messages, note, show, show_facts, show_json
-from megaflow.messages.message import Message
+from megaflow.messages.message import Message, read_body
 from megaflow.messages.origin import origin_of, read_origin
 from megaflow.transport.queue import Queue, QueueFacts
 
@@ -165,8 +165,7 @@ def _show(message: Message, full: bool, as_json: bool) -> None:
     topic = f"by {message.sns.topic_arn.rpartition(':')[2]}" if message.sns else ""
     told = [message.id, message.kind.value, f"sent {sent}", f"received {times}", group, topic]
     show("  ".join(filter(None, told)), style="bold")
-    # What is around it is the same for all.
-    text = str(json.loads(message.body)["Message"]) if message.sns else message.body
+    text = read_body(message)  # what is around it is the same for all
     body = text if full or len(text) <= _SHOWN else f"{text[:_SHOWN]}… (--full)"
     for line in body.splitlines() or [""]:
         show(f"  {line}")
@@ -195,14 +194,16 @@ def _write_value(value: str | bytes) -> str:
 
 
 def _read_reasons(message: Message) -> Iterator[str]:
-    """Give why the message was dead-lettered, where it says so."""
+    """Give what is wrong with the message, and why it was dead-lettered, where it says so."""
+    if message.problem:
+        yield message.problem
     origin = origin_of(message)
     if was := read_origin(message):
         yield f"was {was.get('message_id', '?')} in {name_of_queue(was.get('queue', '?'))}"
     failed = origin.get("failed")
     for handler, error in failed.items() if isinstance(failed, dict) else ():
         yield f"{handler}: {error}"
-    if problem := origin.get("problem"):
+    if (problem := origin.get("problem")) and problem != message.problem:
         yield str(problem)
 
 

@@ -5,21 +5,21 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NoReturn, TypeAlias
 
 from megaflow.errors import InvalidPayloadError, RegistrationError
-from megaflow.handlers.dependencies import Need, Providers
-from megaflow.handlers.parameters import (
-    VARIADIC,
+from megaflow.event import Payload
+from megaflow.handlers.annotations import (
+    UNRESOLVED_REMEDY,
+    Unresolved,
     allows_none,
-    is_optional,
-    is_positional_only,
     means_dependency,
     means_message,
     means_model,
-    read_parameters,
-    takes_position,
+    takes_object,
 )
+from megaflow.handlers.dependencies import Need, Providers
+from megaflow.handlers.parameters import VARIADIC, is_optional, is_positional_only, read_parameters, takes_position
 from megaflow.handlers.validation import make_validator
 from megaflow.messages.codec import Kind
 from megaflow.messages.message import Message
@@ -68,20 +68,21 @@ class _Fills:
         self._name = name
         self._kind = kind
         self._providers = providers
+        self._fillable: list[inspect.Parameter] = []
         self.takes: dict[str, Take] = {}
         self.needs: dict[str, Need] = {}
 
     def read(self, parameters: tuple[inspect.Parameter, ...]) -> None:
         # Of *args only a first one can be filled: what stands before it is given by name.
-        fillable = [each for each in parameters if each.kind not in VARIADIC]
+        self._fillable = [each for each in parameters if each.kind not in VARIADIC]
         if parameters and parameters[0].kind is inspect.Parameter.VAR_POSITIONAL:
-            fillable.insert(0, parameters[0])
-        for each in fillable:
+            self._fillable.insert(0, parameters[0])
+        for each in self._fillable:
             self._fill_by_annotation(each)
         if self._kind is not Kind.ANY or not self.takes:
-            first = next((each for each in fillable if takes_position(each) and not self._is_filled(each)), None)
+            first = self._next_for_payload
             if first is not None and not self._stays_as_it_is(first):
-                self.takes[first.name] = _take_message if self._kind is Kind.ANY else self._take_payload(first)
+                self.takes[first.name] = self._take_payload(first)
         if not self.takes and not self.needs:
             raise RegistrationError(
                 f"{self._name} has no parameter for the payload: write def {self._name.split('.')[-1]}(payload)"
@@ -92,20 +93,43 @@ class _Fills:
 
     def _fill_by_annotation(self, parameter: inspect.Parameter) -> None:
         annotation = parameter.annotation
-        if means_message(annotation):
+        if isinstance(annotation, Unresolved):
+            self._fill_by_name(parameter, annotation)
+        elif means_message(annotation):
             self.takes[parameter.name] = _take_message
         elif (annotation in self._providers or means_dependency(annotation)) and not is_positional_only(parameter):
             self.needs[parameter.name] = Need(annotation, is_optional(parameter))
-        elif self._kind is Kind.MEGA and parameter.name in _SECTIONS and means_model(annotation):
+        elif self._is_section(parameter) and means_model(annotation):
+            self._check_model(parameter)
             self.takes[parameter.name] = _take_section(parameter)
 
+    def _fill_by_name(self, parameter: inspect.Parameter, annotation: Unresolved) -> None:
+        """Fill what only type checkers know, where its name leaves no doubt."""
+        if self._is_section(parameter) or self._providers.has_named(annotation.names):
+            self._refuse(parameter)
+        # Where data goes it may be a model of the user's, of the same name.
+        takes_data = self._kind is Kind.DATA and parameter is self._next_for_payload
+        if annotation.may_be(Message.__name__) and not takes_data:
+            self.takes[parameter.name] = _take_message
+
     def _take_payload(self, parameter: inspect.Parameter) -> Take:
-        if not means_model(parameter.annotation):
-            return _take_payload
+        annotation = parameter.annotation
+        if isinstance(annotation, Unresolved) and not (self._kind is Kind.MEGA and annotation.may_be(Payload.__name__)):
+            self._refuse(parameter)
+        if not means_model(annotation):
+            return _take_message if self._kind is Kind.ANY else _take_payload
         if self._kind is not Kind.DATA:
             self._refuse_model(parameter)
-        validate = make_validator(parameter.annotation, "")
-        return lambda message: validate(message.payload)
+        self._check_model(parameter)
+        validate = make_validator(annotation, "")
+        return lambda message: validate(message.payload, message)
+
+    @property
+    def _next_for_payload(self) -> inspect.Parameter | None:
+        return next((each for each in self._fillable if takes_position(each) and not self._is_filled(each)), None)
+
+    def _is_section(self, parameter: inspect.Parameter) -> bool:
+        return self._kind is Kind.MEGA and parameter.name in _SECTIONS
 
     def _is_filled(self, parameter: inspect.Parameter) -> bool:
         return parameter.name in self.takes or parameter.name in self.needs
@@ -118,7 +142,20 @@ class _Fills:
     def _has_sections(self) -> bool:
         return any(name in _SECTIONS for name in self.takes)
 
-    def _refuse(self, parameter: inspect.Parameter) -> None:
+    def _check_model(self, parameter: inspect.Parameter) -> None:
+        if not takes_object(parameter.annotation):
+            raise RegistrationError(
+                f"{self._name}: nobody can fill the parameter {parameter.name!r}: what it would get is an object, "
+                f"and never {inspect.formatannotation(parameter.annotation)}; annotate it with the model itself"
+            )
+
+    def _refuse(self, parameter: inspect.Parameter) -> NoReturn:
+        if isinstance(parameter.annotation, Unresolved):
+            raise RegistrationError(
+                f"{self._name}: the annotation {parameter.annotation.text!r} of the parameter {parameter.name!r} "
+                f"cannot be resolved ({parameter.annotation.reason}), and it decides what fills it: "
+                f"{UNRESOLVED_REMEDY}"
+            )
         if means_model(parameter.annotation):
             self._refuse_model(parameter)
         raise RegistrationError(
@@ -126,7 +163,7 @@ class _Fills:
             "in a parameter annotated so, and what app.provide() provides, by its type"
         )
 
-    def _refuse_model(self, parameter: inspect.Parameter) -> None:
+    def _refuse_model(self, parameter: inspect.Parameter) -> NoReturn:
         remedy = {
             Kind.MEGA: f"in a handler of events it is named {', '.join(_SECTIONS)}, by what of the event it gets",
             Kind.DATA: "the first parameter gets the data, and only that",
@@ -170,6 +207,6 @@ def _take_section(parameter: inspect.Parameter) -> Take:
         section = take(message.payload)
         if section is None and not may_lack:
             raise InvalidPayloadError((f"{path}: missing",))
-        return None if section is None else validate(section)
+        return None if section is None else validate(section, message)
 
     return take_section

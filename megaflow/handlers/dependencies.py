@@ -6,7 +6,7 @@ import asyncio
 import inspect
 import logging
 import threading
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import (
     AsyncExitStack,
     ExitStack,
@@ -19,6 +19,7 @@ from weakref import WeakKeyDictionary
 
 from megaflow.callables import is_async, is_generator
 from megaflow.errors import DependencyError, RegistrationError
+from megaflow.handlers.annotations import UNRESOLVED_REMEDY, Unresolved
 from megaflow.handlers.parameters import is_optional, read_parameters
 from megaflow.handlers.status import Reject, RetryLater
 
@@ -64,6 +65,10 @@ class Providers:
             return type_ in self._providers
         except TypeError:  # an annotation that has no hash is nothing that was provided
             return False
+
+    def has_named(self, names: Collection[str]) -> bool:
+        """Tell whether somebody provides a type of one of these names."""
+        return any(name_of(type_).rpartition(".")[2] in names for type_ in self._providers)
 
     def __getitem__(self, type_: object) -> Provider:
         """Return how *type_* is made."""
@@ -119,6 +124,11 @@ class Providers:
     def _make(self, type_: Any, factory: Callable[..., Any], scope: ProviderScope) -> Provider:
         needs = _read_needs(factory)
         for parameter, need in needs.items():
+            if isinstance(need.type, Unresolved):
+                raise RegistrationError(
+                    f"what makes {name_of(type_)} takes {parameter!r}, whose annotation {need.type.text!r} cannot be "
+                    f"resolved ({need.type.reason}): {UNRESOLVED_REMEDY}"
+                )
             if need.type not in self:
                 raise RegistrationError(
                     f"what makes {name_of(type_)} takes {parameter!r}, which nobody provides: "

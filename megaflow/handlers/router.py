@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol, Self, TypeVar, Unpack
 
+from megaflow.callables import read_signature
 from megaflow.errors import PatternError, RegistrationError
 from megaflow.handlers.dependencies import Providers, ProviderScope
 from megaflow.handlers.event_rules import EventRules, event_pattern, resolve_aliases
@@ -136,7 +137,7 @@ def _pattern_or_everything(pattern: object) -> Condition:
         return EVERYTHING
     condition = as_condition(pattern)
     # `@app.on_data` without parentheses makes the handler its own pattern, and nothing would be registered.
-    returns = str(getattr(pattern, "__annotations__", {}).get("return", bool)) if inspect.isfunction(pattern) else ""
+    returns = str(read_signature(pattern).return_annotation) if inspect.isfunction(pattern) else ""
     if returns == "None" or ProcessStatus.__name__ in returns:
         raise PatternError(
             f"{getattr(pattern, '__qualname__', pattern)} returns {returns}, no bool: is it the handler, and are the "

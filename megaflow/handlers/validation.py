@@ -1,18 +1,27 @@
-"""Validation: a payload as a pydantic model, a dataclass or TypedDict, checked by pydantic, the extra of that name."""
+"""Validation: a payload as a pydantic model, a dataclass or TypedDict, checked by pydantic, the extra of that name.
+
+Strict models ask where a value comes from: from JSON, where a date can only be text, or from Python.
+https://docs.pydantic.dev/latest/concepts/strict_mode/
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeAlias
 
-from megaflow.errors import InvalidPayloadError, RegistrationError
+from megaflow.errors import EncodeError, InvalidPayloadError, RegistrationError
+from megaflow.messages.codec import encode
+from megaflow.messages.message import Message
 
-Validate: TypeAlias = Callable[[Any], Any]
-"""Returns what it is given, validated; raises `InvalidPayloadError`."""
+Validate: TypeAlias = Callable[[Any, Message], Any]
+"""Returns data of a message, validated; raises `InvalidPayloadError`."""
 
 
 _LIMITS: Final = frozenset({"gt", "ge", "lt", "le", "multiple_of", "min_length", "max_length"})
 """What a problem's context has of the model, and not of the data."""
+
+_ALIKE: Final = frozenset({"str", "int", "float", "bool", "none"})
+"""Types of which JSON and Python have the same values, so that it does not matter where a strict one comes from."""
 
 
 def make_validator(annotation: Any, section: str) -> Validate:
@@ -21,9 +30,12 @@ def make_validator(annotation: Any, section: str) -> Validate:
     Raises `RegistrationError` where pydantic is not installed, or cannot do it.
     """
     adapter, validation_error = _read_annotation(annotation)
+    asks_for_json = _tells_json_from_python(adapter.core_schema)
 
-    def validate(data: Any) -> Any:
+    def validate(data: Any, message: Message) -> Any:
         try:
+            if asks_for_json and not message.binary_encoding:
+                return _validate_as_json(adapter, data, validation_error)
             return adapter.validate_python(data)
         except validation_error as error:
             # pydantic's own text shows the values, which nobody may find in a log.
@@ -31,6 +43,39 @@ def make_validator(annotation: Any, section: str) -> Validate:
         raise InvalidPayloadError(tuple(problems))
 
     return validate
+
+
+def _validate_as_json(adapter: Any, data: Any, validation_error: type[Any]) -> Any:
+    """Validate *data* as the JSON that it came as, or would become; what JSON cannot say, as it is."""
+    try:
+        return adapter.validate_json(encode(data).body)
+    except EncodeError:
+        pass
+    except validation_error as error:
+        if error.errors(include_url=False)[0]["type"] != "json_invalid":  # pydantic reads no lone surrogates
+            raise
+    return adapter.validate_python(data)
+
+
+def _tells_json_from_python(schema: Any) -> bool:
+    """Tell whether *schema* of pydantic's has something strict in it, or bytes that are not plain in JSON."""
+    todo, seen = [schema], dict[int, object]()
+    while todo:
+        each = todo.pop()
+        if id(each) in seen:
+            continue
+        seen[id(each)] = each
+        if isinstance(each, Mapping):
+            if (each.get("strict") is True and each.get("type") not in _ALIKE) or _reads_bytes_otherwise(each):
+                return True
+            todo += each.values()
+        elif isinstance(each, list | tuple):
+            todo += each
+    return False
+
+
+def _reads_bytes_otherwise(config: Mapping[str, Any]) -> bool:
+    return bool(config.get("val_json_bytes", "utf8") != "utf8")
 
 
 def _read_annotation(annotation: Any) -> tuple[Any, type[Any]]:

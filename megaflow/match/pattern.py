@@ -11,7 +11,7 @@ from enum import Enum
 from typing import Any, Final, get_origin
 from uuid import UUID
 
-from megaflow.callables import is_async, is_generator
+from megaflow.callables import is_async, is_generator, read_signature
 from megaflow.errors import PatternError
 from megaflow.match.conditions import Condition
 from megaflow.match.containers import Fields, Items
@@ -76,7 +76,7 @@ def _call(function: Callable[..., Any], path: str) -> UserFunction:
     if is_generator(function):
         raise PatternError(f"{function!r} is a generator, and what it gives is always true; return a bool", path)
     try:
-        inspect.signature(function).bind(None)
+        read_signature(function).bind(None)
     except TypeError:
         raise PatternError(f"{function!r} must take one argument, the value", path) from None
     except ValueError:  # a built-in function does not tell

@@ -24,6 +24,7 @@ from megaflow.errors import EncodeError, ProtocolError
 from megaflow.event import PROTOCOL, Payload, claims_protocol, deserialize_payload, serialize_payload
 from megaflow.messages import bson
 from megaflow.messages.envelope import is_sns_envelope
+from megaflow.messages.models import is_model, read_model
 from megaflow.messages.nesting import TOO_DEEP, TOO_LONG, find_excess, is_too_deep
 
 KIND_ATTRIBUTE: Final = "megaflow-kind"
@@ -63,10 +64,12 @@ class Decoded(NamedTuple):
     kind: Kind
     payload: Any
     problem: str = ""
+    binary_encoding: bool = False
+    """Whether it is an object in BSON."""
 
 
 def encode(payload: object, *, binary_encoding: bool = False) -> Encoded:
-    """Return the body for *payload*: a `Payload`, dict, str or bytes.
+    """Return the body for *payload*: a `Payload`, dict, str, bytes, or a model or dataclass.
 
     With *binary_encoding*, objects become BSON instead of JSON. Raises `EncodeError` naming what cannot be sent.
     """
@@ -77,7 +80,7 @@ def encode(payload: object, *, binary_encoding: bool = False) -> Encoded:
     if isinstance(payload, bytes | bytearray):
         return Encoded(b64encode(payload).decode(), Kind.BINARY)
     if not isinstance(payload, str):
-        raise EncodeError(f"a message is a Payload, a dict, a str or bytes, not {_type_name(payload)}", path="payload")
+        return _encode_model(payload, binary_encoding)
     if binary_encoding:
         raise EncodeError("text has no binary encoding; send bytes, or leave binary_encoding out", path="payload")
     return Encoded(payload, "" if decode(payload) == Decoded(Kind.TEXT, payload) else Kind.TEXT)
@@ -92,23 +95,23 @@ def decode(body: str, hint: object = "") -> Decoded:
         if blob is not None:
             return Decoded(Kind.BINARY, blob)
     try:
-        document = _read_json_object(body)
+        document, binary_encoding = _read_json_object(body), False
         if document is None:
-            document = _read_bson(body)
+            document, binary_encoding = _read_bson(body), True
     except _ExcessError as error:
         return Decoded(Kind.TEXT, body, str(error))
     if document is None:
         return Decoded(Kind.TEXT, body)
-    return _recognise(document)
+    return _recognise(document, binary_encoding)
 
 
-def _recognise(document: dict[str, Any]) -> Decoded:
+def _recognise(document: dict[str, Any], binary_encoding: bool) -> Decoded:
     if not claims_protocol(document):
-        return Decoded(_DATA, document)
+        return Decoded(_DATA, document, "", binary_encoding)
     try:
-        return Decoded(_MEGA, deserialize_payload(document))
+        return Decoded(_MEGA, deserialize_payload(document), "", binary_encoding)
     except ProtocolError as error:
-        return Decoded(Kind.DATA, document, problem=f"not a valid MEGA event: {error}")
+        return Decoded(_DATA, document, f"not a valid MEGA event: {error}", binary_encoding)
 
 
 _SPACE: Final = " \t\r\n"
@@ -188,6 +191,14 @@ def _encode_object(document: dict[str, Any], binary_encoding: bool) -> Encoded:
         raise _nested_too_deep() from None
 
 
+def _encode_model(payload: object, binary_encoding: bool) -> Encoded:
+    if is_model(type(payload)):
+        return _encode_object(read_model(payload, binary_encoding=binary_encoding), binary_encoding)
+    raise EncodeError(
+        f"a message is a Payload, a dict, a model, a str or bytes, not {_type_name(payload)}", path="payload"
+    )
+
+
 def _encode_closely(document: dict[str, Any], binary_encoding: bool) -> Encoded:
     plain = _plain_dict(document, "payload", binary_encoding)
     if is_too_deep(plain):
@@ -225,7 +236,7 @@ def _plain(value: Any, path: str, binary_encoding: bool) -> Any:
     """Return *value* in the types that JSON and both BSON modules write alike."""
     convert = _CONVERTERS.get(type(value))
     if convert is None:
-        convert = next((each for base, each in _CONVERTERS.items() if isinstance(value, base)), _refuse)
+        convert = next((each for base, each in _CONVERTERS.items() if isinstance(value, base)), _plain_model)
     return convert(value, path, binary_encoding)
 
 
@@ -298,7 +309,9 @@ def _plain_bytes(value: bytes, path: str, binary_encoding: bool) -> bytes:
     return bytes(value)
 
 
-def _refuse(value: object, path: str, _: bool) -> Any:
+def _plain_model(value: object, path: str, binary_encoding: bool) -> dict[str, Any]:
+    if is_model(type(value)):
+        return _plain_dict(read_model(value, path, binary_encoding=binary_encoding), path, binary_encoding)
     raise EncodeError(f"{_type_name(value)} cannot be sent; turn it into text, a number or an object", path=path)
 
 

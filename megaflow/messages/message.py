@@ -6,18 +6,25 @@ An SNS envelope: https://docs.aws.amazon.com/sns/latest/dg/sns-message-and-json-
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from megaflow.errors import UsageError
-from megaflow.event import Payload
+from megaflow.event import Payload, serialize_payload
 from megaflow.frozen import make_record
 from megaflow.messages.attributes import Attribute, AttributeValue, plain_attributes
 from megaflow.messages.codec import KIND_ATTRIBUTE, Decoded, Kind, decode
 from megaflow.messages.envelope import SnsInfo, is_sns_envelope, read_envelope_attributes, read_sns_info
+from megaflow.messages.models import is_model, read_model
+from megaflow.messages.pointers import find_pointer
+from megaflow.readable import write_readable
 
 _DATA: Final = Kind.DATA
+_TEXT: Final = Kind.TEXT
+
+_ENVELOPES: Final = 4
+"""How many envelopes in each other are opened."""
 
 
 @dataclass(slots=True)
@@ -64,10 +71,12 @@ class Lease:
 class Message:
     """One received message.
 
-    ``body`` is as received; ``payload`` is what it holds, by ``kind``, and ``problem`` says why a body that claims
-    to be a MEGA event is only data, or only text. ``attributes`` are the publisher's, those inside the envelope where
-    SNS put one around the message; ``sqs_attributes`` are those that SQS delivered. ``sent_at`` is when SQS got it, in
-    UTC. ``sns`` and ``lease`` are None where there is no envelope, or no queue.
+    ``body`` is as received; ``payload`` is what it holds, by ``kind``; ``binary_encoding`` tells whether that travelled
+    as BSON. ``problem`` says why a body that claims to be a MEGA event is only data, or only text, or that it is a
+    pointer to a payload elsewhere. ``attributes`` are the publisher's, those inside the innermost envelope where SNS
+    put one around the message; ``sqs_attributes`` are those that SQS delivered. ``system_attributes`` are SQS's own, by
+    the names in https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_ReceiveMessage.html.
+    ``sent_at`` is when SQS got it, in UTC. ``sns`` and ``lease`` are None where there is no envelope, or no queue.
     """
 
     id: str
@@ -84,15 +93,54 @@ class Message:
     queue_url: str = ""
     lease: Lease | None = None
     sqs_attributes: Mapping[str, Attribute] = field(default_factory=dict, repr=False)
+    binary_encoding: bool = False
+    system_attributes: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    @property
+    def sequence_number(self) -> str:
+        """Its place in a FIFO queue: a later message of its group has a higher one. Elsewhere ``""``."""
+        return self.system_attributes.get("SequenceNumber", "")
+
+    @property
+    def sender_id(self) -> str:
+        """Who sent it: the id of a user, a role or an account; ``""`` where there is no queue."""
+        return self.system_attributes.get("SenderId", "")
+
+    @property
+    def trace_header(self) -> str:
+        """The X-Ray header that it was sent with, or ``""``."""
+        return self.system_attributes.get("AWSTraceHeader", "")
+
+    @property
+    def dead_letter_source(self) -> str:
+        """The ARN of the queue from which SQS itself has moved it to this dead-letter queue, or ``""``."""
+        return self.system_attributes.get("DeadLetterQueueSourceArn", "")
 
     @property
     def has_payload(self) -> bool:
         """Whether there is something to handle: SNS's own words about a subscription are nothing of the kind."""
         return self.sns is None or self.sns.is_notification
 
+    def to_json(self) -> str:
+        """Return what it holds and what is known of it as JSON text, for logs and tests of your own.
+
+        That is all but the body, which the payload was, and the lease; what is empty is left out. In the payload bytes
+        are Base64, and dates ISO 8601. Raises `EncodeError` for a payload that no message can bring.
+        """
+        known = {name: getattr(self, name) for name in _TOLD}
+        known["payload"] = serialize_payload(self.payload) if isinstance(self.payload, Payload) else self.payload
+        known["sns"] = self.sns and {name: value for name, value in asdict(self.sns).items() if value}
+        return write_readable({name: value for name, value in known.items() if name == "payload" or value})
+
     def with_own_payload(self) -> Message:
         """Return the same message with a payload that shares nothing with this one's."""
         return replace(self, payload=_copy_payload(self.payload))
+
+
+_TOLD: Final = (
+    *("id", "kind", "payload", "problem", "attributes", "binary_encoding", "sns", "queue_url", "receive_count"),
+    *("sent_at", "group_id", "deduplication_id", "sequence_number", "sender_id", "trace_header", "dead_letter_source"),
+)
 
 
 def open_message(
@@ -106,18 +154,18 @@ def open_message(
     deduplication_id: str = "",
     queue_url: str = "",
     lease: Lease | None = None,
+    system_attributes: Mapping[str, str] | None = None,
 ) -> Message:
-    """Return the message that was received as *body*: envelope opened, payload decoded. Never raises."""
+    """Return the message that was received as *body*: envelopes opened, payload decoded. Never raises."""
     carried = sqs_attributes or {}
     attributes = plain_attributes(carried) if carried else {}
     hint = attributes.get(KIND_ATTRIBUTE, "") if carried else ""
     decoded, sns = decode(body, hint), None
-    if decoded.kind is _DATA and "TopicArn" in decoded.payload and hint != _DATA and is_sns_envelope(decoded.payload):
-        envelope = decoded.payload
-        sns = read_sns_info(envelope)
-        attributes = plain_attributes(read_envelope_attributes(envelope))
-        decoded = _open_envelope(envelope, sns, attributes)
-    kind, payload, problem = decoded
+    if decoded.kind is _DATA and "TopicArn" in decoded.payload:
+        decoded, attributes, sns, _ = _open_envelopes(_Opened(decoded, attributes, None, body))
+    kind, payload, problem, binary_encoding = decoded
+    if attributes or kind is _TEXT:
+        problem = problem or find_pointer(payload, attributes)
     return make_record(
         Message,
         {
@@ -135,27 +183,62 @@ def open_message(
             "queue_url": queue_url,
             "lease": lease,
             "sqs_attributes": carried,
+            "binary_encoding": binary_encoding,
+            "system_attributes": system_attributes or {},
         },
     )
+
+
+def read_body(message: Message) -> str:
+    """Return the body that the publisher sent: what is inside the envelopes, where SNS has put any around it."""
+    if message.sns is None:
+        return message.body
+    attributes = plain_attributes(message.sqs_attributes)
+    return _open_envelopes(_Opened(decode(message.body), attributes, None, message.body)).body
 
 
 def message_with(payload: object) -> Message:
     """Return a message that holds *payload* as a handler would get it, without a queue.
 
-    A dict is always data, whatever it says; a `Message` is returned as it is. Raises `UsageError` for anything else.
+    A dict is always data, whatever it says, and a model is the dict that would be sent; a `Message` is returned as it
+    is. Raises `UsageError` for anything else.
     """
     if isinstance(payload, Message):
         return payload
     for type_, kind in ((Payload, Kind.MEGA), (dict, Kind.DATA), (str, Kind.TEXT), (bytes, Kind.BINARY)):
         if isinstance(payload, type_):
             return Message(id="", body="", kind=kind, payload=payload)
-    raise UsageError(f"a payload is a Payload, a dict, a str, bytes or a Message, not {type(payload).__qualname__}")
+    if is_model(type(payload)):
+        return Message(id="", body="", kind=_DATA, payload=read_model(payload))
+    said = type(payload).__qualname__
+    raise UsageError(f"a payload is a Payload, a dict, a model, a str, bytes or a Message, not {said}")
 
 
-def _open_envelope(envelope: Mapping[str, Any], sns: SnsInfo, attributes: Mapping[str, AttributeValue]) -> Decoded:
+class _Opened(NamedTuple):
+    """What is in a body, or in the envelope that it is."""
+
+    decoded: Decoded
+    attributes: dict[str, AttributeValue]
+    sns: SnsInfo | None
+    body: str
+
+
+def _open_envelopes(opened: _Opened) -> _Opened:
+    """Return what is in the innermost envelope, which shares nothing with those around it."""
+    for _ in range(_ENVELOPES):
+        kind, payload, *_ = opened.decoded
+        if kind is not _DATA or opened.attributes.get(KIND_ATTRIBUTE) == _DATA or not is_sns_envelope(payload):
+            break
+        opened = _open_envelope(payload)
+    return opened
+
+
+def _open_envelope(envelope: Mapping[str, Any]) -> _Opened:
+    sns, body = read_sns_info(envelope), envelope["Message"]
+    attributes = plain_attributes(read_envelope_attributes(envelope))
     if not sns.is_notification:
-        return Decoded(Kind.TEXT, envelope["Message"])
-    return decode(envelope["Message"], attributes.get(KIND_ATTRIBUTE, ""))
+        return _Opened(Decoded(Kind.TEXT, body), attributes, sns, body)
+    return _Opened(decode(body, attributes.get(KIND_ATTRIBUTE, "")), attributes, sns, body)
 
 
 def _copy_payload(payload: Any) -> Any:

@@ -14,6 +14,7 @@ from megaflow.event import Payload
 from megaflow.frozen import make_record
 from megaflow.messages.attributes import Attribute
 from megaflow.messages.codec import KIND_ATTRIBUTE, encode
+from megaflow.messages.models import is_model
 from megaflow.transport.entries import measure, write_attributes
 
 AttributeInput: TypeAlias = str | int | float | Decimal | bytes | Attribute
@@ -95,7 +96,7 @@ def prepare_raw(source: Outgoing, *, max_size: int, index: int = 0) -> Prepared:
 
 def check_several(items: object) -> None:
     """Raise `UsageError` for a single payload, which Python would take apart."""
-    if isinstance(items, str | bytes | bytearray | dict | Payload | Outgoing):
+    if isinstance(items, str | bytes | bytearray | dict | Payload | Outgoing) or is_model(type(items)):
         raise UsageError(f"this takes several payloads, not one {type(items).__qualname__}: publish() it")
 
 

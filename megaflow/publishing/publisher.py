@@ -45,8 +45,9 @@ class Publisher(ABC):
         self._sleep = sleep
 
     def publish(self, payload: Any, **options: Unpack[PublishOptions]) -> str:
-        """Publish *payload*, a `Payload`, dict, str or bytes, and return its message id.
+        """Publish *payload*, a `Payload`, dict, str, bytes, or a model, and return its message id.
 
+        A model is one that a handler can take: it goes as pydantic writes it, by its aliases, without what it computes.
         `Outgoing` says what the options mean. Raises `EncodeError` before any call to AWS for what AWS would refuse;
         AWS's own errors pass through as botocore's.
         """

@@ -26,8 +26,11 @@ from megaflow.wire.pending import Pending
 log = logging.getLogger(__name__)
 
 _DEPTHS: Final = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible")
-_ASKED: Final = ["ApproximateReceiveCount", "SentTimestamp", "MessageGroupId", "MessageDeduplicationId"]
-"""What is asked about each message: boto3 takes its time for more."""
+_ASKED: Final = [
+    *("ApproximateReceiveCount", "SentTimestamp", "MessageGroupId", "MessageDeduplicationId", "SequenceNumber"),
+    *("SenderId", "AWSTraceHeader", "DeadLetterQueueSourceArn"),
+]
+"""What is asked about each message: all that a `Message` tells, since boto3 takes its time for more."""
 
 _PLACES: Final = tuple(str(place) for place in range(limits.BATCH_ENTRIES))
 """The ids of the entries of a batch."""
@@ -192,6 +195,7 @@ def read_message(
         deduplication_id=system.get("MessageDeduplicationId", ""),
         queue_url=queue_url,
         lease=Lease(raw["ReceiptHandle"], received_at, expires_at, clock),
+        system_attributes=system,
     )
 
 

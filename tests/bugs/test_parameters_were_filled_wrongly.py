@@ -49,20 +49,20 @@ def test_a_type_with_messages_in_it_is_not_a_message() -> None:
     assert call(list_of_messages) == ({"id": 5}, None, Message)
 
 
-def union_next_to_an_unknown_name(cart: Cart[str, int], message: Message | None = None) -> Any:
+def union_with_an_unknown_name(cart: Any, message: Message | Cart[str, int] | None = None) -> Any:
     return message
 
 
-def optional_next_to_an_unknown_name(cart: Cart[str, int], message: Optional[Message] = None) -> Any:  # noqa: UP045
+def optional_with_an_unknown_name(cart: Any, message: Optional[Message] | Cart[str, int] = None) -> Any:  # noqa: UP045
     return message
 
 
-@pytest.mark.parametrize("function", [union_next_to_an_unknown_name, optional_next_to_an_unknown_name])
-def test_the_message_is_found_where_the_annotations_cannot_be_read(function: Any) -> None:
+@pytest.mark.parametrize("function", [union_with_an_unknown_name, optional_with_an_unknown_name])
+def test_the_message_is_found_where_its_annotation_cannot_be_read(function: Any) -> None:
     assert call(function) is MESSAGE
 
 
-def mapping_next_to_an_unknown_name(cart: Cart[str, int], seen: dict[str, Message] | None = None) -> Any:
+def mapping_next_to_an_unknown_name(cart: Any, seen: dict[str, Message] | Cart[str, int] | None = None) -> Any:
     return cart, seen
 
 

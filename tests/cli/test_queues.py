@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 
 from megaflow.local.server import Server
+from megaflow.messages.codec import encode
 from tests.cli.conftest import Run, take_all
 from tests.cli.processes import piped, running
+from tests.messages.test_message import envelope
 from tests.waiting import PATIENCE
 
 
@@ -38,6 +40,26 @@ def test_peek_shows_people_what_a_message_is(run: Run, sqs: Any, orders: str) ->
     assert body == f"  {'x' * 500}… (--full)"
     assert "received 2 times" in full.out
     assert "x" * 600 in full.out
+
+
+def test_peek_shows_what_is_inside_all_envelopes(run: Run, sqs: Any, orders: str) -> None:
+    in_bson = encode(envelope("hello"), binary_encoding=True).body
+    sqs.send_message(QueueUrl=orders, MessageBody=json.dumps(envelope(in_bson)))
+
+    _, body = run("peek", orders).out.splitlines()
+
+    assert body == "  hello"
+
+
+def test_peek_shows_what_is_wrong_with_a_message(run: Run, sqs: Any, orders: str) -> None:
+    pointer = '["software.amazon.payloadoffloading.PayloadS3Pointer", {"s3BucketName": "b", "s3Key": "k"}]'
+    sqs.send_message(QueueUrl=orders, MessageBody=pointer)
+
+    shown, told = run("peek", orders), run("peek", orders, "--json")
+
+    problem = "a pointer to a payload in S3 of an extended client, which nothing here reads"
+    assert shown.out.splitlines()[1:] == [f"  {pointer}", f"  {problem}"]
+    assert told.json[0]["problem"] == problem
 
 
 def test_a_queue_is_named_by_its_arn_too(run: Run, sqs: Any, orders: str) -> None:

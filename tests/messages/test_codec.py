@@ -86,9 +86,9 @@ def test_the_readmes_example_has_the_readmes_156_characters_as_bson() -> None:
     assert len(encoded.body) == 156
 
 
-@pytest.mark.parametrize("body", [README_JSON, README_BSON])
-def test_the_readmes_bodies_are_read_as_its_example(body: str) -> None:
-    assert decode(body) == Decoded(Kind.DATA, README_PAYLOAD)
+@pytest.mark.parametrize(("body", "binary_encoding"), [(README_JSON, False), (README_BSON, True)])
+def test_the_readmes_bodies_are_read_as_its_example(body: str, binary_encoding: bool) -> None:
+    assert decode(body) == Decoded(Kind.DATA, README_PAYLOAD, binary_encoding=binary_encoding)
 
 
 # There and back.
@@ -120,7 +120,7 @@ def test_an_event_comes_back_from_either(payload: Payload, binary_encoding: bool
 
 @given(payload=payloads(bson_objects))
 def test_an_event_with_bytes_comes_back_from_bson(payload: Payload) -> None:
-    assert there_and_back(payload, binary_encoding=True) == Decoded(Kind.MEGA, payload)
+    assert there_and_back(payload, binary_encoding=True) == Decoded(Kind.MEGA, payload, binary_encoding=True)
 
 
 @given(value=telling_texts)
@@ -550,7 +550,9 @@ def test_json_carries_the_text_that_bson_refuses() -> None:
     [(None, "NoneType"), (7, "int"), ([1], "list"), (MappingProxyType({}), "mappingproxy"), (Opaque(), "Opaque")],
 )
 def test_a_message_is_one_of_four_types(payload: object, name: str) -> None:
-    with pytest.raises(EncodeError, match=rf"^payload: a message is a Payload, a dict, a str or bytes, not {name}$"):
+    with pytest.raises(
+        EncodeError, match=rf"^payload: a message is a Payload, a dict, a model, a str or bytes, not {name}$"
+    ):
         encode(payload)
 
 

@@ -197,14 +197,6 @@ def test_the_inner_event_may_have_a_problem() -> None:
     assert message.problem == "not a valid MEGA event: version: must be 1, not 2"
 
 
-def test_an_envelope_inside_an_envelope_is_data() -> None:
-    inner = envelope("innermost")
-
-    message = open_enveloped(json.dumps(inner))
-
-    assert (message.kind, message.payload) == (Kind.DATA, inner)
-
-
 def test_the_attributes_are_those_inside_the_envelope() -> None:
     body = json.dumps(
         envelope(

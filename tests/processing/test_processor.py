@@ -433,7 +433,7 @@ def test_a_body_reaches_the_handlers_of_its_kind(process: Process, app: App, bod
 
 
 def test_what_is_no_payload_is_refused(app: App) -> None:
-    with pytest.raises(UsageError, match="a payload is a Payload, a dict, a str, bytes or a Message, not int"):
+    with pytest.raises(UsageError, match="a payload is a Payload, a dict, a model, a str, bytes or a Message, not int"):
         app.process(5)
 
 

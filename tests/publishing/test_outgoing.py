@@ -152,7 +152,7 @@ def test_the_hint_counts_towards_the_limit() -> None:
         ("a\x0bb", r"payload: holds '\\x0b'"),
         ("a\ud800b", r"payload: holds '\\ud800'"),
         ("a\uffff", r"payload: holds '\\uffff'"),
-        (42, "payload: a message is a Payload, a dict, a str or bytes, not int"),
+        (42, "payload: a message is a Payload, a dict, a model, a str or bytes, not int"),
         ({"blob": b"\0"}, "payload.blob: bytes need binary_encoding=True"),
     ],
     ids=repr,

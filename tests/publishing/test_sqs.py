@@ -159,7 +159,7 @@ REFUSALS: list[tuple[str, Any, dict[str, Any], str]] = [
     ("empty text", "", {}, "payload: is empty"),
     ("empty bytes", b"", {}, "payload: is empty"),
     ("refused character", "a\0b", {}, "a character that SQS refuses"),
-    ("no payload", 42, {}, "a message is a Payload, a dict, a str or bytes, not int"),
+    ("no payload", 42, {}, "a message is a Payload, a dict, a model, a str or bytes, not int"),
     ("binary text", "ping", {"binary_encoding": True}, "text has no binary encoding"),
     ("eleven attributes", "x", {"attributes": dict.fromkeys("abcdefghijk", 1)}, "11 message attributes"),
     ("wrong attribute name", "x", {"attributes": {"AWS.trace": 1}}, "attributes.AWS.trace: a name is"),

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Unpack
 
 from megaflow.app import App
 from megaflow.backoff import Backoff
+from megaflow.callables import read_signature
 from megaflow.errors import PatternError, RegistrationError
 from megaflow.handlers.event_rules import EVENT_ALIASES, EVENT_RULES, event_pattern
 from megaflow.handlers.handler import make_handler
@@ -139,7 +140,7 @@ def _check_class(subscriber: object) -> None:
 
 
 def _takes_self_and_more(function: Callable[..., Any]) -> bool:
-    parameters = list(inspect.signature(function).parameters.values())
+    parameters = list(read_signature(function).parameters.values())
     if not parameters or parameters[0].kind in (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.VAR_KEYWORD):
         return False
     if parameters[0].kind is inspect.Parameter.VAR_POSITIONAL:
@@ -182,7 +183,7 @@ def _make(subscriber: type[MessageSubscriber]) -> MessageSubscriber:
     if inspect.isabstract(subscriber):
         raise RegistrationError(f"{subscriber.__qualname__} is abstract, so it cannot be made: register a subclass")
     try:
-        inspect.signature(subscriber).bind()
+        read_signature(subscriber).bind()
     except TypeError as error:
         raise RegistrationError(
             f"{subscriber.__qualname__} cannot be made without arguments, as a subscriber is: {error}"
