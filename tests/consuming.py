@@ -38,6 +38,14 @@ class Queues:
         visible, hidden = (int(attributes[name]) for name in names)
         return visible, hidden
 
+    def receive(self) -> list[Any]:
+        """Receive what there is, as another consumer would."""
+        answer = self.sqs.receive_message(QueueUrl=self.url, MaxNumberOfMessages=10)
+        return list(answer.get("Messages", []))
+
+    def delete(self, message: Any) -> None:
+        self.sqs.delete_message(QueueUrl=self.url, ReceiptHandle=message["ReceiptHandle"])
+
     def receive_dead_letters(self) -> list[Any]:
         answer = self.sqs.receive_message(
             QueueUrl=self.dead_letters,

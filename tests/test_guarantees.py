@@ -215,6 +215,96 @@ def test_a_handled_message_that_cannot_be_deleted_is_not_handled_again(
     assert ran == ["ping"]
 
 
+class OnePoll:
+    """A client that polls once, until more is asked for; *operation* fails for the first message that it brings."""
+
+    def __init__(self, queues: Queues, operation: str) -> None:
+        self.more = threading.Event()
+        self.client = Faulty(queues.sqs, receive_message=self._receive, **{operation: self._fail_first})
+        self._first = ""
+        """Its receipt handle."""
+
+    def _receive(self, real: Callable[..., Any], **parameters: Any) -> Any:
+        if self._first:
+            self.more.wait(2 * PATIENCE)
+            return real(**parameters)
+        answer = real(**parameters)
+        self._first = answer["Messages"][0]["ReceiptHandle"]
+        return answer
+
+    def _fail_first(self, real: Callable[..., Any], **parameters: Any) -> Any:
+        failing = [entry for entry in parameters["Entries"] if entry["ReceiptHandle"] == self._first]
+        rest = [entry for entry in parameters["Entries"] if entry not in failing]
+        answer = real(**parameters | {"Entries": rest}) if rest else {}
+        failed = [{"Id": entry["Id"], "Code": "InternalError", "SenderFault": False} for entry in failing]
+        return {**answer, "Failed": [*answer.get("Failed", []), *failed]}
+
+
+@guarantee(
+    "FIFO",
+    "the lease is lost all the same",
+    "what waits behind it in hand is not started, but given back: it comes after it",
+    "the later ones once; beside them, perhaps, the handler that lost its lease",
+)
+def test_a_group_does_not_go_on_here_while_the_message_ahead_comes_again_elsewhere() -> None:
+    queues, lost = Queues(fifo=True, max_receive_count=1000), threading.Event()
+    one_poll, ran = OnePoll(queues, "change_message_visibility_batch"), []
+    app = queues.app(client=one_poll.client, concurrency=2, visibility_timeout=3)
+
+    @app.on_text()
+    def handle(text: str) -> None:
+        ran.append(text)
+        assert text != "1" or lost.wait(2 * PATIENCE)
+
+    Sender(queues).send("1", "2")
+    with running(app):
+        wait_until(lambda: app.metrics.snapshot().get("lost_leases", 0) == 1 and queues.depth() == (1, 1))
+        (elsewhere,) = queues.receive()
+        lost.set()
+        wait_until(lambda: app.metrics.snapshot().get("given_back", 0) == 1)
+        assert ran == ["1"]
+
+        queues.delete(elsewhere)
+        one_poll.more.set()
+        wait_until(lambda: queues.depth() == (0, 0))
+
+    assert elsewhere["Body"] == "1"
+    assert ran == ["1", "2"]
+
+
+@guarantee(
+    "FIFO",
+    "a delete fails",
+    "its group goes on while that is tried; once its lease ends, what waits behind it is given back: it comes after it",
+    "once here; elsewhere again, perhaps beside or after later ones of its group that this process had begun by then",
+)
+def test_what_waits_behind_a_message_that_could_not_be_deleted_comes_after_it() -> None:
+    queues, given_back = Queues(fifo=True, max_receive_count=1000), threading.Event()
+    one_poll, ran = OnePoll(queues, "delete_message_batch"), []
+    app = queues.app(client=one_poll.client, concurrency=3, visibility_timeout=3)
+
+    @app.on_text()
+    def handle(text: str) -> None:
+        ran.append(text)
+        assert text != "2" or given_back.wait(2 * PATIENCE)
+
+    Sender(queues).send("1", "2", "3")
+    with running(app):
+        wait_until(lambda: app.metrics.snapshot().get("given_back", 0) == 1)
+        wait_until(lambda: queues.depth()[0] > 1)
+        (elsewhere,) = queues.receive()
+        given_back.set()
+        wait_until(lambda: app.metrics.snapshot().get("deleted", 0) == 1)
+        assert ran == ["1", "2"]
+
+        queues.delete(elsewhere)
+        one_poll.more.set()
+        wait_until(lambda: queues.depth() == (0, 0))
+
+    assert elsewhere["Body"] == "1"
+    assert ran == ["1", "2", "3"]
+
+
 @guarantee("standard, FIFO", "the dead-letter queue refuses it", "it stays, hidden for the backoff", "again")
 def test_a_message_is_not_deleted_before_the_dead_letter_queue_has_it(
     queues: Queues, send: Callable[..., None]

@@ -98,13 +98,13 @@ class Messages:
     def delete_taken(self, stored: Stored) -> None:
         """Delete a message that was taken."""
         self._forget(stored.number)
-        self._waiting.release(stored.group)
+        self._waiting.release(stored.number, stored.group)
 
     def delete(self, number: int) -> None:
         """Delete a message wherever it is."""
         group = self._messages[number].group
         if number in self._in_flight:
-            self._waiting.release(group)
+            self._waiting.release(number, group)
         elif number not in self._delayed:
             self._waiting.remove(number, group)
         self._forget(number)
@@ -156,7 +156,7 @@ class Messages:
         self._messages[number] = record.stored
         self._ages.set(number, record.aged_from)
         if record.visible_at is not None:
-            self._waiting.hold(group)
+            self._waiting.hold(number, group)
             self._in_flight.set(number, record.visible_at)
         elif record.delayed_to is not None:
             self._delayed.set(number, record.delayed_to)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from itertools import islice
+from math import inf
 from random import Random
 from typing import Final, Protocol, TypeAlias, TypeVar
 
@@ -23,11 +24,11 @@ class Order(Protocol):
     def put_back(self, number: int, group: str) -> None:
         """Let a number wait again that was held."""
 
-    def hold(self, group: str) -> None:
-        """Count a number of *group* as held that was given out before: its message was restored."""
+    def hold(self, number: int, group: str) -> None:
+        """Hold a number that was given out before: its message was restored."""
 
-    def release(self, group: str) -> None:
-        """Forget a number of *group* that was held: its message is gone."""
+    def release(self, number: int, group: str) -> None:
+        """Forget a number that was held: its message is gone."""
 
     def remove(self, number: int, group: str) -> None:
         """Forget a number that was waiting: its message is gone."""
@@ -162,13 +163,13 @@ class Arrival:
         else:
             self._quiet[number] = None
 
-    def hold(self, group: str) -> None:
+    def hold(self, number: int, group: str) -> None:
         """Count one more of *group* as held."""
         if group:
             self._find(group)
             self._count(group, +1)
 
-    def release(self, group: str) -> None:
+    def release(self, number: int, group: str) -> None:
         """Count one less of *group* as held."""
         if group:
             self._count(group, -1)
@@ -247,66 +248,71 @@ class Arrival:
 
 @dataclass(slots=True)
 class _Group:
-    """The messages of one group: those that wait, lowest number first, and how many are held."""
+    """The messages of one group: those that wait and those that are held, as heaps.
+
+    What is gone from one of them stays in its heap until it comes up.
+    """
 
     waiting: list[int] = field(default_factory=list)
-    removed: set[int] = field(default_factory=set)
-    held: int = 0
-
-    def drop_removed(self) -> None:
-        while self.waiting and self.waiting[0] in self.removed:
-            self.removed.discard(heappop(self.waiting))
+    held: list[int] = field(default_factory=list)
 
 
 class Groups:
-    """A FIFO queue: each group in the order of sending, and nothing of a group while one of it is held.
+    """A FIFO queue: each group in the order of sending, and nothing of a group behind one of it that is held.
 
-    One call of ``take`` gives as many of one group as are wanted before it goes on to the next group.
+    What comes before all that is held is given out; of three in flight, the first that is given back comes again at
+    once, and the last only when those before it are gone or given back, too. One call of ``take`` gives as many of one
+    group as are wanted before it goes on to the next group.
     https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/FIFO-queues-understanding-logic.html
     """
 
     def __init__(self) -> None:
         self._groups: dict[str, _Group] = {}
         self._free: OrderedDict[str, None] = OrderedDict()
-        """Groups of which some wait and none is held, the one that waits longest first."""
+        """Groups whose next one may be given out, the one that waits longest first."""
+
+        self._held: set[int] = set()
+        """Of all groups."""
+
+        self._removed: set[int] = set()
+        """Those that are gone and still in the heap of those that wait."""
 
     def add(self, number: int, group: str) -> None:
         """Let *number* wait in its place within *group*."""
-        heappush(self._groups.setdefault(group, _Group()).waiting, number)
+        heappush(self._find(group).waiting, number)
         self._settle(group)
 
     def take(self) -> Iterator[int]:
-        """Give out the numbers of one free group after another."""
+        """Give out the numbers of one free group after another, up to one that was held before."""
         while self._free:
             name = self._free.popitem(last=False)[0]
             group = self._groups[name]
-            while group.waiting:
+            end = group.held[0] if group.held else inf
+            while group.waiting and group.waiting[0] < end:
                 number = heappop(group.waiting)
-                group.held += 1
-                group.drop_removed()
+                self._put_in_hand(number, group)
                 # The one before may have been released meanwhile, which freed the group.
                 self._free.pop(name, None)
                 yield number
 
     def put_back(self, number: int, group: str) -> None:
         """Let *number* wait in its old place."""
-        heappush(self._groups[group].waiting, number)
-        self.release(group)
+        self._held.discard(number)
+        self.add(number, group)
 
-    def hold(self, group: str) -> None:
-        """Count one more of *group* as held."""
-        self._groups.setdefault(group, _Group()).held += 1
+    def hold(self, number: int, group: str) -> None:
+        """Hold *number*, and so what is behind it."""
+        self._put_in_hand(number, self._find(group))
         self._settle(group)
 
-    def release(self, group: str) -> None:
-        """Free *group* where this was the last of it that was held."""
-        self._groups[group].held -= 1
+    def release(self, number: int, group: str) -> None:
+        """Forget *number*, which frees what is next where no earlier one is held."""
+        self._held.discard(number)
         self._settle(group)
 
     def remove(self, number: int, group: str) -> None:
         """Forget *number*."""
-        self._groups[group].removed.add(number)
-        self._groups[group].drop_removed()
+        self._removed.add(number)
         self._settle(group)
 
     def shuffle(self, random: Random) -> None:
@@ -314,12 +320,29 @@ class Groups:
 
     def clear(self) -> None:
         """Forget all numbers."""
-        self._groups.clear()
-        self._free.clear()
+        for part in (self._groups, self._free, self._held, self._removed):
+            part.clear()
+
+    def _find(self, name: str) -> _Group:
+        if name not in self._groups:
+            self._groups[name] = _Group()
+        return self._groups[name]
+
+    def _put_in_hand(self, number: int, group: _Group) -> None:
+        self._held.add(number)
+        heappush(group.held, number)
+        self._drop_gone(group)
+
+    def _drop_gone(self, group: _Group) -> None:
+        while group.waiting and group.waiting[0] in self._removed:
+            self._removed.discard(heappop(group.waiting))
+        while group.held and group.held[0] not in self._held:
+            heappop(group.held)
 
     def _settle(self, name: str) -> None:
         group = self._groups[name]
-        if group.waiting and not group.held:
+        self._drop_gone(group)
+        if group.waiting and not (group.held and group.held[0] < group.waiting[0]):
             self._free.setdefault(name)
         else:
             self._free.pop(name, None)

@@ -36,7 +36,7 @@ def test_a_receive_takes_all_it_can_of_one_group_first(world: World) -> None:
     assert world.bodies(url, 2) == ["a1", "a2"]
 
 
-def test_a_group_is_locked_while_one_of_it_is_in_flight(world: World) -> None:
+def test_a_group_is_locked_behind_one_in_flight(world: World) -> None:
     url = world.fifo_queue()
     for body in ("a1", "a2", "b1"):
         world.send_in_order(url, body, group=body[0])
@@ -46,6 +46,42 @@ def test_a_group_is_locked_while_one_of_it_is_in_flight(world: World) -> None:
     third = world.bodies(url, 10)
 
     assert (first, second, third) == (["a1"], ["b1"], [])
+
+
+@pytest.mark.parametrize(
+    ("extended", "come_again"),
+    [
+        (0, []),
+        pytest.param(1, ["foo"], marks=moto_differs("moto locks the whole group", ORDER)),
+        pytest.param(2, ["foo", "bar"], marks=moto_differs("moto locks the whole group", ORDER)),
+    ],
+)
+def test_what_comes_before_one_in_flight_comes_again(world: World, extended: int, come_again: list[str]) -> None:
+    """Recorded from AWS on 2025-11-19."""
+    url = world.fifo_queue(VisibilityTimeout=str(world.moment))
+    for body in ("foo", "bar", "baz"):
+        world.send_in_order(url, body)
+    received = world.receive(url)
+
+    world.sqs.change_message_visibility(
+        QueueUrl=url, ReceiptHandle=received[extended]["ReceiptHandle"], VisibilityTimeout=30
+    )
+    world.advance(world.moment + 0.5)
+
+    assert world.bodies(url) == come_again
+
+
+@moto_differs("moto locks the whole group", ORDER)
+def test_the_first_of_two_in_flight_comes_again_as_soon_as_it_is_given_back(world: World) -> None:
+    """Recorded from AWS."""
+    url = world.fifo_queue()
+    for body in ("a1", "a2", "b1"):
+        world.send_in_order(url, body, group=body[0])
+    first, _ = world.receive(url, 2)
+
+    world.sqs.change_message_visibility(QueueUrl=url, ReceiptHandle=first["ReceiptHandle"], VisibilityTimeout=0)
+
+    assert sorted(world.bodies(url)) == ["a1", "b1"]
 
 
 def test_deleting_the_one_in_flight_unlocks_the_group(world: World) -> None:
@@ -81,7 +117,7 @@ def test_a_message_given_back_keeps_its_place(world: World) -> None:
     assert world.bodies(url) == ["a", "b"]
 
 
-def test_the_group_stays_locked_while_any_of_it_is_in_flight(world: World) -> None:
+def test_the_group_stays_locked_behind_the_second_in_flight(world: World) -> None:
     url = world.fifo_queue()
     for body in "abc":
         world.send_in_order(url, body)

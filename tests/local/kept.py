@@ -15,6 +15,7 @@ from megaflow.local import Account, SnsClient, SqsClient
 from megaflow.local.account import HostedQueue
 from megaflow.local.file.store import Store
 from megaflow.local.messages import Messages
+from megaflow.local.order import Arrival, Groups
 from megaflow.local.queue import LocalQueue
 from megaflow.local.recent import Recent
 from megaflow.local.stored_message import Stored
@@ -114,11 +115,14 @@ def _queue(queue: LocalQueue) -> Facts:
 
 
 def _groups(messages: Messages) -> Facts:
-    groups: Facts = getattr(messages._waiting, "_groups")  # noqa: B009 - both kinds of order have them, their protocol not
-    return {
-        name: (group.held, sorted(set(group.waiting) - getattr(group, "removed", set())))
-        for name, group in groups.items()
-    }
+    order = messages._waiting
+    if isinstance(order, Groups):
+        return {
+            name: (sorted(order._held & set(group.held)), sorted(set(group.waiting) - order._removed))
+            for name, group in order._groups.items()
+        }
+    assert isinstance(order, Arrival)
+    return {name: (group.held, sorted(group.waiting)) for name, group in order._groups.items()}
 
 
 def _topic(topic: Topic, now: float) -> Facts:

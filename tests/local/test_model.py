@@ -86,8 +86,11 @@ class QueueAgainstModel(RuleBasedStateMachine):
     def receivable(self) -> list[Known]:
         if not self.fifo:
             return self.visible()
-        locked = {one.group for one in self.known if self.in_flight(one)}
-        return [one for one in self.visible() if one.group not in locked]
+        return [one for one in self.visible() if not self.is_behind_one_in_flight(one)]
+
+    def is_behind_one_in_flight(self, message: Known) -> bool:
+        before = self.known[: self.known.index(message)]
+        return any(one.group == message.group and self.in_flight(one) for one in before)
 
     @rule(seconds=st.sampled_from([1, 1, 2, 5, 10, 40]))
     def wait(self, seconds: int) -> None:

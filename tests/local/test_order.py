@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import count, islice
 from random import Random
+from typing import Any, TypeAlias
 
 import pytest
 from hypothesis import given
@@ -54,7 +56,7 @@ def test_both_orders_take_part_of_what_waits_and_keep_the_rest(order: Order) -> 
         order.add(number, "")
 
     first = take(order, 1)
-    order.release("")
+    order.release(1, "")
 
     assert first == [1]
     assert take(order, 5) == [2, 3]
@@ -118,7 +120,7 @@ def test_groups_take_turns_when_one_message_is_processed_at_a_time() -> None:
     taken = []
     for group in "ababab":
         taken += take(arrival, 1)
-        arrival.release(group)
+        arrival.release(taken[-1], group)
 
     assert taken == [0, 3, 1, 4, 2, 5]
 
@@ -141,7 +143,7 @@ def test_a_group_gets_its_turn_however_many_messages_without_a_group_arrive() ->
     for number in range(3, 9):
         arrival.add(number, "")
         [one] = take(arrival, 1)
-        arrival.release("g" if one in {1, 2} else "")
+        arrival.release(one, "g" if one in {1, 2} else "")
         taken.append(one)
 
     assert taken == [0, 1, 3, 4, 2, 5]
@@ -162,8 +164,8 @@ def test_a_group_counts_down_when_a_message_of_it_is_gone() -> None:
         arrival.add(number, group)
     take(arrival, 4)
 
-    arrival.release("a")
-    arrival.release("a")
+    arrival.release(0, "a")
+    arrival.release(1, "a")
 
     assert list(arrival.take()) == [2]
 
@@ -173,30 +175,9 @@ def test_a_group_is_held_that_was_given_out_before() -> None:
     for number, group in ((1, "a"), (2, "b")):
         arrival.add(number, group)
 
-    arrival.hold("a")
+    arrival.hold(0, "a")
 
     assert list(arrival.take()) == [2, 1]
-
-
-def test_a_fifo_group_is_held_that_was_given_out_before() -> None:
-    groups = Groups()
-    groups.hold("g")
-    groups.add(2, "g")
-
-    while_held = list(groups.take())
-    groups.put_back(1, "g")
-
-    assert while_held == []
-    assert list(groups.take()) == [1, 2]
-
-
-def test_a_fifo_group_that_was_free_is_held() -> None:
-    groups = Groups()
-    groups.add(1, "g")
-
-    groups.hold("g")
-
-    assert list(groups.take()) == []
 
 
 def test_while_taking_a_standard_queue_may_change() -> None:
@@ -206,7 +187,7 @@ def test_while_taking_a_standard_queue_may_change() -> None:
     taken = arrival.take()
 
     first = next(taken)
-    arrival.release("a")
+    arrival.release(first, "a")
     arrival.add(3, "b")
     arrival.remove(2, "a")
 
@@ -220,7 +201,7 @@ def test_nothing_is_left_of_the_tenants_that_are_gone() -> None:
         arrival.add(number, f"group-{number % 50}")
 
     for number in take(arrival, 150):
-        arrival.release(f"group-{number % 50}")
+        arrival.release(number, f"group-{number % 50}")
     for number in range(150, 200):
         arrival.remove(number, f"group-{number % 50}")
 
@@ -235,10 +216,10 @@ def test_going_up_and_down_leaves_no_waste() -> None:
     arrival.add(2, "")
 
     for _ in range(1000):
-        for _ in range(3):
-            arrival.hold("noisy")
-        for _ in range(3):
-            arrival.release("noisy")
+        for number in (3, 4, 5):
+            arrival.hold(number, "noisy")
+        for number in (3, 4, 5):
+            arrival.release(number, "noisy")
 
     assert len(arrival._busy._heap) < 100
     assert list(arrival.take()) == [2, 1]
@@ -274,7 +255,7 @@ def test_busy_groups_are_shuffled_too() -> None:
         arrival = Arrival()
         for number in range(4):
             arrival.add(number, "ab"[number % 2])
-            arrival.hold("ab"[number % 2])
+            arrival.hold(number + 4, "ab"[number % 2])
         arrival.shuffle(Random(seed))
         firsts |= set(take(arrival, 1))
 
@@ -297,13 +278,16 @@ def test_a_fifo_queue_is_never_shuffled() -> None:
     assert list(groups.take()) == [0, 2, 4, 6, 8, 1, 3, 5, 7, 9]
 
 
+Tenant: TypeAlias = int | str
+
+
 class Naive:
     """The fair order by lists and loops."""
 
     def __init__(self) -> None:
-        self.waiting: list[tuple[int | str, int]] = []
-        self.held: Counter[int | str] = Counter()
-        self.turns: list[int | str] = []
+        self.waiting: list[tuple[Tenant, int]] = []
+        self.held: Counter[Tenant] = Counter()
+        self.turns: list[Tenant] = []
 
     def add(self, number: int, group: str) -> None:
         tenant = group or number
@@ -320,13 +304,15 @@ class Naive:
         self.count(tenant, +1)
         return number
 
+    def receive(self) -> None:
+        """A receive does not matter: one is as good as another."""
+
     def put_back(self, number: int, group: str) -> None:
         self.add(number, group)
         self.count(group or number, -1)
 
-    def hold(self, group: str) -> None:
-        if group:
-            self.count(group, +1)
+    def hold(self, number: int, group: str) -> None:
+        self.count(group or number, +1)
 
     def release(self, number: int, group: str) -> None:
         self.count(group or number, -1)
@@ -336,27 +322,87 @@ class Naive:
         if not self.waits(group or number):
             self.turns.remove(group or number)
 
-    def count(self, tenant: int | str, more: int) -> None:
+    def count(self, tenant: Tenant, more: int) -> None:
         self.held[tenant] += more
         if tenant in self.turns:
             self.turns.remove(tenant)
         if self.waits(tenant):
             self.turns.append(tenant)
 
-    def waits(self, tenant: int | str) -> bool:
+    def waits(self, tenant: Tenant) -> bool:
         return any(one == tenant for one, _ in self.waiting)
 
 
-class Both:
-    """The fair order and its slow twin, told the same and asked the same."""
+class NaiveFifo:
+    """The order of a FIFO queue by lists and loops."""
 
     def __init__(self) -> None:
-        self.fast = Arrival()
-        self.slow = Naive()
+        self.waiting: dict[int, str] = {}
+        self.held: dict[int, str] = {}
+        self.turns: list[str] = []
+        self.receive()
+
+    def receive(self) -> None:
+        """A receive begins: what it takes does not keep it from the next ones of that group."""
+        self.group = ""
+        self.end = math.inf
+
+    def add(self, number: int, group: str) -> None:
+        self.waiting[number] = group
+        self.settle()
+
+    def take_one(self) -> int | None:
+        if not any(number < self.end for number in self.waiting_of(self.group)):
+            if not self.turns:
+                return None
+            self.group = self.turns[0]
+            self.end = min(self.held_of(self.group), default=math.inf)
+        number = min(self.waiting_of(self.group))
+        self.held[number] = self.waiting.pop(number)
+        self.settle()
+        return number
+
+    def put_back(self, number: int, group: str) -> None:
+        del self.held[number]
+        self.add(number, group)
+
+    def hold(self, number: int, group: str) -> None:
+        self.held[number] = group
+        self.settle()
+
+    def release(self, number: int, group: str) -> None:
+        del self.held[number]
+        self.settle()
+
+    def remove(self, number: int, group: str) -> None:
+        del self.waiting[number]
+        self.settle()
+
+    def settle(self) -> None:
+        """Let each group have a turn of which one waits that comes before all that are held."""
+        free = [name for name in dict.fromkeys(self.waiting.values()) if self.is_free(name)]
+        self.turns = [name for name in self.turns if name in free]
+        self.turns += [name for name in free if name not in self.turns]
+
+    def is_free(self, group: str) -> bool:
+        return min(self.waiting_of(group)) < min(self.held_of(group), default=math.inf)
+
+    def waiting_of(self, group: str) -> list[int]:
+        return [number for number, one in self.waiting.items() if one == group]
+
+    def held_of(self, group: str) -> list[int]:
+        return [number for number, one in self.held.items() if one == group]
+
+
+class Both:
+    """An order and its slow twin, told the same and asked the same."""
+
+    def __init__(self, fast: Order, slow: Naive | NaiveFifo) -> None:
+        self.fast = fast
+        self.slow = slow
         self.numbers = count(1)
         self.waiting: dict[int, str] = {}
         self.held: dict[int, str] = {}
-        self.held_before: list[str] = []
         self.taking: Iterator[int] = iter(())
 
     def add(self, group: str) -> None:
@@ -367,6 +413,7 @@ class Both:
 
     def receive(self) -> None:
         self.taking = self.fast.take()
+        self.slow.receive()
 
     def take_one(self) -> None:
         """Go on with a receive that may have begun before what happened last."""
@@ -385,13 +432,14 @@ class Both:
         self.slow.put_back(number, group)
 
     def hold(self, group: str) -> None:
-        self.held_before.append(group)
-        self.fast.hold(group)
-        self.slow.hold(group)
+        number = next(self.numbers)
+        self.held[number] = group
+        self.fast.hold(number, group)
+        self.slow.hold(number, group)
 
     def release(self, which: int) -> None:
         number, group = chosen(self.held, which)
-        self.fast.release(group)
+        self.fast.release(number, group)
         self.slow.release(number, group)
 
     def remove(self, which: int) -> None:
@@ -399,17 +447,21 @@ class Both:
         self.fast.remove(number, group)
         self.slow.remove(number, group)
 
-    def allows(self, step: str) -> bool:
-        needed = {"put_back": self.held, "release": self.held, "remove": self.waiting}
-        return step not in needed or bool(needed[step])
+    def do(self, steps: Iterable[tuple[Any, ...]]) -> None:
+        for name, *arguments in steps:
+            needed = {"put_back": self.held, "release": self.held, "remove": self.waiting}
+            if name not in needed or needed[name]:
+                getattr(self, name)(*arguments)
 
     def empty(self) -> None:
         """Take what is left, and let go of it."""
-        self.receive()
         while self.waiting:
+            self.receive()
             self.take_one()
-        for group in [*self.held.values(), *self.held_before]:
-            self.fast.release(group)
+            while self.held:
+                self.release(0)
+        while self.held:
+            self.release(0)
 
 
 def chosen(numbers: dict[int, str], which: int) -> tuple[int, str]:
@@ -417,43 +469,74 @@ def chosen(numbers: dict[int, str], which: int) -> tuple[int, str]:
     return number, numbers.pop(number)
 
 
-GROUPS = st.sampled_from(["", "", "a", "b", "c"])
 WHICH = st.integers(0, 20)
-STEPS = st.one_of(
-    st.tuples(st.just("add"), GROUPS),
-    st.tuples(st.sampled_from(["receive", "take_one", "take_one", "take_one"])),
-    st.tuples(st.just("hold"), GROUPS),
-    st.tuples(st.sampled_from(["put_back", "release"]), WHICH),
-    st.tuples(st.just("remove"), WHICH),
-)
 
 
-@given(st.lists(STEPS, max_size=80))
-def test_the_fair_order_is_that_of_its_slow_twin(steps: list[tuple[str, str | int]]) -> None:
-    both = Both()
+def steps(groups: list[str]) -> st.SearchStrategy[list[tuple[Any, ...]]]:
+    """Return what may happen to an order, step after step."""
+    several = st.sampled_from(groups)
+    one: st.SearchStrategy[tuple[Any, ...]] = st.one_of(
+        st.tuples(st.just("add"), several),
+        st.tuples(st.sampled_from(["receive", "take_one", "take_one", "take_one"])),
+        st.tuples(st.just("hold"), several),
+        st.tuples(st.sampled_from(["put_back", "put_back", "release"]), WHICH),
+        st.tuples(st.just("remove"), WHICH),
+    )
+    return st.lists(one, max_size=80)
 
-    for name, *arguments in steps:
-        if both.allows(name):
-            getattr(both, name)(*arguments)
+
+@given(steps(["", "", "a", "b", "c"]))
+def test_the_fair_order_is_that_of_its_slow_twin(steps: list[tuple[Any, ...]]) -> None:
+    arrival = Arrival()
+    both = Both(arrival, Naive())
+
+    both.do(steps)
     both.empty()
 
-    assert both.fast._groups == {}
-    assert list(both.fast.take()) == []
+    assert arrival._groups == {}
+    assert list(arrival.take()) == []
 
 
-def test_a_group_is_held_until_all_of_it_is_released() -> None:
+@given(steps(["a", "a", "b"]))
+def test_the_order_of_a_fifo_queue_is_that_of_its_slow_twin(steps: list[tuple[Any, ...]]) -> None:
     groups = Groups()
-    for number in (1, 2, 3):
+    both = Both(groups, NaiveFifo())
+
+    both.do(steps)
+    both.empty()
+
+    assert (groups._groups, groups._held, groups._removed) == ({}, set(), set())
+    assert list(groups.take()) == []
+
+
+def three_in_hand() -> Groups:
+    """Return a group of four, of which 1, 2 and 3 are held."""
+    groups = Groups()
+    for number in (1, 2, 3, 4):
         groups.add(number, "g")
-    taken = groups.take()
-    next(taken), next(taken)
+    take(groups, 3)
+    return groups
 
-    groups.release("g")
-    while_held = list(groups.take())
-    groups.release("g")
 
-    assert while_held == []
-    assert list(groups.take()) == [3]
+@pytest.mark.parametrize(("held", "come"), [(1, []), (2, [1]), (3, [1, 2])])
+def test_what_comes_before_the_one_in_flight_comes_again(held: int, come: list[int]) -> None:
+    groups = three_in_hand()
+
+    for number in {1, 2, 3} - {held}:
+        groups.put_back(number, "g")
+
+    assert list(groups.take()) == come
+
+
+def test_what_is_behind_one_in_flight_waits_until_all_before_it_are_gone() -> None:
+    groups = three_in_hand()
+
+    seen = []
+    for number in (1, 3, 2):
+        groups.release(number, "g")
+        seen.append(take(groups, 1))
+
+    assert seen == [[], [], [4]]
 
 
 def test_a_group_is_put_back_in_its_place() -> None:
@@ -465,6 +548,17 @@ def test_a_group_is_put_back_in_its_place() -> None:
     groups.put_back(first, "g")
 
     assert list(groups.take()) == [1, 2]
+
+
+@pytest.mark.parametrize(("held", "come"), [(1, []), (2, [1]), (4, [1, 3])])
+def test_what_was_in_flight_before_is_held_in_its_place(held: int, come: list[int]) -> None:
+    groups = Groups()
+    for number in {1, 3} - {held}:
+        groups.add(number, "g")
+
+    groups.hold(held, "g")
+
+    assert list(groups.take()) == come
 
 
 def test_the_group_that_waits_longest_is_first() -> None:
@@ -484,8 +578,8 @@ def test_a_number_released_while_taking_does_not_free_the_rest() -> None:
         groups.add(number, "g")
     taken = groups.take()
 
-    next(taken)
-    groups.release("g")
+    first = next(taken)
+    groups.release(first, "g")
     second = next(taken)
 
     assert second == 2
@@ -498,10 +592,25 @@ def test_nothing_is_left_of_a_group_that_is_gone() -> None:
         groups.add(number, f"group-{number}")
 
     for number in groups.take():
-        groups.release(f"group-{number}")
+        groups.release(number, f"group-{number}")
 
     assert groups._groups == {}
     assert groups._free == {}
+    assert groups._held == set()
+
+
+def test_giving_back_before_one_that_stays_in_flight_leaves_no_waste() -> None:
+    groups = Groups()
+    for number in range(10):
+        groups.add(number, "g")
+    taken = take(groups, 10)
+
+    for _ in range(1000):
+        for number in taken[:-1]:
+            groups.put_back(number, "g")
+        assert take(groups, 10) == taken[:-1]
+
+    assert len(groups._groups["g"].held) < 100
 
 
 def test_a_number_removed_from_the_middle_is_passed_over() -> None:

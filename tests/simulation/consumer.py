@@ -251,6 +251,7 @@ class Consumer(Observer):
         self._unstarted.pop(message.lease.receipt_handle, None)
         if message.id in self._running:
             raise Violation(f"{message.id}: started twice in {self.name}")
+        self.world.check_turn(self.name, message.id)
         self._running[message.id] = message
         if len(self._running) > self.world.settings.concurrency:
             raise Violation(f"{self.name}: more handlers than concurrency allows")
@@ -316,10 +317,13 @@ class Consumer(Observer):
 
     # What takes effect in the queue
 
+    def is_unlucky(self, operation: str, entry: Mapping[str, Any]) -> bool:
+        return self.world.is_unlucky(self.world.handles[entry["ReceiptHandle"]], operation)
+
     def note_received(self, answer: Mapping[str, Any]) -> None:
         for raw in answer.get("Messages", ()):
-            self.world.handles[raw["ReceiptHandle"]] = raw["MessageId"]
-            self._unstarted[raw["ReceiptHandle"]] = raw["MessageId"]
+            self.world.handles[raw["ReceiptHandle"]] = self._unstarted[raw["ReceiptHandle"]] = raw["MessageId"]
+            self.world.holders[raw["MessageId"]] = self.name
 
     def note_dead_letter(self, parameters: Mapping[str, Any]) -> None:
         message = self.world.ids[parameters["MessageBody"]]

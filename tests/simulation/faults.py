@@ -88,25 +88,32 @@ class FaultyClient:
     def _do_batch(
         self, operation: str, parameters: dict[str, Any], note: Callable[[Mapping[str, Any]], None]
     ) -> Answer:
+        entries = parameters["Entries"]
+        unlucky = [entry for entry in entries if self._observer.is_unlucky(operation, entry)]
+        if unlucky:
+            rest = [entry for entry in entries if entry not in unlucky]
+            answer = self._do_batch(operation, parameters | {"Entries": rest}, note) if rest else {}
+            return {**answer, "Failed": [*answer.get("Failed", ()), *map(_fail, unlucky)]}
         if self.fault not in (Fault.PARTLY_FAILS, Fault.PARTLY_LOST):
             return self._do(operation, parameters, lambda answer: _each_done(parameters, answer, note))
-        entries = parameters["Entries"]
         failing = [entry for entry in entries if self._random.random() < 0.5]
         done = entries if self.fault is Fault.PARTLY_LOST else [each for each in entries if each not in failing]
-        answer: dict[str, Any] = {"Successful": [], "Failed": []}
+        answer = {"Successful": [], "Failed": []}
         if done:
             sent = parameters | {"Entries": done}
             answer |= getattr(self._sqs, operation)(**sent)
             _each_done(sent, answer, note)
         gone = {each["Id"] for each in failing}
         answer["Successful"] = [each for each in answer.get("Successful", ()) if each["Id"] not in gone]
-        failures = [{"Id": id_, "Code": "InternalError", "SenderFault": False} for id_ in sorted(gone)]
-        answer["Failed"] = [each for each in answer.get("Failed", ()) if each["Id"] not in gone] + failures
-        return answer
+        failed = [each for each in answer.get("Failed", ()) if each["Id"] not in gone]
+        return {**answer, "Failed": [*failed, *map(_fail, failing)]}
 
 
 class Observer:
-    """Sees what takes effect in the queue, by the entries of the calls."""
+    """Sees what takes effect in the queue, by the entries of the calls, and says which of these fail by themselves."""
+
+    def is_unlucky(self, operation: str, entry: Mapping[str, Any]) -> bool:
+        return False
 
     def note_received(self, answer: Answer) -> None: ...
 
@@ -117,6 +124,10 @@ class Observer:
     def note_deleted(self, entry: Mapping[str, Any]) -> None: ...
 
     def note_hidden(self, entry: Mapping[str, Any]) -> None: ...
+
+
+def _fail(entry: Mapping[str, Any]) -> Mapping[str, Any]:
+    return {"Id": entry["Id"], "Code": "InternalError", "SenderFault": False}
 
 
 def _each_done(parameters: Mapping[str, Any], answer: Answer, note: Callable[[Mapping[str, Any]], None]) -> None:

@@ -142,10 +142,12 @@ class Ledger:
             if not sent.is_deleted:
                 raise Violation(f"{message}: still in the queue, {sent}")
 
+    def before(self, message: str) -> list[str]:
+        """Return what was sent before this message, in its group."""
+        group = self._groups[self.sent[message].group]
+        return group[: group.index(message)]
+
     def _check_order(self, message: str) -> None:
-        for earlier in self._groups[self.sent[message].group]:
-            if earlier == message:
-                return
-            sent = self.sent[earlier]
-            if not sent.is_settled:
+        for earlier in self.before(message):
+            if not self.sent[earlier].is_settled:
                 raise Violation(f"{message}: overtakes {earlier} of its group, which is not settled")

@@ -1,4 +1,4 @@
-"""The simulation finds bugs: eight, planted one at a time."""
+"""The simulation finds bugs: ten, planted one at a time."""
 
 from __future__ import annotations
 
@@ -50,6 +50,21 @@ def group_goes_on_after_a_failure(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Endings, "_give_back_followers", nothing)
 
 
+def group_goes_on_while_its_head_comes_again(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Endings, "pass_over_undeleted", nothing)
+
+
+def group_goes_on_after_a_lost_lease(patch: pytest.MonkeyPatch) -> None:
+    drop_expired = Endings.drop_expired
+
+    def drop_alone(self: Endings, now: float) -> None:
+        with pytest.MonkeyPatch.context() as within:
+            within.setattr(self, "give_back_waiting", nothing)
+            drop_expired(self, now)
+
+    patch.setattr(Endings, "drop_expired", drop_alone)
+
+
 def waiting_messages_not_extended(patch: pytest.MonkeyPatch) -> None:
     def only_running(self: HeldMessages) -> Iterator[Held]:
         return chain(tuple(self.running.values()), tuple(self.dead_lettering.values()))
@@ -90,6 +105,8 @@ def dead_letter_after_delete(patch: pytest.MonkeyPatch) -> None:
         (heartbeat_off, "lost a lease, and nothing was wrong"),
         (failed_entries_ignored, "a delete that failed was not tried again"),
         (group_goes_on_after_a_failure, "overtakes .* of its group"),
+        (group_goes_on_while_its_head_comes_again, "comes again elsewhere"),
+        (group_goes_on_after_a_lost_lease, "overtakes .* of its group|comes again elsewhere"),
         (waiting_messages_not_extended, "lost a lease, and nothing was wrong|has not given back"),
         (drain_drops, "has not given back"),
         (delete_with_a_stale_handle, "with a receipt handle that is known to be stale"),

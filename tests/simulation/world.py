@@ -6,7 +6,9 @@ import math
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from enum import Enum, auto
 from functools import partial
+from typing import Final
 
 from megaflow.handlers.handler import Handler
 from megaflow.handlers.router import Router
@@ -27,6 +29,23 @@ _DAY = 12 * 3600.0
 """Seconds within which everything has to be settled once the weather is fair."""
 
 _MOST_STEPS = 60_000
+
+
+class Luck(Enum):
+    """What a message meets again and again, on a day that puts the order within groups to the test."""
+
+    GOOD = auto()
+    NOT_EXTENDED = auto()
+    """Its handlers are slow, and its lease cannot be extended: it is lost while others of its group are in hand."""
+
+    NOT_DELETED = auto()
+    """It cannot be deleted: its lease ends while a later one is at work."""
+
+    GIVEN_BACK = auto()
+    """It is given back at once, while others of its group are in flight."""
+
+
+_FAILS: Final = {Luck.NOT_EXTENDED: "change_message_visibility_batch", Luck.NOT_DELETED: "delete_message_batch"}
 
 
 @dataclass(frozen=True)
@@ -76,6 +95,7 @@ class World:
         chosen = self.random.choice
         self.fifo = chosen([True, False])
         self.is_foul = chosen([True, True, False])
+        self.tests_order = self.fifo and self.is_foul and chosen([True, False])
         self.has_dead_letter_queue = chosen([True, True, False])
         self.weather = Weather(
             faults=chosen([0.02, 0.1, 0.3]) if self.is_foul else 0.0,
@@ -84,9 +104,9 @@ class World:
         )
         self.settings = ConsumerSettings(
             concurrency=self.random.randint(1, 6),
-            max_number_of_messages=chosen([1, 3, 10]),
+            max_number_of_messages=chosen([3, 10] if self.tests_order else [1, 3, 10]),
             wait_time_seconds=chosen([1, 5, 20]),
-            visibility_timeout=chosen([5, 10, 30]),
+            visibility_timeout=chosen([5] if self.tests_order else [5, 10, 30]),
             prefetch=chosen([None, 0, 5]),
             shutdown_timeout=chosen([0.0, 1.0, 10.0, 25.0]),
             backoff=chosen([lambda count: 0.0, lambda count: 3.0, lambda count: min(60.0, 2.0**count)]),
@@ -102,16 +122,21 @@ class World:
         self._keyed = self.store and chosen([True, False])
         self.handles: dict[str, str] = {}
         self.ids: dict[str, str] = {}
+        self.holders: dict[str, str] = {}
+        """Who received each message last."""
+
+        self._lucks: dict[str, Luck] = {}
+        self._groups = chosen([1, 2]) if self.tests_order else 3
         self._consumers: list[Consumer] = []
         self._count = 0
         self._until = self.clock.now + self.random.uniform(20.0, 120.0)
 
     def run(self) -> None:
         """Live through the day."""
-        for _ in range(self.random.randint(1, 3)):
+        for _ in range(self.random.randint(2 if self.tests_order else 1, 3)):
             self._start_consumer()
         for number in range(self.random.randint(5, 40)):
-            self.clock.later(self.random.uniform(0, 20), partial(self._send, number))
+            self.clock.later(self.random.uniform(0, 4 if self.tests_order else 20), partial(self._send, number))
         self.clock.later(self.random.uniform(0, 20), self._do_harm)
         self.clock.later(self._until - self.clock.now, self._clear_up)
         self._go_on_until(lambda: self.clock.now > self._until, math.inf)
@@ -136,8 +161,14 @@ class World:
         seconds = self.random.choice([0.0, 0.01, 0.5]) * self.random.random()
         if self.clock.now > self._until:
             return Plan(None, ProcessStatus.DONE, seconds)
-        if self.random.random() < 0.1:
-            seconds = self.settings.visibility_timeout * self.random.uniform(0.5, 4.0)
+        is_slow = self.random.random() < (0.3 if self.tests_order else 0.1)
+        meets = self._lucks[message.id]
+        if is_slow or meets is Luck.NOT_EXTENDED:
+            seconds = self.settings.visibility_timeout * self.random.uniform(0.5, 1.5 if self.tests_order else 4.0)
+        if meets is Luck.GIVEN_BACK and luck < 0.8:
+            return Plan(RetryLater(after=0.0), ProcessStatus.RETRY_LATER, seconds)
+        if meets in _FAILS and luck < 0.95:
+            return Plan(None, ProcessStatus.DONE, seconds)
         if luck < 0.7:
             return Plan(None, ProcessStatus.DONE, seconds)
         if luck < 0.8:
@@ -145,6 +176,22 @@ class World:
         if luck < 0.92:
             return Plan(ProcessStatus.RETRIABLE_ERROR, ProcessStatus.RETRIABLE_ERROR, seconds)
         return Plan(ValueError("for good"), ProcessStatus.FATAL_ERROR, seconds)
+
+    def is_unlucky(self, message: str, operation: str) -> bool:
+        """Decide whether a message's entry in a call fails by itself."""
+        is_meant = _FAILS.get(self._lucks[message]) == operation
+        return is_meant and self.clock.now <= self._until and self.random.random() < 0.97
+
+    def check_turn(self, consumer: str, message: str) -> None:
+        """A message is started: each earlier one of its group must be gone, or be this consumer's own still."""
+        if not self.fifo:
+            return
+        for earlier in self.ledger.before(message):
+            hidden_until = self._hidden_until(earlier)
+            if hidden_until > self.clock.now and self.holders.get(earlier) == consumer:
+                continue
+            if hidden_until < math.inf:
+                raise Violation(f"{message}: {consumer} starts it, and {earlier} of its group comes again elsewhere")
 
     def make_processor(self, consumer: Consumer) -> Processor:
         """Return the handlers as every process has them: one for all, one for half, one for some."""
@@ -204,12 +251,13 @@ class World:
 
     def _send(self, number: int) -> None:
         body = f"{number} {self.random.choice(['even', 'odd', 'rare', 'rare even'])}"
-        group = f"group-{self.random.randint(1, 3)}"
+        group = f"group-{self.random.randint(1, self._groups)}"
         more = {"MessageGroupId": group, "MessageDeduplicationId": str(number)} if self.fifo else {}
         sent = self.sqs.send_message(QueueUrl=self.url, MessageBody=body, **more)["MessageId"]
         handlers = {"first", *(["second"] if body.endswith("even") else []), *(["third"] if "rare" in body else [])}
         self.note("a producer", "sends", f"{sent}: {body!r} in {group}")
         self.ids[body] = sent
+        self._lucks[sent] = self.random.choice([Luck.GOOD, *Luck]) if self.tests_order else Luck.GOOD
         self.ledger.note_sent(sent, body, group, handlers)
 
     def _do_harm(self) -> None:
@@ -254,8 +302,15 @@ class World:
         )
 
     def _holds(self, message: str) -> bool:
-        stored = self.account.queues[self._name].queue.messages._messages.values()
-        return any(each.message.id == message for each in stored)
+        return self._hidden_until(message) < math.inf
+
+    def _hidden_until(self, message: str) -> float:
+        """Return until when nobody else can receive a message: 0 where it can be seen, infinity where it is gone."""
+        messages = self.account.queues[self._name].queue.messages
+        for each in messages._messages.values():
+            if each.message.id == message:
+                return messages.visible_at(each.number) or 0.0
+        return math.inf
 
 
 def _handle(text: str) -> None:

@@ -477,6 +477,41 @@ def test_a_fifo_queue_can_be_tested_as_a_standard_one() -> None:
         assert client.queue_url.endswith("/orders")
 
 
+def test_a_message_of_a_group_that_is_given_back_comes_again_before_the_next() -> None:
+    app, ran = App(queue_url=f"{EU}.fifo"), []
+
+    @app.on_data({})
+    def handle(data: dict[str, Any], message: Message) -> None:
+        ran.append(data["number"])
+        if data["number"] == 1 and message.receive_count < 3:
+            raise RetryLater(after=0 if message.receive_count == 1 else 60)
+
+    with TestClient(app) as client:
+        client.publish_batch([{"number": 1}, {"number": 2}, {"number": 3}], group_id="g")
+        assert ran == [1, 1]
+
+        client.advance(60)
+
+    assert ran == [1, 1, 1, 2, 3]
+
+
+def test_a_group_goes_on_in_order_after_a_handler_that_outlived_its_lease() -> None:
+    app, ran = App(queue_url=f"{EU}.fifo", visibility_timeout=10, max_processing_time=20), []
+
+    @app.on_data({})
+    async def handle(data: dict[str, Any], message: Message) -> None:
+        ran.append((data["number"], message.receive_count))
+        if data["number"] == 1:
+            await asyncio.sleep(30)
+
+    with TestClient(app) as client:
+        client.publish_batch([{"number": 1}, {"number": 2}], group_id="g")
+
+        assert len(client.deleted) == 2
+
+    assert ran == [(1, 1), (2, 2)]
+
+
 def test_a_queue_may_have_any_name() -> None:
     with TestClient(make_app(queue_url=EU.replace("orders", "test-dead"))) as client:
         assert client.dead_letter_queue_url != client.queue_url

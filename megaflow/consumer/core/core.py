@@ -106,6 +106,8 @@ class Core:
             self._endings.abandon_running(now, give_back=self._at_once)
         if now >= self._leases.due_at:
             self._endings.drop_expired(now)
+        if now >= self._settling.overdue_at:
+            self._endings.pass_over_undeleted(now)
         self._start_handlers()
         self._settling.flush(now, lingers=bool(self._held_messages.running) and not self._stopping)
         if self._stopping:

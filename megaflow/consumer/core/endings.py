@@ -97,13 +97,21 @@ class Endings:
 
     def drop_expired(self, now: float) -> None:
         """Take out what waits and whose lease has expired; what is at work goes on, and is known to be lost."""
+        behind: dict[str, Held] = {}
         for held in self._leases.tend(now):
             if held.id in self._held_messages.waiting:
-                self._give_back_followers(held, now)
+                behind |= {follower.id: follower for follower in self._held_messages.followers(held)}
                 self._held_messages.drop(held)
                 self._leases.lose(held, "before it was started")
             else:
                 self._leases.lose(held, "while it is handled, so it may be handled twice")
+        # Those whose own leases have ended, too, are not ours to give back.
+        self.give_back_waiting([held for held in behind.values() if held.id in self._held_messages.waiting], now)
+
+    def pass_over_undeleted(self, now: float) -> None:
+        """Give back what waits behind messages that are done with and come again, as they could not be deleted."""
+        for held in self._settling.take_undeleted(now):
+            self._give_back_followers(held, now)
 
     def abandon_timed_out(self, now: float) -> None:
         """Wait no longer for handlers that have not returned in their time, and keep their messages."""

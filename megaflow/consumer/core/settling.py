@@ -47,6 +47,14 @@ class _Unsettled:
     has_come_again: bool = False
     """Whether it was delivered again before it was hidden, which is then of no use any more."""
 
+    is_overdue: bool = False
+    """Whether it was found that its lease ended before it was said to be deleted."""
+
+    @property
+    def is_ordered_delete(self) -> bool:
+        """Whether it is to be deleted, and others wait for their turn behind it."""
+        return self.pause is None and bool(self.held.group)
+
 
 class Settling:
     """Settles messages that are no longer in hand: their handlers have finished, or are not to be started.
@@ -65,6 +73,9 @@ class Settling:
         self._under_way: dict[str, _Unsettled] = {}
         self._done: OrderedDict[str, None] = OrderedDict()
         self._has_deleted = False
+        self._undeleted: list[Held] = []
+        self.overdue_at = math.inf
+        """When `take_undeleted` has something to look at, at the earliest."""
 
     @property
     def is_empty(self) -> bool:
@@ -111,6 +122,23 @@ class Settling:
     def delete(self, held: Held, now: float) -> None:
         """Delete a message, sooner or later."""
         self._due[held.id] = _Unsettled(held, None, now, now + LINGER)
+        if held.group:
+            ends_at = now if held.lease.is_refused else held.lease.expires_at
+            self.overdue_at = min(self.overdue_at, ends_at)
+
+    def take_undeleted(self, now: float) -> list[Held]:
+        """Take out what has a group, was to be deleted, and comes again, or may do so: its lease is over."""
+        undeleted, self._undeleted, self.overdue_at = self._undeleted, [], math.inf
+        # What has come again meanwhile is due with its newer lease.
+        for each in (self._under_way | self._due).values():
+            if not each.is_ordered_delete or each.is_overdue:
+                continue
+            if each.held.lease.is_over(now):
+                each.is_overdue = True
+                undeleted.append(each.held)
+            else:
+                self.overdue_at = min(self.overdue_at, each.held.lease.expires_at)
+        return undeleted
 
     def hide(self, held: Held, seconds: float, now: float) -> None:
         """Let a message be seen again after so many seconds."""
@@ -190,6 +218,9 @@ class Settling:
 
     def _report_unsettled(self, unsettled: _Unsettled, reason: str) -> None:
         verb = "deleted" if unsettled.pause is None else "hidden"
+        if unsettled.is_ordered_delete and not unsettled.is_overdue:
+            self._undeleted.append(unsettled.held)
+            self.overdue_at = 0.0
         self._actions.count(f"not_{verb}")
         self._actions.report(
             logging.WARNING, "message %s could not be %s and comes again: %s", unsettled.held.id, verb, reason

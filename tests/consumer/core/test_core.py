@@ -619,6 +619,110 @@ def test_a_message_whose_visibility_ended_while_it_waited_is_not_started() -> No
     assert driver.reports(logging.WARNING) == ["message a2: its lease was lost before it was started; it comes again"]
 
 
+def given_back(driver: Driver) -> list[str]:
+    """Let time pass until messages are hidden, and return which of them can be seen at once."""
+    hidden = driver.wait_for(Hide)
+    return [each.id for each, seconds in zip(hidden.messages, hidden.seconds, strict=True) if seconds == 0.0]
+
+
+def test_waiting_messages_of_a_group_whose_leases_end_together_are_lost_before_they_were_started() -> None:
+    driver = Driver(fifo=True)
+    group = [message(name, group="a", expires_at=110.0) for name in ("a2", "a3", "a4")]
+    driver.receive(message("a1", group="a"), *group, message("a5", group="a"))
+    driver.now = 110.0
+
+    driver.tell(Tick())
+
+    assert driver.counted("lost_leases") == 3
+    assert driver.reports(logging.WARNING) == [
+        f"message {name}: its lease was lost before it was started; it comes again" for name in ("a2", "a3", "a4")
+    ]
+    assert driver.counted("given_back") == 1
+    assert given_back(driver) == ["a5"]
+
+
+def test_a_group_does_not_go_on_here_while_its_handled_message_comes_again_elsewhere() -> None:
+    driver = Driver(fifo=True)
+    first, *_ = driver.receive(
+        message("a1", group="a", expires_at=110.0), message("a2", group="a"), message("a3", group="a")
+    )
+    driver.now = 110.0
+    driver.tell(Tick())
+
+    driver.finish(first)
+
+    assert driver.all(Start) == []
+    assert driver.all(Delete) == []
+    assert given_back(driver) == ["a2", "a3"]
+
+
+def test_a_group_goes_on_where_its_message_came_again_to_its_own_consumer() -> None:
+    driver = Driver(fifo=True)
+    first, *_ = driver.receive(message("a1", group="a", expires_at=110.0), message("a2", group="a"))
+    driver.now = 110.0
+    driver.tell(Tick())
+    driver.receive(message("a1", group="a", expires_at=140.0))
+
+    driver.finish(first)
+
+    assert ids(driver.one(Start).messages) == ["a2"]
+
+
+def test_what_waits_behind_a_message_that_cannot_be_deleted_comes_after_it() -> None:
+    driver = Driver(fifo=True)
+    first, *_ = driver.receive(*(message(f"a{number}", group="a") for number in (1, 2, 3)))
+    driver.finish(first)
+    second = driver.one(Start).messages[0]
+    driver.tell(Settled(driver.wait_for(Delete), {"a1": Problem("ReceiptHandleIsInvalid", final=True)}))
+
+    assert given_back(driver) == ["a3"]
+    driver.finish(second)
+    assert driver.all(Start) == []
+    assert ids(driver.wait_for(Delete).messages) == ["a2"]
+
+
+def test_what_waits_behind_a_delete_that_nobody_answers_comes_after_it() -> None:
+    driver = Driver(fifo=True)
+    first, *_ = driver.receive(
+        message("a1", group="a", expires_at=110.0), message("a2", group="a"), message("a3", group="a")
+    )
+    driver.finish(first)
+    second = driver.one(Start).messages[0]
+    driver.wait_for(Delete)
+
+    driver.now = 110.0
+    driver.finish(second)
+
+    assert driver.all(Start) == []
+    assert given_back(driver) == ["a3"]
+
+
+def test_a_delete_that_nobody_answers_holds_up_nothing_that_came_later() -> None:
+    driver = Driver(ConsumerSettings(concurrency=1, prefetch=5), fifo=True)
+    (first,) = driver.receive(message("a1", group="a", expires_at=110.0))
+    driver.finish(first)
+    driver.now = 110.0
+    driver.tell(Tick())
+
+    driver.receive(*(message(name, group="a", expires_at=140.0) for name in ("a1", "a2", "a3")))
+    driver.now = 111.0
+    driver.finish(message("a2", group="a", expires_at=140.0))
+
+    assert ids(driver.one(Start).messages) == ["a3"]
+
+
+def test_a_group_goes_on_while_deletes_are_tried_again() -> None:
+    driver = Driver(fifo=True)
+    first, *_ = driver.receive(*(message(f"a{number}", group="a") for number in (1, 2, 3)))
+    driver.finish(first)
+    second = driver.one(Start).messages[0]
+    driver.tell(Settled(driver.wait_for(Delete), {"a1": Problem("InternalError")}))
+
+    driver.finish(second)
+
+    assert ids(driver.one(Start).messages) == ["a3"]
+
+
 # Stopping
 
 
