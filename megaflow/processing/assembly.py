@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
-from typing import Any, get_args
+from typing import Any, TypeAlias, get_args
 
 from megaflow.errors import RegistrationError, UsageError
 from megaflow.handlers.dependencies import Dependencies
@@ -18,12 +18,16 @@ from megaflow.handlers.handler import Handler
 from megaflow.handlers.router import Router
 from megaflow.messages.message import Message, message_with, open_message
 from megaflow.processing.idempotency import Idempotency
+from megaflow.processing.log_lines import about, log_verdict
 from megaflow.processing.middleware import Middleware
 from megaflow.processing.processor import Processor
 from megaflow.processing.progress import Progress
 from megaflow.processing.verdict import Verdict
 from megaflow.settings import OnInvalid, RetryOn, Unmatched, check_choice, read_retry_on
 from megaflow.stores.store import Store, close_store
+
+Watcher: TypeAlias = Callable[[Verdict], object]
+"""Is told of a verdict. May be called from any thread."""
 
 log = logging.getLogger(__name__)
 
@@ -61,6 +65,7 @@ class Assembly:
         self._router = router
         self._is_running = is_running
         self._middleware: tuple[Middleware, ...] = ()
+        self._watchers: tuple[Watcher, ...] = ()
         self._dependencies = Dependencies(router.providers)
         # Reentrant: a middleware, or a signal handler, may add something while something is being added.
         self._changing = threading.RLock()
@@ -97,6 +102,14 @@ class Assembly:
             if self._is_running():
                 self._make(self._router.handlers, (*self._middleware, middleware))
             self._middleware = (*self._middleware, middleware)
+            self._outdate()
+
+    def watch(self, watcher: Watcher) -> None:
+        """Tell *watcher* of each verdict, too."""
+        if not callable(watcher):
+            raise RegistrationError(f"on_verdict takes a function (verdict) -> None, not {watcher!r}")
+        with self._changing:
+            self._watchers = (*self._watchers, watcher)
             self._outdate()
 
     @contextmanager
@@ -158,7 +171,8 @@ class Assembly:
                 log.warning("%s could not be closed", type(store).__name__, exc_info=True)
 
     def _make(self, handlers: tuple[Handler, ...], middleware: tuple[Middleware, ...]) -> Processor:
-        return self._make_processor(handlers, middleware=middleware, dependencies=self._dependencies)
+        tell = partial(_tell_all, self._watchers) if self._watchers else log_verdict
+        return self._make_processor(handlers, middleware=middleware, dependencies=self._dependencies, tell=tell)
 
     def _check_needs(self, handler: Handler) -> None:
         self._router.providers.check(handler.name, handler.needs, is_async=handler.is_async)
@@ -171,6 +185,16 @@ class Assembly:
     def _outdate(self) -> None:
         self._version += 1
         self._processor = None
+
+
+def _tell_all(watchers: tuple[Watcher, ...], verdict: Verdict) -> None:
+    log_verdict(verdict)
+    for watcher in watchers:
+        try:
+            watcher(verdict)
+        except Exception:
+            text = "message %s: what on_verdict was given failed"
+            log.exception(text, verdict.message.id, extra=about(verdict.message))
 
 
 def _open(body: object) -> Message:

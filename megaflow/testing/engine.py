@@ -44,6 +44,7 @@ from megaflow.handlers.handler import Handler
 from megaflow.local import Account, SqsClient
 from megaflow.messages.message import Message
 from megaflow.processing.dead_letters import why_not_kept
+from megaflow.processing.log_lines import about
 from megaflow.processing.steps import HandlerCall, Result, Step, drive, run_step
 from megaflow.processing.verdict import Outcome, Verdict
 from megaflow.settings import ConsumerSettings
@@ -196,10 +197,10 @@ class Engine:
                 self._inputs.append(self._settle(action))
             case Count(name, amount):
                 self._app.metrics.count(name, amount)
-            case Report(level, text, values, error):
-                log.log(level, text, *values, exc_info=error)
+            case Report(level, text, values, error, keys):
+                log.log(level, text, *values, exc_info=error, extra={"queue": self._queue.url, **keys})
             case GiveUp(message):
-                log.error("message %s was given up", message.id)
+                log.error("message %s was given up", message.id, extra=about(message))
             case Exit(error):
                 self._failure = error
 

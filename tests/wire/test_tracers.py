@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from types import ModuleType
 from typing import Any
 
@@ -76,13 +77,10 @@ def check(
 
 @pytest.mark.usefixtures("restore")
 def test_opentelemetry_has_its_spans_and_its_header_reaches_the_queue(server: Scripted) -> None:
-    from opentelemetry.instrumentation.botocore import BotocoreInstrumentor
-    from opentelemetry.sdk.trace import TracerProvider
-    from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-    from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-
-    spans, provider, instrumentor = InMemorySpanExporter(), TracerProvider(), BotocoreInstrumentor()
-    provider.add_span_processor(SimpleSpanProcessor(spans))
+    instrumentor = import_module("opentelemetry.instrumentation.botocore").BotocoreInstrumentor()
+    provider = import_module("opentelemetry.sdk.trace").TracerProvider()
+    spans = import_module("opentelemetry.sdk.trace.export.in_memory_span_exporter").InMemorySpanExporter()
+    provider.add_span_processor(import_module("opentelemetry.sdk.trace.export").SimpleSpanProcessor(spans))
 
     check(
         server,
@@ -99,8 +97,8 @@ def test_opentelemetry_has_its_spans_and_its_header_reaches_the_queue(server: Sc
 
 @pytest.mark.usefixtures("restore")
 def test_x_ray_has_its_segments_and_its_header_reaches_the_queue(server: Scripted) -> None:
-    from aws_xray_sdk.core import patcher, xray_recorder
-
+    core = import_module("aws_xray_sdk.core")
+    patcher, xray_recorder = core.patcher, core.xray_recorder
     ended: list[Any] = []
     xray_recorder.configure(sampling=False, context_missing="IGNORE_ERROR", plugins=())
     if hasattr(xray_recorder.emitter, "_socket"):

@@ -191,9 +191,8 @@ class Settling:
     def _report_unsettled(self, unsettled: _Unsettled, reason: str) -> None:
         verb = "deleted" if unsettled.pause is None else "hidden"
         self._actions.count(f"not_{verb}")
-        self._actions.report(
-            logging.WARNING, "message %s could not be %s and comes again: %s", unsettled.held.id, verb, reason
-        )
+        text = "message %s could not be %s and comes again: %s"
+        self._actions.report_message(logging.WARNING, text, unsettled.held.message, verb, reason)
 
 
 def _clamp_pause(held: Held, pause: float, now: float) -> float:

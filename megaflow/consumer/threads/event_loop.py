@@ -9,6 +9,8 @@ import threading
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
+from megaflow.errors import text_of
+
 log = logging.getLogger(__name__)
 
 
@@ -94,7 +96,7 @@ class EventLoop:
                 else:
                     loop.call_soon_threadsafe(start)
         except (OSError, RuntimeError) as error:
-            log.warning("there is no event loop for an async handler: %s", error)
+            log.warning("there is no event loop for an async handler: %s", text_of(error))
             coroutine.close()
             return False
         return True

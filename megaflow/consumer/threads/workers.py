@@ -20,8 +20,10 @@ from typing import Any, Final
 from megaflow.consumer.core.protocol import Called, Crashed, Finished, Input, Interrupted
 from megaflow.consumer.threads.caller import Caller, Tell
 from megaflow.consumer.threads.event_loop import EventLoop
+from megaflow.errors import text_of
 from megaflow.handlers.handler import Handler
 from megaflow.messages.message import Message
+from megaflow.processing.log_lines import about
 from megaflow.processing.processor import Processor
 from megaflow.processing.steps import Step, Steps, adrive, arun_step, drive, run_step
 from megaflow.processing.verdict import Verdict
@@ -113,7 +115,7 @@ class Workers:
             except RuntimeError as error:
                 if not self._workers:
                     raise
-                log.warning("no thread for one more handler, %d are at work: %s", self._workers, error)
+                log.warning("no thread for one more handler, %d are at work: %s", self._workers, text_of(error))
                 return
 
     def wake(self, count: int) -> None:
@@ -255,8 +257,9 @@ class Workers:
         if self._at_work.pop(id(work.message), None) is not None:
             self._finished.append(ended)
             return True
-        said = ended if isinstance(ended, Verdict) else ended.error
-        log.warning("message %s: finished after it was given up: %s", work.message.id, said)
+        said = str(ended) if isinstance(ended, Verdict) else text_of(ended.error)
+        text = "message %s: finished after it was given up: %s"
+        log.warning(text, work.message.id, said, extra=about(work.message))
         return False
 
     def _wait(self, awaitable: Awaitable[Any]) -> Any:
