@@ -6,6 +6,7 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from contextvars import copy_context
 from dataclasses import dataclass
 from functools import partial
 from typing import Final, TypeAlias
@@ -75,6 +76,7 @@ class Invocation:
         settle: Callable[[Verdict], End],
         give_up: Callable[[Message], End],
     ) -> None:
+        self._context = copy_context()
         self._processor = processor
         self._settings = settings
         self._event_loops = event_loops
@@ -150,7 +152,7 @@ class Invocation:
     def _handle_one(self, lane: Lane, message: Message) -> bool:
         """Handle a message, and tell whether it is done with."""
         try:
-            verdict = self._process(message)
+            verdict = self._context.copy().run(self._process, message)
             if self._is_given_up(lane):
                 text = "message %s: finished after it was given up: %s"
                 log.warning(text, message.id, str(verdict), extra=about(message))

@@ -6,8 +6,9 @@ import asyncio
 import logging
 import threading
 import uuid
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import copy_context
 from dataclasses import replace
 from functools import partial
 from typing import Any, TypeAlias, get_args
@@ -22,6 +23,7 @@ from megaflow.processing.log_lines import about, log_verdict
 from megaflow.processing.middleware import Middleware
 from megaflow.processing.processor import Processor
 from megaflow.processing.progress import Progress
+from megaflow.processing.steps import wait_in
 from megaflow.processing.verdict import Verdict
 from megaflow.settings import OnInvalid, RetryOn, Unmatched, check_choice, read_retry_on
 from megaflow.stores.store import Store, close_store
@@ -135,14 +137,15 @@ class Assembly:
         else:
             raise UsageError("process() cannot wait inside a running event loop: await app.aprocess(body)")
         with asyncio.Runner() as loop:
-            verdict = self.processor().process(_open(body), lambda said: loop.run(_wait_for(said)))
+            verdict = copy_context().run(self.processor().process, _open(body), partial(wait_in, loop))
             if self._dependencies.has_loops:
                 loop.run(self._dependencies.aclose())
         return _raise_interruption(verdict)
 
     async def aprocess(self, body: object) -> Verdict:
         """Take one body through the handlers in this event loop, and return the verdict; see `App.aprocess`."""
-        return _raise_interruption(await self.processor().aprocess(_open(body)))
+        # A task has a copy of the context, as each message has one.
+        return _raise_interruption(await asyncio.create_task(self.processor().aprocess(_open(body))))
 
     def close(self) -> None:
         """Close what was made for the process, and the stores; all of it can be used again."""
@@ -200,10 +203,6 @@ def _tell_all(watchers: tuple[Watcher, ...], verdict: Verdict) -> None:
 def _open(body: object) -> Message:
     message = open_message(body) if isinstance(body, str) else message_with(body)
     return message if message.id else replace(message, id=str(uuid.uuid4()))
-
-
-async def _wait_for(said: Awaitable[Any]) -> Any:
-    return await said
 
 
 def _raise_interruption(verdict: Verdict) -> Verdict:

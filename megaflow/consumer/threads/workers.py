@@ -12,6 +12,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from contextvars import Context, copy_context
 from dataclasses import dataclass
 from functools import partial
 from queue import SimpleQueue
@@ -46,6 +47,9 @@ class _Work:
     """A message on its way through its handlers, and the steps that it takes, once they are begun."""
 
     message: Message
+    context: Context | None = None
+    """Where its handlers find what those before them have set; None as long as none was called."""
+
     steps: Steps | None = None
     handled_by: Caller = _WORKER
 
@@ -59,6 +63,9 @@ class Workers:
     def __init__(self, get_processor: Callable[[], Processor], tell: Tell) -> None:
         self._get_processor = get_processor
         self._tell = tell
+        self._context = copy_context()
+        """Where each message begins, in a copy of its own."""
+
         # All of this without a lock, which every message would have to take. To append, to add, to pop and to assign
         # are one step each, and whoever pops a message handles it, or notes its end, alone.
         self._backlog: deque[_Work] = deque()
@@ -187,10 +194,11 @@ class Workers:
         """Handle a message as far as can be in this thread, and tell whether that was still waited for."""
         work.handled_by = caller
         ended: Verdict | Crashed | None
+        context = self._context.copy() if work.context is None else work.context
         began = self._began_at = time.perf_counter()
         try:
-            pending = work.steps or self._get_processor().begin(work.message, self._wait)
-            ended = pending if isinstance(pending, Verdict) else self._advance(work, pending)
+            pending = work.steps or context.run(self._get_processor().begin, work.message, self._wait)
+            ended = pending if isinstance(pending, Verdict) else context.run(self._advance, work, pending)
         except BaseException as error:  # noqa: BLE001 - a message that is out must come back to the core
             ended = Crashed(work.message, error)
         self._seconds += (time.perf_counter() - began - self._seconds) / 8
@@ -221,14 +229,15 @@ class Workers:
         if loop not in self._telling:
             # Those that end in the same turn of the loop are told together.
             self._telling.add(loop)
-            loop.call_soon(self._tell_of, loop)
+            loop.call_soon(self._tell_of, loop, context=self._context.copy())
 
     def _tell_of(self, loop: asyncio.AbstractEventLoop) -> None:
         """Tell what has ended in an event loop, and start there what the core wants started now."""
         self._telling.discard(loop)
         self._tell(None, Caller.EVENT_LOOP)
         while self.are_quick and (work := self._take()):
-            if not self._start_here(work):
+            context = work.context = self._context.copy() if work.context is None else work.context
+            if not context.run(self._start_here, work):
                 break
         if self._finished:
             self._tell(None, Caller.HANDLER)
@@ -248,7 +257,8 @@ class Workers:
         return False
 
     def _hand_over(self, work: _Work) -> None:
-        """Let a worker go on with a message."""
+        """Let a worker go on with a message, in a copy of the context that this thread has not yet left."""
+        work.context = copy_context()
         self._backlog.append(work)
         self._wake_ups.put(True)
 
