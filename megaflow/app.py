@@ -15,7 +15,7 @@ from megaflow.errors import ConfigurationError, RegistrationError
 from megaflow.handlers.handler import Handler
 from megaflow.handlers.router import Router
 from megaflow.messages.message import message_with
-from megaflow.processing.assembly import Assembly
+from megaflow.processing.assembly import Assembly, Watcher
 from megaflow.processing.middleware import Middleware
 from megaflow.processing.processor import Processor
 from megaflow.processing.verdict import Verdict
@@ -189,6 +189,10 @@ class App(Router):
         """
         self._assembly.use(middleware)
         return middleware
+
+    def on_verdict(self, watcher: Watcher) -> None:
+        """Tell ``watcher(verdict)`` what becomes of each message, from any thread; what it raises is only logged."""
+        self._assembly.watch(watcher)
 
     def handlers_for(self, payload: object) -> tuple[Handler, ...]:
         """Return the handlers that match *payload*, in order of registration.

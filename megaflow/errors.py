@@ -164,7 +164,16 @@ class PublishError(MegaflowError):
 
 def describe_error(error: BaseException) -> str:
     """Return type and text of *error*, at most 300 characters; never raises."""
+    return f"{type(error).__name__}: {text}"[:300] if (text := _read(error)) is not None else type(error).__name__
+
+
+def text_of(error: BaseException) -> str:
+    """Return the text of *error*, or its type where it has none; never raises."""
+    return _read(error) or type(error).__name__
+
+
+def _read(error: BaseException) -> str | None:
     try:
-        return f"{type(error).__name__}: {error}"[:300]
+        return str(error)
     except Exception:  # noqa: BLE001 - an error of the user's may fail to say what it is
-        return type(error).__name__
+        return None

@@ -82,20 +82,24 @@ def store(blob: bytes) -> None:
 
 
 class JsonLines(logging.Formatter):
-    """Writes each record as a line of JSON; a verdict with the message, who handled it, and what becomes of it."""
+    """Writes each record as a line of JSON; one about a verdict with what was seen of it."""
 
     def format(self, record: logging.LogRecord) -> str:
-        line: dict[str, Any] = {"process": record.process, "level": record.levelname, "text": record.getMessage()}
-        verdict = getattr(record, "verdict", None)
-        if isinstance(verdict, Verdict):
-            line["message"] = verdict.message.attributes.get("what", verdict.message.id)
-            line["handlers"] = [outcome.handler.name.rsplit(".", 1)[-1] for outcome in verdict.outcomes]
-            line["fate"] = verdict.fate.value
-        return json.dumps(line, default=str)
+        line = {"process": record.process, "level": record.levelname, "text": record.getMessage()}
+        return json.dumps(line | getattr(record, "seen", {}))
+
+
+def show(verdict: Verdict) -> None:
+    """Log which message it was, who handled it, and what becomes of it."""
+    message = verdict.message.attributes.get("what", verdict.message.id)
+    handlers = [outcome.handler.name.rsplit(".", 1)[-1] for outcome in verdict.outcomes]
+    seen = {"message": message, "handlers": handlers, "fate": verdict.fate.value}
+    logging.getLogger(__name__).info("a verdict", extra={"seen": seen})
 
 
 if __name__ == "__main__":
     output = logging.StreamHandler(sys.stdout)
     output.setFormatter(JsonLines())
     logging.basicConfig(level=logging.INFO, handlers=[output])
+    app.on_verdict(show)
     listener.listen()

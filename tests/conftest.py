@@ -1,6 +1,7 @@
 """What tests share: an AWS of our own, reached by real boto3 over real HTTP."""
 
 import importlib.util
+import logging
 import os
 import re
 import signal
@@ -11,6 +12,8 @@ from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from tests.logs import PlainRecords
 
 # A slow machine is no failure; and CI, which lands changes, tries the same examples each time.
 settings.register_profile(
@@ -30,6 +33,18 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.write_line(
             f"left out: what needs the extra re2 (google-re2 is not installed, Python {version})"
         )
+
+
+_records = PlainRecords()
+logging.getLogger("megaflow").addHandler(_records)
+
+
+@pytest.fixture(autouse=True)
+def plain_records() -> Iterator[None]:
+    """Every record of every test has plain values alone: no body can be reached from it."""
+    _records.problems.clear()
+    yield
+    assert not _records.problems
 
 
 ACCOUNT = "424566909325"

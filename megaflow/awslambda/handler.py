@@ -13,9 +13,10 @@ from megaflow import limits
 from megaflow.awslambda.invocation import COMES_AGAIN, End, EventLoops, Invocation
 from megaflow.awslambda.queues import Queues
 from megaflow.awslambda.records import open_record, read_records
-from megaflow.errors import RegistrationError
+from megaflow.errors import RegistrationError, text_of
 from megaflow.messages.message import Message
 from megaflow.processing.dead_letters import describe_origin, why_not_kept, why_unhandled
+from megaflow.processing.log_lines import about
 from megaflow.processing.processor import Processor
 from megaflow.processing.verdict import Verdict
 from megaflow.settings import ConsumerSettings
@@ -86,7 +87,8 @@ class LambdaHandler:
             try:
                 message = open_record(record, expires_at, self._clock)
             except Exception as error:  # noqa: BLE001 - whatever is wrong with one is no reason to lose the others
-                log.error("message %s comes again: it cannot be read: %s", record["messageId"], error)
+                text, message_id = "message %s comes again: it cannot be read: %s", str(record["messageId"])
+                log.error(text, message_id, text_of(error), extra={"message_id": message_id})
             else:
                 messages[message.id] = message
         return messages
@@ -125,10 +127,12 @@ class LambdaHandler:
             if url:
                 self._queues[message.queue_url].send_dead_letter(url, message, describe_origin(verdict, problem))
         except Exception as error:  # noqa: BLE001 - whatever a client raises, the message comes again
-            log.error("message %s: kept, as it could not be dead-lettered: %s", message.id, error)
+            text = "message %s: kept, as it could not be dead-lettered: %s"
+            log.error(text, message.id, text_of(error), extra=about(message))
             return self._keep(message)
         if not url:
-            log.error("message %s: no dead-letter queue, so it is deleted: %s", message.id, problem or verdict)
+            text = "message %s: no dead-letter queue, so it is deleted: %s"
+            log.error(text, message.id, problem or str(verdict), extra=about(message))
         self._metrics.count("dead_lettered" if url else "dropped")
         return End(done=True)
 
@@ -136,7 +140,8 @@ class LambdaHandler:
         try:
             seconds = float(self._settings.backoff(message.receive_count) if after is None else after)
         except Exception:
-            log.exception("the backoff failed for message %s", message.id)
+            text = "message %s: the backoff failed for receive count %d"
+            log.exception(text, message.id, message.receive_count, extra=about(message))
             return None
         # The function has had it for a while by now, and the limit counts from when it was received.
         longest = limits.VISIBILITY_TIMEOUT - _LONGEST

@@ -6,15 +6,17 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from contextvars import copy_context
 from dataclasses import dataclass
 from functools import partial
 from typing import Final, TypeAlias
 
 from megaflow.consumer.threads.event_loop import EventLoop
-from megaflow.errors import StoreError
+from megaflow.errors import StoreError, describe_error, text_of
 from megaflow.handlers.handler import Handler
 from megaflow.messages.message import Message
 from megaflow.processing.dead_letters import why_unhandled
+from megaflow.processing.log_lines import about
 from megaflow.processing.processor import Processor
 from megaflow.processing.steps import drive, run_step
 from megaflow.processing.verdict import Fate, Verdict
@@ -74,6 +76,7 @@ class Invocation:
         settle: Callable[[Verdict], End],
         give_up: Callable[[Message], End],
     ) -> None:
+        self._context = copy_context()
         self._processor = processor
         self._settings = settings
         self._event_loops = event_loops
@@ -124,7 +127,7 @@ class Invocation:
         except RuntimeError as error:
             del self._under_way[id(lane)]
             self._stopped = True
-            log.error("%d messages come again: there is no thread for them: %s", len(lane), error)
+            log.error("%d messages come again: there is no thread for them: %s", len(lane), text_of(error))
 
     def _end(self, waiting: Iterable[Lane]) -> None:
         """Give up what still runs: its answer is given without it."""
@@ -149,18 +152,18 @@ class Invocation:
     def _handle_one(self, lane: Lane, message: Message) -> bool:
         """Handle a message, and tell whether it is done with."""
         try:
-            verdict = self._process(message)
+            verdict = self._context.copy().run(self._process, message)
             if self._is_given_up(lane):
-                log.warning("message %s: finished after it was given up: %s", message.id, verdict)
+                text = "message %s: finished after it was given up: %s"
+                log.warning(text, message.id, str(verdict), extra=about(message))
                 return False
             end = self._settle(verdict)
         except BaseException:
-            log.exception("message %s: its handlers could not be run", message.id)
+            log.exception("message %s: its handlers could not be run", message.id, extra=about(message))
             return False
         if verdict.interruption is not None:
-            log.error(
-                "message %s: a handler has exited, so nothing more is begun: %r", message.id, verdict.interruption
-            )
+            text = "message %s: a handler has exited, so nothing more is begun: %s"
+            log.error(text, message.id, describe_error(verdict.interruption), extra=about(message))
             self._stopped = True
         with self._changed:
             if id(lane) in self._under_way:
@@ -188,7 +191,8 @@ class Invocation:
                 limit = self._limits.get(message.id)
                 if limit is None or limit.ends_at > now:
                     continue
-                log.error("message %s: %s has not returned in its time", message.id, limit.handler.name)
+                text, name = "message %s: %s has not returned in its time", limit.handler.name
+                log.error(text, message.id, name, extra=about(message, handler=name))
                 if limit.handler.is_async:
                     # It does not give way to others either.
                     self._event_loops.replace()
@@ -212,7 +216,8 @@ class Invocation:
             try:
                 self._processor.renew(message)
             except StoreError as error:
-                log.warning("message %s: its idempotency keys may be taken for free: %s", message.id, error)
+                text = "message %s: its idempotency keys may be taken for free: %s"
+                log.warning(text, message.id, text_of(error), extra=about(message))
 
 
 def _needs_watching(handler: Handler) -> bool:
@@ -235,4 +240,4 @@ def _sort_into_lanes(messages: Iterable[Message]) -> list[Lane]:
 
 
 def _log_interruption(error: BaseException) -> None:
-    log.error("something that a handler left running has exited: %r", error)
+    log.error("something that a handler left running has exited: %s", describe_error(error))

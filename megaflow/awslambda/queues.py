@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from megaflow import limits
-from megaflow.errors import ConfigurationError, UsageError
+from megaflow.errors import ConfigurationError, UsageError, text_of
 from megaflow.messages.message import Message
 from megaflow.transport.errors import is_refusal
 from megaflow.transport.protocols import SqsClient
@@ -83,13 +83,16 @@ class Queues:
             queue = self[url]
             for start in range(0, len(handles), limits.BATCH_ENTRIES):
                 for each in queue.hide(handles[start : start + limits.BATCH_ENTRIES]):
-                    log.warning(
-                        "a message comes again when its visibility timeout ends: %s: %s", each.code, each.reason
-                    )
+                    text = "a message comes again when its visibility timeout ends: %s: %s"
+                    log.warning(text, each.code, each.reason, extra={"queue": url})
         except Exception as error:  # noqa: BLE001 - whatever a client raises, the messages come again
             if is_refusal(error):
                 self._remember(url, "hide", str(error))
-            log.warning("messages come again when their visibility timeout ends, and not as was asked for: %s", error)
+            log.warning(
+                "messages come again when their visibility timeout ends, and not as was asked for: %s",
+                text_of(error),
+                extra={"queue": url},
+            )
 
     def _recall(self, url: str, what: str) -> str:
         until, problem = self._refused.get((url, what), (0.0, ""))

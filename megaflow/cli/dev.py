@@ -9,6 +9,7 @@ import signal
 import sys
 import threading
 from datetime import datetime
+from functools import partial
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from multiprocessing.synchronize import Event
@@ -16,7 +17,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, TextIO, cast
 
 import click
-from typing_extensions import override
 
 from megaflow.app import App
 from megaflow.cli.errors import FAILED, WrongUsage, report
@@ -172,7 +172,7 @@ def _live(target: str, endpoint_url: str, has_announced: Event) -> None:
         app = load_app(target)
         hosted = make_queues(app, endpoint_url, target)
         os.environ |= {"AWS_ENDPOINT_URL_SQS": endpoint_url, "AWS_ENDPOINT_URL_SNS": endpoint_url}
-        _log_messages(app)
+        _show_messages(app)
         _announce(app, hosted, is_first=not has_announced.is_set())
         has_announced.set()
         here = read_aws(endpoint_url, None, None)
@@ -216,44 +216,27 @@ def _say_how_to_publish(hosted: Hosted) -> None:
     show(f"    megaflow redrive {name_of_queue(hosted.dead_letter_queue_url)}")
 
 
-def _log_messages(app: App) -> None:
+def _show_messages(app: App) -> None:
     """Show what becomes of each message, and what goes wrong."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s", stream=sys.stdout)
-    process = logging.getLogger("megaflow.processing.processor")
-    process.setLevel(logging.INFO)
-    process.addHandler(_Shows(app))
+    app.on_verdict(partial(_show_verdict, app))
 
 
-class _Shows(logging.Handler):
-    """Shows each message as it is handled, in place of the line in the log."""
-
-    def __init__(self, app: App) -> None:
-        super().__init__()
-        self._app = app
-        # What is shown here need not be said again by the others.
-        logging.getLogger().handlers[0].addFilter(lambda record: not hasattr(record, "verdict"))
-
-    @override
-    def emit(self, record: logging.LogRecord) -> None:
-        verdict = getattr(record, "verdict", None)
-        if isinstance(verdict, Verdict):
-            self._show(verdict)
-
-    def _show(self, verdict: Verdict) -> None:
-        message = verdict.message
-        said = ", ".join(f"{each.handler.name} {each.status.name}" for each in verdict.outcomes)
-        took = f"{verdict.seconds * 1000:.1f} ms" if verdict.outcomes else ""
-        later = f"again in {verdict.after:g} s" if verdict.keeps and verdict.after is not None else ""
-        what = said or "no handler matched"
-        parts = [f"{datetime.now():%H:%M:%S}", message.id, verdict.fate.value, what, took, later]
-        show("  ".join(filter(None, parts)), style=_STYLES.get(verdict.fate.value, ""))
-        if verdict.unmatched or not verdict.deletes:
-            body = message.body if len(message.body) <= _SHOWN else f"{message.body[:_SHOWN]}…"
-            show(f"  {body}")
-        if verdict.unmatched:
-            try:
-                for line in shorten_paths(str(self._app.explain(message))).splitlines()[1:]:
-                    show(f"  {line}")
-            except MegaflowError as error:
-                show(f"  {error}")
-        sys.stdout.flush()
+def _show_verdict(app: App, verdict: Verdict) -> None:
+    message = verdict.message
+    said = ", ".join(f"{each.handler.name} {each.status.name}" for each in verdict.outcomes)
+    took = f"{verdict.seconds * 1000:.1f} ms" if verdict.outcomes else ""
+    later = f"again in {verdict.after:g} s" if verdict.keeps and verdict.after is not None else ""
+    what = said or "no handler matched"
+    parts = [f"{datetime.now():%H:%M:%S}", message.id, verdict.fate.value, what, took, later]
+    show("  ".join(filter(None, parts)), style=_STYLES.get(verdict.fate.value, ""))
+    if verdict.unmatched or not verdict.deletes:
+        body = message.body if len(message.body) <= _SHOWN else f"{message.body[:_SHOWN]}…"
+        show(f"  {body}")
+    if verdict.unmatched:
+        try:
+            for line in shorten_paths(str(app.explain(message))).splitlines()[1:]:
+                show(f"  {line}")
+        except MegaflowError as error:
+            show(f"  {error}")
+    sys.stdout.flush()

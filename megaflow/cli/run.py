@@ -102,7 +102,7 @@ def announce(app: App, log_format: Format) -> None:
     if log_format == "json":
         log.info("megaflow %s consumes %s", megaflow.__version__, app.queue_url)
         for finding in findings:
-            log.warning("%s", finding)
+            log.warning("%s", str(finding))
         return
     console = make_console(stderr=True)
     console.print(f"megaflow {megaflow.__version__}", style="bold")

@@ -6,7 +6,7 @@ https://docs.pydantic.dev/latest/concepts/strict_mode/
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from typing import Any, Final, TypeAlias
 
 from megaflow.errors import EncodeError, InvalidPayloadError, RegistrationError
@@ -23,6 +23,9 @@ _LIMITS: Final = frozenset({"gt", "ge", "lt", "le", "multiple_of", "min_length",
 _ALIKE: Final = frozenset({"str", "int", "float", "bool", "none"})
 """Types of which JSON and Python have the same values, so that it does not matter where a strict one comes from."""
 
+_LONGEST_LIST: Final = 1_048_576
+"""No body has room for a longer one: a number beyond it is no place in a list."""
+
 
 def make_validator(annotation: Any, section: str) -> Validate:
     """Return what validates data as *annotation* says; its errors name paths from *section* down, and no value.
@@ -31,6 +34,7 @@ def make_validator(annotation: Any, section: str) -> Validate:
     """
     adapter, validation_error = _read_annotation(annotation)
     asks_for_json = _tells_json_from_python(adapter.core_schema)
+    known = frozenset(_texts_in(adapter.core_schema))
 
     def validate(data: Any, message: Message) -> Any:
         try:
@@ -39,7 +43,7 @@ def make_validator(annotation: Any, section: str) -> Validate:
             return adapter.validate_python(data)
         except validation_error as error:
             # pydantic's own text shows the values, which nobody may find in a log.
-            problems = [_describe(each, section) for each in error.errors(include_url=False)]
+            problems = [_describe(each, section, known) for each in error.errors(include_url=False)]
         raise InvalidPayloadError(tuple(problems))
 
     return validate
@@ -97,11 +101,26 @@ def _read_annotation(annotation: Any) -> tuple[Any, type[Any]]:
         raise RegistrationError(f"pydantic cannot validate {_name(annotation)}: {error}") from error
 
 
-def _describe(problem: Mapping[str, Any], section: str) -> str:
-    path = ".".join([section, *map(str, problem["loc"])]).strip(".")
+def _describe(problem: Mapping[str, Any], section: str, known: Container[str]) -> str:
+    path = ".".join([section, *(_describe_part(each, known) for each in problem["loc"])]).strip(".")
     found = "" if problem["type"] == "missing" else f", found {type(problem['input']).__name__}"
     limits = [str(limit) for name, limit in problem.get("ctx", {}).items() if name in _LIMITS]
     return f"{path or 'payload'}: {' '.join([problem['type'], *limits])}{found}"
+
+
+def _describe_part(part: str | int, known: Container[str]) -> str:
+    """Return *part* of a path: the model's names and places in lists; a key that only the data has is a value, too."""
+    is_known = part in known if isinstance(part, str) else 0 <= part < _LONGEST_LIST
+    return str(part) if is_known else "[…]"
+
+
+def _texts_in(schema: object) -> Iterator[str]:
+    if isinstance(schema, str):
+        yield schema
+    elif isinstance(schema, Mapping):
+        yield from (text for pair in schema.items() for each in pair for text in _texts_in(each))
+    elif isinstance(schema, list | tuple):
+        yield from (text for each in schema for text in _texts_in(each))
 
 
 def _name(annotation: Any) -> str:

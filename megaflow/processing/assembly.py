@@ -6,11 +6,12 @@ import asyncio
 import logging
 import threading
 import uuid
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import copy_context
 from dataclasses import replace
 from functools import partial
-from typing import Any, get_args
+from typing import Any, TypeAlias, get_args
 
 from megaflow.errors import RegistrationError, UsageError
 from megaflow.handlers.dependencies import Dependencies
@@ -18,12 +19,17 @@ from megaflow.handlers.handler import Handler
 from megaflow.handlers.router import Router
 from megaflow.messages.message import Message, message_with, open_message
 from megaflow.processing.idempotency import Idempotency
+from megaflow.processing.log_lines import about, log_verdict
 from megaflow.processing.middleware import Middleware
 from megaflow.processing.processor import Processor
 from megaflow.processing.progress import Progress
+from megaflow.processing.steps import wait_in
 from megaflow.processing.verdict import Verdict
 from megaflow.settings import OnInvalid, RetryOn, Unmatched, check_choice, read_retry_on
 from megaflow.stores.store import Store, close_store
+
+Watcher: TypeAlias = Callable[[Verdict], object]
+"""Is told of a verdict. May be called from any thread."""
 
 log = logging.getLogger(__name__)
 
@@ -61,6 +67,7 @@ class Assembly:
         self._router = router
         self._is_running = is_running
         self._middleware: tuple[Middleware, ...] = ()
+        self._watchers: tuple[Watcher, ...] = ()
         self._dependencies = Dependencies(router.providers)
         # Reentrant: a middleware, or a signal handler, may add something while something is being added.
         self._changing = threading.RLock()
@@ -99,6 +106,14 @@ class Assembly:
             self._middleware = (*self._middleware, middleware)
             self._outdate()
 
+    def watch(self, watcher: Watcher) -> None:
+        """Tell *watcher* of each verdict, too."""
+        if not callable(watcher):
+            raise RegistrationError(f"on_verdict takes a function (verdict) -> None, not {watcher!r}")
+        with self._changing:
+            self._watchers = (*self._watchers, watcher)
+            self._outdate()
+
     @contextmanager
     def replacing(self, factories: Mapping[Any, Callable[..., Any]]) -> Iterator[None]:
         """Let other *factories* make what the router provides within a ``with``, and close what they made."""
@@ -122,14 +137,15 @@ class Assembly:
         else:
             raise UsageError("process() cannot wait inside a running event loop: await app.aprocess(body)")
         with asyncio.Runner() as loop:
-            verdict = self.processor().process(_open(body), lambda said: loop.run(_wait_for(said)))
+            verdict = copy_context().run(self.processor().process, _open(body), partial(wait_in, loop))
             if self._dependencies.has_loops:
                 loop.run(self._dependencies.aclose())
         return _raise_interruption(verdict)
 
     async def aprocess(self, body: object) -> Verdict:
         """Take one body through the handlers in this event loop, and return the verdict; see `App.aprocess`."""
-        return _raise_interruption(await self.processor().aprocess(_open(body)))
+        # A task has a copy of the context, as each message has one.
+        return _raise_interruption(await asyncio.create_task(self.processor().aprocess(_open(body))))
 
     def close(self) -> None:
         """Close what was made for the process, and the stores; all of it can be used again."""
@@ -158,7 +174,8 @@ class Assembly:
                 log.warning("%s could not be closed", type(store).__name__, exc_info=True)
 
     def _make(self, handlers: tuple[Handler, ...], middleware: tuple[Middleware, ...]) -> Processor:
-        return self._make_processor(handlers, middleware=middleware, dependencies=self._dependencies)
+        tell = partial(_tell_all, self._watchers) if self._watchers else log_verdict
+        return self._make_processor(handlers, middleware=middleware, dependencies=self._dependencies, tell=tell)
 
     def _check_needs(self, handler: Handler) -> None:
         self._router.providers.check(handler.name, handler.needs, is_async=handler.is_async)
@@ -173,13 +190,19 @@ class Assembly:
         self._processor = None
 
 
+def _tell_all(watchers: tuple[Watcher, ...], verdict: Verdict) -> None:
+    log_verdict(verdict)
+    for watcher in watchers:
+        try:
+            watcher(verdict)
+        except Exception:
+            text = "message %s: what on_verdict was given failed"
+            log.exception(text, verdict.message.id, extra=about(verdict.message))
+
+
 def _open(body: object) -> Message:
     message = open_message(body) if isinstance(body, str) else message_with(body)
     return message if message.id else replace(message, id=str(uuid.uuid4()))
-
-
-async def _wait_for(said: Awaitable[Any]) -> Any:
-    return await said
 
 
 def _raise_interruption(verdict: Verdict) -> Verdict:

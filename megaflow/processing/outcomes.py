@@ -5,14 +5,12 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from functools import partial
 from typing import Final
 
 from megaflow.errors import DependencyError, HandlerTimeoutError, InvalidPayloadError, UsageError
 from megaflow.frozen import make_record
 from megaflow.handlers.handler import Handler
 from megaflow.handlers.status import ProcessStatus, Reject, RetryLater
-from megaflow.messages.message import Message
 from megaflow.processing.verdict import Outcome, flatten
 from megaflow.settings import OnInvalid
 
@@ -93,6 +91,7 @@ class OutcomeReader:
             "%s returned %s, which is taken as DONE; a handler returns a ProcessStatus or nothing",
             handler.name,
             type(returned).__qualname__,
+            extra={"handler": handler.name},
         )
 
 
@@ -100,21 +99,6 @@ def make_outcome(handler: Handler, status: ProcessStatus, seconds: float) -> Out
     """Return the outcome of a handler that raised nothing; this is made for every message."""
     fields = {"handler": handler, "status": status, "error": None, "after": None, "seconds": seconds}
     return make_record(Outcome, fields)
-
-
-def log_outcome(message: Message, outcome: Outcome) -> None:
-    """Say what failed, and why; a handler that only asks for later is no news."""
-    name, status, error = outcome.handler.name, outcome.status, outcome.error
-    say = partial(log.log, extra={"outcome": outcome})
-    if isinstance(error, InvalidPayloadError):
-        level = logging.ERROR if status is ProcessStatus.FATAL_ERROR else logging.WARNING
-        say(level, "message %s: it is not what %s takes: %s", message.id, name, error)
-    elif status is ProcessStatus.RETRIABLE_ERROR:
-        say(logging.WARNING, "message %s: %s failed and will be tried again", message.id, name, exc_info=error)
-    elif isinstance(error, Reject):
-        say(logging.ERROR, "message %s: %s rejects it: %s", message.id, name, error)
-    elif status is ProcessStatus.FATAL_ERROR:
-        say(logging.ERROR, "message %s: %s failed for good", message.id, name, exc_info=error)
 
 
 def _read_after(handler: Handler, error: RetryLater) -> Iterator[float]:
@@ -128,4 +112,6 @@ def _read_after(handler: Handler, error: RetryLater) -> Iterator[float]:
     if math.isfinite(seconds):
         yield seconds
     else:
-        log.warning("%s raised RetryLater(after=%r), which is no number of seconds", handler.name, after)
+        said = str(after) if isinstance(after, float) else type(after).__qualname__
+        text, keys = "%s raised RetryLater(after=) with %s, which is no number of seconds", {"handler": handler.name}
+        log.warning(text, handler.name, said, extra=keys)

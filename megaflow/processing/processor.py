@@ -18,8 +18,9 @@ from megaflow.handlers.options import FindKey
 from megaflow.handlers.status import ProcessStatus
 from megaflow.messages.message import Message
 from megaflow.processing.idempotency import Idempotency
+from megaflow.processing.log_lines import about, log_outcome, log_verdict
 from megaflow.processing.middleware import Middleware, make_pipeline
-from megaflow.processing.outcomes import OutcomeReader, log_outcome, make_outcome
+from megaflow.processing.outcomes import OutcomeReader, make_outcome
 from megaflow.processing.progress import Progress
 from megaflow.processing.steps import (
     Asking,
@@ -50,7 +51,7 @@ _DONE: Final = ProcessStatus.DONE
 
 
 class Processor:
-    """Takes messages through their handlers. May be used from any thread."""
+    """Takes messages through their handlers, and each verdict to *tell*. May be used from any thread."""
 
     def __init__(
         self,
@@ -63,6 +64,7 @@ class Processor:
         idempotency: Idempotency | None = None,
         on_invalid: OnInvalid = "dead_letter",
         dependencies: Dependencies | None = None,
+        tell: Callable[[Verdict], None] = log_verdict,
     ) -> None:
         self.table: Final = DispatchTable(handlers)
         self._pipelines = {handler: make_pipeline(handler, middleware, dependencies) for handler in handlers}
@@ -71,6 +73,7 @@ class Processor:
         self._unmatched = _UNMATCHED[unmatched]
         self._progress = progress
         self._idempotency = idempotency
+        self._tell = tell
         _check_stores(handlers, progress, idempotency)
 
     def process(self, message: Message, wait: Wait) -> Verdict:
@@ -196,19 +199,19 @@ class Processor:
         said = [outcome.status for outcome in outcomes]
         fate = decide_fate(said) if said else self._decide_unmatched(message)
         verdict = make_record(Verdict, {"message": message, "outcomes": tuple(outcomes), "fate": fate})
-        log.info("message %s: %s", message.id, verdict, extra={"verdict": verdict})
+        self._tell(verdict)
         return verdict
 
     def _decide_unmatched(self, message: Message) -> Fate:
         if message.problem:
             # Its publisher meant a MEGA event: nobody can have wanted it to vanish.
-            log.error("message %s: no handler matched, and it is %s", message.id, message.problem)
+            text = "message %s: no handler matched, and it is %s"
+            log.error(text, message.id, message.problem, extra=about(message))
             return Fate.DEAD_LETTER
         if message.sns is not None and not message.has_payload:
-            log.warning(
-                "message %s is a %s of %s, to be answered at %s",
-                *(message.id, message.sns.type, message.sns.topic_arn, message.sns.subscribe_url),
-            )
+            text = "message %s is a %s of %s, to be answered at %s"
+            sns = message.sns
+            log.warning(text, message.id, sns.type, sns.topic_arn, sns.subscribe_url, extra=about(message))
         return self._unmatched
 
 

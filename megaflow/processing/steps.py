@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Awaitable, Callable, Generator
+from contextvars import copy_context
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar, Final, NamedTuple, TypeAlias, overload
 
+from megaflow.contexts import adopt
 from megaflow.errors import HandlerTimeoutError, HandlingError
 from megaflow.handlers.handler import Handler
 from megaflow.messages.message import Message
@@ -150,17 +153,26 @@ def run_step(step: Step, wait: Wait, watch: Watch = _watch_nothing) -> Result:
             watch(step.message, handler, None)
 
 
+def wait_in(loop: asyncio.Runner, said: Awaitable[Any]) -> Any:
+    """Wait on *loop* for what a handler gives; what it sets in the context is set here, too."""
+    context = copy_context()
+    try:
+        return loop.run(_wait_for(said), context=context)
+    finally:
+        adopt(context)
+
+
 async def arun_step(step: Step, watch: Watch = _watch_nothing) -> Result:
     """Run one step in this event loop, or in a thread where it is not async, and is not watched."""
     if isinstance(step, StoreCall):
-        return await asyncio.to_thread(_ask, step)
+        return await _run_in_thread(partial(_ask, step))
     handler = step.handler
     timeout = handler.options.timeout if handler.is_async else None
     if timeout is not None:
         watch(step.message, handler, timeout + _TIME_TO_CANCEL)
     try:
         if not handler.is_async:
-            result = await asyncio.to_thread(run_step, step, _leave_unawaited)
+            result = await _run_in_thread(partial(run_step, step, _leave_unawaited))
             return Result(await result.returned, True) if result.was_awaited else result
         said = step.run()
         return Result(await _limit(handler, said), True) if inspect.isawaitable(said) else Result(said)
@@ -173,11 +185,24 @@ async def arun_step(step: Step, watch: Watch = _watch_nothing) -> Result:
             watch(step.message, handler, None)
 
 
+async def _run_in_thread(run: Callable[[], Result]) -> Result:
+    """Return what *run* gives; what it sets in the context is set here, too."""
+    context = copy_context()
+    try:
+        return await asyncio.get_running_loop().run_in_executor(None, context.run, run)
+    finally:
+        adopt(context)
+
+
 def _ask(step: StoreCall) -> Result:
     try:
         return Result(step.run())
     except HandlingError as error:
         return Result(error=error)
+
+
+async def _wait_for(said: Awaitable[Any]) -> Any:
+    return await said
 
 
 def _leave_unawaited(said: Awaitable[Any]) -> Awaitable[Any]:

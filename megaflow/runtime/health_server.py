@@ -89,7 +89,7 @@ class _Server(ThreadingHTTPServer):
 
     @override
     def handle_error(self, request: Any, client_address: Any) -> None:
-        log.debug("health: %s was not answered", client_address, exc_info=True)
+        log.debug("health: %s was not answered", str(client_address), exc_info=True)
 
 
 def _hang_up(request: socket.socket) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable
+from contextvars import copy_context
+from functools import partial
 from queue import Empty, SimpleQueue
 from typing import TypeAlias
 
@@ -27,7 +29,8 @@ def run(*apps: Runs) -> None:
     with stopping_on_signals(lambda again: _stop_all(running, now=again)):
         # Not earlier: a signal that comes at once would end the process.
         for app in apps:
-            threading.Thread(target=_run_one, args=(app, ended), name="megaflow-app", daemon=True).start()
+            run = partial(copy_context().run, _run_one, app, ended)
+            threading.Thread(target=run, name="megaflow-app", daemon=True).start()
         while running:
             app, error = _wait_for_end(ended)
             running.remove(app)

@@ -9,6 +9,7 @@ import math
 import random
 from collections import Counter, deque
 from collections.abc import Awaitable
+from contextvars import copy_context
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -44,7 +45,8 @@ from megaflow.handlers.handler import Handler
 from megaflow.local import Account, SqsClient
 from megaflow.messages.message import Message
 from megaflow.processing.dead_letters import why_not_kept
-from megaflow.processing.steps import HandlerCall, Result, Step, drive, run_step
+from megaflow.processing.log_lines import about
+from megaflow.processing.steps import HandlerCall, Result, Step, drive, run_step, wait_in
 from megaflow.processing.verdict import Outcome, Verdict
 from megaflow.settings import ConsumerSettings
 from megaflow.testing.clock import Clock, FakeTimeLoop, StuckError
@@ -196,10 +198,10 @@ class Engine:
                 self._inputs.append(self._settle(action))
             case Count(name, amount):
                 self._app.metrics.count(name, amount)
-            case Report(level, text, values, error):
-                log.log(level, text, *values, exc_info=error)
+            case Report(level, text, values, error, keys):
+                log.log(level, text, *values, exc_info=error, extra={"queue": self._queue.url, **keys})
             case GiveUp(message):
-                log.error("message %s was given up", message.id)
+                log.error("message %s was given up", message.id, extra=about(message))
             case Exit(error):
                 self._failure = error
 
@@ -219,7 +221,7 @@ class Engine:
     def _handle(self, message: Message) -> None:
         called: list[Handler] = []
         try:
-            verdict = self._process(message, called)
+            verdict = copy_context().run(self._process, message, called)
         except Exception as error:  # noqa: BLE001 - a message that is out must come back to the core
             self._inputs.append(Crashed(message, error))
             return
@@ -246,7 +248,7 @@ class Engine:
 
     def _wait(self, awaitable: Awaitable[Any]) -> Any:
         try:
-            return self._loop.run(_wait_for(awaitable))
+            return wait_in(self._loop, awaitable)
         except StuckError as error:
             # Not the message's fault: whoever wrote the test has to know.
             self._failure = UsageError(str(error))
@@ -296,7 +298,3 @@ def _without_chance(settings: ConsumerSettings) -> ConsumerSettings:
     if isinstance(backoff, ExponentialBackoff):
         backoff = replace(backoff, randomness=lambda: 1.0)
     return replace(settings, wait_time_seconds=_POLL, backoff=backoff)
-
-
-async def _wait_for(awaitable: Awaitable[Any]) -> Any:
-    return await awaitable

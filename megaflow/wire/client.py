@@ -10,7 +10,7 @@ from typing import Any, Final, TypeVar
 from megaflow.wire.answers import WireOperation
 from megaflow.wire.attempts import Attempts, Line
 from megaflow.wire.connections import Connections
-from megaflow.wire.fallback import HOT_METHODS, handlers_version, why_aside, why_handlers
+from megaflow.wire.fallback import HOT_METHODS, watch, why_aside
 from megaflow.wire.pending import Pending, failing
 from megaflow.wire.requests import Requests
 from megaflow.wire.retries import MAX_ATTEMPTS, Quota
@@ -43,7 +43,7 @@ class WireClient:
             quota=Quota(),
             sleep=sleep,
         )
-        self._seen_handlers: object = None
+        self._is_unchanged = _is_unknown
         self._aside = ""
 
     def __getattr__(self, name: str) -> Any:
@@ -88,8 +88,8 @@ class WireClient:
 
         The parameters must be of the types that SQS takes.
         """
-        if handlers_version(self.boto3_client) is not self._seen_handlers:
-            self._look_at_handlers()
+        if not self._is_unchanged():
+            self._look_again()
         if self._aside:
             return begin_call(self.boto3_client, method, **parameters)
         try:
@@ -103,13 +103,18 @@ class WireClient:
         answer: Mapping[str, Any] = getattr(self.boto3_client, method)(**parameters)
         return answer
 
-    def _look_at_handlers(self) -> None:
-        """Note whether there are event handlers: only boto3 calls them."""
-        self._seen_handlers = handlers_version(self.boto3_client)
-        aside = why_handlers(self.boto3_client)
+    def _look_again(self) -> None:
+        """Note whether somebody has put in something that only boto3 calls."""
+        # In this order: what comes meanwhile is seen before the next call.
+        is_unchanged, aside = watch(self.boto3_client), why_aside(self.boto3_client)
         if aside and aside != self._aside:
             log.info("every call goes through the client itself from now on: %s", aside)
-        self._aside = aside
+        self._aside, self._is_unchanged = aside, is_unchanged
+
+
+def _is_unknown() -> bool:
+    """Be the answer before anybody has looked."""
+    return False
 
 
 def open_wire(client: _Client, *, wanted: bool = True) -> _Client | WireClient:

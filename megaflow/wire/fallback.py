@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import partial
-from types import FunctionType, MethodType
 from typing import Any, Final
 from urllib.parse import urlsplit
+
+from megaflow.wire.identity import describe_callable, find_replaced, find_shadowed, is_original
 
 HOT_METHODS: Final = {
     "receive_message": "ReceiveMessage",
@@ -47,50 +47,108 @@ def why_aside(client: object) -> str:
         return f"this version of botocore is not known ({type(error).__name__}: {error})"
 
 
-def handlers_version(client: Any) -> object:
-    """Return something that is another object once an event handler was added to *client*, or taken away."""
-    return client.meta.events._emitter._lookup_cache
+def watch(client: Any) -> Callable[[], bool]:
+    """Return what tells whether all is still as it was: asked before each call, it looks where tracers wrap boto3.
 
+    That is at an event handler that was added or taken away, at what was set on the client or its HTTP session, and at
+    the methods through which each call goes.
+    """
+    from http.client import HTTPConnection
 
-def why_handlers(client: Any) -> str:
-    """Return which event handler of *client* is not botocore's own, or ``""``."""
-    for operation in HOT_METHODS.values():
-        for event in _EVENTS:
-            for handler in client.meta.events._emitter._handlers.prefix_search(f"{event}.sqs.{operation}"):
-                if not _is_botocores(handler):
-                    return f"an event handler is registered for {event}: {_name(handler)}"
-    return ""
+    from botocore.client import BaseClient
+    from botocore.endpoint import Endpoint
+    from botocore.httpsession import URLLib3Session
+    from urllib3.connectionpool import HTTPConnectionPool
+
+    emitter, own, sessions_own = client.meta.events._emitter, vars(client), vars(client._endpoint.http_session)
+    # A proxy in a class gives another object each time it is asked for; what the class holds stays the same.
+    calls, endpoints, sessions = vars(BaseClient), vars(Endpoint), vars(URLLib3Session)
+    pools, connections = vars(HTTPConnectionPool), vars(HTTPConnection)
+    lookup, size = emitter._lookup_cache, len(own) + len(sessions_own)
+    call, request, send = calls["_make_api_call"], endpoints["make_request"], sessions["send"]
+    urlopen, get = pools["urlopen"], connections["getresponse"]
+
+    def is_unchanged() -> bool:
+        return (
+            emitter._lookup_cache is lookup
+            and calls["_make_api_call"] is call
+            and endpoints["make_request"] is request
+            and sessions["send"] is send
+            and pools["urlopen"] is urlopen
+            and connections["getresponse"] is get
+            and len(own) + len(sessions_own) == size
+        )
+
+    return is_unchanged
 
 
 def _reasons(client: Any) -> Iterator[str]:
     from botocore.client import BaseClient
 
-    if not isinstance(client, BaseClient) or client.meta.service_model.service_name != "sqs":
+    # Not isinstance: it believes what a proxy says.
+    if not issubclass(type(client), BaseClient) or client.meta.service_model.service_name != "sqs":
         yield f"the client is a {type(client).__module__}.{type(client).__qualname__}, not boto3's"
         return
-    yield from _reasons_of_code(client)
     yield from _reasons_of_settings(client)
-    if reason := why_handlers(client):
-        yield reason
+    yield from _reasons_of_code(client)
+    yield from _reasons_of_handlers(client)
 
 
 def _reasons_of_code(client: Any) -> Iterator[str]:
-    for name in ("_make_api_call", *HOT_METHODS):
-        method = getattr(client, name)
-        if not (isinstance(method, MethodType) and _is_botocores(method)):
-            yield f"the client's {name} was replaced"
+    from botocore.client import BaseClient
+
+    names = frozenset({*HOT_METHODS, *vars(BaseClient), "__getattribute__"})
+    for find, part in ((find_shadowed, client), (find_replaced, type(client))):
+        for name, by in find(part, names):
+            yield f"the client's {name} was replaced by {describe_callable(by)}"
+    for part in _parts(client):
+        yield from _reasons_of_class(type(part), *find_shadowed(part))
+    for kind in _classes(client):
+        yield from _reasons_of_class(kind)
+
+
+def _reasons_of_class(kind: type, *shadowed: tuple[str, Any]) -> Iterator[str]:
+    if not is_original(kind):
+        yield f"the client works with a {kind.__qualname__} of its own"
+    for name, by in (*shadowed, *find_replaced(kind)):
+        yield f"{kind.__qualname__}.{name} was replaced by {describe_callable(by)}"
+
+
+def _parts(client: Any) -> Iterator[Any]:
+    """Give the objects that a call of *client* goes through."""
+    endpoint, serializer = client._endpoint, client._serializer
+    yield from (client.meta.events, client.meta.events._emitter, endpoint, endpoint.http_session)
+    yield from (endpoint.http_session._manager, client._request_signer, client._response_parser, serializer)
+    if hasattr(serializer, "_param_validator"):
+        yield from (serializer._param_validator, serializer._serializer)
+
+
+def _classes(client: Any) -> Iterator[type]:
+    """Give the classes of what is made for each call."""
+    from botocore.auth import AUTH_TYPE_MAPS
+    from botocore.awsrequest import AWSPreparedRequest, AWSRequest, AWSRequestPreparer
+
+    pools = client._endpoint.http_session._manager.pool_classes_by_scheme
+    pool = pools[urlsplit(client.meta.endpoint_url).scheme]
+    yield from (AWSRequest, AWSRequestPreparer, AWSPreparedRequest, AUTH_TYPE_MAPS["v4"], pool, pool.ConnectionCls)
+
+
+def _reasons_of_handlers(client: Any) -> Iterator[str]:
+    """Give each event handler of *client* that is not botocore's own."""
+    handlers = client.meta.events._emitter._handlers
+    for operation in HOT_METHODS.values():
+        for event in _EVENTS:
+            for handler in handlers.prefix_search(f"{event}.sqs.{operation}"):
+                if not is_original(handler):
+                    yield f"an event handler is registered for {event}: {describe_callable(handler)}"
 
 
 def _reasons_of_settings(client: Any) -> Iterator[str]:
-    from botocore.httpsession import URLLib3Session
-
     config, signer, session = client.meta.config, client._request_signer, client._endpoint.http_session
     endpoint, protocol = urlsplit(client.meta.endpoint_url), client.meta.service_model.metadata["protocol"]
     if protocol != "json":
         yield f"this botocore speaks {protocol!r} with SQS, not JSON"
-    if type(session) is not URLLib3Session:
-        yield f"the client sends with a {type(session).__qualname__} of its own"
-    elif session._proxy_config.proxy_url_for(client.meta.endpoint_url) is not None:
+    if session._proxy_config.proxy_url_for(client.meta.endpoint_url) is not None:
         yield "there is a proxy"
     if (
         endpoint.scheme not in ("http", "https")
@@ -110,22 +168,3 @@ def _reasons_of_settings(client: Any) -> Iterator[str]:
 def _prefers(config: Any) -> bool:
     """Tell whether a way to sign is preferred; what a botocore of before 1.38 does not know it cannot prefer."""
     return bool(getattr(config, "auth_scheme_preference", None))
-
-
-def _is_botocores(function: Callable[..., Any]) -> bool:
-    while isinstance(function, partial):
-        function = function.func
-    function = getattr(function, "__func__", function)
-    if not isinstance(function, FunctionType):
-        # An instance or a class of botocore's, that can be called.
-        return type(function).__module__.startswith("botocore.") or _is_botocores_name(function)
-    return _is_botocores_name(function) and str(function.__globals__.get("__name__", "")).startswith("botocore.")
-
-
-def _is_botocores_name(function: Callable[..., Any]) -> bool:
-    module = str(getattr(function, "__module__", ""))
-    return module.startswith(("botocore.", "boto3.")) and module != "botocore.stub"
-
-
-def _name(handler: Callable[..., Any]) -> str:
-    return f"{getattr(handler, '__module__', '?')}.{getattr(handler, '__qualname__', repr(handler))}"

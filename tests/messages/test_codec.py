@@ -338,7 +338,7 @@ def test_of_a_repeated_key_the_last_counts() -> None:
         ({"event": {"name": "x"}}, "not a valid MEGA event: event.timestamp: is missing"),
         (
             {"event": {"name": "x", "timestamp": "soon"}},
-            "not a valid MEGA event: event.timestamp: must be an ISO 8601 time, not 'soon'",
+            "not a valid MEGA event: event.timestamp: must be an ISO 8601 time, not another text",
         ),
         ({"event": None}, "not a valid MEGA event: event: is missing"),
         ({"extra": [1]}, "not a valid MEGA event: extra: must be an object, not list"),

@@ -41,6 +41,7 @@ from megaflow.consumer.core.protocol import (
 from megaflow.consumer.core.queue_facts import Inspection
 from megaflow.consumer.core.settling import Settling
 from megaflow.consumer.core.timeouts import Timeouts
+from megaflow.errors import text_of
 from megaflow.messages.message import Message
 from megaflow.processing.dead_letters import why_not_kept
 from megaflow.processing.verdict import Fate, Verdict
@@ -204,7 +205,7 @@ class Core:
             # It came twice, or its lease was lost and it is still at work: the newer receipt handle is the good one.
             self._actions.count("duplicates")
             text = "message %s came again while it is in hand, and goes on as one"
-            self._actions.report(logging.INFO, text, held.id)
+            self._actions.report_message(logging.INFO, text, held.message)
             self._leases.renew(known, held.lease)
         elif self._settling.is_done(held.id):
             self._actions.count("duplicates")
@@ -224,7 +225,7 @@ class Core:
             return
         self._actions.count("failed_polls")
         text = "the queue does not answer, trying again in %.1f s: %s"
-        self._actions.report(logging.WARNING, text, pause, failed.error)
+        self._actions.report(logging.WARNING, text, pause, text_of(failed.error))
 
     # Handlers
 
@@ -275,7 +276,8 @@ class Core:
 
     def _note_crash(self, message: Message, error: BaseException) -> None:
         held = self._held_messages.end(message.id)
-        self._actions.report(logging.ERROR, "message %s: its handlers could not be run", message.id, error=error)
+        text = "message %s: its handlers could not be run"
+        self._actions.report_message(logging.ERROR, text, message, error=error)
         if not isinstance(error, Exception):
             self._interrupt(error)
         if held is not None:

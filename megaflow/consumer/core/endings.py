@@ -15,6 +15,7 @@ from megaflow.consumer.core.protocol import Actions, DeadLetter, GiveUp, Problem
 from megaflow.consumer.core.queue_facts import Inspection
 from megaflow.consumer.core.settling import Settling
 from megaflow.consumer.core.timeouts import Timeouts
+from megaflow.messages.message import Message
 from megaflow.processing.dead_letters import describe_origin, why_unhandled
 from megaflow.processing.verdict import Fate, Verdict
 from megaflow.settings import ConsumerSettings
@@ -54,7 +55,7 @@ class Endings:
     def keep(self, held: Held, now: float, after: float | None = None) -> None:
         """Let a message come again *after* so many seconds; None leaves that to the backoff."""
         self._actions.count("kept")
-        self._settling.hide(held, self._backoff(held.message.receive_count) if after is None else after, now)
+        self._settling.hide(held, self._backoff(held.message) if after is None else after, now)
         self._pass_over(held, now)
 
     def release(self, held: Held, now: float) -> None:
@@ -70,8 +71,8 @@ class Endings:
             self._actions.add(DeadLetter(held.message, queue_url, describe_origin(verdict, problem)))
             return
         self._actions.count("dropped")
-        said = problem or verdict
-        self._actions.report(logging.ERROR, "message %s: no dead-letter queue, so it is deleted: %s", held.id, said)
+        text = "message %s: no dead-letter queue, so it is deleted: %s"
+        self._actions.report_message(logging.ERROR, text, held.message, problem or str(verdict))
         self.delete((held,), now)
 
     def end_dead_lettering(self, asked: DeadLetter, problem: Problem | None, now: float) -> None:
@@ -82,7 +83,7 @@ class Endings:
             self.delete((held,), now)
             return
         text = "message %s: kept, as it could not be dead-lettered: %s"
-        self._actions.report(logging.ERROR, text, held.id, problem.reason)
+        self._actions.report_message(logging.ERROR, text, held.message, problem.reason)
         self.keep(held, now)
 
     def dead_letter_exhausted(self, ready: Sequence[Held], now: float) -> list[Held]:
@@ -119,11 +120,8 @@ class Endings:
             held, handler = timeout.held, timeout.call.handler
             self._held_messages.end(held.id)
             self._actions.count("timed_out")
-            self._actions.report(
-                logging.ERROR,
-                "message %s: %s has not returned in its time, and cannot be stopped; its thread is replaced",
-                *(held.id, handler.name),
-            )
+            text = "message %s: %s has not returned in its time, and cannot be stopped; its thread is replaced"
+            self._actions.report_message(logging.ERROR, text, held.message, handler.name, handler=handler.name)
             self._actions.add(GiveUp(held.message, handler))
             self._leases.give_up(held)
             self.keep(held, now)
@@ -136,7 +134,7 @@ class Endings:
         for held in tuple(self._held_messages.running.values()):
             self._held_messages.end(held.id)
             text = "message %s: its handler is still running; it comes again"
-            self._actions.report(logging.WARNING, text, held.id)
+            self._actions.report_message(logging.WARNING, text, held.message)
             self._leases.give_up(held)
             if give_back:
                 self.give_back(held, now)
@@ -160,11 +158,12 @@ class Endings:
     def _give_back_followers(self, held: Held, now: float) -> None:
         self.give_back_waiting(self._held_messages.followers(held), now)
 
-    def _backoff(self, receive_count: int) -> float:
+    def _backoff(self, message: Message) -> float:
+        receive_count = message.receive_count
         try:
             seconds = float(self._settings.backoff(receive_count))
         except Exception as error:  # noqa: BLE001 - a user's function raises whatever it likes
-            text = "the backoff failed for receive count %d"
-            self._actions.report(logging.ERROR, text, receive_count, error=error)
+            text = "message %s: the backoff failed for receive count %d"
+            self._actions.report_message(logging.ERROR, text, message, receive_count, error=error)
             return self._pause(receive_count)
         return seconds if math.isfinite(seconds) else self._pause(receive_count)

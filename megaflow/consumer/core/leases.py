@@ -15,6 +15,7 @@ from typing import Final
 from megaflow import limits
 from megaflow.consumer.core.held_messages import Held, HeldMessages
 from megaflow.consumer.core.protocol import Actions, Extend, Problem
+from megaflow.errors import text_of
 from megaflow.messages.message import Lease
 from megaflow.settings import ConsumerSettings
 
@@ -76,7 +77,8 @@ class Leases:
         self._lost.add(held.id)
         self.losses += 1
         self._actions.count("lost_leases")
-        self._actions.report(logging.WARNING, "message %s: its lease was lost %s; it comes again", held.id, when)
+        text = "message %s: its lease was lost %s; it comes again"
+        self._actions.report_message(logging.WARNING, text, held.message, when)
 
     def tend(self, now: float) -> list[Held]:
         """Extend what is due, and return what has expired and was not known to be lost."""
@@ -100,7 +102,7 @@ class Leases:
                 self._note_one(held, problems.get(message.id), refusal, asked.asked_at + seconds, now)
         self.failures = self.failures + 1 if problems else 0
         if refusal is not None:
-            self._actions.report(logging.ERROR, "visibility timeouts cannot be extended: %s", refusal)
+            self._actions.report(logging.ERROR, "visibility timeouts cannot be extended: %s", text_of(refusal))
 
     def patience_ends_at(self, message_id: str) -> float:
         """Return until when a settlement waits for an extension of this message that is under way, else 0."""
@@ -117,13 +119,13 @@ class Leases:
         elif problem.final and refusal is None:
             # Somebody else has it, or it is gone.
             held.lease.is_refused = True
-            self._actions.report(logging.WARNING, "message %s: its lease is lost: %s", held.id, problem.reason)
+            text = "message %s: its lease is lost: %s"
+            self._actions.report_message(logging.WARNING, text, held.message, problem.reason)
         else:
             self._actions.count("not_extended")
             self._put_off[held.id] = now + max(0.1, (held.lease.expires_at - now) / 4)
-            self._actions.report(
-                logging.WARNING, "message %s: its visibility was not extended: %s", held.id, problem.reason
-            )
+            text = "message %s: its visibility was not extended: %s"
+            self._actions.report_message(logging.WARNING, text, held.message, problem.reason)
         ends_at = now if held.lease.is_refused else held.lease.expires_at
         self.due_at = min(self.due_at, self._extend_at(held), ends_at)
 
@@ -145,12 +147,8 @@ class Leases:
         if seconds > 0 and now + seconds > held.lease.expires_at:
             return seconds
         self._put_off[held.id] = math.inf
-        self._actions.report(
-            logging.WARNING,
-            "message %s: its handlers have had max_processing_time, %s s, so its lease is not extended any more",
-            held.id,
-            self._longest,
-        )
+        text = "message %s: its handlers have had max_processing_time, %s s, so its lease is not extended any more"
+        self._actions.report_message(logging.WARNING, text, held.message, self._longest)
         return 0
 
     def _extend_at(self, held: Held) -> float:

@@ -12,6 +12,7 @@ from typing import TypeAlias
 
 from megaflow.handlers.handler import Handler
 from megaflow.messages.message import Message
+from megaflow.processing.log_lines import about
 from megaflow.processing.verdict import Verdict
 from megaflow.transport.queue import QueueFacts
 
@@ -189,8 +190,10 @@ class Report:
 
     level: int
     text: str
-    values: tuple[object, ...] = ()
+    values: tuple[str | float, ...] = ()
     error: BaseException | None = None
+    keys: Mapping[str, str | float] = field(default_factory=dict)
+    """What its record has besides, see `log_lines`; the driver adds the queue."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,9 +231,21 @@ class Actions:
         if amount:
             self._counts[name] = self._counts.get(name, 0) + amount
 
-    def report(self, level: int, text: str, *values: object, error: BaseException | None = None) -> None:
+    def report(self, level: int, text: str, *values: str | float) -> None:
         """Say something to the people who run this."""
-        self.add(Report(level, text, values, error))
+        self.add(Report(level, text, values))
+
+    def report_message(
+        self,
+        level: int,
+        text: str,
+        message: Message,
+        *values: str | float,
+        error: BaseException | None = None,
+        **keys: str | float,
+    ) -> None:
+        """Say something about a message, whose id is the first of the values."""
+        self.add(Report(level, text, (message.id, *values), error, about(message, **keys)))
 
     def take(self) -> list[Action]:
         """Return everything, and begin anew."""

@@ -222,9 +222,8 @@ class Settling:
             self._undeleted.append(unsettled.held)
             self.overdue_at = 0.0
         self._actions.count(f"not_{verb}")
-        self._actions.report(
-            logging.WARNING, "message %s could not be %s and comes again: %s", unsettled.held.id, verb, reason
-        )
+        text = "message %s could not be %s and comes again: %s"
+        self._actions.report_message(logging.WARNING, text, unsettled.held.message, verb, reason)
 
 
 def _clamp_pause(held: Held, pause: float, now: float) -> float:

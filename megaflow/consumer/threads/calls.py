@@ -20,8 +20,9 @@ from megaflow.consumer.core.protocol import (
     Settled,
     Settlement,
 )
-from megaflow.errors import StoreError
+from megaflow.errors import StoreError, text_of
 from megaflow.messages.message import Message
+from megaflow.processing.log_lines import about
 from megaflow.settings import ConsumerSettings
 from megaflow.transport.errors import is_over_limit, is_refusal
 from megaflow.transport.queue import Failed, Queue
@@ -116,4 +117,5 @@ def _renew(messages: list[Message], renew: Callable[[Message], None]) -> None:
         try:
             renew(message)
         except StoreError as error:
-            log.warning("message %s: its idempotency keys may be taken for free: %s", message.id, error)
+            text = "message %s: its idempotency keys may be taken for free: %s"
+            log.warning(text, message.id, text_of(error), extra=about(message))

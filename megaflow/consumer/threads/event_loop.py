@@ -7,7 +7,11 @@ import inspect
 import logging
 import threading
 from collections.abc import Awaitable, Callable, Coroutine
+from contextvars import Context, copy_context
 from typing import Any
+
+from megaflow.contexts import adopt
+from megaflow.errors import text_of
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +63,7 @@ class EventLoop:
 
     def wait(self, awaitable: Awaitable[Any]) -> Any:
         """Run *awaitable* on the loop, and return or raise what comes of it; once closed, it is cancelled."""
-        done = _Done()
+        done, context = _Done(), copy_context()
 
         async def carry_out() -> None:
             # Inside the task: an exit that left it would not reach who waits.
@@ -68,18 +72,21 @@ class EventLoop:
             except BaseException as error:  # noqa: BLE001
                 done.fail(error)
 
-        if not self.spawn(carry_out()):
+        if not self.spawn(carry_out(), context):
             # Not the handler's own failure: its message has to come again.
             if inspect.iscoroutine(awaitable):
                 awaitable.close()
             raise asyncio.CancelledError
-        return done.wait()
+        try:
+            return done.wait()
+        finally:
+            adopt(context)
 
-    def spawn(self, coroutine: Coroutine[Any, Any, None]) -> bool:
-        """Let *coroutine* run on the loop; tell whether there is one."""
+    def spawn(self, coroutine: Coroutine[Any, Any, None], context: Context | None = None) -> bool:
+        """Let *coroutine* run on the loop, in *context* or a copy of the current one; tell whether there is a loop."""
 
         def start() -> None:
-            task = loop.create_task(coroutine)
+            task = loop.create_task(coroutine, context=context)
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
@@ -94,7 +101,7 @@ class EventLoop:
                 else:
                     loop.call_soon_threadsafe(start)
         except (OSError, RuntimeError) as error:
-            log.warning("there is no event loop for an async handler: %s", error)
+            log.warning("there is no event loop for an async handler: %s", text_of(error))
             coroutine.close()
             return False
         return True

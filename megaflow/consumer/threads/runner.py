@@ -82,6 +82,7 @@ class Runner:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._queue = queue
+        self._about_queue = {"queue": queue.url}
         self._get_processor = get_processor
         self._settings = settings
         self._metrics = metrics
@@ -132,7 +133,7 @@ class Runner:
                 error = self._drive()
         finally:
             self._end()
-        log.info("stopped consuming %s", self._queue.url)
+        log.info("stopped consuming %s", self._queue.url, extra=self._about_queue)
         if isinstance(error, Exception) and is_refusal(error):
             raise as_configuration_error(error, self._queue.url) from error
         if error is not None:
@@ -249,8 +250,8 @@ class Runner:
                 self._settlers.settle(action, caller)
             case GiveUp(message, handler):
                 self._workers.give_up(message, handler)
-            case Report(level, text, values, error):
-                log.log(level, text, *values, exc_info=error)
+            case Report(level, text, values, error, keys):
+                log.log(level, text, *values, exc_info=error, extra={**self._about_queue, **keys})
             case AbandonPoll(poll):
                 self._pollers.abandon(poll)
 
@@ -283,7 +284,8 @@ class Runner:
             if settled.problems:
                 # They come again by themselves, only later.
                 reason = next(iter(settled.problems.values())).reason
-                log.warning("%d messages could not be given back and come again later: %s", len(batch), reason)
+                text = "%d messages could not be given back and come again later: %s"
+                log.warning(text, len(batch), reason, extra=self._about_queue)
 
     def _log_start(self) -> None:
         table = self._get_processor().table
@@ -294,9 +296,12 @@ class Runner:
             len(handlers),
             self._settings.concurrency,
             self._settings.unmatched,
+            extra=self._about_queue,
         )
         for handler in handlers:
             if handler.matches_everything:
-                log.warning("%s matches every message of kind %s (%s)", handler.name, handler.kind.value, handler.where)
+                text, keys = "%s matches every message of kind %s (%s)", {"handler": handler.name}
+                log.warning(text, handler.name, handler.kind.value, handler.where, extra=keys)
         for handler, reason in table.unindexed:
-            log.info("%s cannot be indexed, so every message asks it: %s (%s)", handler.name, reason, handler.where)
+            text, keys = "%s cannot be indexed, so every message asks it: %s (%s)", {"handler": handler.name}
+            log.info(text, handler.name, reason, handler.where, extra=keys)

@@ -12,6 +12,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from contextvars import Context, copy_context
 from dataclasses import dataclass
 from functools import partial
 from queue import SimpleQueue
@@ -20,8 +21,10 @@ from typing import Any, Final
 from megaflow.consumer.core.protocol import Called, Crashed, Finished, Input, Interrupted
 from megaflow.consumer.threads.caller import Caller, Tell
 from megaflow.consumer.threads.event_loop import EventLoop
+from megaflow.errors import text_of
 from megaflow.handlers.handler import Handler
 from megaflow.messages.message import Message
+from megaflow.processing.log_lines import about
 from megaflow.processing.processor import Processor
 from megaflow.processing.steps import Step, Steps, adrive, arun_step, drive, run_step
 from megaflow.processing.verdict import Verdict
@@ -44,6 +47,9 @@ class _Work:
     """A message on its way through its handlers, and the steps that it takes, once they are begun."""
 
     message: Message
+    context: Context | None = None
+    """Where its handlers find what those before them have set; None as long as none was called."""
+
     steps: Steps | None = None
     handled_by: Caller = _WORKER
 
@@ -57,6 +63,9 @@ class Workers:
     def __init__(self, get_processor: Callable[[], Processor], tell: Tell) -> None:
         self._get_processor = get_processor
         self._tell = tell
+        self._context = copy_context()
+        """Where each message begins, in a copy of its own."""
+
         # All of this without a lock, which every message would have to take. To append, to add, to pop and to assign
         # are one step each, and whoever pops a message handles it, or notes its end, alone.
         self._backlog: deque[_Work] = deque()
@@ -113,7 +122,7 @@ class Workers:
             except RuntimeError as error:
                 if not self._workers:
                     raise
-                log.warning("no thread for one more handler, %d are at work: %s", self._workers, error)
+                log.warning("no thread for one more handler, %d are at work: %s", self._workers, text_of(error))
                 return
 
     def wake(self, count: int) -> None:
@@ -185,10 +194,11 @@ class Workers:
         """Handle a message as far as can be in this thread, and tell whether that was still waited for."""
         work.handled_by = caller
         ended: Verdict | Crashed | None
+        context = self._context.copy() if work.context is None else work.context
         began = self._began_at = time.perf_counter()
         try:
-            pending = work.steps or self._get_processor().begin(work.message, self._wait)
-            ended = pending if isinstance(pending, Verdict) else self._advance(work, pending)
+            pending = work.steps or context.run(self._get_processor().begin, work.message, self._wait)
+            ended = pending if isinstance(pending, Verdict) else context.run(self._advance, work, pending)
         except BaseException as error:  # noqa: BLE001 - a message that is out must come back to the core
             ended = Crashed(work.message, error)
         self._seconds += (time.perf_counter() - began - self._seconds) / 8
@@ -219,14 +229,15 @@ class Workers:
         if loop not in self._telling:
             # Those that end in the same turn of the loop are told together.
             self._telling.add(loop)
-            loop.call_soon(self._tell_of, loop)
+            loop.call_soon(self._tell_of, loop, context=self._context.copy())
 
     def _tell_of(self, loop: asyncio.AbstractEventLoop) -> None:
         """Tell what has ended in an event loop, and start there what the core wants started now."""
         self._telling.discard(loop)
         self._tell(None, Caller.EVENT_LOOP)
         while self.are_quick and (work := self._take()):
-            if not self._start_here(work):
+            context = work.context = self._context.copy() if work.context is None else work.context
+            if not context.run(self._start_here, work):
                 break
         if self._finished:
             self._tell(None, Caller.HANDLER)
@@ -246,7 +257,8 @@ class Workers:
         return False
 
     def _hand_over(self, work: _Work) -> None:
-        """Let a worker go on with a message."""
+        """Let a worker go on with a message, in a copy of the context that this thread has not yet left."""
+        work.context = copy_context()
         self._backlog.append(work)
         self._wake_ups.put(True)
 
@@ -255,8 +267,9 @@ class Workers:
         if self._at_work.pop(id(work.message), None) is not None:
             self._finished.append(ended)
             return True
-        said = ended if isinstance(ended, Verdict) else ended.error
-        log.warning("message %s: finished after it was given up: %s", work.message.id, said)
+        said = str(ended) if isinstance(ended, Verdict) else text_of(ended.error)
+        text = "message %s: finished after it was given up: %s"
+        log.warning(text, work.message.id, said, extra=about(work.message))
         return False
 
     def _wait(self, awaitable: Awaitable[Any]) -> Any:

@@ -69,7 +69,7 @@ class Store:
             if self._is_open and self._forked_from == os.getpid():
                 self._database = open_data_file(self.path)
         except ConfigurationError:
-            log.exception("%s was closed for a fork, and could not be opened again", self.path)
+            log.exception("%s was closed for a fork, and could not be opened again", str(self.path))
         finally:
             self._lock.release()
 
@@ -101,7 +101,7 @@ class Store:
                 self._write(account, touched)
                 self._sweep(account.clock())
         except (sqlite3.Error, UnicodeEncodeError) as error:
-            log.exception("%s could not be written; what it lacks is written with the next call", self.path)
+            log.exception("%s could not be written; what it lacks is written with the next call", str(self.path))
             raise Refused("InternalFailure", f"The data file could not be written: {error}", status=500) from error
 
     def _load(self, account: Account) -> None:

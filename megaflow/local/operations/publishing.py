@@ -132,6 +132,6 @@ def _send(account: Account, arn: str, content: Content, publication: Publication
             deduplication_id=publication.deduplication_id if passed_on else None,
         )
     except Refused as refused:
-        log.debug("message %s not delivered to %s: %s", publication.id, arn, refused)
+        log.debug("message %s not delivered to %s: %s", publication.id, arn, str(refused))
         return False
     return True

@@ -1,0 +1,55 @@
+"""Log lines about messages: their records have plain values alone, and nothing from which a body could be reached."""
+
+from __future__ import annotations
+
+import logging
+from typing import Final, TypeAlias
+
+from megaflow.errors import InvalidPayloadError, text_of
+from megaflow.handlers.status import ProcessStatus, Reject
+from megaflow.messages.message import Message
+from megaflow.processing.verdict import Outcome, Verdict
+
+log = logging.getLogger(__name__)
+
+LogKeys: TypeAlias = dict[str, str | float]
+
+LOG_KEYS: Final = ("message_id", "queue", "handler", "status", "fate", "seconds")
+"""What a record has besides its text, where it has it."""
+
+
+def about(message: Message, **more: str | float) -> LogKeys:
+    """Return the keys of a record about *message*, to be given as ``extra``."""
+    known = {"message_id": message.id, "queue": message.queue_url}
+    return {name: value for name, value in known.items() if value} | more
+
+
+def log_verdict(verdict: Verdict) -> None:
+    """Say what becomes of a message."""
+    if log.isEnabledFor(logging.INFO):
+        log.info("message %s: %s", verdict.message.id, str(verdict), extra=about(verdict.message, **_keys_of(verdict)))
+
+
+def log_outcome(message: Message, outcome: Outcome) -> None:
+    """Say what failed, and why; a handler that only asks for later is no news."""
+    name, status, error = outcome.handler.name, outcome.status, outcome.error
+    keys = about(message, handler=name, status=status.name, seconds=outcome.seconds)
+    if isinstance(error, InvalidPayloadError):
+        level = logging.ERROR if status is ProcessStatus.FATAL_ERROR else logging.WARNING
+        log.log(level, "message %s: it is not what %s takes: %s", message.id, name, text_of(error), extra=keys)
+    elif status is ProcessStatus.RETRIABLE_ERROR:
+        text = "message %s: %s failed and will be tried again"
+        log.warning(text, message.id, name, exc_info=error, extra=keys)
+    elif isinstance(error, Reject):
+        log.error("message %s: %s rejects it: %s", message.id, name, text_of(error), extra=keys)
+    elif status is ProcessStatus.FATAL_ERROR:
+        log.error("message %s: %s failed for good", message.id, name, exc_info=error, extra=keys)
+
+
+def _keys_of(verdict: Verdict) -> LogKeys:
+    fate: LogKeys = {"fate": verdict.fate.value}
+    if verdict.unmatched:
+        return fate
+    names = ", ".join(outcome.handler.name for outcome in verdict.outcomes)
+    statuses = ", ".join(outcome.status.name for outcome in verdict.outcomes)
+    return fate | {"handler": names, "status": statuses, "seconds": verdict.seconds}
