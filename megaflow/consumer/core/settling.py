@@ -190,7 +190,7 @@ class Settling:
 
     def _report_unsettled(self, unsettled: _Unsettled, reason: str) -> None:
         verb = "deleted" if unsettled.pause is None else "hidden"
-        self._actions.count(f"not_{verb}")
+        self._actions.count("not_deleted" if unsettled.pause is None else "not_hidden")
         self._actions.report(
             logging.WARNING, "message %s could not be %s and comes again: %s", unsettled.held.id, verb, reason
         )
