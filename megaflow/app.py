@@ -14,6 +14,7 @@ from megaflow.backoff import Backoff, exponential_backoff
 from megaflow.errors import ConfigurationError, RegistrationError
 from megaflow.handlers.handler import Handler
 from megaflow.handlers.router import Router
+from megaflow.keywords import check_options
 from megaflow.messages.message import message_with
 from megaflow.processing.assembly import Assembly
 from megaflow.processing.middleware import Middleware
@@ -89,6 +90,7 @@ class App(Router):
         wire: bool = True,
         **aws: Unpack[AwsOptions],
     ) -> None:
+        check_options(App, aws, AwsOptions)
         super().__init__()
         connection = Endpoints(queue_url, topic_arn, client, sns_client, aws)
         self._destination = Destination(connection, wire=wire, max_message_size=max_message_size)
@@ -161,6 +163,7 @@ class App(Router):
         What is not given stays as the app was made with; clients that were given to the app do not, where others or
         options for boto3 are given. Raises `UsageError` while the app is running.
         """
+        check_options(self.connected, aws, AwsOptions)
         before, to = self._settings, Endpoints(queue_url, topic_arn, client, sns_client, aws)
         changes: dict[str, Any] = {"dead_letter_queue_url": dead_letter_queue_url, "concurrency": concurrency}
         with self._running.refused_to_change(), self._destination.changed(to):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeAlias, TypedDict, get_args
 
 from megaflow.errors import ConfigurationError
+from megaflow.keywords import check_keywords
 from megaflow.settings import OnInvalid, RetryOn, check_choice, check_seconds, read_retry_on
 
 DAY: Final = 86_400.0
@@ -52,9 +53,7 @@ def read_options(given: Mapping[str, Any]) -> Options:
 
     Raises `TypeError` for an unknown option, `ConfigurationError` for a value that cannot work.
     """
-    unknown = given.keys() - HandlerOptions.__annotations__.keys()
-    if unknown:
-        raise TypeError(f"there is no option {min(unknown)!r}; there are {', '.join(HandlerOptions.__annotations__)}")
+    check_keywords("the decorator of a handler", given, HandlerOptions.__annotations__)
     named = {option: value for option, value in given.items() if option != "handler_name"}
     options = Options(**named | {"retry_on": read_retry_on(given.get("retry_on", ()))})
     if options.timeout is not None:

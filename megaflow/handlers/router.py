@@ -12,6 +12,7 @@ from megaflow.handlers.event_rules import EventRules, event_pattern, resolve_ali
 from megaflow.handlers.handler import Handler, make_handler
 from megaflow.handlers.options import HandlerOptions, read_options
 from megaflow.handlers.status import ProcessStatus
+from megaflow.keywords import check_keywords
 from megaflow.match.conditions import EVERYTHING, Condition
 from megaflow.match.pattern import as_condition
 from megaflow.messages.codec import Kind
@@ -63,8 +64,9 @@ class Router:
 
         A rule is the pattern for one field of the event: ``domain="cart", attributes={"quantity": gt(0)}``. Its long
         name (``event_domain``) says the same. None is the pattern null. Raises `PatternError` for a wrong pattern, and
-        for a name together with its alias.
+        for a name together with its alias; `TypeError` for what is neither a rule nor an option.
         """
+        check_keywords("on_event()", rules, {**EventRules.__annotations__, **HandlerOptions.__annotations__})
         options = {name: value for name, value in rules.items() if name in HandlerOptions.__annotations__}
         asked = {name: pattern for name, pattern in rules.items() if name not in options}
         return self._decorator(Kind.MEGA, event_pattern(resolve_aliases(asked)), options)

@@ -16,6 +16,7 @@ from megaflow.handlers.handler import make_handler
 from megaflow.handlers.options import Options
 from megaflow.handlers.router import data_pattern
 from megaflow.handlers.status import ProcessStatus
+from megaflow.keywords import check_options
 from megaflow.match.conditions import EVERYTHING, Condition
 from megaflow.messages.codec import Kind
 from megaflow.settings import RetryOn, Unmatched, read_retry_on
@@ -80,6 +81,7 @@ class SqsListener:
         wire: bool = True,
         **aws: Unpack[AwsOptions],
     ) -> None:
+        check_options(SqsListener, aws, AwsOptions)
         self.app = App(
             queue_url,
             client=client,
