@@ -16,7 +16,7 @@ from megaflow.handlers.handler import Handler
 from megaflow.handlers.router import Router
 from megaflow.keywords import check_options
 from megaflow.messages.message import message_with
-from megaflow.processing.assembly import Assembly
+from megaflow.processing.assembly import Assembly, Stores
 from megaflow.processing.middleware import Middleware
 from megaflow.processing.processor import Processor
 from megaflow.processing.verdict import Verdict
@@ -113,8 +113,7 @@ class App(Router):
             retry_on=retry_on,
             unmatched=unmatched,
             on_invalid=on_invalid,
-            progress=progress,
-            idempotency=idempotency,
+            stores=Stores(progress, idempotency),
             visibility_timeout=visibility_timeout,
             is_running=lambda: self._running.is_under_way,
         )
@@ -146,6 +145,11 @@ class App(Router):
         """What takes messages through the handlers as they are now: for whoever has messages from elsewhere."""
         return self._assembly.processor()
 
+    @property
+    def stores(self) -> Stores:
+        """Where progress and idempotency keys are remembered."""
+        return self._assembly.stores
+
     @contextmanager
     def connected(
         self,
@@ -174,14 +178,14 @@ class App(Router):
                 self._settings = before
 
     @contextmanager
-    def replacing(self, factories: Mapping[Any, Callable[..., Any]]) -> Iterator[Self]:
-        """Let other factories make what `provide` says, by type, within a ``with``: for tests.
+    def replacing(self, factories: Mapping[Any, Callable[..., Any]], *, stores: Stores | None = None) -> Iterator[Self]:
+        """Let other factories make what `provide` says, by type, and other *stores* remember, within a ``with``.
 
-        What was made already is not used there, and what is made there is closed at its end. Raises
+        For tests: what was made already is not used there, and what is made there is closed at its end. Raises
         `RegistrationError` for a type that is not provided, and `UsageError` while the app is running.
         """
         self._running.refuse_change()
-        with self._assembly.replacing(factories):
+        with self._assembly.replacing(factories, stores):
             yield self
 
     def use(self, middleware: Layer) -> Layer:
@@ -344,7 +348,7 @@ class App(Router):
         at_end = self._assembly.close_dependencies
         runner = Runner(queue, self._assembly.processor, self._settings, self.metrics, at_end=at_end)
         # Stores not earlier: what is given back at the end may still ask them.
-        self._running.run(runner, at_end=self._assembly.close_stores)
+        self._running.run(runner, at_end=self.stores.close)
 
     def _supervise(self, processes: int) -> None:
         from megaflow.runtime.supervisor import Supervisor, find_target

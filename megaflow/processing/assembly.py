@@ -8,7 +8,7 @@ import threading
 import uuid
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, get_args
 
@@ -28,6 +28,28 @@ from megaflow.stores.store import Store, close_store
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """The stores of an app: for progress, and for idempotency keys, which without one are with progress."""
+
+    progress: Store | None
+    idempotency: Store | None
+
+    @property
+    def keys(self) -> Store | None:
+        """Where idempotency keys are."""
+        return self.progress if self.idempotency is None else self.idempotency
+
+    def close(self) -> None:
+        """Close them; where one cannot be, that is logged."""
+        for store in (self.progress, self.idempotency):
+            try:
+                if store is not None:
+                    close_store(store)
+            except Exception:
+                log.warning("%s could not be closed", type(store).__name__, exc_info=True)
+
+
 class Assembly:
     """The processor for the handlers of *router*, and for what else was added, as they are now.
 
@@ -42,22 +64,19 @@ class Assembly:
         retry_on: RetryOn,
         unmatched: Unmatched,
         on_invalid: OnInvalid,
-        progress: Store | None,
-        idempotency: Store | None,
+        stores: Stores,
         visibility_timeout: float,
         is_running: Callable[[], bool],
     ) -> None:
         check_choice("on_invalid", on_invalid, get_args(OnInvalid))
-        keys = progress if idempotency is None else idempotency
         self._make_processor = partial(
             Processor,
             retry_on=read_retry_on(retry_on),
             unmatched=unmatched,
             on_invalid=on_invalid,
-            progress=None if progress is None else Progress(progress),
-            idempotency=None if keys is None else Idempotency(keys, visibility_timeout),
         )
-        self._stores = [store for store in (progress, idempotency) if store is not None]
+        self._visibility_timeout = visibility_timeout
+        self._remember_in(stores)
         self._router = router
         self._is_running = is_running
         self._middleware: tuple[Middleware, ...] = ()
@@ -100,18 +119,21 @@ class Assembly:
             self._outdate()
 
     @contextmanager
-    def replacing(self, factories: Mapping[Any, Callable[..., Any]]) -> Iterator[None]:
-        """Let other *factories* make what the router provides within a ``with``, and close what they made."""
-        before = self._dependencies
+    def replacing(self, factories: Mapping[Any, Callable[..., Any]], stores: Stores | None) -> Iterator[None]:
+        """Let other *factories* make what the router provides within a ``with``, and close what they made.
+
+        Where *stores* are given, they remember meanwhile.
+        """
+        before, stores_before = self._dependencies, self.stores
         with self._router.providers.replaced(factories):
             for handler in self._router.handlers:
                 self._check_needs(handler)
-            self._depend_on(Dependencies(self._router.providers))
+            self._depend_on(Dependencies(self._router.providers), stores or stores_before)
             try:
                 yield
             finally:
                 self._dependencies.close()
-                self._depend_on(before)
+                self._depend_on(before, stores_before)
 
     def process(self, body: object) -> Verdict:
         """Take one body through the handlers in this thread, and return the verdict; see `App.process`."""
@@ -136,7 +158,7 @@ class Assembly:
         try:
             self.close_dependencies()
         finally:
-            self.close_stores()
+            self.stores.close()
 
     async def aclose(self) -> None:
         """Do what `close` does, and close what was made for the event loop that runs."""
@@ -149,24 +171,29 @@ class Assembly:
         """Close what was made for the process."""
         self._dependencies.close()
 
-    def close_stores(self) -> None:
-        """Close the stores; where one cannot be, that is logged."""
-        for store in self._stores:
-            try:
-                close_store(store)
-            except Exception:
-                log.warning("%s could not be closed", type(store).__name__, exc_info=True)
-
     def _make(self, handlers: tuple[Handler, ...], middleware: tuple[Middleware, ...]) -> Processor:
-        return self._make_processor(handlers, middleware=middleware, dependencies=self._dependencies)
+        return self._make_processor(
+            handlers,
+            middleware=middleware,
+            dependencies=self._dependencies,
+            progress=self._progress,
+            idempotency=self._idempotency,
+        )
 
     def _check_needs(self, handler: Handler) -> None:
         self._router.providers.check(handler.name, handler.needs, is_async=handler.is_async)
 
-    def _depend_on(self, dependencies: Dependencies) -> None:
+    def _depend_on(self, dependencies: Dependencies, stores: Stores) -> None:
         with self._changing:
             self._dependencies = dependencies
+            if stores is not self.stores:
+                self._remember_in(stores)
             self._outdate()
+
+    def _remember_in(self, stores: Stores) -> None:
+        self.stores = stores
+        self._progress = None if stores.progress is None else Progress(stores.progress)
+        self._idempotency = None if stores.keys is None else Idempotency(stores.keys, self._visibility_timeout)
 
     def _outdate(self) -> None:
         self._version += 1

@@ -172,7 +172,7 @@ class Processor:
         if claimed.error is not None:
             return Outcome(handler, ProcessStatus.RETRIABLE_ERROR, claimed.error)
         if claimed.returned is Claim.DONE:
-            return Outcome(handler, ProcessStatus.DONE)
+            return Outcome(handler, ProcessStatus.DONE, skipped="finished earlier, for the same idempotency key")
         if claimed.returned is Claim.BUSY:
             busy = KeyBusyError("its idempotency key is being worked on elsewhere")
             return Outcome(handler, ProcessStatus.RETRY_LATER, busy)
@@ -268,5 +268,6 @@ def _check_stores(handlers: Sequence[Handler], progress: Progress | None, idempo
 
 
 def _recall(handler: Handler, ended: Ended) -> Outcome:
-    error = None if ended.status is ProcessStatus.DONE else EarlierFailureError(ended.error)
-    return Outcome(handler, ended.status, error)
+    if ended.status is ProcessStatus.DONE:
+        return Outcome(handler, ended.status, skipped="finished earlier")
+    return Outcome(handler, ended.status, EarlierFailureError(ended.error), skipped="failed earlier")

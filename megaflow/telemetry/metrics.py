@@ -44,12 +44,17 @@ class Counters:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._counts = Counter(dict.fromkeys(NAMES, 0))
+        self.clear()
 
     def count(self, name: str, amount: int = 1) -> None:
         """Take note that *name* happened *amount* times."""
         with self._lock:
             self._counts[name] += amount
+
+    def clear(self) -> None:
+        """Begin anew, from 0."""
+        with self._lock:
+            self._counts = Counter(dict.fromkeys(NAMES, 0))
 
     def snapshot(self) -> Mapping[str, int]:
         """Return the counts as they are now."""
