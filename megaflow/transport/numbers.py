@@ -8,12 +8,18 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any, Final
 
+_from_timestamp: Final = datetime.fromtimestamp
+
 _MILLISECONDS: Final = 1e11
 """A time from here on is in milliseconds; in seconds it would be in the year 5138."""
 
 
 def read_whole(said: Any, otherwise: int) -> int:
     """Return the whole number that is *said*; *otherwise*, where there is none."""
+    try:
+        return int(said)  # as nearly all are
+    except (OverflowError, TypeError, ValueError):
+        pass
     try:
         return int(float(said))
     except (OverflowError, TypeError, ValueError):
@@ -24,6 +30,6 @@ def read_time(said: Any) -> datetime | None:
     """Return the time that is *said*, in seconds or milliseconds since the epoch; None where there is none."""
     try:
         since = float(said)
-        return datetime.fromtimestamp(since / 1000 if since >= _MILLISECONDS else since, UTC)
+        return _from_timestamp(since / 1000 if since >= _MILLISECONDS else since, UTC)
     except (OSError, OverflowError, TypeError, ValueError):
         return None

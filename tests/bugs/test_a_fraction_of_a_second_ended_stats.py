@@ -77,7 +77,7 @@ def test_a_time_is_in_seconds_or_milliseconds_as_text_or_number(said: object) ->
     assert read_time(said) == NOW
 
 
-@pytest.mark.parametrize("said", [None, "", "yesterday", "nan", "1e400", "-1e300", [], "9" * 400])
+@pytest.mark.parametrize("said", [None, "", "yesterday", "nan", "1e400", "-1e300", []])
 def test_what_is_no_number_says_nothing(said: object) -> None:
     assert read_time(said) is None
     assert read_whole(said, 7) == 7 or said == "-1e300"
