@@ -19,7 +19,7 @@ FindKey: TypeAlias = Callable[[Any], str | None]
 class HandlerOptions(TypedDict, total=False):
     """What every decorator takes besides the pattern; see `Router`."""
 
-    retry_on: RetryOn
+    retry_on: RetryOn | None
     handler_name: str
     timeout: float | None
     idempotency_key: FindKey | None
@@ -31,7 +31,8 @@ class HandlerOptions(TypedDict, total=False):
 class Options:
     """The same without the name, checked; times in seconds."""
 
-    retry_on: tuple[type[Exception], ...] = ()
+    retry_on: tuple[type[Exception], ...] | None = None
+    """After which exceptions its message comes again; None is that nobody has thought of it."""
 
     timeout: float | None = None
     """How long it may take; None is as long as it wants."""
@@ -55,7 +56,7 @@ def read_options(given: Mapping[str, Any]) -> Options:
     """
     check_keywords("the decorator of a handler", given, HandlerOptions.__annotations__)
     named = {option: value for option, value in given.items() if option != "handler_name"}
-    options = Options(**named | {"retry_on": read_retry_on(given.get("retry_on", ()))})
+    options = Options(**named | {"retry_on": read_retry_on(given.get("retry_on"))})
     if options.timeout is not None:
         check_seconds("timeout", options.timeout)
     if options.on_invalid is not None:

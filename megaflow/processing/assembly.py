@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, get_args
+from typing import Any, TypeAlias, get_args
 
 from megaflow.errors import RegistrationError, UsageError
 from megaflow.handlers.dependencies import Dependencies
@@ -26,6 +26,9 @@ from megaflow.settings import OnInvalid, RetryOn, Unmatched, check_choice, read_
 from megaflow.stores.store import Store, close_store
 
 log = logging.getLogger(__name__)
+
+Factories: TypeAlias = Mapping[Any, Callable[..., Any]]
+"""What makes what the app provides, by type."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +64,7 @@ class Assembly:
         self,
         router: Router,
         *,
-        retry_on: RetryOn,
+        retry_on: RetryOn | None,
         unmatched: Unmatched,
         on_invalid: OnInvalid,
         stores: Stores,
@@ -98,6 +101,13 @@ class Assembly:
                     self._processor = processor = made
         return processor
 
+    def processor_to_run(self) -> Processor:
+        """Return the processor; raise `RegistrationError` where there is no handler, too."""
+        processor = self.processor()
+        if not processor.table.handlers:
+            raise RegistrationError("no handler is registered, so every message would be unmatched: register one first")
+        return processor
+
     @contextmanager
     def adding(self, handler: Handler) -> Iterator[None]:
         """Add *handler* to the router within a ``with``; raise `RegistrationError` before that where it cannot work."""
@@ -119,7 +129,7 @@ class Assembly:
             self._outdate()
 
     @contextmanager
-    def replacing(self, factories: Mapping[Any, Callable[..., Any]], stores: Stores | None) -> Iterator[None]:
+    def replacing(self, factories: Factories, stores: Stores | None) -> Iterator[None]:
         """Let other *factories* make what the router provides within a ``with``, and close what they made.
 
         Where *stores* are given, they remember meanwhile.

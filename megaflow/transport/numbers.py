@@ -15,19 +15,15 @@ _MILLISECONDS: Final = 1e11
 
 
 def read_whole(said: Any, otherwise: int) -> int:
-    """Return the whole number that is *said*; *otherwise*, where there is none."""
+    """Return the whole number that is *said*; *otherwise*, where there is none. Raises `ValueError` for other text."""
     try:
-        return int(said)  # as nearly all are
-    except (OverflowError, TypeError, ValueError):
-        pass
-    try:
-        return int(float(said))
-    except (OverflowError, TypeError, ValueError):
-        return otherwise
+        return int(said)  # as nearly all can be read
+    except (TypeError, ValueError):
+        return int(float(said)) if said else otherwise
 
 
 def read_time(said: Any) -> datetime | None:
-    """Return the time that is *said*, in seconds or milliseconds since the epoch; None where there is none."""
+    """Return the time that is *said*, in seconds or milliseconds since the epoch; None where it cannot be read."""
     try:
         since = float(said)
         return _from_timestamp(since / 1000 if since >= _MILLISECONDS else since, UTC)

@@ -78,9 +78,18 @@ def test_a_time_is_in_seconds_or_milliseconds_as_text_or_number(said: object) ->
 
 
 @pytest.mark.parametrize("said", [None, "", "yesterday", "nan", "1e400", "-1e300", []])
-def test_what_is_no_number_says_nothing(said: object) -> None:
+def test_what_is_no_time_is_none(said: object) -> None:
     assert read_time(said) is None
-    assert read_whole(said, 7) == 7 or said == "-1e300"
+
+
+@pytest.mark.parametrize("said", [None, ""])
+def test_a_number_that_is_not_said_is_what_it_is_otherwise(said: object) -> None:
+    assert read_whole(said, 7) == 7
+
+
+@pytest.mark.parametrize("said", ["12", "12.0", "12.9", 12, 12.0])
+def test_a_whole_number_may_have_a_fraction(said: object) -> None:
+    assert read_whole(said, 7) == 12
 
 
 def test_a_part_of_a_second_stays() -> None:

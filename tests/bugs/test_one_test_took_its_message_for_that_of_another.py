@@ -124,7 +124,7 @@ def test_what_an_idempotency_key_skipped_is_said_to_be() -> None:
         client.publish(ORDER | {"key": "a"})
         client.publish(ORDER | {"key": "a"})
 
-        assert "pay: skipped: finished earlier, for the same idempotency key)" in client.explain()
+        assert "pay: skipped: finished earlier with the same key)" in client.explain()
 
 
 def test_what_failed_before_is_said_to_be_skipped_for_that() -> None:

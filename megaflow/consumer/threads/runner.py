@@ -286,7 +286,8 @@ class Runner:
                 log.warning("%d messages could not be given back and come again later: %s", len(batch), reason)
 
     def _log_start(self) -> None:
-        table = self._get_processor().table
+        processor = self._get_processor()
+        table = processor.table
         handlers = table.handlers
         log.info(
             "consuming %s with %d handlers, up to %d at once; unmatched messages: %s",
@@ -295,6 +296,7 @@ class Runner:
             self._settings.concurrency,
             self._settings.unmatched,
         )
+        processor.log_start()
         for handler in handlers:
             if handler.matches_everything:
                 log.warning("%s matches every message of kind %s (%s)", handler.name, handler.kind.value, handler.where)
