@@ -226,11 +226,12 @@ class App(Router):
         return check(processor.table, processor.undecided)
 
     def sns_filter_policy(self, *, json_only: bool = False) -> SnsFilterPolicy:
-        """Return the filter policy for a subscription of the queue to a topic, scope ``MessageBody``.
+        """Return the filter policy for a subscription of the queue to a topic, for bodies.
 
         It lets through every JSON object that some handler would match, and as little else as SNS can say. A policy
         for bodies cuts off text, bytes, and objects that travel as BSON: *json_only* says that no publisher sends
-        those. Where a handler would lose messages, there is no policy, but the reason.
+        those. Where all handlers ask by policies for attributes it is one for those, as its ``scope`` says. Where
+        there is no policy by which no handler loses messages, it has the reason.
 
         https://docs.aws.amazon.com/sns/latest/dg/sns-subscription-filter-policies.html
         """
