@@ -215,10 +215,9 @@ class App(Router):
     def check(self) -> tuple[Finding, ...]:
         r"""Return what is odd about the handlers: ``print(*app.check(), sep="\n")`` shows it.
 
-        These are handlers that never match, that match everything, that say the same as another one or get only what
-        also reaches another one, that cannot be indexed, and of which nothing says ``retry_on=``; in order of
-        registration, with where they stand. What is not certain is not said, and of many handlers alike each is
-        compared with some only. Functions of your own are not asked.
+        These never match, match everything, say the same as another one, get only what also reaches another one, cannot
+        be indexed, or lack a ``retry_on=``; in order of registration. What is not certain is not said, and of many
+        handlers alike each is compared with some only. Functions of your own are not asked.
         """
         from megaflow.dispatch.check import check
 
