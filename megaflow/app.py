@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
@@ -11,11 +11,12 @@ from typing_extensions import override
 
 from megaflow import limits
 from megaflow.backoff import Backoff, exponential_backoff
-from megaflow.errors import ConfigurationError, RegistrationError
+from megaflow.errors import ConfigurationError
 from megaflow.handlers.handler import Handler
 from megaflow.handlers.router import Router
+from megaflow.keywords import check_options
 from megaflow.messages.message import message_with
-from megaflow.processing.assembly import Assembly, Watcher
+from megaflow.processing.assembly import Assembly, Factories, Stores, Watcher
 from megaflow.processing.middleware import Middleware
 from megaflow.processing.processor import Processor
 from megaflow.processing.verdict import Verdict
@@ -50,8 +51,9 @@ class App(Router):
     *concurrency* handlers run at once. *unmatched* says what becomes of a message that no handler matches:
     ``"delete"``, ``"keep"`` or ``"dead_letter"``; *on_invalid* says so of one that is not what the annotations of its
     handler say. *backoff* is a function ``(receive_count) -> seconds``, *retry_on* the exceptions after which a message
-    comes again. Without *dead_letter_queue_url* the queue's own redrive policy names it. *max_message_size*, in bytes,
-    is what the topic allows. Raises `ConfigurationError` for a value out of range.
+    comes again; after any other one it is dead-lettered, and ``()`` says that this is meant. Without
+    *dead_letter_queue_url* the queue's own redrive policy names it. *max_message_size*, in bytes, is what the topic
+    allows. Raises `ConfigurationError` for a value out of range.
 
     A message in hand stays hidden from others, *visibility_timeout* being extended, for *max_processing_time* at most.
     Up to *prefetch* messages are received before there is a handler free for them, where handlers are quick; by default
@@ -77,7 +79,7 @@ class App(Router):
         max_processing_time: float = limits.VISIBILITY_TIMEOUT,
         prefetch: int | None = None,
         shutdown_timeout: float = 25.0,
-        retry_on: RetryOn = (),
+        retry_on: RetryOn | None = None,
         backoff: Backoff | None = None,
         max_receives: int | None = None,
         unmatched: Unmatched = "delete",
@@ -89,6 +91,7 @@ class App(Router):
         wire: bool = True,
         **aws: Unpack[AwsOptions],
     ) -> None:
+        check_options(App, aws, AwsOptions)
         super().__init__()
         connection = Endpoints(queue_url, topic_arn, client, sns_client, aws)
         self._destination = Destination(connection, wire=wire, max_message_size=max_message_size)
@@ -111,8 +114,7 @@ class App(Router):
             retry_on=retry_on,
             unmatched=unmatched,
             on_invalid=on_invalid,
-            progress=progress,
-            idempotency=idempotency,
+            stores=Stores(progress, idempotency),
             visibility_timeout=visibility_timeout,
             is_running=lambda: self._running.is_under_way,
         )
@@ -144,6 +146,11 @@ class App(Router):
         """What takes messages through the handlers as they are now: for whoever has messages from elsewhere."""
         return self._assembly.processor()
 
+    @property
+    def stores(self) -> Stores:
+        """Where progress and idempotency keys are remembered."""
+        return self._assembly.stores
+
     @contextmanager
     def connected(
         self,
@@ -161,6 +168,7 @@ class App(Router):
         What is not given stays as the app was made with; clients that were given to the app do not, where others or
         options for boto3 are given. Raises `UsageError` while the app is running.
         """
+        check_options(self.connected, aws, AwsOptions)
         before, to = self._settings, Endpoints(queue_url, topic_arn, client, sns_client, aws)
         changes: dict[str, Any] = {"dead_letter_queue_url": dead_letter_queue_url, "concurrency": concurrency}
         with self._running.refused_to_change(), self._destination.changed(to):
@@ -171,14 +179,14 @@ class App(Router):
                 self._settings = before
 
     @contextmanager
-    def replacing(self, factories: Mapping[Any, Callable[..., Any]]) -> Iterator[Self]:
-        """Let other factories make what `provide` says, by type, within a ``with``: for tests.
+    def replacing(self, factories: Factories, *, stores: Stores | None = None) -> Iterator[Self]:
+        """Let other factories make what `provide` says, by type, and other *stores* remember, within a ``with``.
 
-        What was made already is not used there, and what is made there is closed at its end. Raises
+        For tests: what was made already is not used there, and what is made there is closed at its end. Raises
         `RegistrationError` for a type that is not provided, and `UsageError` while the app is running.
         """
         self._running.refuse_change()
-        with self._assembly.replacing(factories):
+        with self._assembly.replacing(factories, stores):
             yield self
 
     def use(self, middleware: Layer) -> Layer:
@@ -211,21 +219,22 @@ class App(Router):
     def check(self) -> tuple[Finding, ...]:
         r"""Return what is odd about the handlers: ``print(*app.check(), sep="\n")`` shows it.
 
-        These are handlers that never match, that match everything, that say the same as another one or get only what
-        also reaches another one, and that cannot be indexed; in order of registration, with where they stand. What is
-        not certain is not said, and of many handlers alike each is compared with some only. Functions of your own are
-        not asked.
+        These never match, match everything, say the same as another one, get only what also reaches another one, cannot
+        be indexed, or lack a ``retry_on=``; in order of registration. What is not certain is not said, and of many
+        handlers alike each is compared with some only. Functions of your own are not asked.
         """
         from megaflow.dispatch.check import check
 
-        return check(self._assembly.processor().table)
+        processor = self._assembly.processor()
+        return check(processor.table, processor.undecided)
 
     def sns_filter_policy(self, *, json_only: bool = False) -> SnsFilterPolicy:
-        """Return the filter policy for a subscription of the queue to a topic, scope ``MessageBody``.
+        """Return the filter policy for a subscription of the queue to a topic, for bodies.
 
         It lets through every JSON object that some handler would match, and as little else as SNS can say. A policy
         for bodies cuts off text, bytes, and objects that travel as BSON: *json_only* says that no publisher sends
-        those. Where a handler would lose messages, there is no policy, but the reason.
+        those. Where all handlers ask by policies for attributes it is one for those, as its ``scope`` says. Where
+        there is no policy by which no handler loses messages, it has the reason.
 
         https://docs.aws.amazon.com/sns/latest/dg/sns-subscription-filter-policies.html
         """
@@ -275,10 +284,7 @@ class App(Router):
         return await self._assembly.aprocess(body)
 
     def close(self) -> None:
-        """Close what `provide` has made for the process, and the stores, as `run` does at its end.
-
-        The app can be used again: what it needs is made and opened anew.
-        """
+        """Close what `provide` has made for the process, and the stores, as `run` does; the next use makes new ones."""
         self._assembly.close()
 
     async def aclose(self) -> None:
@@ -317,10 +323,7 @@ class App(Router):
         return LambdaHandler(self._assembly.processor, self._settings, self._destination.client_for, self.metrics)
 
     def health(self) -> Health:
-        """Return how the consumer is: what SQS and the workers were heard of last, and what is wrong.
-
-        May be called from any thread, while `run` is under way or not.
-        """
+        """Return how the consumer is, and what is wrong. May be called from any thread, `run` under way or not."""
         return self._running.health()
 
     def stop(self, *, now: bool = False) -> None:
@@ -334,9 +337,7 @@ class App(Router):
         url = self._destination.queue.queue_url
         if self._settings.dead_letter_queue_url == url:
             raise ConfigurationError(f"dead_letter_queue_url={url!r} is the queue itself: give another one")
-        if not self.handlers:
-            raise RegistrationError("no handler is registered, so every message would be unmatched: register one first")
-        self._assembly.processor()
+        self._assembly.processor_to_run()
 
     def _consume(self) -> None:
         from megaflow.consumer.threads.runner import Runner
@@ -345,7 +346,7 @@ class App(Router):
         at_end = self._assembly.close_dependencies
         runner = Runner(queue, self._assembly.processor, self._settings, self.metrics, at_end=at_end)
         # Stores not earlier: what is given back at the end may still ask them.
-        self._running.run(runner, at_end=self._assembly.close_stores)
+        self._running.run(runner, at_end=self.stores.close)
 
     def _supervise(self, processes: int) -> None:
         from megaflow.runtime.supervisor import Supervisor, find_target

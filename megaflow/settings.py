@@ -61,8 +61,13 @@ class ConsumerSettings:
         return max(self.concurrency, self.max_number_of_messages) if self.prefetch is None else self.prefetch
 
 
-def read_retry_on(given: RetryOn) -> tuple[type[Exception], ...]:
-    """Return the exception types in *given*, one or several; raise `ConfigurationError` for anything else."""
+def read_retry_on(given: RetryOn | None) -> tuple[type[Exception], ...] | None:
+    """Return the exception types in *given*, one or several, and None where nothing is said.
+
+    Raises `ConfigurationError` for anything else.
+    """
+    if given is None:
+        return None
     types = (given,) if isinstance(given, type | str) else given
     types = tuple(types) if isinstance(types, Iterable) else (types,)
     for each in types:

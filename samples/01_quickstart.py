@@ -8,7 +8,10 @@ from megaflow.local import Account, SqsClient
 from megaflow.match.functions import empty, gt, not_, one_of
 
 sqs = SqsClient(Account())
-app = App(queue_url=sqs.create_queue(QueueName="carts")["QueueUrl"], client=sqs)
+# What is worth another try; any other exception dead-letters its message.
+app = App(
+    queue_url=sqs.create_queue(QueueName="carts")["QueueUrl"], client=sqs, retry_on=(ConnectionError, TimeoutError)
+)
 
 
 @app.on_event(
@@ -16,7 +19,6 @@ app = App(queue_url=sqs.create_queue(QueueName="carts")["QueueUrl"], client=sqs)
     name="item.added",
     version=one_of(1, 2),
     attributes={"item_id": not_(empty()), "quantity": gt(0)},
-    retry_on=(ConnectionError,),
 )
 def reserve_stock(payload: Payload) -> None:
     print(f"reserving {payload.event.quantity} of {payload.event.item_id}")

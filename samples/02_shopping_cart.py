@@ -5,7 +5,7 @@ from megaflow.local import Account, SqsClient
 from megaflow.match.functions import empty, gt, not_, one_of
 
 sqs = SqsClient(Account())
-app = App(sqs.create_queue(QueueName="carts")["QueueUrl"], client=sqs, concurrency=1)
+app = App(sqs.create_queue(QueueName="carts")["QueueUrl"], client=sqs, concurrency=1, retry_on=ConnectionError)
 locked = {"18a3f92e"}
 
 

@@ -7,7 +7,7 @@ from megaflow.local import Account, SqsClient
 from megaflow.match.functions import any_, gt, match, not_, one_of
 
 sqs = SqsClient(Account())
-app = App(sqs.create_queue(QueueName="notifications")["QueueUrl"], client=sqs, concurrency=1)
+app = App(sqs.create_queue(QueueName="notifications")["QueueUrl"], client=sqs, concurrency=1, retry_on=ConnectionError)
 templates = {"password_changed", "welcome"}
 
 

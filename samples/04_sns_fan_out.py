@@ -20,8 +20,8 @@ def subscribed_queue(name: str, raw: bool) -> str:
     return url
 
 
-mail = App(subscribed_queue("mail", raw=True), client=sqs)
-audit = App(subscribed_queue("audit", raw=False), client=sqs)
+mail = App(subscribed_queue("mail", raw=True), client=sqs, retry_on=ConnectionError)
+audit = App(subscribed_queue("audit", raw=False), client=sqs, retry_on=ConnectionError)
 
 
 @mail.on_event(name="user.created")

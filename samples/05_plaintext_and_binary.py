@@ -6,7 +6,7 @@ from megaflow import App, Message
 from megaflow.local import Account, SqsClient
 
 sqs = SqsClient(Account())
-app = App(sqs.create_queue(QueueName="bodies")["QueueUrl"], client=sqs, concurrency=1)
+app = App(sqs.create_queue(QueueName="bodies")["QueueUrl"], client=sqs, concurrency=1, retry_on=ConnectionError)
 
 payload = {
     "type": "user_notification",

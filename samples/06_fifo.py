@@ -7,7 +7,7 @@ from megaflow.local import Account, SqsClient
 
 sqs = SqsClient(Account())
 queue = sqs.create_queue(QueueName="orders.fifo", Attributes={"FifoQueue": "true", "ContentBasedDeduplication": "true"})
-app = App(queue["QueueUrl"], client=sqs)
+app = App(queue["QueueUrl"], client=sqs, retry_on=ConnectionError)
 orders: dict[str, list[str]] = {"a": [], "b": []}
 
 

@@ -25,7 +25,7 @@ def main() -> None:
         credentials = {"aws_access_key_id": "any", "aws_secret_access_key": "any", "region_name": "us-east-1"}
         sqs = boto3.client("sqs", endpoint_url=server.url, **credentials)
         queue_url = sqs.create_queue(QueueName="carts", Attributes={"VisibilityTimeout": "30"})["QueueUrl"]
-        app = App(queue_url, client=sqs)
+        app = App(queue_url, client=sqs, retry_on=ConnectionError)
 
         @app.on_event(domain="shopping_cart", name="item.added")
         def reserve_stock(payload: Payload, message: Message) -> None:

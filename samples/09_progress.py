@@ -10,6 +10,7 @@ sqs = SqsClient(Account())
 app = App(
     sqs.create_queue(QueueName="orders")["QueueUrl"],
     client=sqs,
+    retry_on=ConnectionError,
     # MemoryStore is for one process: SqliteStore("progress.db") is for one machine, DynamoDbStore("progress") for all.
     progress=MemoryStore(),
 )

@@ -30,7 +30,7 @@ def open_stock() -> Iterator[Stock]:
     print("the stock is closed")
 
 
-app = App()
+app = App(retry_on=ConnectionError)
 app.provide(Stock, open_stock)
 
 

@@ -3,7 +3,7 @@
 from megaflow import App, RetryLater
 from megaflow.testing import TestClient
 
-app = App(max_receives=3)
+app = App(max_receives=3, retry_on=ConnectionError)
 paid: set[str] = set()
 
 

@@ -6,7 +6,7 @@ from megaflow import App, RetryLater
 from megaflow.local import Account, SqsClient
 from megaflow.match.functions import any_
 
-app = App()
+app = App(retry_on=ConnectionError)
 
 
 @app.on_data({"order": any_()})

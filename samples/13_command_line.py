@@ -18,7 +18,7 @@ from typing import Any
 from megaflow import App, Reject
 from megaflow.match.functions import gt
 
-app = App()
+app = App(retry_on=ConnectionError)
 
 
 @app.on_data({"kind": "refund", "amount": gt(0)})

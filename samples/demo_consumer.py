@@ -16,7 +16,7 @@ from megaflow.aws.sqs.subscribe import DataSubscriber, EventSubscriber, ProcessS
 from megaflow.match.functions import any_, empty, gt, gte, match, not_, one_of, prefix
 
 # Four messages at once, but one to a poll: that leaves something for the other process.
-listener = SqsListener(concurrency=4, max_number_of_messages=1)
+listener = SqsListener(concurrency=4, max_number_of_messages=1, retry_on=ConnectionError)
 app = listener.app
 
 

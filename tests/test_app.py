@@ -237,7 +237,7 @@ def test_handlers_may_be_registered_while_others_select() -> None:
 
 
 def test_check_says_what_is_odd_about_the_handlers() -> None:
-    app = App()
+    app = App(retry_on=())
 
     @app.on_data({"n": gt(5) & lt(3)}, handler_name="never")
     def never(data: object) -> None: ...

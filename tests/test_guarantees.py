@@ -154,7 +154,7 @@ def test_the_visibility_of_a_message_is_extended_while_its_handler_runs(
 
     assert ran == ["1", "2"]
     assert queues.depth() == (0, 0)
-    assert "lost_leases" not in app.metrics.snapshot()
+    assert app.metrics.snapshot()["lost_leases"] == 0
 
 
 @guarantee(
@@ -175,7 +175,7 @@ def test_a_message_whose_lease_was_lost_is_settled_when_it_comes_again(
     @app.on_text()
     def handle(text: str, message: Message) -> None:
         ran.append(text)
-        wait_until(lambda: "duplicates" in app.metrics.snapshot())
+        wait_until(lambda: app.metrics.snapshot()["duplicates"] > 0)
 
     send("ping")
     with running(app):

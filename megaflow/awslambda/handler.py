@@ -59,6 +59,7 @@ class LambdaHandler:
         self._clock = clock
         self._event_loops = EventLoops()
         self._queues = Queues(connect, settings.dead_letter_queue_url, clock)
+        self._has_started = False
 
     def __call__(self, event: Any, context: Any = None) -> dict[str, list[dict[str, str]]]:
         """Handle the messages of *event*, and return those that are to come again, as Lambda expects it.
@@ -97,6 +98,9 @@ class LambdaHandler:
         processor = self._get_processor()
         if not processor.table.handlers:
             raise RegistrationError("no handler is registered, so every message would be unmatched: register one first")
+        if not self._has_started:
+            self._has_started = True
+            processor.log_start()
         for url in {message.queue_url for message in messages.values()}:
             self._queues.check(url)
         return processor

@@ -76,6 +76,7 @@ def _show_policy(app: App, json_only: bool) -> int:
         note(name_options(shorten_paths(str(policy))))
         return FAILED
     show(str(policy))
+    note(f"its scope is {policy.scope}")
     return 0
 
 

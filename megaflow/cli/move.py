@@ -21,6 +21,7 @@ from megaflow.event import Payload, serialize_payload
 from megaflow.match.filters import from_eventbridge
 from megaflow.messages.message import Message
 from megaflow.messages.origin import read_origin
+from megaflow.transport.numbers import read_whole
 from megaflow.transport.queue import Queue
 from megaflow.transport.session import AwsOptions
 
@@ -218,7 +219,7 @@ def _ask(place: _Place) -> tuple[datetime, int]:
     # SQS says it to the second; a clock that agrees as far as that goes knows better.
     if abs(said - now) > _AGREES_WITHIN:
         now = said + timedelta(seconds=1)
-    return now, int(answer["Attributes"][_VISIBLE])
+    return now, read_whole(answer["Attributes"].get(_VISIBLE), 0)
 
 
 def _read_pattern(pattern: str | None) -> Matches:

@@ -7,7 +7,6 @@ import sys
 from base64 import b64encode
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import UTC, datetime
 from typing import Any, Final
 
 import click
@@ -19,6 +18,7 @@ from megaflow.cli.options import aws_options, connect, json_option, name_of_queu
 from megaflow.cli.output import count_messages, note, show, show_facts, show_json
 from megaflow.messages.message import Message, read_body
 from megaflow.messages.origin import origin_of, read_origin
+from megaflow.transport.numbers import read_time, read_whole
 from megaflow.transport.queue import Queue, QueueFacts
 
 _HIDDEN_FOR: Final = 30
@@ -210,20 +210,16 @@ def _read_reasons(message: Message) -> Iterator[str]:
 def _read_stats(queue: str, aws: Any) -> dict[str, Any]:
     client, url = connect(queue, read_aws(**aws))
     said = client.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
-    policy = json.loads(said.get("RedrivePolicy") or "{}")
+    policy, created = json.loads(said.get("RedrivePolicy") or "{}"), read_time(said.get("CreatedTimestamp"))
     known: dict[str, Any] = {"queue": name_of_queue(url), "url": url}
-    known |= {name: int(said.get(attribute, 0)) for name, attribute in _DEPTHS.items()}
+    known |= {name: read_whole(said.get(attribute), 0) for name, attribute in _DEPTHS.items()}
     known |= {
         "fifo": said.get("FifoQueue") == "true",
-        "visibility_timeout": int(said.get("VisibilityTimeout", 30)),
-        "retention": int(said.get("MessageRetentionPeriod", 345_600)),
-        "delay": int(said.get("DelaySeconds", 0)),
+        "visibility_timeout": read_whole(said.get("VisibilityTimeout"), 30),
+        "retention": read_whole(said.get("MessageRetentionPeriod"), 345_600),
+        "delay": read_whole(said.get("DelaySeconds"), 0),
         "dead_letter_queue": str(policy.get("deadLetterTargetArn", "")).rpartition(":")[2] or None,
-        "max_receive_count": int(policy["maxReceiveCount"]) if "maxReceiveCount" in policy else None,
-        "created": _read_seconds(said.get("CreatedTimestamp")),
+        "max_receive_count": read_whole(policy.get("maxReceiveCount"), 0) or None,
+        "created": created.isoformat() if created else None,
     }
     return known
-
-
-def _read_seconds(text: str | None) -> str | None:
-    return datetime.fromtimestamp(int(text), UTC).isoformat() if text else None

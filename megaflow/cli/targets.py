@@ -125,7 +125,7 @@ class _Importing:
         if isinstance(error, ModuleNotFoundError) and error.name and self._what.startswith(error.name):
             raise WrongUsage(f"there is no module {error.name!r}") from error
         if isinstance(error, Exception):
-            raise WrongUsage(f"{self._what} cannot be imported: {_locate(error)}") from error
+            raise WrongUsage(f"{self._what} cannot be imported: {_locate(error)}{_hint_of_package(error)}") from error
 
 
 def _locate(error: Exception) -> str:
@@ -135,6 +135,28 @@ def _locate(error: Exception) -> str:
         return f"{_relative(error.filename or '')}:{error.lineno}: {type(error).__name__}: {error.msg}"
     frames = [each for each in traceback.extract_tb(error.__traceback__) if not _is_of_others(each.filename)]
     return f"{_relative(frames[-1].filename)}:{frames[-1].lineno}: {said}" if frames else said
+
+
+def _hint_of_package(error: Exception) -> str:
+    """Return how to name the module whose relative import is *error*; nothing for other errors."""
+    if not isinstance(error, ImportError) or not str(error).startswith("attempted relative import"):
+        return ""
+    file = Path(traceback.extract_tb(error.__traceback__)[-1].filename).resolve()
+    folder = _folder_of_package(file)
+    names = [name for name in file.relative_to(folder).with_suffix("").parts if name != "__init__"]
+    if not all(map(str.isidentifier, names)):
+        return ""
+    return f": say {'.'.join(names)}" + ("" if folder == Path.cwd() else f", in the folder {folder}")
+
+
+def _folder_of_package(file: Path) -> Path:
+    """Return the folder in which the package of *file* is: this one, where nothing says what the package is."""
+    folder = file.parent.parent
+    if not (file.parent / "__init__.py").is_file():
+        return Path.cwd() if folder.is_relative_to(Path.cwd()) else folder
+    while (folder / "__init__.py").is_file():
+        folder = folder.parent
+    return folder
 
 
 def _is_of_others(filename: str) -> bool:

@@ -11,14 +11,29 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from decimal import Decimal
 from enum import Enum
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 from uuid import UUID
 
+from megaflow.dispatch.choices import (
+    ANY_TEXT,
+    ANYTHING,
+    BLANK,
+    LONGEST,
+    NOT_THERE,
+    NULL,
+    SOMETHING,
+    Branch,
+    Choices,
+    is_key,
+    tightness,
+    without_what_is_said,
+)
 from megaflow.dispatch.fields import EVENT_FIELDS, Path
+from megaflow.dispatch.filter_choices import see_into_filters
 from megaflow.dispatch.logic import collect_conditions, find_contradiction
 from megaflow.dispatch.normal import Clause, Normaliser, required_conditions
 from megaflow.event import PROTOCOL
@@ -26,29 +41,10 @@ from megaflow.handlers.handler import Handler
 from megaflow.match.comparison import read_number
 from megaflow.match.conditions import AllOf, AnyOf, Condition, compile_test
 from megaflow.match.containers import Fields, Inside, Items
+from megaflow.match.json_filter import JsonFilter
 from megaflow.match.leaves import Absent, Check, Comparison, Equals, Regex, Text
-from megaflow.match.operators import KEYWORDS
 from megaflow.match.regexes import literal_start
 from megaflow.messages.codec import Kind
-
-Choices: TypeAlias = frozenset[str]
-"""The values and operators under one key, as JSON."""
-
-Branch: TypeAlias = Mapping[Path, Choices]
-"""The alternatives at some paths, of which one has to hold each."""
-
-_NULL: Final = "null"
-_BLANK: Final = '""'
-_THERE: Final = '{"exists": true}'
-"""Anything but null and empty text."""
-
-_NOT_THERE: Final = '{"exists": false}'
-_SOMETHING: Final[Choices] = frozenset({_THERE})
-_ANY_TEXT: Final[Choices] = frozenset({_THERE, _BLANK})
-_ANYTHING: Final[Choices] = frozenset({_THERE, _NOT_THERE, _NULL, _BLANK})
-
-_LONGEST: Final = 200
-"""Longer alternatives would fill a policy by themselves."""
 
 _MOST_OBJECTS: Final = 16
 
@@ -63,14 +59,19 @@ def branches_of(handler: Handler) -> list[Branch]:
     rule = Normaliser().normalise(0, handler)
     if find_contradiction(collect_conditions(rule.clauses)):
         return []
-    return [branch for clauses in _split(list(_open(rule.clauses))) for branch in _branches(handler.kind, clauses)]
+    return [
+        branch
+        for clauses in _split(list(_open(rule.clauses)))
+        for others, said in see_into_filters(clauses)
+        for branch in _branches(handler.kind, others, said)
+    ]
 
 
 def _open(clauses: Iterable[Clause]) -> Iterator[Clause]:
     """Go through *clauses*; what an object in a list has to hold, SNS asks for as if it stood in no list."""
     for clause in clauses:
         match clause.condition:
-            case Inside(name="contains", part=Fields() as part):
+            case Inside(name="contains", part=(Fields() | JsonFilter()) as part):
                 yield from (Clause(path, each) for path, each in required_conditions(part, clause.path))
             case _:
                 yield clause
@@ -80,20 +81,28 @@ def _split(clauses: Sequence[Clause]) -> list[Sequence[Clause]]:
     """Return the clauses for each of several objects, where one of them is asked for first."""
     for position, clause in enumerate(clauses):
         parts = clause.condition.parts if isinstance(clause.condition, AnyOf) else ()
-        if len(parts) <= _MOST_OBJECTS and any(isinstance(part, Fields) for part in parts):
+        if len(parts) <= _MOST_OBJECTS and any(isinstance(part, Fields | JsonFilter) for part in parts):
             rest = [*clauses[:position], *clauses[position + 1 :]]
             split = ([Clause(path, each) for path, each in required_conditions(part, clause.path)] for part in parts)
             return [[*rest, *each] for each in split]
     return [clauses]
 
 
-def _branches(kind: Kind, clauses: Sequence[Clause]) -> list[Branch]:
+def _branches(kind: Kind, clauses: Sequence[Clause], said: Sequence[tuple[Path, Choices]]) -> list[Branch]:
     if kind is not Kind.MEGA:
-        return [_choose((clause.path, _allow(clause.condition)) for clause in clauses)]
+        return [_choose(((clause.path, _allow(clause.condition)) for clause in clauses), said=said)]
     branch: dict[Path, Choices] = {("protocol",): frozenset({json.dumps(PROTOCOL)})}
-    branch |= _choose((_allow_field(clause) for clause in clauses if clause.path[:2] != _ATTRIBUTES), EVENT_FIELDS)
+    branch |= _choose(
+        (_allow_field(clause) for clause in clauses if clause.path[:2] != _ATTRIBUTES),
+        EVENT_FIELDS,
+        [each for each in said if each[0][:2] != _ATTRIBUTES],
+    )
     inside = [clause for clause in clauses if clause.path[:2] == _ATTRIBUTES and clause.path != _ATTRIBUTES]
-    attributes = _choose((clause.path, _allow(clause.condition)) for clause in inside)
+    attributes = _choose(
+        ((clause.path, _allow(clause.condition)) for clause in inside),
+        # A key with a dot may begin with the name of a field, and yet stand beside it.
+        said=[each for each in said if each[0][:2] == _ATTRIBUTES and each[0][:3] not in _EXPLICIT],
+    )
     if not attributes:
         return [branch]
     # Each of them may stand in two places. One is enough to tell events apart, and takes two of the five keys.
@@ -106,59 +115,34 @@ _EXPLICIT: Final = frozenset((*_ATTRIBUTES, path[1]) for path in EVENT_FIELDS if
 """Attributes that have the name of a field, and so stand among the attributes only."""
 
 
-def tightness(alternatives: Choices) -> float:
-    """Return roughly which part of all values *alternatives* let through: the less, the better."""
-    return min(1.0, sum(_LOOSENESS.get(each[:8], 0.01) for each in alternatives))
-
-
-_LOOSENESS: Final = {'{"exists': 0.5, '{"prefix': 0.1, '{"suffix': 0.1, '{"equals': 0.02, '{"numeri': 0.2}
-
-
-def loosen(asked: Collection[str], most: int) -> dict[str, str]:
-    """Return what takes the place of each alternative: one of *most* starts of texts, or that there is a value."""
-    values = {each: json.loads(each) for each in asked}
-    for size in (32, 16, 8, 6, 5, 4, 3, 2, 1):
-        starts = {each: _cut(each, value, size) for each, value in values.items()}
-        if len(set(starts.values())) <= most:
-            return starts
-    return {each: each if each in _ANYTHING else _THERE for each in asked}
-
-
-def _cut(alternative: str, value: Any, size: int) -> str:
-    start = value.get("prefix") if isinstance(value, dict) else value
-    if isinstance(start, str) and len(start) > size:
-        return json.dumps({"prefix": start[:size]})
-    return alternative
-
-
-def _choose(allowed: Iterable[tuple[Path, Choices]], fields: Container[Path] = ()) -> dict[Path, Choices]:
+def _choose(
+    allowed: Iterable[tuple[Path, Choices]], fields: Container[Path] = (), said: Iterable[tuple[Path, Choices]] = ()
+) -> dict[Path, Choices]:
     """Return the best that is said at each path, without what says nothing and what a policy cannot have as a key.
 
     To SNS, ``{"a.b": 1}`` and ``{"a": {"b": 1}}`` are one: that nothing is there can be asked at the top only, and at
-    the *fields* of events, which have no keys with dots at their top.
+    the *fields* of events, which have no keys with dots at their top. What filters of AWS have *said* is sure as it is.
     """
     chosen: dict[Path, Choices] = {}
-    for path, alternatives in allowed:
-        if not path or alternatives >= _ANYTHING or not all(map(_is_key, path)):
-            continue
-        if _NOT_THERE in alternatives and len(path) > 1 and path not in fields:
+    for path, alternatives in (*_find_sure(allowed, fields), *said):
+        if alternatives >= ANYTHING:
             continue
         if path not in chosen or tightness(alternatives) < tightness(chosen[path]):
-            chosen[path] = _without_what_is_said(alternatives)
+            chosen[path] = without_what_is_said(alternatives)
     # A key holds alternatives or other keys.
     return {path: each for path, each in chosen.items() if not any(_leads_to(path, other) for other in chosen)}
 
 
+def _find_sure(allowed: Iterable[tuple[Path, Choices]], fields: Container[Path]) -> Iterator[tuple[Path, Choices]]:
+    for path, alternatives in allowed:
+        if not path or not all(map(is_key, path)):
+            continue
+        if NOT_THERE not in alternatives or len(path) == 1 or path in fields:
+            yield path, alternatives
+
+
 def _leads_to(path: Path, other: Path) -> bool:
     return len(path) < len(other) and other[: len(path)] == path
-
-
-def _is_key(key: str) -> bool:
-    return bool(key) and "." not in key and not key.startswith("$") and key not in KEYWORDS and len(key) < _LONGEST
-
-
-def _without_what_is_said(alternatives: Choices) -> Choices:
-    return alternatives & _ANYTHING if _THERE in alternatives else alternatives
 
 
 def _allow_field(clause: Clause) -> tuple[Path, Choices]:
@@ -168,14 +152,14 @@ def _allow_field(clause: Clause) -> tuple[Path, Choices]:
         return path, _allow_version(condition)
     allowed = _allow(condition)
     if path in EVENT_FIELDS and condition.matches_missing:
-        allowed |= {_NULL, _NOT_THERE}
+        allowed |= {NULL, NOT_THERE}
     return path, allowed
 
 
 def _allow_version(condition: Condition) -> Choices:
     """Allow whole numbers, which a version always is, 1 being that of an event that does not say."""
     allowed = _allow_whole(condition)
-    return allowed | {_NULL, _NOT_THERE} if compile_test(condition)(1) or condition.matches_missing else allowed
+    return allowed | {NULL, NOT_THERE} if compile_test(condition)(1) or condition.matches_missing else allowed
 
 
 def _allow_whole(condition: Condition) -> Choices:
@@ -188,7 +172,7 @@ def _allow_whole(condition: Condition) -> Choices:
     lows = [_whole_bound(each, 1) for each in bounds if isinstance(each, Comparison) and each.name in ("gt", "gte")]
     highs = [_whole_bound(each, -1) for each in bounds if isinstance(each, Comparison) and each.name in ("lt", "lte")]
     if None in lows or None in highs or not lows or not highs:
-        return _SOMETHING
+        return SOMETHING
     low, high = max(each for each in lows if each is not None), min(each for each in highs if each is not None)
     return _allow_between(low, high)
 
@@ -197,7 +181,7 @@ def _allow_between(low: int, high: int) -> Choices:
     if low == high:
         return frozenset({json.dumps(low)})
     if not -_LARGEST <= low < high <= _LARGEST:
-        return _SOMETHING
+        return SOMETHING
     return frozenset({json.dumps({"numeric": [">=", low, "<=", high]})})
 
 
@@ -213,7 +197,7 @@ def _whole_bound(comparison: Comparison, step: int) -> int | None:
 def _allow(condition: Condition) -> Choices:
     """Allow the values of JSON for which *condition* holds, and no fewer."""
     allow = _BY_TYPE.get(type(condition))
-    return _ANYTHING if allow is None else allow(condition)
+    return ANYTHING if allow is None else allow(condition)
 
 
 def _allow_any(condition: AnyOf) -> Choices:
@@ -227,25 +211,25 @@ def _allow_all(condition: AllOf) -> Choices:
 def _allow_items(condition: Items | Inside) -> Choices:
     """Allow items, which SNS takes for values of the list; one that it does not see may stand beside others."""
     if not condition.parts or (isinstance(condition, Inside) and condition.name != "contains"):
-        return _ANYTHING
+        return ANYTHING
     allowed = frozenset().union(*map(_allow, condition.parts))
-    return _ANYTHING if _NOT_THERE in allowed else allowed
+    return ANYTHING if NOT_THERE in allowed else allowed
 
 
 def _allow_check(condition: Check) -> Choices:
-    return frozenset({_NULL, _BLANK, _NOT_THERE}) if condition.written == "empty()" else _ANYTHING
+    return frozenset({NULL, BLANK, NOT_THERE}) if condition.written == "empty()" else ANYTHING
 
 
 def _allow_equal(value: object) -> Choices:
     if isinstance(value, Enum):
         return _allow_equal(value.value)
-    if isinstance(value, str | UUID) and len(str(value)) <= _LONGEST:
+    if isinstance(value, str | UUID) and len(str(value)) <= LONGEST:
         return frozenset({json.dumps(str(value))})
     if value is None or isinstance(value, bool):
         return frozenset({json.dumps(value)})
     # Numbers and dates may be text, in many forms; of bytes there are none in JSON.
     is_said = isinstance(value, int | float | Decimal | date | bytes)
-    return _SOMETHING if is_said else (_ANY_TEXT if isinstance(value, str) else _ANYTHING)
+    return SOMETHING if is_said else (ANY_TEXT if isinstance(value, str) else ANYTHING)
 
 
 def _allow_text(condition: Text) -> Choices:
@@ -262,15 +246,15 @@ def _allow_text(condition: Text) -> Choices:
     if name == "iequals" and text.isascii() and text and not set("sfkSFK") & set(text):
         # Letters beyond ASCII fold to s, f and k (ß, a ligature, the Kelvin sign). SNS knows two cases of each letter.
         return frozenset({json.dumps({"equals-ignore-case": text})})
-    return _SOMETHING if name == "cidr" else _ANY_TEXT
+    return SOMETHING if name == "cidr" else ANY_TEXT
 
 
 def _allow_start(start: str) -> Choices:
-    return frozenset({json.dumps({"prefix": start})}) if 0 < len(start) <= _LONGEST else _ANY_TEXT
+    return frozenset({json.dumps({"prefix": start})}) if 0 < len(start) <= LONGEST else ANY_TEXT
 
 
 def _allow_end(end: str) -> Choices:
-    return frozenset({json.dumps({"suffix": end})}) if 0 < len(end) <= _LONGEST else _ANY_TEXT
+    return frozenset({json.dumps({"suffix": end})}) if 0 < len(end) <= LONGEST else ANY_TEXT
 
 
 _BY_TYPE: Final[Mapping[type, Callable[[Any], Choices]]] = {
@@ -279,10 +263,10 @@ _BY_TYPE: Final[Mapping[type, Callable[[Any], Choices]]] = {
     AllOf: _allow_all,
     Items: _allow_items,
     Inside: _allow_items,
-    Comparison: lambda condition: _SOMETHING,
+    Comparison: lambda condition: SOMETHING,
     Regex: lambda condition: _allow_start(literal_start(condition.name, condition.regex)),
     Text: _allow_text,
-    Absent: lambda condition: frozenset({_NOT_THERE}),
+    Absent: lambda condition: frozenset({NOT_THERE}),
     Check: _allow_check,
 }
 """For conditions of other types SNS says nothing: nested objects, what is denied, users' functions."""

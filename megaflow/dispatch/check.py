@@ -36,6 +36,7 @@ class Oddity(StrEnum):
     COVERED = "covered"
     UNINDEXED = "not indexed"
     BACKTRACKS = "backtracks"
+    UNDECIDED = "retries nothing"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,17 +54,33 @@ class Finding:
         return f"{self.handler.name} ({self.handler.where}) {self.reason}{other}"
 
 
-def check(table: DispatchTable) -> tuple[Finding, ...]:
-    """Return what is odd about the handlers of *table*, in order of registration."""
+def check(table: DispatchTable, undecided: Sequence[Handler] = ()) -> tuple[Finding, ...]:
+    """Return what is odd about the handlers of *table*, in order of registration.
+
+    *undecided* are those of which nothing says which exceptions are worth another try.
+    """
     normaliser = Normaliser()
     rules = [_Known(normaliser.normalise(position, handler)) for position, handler in enumerate(table.handlers)]
     findings: list[Finding] = []
     for each in rules:
         findings += _check_alone(each)
     reasons = (Finding(Oddity.UNINDEXED, handler, f"cannot be indexed: {why}") for handler, why in table.unindexed)
-    findings += (*reasons, *_find_duplicates(rules), *_find_covered(rules))
+    findings += (*reasons, *_find_duplicates(rules), *_find_covered(rules), *_find_undecided(table, undecided))
     places = {handler: position for position, handler in enumerate(table.handlers)}
     return tuple(sorted(findings, key=lambda finding: places[finding.handler]))
+
+
+def _find_undecided(table: DispatchTable, undecided: Sequence[Handler]) -> Iterator[Finding]:
+    """Find those that retry nothing without saying so; one stands for all where none says anything."""
+    are_all = 1 < len(undecided) == len(table.handlers)
+    who = ", nor does any other handler" if are_all else ""
+    for handler in undecided[:1] if are_all else undecided:
+        yield Finding(
+            Oddity.UNDECIDED,
+            handler,
+            f"retries nothing{who}: an exception dead-letters its message, or deletes it; say retry_on=, or "
+            "retry_on=() where that is meant",
+        )
 
 
 class _Known:

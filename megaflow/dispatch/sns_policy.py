@@ -17,11 +17,13 @@ from itertools import combinations, islice
 from math import prod
 from typing import Any, Final, TypeAlias
 
-from megaflow.dispatch.allowed import Branch, Choices, branches_of, loosen, tightness
+from megaflow.dispatch.allowed import branches_of
+from megaflow.dispatch.choices import Branch, Choices, loosen, tightness, without_wildcards
 from megaflow.dispatch.fields import Path
+from megaflow.dispatch.filter_choices import attribute_branches_of, describe_rules
 from megaflow.errors import PatternError
 from megaflow.handlers.handler import Handler
-from megaflow.match.filters import read_filter_policy
+from megaflow.match.filters import Scope, read_filter_policy
 from megaflow.messages.codec import Kind
 
 # https://docs.aws.amazon.com/sns/latest/dg/subscription-filter-policy-constraints.html
@@ -41,12 +43,12 @@ class SnsFilterPolicy:
     """A filter policy for a subscription, or why there is none.
 
     ``policy`` is what ``FilterPolicy`` takes as JSON, ``scope`` what ``FilterPolicyScope`` takes. Where ``policy`` is
-    None, ``reason`` says which handler would lose messages by any.
+    None, ``reason`` says which handler would lose messages by any, and what it asks for.
     """
 
     policy: dict[str, Any] | None
     reason: str = ""
-    scope: str = "MessageBody"
+    scope: Scope = "MessageBody"
 
     def __str__(self) -> str:
         """Give the policy as JSON, or the reason."""
@@ -56,29 +58,39 @@ class SnsFilterPolicy:
 def derive_sns_filter_policy(handlers: Sequence[Handler], *, json_only: bool = False) -> SnsFilterPolicy:
     """Return a policy that lets through every JSON object that one of *handlers* would match.
 
-    With *json_only*, no publisher sends objects as BSON, which no policy for bodies lets through.
+    With *json_only*, no publisher sends objects as BSON, which no policy for bodies lets through. Where all handlers
+    ask by policies for attributes, it is one for attributes, and lets through every message that one would match.
     """
+    by_attributes = [attribute_branches_of(handler) for handler in handlers]
+    if handlers and all(by_attributes):
+        return _derive(handlers, [own or [] for own in by_attributes], "MessageAttributes")
     reason = _find_obstacle(handlers, json_only)
     if reason:
         return SnsFilterPolicy(None, reason)
+    return _derive(handlers, list(map(branches_of, handlers)), "MessageBody")
+
+
+def _derive(handlers: Sequence[Handler], branches_of_each: Sequence[Branches], scope: Scope) -> SnsFilterPolicy:
     branches: Branches = []
     owners: list[Handler] = []
-    for handler in handlers:
-        own = branches_of(handler)
+    for handler, own in zip(handlers, branches_of_each, strict=True):
         if not all(own):
-            return SnsFilterPolicy(None, f"{_name(handler)} asks for nothing that SNS can ask for")
+            return SnsFilterPolicy(
+                None, f"{_name(handler)} asks for nothing that SNS can ask for: {describe_rules(handler)}", scope
+            )
         branches += own
         owners += [handler] * len(own)
     if not branches:
-        return SnsFilterPolicy(None, "no handler ever matches, and a policy cannot refuse everything")
-    policy = _fit(branches)
+        return SnsFilterPolicy(None, "no handler ever matches, and a policy cannot refuse everything", scope)
+    policy = _fit(branches, scope) or _fit(_without_wildcards(branches), scope)
     if policy is None:
         return SnsFilterPolicy(
             None,
-            f"what {_name(_find_odd_one(branches, owners))} and the others ask for does not fit into a policy of five "
-            "keys and 150 values",
+            f"what {_name(odd := _find_odd_one(branches, owners))} and the others ask for does not fit into a policy "
+            f"of five keys and 150 values: {describe_rules(odd)}",
+            scope,
         )
-    return SnsFilterPolicy(policy)
+    return SnsFilterPolicy(policy, scope=scope)
 
 
 def _find_odd_one(branches: Branches, owners: Sequence[Handler]) -> Handler:
@@ -93,6 +105,11 @@ def _find_obstacle(handlers: Sequence[Handler], json_only: bool) -> str:
     for handler in handlers:
         if handler.kind in (Kind.TEXT, Kind.BINARY):
             return f"{_name(handler)} takes {handler.kind.value}, which a policy for bodies cuts off"
+        if attribute_branches_of(handler) is not None:
+            return (
+                f"{_name(handler)} asks for attributes, and others for bodies: a subscription has a policy for one of "
+                "them only"
+            )
         if handler.kind is Kind.ANY:
             return f"{_name(handler)} takes messages of every kind, and a policy for bodies cuts off text and bytes"
         if handler.matches_everything and handler.kind is Kind.DATA:
@@ -109,7 +126,11 @@ def _name(handler: Handler) -> str:
     return f"{handler.name} ({handler.where})"
 
 
-def _fit(branches: Branches) -> dict[str, Any] | None:
+def _without_wildcards(branches: Branches) -> Branches:
+    return [{path: without_wildcards(asked) for path, asked in branch.items()} for branch in branches]
+
+
+def _fit(branches: Branches, scope: Scope) -> dict[str, Any] | None:
     """Return the tightest policy within SNS's limits for *branches*, as far as some choices of keys show."""
     branches = _loosen(branches)
     branches = _drop_doubles(_keep(_find_usable(branches), branches))
@@ -126,7 +147,7 @@ def _fit(branches: Branches) -> dict[str, Any] | None:
             if _count(candidate) <= _COMBINATIONS and (best is None or looseness < best[0]):
                 policy = _write(candidate)
                 with suppress(PatternError):
-                    read_filter_policy(policy, "MessageBody")
+                    read_filter_policy(policy, scope)
                     best = looseness, policy
     return best[1] if best else None
 
@@ -140,7 +161,7 @@ def _loosen(branches: Branches) -> Branches:
     }
     return [
         {
-            path: frozenset(looser[path][each] for each in asked) if path in looser else asked
+            path: frozenset().union(*(looser[path][each] for each in asked)) if path in looser else asked
             for path, asked in one.items()
         }
         for one in branches

@@ -84,8 +84,6 @@ def resolve_aliases(given: Mapping[str, object]) -> dict[str, object]:
     rules: dict[str, object] = {}
     for name, pattern in given.items():
         rule = long_names.get(name, name)
-        if rule not in EVENT_RULES and rule != "extra":
-            raise TypeError(f"on_event() has no rule {name!r}; it has {', '.join(EventRules.__annotations__)}")
         if rule in rules:
             raise PatternError(f"on_event() got both {rule!r} and its alias {EVENT_ALIASES[rule]!r}; give one")
         rules[rule] = pattern

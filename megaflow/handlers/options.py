@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeAlias, TypedDict, get_args
 
 from megaflow.errors import ConfigurationError
+from megaflow.keywords import check_keywords
 from megaflow.settings import OnInvalid, RetryOn, check_choice, check_seconds, read_retry_on
 
 DAY: Final = 86_400.0
@@ -18,7 +19,7 @@ FindKey: TypeAlias = Callable[[Any], str | None]
 class HandlerOptions(TypedDict, total=False):
     """What every decorator takes besides the pattern; see `Router`."""
 
-    retry_on: RetryOn
+    retry_on: RetryOn | None
     handler_name: str
     timeout: float | None
     idempotency_key: FindKey | None
@@ -30,7 +31,8 @@ class HandlerOptions(TypedDict, total=False):
 class Options:
     """The same without the name, checked; times in seconds."""
 
-    retry_on: tuple[type[Exception], ...] = ()
+    retry_on: tuple[type[Exception], ...] | None = None
+    """After which exceptions its message comes again; None is that nobody has thought of it."""
 
     timeout: float | None = None
     """How long it may take; None is as long as it wants."""
@@ -52,11 +54,9 @@ def read_options(given: Mapping[str, Any]) -> Options:
 
     Raises `TypeError` for an unknown option, `ConfigurationError` for a value that cannot work.
     """
-    unknown = given.keys() - HandlerOptions.__annotations__.keys()
-    if unknown:
-        raise TypeError(f"there is no option {min(unknown)!r}; there are {', '.join(HandlerOptions.__annotations__)}")
+    check_keywords("the decorator of a handler", given, HandlerOptions.__annotations__)
     named = {option: value for option, value in given.items() if option != "handler_name"}
-    options = Options(**named | {"retry_on": read_retry_on(given.get("retry_on", ()))})
+    options = Options(**named | {"retry_on": read_retry_on(given.get("retry_on"))})
     if options.timeout is not None:
         check_seconds("timeout", options.timeout)
     if options.on_invalid is not None:

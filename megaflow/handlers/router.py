@@ -13,6 +13,7 @@ from megaflow.handlers.event_rules import EventRules, event_pattern, resolve_ali
 from megaflow.handlers.handler import Handler, make_handler
 from megaflow.handlers.options import HandlerOptions, read_options
 from megaflow.handlers.status import ProcessStatus
+from megaflow.keywords import check_keywords
 from megaflow.match.conditions import EVERYTHING, Condition
 from megaflow.match.pattern import as_condition
 from megaflow.messages.codec import Kind
@@ -37,7 +38,8 @@ class Router:
     Every decorator returns the function it got, which can be registered several times and still runs once per message.
     It takes these options:
 
-    - ``retry_on=`` names the exceptions after which a message comes again, ``handler_name=`` the handler in logs.
+    - ``retry_on=`` names the exceptions after which a message comes again; ``()`` says that none is worth another try.
+    - ``handler_name=`` names the handler in logs.
     - ``timeout=`` is how many seconds the handler may take. One that is async is then cancelled, and its message comes
       again. One that is not cannot be stopped: its thread is left alone and replaced, and its message comes again.
     - ``idempotency_key=`` is a function of the payload that returns a text: of messages with the same one, the handler
@@ -64,8 +66,9 @@ class Router:
 
         A rule is the pattern for one field of the event: ``domain="cart", attributes={"quantity": gt(0)}``. Its long
         name (``event_domain``) says the same. None is the pattern null. Raises `PatternError` for a wrong pattern, and
-        for a name together with its alias.
+        for a name together with its alias; `TypeError` for what is neither a rule nor an option.
         """
+        check_keywords("on_event()", rules, {**EventRules.__annotations__, **HandlerOptions.__annotations__})
         options = {name: value for name, value in rules.items() if name in HandlerOptions.__annotations__}
         asked = {name: pattern for name, pattern in rules.items() if name not in options}
         return self._decorator(Kind.MEGA, event_pattern(resolve_aliases(asked)), options)

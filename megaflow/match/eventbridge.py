@@ -40,7 +40,8 @@ def from_eventbridge(pattern: str | dict[str, Any]) -> JsonFilter:
     """
     try:
         read = read_json(pattern, object_pairs_hook=_read_pairs)
-        ways = _ways_of(read_tree(read, EVENTBRIDGE))
+        tree = read_tree(read, EVENTBRIDGE)
+        ways = _ways_of(tree)
     except RecursionError:
         raise PatternError("Event pattern is nested too deep") from None
     # Absence depends on what was chosen before it, and so on the order, which is that of the names.
@@ -53,7 +54,7 @@ def from_eventbridge(pattern: str | dict[str, Any]) -> JsonFilter:
         found = find(left)
         return any(match_together(fields, found) for fields in sequences)
 
-    return JsonFilter(f"from_eventbridge({read!r})", test, _required(ways))
+    return JsonFilter(f"from_eventbridge({read!r})", test, tree, EVENTBRIDGE, _required(ways))
 
 
 def _read_pairs(pairs: Sequence[tuple[str, object]]) -> dict[str, object]:

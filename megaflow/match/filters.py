@@ -96,7 +96,7 @@ def from_sns_filter_policy(
     if scope not in SCOPES:
         raise PatternError(f"a filter policy has the scope {' or '.join(SCOPES)}, not {scope!r}")
     tree = _read_policy(policy, scope)
-    return _as_condition(read_json(policy), tree) if scope == "MessageBody" else _as_predicate(tree)
+    return _as_condition(read_json(policy), tree) if scope == "MessageBody" else AttributesFilter(tree)
 
 
 def _as_condition(policy: dict[str, object], tree: Every) -> Condition:
@@ -104,6 +104,8 @@ def _as_condition(policy: dict[str, object], tree: Every) -> Condition:
     return JsonFilter(
         f"from_sns_filter_policy({policy!r})",
         lambda left: isinstance(left, dict) and accepts(left),
+        tree,
+        SNS,
         # Dots in keys are not told from objects in objects, so that nothing has to be below the top.
         {
             (each.name,): each.only
@@ -113,16 +115,20 @@ def _as_condition(policy: dict[str, object], tree: Every) -> Condition:
     )
 
 
-def _as_predicate(tree: Every) -> Callable[[Received], bool]:
-    accepts = _on_attributes(tree)
+class AttributesFilter:
+    """The function of a message that tells whether a policy for attributes accepts it; *tree* is what that asks."""
 
-    def accepts_message(message: Received) -> bool:
+    def __init__(self, tree: Every) -> None:
+        # As a function has them: that is how it is shown.
+        self.__name__ = self.__qualname__ = "from_sns_filter_policy"
+        self.tree: Final = tree
+        self._accepts = _on_attributes(tree)
+
+    def __call__(self, message: Received) -> bool:
+        """Tell whether the policy accepts *message*."""
         types = {} if message.sns else message.sqs_attributes
         attributes = message.attributes.items()
-        return accepts("", {name: _restore(value, types.get(name)) for name, value in attributes})
-
-    accepts_message.__qualname__ = "from_sns_filter_policy"
-    return accepts_message
+        return self._accepts("", {name: _restore(value, types.get(name)) for name, value in attributes})
 
 
 def _restore(value: str | int | Decimal | bytes, received: Typed | None) -> tuple[str, str | bytes]:

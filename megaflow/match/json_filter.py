@@ -9,6 +9,8 @@ from typing import Any
 from typing_extensions import override
 
 from megaflow.match.conditions import Leaf
+from megaflow.match.dialect import Dialect
+from megaflow.match.filter_tree import Every
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -20,6 +22,12 @@ class JsonFilter(Leaf):
 
     test: Callable[[Any], bool]
     """Tells whether it accepts a value. Never raises, and accepts nothing but a dict."""
+
+    tree: Every
+    """What it asks."""
+
+    dialect: Dialect
+    """In which language."""
 
     required: Mapping[tuple[str, ...], frozenset[str | bool | None]]
     """What every object that it accepts has at these paths: one of these values, or a list (or a tuple)."""

@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import copy_context
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeAlias, get_args
 
@@ -33,6 +33,31 @@ Watcher: TypeAlias = Callable[[Verdict], object]
 
 log = logging.getLogger(__name__)
 
+Factories: TypeAlias = Mapping[Any, Callable[..., Any]]
+"""What makes what the app provides, by type."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """The stores of an app: for progress, and for idempotency keys, which without one are with progress."""
+
+    progress: Store | None
+    idempotency: Store | None
+
+    @property
+    def keys(self) -> Store | None:
+        """Where idempotency keys are."""
+        return self.progress if self.idempotency is None else self.idempotency
+
+    def close(self) -> None:
+        """Close them; where one cannot be, that is logged."""
+        for store in (self.progress, self.idempotency):
+            try:
+                if store is not None:
+                    close_store(store)
+            except Exception:
+                log.warning("%s could not be closed", type(store).__name__, exc_info=True)
+
 
 class Assembly:
     """The processor for the handlers of *router*, and for what else was added, as they are now.
@@ -45,25 +70,22 @@ class Assembly:
         self,
         router: Router,
         *,
-        retry_on: RetryOn,
+        retry_on: RetryOn | None,
         unmatched: Unmatched,
         on_invalid: OnInvalid,
-        progress: Store | None,
-        idempotency: Store | None,
+        stores: Stores,
         visibility_timeout: float,
         is_running: Callable[[], bool],
     ) -> None:
         check_choice("on_invalid", on_invalid, get_args(OnInvalid))
-        keys = progress if idempotency is None else idempotency
         self._make_processor = partial(
             Processor,
             retry_on=read_retry_on(retry_on),
             unmatched=unmatched,
             on_invalid=on_invalid,
-            progress=None if progress is None else Progress(progress),
-            idempotency=None if keys is None else Idempotency(keys, visibility_timeout),
         )
-        self._stores = [store for store in (progress, idempotency) if store is not None]
+        self._visibility_timeout = visibility_timeout
+        self._remember_in(stores)
         self._router = router
         self._is_running = is_running
         self._middleware: tuple[Middleware, ...] = ()
@@ -84,6 +106,13 @@ class Assembly:
             with self._changing:
                 if version == self._version:
                     self._processor = processor = made
+        return processor
+
+    def processor_to_run(self) -> Processor:
+        """Return the processor; raise `RegistrationError` where there is no handler, too."""
+        processor = self.processor()
+        if not processor.table.handlers:
+            raise RegistrationError("no handler is registered, so every message would be unmatched: register one first")
         return processor
 
     @contextmanager
@@ -115,18 +144,21 @@ class Assembly:
             self._outdate()
 
     @contextmanager
-    def replacing(self, factories: Mapping[Any, Callable[..., Any]]) -> Iterator[None]:
-        """Let other *factories* make what the router provides within a ``with``, and close what they made."""
-        before = self._dependencies
+    def replacing(self, factories: Factories, stores: Stores | None) -> Iterator[None]:
+        """Let other *factories* make what the router provides within a ``with``, and close what they made.
+
+        Where *stores* are given, they remember meanwhile.
+        """
+        before, stores_before = self._dependencies, self.stores
         with self._router.providers.replaced(factories):
             for handler in self._router.handlers:
                 self._check_needs(handler)
-            self._depend_on(Dependencies(self._router.providers))
+            self._depend_on(Dependencies(self._router.providers), stores or stores_before)
             try:
                 yield
             finally:
                 self._dependencies.close()
-                self._depend_on(before)
+                self._depend_on(before, stores_before)
 
     def process(self, body: object) -> Verdict:
         """Take one body through the handlers in this thread, and return the verdict; see `App.process`."""
@@ -152,7 +184,7 @@ class Assembly:
         try:
             self.close_dependencies()
         finally:
-            self.close_stores()
+            self.stores.close()
 
     async def aclose(self) -> None:
         """Do what `close` does, and close what was made for the event loop that runs."""
@@ -165,25 +197,31 @@ class Assembly:
         """Close what was made for the process."""
         self._dependencies.close()
 
-    def close_stores(self) -> None:
-        """Close the stores; where one cannot be, that is logged."""
-        for store in self._stores:
-            try:
-                close_store(store)
-            except Exception:
-                log.warning("%s could not be closed", type(store).__name__, exc_info=True)
-
     def _make(self, handlers: tuple[Handler, ...], middleware: tuple[Middleware, ...]) -> Processor:
         tell = partial(_tell_all, self._watchers) if self._watchers else log_verdict
-        return self._make_processor(handlers, middleware=middleware, dependencies=self._dependencies, tell=tell)
+        return self._make_processor(
+            handlers,
+            middleware=middleware,
+            dependencies=self._dependencies,
+            progress=self._progress,
+            idempotency=self._idempotency,
+            tell=tell,
+        )
 
     def _check_needs(self, handler: Handler) -> None:
         self._router.providers.check(handler.name, handler.needs, is_async=handler.is_async)
 
-    def _depend_on(self, dependencies: Dependencies) -> None:
+    def _depend_on(self, dependencies: Dependencies, stores: Stores) -> None:
         with self._changing:
             self._dependencies = dependencies
+            if stores is not self.stores:
+                self._remember_in(stores)
             self._outdate()
+
+    def _remember_in(self, stores: Stores) -> None:
+        self.stores = stores
+        self._progress = None if stores.progress is None else Progress(stores.progress)
+        self._idempotency = None if stores.keys is None else Idempotency(stores.keys, self._visibility_timeout)
 
     def _outdate(self) -> None:
         self._version += 1

@@ -30,9 +30,9 @@ class OutcomeReader:
     """
 
     def __init__(
-        self, handlers: Iterable[Handler], retry_on: tuple[type[Exception], ...], on_invalid: OnInvalid
+        self, handlers: Iterable[Handler], retry_on: tuple[type[Exception], ...] | None, on_invalid: OnInvalid
     ) -> None:
-        self._retry_on = {handler: retry_on + handler.options.retry_on for handler in handlers}
+        self._retry_on = {handler: (retry_on or ()) + (handler.options.retry_on or ()) for handler in handlers}
         self._on_invalid = on_invalid
         self._warned: set[Handler] = set()
 

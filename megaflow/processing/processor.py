@@ -58,7 +58,7 @@ class Processor:
         handlers: Sequence[Handler],
         *,
         middleware: Sequence[Middleware] = (),
-        retry_on: tuple[type[Exception], ...] = (),
+        retry_on: tuple[type[Exception], ...] | None = None,
         unmatched: Unmatched = "delete",
         progress: Progress | None = None,
         idempotency: Idempotency | None = None,
@@ -69,12 +69,24 @@ class Processor:
         self.table: Final = DispatchTable(handlers)
         self._pipelines = {handler: make_pipeline(handler, middleware, dependencies) for handler in handlers}
         self._plain = frozenset(handler for handler in handlers if _is_plain(handler) and progress is None)
+        self.undecided: Final = () if retry_on is not None else tuple(filter(_leaves_retries_open, handlers))
+        """Those handlers of which nothing says which exceptions are worth another try, not even that none is."""
+
         self._reader = OutcomeReader(handlers, retry_on, on_invalid)
         self._unmatched = _UNMATCHED[unmatched]
         self._progress = progress
         self._idempotency = idempotency
         self._tell = tell
         _check_stores(handlers, progress, idempotency)
+
+    def log_start(self) -> None:
+        """Say that exceptions will not lead to another try, where nothing says that this is meant."""
+        if self.undecided and len(self.undecided) == len(self.table.handlers):
+            log.warning(
+                "no handler retries anything: an exception dead-letters its message, or deletes it without a "
+                "dead-letter queue; say what is worth another try, App(retry_on=(ConnectionError, TimeoutError)) for "
+                "instance, or retry_on=() where nothing is"
+            )
 
     def process(self, message: Message, wait: Wait) -> Verdict:
         """Run the handlers of *message* one after another in this thread; *wait* waits for those that are async."""
@@ -175,7 +187,7 @@ class Processor:
         if claimed.error is not None:
             return Outcome(handler, ProcessStatus.RETRIABLE_ERROR, claimed.error)
         if claimed.returned is Claim.DONE:
-            return Outcome(handler, ProcessStatus.DONE)
+            return Outcome(handler, ProcessStatus.DONE, skipped="finished earlier with the same key")
         if claimed.returned is Claim.BUSY:
             busy = KeyBusyError("its idempotency key is being worked on elsewhere")
             return Outcome(handler, ProcessStatus.RETRY_LATER, busy)
@@ -242,6 +254,10 @@ def _refuse_lost(handler: Handler) -> Outcome:
     return Outcome(handler, ProcessStatus.RETRY_LATER, lost)
 
 
+def _leaves_retries_open(handler: Handler) -> bool:
+    return handler.options.retry_on is None
+
+
 def _is_plain(handler: Handler) -> bool:
     options = handler.options
     return not handler.is_async and options.timeout is None and options.idempotency_key is None
@@ -271,5 +287,6 @@ def _check_stores(handlers: Sequence[Handler], progress: Progress | None, idempo
 
 
 def _recall(handler: Handler, ended: Ended) -> Outcome:
-    error = None if ended.status is ProcessStatus.DONE else EarlierFailureError(ended.error)
-    return Outcome(handler, ended.status, error)
+    if ended.status is ProcessStatus.DONE:
+        return Outcome(handler, ended.status, skipped="finished earlier")
+    return Outcome(handler, ended.status, EarlierFailureError(ended.error), skipped="failed earlier")

@@ -38,7 +38,8 @@ def decide_fate(statuses: Iterable[ProcessStatus]) -> Fate:
 class Outcome:
     """What one handler made of one message: *error* is what it raised, *after* the seconds that it asked for.
 
-    ``seconds`` is how long it took, what it waited for included; 0 where it was not called.
+    ``seconds`` is how long it took, what it waited for included; 0 where it was not called. ``skipped`` says why it was
+    not called where it had ended with this message, or with the same idempotency key, before.
     """
 
     handler: Handler
@@ -46,6 +47,12 @@ class Outcome:
     error: BaseException | None = None
     after: float | None = None
     seconds: float = field(default=0.0, compare=False)
+    skipped: str = field(default="", compare=False)
+
+    def __str__(self) -> str:
+        """Name the handler and what it said: ``app.reserve: RETRY_LATER``, or why it was skipped."""
+        said = f"skipped: {self.skipped}" if self.skipped else self.status.name
+        return f"{self.handler.name}: {said}"
 
     @property
     def interrupts(self) -> bool:
@@ -105,7 +112,7 @@ class Verdict:
 
     def __str__(self) -> str:
         """Say it in one line: ``kept (app.reserve: RETRY_LATER)``."""
-        said = ", ".join(f"{outcome.handler.name}: {outcome.status.name}" for outcome in self.outcomes)
+        said = ", ".join(map(str, self.outcomes))
         return f"{self.fate.value} ({said or 'no handler matched'})"
 
 

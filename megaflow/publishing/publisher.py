@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any, Final, Unpack
 
 from megaflow.errors import EncodeError, FailedEntry
+from megaflow.keywords import check_options
 from megaflow.publishing.batches import (
     BatchSender,
     Entry,
@@ -51,10 +52,12 @@ class Publisher(ABC):
         `Outgoing` says what the options mean. Raises `EncodeError` before any call to AWS for what AWS would refuse;
         AWS's own errors pass through as botocore's.
         """
+        check_options(self.publish, options, PublishOptions)
         return self._publish(prepare(Outgoing(payload, **options), max_size=self._max_size))
 
     def publish_raw_message(self, body: str, **options: Unpack[PublishOptions]) -> str:
         """Publish the text *body* exactly as it is, and return its message id."""
+        check_options(self.publish_raw_message, options, PublishOptions)
         return self._publish(prepare_raw(Outgoing(body, **options), max_size=self._max_size))
 
     def publish_batch(self, items: Iterable[object], **options: Unpack[PublishOptions]) -> list[str]:
@@ -64,6 +67,7 @@ class Publisher(ABC):
         standard queue gets them in about their order. Raises `EncodeError`, with nothing sent, where one cannot be
         sent, and `PublishError` with exactly those that did not go, or of which that is not known.
         """
+        check_options(self.publish_batch, options, PublishOptions)
         check_several(items)
         outgoing = as_outgoing(items, options)
         entries = prepare_all(outgoing, max_size=self._max_size, check=self._check)
@@ -85,6 +89,7 @@ class Publisher(ABC):
         its `Sent.failure`, and the others go all the same. After a call that failed as a whole nothing more is sent.
         Up to *in_flight* batches are under way at once, on FIFO one. With *raw*, texts go exactly as they are.
         """
+        check_options(self.publish_stream, options, PublishOptions)
         check_several(items)
         check_whole("in_flight", in_flight, 1, 100)
         outgoing = as_outgoing(items, options)

@@ -15,6 +15,7 @@ from typing_extensions import override
 
 from megaflow import limits
 from megaflow.errors import EncodeError
+from megaflow.keywords import check_options
 from megaflow.publishing.outgoing import Outgoing, Prepared, write_options
 from megaflow.publishing.publisher import Publisher
 from megaflow.settings import TOPIC_ARN_VARIABLE, check_whole, resolve
@@ -45,6 +46,7 @@ class SnsPublisher(Publisher):
         sleep: Callable[[float], None] = time.sleep,
         **aws: Unpack[AwsOptions],
     ) -> None:
+        check_options(SnsPublisher, aws, AwsOptions)
         check_whole("max_message_size", max_message_size, 1, limits.SQS_MESSAGE_SIZE)
         super().__init__(max_size=max_message_size, sleep=sleep)
         self._topic_arn = topic_arn

@@ -14,6 +14,7 @@ from typing_extensions import override
 
 from megaflow import limits
 from megaflow.errors import EncodeError
+from megaflow.keywords import check_options
 from megaflow.publishing.outgoing import Outgoing, Prepared, write_options
 from megaflow.publishing.publisher import Publisher
 from megaflow.settings import QUEUE_URL_VARIABLE, resolve
@@ -40,6 +41,7 @@ class SqsPublisher(Publisher):
         sleep: Callable[[float], None] = time.sleep,
         **aws: Unpack[AwsOptions],
     ) -> None:
+        check_options(SqsPublisher, aws, AwsOptions)
         super().__init__(max_size=limits.SQS_MESSAGE_SIZE, sleep=sleep)
         self._queue_url = queue_url
         self._given_client = client

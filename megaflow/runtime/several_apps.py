@@ -9,7 +9,7 @@ from functools import partial
 from queue import Empty, SimpleQueue
 from typing import TypeAlias
 
-from megaflow.consumer.threads.signals import stopping_on_signals
+from megaflow.consumer.threads.signals import stopped_by_another_thread, stopping_on_signals
 from megaflow.errors import UsageError
 from megaflow.runtime.protocols import Runs
 
@@ -43,7 +43,8 @@ def run(*apps: Runs) -> None:
 
 def _run_one(app: Runs, ended: SimpleQueue[_End]) -> None:
     try:
-        app.run()
+        with stopped_by_another_thread():
+            app.run()
     except BaseException as error:  # noqa: BLE001 - whoever waits raises it
         ended.put((app, error))
     else:

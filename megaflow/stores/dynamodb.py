@@ -10,6 +10,7 @@ from typing import Any, Unpack
 
 from typing_extensions import override
 
+from megaflow.keywords import check_options
 from megaflow.stores.store import KEEP_FOR, Claim, ClosableStore, Ended, read_ended
 from megaflow.transport.session import AwsOptions, AwsSettings
 
@@ -32,6 +33,7 @@ class DynamoDbStore(ClosableStore):
         clock: Callable[[], float] = time.time,
         **aws: Unpack[AwsOptions],
     ) -> None:
+        check_options(DynamoDbStore, aws, AwsOptions)
         self._table_name = table_name
         self._given_client = client
         self._keep_for = keep_for

@@ -24,16 +24,16 @@ class Ended:
 
 
 class Claim(Enum):
-    """What came of claiming an idempotency key."""
+    """What came of claiming an idempotency key: whose turn it is."""
 
     TAKEN = "taken"
-    """It is the caller's now: to be completed or released."""
+    """It is your turn: you have the key, and nobody else does. Run the handler, then complete or release the key."""
 
     BUSY = "busy"
-    """Another one holds it."""
+    """It is another one's turn, who has the key and is at work. Do not run the handler; come again later."""
 
     DONE = "done"
-    """It ran already, and not too long ago."""
+    """It is nobody's turn: the handler ran for this key, and not too long ago. Do not run it again."""
 
 
 class Store(Protocol):
@@ -55,7 +55,7 @@ class Store(Protocol):
         ...
 
     def claim(self, key: str, owner: str, seconds: float) -> Claim:
-        """Claim *key* for so many *seconds*.
+        """Claim *key* for so many *seconds*, and return whose turn it is.
 
         What *owner* claimed before is theirs again, since that attempt has died; what another one claimed is free once
         its time is over. All this at once: of several that ask, one gets it.

@@ -5,11 +5,34 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Final, Protocol
+
+NAMES: Final[Mapping[str, str]] = {
+    "received": "messages received",
+    "handled": "messages that all their handlers have ended with",
+    "unmatched": "messages that no handler wanted",
+    "deleted": "messages deleted",
+    "kept": "messages that are to come again",
+    "hidden": "kept messages hidden until their backoff is over",
+    "given_back": "messages given back unhandled, at once",
+    "dead_lettered": "messages sent to the dead-letter queue",
+    "not_dead_lettered": "messages that the dead-letter queue cannot take",
+    "dropped": "messages that failed and were deleted, without a dead-letter queue",
+    "extended": "extensions of a visibility timeout",
+    "not_extended": "extensions that failed",
+    "lost_leases": "messages that somebody else may have, while they were in hand",
+    "duplicates": "messages that came again while in hand, or after they were handled here",
+    "timed_out": "messages given up, as a handler took too long",
+    "not_deleted": "messages that could not be deleted, and come again",
+    "not_hidden": "messages that could not be hidden, and come again when their visibility timeout ends",
+    "failed_polls": "polls that failed",
+    "hung_polls": "polls that were given up, as no answer came",
+}
+"""All that is counted, and what of."""
 
 
 class Metrics(Protocol):
-    """Something that wants to know how often things happen. May be called from any thread."""
+    """Something that wants to know how often things happen, by one of `NAMES`. May be called from any thread."""
 
     def count(self, name: str, amount: int = 1) -> None:
         """Take note that *name* happened *amount* times."""
@@ -17,16 +40,21 @@ class Metrics(Protocol):
 
 
 class Counters:
-    """Counts kept in this process, one per name; `snapshot` reads them."""
+    """Counts kept in this process, one for each of `NAMES`, from 0; `snapshot` reads them."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._counts: Counter[str] = Counter()
+        self.clear()
 
     def count(self, name: str, amount: int = 1) -> None:
         """Take note that *name* happened *amount* times."""
         with self._lock:
             self._counts[name] += amount
+
+    def clear(self) -> None:
+        """Begin anew, from 0."""
+        with self._lock:
+            self._counts = Counter(dict.fromkeys(NAMES, 0))
 
     def snapshot(self) -> Mapping[str, int]:
         """Return the counts as they are now."""

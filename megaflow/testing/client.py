@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import math
-import random
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -18,8 +17,10 @@ from megaflow.errors import UsageError
 from megaflow.handlers.handler import Handler
 from megaflow.local import Account, SnsClient, SqsClient
 from megaflow.messages.message import Message
+from megaflow.processing.assembly import Stores
 from megaflow.publishing.batches import Sent
 from megaflow.publishing.outgoing import PublishOptions
+from megaflow.stores import MemoryStore, Store
 from megaflow.testing.clock import Clock
 from megaflow.testing.engine import Engine, Record
 from megaflow.testing.seen import Handled, Unmet, show_payload
@@ -42,12 +43,14 @@ class TestClient:
     The handlers, their verdicts and the consumer's decisions are those of `App.run`. Messages are handled one by one,
     and time passes in `advance` only, or where an async handler sleeps. The queue has the name and kind of the app's
     own, or is a standard one, *fifo* where that is said; it has a dead-letter queue, and a topic before it where the
-    app has one. *replacing* has other factories for what the app provides, by type.
+    app has one. *replacing* has other factories for what the app provides, by type. Where the app has a store for
+    *progress* or *idempotency*, one in memory takes its place, empty and with the clock of the test, unless another is
+    given here; the app's own is neither asked nor written. Its metrics begin at 0.
 
     What differs from `App.run`: a ``timeout=`` stops async handlers only. The default backoff has no random part: a
     pause is as long as it can be. A FIFO queue takes equal bodies within five minutes for one message, unless they have
     ids of their own. Async handlers that wait for sockets or threads do so for real. What an async handler leaves
-    running goes on while others are waited for. Stores that the app was given have clocks of their own.
+    running goes on while others are waited for.
 
     Where an `AssertionError` leaves the ``with``, it gets a note that says which handlers the messages reached, and
     why not the others.
@@ -71,11 +74,14 @@ class TestClient:
         *,
         fifo: bool | None = None,
         replacing: Mapping[Any, Callable[..., Any]] | None = None,
+        progress: Store | None = None,
+        idempotency: Store | None = None,
     ) -> None:
         if not isinstance(app, App):
             raise UsageError(f"a TestClient takes an App, not a {type(app).__name__}")
         self.app = app
         self._replacing = replacing or {}
+        self._stores = Stores(progress, idempotency)
         is_ordered = any(map(is_fifo, filter(None, (app.queue_url, app.topic_arn))))
         self._fifo = is_ordered if fifo is None else fifo
         self._exits = ExitStack()
@@ -85,7 +91,8 @@ class TestClient:
     def __enter__(self) -> Self:
         """Make the queues, and connect the app to them; what was seen before is forgotten.
 
-        Raises `UsageError` inside a running event loop, where handlers cannot be waited for.
+        Raises `UsageError` inside a running event loop, where handlers cannot be waited for, and `RegistrationError`
+        where handlers cannot work.
         """
         _refuse_event_loop()
         if self._engine is not None:
@@ -231,7 +238,6 @@ class TestClient:
         owner = _OWNER.search(known)
         self.account = Account(
             clock=self._clock,
-            random=random.Random(0),
             account_id=owner[1] if owner else "0" * 12,
             region=next(filter(None, map(region_of, known.split())), "us-east-1"),
         )
@@ -249,8 +255,17 @@ class TestClient:
                 dead_letter_queue_url=self.dead_letter_queue_url if dead_letters else None,
             )
         )
-        exits.enter_context(self.app.replacing(self._replacing))
+        exits.enter_context(self.app.replacing(self._replacing, stores=self._choose_stores()))
+        self.app.metrics.clear()
         return Engine(self.app, self.account, self.queue_url, self._clock)
+
+    def _choose_stores(self) -> Stores:
+        own, given = self.app.stores, self._stores
+        return Stores(*map(self._choose_store, (own.progress, own.idempotency), (given.progress, given.idempotency)))
+
+    def _choose_store(self, own: Store | None, given: Store | None) -> Store | None:
+        """Return a store that no other test has written to, unless one was *given*."""
+        return MemoryStore(clock=self._clock) if given is None and own is not None else given
 
     def _create_queue(self, name: str, dead_letter_queue_url: str = "") -> str:
         attributes: dict[str, str] = {}

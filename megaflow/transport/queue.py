@@ -11,7 +11,6 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, Final
 
 from megaflow import limits
@@ -20,6 +19,7 @@ from megaflow.messages.message import Lease, Message, open_message
 from megaflow.messages.origin import ORIGIN_ATTRIBUTE
 from megaflow.transport.entries import is_fifo, measure, write_attributes
 from megaflow.transport.errors import is_denied, is_missing_queue
+from megaflow.transport.numbers import read_time, read_whole
 from megaflow.transport.protocols import SqsClient
 from megaflow.wire.pending import Pending
 
@@ -86,8 +86,8 @@ class Queue:
             return QueueFacts(problem=f"its attributes could not be read: {error}")
         attributes = answer.get("Attributes", {})
         policy = json.loads(attributes.get("RedrivePolicy") or "{}")
-        arn, most = policy.get("deadLetterTargetArn"), int(policy.get("maxReceiveCount", 0))
-        visible, in_flight = (int(attributes.get(name, 0)) for name in _DEPTHS)
+        arn, most = policy.get("deadLetterTargetArn"), read_whole(policy.get("maxReceiveCount"), 0)
+        visible, in_flight = (read_whole(attributes.get(name), 0) for name in _DEPTHS)
         if not arn:
             return QueueFacts(visible=visible, in_flight=in_flight)
         try:
@@ -189,8 +189,8 @@ def read_message(
         raw["Body"],
         id=raw["MessageId"],
         sqs_attributes=attributes and {name: _read_attribute(each) for name, each in attributes.items()},
-        receive_count=int(system.get("ApproximateReceiveCount", 1)),
-        sent_at=_read_milliseconds(system.get("SentTimestamp")),
+        receive_count=read_whole(system.get("ApproximateReceiveCount"), 1),
+        sent_at=read_time(system.get("SentTimestamp")),
         group_id=system.get("MessageGroupId", ""),
         deduplication_id=system.get("MessageDeduplicationId", ""),
         queue_url=queue_url,
@@ -220,7 +220,3 @@ def _read_failure(handle: str, said: Mapping[str, Any]) -> Failed:
 def _read_attribute(raw: Mapping[str, Any]) -> Attribute:
     binary = raw.get("BinaryValue")
     return Attribute(raw["DataType"], bytes(binary) if binary is not None else raw.get("StringValue", ""))
-
-
-def _read_milliseconds(text: str | None) -> datetime | None:
-    return datetime.fromtimestamp(int(text) / 1000, UTC) if text else None

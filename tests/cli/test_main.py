@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 SHOP = """
 from megaflow import App
 from megaflow.match.functions import gt
-app = App()
+app = App(retry_on=ConnectionError)
 @app.on_data({"kind": "refund", "amount": gt(5)})
 def refund(data): ...
 @app.on_data({"kind": "refund", "amount": gt(5)})

@@ -183,7 +183,9 @@ def test_a_name_together_with_its_alias_is_refused(rule: str, alias: str) -> Non
 
 
 def test_an_unknown_rule_is_a_type_error_that_names_them_all() -> None:
-    with pytest.raises(TypeError, match=r"on_event\(\) has no rule 'nmae'; it has event_name, .*, extra"):
+    with pytest.raises(
+        TypeError, match=r"on_event\(\) takes no 'nmae': did you mean name\? It takes event_name, .*, extra, retry_on, "
+    ):
         router_with(nmae="item.added")
 
 

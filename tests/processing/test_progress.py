@@ -399,5 +399,5 @@ def test_an_option_that_cannot_work_is_refused_where_it_is_written(options: dict
 
 
 def test_an_unknown_option_is_a_type_error() -> None:
-    with pytest.raises(TypeError, match="there is no option 'time_out'; there are retry_on"):
+    with pytest.raises(TypeError, match="takes no 'time_out': did you mean timeout\\? It takes retry_on, "):
         App().on_data({}, time_out=5)  # type: ignore[call-arg]

@@ -17,6 +17,7 @@ from megaflow.handlers.handler import make_handler
 from megaflow.handlers.options import Options
 from megaflow.handlers.router import data_pattern
 from megaflow.handlers.status import ProcessStatus
+from megaflow.keywords import check_options
 from megaflow.match.conditions import EVERYTHING, Condition
 from megaflow.messages.codec import Kind
 from megaflow.settings import RetryOn, Unmatched, read_retry_on
@@ -34,8 +35,8 @@ class MessageSubscriber:
     A subscriber is registered by its class, and made once, without arguments.
     """
 
-    retry_on: ClassVar[RetryOn] = ()
-    """The exceptions after which a message comes again."""
+    retry_on: ClassVar[RetryOn | None] = None
+    """The exceptions after which a message comes again; ``()`` says that none is worth another try."""
 
     def process(self, payload: Any) -> ProcessStatus | Awaitable[ProcessStatus | None] | None:
         """Process one message; nothing returned is `ProcessStatus.DONE`. It may be async."""
@@ -73,7 +74,7 @@ class SqsListener:
         visibility_timeout: int = 30,
         concurrency: int = 1,
         shutdown_timeout: float = 25.0,
-        retry_on: RetryOn = (),
+        retry_on: RetryOn | None = None,
         backoff: Backoff | None = None,
         unmatched: Unmatched = "delete",
         dead_letter_queue_url: str | None = None,
@@ -81,6 +82,7 @@ class SqsListener:
         wire: bool = True,
         **aws: Unpack[AwsOptions],
     ) -> None:
+        check_options(SqsListener, aws, AwsOptions)
         self.app = App(
             queue_url,
             client=client,

@@ -288,7 +288,8 @@ class Runner:
                 log.warning(text, len(batch), reason, extra=self._about_queue)
 
     def _log_start(self) -> None:
-        table = self._get_processor().table
+        processor = self._get_processor()
+        table = processor.table
         handlers = table.handlers
         log.info(
             "consuming %s with %d handlers, up to %d at once; unmatched messages: %s",
@@ -298,6 +299,7 @@ class Runner:
             self._settings.unmatched,
             extra=self._about_queue,
         )
+        processor.log_start()
         for handler in handlers:
             if handler.matches_everything:
                 text, keys = "%s matches every message of kind %s (%s)", {"handler": handler.name}

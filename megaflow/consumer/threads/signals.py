@@ -1,18 +1,29 @@
-"""Signals: SIGTERM and SIGINT ask a process to stop."""
+"""Signals: SIGTERM and SIGINT ask a process to stop. Only its main thread hears them."""
 
 from __future__ import annotations
 
+import logging
 import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Final
+
+log = logging.getLogger(__name__)
+
+_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+_this_thread = threading.local()
 
 
 @contextmanager
 def stopping_on_signals(stop: Callable[[bool], object]) -> Iterator[None]:
-    """Call *stop* on SIGTERM and SIGINT, and from the second one on with True; only where this is the main thread."""
+    """Call *stop* on SIGTERM and SIGINT, and from the second one on with True.
+
+    Where this is not the main thread nothing can, which the log says, unless the main thread stops this one.
+    """
     if threading.current_thread() is not threading.main_thread():
+        _say_unheard()
         yield
         return
     seen: list[int] = []
@@ -21,9 +32,32 @@ def stopping_on_signals(stop: Callable[[bool], object]) -> Iterator[None]:
         seen.append(number)
         stop(len(seen) > 1)
 
-    before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
+    before = {number: signal.signal(number, note) for number in _SIGNALS}
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def stopped_by_another_thread() -> Iterator[None]:
+    """Say nothing of signals that are not heard in this thread: another one hears them, and stops what runs here."""
+    _this_thread.is_stopped_by_another = True
+    try:
+        yield
+    finally:
+        _this_thread.is_stopped_by_another = False
+
+
+def _say_unheard() -> None:
+    if getattr(_this_thread, "is_stopped_by_another", False):
+        return
+    # Whoever handles SIGTERM can be thought to know; where nobody does, it ends handlers in the middle of their work.
+    is_cut = signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    log.log(
+        logging.WARNING if is_cut else logging.INFO,
+        "SIGTERM and SIGINT are not heard in this thread, only in the main one: call app.stop() when they come, as "
+        "loop.add_signal_handler(signal.SIGTERM, app.stop) does in an event loop%s",
+        ". As it is, SIGTERM ends the process in the middle of handlers" if is_cut else "",
+    )
