@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any, get_args
 
 from megaflow.errors import RegistrationError, UsageError
+from megaflow.forks import renew_in_child
 from megaflow.handlers.dependencies import Dependencies
 from megaflow.handlers.handler import Handler
 from megaflow.handlers.router import Router
@@ -66,6 +67,7 @@ class Assembly:
         self._changing = threading.RLock()
         self._version = 0
         self._processor: Processor | None = None
+        renew_in_child(self)
 
     def processor(self) -> Processor:
         """Return the processor; raise `RegistrationError` where something cannot work."""
@@ -156,6 +158,10 @@ class Assembly:
                 close_store(store)
             except Exception:
                 log.warning("%s could not be closed", type(store).__name__, exc_info=True)
+
+    def after_fork_in_child(self) -> None:
+        """See `megaflow.forks`."""
+        self._changing = threading.RLock()
 
     def _make(self, handlers: tuple[Handler, ...], middleware: tuple[Middleware, ...]) -> Processor:
         return self._make_processor(handlers, middleware=middleware, dependencies=self._dependencies)

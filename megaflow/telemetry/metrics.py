@@ -7,6 +7,8 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Protocol
 
+from megaflow.forks import renew_in_child
+
 
 class Metrics(Protocol):
     """Something that wants to know how often things happen. May be called from any thread."""
@@ -22,6 +24,7 @@ class Counters:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._counts: Counter[str] = Counter()
+        renew_in_child(self)
 
     def count(self, name: str, amount: int = 1) -> None:
         """Take note that *name* happened *amount* times."""
@@ -32,3 +35,7 @@ class Counters:
         """Return the counts as they are now."""
         with self._lock:
             return dict(self._counts)
+
+    def after_fork_in_child(self) -> None:
+        """See `megaflow.forks`."""
+        self._lock = threading.Lock()

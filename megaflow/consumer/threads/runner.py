@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from queue import Empty, SimpleQueue
 from typing import Final
 
-from megaflow import limits
+from megaflow import forks, limits
 from megaflow.consumer.core.core import Core
 from megaflow.consumer.core.health import Health
 from megaflow.consumer.core.protocol import (
@@ -87,6 +87,7 @@ class Runner:
         self._metrics = metrics
         self._at_end = at_end
         self._clock = clock
+        self._generation = forks.generation
         self._core = Core(settings, fifo=queue.fifo)
         self._workers = Workers(get_processor, self._tell)
         self._settlers = Settlers(lambda action: begin_settling(queue, action, self._renew), self._tell)
@@ -265,6 +266,9 @@ class Runner:
 
     def _end(self) -> None:
         """Let the threads go, and give back what a poll has brought meanwhile."""
+        if forks.generation != self._generation:
+            # A child came this way: all of it is the parent's.
+            return
         with self._telling:
             self._failure = self._failure or RuntimeError("the consumer has ended")
         self._pollers.close()
