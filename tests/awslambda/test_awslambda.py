@@ -121,6 +121,31 @@ def test_what_runs_when_time_is_up_comes_again_and_changes_nothing_any_more(rele
     assert queues.receive_dead_letters() == []
 
 
+@pytest.mark.parametrize("fifo", [False, True])
+@pytest.mark.parametrize("is_async", [True, False])
+def test_one_message_alone_is_given_up_when_time_is_up(is_async: bool, fifo: bool, release: threading.Event) -> None:
+    queues, cancelled = Queues(fifo=fifo), threading.Event()
+    app = queues.app(visibility_timeout=1)
+
+    async def sleep(text: str) -> None:
+        try:
+            await asyncio.sleep(PATIENCE)
+        except asyncio.CancelledError:
+            cancelled.set()
+            raise
+
+    def block(text: str) -> None:
+        release.wait(PATIENCE)
+
+    app.on_text()(sleep if is_async else block)
+    event = receive(queues, "slow", group="a" if fifo else "")
+
+    answer = app.lambda_handler()(event, Context(0.3))
+
+    assert bodies_that_come_again(event, answer) == ["slow"]
+    assert not is_async or cancelled.wait(PATIENCE)
+
+
 def test_async_handlers_are_cancelled_when_time_is_up_and_the_next_call_has_a_loop() -> None:
     queues = Queues()
     # It looks at the time as often as that.
