@@ -116,9 +116,10 @@ class Inspect:
 
 @dataclass(frozen=True, slots=True)
 class Receive:
-    """Poll for up to *count* messages; *poll* is what its answer is known by."""
+    """Poll for up to *count* messages for up to *wait* seconds; *poll* is what its answer is known by."""
 
     count: int
+    wait: int
     poll: int = 0
 
 

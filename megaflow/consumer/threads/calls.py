@@ -40,7 +40,7 @@ def begin_asking(queue: Queue, action: Inspect | Receive, settings: ConsumerSett
     pending = _begin(
         lambda: queue.begin_receive(
             action.count,
-            wait_time_seconds=settings.wait_time_seconds,
+            wait_time_seconds=action.wait,
             visibility_timeout=settings.visibility_timeout,
         )
     )

@@ -57,6 +57,9 @@ log = logging.getLogger(__name__)
 _LONGEST_WAIT: Final = 0.5
 """Seconds: a signal that comes just before the wait begins does not end it."""
 
+_HEARTBEAT: Final = 10.0
+"""Seconds after which the main thread tells the core the time although nothing happens, to show that it is there."""
+
 _WAKE: Final = Tick()
 """Wakes the main thread, to see anew for how long it waits."""
 
@@ -163,6 +166,7 @@ class Runner:
 
     def _wait_for_input(self) -> Input | None:
         """Wait for what the core has to be told of, at the latest until it wants to be woken."""
+        until = self._clock() + _HEARTBEAT
         while True:
             # Whoever changes `_wakes_at` while it is read here finds infinity, and so wakes this thread.
             self._sleeps_until = math.inf
@@ -173,7 +177,7 @@ class Runner:
             except Empty:
                 if self._watch.look():
                     return None
-                if self._clock() < self._wakes_at and not self._is_over:
+                if self._clock() < min(self._wakes_at, until) and not self._is_over:
                     continue
                 return Tick()
             if told is not _WAKE or self._is_over:
