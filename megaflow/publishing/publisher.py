@@ -7,13 +7,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Final, Unpack
 
-from megaflow.errors import EncodeError, FailedEntry
+from megaflow.errors import EncodeError, FailedEntry, PublishError
 from megaflow.publishing.batches import (
     BatchSender,
     Entry,
     EntryAnswer,
     Sent,
     read_batch_answer,
+    read_error,
     read_message_ids,
     send_all,
 )
@@ -28,6 +29,7 @@ from megaflow.publishing.outgoing import (
     prepare_raw,
 )
 from megaflow.settings import check_whole
+from megaflow.transport.errors import is_too_large
 from megaflow.wire.pending import Pending
 
 BATCHES_IN_FLIGHT: Final = 8
@@ -47,8 +49,9 @@ class Publisher(ABC):
     def publish(self, payload: Any, **options: Unpack[PublishOptions]) -> str:
         """Publish *payload*, a `Payload`, dict, str or bytes, and return its message id.
 
-        `Outgoing` says what the options mean. Raises `EncodeError` before any call to AWS for what AWS would refuse;
-        AWS's own errors pass through as botocore's.
+        `Outgoing` says what the options mean. Raises `EncodeError` before any call to AWS for what AWS would refuse,
+        and `PublishError` for what is too large for this queue or topic, where that takes less than AWS allows. AWS's
+        other errors pass through as botocore's.
         """
         return self._publish(prepare(Outgoing(payload, **options), max_size=self._max_size))
 
@@ -92,7 +95,15 @@ class Publisher(ABC):
 
     def _publish(self, message: Prepared) -> str:
         self._check(message.source)
-        return self._send(message)
+        try:
+            return self._send(message)
+        except Exception as error:
+            if not is_too_large(error):
+                raise
+            said = read_error(error)
+            reason = f"{said.reason} It has {message.size:,} bytes, and the destination takes fewer"
+            failed = FailedEntry(0, message.source.payload, said.code, reason, said.unknown)
+            raise PublishError([failed], [""]) from error
 
     def _prepare(self, source: Outgoing, index: int, raw: bool) -> Entry:
         try:

@@ -92,7 +92,7 @@ class Polling:
             return
         if not self._is_inspected or (self._fifo and self._is_silent(now)):
             self._inspecting, self._looked_at = True, now
-            self._actions.add(Inspect())
+            self._actions.add(Inspect(depth_alone=self._is_inspected))
             return
         self._replace_hung(now)
         while len(self._polls) < self._wanted and (count := self._next_count(now)) > 0:

@@ -88,10 +88,14 @@ class Interrupted:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Why something was not carried out. What is *final* fails however often it is tried."""
+    """Why something was not carried out. What is *final* fails however often it is tried.
+
+    *of_message* is that the message itself is refused: it is too large, mostly.
+    """
 
     reason: str
     final: bool = False
+    of_message: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +115,9 @@ Input: TypeAlias = Inspected | Received | AskFailed | Called | Finished | Crashe
 
 @dataclass(frozen=True, slots=True)
 class Inspect:
-    """Ask the queue what it is."""
+    """Ask the queue what it is, or, where that is known, how much it holds."""
+
+    depth_alone: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,11 +178,15 @@ class Hide:
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """Send this message to the dead-letter queue *queue_url*; *origin* says where it comes from and what failed."""
+    """Send this message to the dead-letter queue *queue_url*; *origin* says where it comes from and what failed.
+
+    It is sent along where *with_origin* says that there is room for it.
+    """
 
     message: Message
     queue_url: str
     origin: str
+    with_origin: bool = True
 
     @property
     def messages(self) -> tuple[Message, ...]:

@@ -487,7 +487,53 @@ def test_a_message_that_could_not_be_dead_lettered_is_kept() -> None:
 
     assert driver.all(Delete) == []
     assert driver.one(Hide).messages == (only,)
+    assert driver.counted("not_dead_lettered") == 1
     assert driver.reports(logging.ERROR) == ["message only: kept, as it could not be dead-lettered: AccessDenied"]
+
+
+def test_a_dead_letter_that_is_refused_with_its_origin_is_tried_without_and_then_left_to_sqs() -> None:
+    driver = Driver()
+    (only,) = driver.receive(message("only"))
+    driver.finish(only, Fate.DEAD_LETTER)
+    asked = driver.one(DeadLetter)
+    too_large = {"only": Problem("too large", of_message=True)}
+    assert asked.with_origin
+
+    driver.tell(Settled(asked, too_large))
+    again = driver.one(DeadLetter)
+    assert again == replace(asked, with_origin=False)
+    assert (driver.all(Hide), driver.counted("not_dead_lettered")) == ([], 0)
+    driver.tell(Settled(again, too_large))
+
+    assert driver.all(DeadLetter) == []
+    assert driver.one(Hide).seconds == (10.0,)
+    assert driver.counted("not_dead_lettered") == 1
+    (report,) = driver.reports(logging.ERROR)
+    assert "too large" in report
+    assert "until it is too old" in report
+
+
+@pytest.mark.parametrize(("room", "with_origin"), [(0, True), (-1, False)], ids=["just fits", "one byte too many"])
+def test_a_dead_letter_has_its_origin_where_there_is_room(room: int, with_origin: bool) -> None:
+    origin = describe_origin(verdict_on(message("only"), Fate.DEAD_LETTER))
+    size = len("body" + ORIGIN_ATTRIBUTE + "String" + origin)
+    driver = Driver()
+    driver.core._inspection.dead_letter_size_limit = size + room
+    (only,) = driver.receive(message("only"))
+
+    driver.finish(only, Fate.DEAD_LETTER)
+
+    assert driver.one(DeadLetter).origin == origin
+    assert driver.one(DeadLetter).with_origin is with_origin
+
+
+def test_a_dead_letter_with_ten_attributes_goes_without_its_origin() -> None:
+    driver, carried = Driver(), {name: Attribute("String", "value") for name in "abcdefghij"}
+    (only,) = driver.receive(replace(message("only"), sqs_attributes=carried))
+
+    driver.finish(only, Fate.DEAD_LETTER)
+
+    assert not driver.one(DeadLetter).with_origin
 
 
 def test_without_a_dead_letter_queue_a_failed_message_is_deleted_and_reported() -> None:
@@ -1289,7 +1335,7 @@ def test_the_limit_of_messages_in_flight_is_known_on_a_fifo_queue_that_gives_not
     driver = Driver(fifo=True)
     driver.now += 61
     driver.receive()
-    assert driver.all(Inspect) == [Inspect()]
+    assert driver.all(Inspect) == [Inspect(depth_alone=True)]
 
     driver.tell(Inspected(QueueFacts(visible=5_000, in_flight=120_000)))
 
