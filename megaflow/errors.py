@@ -8,7 +8,7 @@
     ├── PatternError          a pattern that is wrong in itself: where in it, and why
     ├── ProtocolError         an event that breaks the MEGA protocol: which field, and why
     ├── EncodeError           a payload that cannot be sent: where in it, and why
-    ├── PublishError          entries of a batch that did not go, or of which that is not known
+    ├── PublishError          messages that did not go, or of which that is not known
     ├── UsageError            a call that cannot work where it was made
     ├── ProcessError          processes of ``run(processes=)`` that end one after another
     └── HandlingError         why a message comes again, or is dead-lettered, where no handler raised it just now
@@ -20,7 +20,7 @@
         ├── StoreError            progress, or an idempotency key, could not be read or written
         └── EarlierFailureError   what a handler failed with in an earlier delivery, which is not tried again
 
-AWS's own errors pass through as botocore's.
+AWS's own errors pass through as botocore's, but for messages that are too large for where they go.
 """
 
 from __future__ import annotations
@@ -140,7 +140,7 @@ class FailedEntry:
 
 
 class PublishError(MegaflowError):
-    """Entries of a batch that did not go, or of which that is not known.
+    """Entries of a batch that did not go, or of which that is not known; or the one message that was too large.
 
     ``failed`` holds exactly those, in the order they were given. ``message_ids`` has an id for every entry that went,
     and ``""`` where one did not.

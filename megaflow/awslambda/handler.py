@@ -11,17 +11,24 @@ from typing import Any, Final
 
 from megaflow import limits
 from megaflow.awslambda.invocation import COMES_AGAIN, End, EventLoops, Invocation
-from megaflow.awslambda.queues import Queues
+from megaflow.awslambda.queues import DeadLetterQueue, Queues
 from megaflow.awslambda.records import open_record, read_records
-from megaflow.errors import RegistrationError, text_of
+from megaflow.errors import RegistrationError, UsageError, text_of
 from megaflow.messages.message import Message
-from megaflow.processing.dead_letters import describe_origin, why_not_kept, why_unhandled
+from megaflow.processing.dead_letters import (
+    describe_origin,
+    has_room_for_origin,
+    why_not_kept,
+    why_too_large,
+    why_unhandled,
+)
 from megaflow.processing.log_lines import about
 from megaflow.processing.processor import Processor
 from megaflow.processing.verdict import Verdict
 from megaflow.settings import ConsumerSettings
 from megaflow.telemetry.metrics import Metrics
 from megaflow.transport.entries import is_fifo
+from megaflow.transport.errors import is_refused_message
 from megaflow.transport.protocols import SqsClient
 
 log = logging.getLogger(__name__)
@@ -127,18 +134,31 @@ class LambdaHandler:
     def _dead_letter(self, verdict: Verdict, problem: str) -> End:
         message = verdict.message
         try:
-            url = self._queues.dead_letter_queue_url(message.queue_url)
-            if url:
-                self._queues[message.queue_url].send_dead_letter(url, message, describe_origin(verdict, problem))
+            to = self._queues.dead_letter_queue(message.queue_url)
+            if to.url:
+                self._send(to, message, describe_origin(verdict, problem))
         except Exception as error:  # noqa: BLE001 - whatever a client raises, the message comes again
             text = "message %s: kept, as it could not be dead-lettered: %s"
             log.error(text, message.id, text_of(error), extra=about(message))
+            self._metrics.count("not_dead_lettered")
             return self._keep(message)
-        if not url:
+        if not to.url:
             text = "message %s: no dead-letter queue, so it is deleted: %s"
             log.error(text, message.id, problem or str(verdict), extra=about(message))
-        self._metrics.count("dead_lettered" if url else "dropped")
+        self._metrics.count("dead_lettered" if to.url else "dropped")
         return End(done=True)
+
+    def _send(self, to: DeadLetterQueue, message: Message, origin: str) -> None:
+        """Dead-letter a message, without its origin where there is no room for it; raise where it cannot go at all."""
+        if reason := why_too_large(message, to.size_limit):
+            raise UsageError(f"{reason}; the queue's redrive policy moves it in the end, where it has one")
+        queue, has_room = self._queues[message.queue_url], has_room_for_origin(message, origin, to.size_limit)
+        try:
+            queue.send_dead_letter(to.url, message, origin if has_room else "")
+        except Exception as error:
+            if not (has_room and is_refused_message(error)):
+                raise
+            queue.send_dead_letter(to.url, message, "")
 
     def _read_pause(self, message: Message, after: float | None) -> float | None:
         try:

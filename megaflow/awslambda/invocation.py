@@ -95,13 +95,7 @@ class Invocation:
 
     def run(self, messages: Sequence[Message]) -> dict[str, End]:
         """Handle *messages*, and return what became of each; those that are missing come again."""
-        lanes = _sort_into_lanes(messages)
-        if len(messages) == 1 and not any(map(_needs_watching, self._processor.table.handlers)):
-            # There is nothing else that it could hold up: no thread is needed.
-            self._under_way[id(lanes[0])] = lanes[0]
-            self._handle(lanes[0])
-            return self._ends
-        waiting = deque(lanes)
+        waiting = deque(_sort_into_lanes(messages))
         while self._go_on(waiting):
             self._renew_claims()
         with self._changed:
@@ -218,10 +212,6 @@ class Invocation:
             except StoreError as error:
                 text = "message %s: its idempotency keys may be taken for free: %s"
                 log.warning(text, message.id, text_of(error), extra=about(message))
-
-
-def _needs_watching(handler: Handler) -> bool:
-    return handler.options.timeout is not None or handler.options.idempotency_key is not None
 
 
 def _give_up_leases(messages: Iterable[Message]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from megaflow import limits
@@ -20,6 +21,14 @@ _ASK_AGAIN_AFTER: Final = 300.0
 """Seconds after which what was refused is tried again: a role may have been mended."""
 
 
+@dataclass(frozen=True, slots=True)
+class DeadLetterQueue:
+    """Where dead letters go, ``""`` for nowhere, and what one may have there in bytes; 0 is not known."""
+
+    url: str
+    size_limit: int
+
+
 class Queues:
     """Queues by their URLs. *connect* gives a client for one; it is asked only where a message needs that."""
 
@@ -30,7 +39,7 @@ class Queues:
         self._configured = dead_letter_queue_url or ""
         self._clock = clock
         self._lock = threading.Lock()
-        self._dead_letters: dict[str, str] = {}
+        self._dead_letters: dict[str, DeadLetterQueue] = {}
         self._refused: dict[tuple[str, str], tuple[float, str]] = {}
         """What was refused of a queue: until when it is not asked again, and what was said."""
 
@@ -45,14 +54,12 @@ class Queues:
                 f"dead_letter_queue_url={self._configured!r} is the queue itself: give another one"
             )
 
-    def dead_letter_queue_url(self, url: str) -> str:
-        """Return the dead-letter queue of the queue at *url*, ``""`` where it has none.
+    def dead_letter_queue(self, url: str) -> DeadLetterQueue:
+        """Return the dead-letter queue of the queue at *url*.
 
         Raises `UsageError` where that is not known: to delete the message would lose it, and SQS's own redrive takes
         it in the end.
         """
-        if self._configured:
-            return self._configured
         with self._lock:
             if url not in self._dead_letters:
                 self._dead_letters[url] = self._look_up(url)
@@ -67,12 +74,14 @@ class Queues:
         for url, handles in by_queue.items():
             self._hide(url, handles)
 
-    def _look_up(self, url: str) -> str:
+    def _look_up(self, url: str) -> DeadLetterQueue:
+        if self._configured:
+            return DeadLetterQueue(self._configured, self[url].read_size_limit(self._configured))
         problem = self._recall(url, "inspect")
         if not problem:
             facts = self[url].inspect()
             if not facts.problem:
-                return facts.dead_letter_queue_url
+                return DeadLetterQueue(facts.dead_letter_queue_url, facts.dead_letter_size_limit)
             problem = self._remember(url, "inspect", facts.problem)
         raise UsageError(f"{problem}; give dead_letter_queue_url=, or let the function's role ask for it")
 

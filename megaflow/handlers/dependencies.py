@@ -19,6 +19,7 @@ from weakref import WeakKeyDictionary
 
 from megaflow.callables import is_async, is_generator
 from megaflow.errors import DependencyError, RegistrationError
+from megaflow.forks import renew_in_child
 from megaflow.handlers.annotations import UNRESOLVED_REMEDY, Unresolved
 from megaflow.handlers.parameters import is_optional, read_parameters
 from megaflow.handlers.status import Reject, RetryLater
@@ -156,6 +157,7 @@ class Dependencies:
         self._made: dict[Any, Any] = {}
         self._exits = ExitStack()
         self._loops: WeakKeyDictionary[asyncio.AbstractEventLoop, _LoopsOwn] = WeakKeyDictionary()
+        renew_in_child(self)
 
     @contextmanager
     def given(self, needs: Mapping[str, Need]) -> Iterator[Given]:
@@ -193,6 +195,10 @@ class Dependencies:
     def has_loops(self) -> bool:
         """Whether something belongs to an event loop."""
         return bool(self._loops)
+
+    def after_fork_in_child(self) -> None:
+        """See `megaflow.forks`."""
+        self._lock = threading.RLock()
 
     def _wanted(self, needs: Mapping[str, Need]) -> Iterable[tuple[str, Need]]:
         return ((name, need) for name, need in needs.items() if need.type in self._providers)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final, Protocol
 
+from megaflow.forks import renew_in_child
 from megaflow.local.faults import Faults
 from megaflow.local.move_tasks import Moves
 from megaflow.local.polls import Poll, Polls
@@ -119,6 +120,12 @@ class Account:
         self._next_number = 1
         self._stirred: set[str] = set()
         self._announced: float | None = None
+        renew_in_child(self)
+
+    def after_fork_in_child(self) -> None:
+        """See `megaflow.forks`."""
+        self.lock = threading.RLock()
+        self.changed = threading.Condition(self.lock)
 
     def new_id(self) -> str:
         """Return a new UUID."""

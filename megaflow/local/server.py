@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Final
 
 from megaflow.errors import ConfigurationError, UsageError
+from megaflow.forks import let_go, renew_in_child
 from megaflow.local.account import Account
 from megaflow.local.refused import Refused
 
@@ -63,6 +64,7 @@ class Server:
         self._server = _Uvicorn(self.account, allowed_hosts)
         self._thread: threading.Thread | None = None
         self._begun = False
+        renew_in_child(self)
 
     def serve(self) -> None:
         """Answer until :meth:`stop` is called or, on the main thread, a signal comes; the signal then goes on.
@@ -85,6 +87,11 @@ class Server:
         elif not self._begun:
             self._begin()
             self._socket.close()
+
+    def after_fork_in_child(self) -> None:
+        """See `megaflow.forks`: whoever speaks to this server hears of its end only once no child holds the line."""
+        let_go(self._socket)
+        self._server.let_go()
 
     def __enter__(self) -> Server:
         """Begin to answer.
@@ -156,6 +163,12 @@ class _Uvicorn(uvicorn.Server):
         # An aborted connection is closed in the next round of the loop.
         await asyncio.sleep(0)
 
+    def let_go(self) -> None:
+        """Close this process's end of every connection; the loop that would do so is not here."""
+        for connection in list(self.server_state.connections):
+            if isinstance(connection, _Connection):
+                connection.let_go()
+
     def _watch(self) -> None:
         # In any thread: somebody may use the account without HTTP.
         self._loop.call_soon_threadsafe(self._set_alarm)
@@ -183,7 +196,8 @@ class _Connection(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self.transport = _Gathered(transport, self.loop)  # type: ignore[assignment]
+        gathered = _Gathered(transport, self.loop)
+        self.transport, self.let_go = gathered, gathered.let_go  # type: ignore[assignment]
         self._caller = HttpCaller(cut=transport.abort)
         self._extensions = {CALLER: self._caller}
 
@@ -216,6 +230,12 @@ class _Gathered:
         self._parts: list[bytes] = []
         self.is_closing = transport.is_closing
         self.abort = transport.abort
+
+    def let_go(self) -> None:
+        # In its place: the transport that has the number is not ours to close.
+        nothing = os.open(os.devnull, os.O_RDWR)
+        os.dup2(nothing, self._transport.get_extra_info("socket").fileno(), inheritable=False)
+        os.close(nothing)
 
     def write(self, part: bytes) -> None:
         if not self._parts:

@@ -5,10 +5,16 @@ from __future__ import annotations
 import json
 from typing import Any, Final
 
+from megaflow.messages.attributes import Attribute
 from megaflow.messages.message import Message
 
 ORIGIN_ATTRIBUTE: Final = "megaflow-origin"
 """The message attribute of a dead-lettered message that says where it comes from, and what failed."""
+
+
+def add_origin(message: Message, origin: str) -> dict[str, Attribute]:
+    """Return the attributes of *message*, and its *origin* in place of an earlier one."""
+    return {**message.sqs_attributes, ORIGIN_ATTRIBUTE: Attribute("String", origin)}
 
 
 def origin_of(message: Message) -> dict[str, Any]:

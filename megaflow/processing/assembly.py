@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any, TypeAlias, get_args
 
 from megaflow.errors import RegistrationError, UsageError
+from megaflow.forks import renew_in_child
 from megaflow.handlers.dependencies import Dependencies
 from megaflow.handlers.handler import Handler
 from megaflow.handlers.router import Router
@@ -95,6 +96,7 @@ class Assembly:
         self._changing = threading.RLock()
         self._version = 0
         self._processor: Processor | None = None
+        renew_in_child(self)
 
     def processor(self) -> Processor:
         """Return the processor; raise `RegistrationError` where something cannot work."""
@@ -196,6 +198,10 @@ class Assembly:
     def close_dependencies(self) -> None:
         """Close what was made for the process."""
         self._dependencies.close()
+
+    def after_fork_in_child(self) -> None:
+        """See `megaflow.forks`."""
+        self._changing = threading.RLock()
 
     def _make(self, handlers: tuple[Handler, ...], middleware: tuple[Middleware, ...]) -> Processor:
         tell = partial(_tell_all, self._watchers) if self._watchers else log_verdict

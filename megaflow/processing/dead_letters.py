@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from megaflow import limits
 from megaflow.errors import describe_error
 from megaflow.handlers.status import ProcessStatus
 from megaflow.messages.message import Message
-from megaflow.messages.origin import read_origin
+from megaflow.messages.origin import add_origin, read_origin
 from megaflow.processing.verdict import Outcome, Verdict
+from megaflow.transport.entries import measure
 
 
 def why_unhandled(message: Message, max_receives: int | None) -> str:
@@ -25,6 +27,19 @@ def why_not_kept(verdict: Verdict, max_receives: int | None) -> str:
     if max_receives is None or count < max_receives or verdict.interruption is not None:
         return ""
     return f"kept at delivery {count}, and max_receives is {max_receives}"
+
+
+def has_room_for_origin(message: Message, origin: str, size_limit: int) -> bool:
+    """Tell whether *message* can say its past where it may have *size_limit* bytes; 0 is that this is not known."""
+    attributes = add_origin(message, origin)
+    fits = measure(message.body, attributes) <= (size_limit or limits.SQS_MESSAGE_SIZE)
+    return fits and len(attributes) <= limits.MESSAGE_ATTRIBUTES
+
+
+def why_too_large(message: Message, size_limit: int) -> str:
+    """Return why *message* does not go where it may have *size_limit* bytes; ``""`` where it does, or nobody knows."""
+    size = measure(message.body, message.sqs_attributes)
+    return f"it has {size:,} bytes, and the dead-letter queue takes {size_limit:,}" if 0 < size_limit < size else ""
 
 
 def describe_origin(verdict: Verdict, problem: str = "") -> str:

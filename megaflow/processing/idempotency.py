@@ -6,6 +6,7 @@ import threading
 from typing import Final
 
 from megaflow.errors import HandlingError
+from megaflow.forks import renew_in_child
 from megaflow.handlers.handler import Handler
 from megaflow.messages.message import Message
 from megaflow.processing.progress import ask_store, work_of
@@ -26,6 +27,7 @@ class Idempotency:
         self._seconds = visibility_timeout * _LONGER_THAN_A_LEASE
         self._lock = threading.Lock()
         self._claimed: dict[str, set[str]] = {}
+        renew_in_child(self)
 
     def claim(self, message: Message, handler: Handler, key: str) -> Claim:
         """Claim the *key* of a handler for a message."""
@@ -52,6 +54,10 @@ class Idempotency:
             keys = tuple(self._claimed.get(message.id, ()))
         for key in keys:
             ask_store("renew a key", self._store.renew, key, work_of(message), self._seconds)
+
+    def after_fork_in_child(self) -> None:
+        """See `megaflow.forks`."""
+        self._lock = threading.Lock()
 
     def _drop(self, message: Message, handler: Handler, key: str) -> str:
         key = _key(handler, key)

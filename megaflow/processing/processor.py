@@ -9,6 +9,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Se
 from functools import partial
 from typing import Any, Final
 
+from megaflow import forks
 from megaflow.dispatch.table import DispatchTable, Selection
 from megaflow.errors import EarlierFailureError, KeyBusyError, LeaseLostError, RegistrationError
 from megaflow.frozen import make_record
@@ -153,15 +154,19 @@ class Processor:
         lease, pipeline = message.lease, self._pipelines[handler]
         if lease is not None and lease.lost:
             return _refuse_lost(handler)
-        began = time.perf_counter()
+        began, generation = time.perf_counter(), forks.generation
         try:
             returned = pipeline(handler, message)
+            if forks.generation != generation:
+                forks.end_child(None)
             if returned is None:
                 # Most messages end here: the reader would say the same, a little later.
                 return make_outcome(handler, _DONE, time.perf_counter() - began)
             if inspect.isawaitable(returned):
                 returned = wait(returned)
         except BaseException as error:  # noqa: BLE001 - a handler raises whatever it likes
+            if forks.generation != generation:
+                forks.end_child(error)
             return self._reader.read(handler, None, error, time.perf_counter() - began)
         return self._reader.read(handler, returned, None, time.perf_counter() - began)
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar, Final, NamedTuple, TypeAlias, overload
 
+from megaflow import forks
 from megaflow.contexts import adopt
 from megaflow.errors import HandlerTimeoutError, HandlingError
 from megaflow.handlers.handler import Handler
@@ -143,14 +144,17 @@ def run_step(step: Step, wait: Wait, watch: Watch = _watch_nothing) -> Result:
     timeout = handler.options.timeout
     if timeout is not None:
         watch(step.message, handler, timeout + (_TIME_TO_CANCEL if handler.is_async else 0.0))
+    begun = forks.generation
     try:
         said = step.run()
-        return Result(wait(_limit(handler, said)), True) if inspect.isawaitable(said) else Result(said)
+        result = Result(wait(_limit(handler, said)), True) if inspect.isawaitable(said) else Result(said)
     except BaseException as error:  # noqa: BLE001 - a handler raises whatever it likes
-        return Result(error=error)
-    finally:
-        if timeout is not None:
-            watch(step.message, handler, None)
+        result = Result(error=error)
+    if forks.generation != begun:
+        forks.end_child(result.error)
+    if timeout is not None:
+        watch(step.message, handler, None)
+    return result
 
 
 def wait_in(loop: asyncio.Runner, said: Awaitable[Any]) -> Any:
@@ -170,6 +174,7 @@ async def arun_step(step: Step, watch: Watch = _watch_nothing) -> Result:
     timeout = handler.options.timeout if handler.is_async else None
     if timeout is not None:
         watch(step.message, handler, timeout + _TIME_TO_CANCEL)
+    begun = forks.generation
     try:
         if not handler.is_async:
             result = await _run_in_thread(partial(run_step, step, _leave_unawaited))
@@ -179,8 +184,12 @@ async def arun_step(step: Step, watch: Watch = _watch_nothing) -> Result:
     except BaseException as error:
         if isinstance(error, asyncio.CancelledError) and _is_being_cancelled():
             raise
+        if forks.generation != begun:
+            forks.end_child(error)
         return Result(error=error)
     finally:
+        if forks.generation != begun:
+            forks.end_child(None)
         if timeout is not None:
             watch(step.message, handler, None)
 

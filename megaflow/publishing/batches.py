@@ -12,8 +12,8 @@ from functools import partial
 from itertools import islice
 from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
 
-from megaflow import limits
-from megaflow.errors import FailedEntry, PublishError
+from megaflow import forks, limits
+from megaflow.errors import FailedEntry, PublishError, UsageError
 from megaflow.publishing.outgoing import Prepared
 from megaflow.wire.pending import Pending
 
@@ -162,9 +162,11 @@ def _send_ahead(
 ) -> Iterator[Sent]:
     """Keep up to *most* batches under way, and give what became of each message, in order."""
     failure: Exception | None = None
+    begun = forks.generation
     under_way: deque[Pending[list[Sent]]] = deque()
     try:
         while failure is None:
+            _refuse_in_child(begun)
             try:
                 for batch in islice(batches, most - len(under_way)):
                     under_way.append(begin(batch))
@@ -180,11 +182,16 @@ def _send_ahead(
         under_way.clear()
         raise
     finally:
-        # Where nobody wants to know any more, what was sent is answered all the same.
-        for pending in under_way:
+        # Where nobody wants to know any more, what was sent is answered all the same; in a child, to the parent.
+        for pending in under_way if forks.generation == begun else ():
             pending.result()
     if failure is not None:
         raise failure
+
+
+def _refuse_in_child(begun: int) -> None:
+    if forks.generation != begun:
+        raise UsageError("this was begun before a fork, and goes on in the parent: begin another one")
 
 
 def read_message_ids(sent: Sequence[Sent], cause: Exception | None) -> list[str]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Final, Unpack
 
-from megaflow.errors import EncodeError, FailedEntry
+from megaflow.errors import EncodeError, FailedEntry, PublishError
 from megaflow.keywords import check_options
 from megaflow.publishing.batches import (
     BatchSender,
@@ -15,6 +15,7 @@ from megaflow.publishing.batches import (
     EntryAnswer,
     Sent,
     read_batch_answer,
+    read_error,
     read_message_ids,
     send_all,
 )
@@ -29,6 +30,7 @@ from megaflow.publishing.outgoing import (
     prepare_raw,
 )
 from megaflow.settings import check_whole
+from megaflow.transport.errors import is_too_large
 from megaflow.wire.pending import Pending
 
 BATCHES_IN_FLIGHT: Final = 8
@@ -49,8 +51,9 @@ class Publisher(ABC):
         """Publish *payload*, a `Payload`, dict, str, bytes, or a model, and return its message id.
 
         A model is one that a handler can take: it goes as pydantic writes it, by its aliases, without what it computes.
-        `Outgoing` says what the options mean. Raises `EncodeError` before any call to AWS for what AWS would refuse;
-        AWS's own errors pass through as botocore's.
+        `Outgoing` says what the options mean. Raises `EncodeError` before any call to AWS for what AWS would refuse,
+        and `PublishError` for what is too large for this queue or topic, where that takes less than AWS allows. AWS's
+        other errors pass through as botocore's.
         """
         check_options(self.publish, options, PublishOptions)
         return self._publish(prepare(Outgoing(payload, **options), max_size=self._max_size))
@@ -98,7 +101,15 @@ class Publisher(ABC):
 
     def _publish(self, message: Prepared) -> str:
         self._check(message.source)
-        return self._send(message)
+        try:
+            return self._send(message)
+        except Exception as error:
+            if not is_too_large(error):
+                raise
+            said = read_error(error)
+            reason = f"{said.reason} It has {message.size:,} bytes, and the destination takes fewer"
+            failed = FailedEntry(0, message.source.payload, said.code, reason, said.unknown)
+            raise PublishError([failed], [""]) from error
 
     def _prepare(self, source: Outgoing, index: int, raw: bool) -> Entry:
         try:

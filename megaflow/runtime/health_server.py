@@ -16,8 +16,10 @@ from typing import Any, Final
 
 from typing_extensions import override
 
+from megaflow import forks
 from megaflow.consumer.core.health import Health
 from megaflow.errors import ConfigurationError
+from megaflow.forks import let_go, renew_in_child
 
 log = logging.getLogger(__name__)
 
@@ -46,11 +48,14 @@ def serve_health(port: int, get_health: Callable[[], Health], *, host: str = "")
         raise ConfigurationError(f"health_port={port!r} cannot be listened on: {error}; give another one") from error
     threading.Thread(target=server.serve_forever, args=(_GLANCE,), name="megaflow-health", daemon=True).start()
     log.info("health is answered on port %d: /live, /ready", server.server_port)
+    begun = forks.generation
     try:
         yield server.server_port
     finally:
-        server.shutdown()
-        server.server_close()
+        # In a child, nobody is there who would say that it has ended.
+        if forks.generation == begun:
+            server.shutdown()
+            server.server_close()
 
 
 class _Server(ThreadingHTTPServer):
@@ -63,6 +68,7 @@ class _Server(ThreadingHTTPServer):
     def __init__(self, address: tuple[str, int], answers: type[BaseHTTPRequestHandler]) -> None:
         self._open: dict[socket.socket, float] = {}
         super().__init__(address, answers)
+        renew_in_child(self)
 
     @override
     def server_bind(self) -> None:
@@ -86,6 +92,11 @@ class _Server(ThreadingHTTPServer):
         for request, since in tuple(self._open.items()):
             if time.monotonic() - since > _CLIENT_TIMEOUT:
                 _hang_up(request)
+
+    def after_fork_in_child(self) -> None:
+        """See `megaflow.forks`: who asks on this port asks the parent, and once that is gone nobody listens."""
+        for sock in (self.socket, *self._open):
+            let_go(sock)
 
     @override
     def handle_error(self, request: Any, client_address: Any) -> None:

@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 from megaflow.errors import UsageError
+from megaflow.forks import renew_in_child
 from megaflow.runtime.protocols import AppRun
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ class Running:
         self._changing = threading.RLock()
         self._current: AppRun | None = None
         self._stop_wanted = False
+        renew_in_child(self)
 
     @property
     def is_under_way(self) -> bool:
@@ -60,6 +62,11 @@ class Running:
 
         current = self._current
         return NOT_RUNNING if current is None else current.health()
+
+    def after_fork_in_child(self) -> None:
+        """See `megaflow.forks`: what runs does so in the parent."""
+        self._changing = threading.RLock()
+        self._current, self._stop_wanted = None, False
 
     def refuse_change(self) -> None:
         """Raise `UsageError` while something runs."""

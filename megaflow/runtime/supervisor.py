@@ -28,6 +28,7 @@ from typing import Final, Protocol
 from megaflow.consumer.core.health import Health
 from megaflow.consumer.threads.signals import stopping_on_signals
 from megaflow.errors import ConfigurationError, ProcessError, RegistrationError
+from megaflow.forks import renew_in_child
 from megaflow.runtime.protocols import Runs
 
 log = logging.getLogger(__name__)
@@ -178,6 +179,7 @@ class Supervisor:
         self._stopping_now = False
         self._told: set[bool] = set()
         self._kill_at = math.inf
+        renew_in_child(self)
 
     def run(self) -> None:
         """Keep them running until `stop`, SIGTERM or SIGINT; signals only where this is the main thread.
@@ -206,6 +208,11 @@ class Supervisor:
         missing = len(self._lives) - len(self._children)
         problems = (f"{missing} of {len(self._lives)} processes are not running",) if missing else ()
         return Health(live=True, ready=not missing and not self._stopping, problems=problems, stopping=self._stopping)
+
+    def after_fork_in_child(self) -> None:
+        """See `megaflow.forks`: the children would not hear that their parent is dead, while others hold its pipes."""
+        for child in self._children.values():
+            child.orders.close()
 
     def _start_missing(self) -> None:
         for place, life in enumerate(self._lives):

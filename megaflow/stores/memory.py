@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from megaflow.forks import renew_in_child
 from megaflow.stores.store import KEEP_FOR, Claim, ClosableStore, Ended
 
 
@@ -24,6 +25,7 @@ class MemoryStore(ClosableStore):
         self._work: dict[str, tuple[float, dict[str, Ended]]] = {}
         self._keys: dict[str, tuple[float, str | None]] = {}
         self._expiries: list[tuple[float, str, bool]] = []
+        renew_in_child(self)
 
     def load(self, work: str) -> Mapping[str, Ended]:
         """See `Store.load`."""
@@ -67,6 +69,10 @@ class MemoryStore(ClosableStore):
         with self._lock:
             if self._keys.get(key, (0.0, None))[1] == owner:
                 del self._keys[key]
+
+    def after_fork_in_child(self) -> None:
+        """See `megaflow.forks`."""
+        self._lock = threading.Lock()
 
     def _hold(self, key: str, owner: str | None, expires_at: float) -> None:
         self._keys[key] = (expires_at, owner)

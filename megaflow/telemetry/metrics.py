@@ -7,6 +7,8 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Final, Protocol
 
+from megaflow.forks import renew_in_child
+
 NAMES: Final[Mapping[str, str]] = {
     "received": "messages received",
     "handled": "messages that all their handlers have ended with",
@@ -45,6 +47,7 @@ class Counters:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self.clear()
+        renew_in_child(self)
 
     def count(self, name: str, amount: int = 1) -> None:
         """Take note that *name* happened *amount* times."""
@@ -60,3 +63,7 @@ class Counters:
         """Return the counts as they are now."""
         with self._lock:
             return dict(self._counts)
+
+    def after_fork_in_child(self) -> None:
+        """See `megaflow.forks`."""
+        self._lock = threading.Lock()

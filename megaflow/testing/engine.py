@@ -192,7 +192,7 @@ class Engine:
             case Inspect():
                 self._inputs.append(ask(self._queue, action, self._settings))
             case Receive():
-                self._polls[action.poll] = action, self._clock.now + self._settings.wait_time_seconds
+                self._polls[action.poll] = action, self._clock.now + action.wait
             case AbandonPoll(poll):
                 self._polls.pop(poll, None)
                 self._inputs.append(Received((), poll))

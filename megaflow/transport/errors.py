@@ -7,6 +7,17 @@ from typing import Final
 from megaflow.errors import ConfigurationError
 
 _MISSING_QUEUE: Final = frozenset({"AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist", "InvalidAddress"})
+_INVALID: Final = frozenset(
+    {
+        "BatchRequestTooLong",
+        "InvalidMessageContents",
+        "InvalidParameter",
+        "InvalidParameterValue",
+        "InvalidParameterValueException",
+    }
+)
+"""What SQS and SNS say of a message that is too large, among other things."""
+
 _DENIED: Final = frozenset(
     {
         "AccessDenied",
@@ -65,6 +76,25 @@ def is_refusal(error: BaseException) -> bool:
 def is_over_limit(error: BaseException) -> bool:
     """Tell whether *error* says that too many messages of the queue are in flight."""
     return read_code(error) in ("OverLimit", "AWS.SimpleQueueService.OverLimit")
+
+
+def is_too_large(error: BaseException) -> bool:
+    """Tell whether *error* says that a message is larger than its destination takes.
+
+    SQS has no code for it: https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html
+    """
+    response = getattr(error, "response", None)
+    if not isinstance(response, dict):
+        return False
+    if response.get("ResponseMetadata", {}).get("HTTPStatusCode") == 413:
+        return True
+    text = str(response.get("Error", {}).get("Message", "")).lower()
+    return read_code(error) in _INVALID and any(each in text for each in ("shorter than", "too long", "too large"))
+
+
+def is_refused_message(error: BaseException) -> bool:
+    """Tell whether *error* says that the message itself is refused: it is too large, or something in it is wrong."""
+    return is_too_large(error) or read_code(error) in _INVALID
 
 
 def as_configuration_error(error: BaseException, queue_url: str) -> ConfigurationError:

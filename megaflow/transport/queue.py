@@ -10,14 +10,14 @@ import logging
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from megaflow import limits
 from megaflow.messages.attributes import Attribute
 from megaflow.messages.message import Lease, Message, open_message
-from megaflow.messages.origin import ORIGIN_ATTRIBUTE
-from megaflow.transport.entries import is_fifo, measure, write_attributes
+from megaflow.messages.origin import add_origin
+from megaflow.transport.entries import is_fifo, write_attributes
 from megaflow.transport.errors import is_denied, is_missing_queue
 from megaflow.transport.numbers import read_time, read_whole
 from megaflow.transport.protocols import SqsClient
@@ -35,14 +35,16 @@ _ASKED: Final = [
 _PLACES: Final = tuple(str(place) for place in range(limits.BATCH_ENTRIES))
 """The ids of the entries of a batch."""
 
-_FACTS: Final = ["RedrivePolicy", *_DEPTHS]
+_FACTS: Final = ("RedrivePolicy", *_DEPTHS)
+_SIZE_LIMIT: Final = "MaximumMessageSize"
 
 
 @dataclass(frozen=True, slots=True)
 class QueueFacts:
     """What the queue says of itself. *problem* says why it does not; *dead_letter_queue_url* may be ``""``.
 
-    *visible* messages could be received, and so many are *in_flight*: both about.
+    *visible* messages could be received, and so many are *in_flight*: both about. *dead_letter_size_limit* is what a
+    message may have in bytes in the dead-letter queue; 0 is that it does not say.
     """
 
     dead_letter_queue_url: str = ""
@@ -50,6 +52,7 @@ class QueueFacts:
     problem: str = ""
     visible: int = 0
     in_flight: int = 0
+    dead_letter_size_limit: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,20 +74,40 @@ class Queue:
         self._client = client
         self._clock = clock
 
-    def inspect(self) -> QueueFacts:
-        """Return what the queue says of itself; what it refuses to say is not known.
+    def inspect(self, dead_letter_queue_url: str = "") -> QueueFacts:
+        """Return what the queue, and its dead-letter queue, say of themselves; what is refused is not known.
 
-        Any other error is raised: to take a queue out of reach for one without a dead-letter queue would lose messages.
+        *dead_letter_queue_url* is that of another one than the redrive policy's. Any other error is raised: to take a
+        queue out of reach for one without a dead-letter queue would lose messages.
         """
+        facts = self._inspect()
+        url = dead_letter_queue_url or facts.dead_letter_queue_url
+        return replace(facts, dead_letter_size_limit=self.read_size_limit(url)) if url else facts
+
+    def inspect_depth(self) -> QueueFacts:
+        """Return how many messages the queue holds; what it refuses to say is 0."""
+        attributes, problem = self._read_attributes(_DEPTHS)
+        visible, in_flight = (int(attributes.get(name, 0)) for name in _DEPTHS)
+        return QueueFacts(problem=problem, visible=visible, in_flight=in_flight)
+
+    def read_size_limit(self, dead_letter_queue_url: str) -> int:
+        """Return what a message may have in bytes in the queue at *dead_letter_queue_url*; 0 where it does not say."""
         from botocore.exceptions import ClientError
 
         try:
-            answer = self._client.get_queue_attributes(QueueUrl=self.url, AttributeNames=_FACTS)
+            answer = self._client.get_queue_attributes(QueueUrl=dead_letter_queue_url, AttributeNames=[_SIZE_LIMIT])
         except ClientError as error:
-            if not is_denied(error):
-                raise
-            return QueueFacts(problem=f"its attributes could not be read: {error}")
-        attributes = answer.get("Attributes", {})
+            # What does not fit is refused, and then sent with less.
+            log.info("the size limit of %s is not known: %s", dead_letter_queue_url, error)
+            return 0
+        return int(answer.get("Attributes", {}).get(_SIZE_LIMIT, 0))
+
+    def _inspect(self) -> QueueFacts:
+        from botocore.exceptions import ClientError
+
+        attributes, problem = self._read_attributes(_FACTS)
+        if problem:
+            return QueueFacts(problem=problem)
         policy = json.loads(attributes.get("RedrivePolicy") or "{}")
         arn, most = policy.get("deadLetterTargetArn"), read_whole(policy.get("maxReceiveCount"), 0)
         visible, in_flight = (read_whole(attributes.get(name), 0) for name in _DEPTHS)
@@ -152,12 +175,8 @@ class Queue:
         return pending.map(lambda answer: _read_failures(answer, [handle for handle, _ in pauses]))
 
     def send_dead_letter(self, queue_url: str, message: Message, origin: str) -> None:
-        """Send *message* to the dead-letter queue *queue_url* as it was received, with *origin* where there is room."""
-        attributes = dict(message.sqs_attributes)
-        with_origin = attributes | {ORIGIN_ATTRIBUTE: Attribute("String", origin)}
-        fits = measure(message.body, with_origin) <= limits.SQS_MESSAGE_SIZE
-        if fits and len(with_origin) <= limits.MESSAGE_ATTRIBUTES:
-            attributes = with_origin
+        """Send *message* to the dead-letter queue *queue_url* as it was received, with *origin*, if any."""
+        attributes = add_origin(message, origin) if origin else message.sqs_attributes
         parameters: dict[str, Any] = {"QueueUrl": queue_url, "MessageBody": message.body}
         if attributes:
             parameters["MessageAttributes"] = write_attributes(attributes)
@@ -173,6 +192,18 @@ class Queue:
         from megaflow.wire.client import begin_call
 
         return begin_call(self._client, method, QueueUrl=self.url, **parameters)
+
+    def _read_attributes(self, names: Sequence[str]) -> tuple[Mapping[str, str], str]:
+        """Return attributes of the queue, or why it refuses to say them; any other error is raised."""
+        from botocore.exceptions import ClientError
+
+        try:
+            answer = self._client.get_queue_attributes(QueueUrl=self.url, AttributeNames=list(names))
+        except ClientError as error:
+            if not is_denied(error):
+                raise
+            return {}, f"its attributes could not be read: {error}"
+        return answer.get("Attributes", {}), ""
 
     def _find_url(self, arn: str) -> str:
         account, name = arn.split(":")[4:6]

@@ -15,6 +15,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from megaflow.errors import UsageError
+from megaflow.forks import let_go, renew_in_child
 from megaflow.wire.http import HttpAnswer, NoAnswerError, read_answer
 
 _PATIENCE: Final = 5
@@ -41,9 +43,13 @@ class Connection:
         self.is_given_up = False
         """Whether it was closed because nobody wants the answer any more."""
 
+        self.is_inherited = False
+        """Whether this process is a child, and the connection its parent's."""
+
         self._socket = sock
         self._timeout = 0.0
         self._deadline = 0.0
+        renew_in_child(self)
 
     def send(self, request: bytes, timeout: float) -> None:
         """Send *request*; up to *timeout* seconds may pass without a byte gone, or come. Raises `OSError`."""
@@ -53,16 +59,20 @@ class Connection:
         self.has_answered = False
         try:
             self._socket.sendall(request)
-        except BlockingIOError as error:
-            raise TimeoutError(f"nothing was taken within {timeout:g} s") from error
+        except OSError as error:
+            self._explain(error, f"nothing was taken within {timeout:g} s")
+            raise
 
     def receive(self) -> HttpAnswer:
         """Return the answer to what was sent; raises `BrokenAnswerError` or `OSError`."""
+        if self.is_inherited:
+            raise _parents_call()
         self._deadline = time.monotonic() + self._timeout * _PATIENCE
         try:
             answer = read_answer(self._receive)
-        except BlockingIOError as error:
-            raise TimeoutError(f"nothing came within {self._timeout:g} s") from error
+        except OSError as error:
+            self._explain(error, f"nothing came within {self._timeout:g} s")
+            raise
         self.used_at = time.monotonic()
         return answer
 
@@ -81,8 +91,8 @@ class Connection:
 
     @property
     def is_dropped(self) -> bool:
-        """Whether the other side has closed it meanwhile, or spoken without being asked."""
-        return time.monotonic() - self.used_at >= _SHORT and self.has_news
+        """Whether the other side has closed it meanwhile, or spoken without being asked, or it is not ours."""
+        return self.is_inherited or (time.monotonic() - self.used_at >= _SHORT and self.has_news)
 
     @property
     def may_be_replaced(self) -> bool:
@@ -99,6 +109,19 @@ class Connection:
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
+
+    def after_fork_in_child(self) -> None:
+        """See `megaflow.forks`."""
+        self.is_inherited = True
+        let_go(self._socket)
+
+    def _explain(self, error: OSError, late: str) -> None:
+        """Raise what says more than *error*, where there is such; *late* is what that nothing came in time means."""
+        if self.is_inherited:
+            # It forked in the midst of this: to try again would be to do what the parent does.
+            raise _parents_call() from error
+        if isinstance(error, BlockingIOError):
+            raise TimeoutError(late) from error
 
     def _receive(self, size: int) -> bytes:
         chunk = self._socket.recv(size)
@@ -133,7 +156,6 @@ class Connections:
         self._connect = connect
         self._idle: deque[Connection] = deque(maxlen=most_idle)
         self._busy: set[Connection] = set()
-        self._process = os.getpid()
         weakref.finalize(self, _close_all, self._idle)
 
     def send(self, request: bytes, timeout: float) -> SentRequest:
@@ -191,10 +213,6 @@ class Connections:
         return answer
 
     def _take(self) -> Connection:
-        if self._process != os.getpid():
-            # After a fork, those that are open belong to the parent.
-            self._idle.clear()
-            self._process = os.getpid()
         while self._idle:
             try:
                 connection = self._idle.pop()
@@ -225,6 +243,10 @@ def _set_timeout(sock: socket.socket, seconds: float) -> None:
     whole, part = divmod(max(seconds, 0.000_001), 1)
     for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
         sock.setsockopt(socket.SOL_SOCKET, option, struct.pack("ll", int(whole), int(part * 1e6)))
+
+
+def _parents_call() -> UsageError:
+    return UsageError("this call was begun before a fork, and its answer is the parent's: begin another one")
 
 
 def _close_all(connections: deque[Connection]) -> None:

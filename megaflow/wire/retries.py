@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from megaflow.forks import renew_in_child
+
 MAX_ATTEMPTS: Final = 3
 TRANSIENT_CODES: Final = frozenset({"RequestTimeout", "RequestTimeoutException", "PriorRequestNotComplete"})
 TRANSIENT_STATUSES: Final = frozenset({500, 502, 503, 504})
@@ -75,6 +77,7 @@ class Quota:
     def __init__(self) -> None:
         self._left = _CAPACITY
         self._lock = threading.Lock()
+        renew_in_child(self)
 
     def acquire(self, amount: int) -> bool:
         """Take so much, if there is so much left."""
@@ -90,6 +93,10 @@ class Quota:
             return
         with self._lock:
             self._left = min(_CAPACITY, self._left + amount)
+
+    def after_fork_in_child(self) -> None:
+        """See `megaflow.forks`."""
+        self._lock = threading.Lock()
 
 
 class Retries:

@@ -19,7 +19,7 @@ from megaflow.awslambda.records import queue_url_of
 from megaflow.errors import ConfigurationError, RegistrationError, UsageError
 from tests.consuming import Faulty, Queues
 from tests.verdicts.drivers import write_record
-from tests.waiting import PATIENCE, wait_until
+from tests.waiting import EARLY, PATIENCE, wait_until
 
 
 class Context:
@@ -119,6 +119,40 @@ def test_what_runs_when_time_is_up_comes_again_and_changes_nothing_any_more(rele
     assert bodies_that_come_again(event, answer) == ["slow"]
     assert after == []
     assert queues.receive_dead_letters() == []
+
+
+@pytest.mark.parametrize("fifo", [False, True])
+@pytest.mark.parametrize("is_async", [True, False])
+def test_one_message_alone_is_given_up_when_time_is_up(is_async: bool, fifo: bool, release: threading.Event) -> None:
+    queues, begun, cancelled = Queues(fifo=fifo), threading.Event(), threading.Event()
+    # It looks at the time as often as that.
+    app = queues.app(visibility_timeout=1)
+
+    async def sleep(text: str) -> None:
+        begun.set()
+        try:
+            await asyncio.sleep(PATIENCE)
+        except asyncio.CancelledError:
+            cancelled.set()
+            raise
+
+    def block(text: str) -> None:
+        begun.set()
+        release.wait(PATIENCE)
+
+    app.on_text()(sleep if is_async else block)
+    event = receive(queues, "slow", group="a" if fifo else "")
+    handler = app.lambda_handler()
+    handler._clock = clock = Clock()
+
+    with ThreadPoolExecutor(1) as pool:
+        answered = pool.submit(handler, event, Context(900))
+        assert begun.wait(PATIENCE)
+        clock.let_an_hour_pass()
+        answer = answered.result(EARLY)
+
+    assert bodies_that_come_again(event, answer) == ["slow"]
+    assert not is_async or cancelled.wait(PATIENCE)
 
 
 def test_async_handlers_are_cancelled_when_time_is_up_and_the_next_call_has_a_loop() -> None:

@@ -364,7 +364,7 @@ def test_a_dead_letter_arrives_as_it_was_in_the_queue_of_the_redrive_policy(plac
         queue.send_dead_letter(facts.dead_letter_queue_url, message, '{"failed": {}}')
 
     (dead,) = receive(place.queue(dead_url))
-    assert facts == QueueFacts(dead_url, 4, in_flight=1)
+    assert facts == QueueFacts(dead_url, 4, in_flight=1, dead_letter_size_limit=SQS_MESSAGE_SIZE)
     assert (dead.body, dead.kind, dead.payload) == (message.body, Kind.BINARY, b"\0\1")
     assert dead.sqs_attributes == {
         **message.sqs_attributes,

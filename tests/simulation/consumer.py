@@ -159,7 +159,7 @@ class Consumer(Observer):
 
     def _ask(self, action: Inspect | Receive) -> None:
         seconds = self.world.draw_latency()
-        until = self.world.clock.now + self.world.settings.wait_time_seconds
+        until = self.world.clock.now + (action.wait if isinstance(action, Receive) else 0)
         fault = self._client.draw_fault(self.world.weather)
 
         def perform() -> None:

@@ -12,7 +12,6 @@ import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError, ReadTimeoutError
 
 from megaflow import Kind, Message
-from megaflow.limits import SQS_MESSAGE_SIZE
 from megaflow.messages.attributes import Attribute
 from megaflow.messages.message import Lease
 from megaflow.messages.origin import ORIGIN_ATTRIBUTE
@@ -215,15 +214,32 @@ def policy(**fields: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize("most", [5, "5"], ids=repr)
 def test_the_redrive_policy_names_the_dead_letter_queue(most: object) -> None:
-    client = ScriptedClient(policy(deadLetterTargetArn=DEAD_ARN, maxReceiveCount=most), {"QueueUrl": DEAD_URL})
+    limit = {"Attributes": {"MaximumMessageSize": "262144"}}
+    client = ScriptedClient(policy(deadLetterTargetArn=DEAD_ARN, maxReceiveCount=most), {"QueueUrl": DEAD_URL}, limit)
 
     facts = Queue(client, URL).inspect()
 
-    assert facts == QueueFacts(DEAD_URL, 5)
+    assert facts == QueueFacts(DEAD_URL, 5, dead_letter_size_limit=262_144)
     assert client.calls == [
         ("get_queue_attributes", {"QueueUrl": URL, "AttributeNames": FACTS}),
         ("get_queue_url", {"QueueName": "orders-dead", "QueueOwnerAWSAccountId": "000000000000"}),
+        ("get_queue_attributes", {"QueueUrl": DEAD_URL, "AttributeNames": ["MaximumMessageSize"]}),
     ]
+
+
+def test_a_dead_letter_queue_that_was_given_is_asked_for_its_limit(client: ScriptedClient) -> None:
+    client = ScriptedClient({"Attributes": {}}, {"Attributes": {"MaximumMessageSize": "2048"}})
+
+    facts = Queue(client, URL).inspect(DEAD_URL)
+
+    assert facts == QueueFacts(dead_letter_size_limit=2_048)
+    assert [asked["QueueUrl"] for _, asked in client.calls] == [URL, DEAD_URL]
+
+
+def test_a_dead_letter_queue_that_does_not_say_its_limit_is_one_all_the_same() -> None:
+    client = ScriptedClient({"Attributes": {}}, client_error("AccessDenied", status=403))
+
+    assert Queue(client, URL).inspect(DEAD_URL) == QueueFacts()
 
 
 def test_the_queue_says_about_how_much_it_holds() -> None:
@@ -308,14 +324,6 @@ def test_a_dead_letter_goes_as_it_was_received_with_its_origin(client: ScriptedC
     ]
 
 
-def test_a_dead_letter_with_ten_attributes_goes_without_its_origin(client: ScriptedClient) -> None:
-    carried = {name: Attribute("String", "value") for name in "abcdefghij"}
-
-    Queue(client, URL).send_dead_letter(DEAD_URL, message(attributes=carried), "where from")
-
-    assert client.asked["MessageAttributes"].keys() == carried.keys()
-
-
 def test_a_dead_letter_that_died_before_has_its_new_origin_in_place_of_the_old(client: ScriptedClient) -> None:
     carried = {name: Attribute("String", "value") for name in "abcdefghi"} | {
         ORIGIN_ATTRIBUTE: Attribute("String", "old")
@@ -327,19 +335,8 @@ def test_a_dead_letter_that_died_before_has_its_new_origin_in_place_of_the_old(c
     assert client.asked["MessageAttributes"][ORIGIN_ATTRIBUTE]["StringValue"] == "new"
 
 
-@pytest.mark.parametrize(("room", "fits"), [(0, True), (-1, False)], ids=["just fits", "one byte too many"])
-def test_a_dead_letter_without_room_for_its_origin_goes_without(client: ScriptedClient, room: int, fits: bool) -> None:
-    origin = "where from"
-    body = "x" * (SQS_MESSAGE_SIZE - len(ORIGIN_ATTRIBUTE + "String" + origin) - room)
-
-    Queue(client, URL).send_dead_letter(DEAD_URL, message(body), origin)
-
-    assert client.asked["MessageBody"] == body
-    assert ("MessageAttributes" in client.asked) is fits
-
-
-def test_a_dead_letter_of_a_whole_mebibyte_goes_without_its_origin(client: ScriptedClient) -> None:
-    Queue(client, URL).send_dead_letter(DEAD_URL, message("x" * SQS_MESSAGE_SIZE), "where from")
+def test_a_dead_letter_goes_without_an_origin_where_none_is_given(client: ScriptedClient) -> None:
+    Queue(client, URL).send_dead_letter(DEAD_URL, message("x"), "")
 
     assert client.asked.keys() == {"QueueUrl", "MessageBody"}
 

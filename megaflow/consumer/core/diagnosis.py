@@ -60,8 +60,8 @@ class Diagnosis:
             "a poll has not returned in its time": polling.is_hung(self.now),
             "every handler has run for so long that its message is lost to others": self._is_stalled,
             f"polls fail: the last {polling.failures}": bool(polling.failures),
-            "SQS has not answered yet": self._latest is None and not polling.failures,
-            "SQS has not answered for long": self._latest is not None and not self._hears,
+            "SQS has not answered yet": not (polling.has_received or polling.failures),
+            "SQS has not answered for long": polling.has_received and not self._hears,
             f"extensions of visibility timeouts fail: the last {self.leases.failures}": bool(self.leases.failures),
             "the queue's limit of messages in flight is reached": polling.over_limit,
             f"handlers that did not return in their time hold {self.timeouts.stuck} threads": bool(self.timeouts.stuck),
@@ -75,10 +75,6 @@ class Diagnosis:
     @property
     def _heard(self) -> tuple[float | None, ...]:
         return tuple(self.polling.heard_at.values())
-
-    @property
-    def _latest(self) -> float | None:
-        return max((at for at in self._heard if at is not None), default=None)
 
     @property
     def _is_full(self) -> bool:
@@ -95,5 +91,5 @@ class Diagnosis:
     @property
     def _hears(self) -> bool:
         # Where every handler is at work, nothing is asked.
-        latest = self._latest
-        return latest is not None and (self._is_full or self.now - latest <= self.settings.wait_time_seconds + _QUIET)
+        latest = max((at for at in self._heard if at is not None), default=self.now)
+        return self.polling.has_received and self.now - latest <= self.settings.wait_time_seconds + _QUIET

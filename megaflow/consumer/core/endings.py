@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 
 from megaflow.consumer.core.held_messages import Held, HeldMessages
 from megaflow.consumer.core.leases import Leases
@@ -16,7 +17,7 @@ from megaflow.consumer.core.queue_facts import Inspection
 from megaflow.consumer.core.settling import Settling
 from megaflow.consumer.core.timeouts import Timeouts
 from megaflow.messages.message import Message
-from megaflow.processing.dead_letters import describe_origin, why_unhandled
+from megaflow.processing.dead_letters import describe_origin, has_room_for_origin, why_too_large, why_unhandled
 from megaflow.processing.verdict import Fate, Verdict
 from megaflow.settings import ConsumerSettings
 
@@ -65,10 +66,16 @@ class Endings:
 
     def dead_letter(self, held: Held, verdict: Verdict, now: float, problem: str = "") -> None:
         """Send a message to the dead-letter queue, and delete it once it is there; at once where there is none."""
-        if queue_url := self._inspection.dead_letter_queue_url:
+        inspection = self._inspection
+        if reason := why_too_large(held.message, inspection.dead_letter_size_limit):
+            self._leave_to_redrive(held, reason, now)
+            return
+        if queue_url := inspection.dead_letter_queue_url:
             # Its group goes on only when it is certain that the message does not come again.
             self._held_messages.begin_dead_lettering(held)
-            self._actions.add(DeadLetter(held.message, queue_url, describe_origin(verdict, problem)))
+            origin = describe_origin(verdict, problem)
+            has_room = has_room_for_origin(held.message, origin, inspection.dead_letter_size_limit)
+            self._actions.add(DeadLetter(held.message, queue_url, origin, has_room))
             return
         self._actions.count("dropped")
         text = "message %s: no dead-letter queue, so it is deleted: %s"
@@ -76,12 +83,22 @@ class Endings:
         self.delete((held,), now)
 
     def end_dead_lettering(self, asked: DeadLetter, problem: Problem | None, now: float) -> None:
-        """Delete a message that has come into the dead-letter queue, and keep one that has not."""
+        """Delete a message that has come into the dead-letter queue, and keep one that has not.
+
+        One that is refused with its origin is tried without.
+        """
+        if problem is not None and problem.of_message and asked.with_origin:
+            self._actions.add(replace(asked, with_origin=False))
+            return
         held = self._held_messages.end_dead_lettering(asked.message.id)
         if problem is None:
             self._actions.count("dead_lettered")
             self.delete((held,), now)
             return
+        if problem.of_message:
+            self._leave_to_redrive(held, problem.reason, now)
+            return
+        self._actions.count("not_dead_lettered")
         text = "message %s: kept, as it could not be dead-lettered: %s"
         self._actions.report_message(logging.ERROR, text, held.message, problem.reason)
         self.keep(held, now)
@@ -150,6 +167,16 @@ class Endings:
         for held in several:
             self._held_messages.drop(held)
             self.give_back(held, now)
+
+    def _leave_to_redrive(self, held: Held, reason: str, now: float) -> None:
+        """Keep a message that the dead-letter queue does not take from anybody but SQS itself."""
+        self._actions.count("not_dead_lettered")
+        text = "message %s: kept, as it cannot be dead-lettered: %s; %s"
+        policy = "the queue's redrive policy moves it in the end"
+        if not self._inspection.has_redrive_policy:
+            policy = "no redrive policy of the queue is known, so that it comes again until it is too old: delete it"
+        self._actions.report_message(logging.ERROR, text, held.message, reason, policy)
+        self.keep(held, now)
 
     def _pass_over(self, held: Held, now: float) -> None:
         self._give_back_followers(held, now)

@@ -21,7 +21,10 @@ class Health:
 
     stopping: bool = False
     heard_ago: tuple[float | None, ...] = ()
-    """How long ago SQS answered each poller last; None is not yet."""
+    """For how long SQS is silent to each poller that asks, None where it has never answered.
+
+    It counts from the last answer, or from when a poller with nothing to ask began to ask again.
+    """
 
     finished_ago: float | None = None
     """How long ago a worker last finished a message; None is not yet."""

@@ -20,9 +20,11 @@ HANGS: Final = 90.0
 _WINDOW: Final = 1.0
 """Seconds: no more is received in advance than was finished in the last one or two of these."""
 
+_FIRST_WAIT: Final = 1
+"""Seconds that a poll waits as long as SQS has not answered one: until then nobody knows that it does."""
+
 _LOOK_AGAIN: Final = 60.0
 """Seconds after which a FIFO queue that gives nothing is asked what it holds."""
-
 
 _QUICK: Final = 0.004
 """Seconds: several polls bring no more than one that is answered within this."""
@@ -67,7 +69,11 @@ class Polling:
         self.has_received = False
         self.over_limit = False
         self.heard_at: dict[int, float | None] = {}
-        """When SQS last answered the first, the second … of the polls under way at once; None is not yet."""
+        """Since when SQS is silent to the first, the second … of the polls that are under way, or are to be.
+
+        It answered then, or was asked again after a while in which there was nothing to ask; None is that it has never
+        answered.
+        """
 
     def wake_at(self, now: float) -> float:
         """When `ask` has something to do again, if nothing happens before."""
@@ -86,15 +92,20 @@ class Polling:
             return
         if not self._is_inspected or (self._fifo and self._is_silent(now)):
             self._inspecting, self._looked_at = True, now
-            self._actions.add(Inspect())
+            self._actions.add(Inspect(depth_alone=self._is_inspected))
             return
         self._replace_hung(now)
         while len(self._polls) < self._wanted and (count := self._next_count(now)) > 0:
             self._asked += 1
             place = min(set(range(MOST_POLLS)) - {poll.place for poll in self._polls.values()})
-            self.heard_at.setdefault(place, None)
-            self._polls[self._asked] = _Poll(count, now, now + self._settings.wait_time_seconds + HANGS, place)
-            self._actions.add(Receive(count, self._asked))
+            self.heard_at.setdefault(place, now if self.has_received else None)
+            wait = self._next_wait()
+            self._polls[self._asked] = _Poll(count, now, now + wait + HANGS, place)
+            self._actions.add(Receive(count, wait, self._asked))
+        if len(self.heard_at) > len(self._polls):
+            # Nothing is asked there, so nothing can be heard.
+            places = {poll.place for poll in self._polls.values()}
+            self.heard_at = {place: at for place, at in self.heard_at.items() if place in places}
 
     def note_inspected(self, now: float) -> None:
         """Take note that the queue has said what it is."""
@@ -161,6 +172,11 @@ class Polling:
         idle = self._settings.concurrency - self._in_hand() - self._expected()
         # What is received in advance can wait for a full batch.
         return min(most, room) if idle > 0 or room >= most else 0
+
+    def _next_wait(self) -> int:
+        """Return how many seconds one more poll waits: as long as it is not known whether SQS answers, few."""
+        longest = self._settings.wait_time_seconds
+        return longest if self.has_received and not self.failures else min(_FIRST_WAIT, longest)
 
     def _can_take(self, now: float) -> int:
         """Return how many messages could be started soon: the rest is for others."""

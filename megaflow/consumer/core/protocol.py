@@ -89,10 +89,14 @@ class Interrupted:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Why something was not carried out. What is *final* fails however often it is tried."""
+    """Why something was not carried out. What is *final* fails however often it is tried.
+
+    *of_message* is that the message itself is refused: it is too large, mostly.
+    """
 
     reason: str
     final: bool = False
+    of_message: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,14 +116,17 @@ Input: TypeAlias = Inspected | Received | AskFailed | Called | Finished | Crashe
 
 @dataclass(frozen=True, slots=True)
 class Inspect:
-    """Ask the queue what it is."""
+    """Ask the queue what it is, or, where that is known, how much it holds."""
+
+    depth_alone: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Receive:
-    """Poll for up to *count* messages; *poll* is what its answer is known by."""
+    """Poll for up to *count* messages for up to *wait* seconds; *poll* is what its answer is known by."""
 
     count: int
+    wait: int
     poll: int = 0
 
 
@@ -172,11 +179,15 @@ class Hide:
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """Send this message to the dead-letter queue *queue_url*; *origin* says where it comes from and what failed."""
+    """Send this message to the dead-letter queue *queue_url*; *origin* says where it comes from and what failed.
+
+    It is sent along where *with_origin* says that there is room for it.
+    """
 
     message: Message
     queue_url: str
     origin: str
+    with_origin: bool = True
 
     @property
     def messages(self) -> tuple[Message, ...]:

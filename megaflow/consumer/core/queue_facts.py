@@ -24,6 +24,11 @@ class Inspection:
         self.dead_letter_queue_url = settings.dead_letter_queue_url or ""
         """Of the queue that takes them; ``""`` where there is none."""
 
+        self.dead_letter_size_limit = 0
+        """What a message may have there in bytes; 0 is not known."""
+
+        self.has_redrive_policy = False
+
     def note(self, facts: QueueFacts, now: float) -> None:
         """Take note of what the queue says: its redrive policy the first time, then how much it holds."""
         self._polling.note_inspected(now)
@@ -36,6 +41,8 @@ class Inspection:
     def _note_redrive_policy(self, facts: QueueFacts) -> None:
         report = self._actions.report
         self.dead_letter_queue_url = self.dead_letter_queue_url or facts.dead_letter_queue_url
+        self.dead_letter_size_limit = facts.dead_letter_size_limit
+        self.has_redrive_policy = facts.max_receive_count > 0
         if facts.problem:
             report(logging.WARNING, "the redrive policy is not known: %s", facts.problem)
         if self.dead_letter_queue_url:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TypeAlias, TypeVar
 
 from megaflow.consumer.core.protocol import (
@@ -24,7 +25,7 @@ from megaflow.errors import StoreError, text_of
 from megaflow.messages.message import Message
 from megaflow.processing.log_lines import about
 from megaflow.settings import ConsumerSettings
-from megaflow.transport.errors import is_over_limit, is_refusal
+from megaflow.transport.errors import is_over_limit, is_refusal, is_refused_message
 from megaflow.transport.queue import Failed, Queue
 from megaflow.wire.pending import Pending, failing
 
@@ -37,11 +38,13 @@ _Answer = TypeVar("_Answer")
 def begin_asking(queue: Queue, action: Inspect | Receive, settings: ConsumerSettings) -> Pending[Answered]:
     """Begin to ask the queue what it is, or for messages."""
     if isinstance(action, Inspect):
-        return Pending(queue.inspect).map(Inspected, _describe_failure)
+        whole = partial(queue.inspect, settings.dead_letter_queue_url or "")
+        inspect = queue.inspect_depth if action.depth_alone else whole
+        return Pending(inspect).map(Inspected, _describe_failure)
     pending = _begin(
         lambda: queue.begin_receive(
             action.count,
-            wait_time_seconds=settings.wait_time_seconds,
+            wait_time_seconds=action.wait,
             visibility_timeout=settings.visibility_timeout,
         )
     )
@@ -87,8 +90,9 @@ def _begin_settling(queue: Queue, action: Settlement, handles: Sequence[str]) ->
             return queue.begin_delete(handles)
         case Hide(seconds=seconds) | Extend(seconds=seconds):
             return queue.begin_hide(list(zip(handles, seconds, strict=True)))
-        case DeadLetter(message, queue_url, origin):
-            return Pending(lambda: queue.send_dead_letter(queue_url, message, origin)).map(lambda _: ())
+        case DeadLetter(message, queue_url, origin, with_origin):
+            said = origin if with_origin else ""
+            return Pending(lambda: queue.send_dead_letter(queue_url, message, said)).map(lambda _: ())
 
 
 def _describe_failure(error: BaseException, poll: int = 0) -> AskFailed:
@@ -102,7 +106,8 @@ def _describe_problems(action: Settlement, handles: Sequence[str], failed: Seque
 
 def _describe_refusal(action: Settlement, error: BaseException) -> Settled:
     refusal = error if is_refusal(error) else None
-    problem = Problem(f"{type(error).__name__}: {error}", final=refusal is not None)
+    of_message = isinstance(action, DeadLetter) and is_refused_message(error)
+    problem = Problem(f"{type(error).__name__}: {error}", final=refusal is not None, of_message=of_message)
     return Settled(action, dict.fromkeys([message.id for message in action.messages], problem), refusal)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from megaflow.contexts import adopt
 from megaflow.errors import text_of
+from megaflow.forks import renew_in_child
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +61,9 @@ class EventLoop:
 
         self._tasks: set[asyncio.Task[None]] = set()
         """Used by the loop's thread alone."""
+
+        self._parents: asyncio.AbstractEventLoop | None = None
+        renew_in_child(self)
 
     def wait(self, awaitable: Awaitable[Any]) -> Any:
         """Run *awaitable* on the loop, and return or raise what comes of it; once closed, it is cancelled."""
@@ -112,6 +116,13 @@ class EventLoop:
             self._closed = True
             if self._loop is not None:
                 self._loop.call_soon_threadsafe(self._loop.stop)
+
+    def after_fork_in_child(self) -> None:
+        """See `megaflow.forks`: the thread is not here, and what wakes it, and epoll, are one with the parent's."""
+        self._lock = threading.Lock()
+        # Kept, as it would close itself otherwise, and so take away what wakes the parent's.
+        self._parents, self._loop = self._loop or self._parents, None
+        self._thread, self._tasks = 0, set()
 
     def _start(self) -> asyncio.AbstractEventLoop:
         loop = asyncio.new_event_loop()

@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from queue import Empty, SimpleQueue
 from typing import Final
 
-from megaflow import limits
+from megaflow import forks, limits
 from megaflow.consumer.core.core import Core
 from megaflow.consumer.core.health import Health
 from megaflow.consumer.core.protocol import (
@@ -57,6 +57,9 @@ log = logging.getLogger(__name__)
 _LONGEST_WAIT: Final = 0.5
 """Seconds: a signal that comes just before the wait begins does not end it."""
 
+_HEARTBEAT: Final = 10.0
+"""Seconds after which the main thread tells the core the time although nothing happens, to show that it is there."""
+
 _WAKE: Final = Tick()
 """Wakes the main thread, to see anew for how long it waits."""
 
@@ -88,6 +91,7 @@ class Runner:
         self._metrics = metrics
         self._at_end = at_end
         self._clock = clock
+        self._generation = forks.generation
         self._core = Core(settings, fifo=queue.fifo)
         self._workers = Workers(get_processor, self._tell)
         self._settlers = Settlers(lambda action: begin_settling(queue, action, self._renew), self._tell)
@@ -163,6 +167,7 @@ class Runner:
 
     def _wait_for_input(self) -> Input | None:
         """Wait for what the core has to be told of, at the latest until it wants to be woken."""
+        until = self._clock() + _HEARTBEAT
         while True:
             # Whoever changes `_wakes_at` while it is read here finds infinity, and so wakes this thread.
             self._sleeps_until = math.inf
@@ -173,7 +178,7 @@ class Runner:
             except Empty:
                 if self._watch.look():
                     return None
-                if self._clock() < self._wakes_at and not self._is_over:
+                if self._clock() < min(self._wakes_at, until) and not self._is_over:
                     continue
                 return Tick()
             if told is not _WAKE or self._is_over:
@@ -266,6 +271,9 @@ class Runner:
 
     def _end(self) -> None:
         """Let the threads go, and give back what a poll has brought meanwhile."""
+        if forks.generation != self._generation:
+            # A child came this way: all of it is the parent's.
+            return
         with self._telling:
             self._failure = self._failure or RuntimeError("the consumer has ended")
         self._pollers.close()

@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import FrameType
 from typing import Final
+
+from megaflow.forks import renew_in_child
 
 log = logging.getLogger(__name__)
 
@@ -32,12 +34,25 @@ def stopping_on_signals(stop: Callable[[bool], object]) -> Iterator[None]:
         seen.append(number)
         stop(len(seen) > 1)
 
-    before = {number: signal.signal(number, note) for number in _SIGNALS}
+    taken = _Taken({number: signal.signal(number, note) for number in _SIGNALS})
     try:
         yield
     finally:
-        for number, handler in before.items():
+        taken.give_back()
+
+
+class _Taken:
+    """The signals that are listened to, and who did *before*: also in a child, which nobody could end otherwise."""
+
+    def __init__(self, before: Mapping[int, signal._HANDLER]) -> None:
+        self._before = before
+        renew_in_child(self)
+
+    def give_back(self) -> None:
+        for number, handler in self._before.items():
             signal.signal(number, handler)
+
+    after_fork_in_child = give_back
 
 
 @contextmanager

@@ -487,7 +487,53 @@ def test_a_message_that_could_not_be_dead_lettered_is_kept() -> None:
 
     assert driver.all(Delete) == []
     assert driver.one(Hide).messages == (only,)
+    assert driver.counted("not_dead_lettered") == 1
     assert driver.reports(logging.ERROR) == ["message only: kept, as it could not be dead-lettered: AccessDenied"]
+
+
+def test_a_dead_letter_that_is_refused_with_its_origin_is_tried_without_and_then_left_to_sqs() -> None:
+    driver = Driver()
+    (only,) = driver.receive(message("only"))
+    driver.finish(only, Fate.DEAD_LETTER)
+    asked = driver.one(DeadLetter)
+    too_large = {"only": Problem("too large", of_message=True)}
+    assert asked.with_origin
+
+    driver.tell(Settled(asked, too_large))
+    again = driver.one(DeadLetter)
+    assert again == replace(asked, with_origin=False)
+    assert (driver.all(Hide), driver.counted("not_dead_lettered")) == ([], 0)
+    driver.tell(Settled(again, too_large))
+
+    assert driver.all(DeadLetter) == []
+    assert driver.one(Hide).seconds == (10.0,)
+    assert driver.counted("not_dead_lettered") == 1
+    (report,) = driver.reports(logging.ERROR)
+    assert "too large" in report
+    assert "until it is too old" in report
+
+
+@pytest.mark.parametrize(("room", "with_origin"), [(0, True), (-1, False)], ids=["just fits", "one byte too many"])
+def test_a_dead_letter_has_its_origin_where_there_is_room(room: int, with_origin: bool) -> None:
+    origin = describe_origin(verdict_on(message("only"), Fate.DEAD_LETTER))
+    size = len("body" + ORIGIN_ATTRIBUTE + "String" + origin)
+    driver = Driver()
+    driver.core._inspection.dead_letter_size_limit = size + room
+    (only,) = driver.receive(message("only"))
+
+    driver.finish(only, Fate.DEAD_LETTER)
+
+    assert driver.one(DeadLetter).origin == origin
+    assert driver.one(DeadLetter).with_origin is with_origin
+
+
+def test_a_dead_letter_with_ten_attributes_goes_without_its_origin() -> None:
+    driver, carried = Driver(), {name: Attribute("String", "value") for name in "abcdefghij"}
+    (only,) = driver.receive(replace(message("only"), sqs_attributes=carried))
+
+    driver.finish(only, Fate.DEAD_LETTER)
+
+    assert not driver.one(DeadLetter).with_origin
 
 
 def test_without_a_dead_letter_queue_a_failed_message_is_deleted_and_reported() -> None:
@@ -1169,7 +1215,7 @@ def test_a_poll_that_hangs_is_replaced() -> None:
     driver.now = driver.core.wake_at
     driver.tell(Tick())
 
-    assert driver.now == 100.0 + 20 + HANGS
+    assert driver.now == 100.0 + 1 + HANGS
     assert driver.all(AbandonPoll) == [AbandonPoll(first)]
     assert driver.one(Receive).poll != first
 
@@ -1257,6 +1303,85 @@ def test_a_consumer_is_ready_once_the_queue_has_answered() -> None:
     assert health.problems == ()
 
 
+def test_the_first_poll_does_not_wait_long_so_that_an_idle_queue_is_known_to_answer() -> None:
+    driver = Driver()
+    assert driver.one(Receive).wait == 1
+
+    driver.receive()
+
+    assert driver.one(Receive).wait == 20
+
+
+def test_the_first_poll_after_an_outage_does_not_wait_long_either() -> None:
+    driver = Driver()
+    driver.receive()
+    driver.fail(ConnectionError("down"))
+    assert driver.wait_for(Receive).wait == 1
+
+    driver.receive()
+
+    assert driver.core.health(driver.now).ready
+    assert driver.one(Receive).wait == 20
+
+
+def test_polls_of_one_who_does_not_want_to_wait_never_do() -> None:
+    driver = Driver(ConsumerSettings(wait_time_seconds=0))
+
+    assert driver.one(Receive).wait == 0
+
+
+def test_where_every_handler_is_at_work_nobody_asks_and_that_is_no_silence() -> None:
+    driver = Driver(ConsumerSettings(concurrency=1, prefetch=0))
+    driver.receive(message("long", expires_at=1_000.0))
+    driver.now += 381
+    driver.tell(Tick())
+
+    health = driver.core.health(driver.now)
+
+    assert (health.heard_ago, health.ready, health.problems) == ((), True, ())
+
+
+def test_a_poller_that_was_not_needed_for_long_has_heard_nothing_since_it_is_asked_again() -> None:
+    driver = Driver(ConsumerSettings(concurrency=1, prefetch=0))
+    (only,) = driver.receive(message("long"))
+    driver.now += 381
+
+    driver.finish(only)
+    driver.now += 3
+
+    assert driver.all(Receive)
+    health = driver.core.health(driver.now)
+    assert (health.heard_ago, health.ready) == ((3.0,), True)
+
+
+def test_a_second_poller_that_is_needed_no_more_is_no_silence() -> None:
+    driver = Driver(ConsumerSettings(concurrency=30))
+    first = driver.poll
+    driver.now += 1
+    driver.receive(*[message(f"m-{number}") for number in range(10)])
+    assert len(driver.core.health(driver.now).heard_ago) == 2
+
+    for _ in range(20):
+        driver.now += 20
+        driver.tell(Received((), driver.poll))
+
+    assert driver.poll > first
+    driver.tell(Received((), first + 1))
+    assert [ago < 21 for ago in driver.core.health(driver.now).heard_ago if ago is not None] == [True]
+
+
+def test_an_outage_is_silence_from_the_last_answer_on() -> None:
+    driver = Driver()
+    driver.receive()
+    began = driver.now
+
+    for _ in range(5):
+        driver.fail(ConnectionError("down"))
+        driver.wait_for(Receive)
+
+    assert driver.core.health(driver.now).heard_ago == (driver.now - began,)
+
+
 def test_a_queue_out_of_reach_makes_it_not_ready_but_leaves_it_live() -> None:
     driver = Driver()
     driver.receive()
@@ -1314,7 +1439,7 @@ def test_the_limit_of_messages_in_flight_is_known_on_a_fifo_queue_that_gives_not
     driver = Driver(fifo=True)
     driver.now += 61
     driver.receive()
-    assert driver.all(Inspect) == [Inspect()]
+    assert driver.all(Inspect) == [Inspect(depth_alone=True)]
 
     driver.tell(Inspected(QueueFacts(visible=5_000, in_flight=120_000)))
 

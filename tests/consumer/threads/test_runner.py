@@ -27,8 +27,10 @@ from megaflow import (
     run,
 )
 from megaflow.consumer.core.core import Core
+from megaflow.consumer.threads.runner import Runner
 from megaflow.local import Account, SqsClient
 from megaflow.match.functions import not_
+from megaflow.transport.queue import Queue
 from tests.consuming import Faulty, Queues, run_until, running
 from tests.waiting import EARLY, PATIENCE, wait_until
 
@@ -953,6 +955,42 @@ def test_health_is_answered_over_http_while_it_runs(queues: Queues) -> None:
 
     assert ready == [(200, 1)]
     assert app.health().problems == ("it is not running",)
+
+
+def test_an_idle_queue_makes_it_ready_long_before_a_long_poll_is_over(queues: Queues) -> None:
+    app = queues.app(wait_time_seconds=20)
+    app.on_text()(lambda text: None)
+    began = time.monotonic()
+
+    with running(app):
+        wait_until(lambda: app.health().ready)
+
+    assert time.monotonic() - began < EARLY
+
+
+def test_a_consumer_whose_handlers_are_all_at_work_for_long_is_live(queues: Queues) -> None:
+    app, begun, released = queues.app(concurrency=1, visibility_timeout=3_600), threading.Event(), threading.Event()
+    now = time.monotonic()
+
+    @app.on_text()
+    def work(text: str) -> None:
+        begun.set()
+        released.wait(PATIENCE)
+
+    app.publish("long")
+    queue = Queue(queues.sqs, queues.url)
+    runner = Runner(queue, lambda: app.processor, app.settings, app.metrics, clock=lambda: now)
+    thread = threading.Thread(target=runner.run)
+    thread.start()
+    assert begun.wait(PATIENCE)
+    now += 600
+
+    wait_until(lambda: runner.health().live)
+
+    assert runner.health().ready
+    released.set()
+    runner.stop()
+    thread.join(PATIENCE)
 
 
 def test_an_event_loop_that_a_handler_blocks_is_replaced(queues: Queues) -> None:
