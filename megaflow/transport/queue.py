@@ -18,7 +18,8 @@ from megaflow import limits
 from megaflow.messages.attributes import Attribute
 from megaflow.messages.message import Lease, Message, open_message
 from megaflow.messages.origin import ORIGIN_ATTRIBUTE
-from megaflow.transport.entries import is_fifo, measure, write_attributes
+from megaflow.transport.addresses import is_fifo, read_address
+from megaflow.transport.entries import measure, write_attributes
 from megaflow.transport.errors import is_denied, is_missing_queue
 from megaflow.transport.protocols import SqsClient
 from megaflow.wire.pending import Pending
@@ -60,13 +61,29 @@ class Failed:
 
 
 class Queue:
-    """One queue, as a consumer uses it. May be used from any thread; *clock* gives seconds."""
+    """One queue, as a consumer uses it. May be used from any thread; *clock* gives seconds.
 
-    def __init__(self, client: SqsClient, url: str, *, clock: Callable[[], float] = time.monotonic) -> None:
+    *connect* gives a client for another queue, by its URL; without it *client* reaches all of them.
+    """
+
+    def __init__(
+        self,
+        client: SqsClient,
+        url: str,
+        *,
+        connect: Callable[[str], SqsClient] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.url: Final = url
         self.fifo: Final = is_fifo(url)
         self._client = client
+        self._connect = connect or (lambda url: client)
         self._clock = clock
+        self._redrives_to = ""
+        """The dead-letter queue that the queue itself names, once that was asked: it is where the queue is.
+
+        https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-dead-letter-queues.html
+        """
 
     def inspect(self) -> QueueFacts:
         """Return what the queue says of itself; what it refuses to say is not known.
@@ -88,7 +105,9 @@ class Queue:
         if not arn:
             return QueueFacts(visible=visible, in_flight=in_flight)
         try:
-            return QueueFacts(self._find_url(arn), most, visible=visible, in_flight=in_flight)
+            address = read_address(arn)
+            self._redrives_to = find_queue_url(self._client, address.name, address.account)
+            return QueueFacts(self._redrives_to, most, visible=visible, in_flight=in_flight)
         except ClientError as error:
             if not (is_denied(error) or is_missing_queue(error)):
                 raise
@@ -164,17 +183,19 @@ class Queue:
             parameters.setdefault("MessageGroupId", message.id)
             # Sent twice, if the answer to the first was lost, it is still one.
             parameters["MessageDeduplicationId"] = message.id
-        self._client.send_message(**parameters)
+        client = self._client if queue_url == self._redrives_to else self._connect(queue_url)
+        client.send_message(**parameters)
 
     def _begin(self, method: str, **parameters: Any) -> Pending[Mapping[str, Any]]:
         from megaflow.wire.client import begin_call
 
         return begin_call(self._client, method, QueueUrl=self.url, **parameters)
 
-    def _find_url(self, arn: str) -> str:
-        account, name = arn.split(":")[4:6]
-        answer = self._client.get_queue_url(QueueName=name, QueueOwnerAWSAccountId=account)
-        return str(answer["QueueUrl"])
+
+def find_queue_url(client: SqsClient, name: str, account: str = "") -> str:
+    """Return the URL of the queue *name*, of another *account* where one is given, in the region of *client*."""
+    owner = {"QueueOwnerAWSAccountId": account} if account else {}
+    return str(client.get_queue_url(QueueName=name, **owner)["QueueUrl"])
 
 
 def read_message(

@@ -78,7 +78,7 @@ def test_run_in_several_processes_connects_each_as_it_was_told(server: Server, s
     [
         (["shop.py:nothing"], 2, "there is no 'nothing' in shop.py; there is shop.py:app"),
         (["shop.py"], 2, "--queue-url is not set: give --queue-url, or set MEGAFLOW_QUEUE_URL"),
-        (["shop.py", "--queue-url", "orders"], 2, "--queue-url 'orders' must begin with 'http'"),
+        (["shop.py", "--queue-url", "nowhere"], 2, "there is no queue nowhere at "),
         (["shop.py", "--queue-url", "{server}/000000000000/nowhere"], 2, "there is no such queue"),
         (["shop.py", "--concurrency", "0"], 2, "Invalid value for '--concurrency'"),
     ],
