@@ -178,9 +178,7 @@ def _find_host(address: Address) -> dict[str, Any]:
     from botocore.config import Config
 
     if address.host is Host.AWS_VPC:
-        # boto3 refuses an endpoint URL where the environment asks for FIPS or dual-stack.
-        plain = Config(use_fips_endpoint=False, use_dualstack_endpoint=False)
-        return {"endpoint_url": address.endpoint_url, "config": plain}
+        return {"endpoint_url": address.endpoint_url}
     asked = {"use_fips_endpoint": address.fips, "use_dualstack_endpoint": address.dual_stack}
     given = {name: True for name, is_asked in asked.items() if is_asked}
     return {"config": Config(**given)} if given else {}
