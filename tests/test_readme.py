@@ -40,9 +40,7 @@ def quickstart(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     monkeypatch.delenv("MEGAFLOW_TOPIC_ARN", raising=False)
     sqs = SqsClient(Account())
     url = sqs.create_queue(QueueName="carts")["QueueUrl"]
-    text = QUICKSTART.replace(
-        'queue_url="https://sqs.eu-west-1.amazonaws.com/123456789012/carts", region_name="eu-west-1"', "url, client=sqs"
-    )
+    text = QUICKSTART.replace('"https://sqs.eu-west-1.amazonaws.com/123456789012/carts"', "url, client=sqs")
     return run(text, url=url, sqs=sqs)
 
 

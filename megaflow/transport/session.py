@@ -12,6 +12,7 @@ from megaflow.transport.addresses import Address, Host, read_address
 log = logging.getLogger(__name__)
 
 _FOUND_BY_REGION: Final = (Host.AWS, Host.AWS_VARIANT)
+_NOT_USED: Final = "%s is in %s, so the region %s is not used for it"
 _ANY_REGION: Final = "us-east-1"
 """Where calls do not go to AWS, any region signs them, and none has to be set up."""
 
@@ -25,6 +26,18 @@ class AwsOptions(TypedDict, total=False):
     region_name: str | None
     profile_name: str | None
     endpoint_url: str | None
+
+
+class _GivingWay(str):
+    """A region that was given, and gives way to an address all the same."""
+
+    __slots__ = ()
+
+
+def giving_way(aws: AwsOptions) -> AwsOptions:
+    """Return *aws* with a region that gives way to the one of an address, as the sqs-mega README has it."""
+    region = aws.get("region_name")
+    return aws | {"region_name": _GivingWay(region)} if region else aws
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +69,7 @@ class AwsSettings:
     def check(self, address: str) -> None:
         """Raise `ConfigurationError` where the region that was given is not that of *address*."""
         region = read_address(address).region
-        if self.region_name and region not in ("", self.region_name):
+        if self.region_name and region not in ("", self.region_name) and not isinstance(self.region_name, _GivingWay):
             raise ConfigurationError(
                 f"{address} is in {region}, and region_name={self.region_name!r} was given: leave region_name= out, or "
                 f"give region_name={region!r}"
@@ -108,7 +121,8 @@ class AwsSettings:
         if not region and Host.FOREIGN in (address.host, read_address(self.endpoint_url or "").host):
             region = _ANY_REGION
         elif session.region_name not in (None, region):
-            log.info("%s is in %s, so the region %s is not used for it", address.text, region, session.region_name)
+            level = logging.WARNING if self.region_name else logging.INFO
+            log.log(level, _NOT_USED, address.text, region, session.region_name)
         return session.client(service, region_name=region, **{"endpoint_url": self.endpoint_url, **host})
 
 
