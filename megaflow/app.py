@@ -11,7 +11,6 @@ from typing_extensions import override
 
 from megaflow import limits
 from megaflow.backoff import Backoff, exponential_backoff
-from megaflow.errors import ConfigurationError
 from megaflow.handlers.handler import Handler
 from megaflow.handlers.router import Router
 from megaflow.keywords import check_options
@@ -21,7 +20,7 @@ from megaflow.processing.middleware import Middleware
 from megaflow.processing.processor import Processor
 from megaflow.processing.verdict import Verdict
 from megaflow.publishing.batches import Sent
-from megaflow.publishing.destination import Destination, Endpoints
+from megaflow.publishing.destination import Destination, Endpoints, read_dead_letter_queue
 from megaflow.publishing.outgoing import PublishOptions
 from megaflow.publishing.publisher import BATCHES_IN_FLIGHT
 from megaflow.runtime.running import Running, serving_health
@@ -29,7 +28,6 @@ from megaflow.settings import ConsumerSettings, OnInvalid, RetryOn, Unmatched, c
 from megaflow.stores import Store
 from megaflow.telemetry.metrics import Counters
 from megaflow.transport.protocols import SnsClient, SqsClient
-from megaflow.transport.queue import Queue
 from megaflow.transport.session import AwsOptions
 
 if TYPE_CHECKING:  # what a method alone needs is imported there: a function of Lambda's starts the sooner
@@ -46,7 +44,7 @@ class App(Router):
     """Handlers, a queue to consume, and a queue or topic to publish to.
 
     Nothing is asked of AWS, nor read from the environment, before it is needed: a module with handlers imports
-    without either. What is not given of region and credentials is left to boto3. Times are in seconds.
+    without either. Addresses name the region; credentials are left to boto3. Times are in seconds.
 
     *concurrency* handlers run at once. *unmatched* says what becomes of a message that no handler matches:
     ``"delete"``, ``"keep"`` or ``"dead_letter"``; *on_invalid* says so of one that is not what the annotations of its
@@ -105,7 +103,7 @@ class App(Router):
             max_receives=max_receives,
             shutdown_timeout=shutdown_timeout,
             unmatched=unmatched,
-            dead_letter_queue_url=dead_letter_queue_url,
+            dead_letter_queue_url=read_dead_letter_queue(dead_letter_queue_url),
             backoff=exponential_backoff() if backoff is None else backoff,
         )
         self._running = Running()
@@ -128,13 +126,18 @@ class App(Router):
 
     @property
     def queue_url(self) -> str | None:
-        """The queue's URL, as it was given or the environment has it."""
+        """The queue's URL or ARN, as it was given or the environment has it."""
         return self._destination.queue_url
 
     @property
     def topic_arn(self) -> str | None:
         """The topic's ARN, as it was given or the environment has it."""
         return self._destination.topic_arn
+
+    @property
+    def destination(self) -> Destination:
+        """The publishers for queue and topic, as the app is connected: for whoever makes calls of their own."""
+        return self._destination
 
     @property
     def settings(self) -> ConsumerSettings:
@@ -170,7 +173,8 @@ class App(Router):
         """
         check_options(self.connected, aws, AwsOptions)
         before, to = self._settings, Endpoints(queue_url, topic_arn, client, sns_client, aws)
-        changes: dict[str, Any] = {"dead_letter_queue_url": dead_letter_queue_url, "concurrency": concurrency}
+        dead_letters = read_dead_letter_queue(dead_letter_queue_url)
+        changes: dict[str, Any] = {"dead_letter_queue_url": dead_letters, "concurrency": concurrency}
         with self._running.refused_to_change(), self._destination.changed(to):
             self._settings = replace(before, **{name: new for name, new in changes.items() if new is not None})
             try:
@@ -261,10 +265,7 @@ class App(Router):
         in_flight: int = BATCHES_IN_FLIGHT,
         **options: Unpack[PublishOptions],
     ) -> Iterator[Sent]:
-        """Send *items* as they come to the topic where one is set, else to the queue.
-
-        See `Publisher.publish_stream`.
-        """
+        """Send *items* as they come to the topic where one is set, else to the queue; `Publisher` says more."""
         return self._destination.publisher.publish_stream(items, raw=raw, in_flight=in_flight, **options)
 
     def publish_raw_message(self, body: str, **options: Unpack[PublishOptions]) -> str:
@@ -320,7 +321,7 @@ class App(Router):
         """
         from megaflow.awslambda import LambdaHandler
 
-        return LambdaHandler(self._assembly.processor, self._settings, self._destination.client_for, self.metrics)
+        return LambdaHandler(self._assembly.processor, self._settings, self._destination, self.metrics)
 
     def health(self) -> Health:
         """Return how the consumer is, and what is wrong. May be called from any thread, `run` under way or not."""
@@ -334,15 +335,13 @@ class App(Router):
         self._running.stop(now=now)
 
     def _check_for_running(self) -> None:
-        url = self._destination.queue.queue_url
-        if self._settings.dead_letter_queue_url == url:
-            raise ConfigurationError(f"dead_letter_queue_url={url!r} is the queue itself: give another one")
+        self._destination.check_for_running(self._settings.dead_letter_queue_url)
         self._assembly.processor_to_run()
 
     def _consume(self) -> None:
         from megaflow.consumer.threads.runner import Runner
 
-        queue = Queue(self._destination.queue.client, self._destination.queue.queue_url)
+        queue = self._destination.open_queue(self._settings.dead_letter_queue_url)
         at_end = self._assembly.close_dependencies
         runner = Runner(queue, self._assembly.processor, self._settings, self.metrics, at_end=at_end)
         # Stores not earlier: what is given back at the end may still ask them.

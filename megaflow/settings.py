@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final, Literal, TypeAlias, get_args
 
@@ -50,8 +50,6 @@ class ConsumerSettings:
             check_whole("max_receives", self.max_receives, 1, 1_000)
         check_seconds("shutdown_timeout", self.shutdown_timeout)
         check_choice("unmatched", self.unmatched, get_args(Unmatched))
-        if self.dead_letter_queue_url is not None:
-            _check_start("dead_letter_queue_url", self.dead_letter_queue_url, "http")
         if not callable(self.backoff):
             raise ConfigurationError(f"backoff={self.backoff!r} must be a function (receive_count) -> seconds")
 
@@ -76,16 +74,16 @@ def read_retry_on(given: RetryOn | None) -> tuple[type[Exception], ...] | None:
     return types
 
 
-def resolve(parameter: str, value: str | None, variable: str, *, start: str) -> str:
-    """Return *value*, else what the environment *variable* holds.
+def resolve(parameter: str, value: str | None, variable: str, *, read: Callable[[str, object], str]) -> str:
+    """Return *value*, else what the environment *variable* holds, as ``read(name, value)`` makes it.
 
-    Raises `ConfigurationError` where neither is set, or where it does not begin with *start*, as its kind does.
+    Raises `ConfigurationError` where neither is set, and what *read* raises.
     """
-    found = value or os.environ.get(variable)
-    if not found:
-        raise ConfigurationError(f"{parameter} is not set: give {parameter}=, or set {variable}")
-    _check_start(parameter, found, start)
-    return found
+    if value:
+        return read(parameter, value)
+    if found := os.environ.get(variable):
+        return read(variable, found)
+    raise ConfigurationError(f"{parameter} is not set: give {parameter}=, or set {variable}")
 
 
 def check_whole(name: str, value: object, lowest: int, highest: int) -> None:
@@ -98,11 +96,6 @@ def check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
     """Raise `ConfigurationError` unless *value* is one of *choices*."""
     if value not in choices:
         raise ConfigurationError(f"{name}={value!r} must be one of {', '.join(map(repr, choices))}")
-
-
-def _check_start(name: str, value: object, start: str) -> None:
-    if not isinstance(value, str) or not value.startswith(start):
-        raise ConfigurationError(f"{name}={value!r} must begin with {start!r}: a name alone does not do")
 
 
 def check_seconds(name: str, value: object, *, longest: float = math.inf) -> None:

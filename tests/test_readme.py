@@ -41,8 +41,7 @@ def quickstart(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     sqs = SqsClient(Account())
     url = sqs.create_queue(QueueName="carts")["QueueUrl"]
     text = QUICKSTART.replace(
-        'queue_url="https://sqs.eu-west-1.amazonaws.com/123456789012/carts",\n    region_name="eu-west-1"',
-        "url,\n    client=sqs",
+        'queue_url="https://sqs.eu-west-1.amazonaws.com/123456789012/carts"', "url,\n    client=sqs"
     )
     return run(text, url=url, sqs=sqs)
 

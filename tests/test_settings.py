@@ -95,16 +95,20 @@ def test_the_variables_are_those_of_the_documentation() -> None:
     assert (QUEUE_URL_VARIABLE, TOPIC_ARN_VARIABLE) == ("MEGAFLOW_QUEUE_URL", "MEGAFLOW_TOPIC_ARN")
 
 
+def read(name: str, value: object) -> str:
+    return f"{name} is {value}"
+
+
 def test_a_parameter_wins_over_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MEGAFLOW_QUEUE_URL", "https://from.the.environment")
+    monkeypatch.setenv("MEGAFLOW_QUEUE_URL", "theirs")
 
-    assert resolve("queue_url", "https://given", QUEUE_URL_VARIABLE, start="http") == "https://given"
+    assert resolve("queue_url", "ours", QUEUE_URL_VARIABLE, read=read) == "queue_url is ours"
 
 
-def test_a_variable_stands_in_for_its_parameter(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MEGAFLOW_QUEUE_URL", "https://from.the.environment")
+def test_a_variable_stands_in_for_its_parameter_and_is_named_as_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MEGAFLOW_QUEUE_URL", "theirs")
 
-    assert resolve("queue_url", None, QUEUE_URL_VARIABLE, start="http") == "https://from.the.environment"
+    assert resolve("queue_url", None, QUEUE_URL_VARIABLE, read=read) == "MEGAFLOW_QUEUE_URL is theirs"
 
 
 @pytest.mark.parametrize("variable", [None, ""])
@@ -117,7 +121,7 @@ def test_with_neither_the_error_names_both(
         monkeypatch.setenv("MEGAFLOW_TOPIC_ARN", variable)
 
     with pytest.raises(ConfigurationError, match=r"^topic_arn is not set: give topic_arn=, or set MEGAFLOW_TOPIC_ARN$"):
-        resolve("topic_arn", value, TOPIC_ARN_VARIABLE, start="arn:")
+        resolve("topic_arn", value, TOPIC_ARN_VARIABLE, read=read)
 
 
 # Exceptions to retry on.

@@ -27,9 +27,9 @@ from megaflow.processing.processor import Processor
 from megaflow.processing.verdict import Verdict
 from megaflow.settings import ConsumerSettings
 from megaflow.telemetry.metrics import Metrics
-from megaflow.transport.entries import is_fifo
+from megaflow.transport.addresses import is_fifo
 from megaflow.transport.errors import is_refused_message
-from megaflow.transport.protocols import SqsClient
+from megaflow.transport.protocols import ClientSource
 
 log = logging.getLogger(__name__)
 
@@ -46,14 +46,15 @@ https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
 class LambdaHandler:
     """The function that Lambda calls: ``handler(event, context)``. It keeps between calls what it has learned.
 
-    *connect* gives a client for the URL of a queue; it is asked only where a message is dead-lettered or hidden.
+    *clients* gives a client for the URL of a queue; it is asked only where a message is dead-lettered or hidden.
+    Raises `ConfigurationError` where the dead-letter queue is in another region than was given.
     """
 
     def __init__(
         self,
         get_processor: Callable[[], Processor],
         settings: ConsumerSettings,
-        connect: Callable[[str], SqsClient],
+        clients: ClientSource,
         metrics: Metrics,
         *,
         clock: Callable[[], float] = time.monotonic,
@@ -65,14 +66,15 @@ class LambdaHandler:
         self._metrics = metrics
         self._clock = clock
         self._event_loops = EventLoops()
-        self._queues = Queues(connect, settings.dead_letter_queue_url, clock)
+        self._queues = Queues(clients, settings.dead_letter_queue_url, clock)
         self._has_started = False
 
     def __call__(self, event: Any, context: Any = None) -> dict[str, list[dict[str, str]]]:
         """Handle the messages of *event*, and return those that are to come again, as Lambda expects it.
 
         Raises `UsageError` for an event that no SQS queue sent, `RegistrationError` where there is no handler, and
-        `ConfigurationError` where the dead-letter queue is the queue itself: all messages come again then.
+        `ConfigurationError` where the dead-letter queue is the queue itself, or the queue in another region than was
+        given: all messages come again then.
         """
         records = read_records(event)
         begin, left = self._clock(), _time_left(context)

@@ -21,7 +21,7 @@ from megaflow.processing.processor import Processor
 from megaflow.processing.steps import drive, run_step
 from megaflow.processing.verdict import Fate, Verdict
 from megaflow.settings import ConsumerSettings
-from megaflow.transport.entries import is_fifo
+from megaflow.transport.addresses import is_fifo
 
 log = logging.getLogger(__name__)
 

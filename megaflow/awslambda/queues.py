@@ -11,8 +11,9 @@ from typing import Final
 from megaflow import limits
 from megaflow.errors import ConfigurationError, UsageError, text_of
 from megaflow.messages.message import Message
+from megaflow.transport.addresses import is_same_queue
 from megaflow.transport.errors import is_refusal
-from megaflow.transport.protocols import SqsClient
+from megaflow.transport.protocols import ClientSource
 from megaflow.transport.queue import Queue
 
 log = logging.getLogger(__name__)
@@ -30,12 +31,15 @@ class DeadLetterQueue:
 
 
 class Queues:
-    """Queues by their URLs. *connect* gives a client for one; it is asked only where a message needs that."""
+    """Queues by their URLs. *clients* gives a client for one; it is asked only where a message needs that.
 
-    def __init__(
-        self, connect: Callable[[str], SqsClient], dead_letter_queue_url: str | None, clock: Callable[[], float]
-    ) -> None:
-        self._connect = connect
+    Raises `ConfigurationError` where the dead-letter queue is in another region than was given.
+    """
+
+    def __init__(self, clients: ClientSource, dead_letter_queue_url: str | None, clock: Callable[[], float]) -> None:
+        if dead_letter_queue_url:
+            clients.check(dead_letter_queue_url)
+        self._clients = clients
         self._configured = dead_letter_queue_url or ""
         self._clock = clock
         self._lock = threading.Lock()
@@ -45,11 +49,12 @@ class Queues:
 
     def __getitem__(self, url: str) -> Queue:
         """Return the queue at *url*."""
-        return Queue(self._connect(url), url)
+        return Queue(self._clients.client_for(url), url, connect=self._clients.client_for)
 
     def check(self, url: str) -> None:
-        """Raise `ConfigurationError` where dead letters of the queue at *url* would come back to it."""
-        if self._configured and self._configured.split("/")[-2:] == url.split("/")[-2:]:
+        """Raise `ConfigurationError` where the queue at *url* is its own dead-letter queue, or in another region."""
+        self._clients.check(url)
+        if self._configured and is_same_queue(self._configured, url):
             raise ConfigurationError(
                 f"dead_letter_queue_url={self._configured!r} is the queue itself: give another one"
             )

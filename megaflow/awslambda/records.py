@@ -7,14 +7,12 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
 from megaflow.errors import UsageError
 from megaflow.messages.message import Message
+from megaflow.transport.addresses import queue_url_of
 from megaflow.transport.queue import read_message
-
-_DOMAINS: Final = {"aws-cn": "amazonaws.com.cn", "aws-iso": "c2s.ic.gov", "aws-iso-b": "sc2s.sgov.gov"}
-_PARTS_OF_AN_ARN: Final = 6
 
 
 def read_records(event: Any) -> Sequence[Mapping[str, Any]]:
@@ -33,16 +31,8 @@ def open_record(record: Mapping[str, Any], expires_at: float, clock: Callable[[]
     for name in ("body", "receiptHandle", "eventSourceARN"):
         if not isinstance(record.get(name), str):
             raise UsageError(f"its record has no {name}")
-    return read_message(_as_received(record), queue_url_of(record["eventSourceARN"]), clock(), expires_at, clock)
-
-
-def queue_url_of(arn: str) -> str:
-    """Return the URL of the queue *arn*; raise `UsageError` where it is none."""
-    parts = arn.split(":")
-    if len(parts) != _PARTS_OF_AN_ARN or parts[2] != "sqs" or not all(parts):
-        raise UsageError(f"{arn!r} is not the ARN of an SQS queue")
-    _, partition, _, region, account, name = parts
-    return f"https://sqs.{region}.{_DOMAINS.get(partition, 'amazonaws.com')}/{account}/{name}"
+    url = queue_url_of("eventSourceARN", record["eventSourceARN"])
+    return read_message(_as_received(record), url, clock(), expires_at, clock)
 
 
 def _is_from_a_queue(record: object) -> bool:

@@ -21,13 +21,13 @@ import click
 from megaflow.app import App
 from megaflow.cli.errors import FAILED, WrongUsage, report
 from megaflow.cli.hosting import Hosted, make_queues
-from megaflow.cli.options import name_of_queue, read_aws
+from megaflow.cli.options import read_aws
 from megaflow.cli.output import WholeLines, count_handlers, note, shorten_paths, show
 from megaflow.cli.targets import folder_of, load_app
 from megaflow.consumer.threads.signals import stopping_on_signals
 from megaflow.errors import ConfigurationError, MegaflowError
 from megaflow.processing.verdict import Verdict
-from megaflow.transport.entries import is_fifo
+from megaflow.transport.addresses import is_fifo, name_of
 
 if TYPE_CHECKING:
     from megaflow.local.account import Account
@@ -176,7 +176,7 @@ def _live(target: str, endpoint_url: str, has_announced: Event) -> None:
         _announce(app, hosted, is_first=not has_announced.is_set())
         has_announced.set()
         here = read_aws(endpoint_url, None, None)
-        here["profile_name"] = None
+        here |= {"profile_name": None, "region_name": None}
         with app.connected(
             hosted.queue_url,
             hosted.topic_arn if app.topic_arn else None,
@@ -195,7 +195,7 @@ def _end_with_parent() -> None:
 
 
 def _announce(app: App, hosted: Hosted, *, is_first: bool) -> None:
-    queue = name_of_queue(hosted.queue_url)
+    queue = name_of(hosted.queue_url)
     show(f"{count_handlers(len(app.handlers))} on the queue {queue}, {hosted.endpoint_url}", style="bold")
     for handler in app.handlers:
         show(f"  {handler.name}  {handler.kind.value}: {handler.pattern!r}")
@@ -207,13 +207,13 @@ def _announce(app: App, hosted: Hosted, *, is_first: bool) -> None:
 
 
 def _say_how_to_publish(hosted: Hosted) -> None:
-    queue = name_of_queue(hosted.queue_url)
+    queue = name_of(hosted.queue_url)
     group = "--group-id GROUP " if is_fifo(hosted.queue_url) else ""
     show("  To publish:")
     show(f"    megaflow publish --queue {queue} {group}FILE")
     show(f"    megaflow publish --topic {hosted.topic_arn} {group}FILE")
     show("  To handle dead letters again:")
-    show(f"    megaflow redrive {name_of_queue(hosted.dead_letter_queue_url)}")
+    show(f"    megaflow redrive {name_of(hosted.dead_letter_queue_url)}")
 
 
 def _show_messages(app: App) -> None:

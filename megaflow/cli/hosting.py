@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from megaflow.app import App
-from megaflow.cli.options import name_of_queue, read_aws
-from megaflow.transport.entries import is_fifo
+from megaflow.cli.options import read_aws
+from megaflow.transport.addresses import is_fifo, name_of
 from megaflow.transport.session import AwsSettings
 
 _MAX_RECEIVES: Final = "5"
@@ -37,13 +37,13 @@ def make_queues(app: App, endpoint_url: str, target: str) -> Hosted:
     settings = AwsSettings(**read_aws(endpoint_url, None, None))
     sqs, sns = settings.create_client("sqs", ""), settings.create_client("sns", "")
     fifo = is_fifo(app.queue_url or "")
-    name = (name_of_queue(app.queue_url) if app.queue_url else _name_after(target)).removesuffix(".fifo")
+    name = (name_of(app.queue_url) if app.queue_url else _name_after(target)).removesuffix(".fifo")
     dead_letters = app.settings.dead_letter_queue_url
-    dead_name = name_of_queue(dead_letters) if dead_letters else f"{name}-dead"
+    dead_name = name_of(dead_letters) if dead_letters else f"{name}-dead"
     dead_url, dead_arn = _make_queue(sqs, dead_name.removesuffix(".fifo"), fifo, {})
     policy = json.dumps({"deadLetterTargetArn": dead_arn, "maxReceiveCount": _MAX_RECEIVES})
     url, arn = _make_queue(sqs, name, fifo, {"RedrivePolicy": policy})
-    topic_name = app.topic_arn.rpartition(":")[2].removesuffix(".fifo") if app.topic_arn else name
+    topic_name = name_of(app.topic_arn).removesuffix(".fifo") if app.topic_arn else name
     return Hosted(endpoint_url, url, dead_url, _make_topic(sns, topic_name, fifo, arn))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -13,7 +13,7 @@ import click
 
 from megaflow.cli.errors import FAILED, INTERRUPTED, WrongUsage
 from megaflow.cli.mover import FindTarget, Mover, Tally
-from megaflow.cli.options import Command, aws_options, connect, json_option, name_of_queue, read_aws
+from megaflow.cli.options import Command, aws_options, connect, json_option, read_aws
 from megaflow.cli.output import count_messages, make_progress, note, show, show_json
 from megaflow.consumer.threads.signals import stopping_on_signals
 from megaflow.errors import PatternError
@@ -21,7 +21,10 @@ from megaflow.event import Payload, serialize_payload
 from megaflow.match.filters import from_eventbridge
 from megaflow.messages.message import Message
 from megaflow.messages.origin import read_origin
+from megaflow.publishing.sqs import SqsPublisher
+from megaflow.transport.addresses import is_same_queue, name_of
 from megaflow.transport.numbers import read_whole
+from megaflow.transport.protocols import ClientSource, SqsClient
 from megaflow.transport.queue import Queue
 from megaflow.transport.session import AwsOptions
 
@@ -63,12 +66,11 @@ def move(source: str, destination: str, as_json: bool, endpoint_url: Any, region
     The pattern is one of Amazon EventBridge's, for the JSON object that a message holds; a MEGA event is matched as it
     is written: {"event": …, "object": …}.
     """
-    place = _open(source, read_aws(endpoint_url, region, profile))
-    _, to = connect(destination, read_aws(endpoint_url, region, profile))
-    if to == place.url:
-        raise WrongUsage(f"{source} and {destination} are the same queue")
-    place.client.get_queue_attributes(QueueUrl=to, AttributeNames=["QueueArn"])
-    return _Job(place, lambda message: to, as_json=as_json, **how).run()
+    aws = read_aws(endpoint_url, region, profile)
+    place = _open(source, aws)
+    client, to = _connect_another(destination, source, place, aws)
+    client.get_queue_attributes(QueueUrl=to, AttributeNames=["QueueArn"])
+    return _Job(place, lambda message: to, lambda url: client, as_json=as_json, **how).run()
 
 
 @click.command()
@@ -83,14 +85,13 @@ def redrive(queue: str, to: str | None, as_json: bool, endpoint_url: Any, region
     That is the queue that a message names itself, where megaflow has dead-lettered it; else the one queue whose redrive
     policy names QUEUE. What holds for move, holds here.
     """
-    place = _open(queue, read_aws(endpoint_url, region, profile))
-    find_target: FindTarget = _Origins(place.client, place.url).find
-    if to is not None:
-        _, url = connect(to, read_aws(endpoint_url, region, profile))
-        if url == place.url:
-            raise WrongUsage(f"{queue} and {to} are the same queue")
-        find_target = lambda message: url  # noqa: E731
-    return _Job(place, find_target, as_json=as_json, **how).run()
+    aws = read_aws(endpoint_url, region, profile)
+    place = _open(queue, aws)
+    if to is None:
+        origins = _Origins(place, SqsPublisher(**aws))
+        return _Job(place, origins.find, origins.connect, as_json=as_json, **how).run()
+    client, url = _connect_another(to, queue, place, aws)
+    return _Job(place, lambda message: url, lambda url: client, as_json=as_json, **how).run()
 
 
 @dataclass(frozen=True)
@@ -107,22 +108,36 @@ def _open(queue: str, aws: AwsOptions) -> _Place:
     return _Place(client, url, Queue(client, url))
 
 
-@dataclass(frozen=True)
-class _Origins:
-    """Where the messages of a dead-letter queue came from."""
+def _connect_another(queue: str, than: str, place: _Place, aws: AwsOptions) -> tuple[Any, str]:
+    client, url = connect(queue, aws)
+    if is_same_queue(url, place.url):
+        raise WrongUsage(f"{than} and {queue} are the same queue")
+    return client, url
 
-    client: Any
-    url: str
+
+class _Origins:
+    """Where the messages of a dead-letter queue came from, and the clients that reach these queues."""
+
+    def __init__(self, place: _Place, clients: ClientSource) -> None:
+        self._place = place
+        self._clients = clients
+        self._sources: Sequence[str] = ()
+        """The queues whose redrive policy names the dead-letter queue: they are where it is."""
 
     def find(self, message: Message) -> str | None:
         """Return the URL of the queue that *message* was in; None where that is not known."""
         return read_origin(message).get("queue") or self._only_source
 
+    def connect(self, url: str) -> SqsClient:
+        """Return a client for the queue at *url*, which may be in another region."""
+        client: SqsClient = self._place.client
+        return client if url in self._sources else self._clients.client_for(url)
+
     @cached_property
     def _only_source(self) -> str | None:
-        pages = self.client.get_paginator("list_dead_letter_source_queues").paginate(QueueUrl=self.url)
-        sources = [url for page in pages for url in page.get("queueUrls", ())]
-        return sources[0] if len(sources) == 1 else None
+        pages = self._place.client.get_paginator("list_dead_letter_source_queues").paginate(QueueUrl=self._place.url)
+        self._sources = [url for page in pages for url in page.get("queueUrls", ())]
+        return self._sources[0] if len(self._sources) == 1 else None
 
 
 @dataclass
@@ -131,6 +146,7 @@ class _Job:
 
     place: _Place
     find_target: FindTarget
+    connect: Callable[[str], SqsClient]
     as_json: bool
     pattern: str | None
     count: int | None
@@ -143,9 +159,9 @@ class _Job:
         began, waiting = _ask(self.place)
         with make_progress() as progress:
             total = min(waiting, self.count or waiting)
-            task = progress.add_task(name_of_queue(self.place.url), total=total, count="", rate="")
+            task = progress.add_task(name_of(self.place.url), total=total, count="", rate="")
             mover = Mover(
-                self.place.client,
+                self.connect,
                 self.place.queue,
                 self.find_target,
                 before=began,
@@ -190,7 +206,7 @@ class _Job:
             return
         moved = "would move" if self.dry_run else "moved"
         for url, count in tally.moved.items():
-            show(f"{moved} {count_messages(count)} to {name_of_queue(url)}")
+            show(f"{moved} {count_messages(count)} to {name_of(url)}")
         if not tally.moved:
             show(f"{moved} nothing")
         if tally.late:

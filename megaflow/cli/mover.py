@@ -14,10 +14,13 @@ from heapq import heappop, heappush
 from typing import Any, Final, TypeAlias
 
 from megaflow import limits
+from megaflow.errors import ConfigurationError
 from megaflow.messages.message import Message
 from megaflow.publishing.batches import EntryAnswer, read_batch_answer, read_error
-from megaflow.transport.entries import is_fifo, measure, write_attributes
+from megaflow.transport.addresses import is_fifo, is_same_queue
+from megaflow.transport.entries import measure, write_attributes
 from megaflow.transport.errors import is_refusal
+from megaflow.transport.protocols import SqsClient
 from megaflow.transport.queue import Failed, Queue
 
 HIDDEN_FOR: Final = 120
@@ -101,7 +104,7 @@ class Pace:
 
 
 class Mover:
-    """Moves the messages of *source* that *matches* to where *find_target* says.
+    """Moves the messages of *source* that *matches* to where *find_target* says, by the client that *connect* gives.
 
     What was sent after *before* stays, as does what does not match. A message that stays is hidden while others move,
     so that it does not come again and again, and is given back at the end. Whenever it ends, however it ends, every
@@ -111,7 +114,7 @@ class Mover:
 
     def __init__(
         self,
-        client: Any,
+        connect: Callable[[str], SqsClient],
         source: Queue,
         find_target: FindTarget,
         *,
@@ -125,7 +128,7 @@ class Mover:
         tell: Callable[[Tally], None] = lambda tally: None,
     ) -> None:
         self.tally = Tally()
-        self._client = client
+        self._connect = connect
         self._source = source
         self._find_target = find_target
         self._before = before
@@ -206,7 +209,7 @@ class Mover:
             why = "late"
         elif not self._matches(message):
             why = "skipped"
-        elif (target := self._find_target(message)) in (None, self._source.url):
+        elif (target := self._find_target(message)) is None or is_same_queue(target, self._source.url):
             why = "lost_track"
         if not why:
             return target
@@ -245,9 +248,9 @@ class Mover:
             return [EntryAnswer(code="NotSent", reason=f"{target} took none before")] * len(batch)
         entries = [write_entry(message, target, str(place)) for place, message in enumerate(batch)]
         try:
-            answer = self._client.send_message_batch(QueueUrl=target, Entries=entries)
+            answer = self._connect(target).send_message_batch(QueueUrl=target, Entries=entries)
         except Exception as error:
-            if not is_refusal(error):
+            if not (is_refusal(error) or isinstance(error, ConfigurationError)):
                 for message in batch:
                     self._held.add(message)
                 raise

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
@@ -12,11 +11,14 @@ import click
 
 from megaflow.cli.errors import WrongUsage
 from megaflow.publishing.sqs import SqsPublisher
+from megaflow.transport.addresses import name_of, queue_url_of, read_address, topic_arn_of
+from megaflow.transport.errors import is_missing_queue
+from megaflow.transport.protocols import ClientSource
+from megaflow.transport.queue import find_queue_url
 from megaflow.transport.session import AwsOptions, AwsSettings
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-_ARN: Final = re.compile(r"arn:[^:]*:sqs:([^:]*):([0-9]{12}):(.+)")
 _HERE: Final = ("127.0.0.1", "localhost", "::1")
 
 
@@ -39,7 +41,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="JSON for pro
 def read_aws(endpoint_url: str | None, region: str | None, profile: str | None) -> AwsOptions:
     """Return the options as `App` takes them, only those that were given.
 
-    A server on this machine takes any credentials and region, so that none have to be set up for it.
+    A server on this machine takes any credentials, so that none have to be set up for it.
     """
     given: AwsOptions = {}
     if endpoint_url and not endpoint_url.startswith(("http://", "https://")):
@@ -50,36 +52,48 @@ def read_aws(endpoint_url: str | None, region: str | None, profile: str | None) 
         given["region_name"] = region
     if profile:
         given["profile_name"] = profile
-    return given | _credentials_for(endpoint_url, region) if endpoint_url and not profile else given
+    return given | _credentials_for(endpoint_url) if endpoint_url and not profile else given
 
 
 def connect(queue: str, aws: AwsOptions) -> tuple[Any, str]:
     """Return a client for *queue*, which is a URL, a name or an ARN, and its URL."""
-    found = _ARN.fullmatch(queue)
-    if found and not aws.get("region_name"):
-        aws = aws | {"region_name": found[1]}
-    if queue.startswith("http"):
-        return SqsPublisher(queue_url=queue, **aws).client, queue
-    client = AwsSettings(**aws).create_client("sqs", queue)
-    owner = {"QueueOwnerAWSAccountId": found[2]} if found else {}
+    publisher = SqsPublisher(**aws)
+    url = find_queue(queue, publisher)
+    return publisher.client_for(queue), url
+
+
+def find_queue(queue: str, clients: ClientSource) -> str:
+    """Return the URL of *queue*, which is a URL, a name or an ARN; raise `WrongUsage` where it is not there."""
+    address = read_address(queue)
+    if address.is_url or address.service not in ("", "sqs"):
+        return queue_url_of("queue", queue)
+    client = clients.client_for(queue)
     try:
-        url = client.get_queue_url(QueueName=found[3] if found else queue, **owner)["QueueUrl"]
-    except client.exceptions.QueueDoesNotExist as error:
-        raise WrongUsage(f"there is no queue {queue} at {client.meta.endpoint_url}") from error
-    return SqsPublisher(queue_url=url, client=client).client, str(url)
+        return find_queue_url(client, address.name, address.account)
+    except Exception as error:
+        if not is_missing_queue(error):
+            raise
+        raise WrongUsage(f"there is no queue {queue}{_describe_place(client)}") from error
 
 
-def name_of_queue(url: str) -> str:
-    """Return the name of the queue at *url*."""
-    return url.rpartition("/")[2]
+def find_topic(topic: str, aws: AwsOptions) -> str:
+    """Return the ARN of *topic*, which is an ARN or a name; raise `WrongUsage` where it is not there."""
+    if not read_address(topic).is_name:
+        return topic_arn_of("topic_arn", topic)
+    client = AwsSettings(**aws).create_client("sns", topic)
+    for page in client.get_paginator("list_topics").paginate():
+        for each in page.get("Topics", ()):
+            if name_of(each["TopicArn"]) == topic:
+                return str(each["TopicArn"])
+    raise WrongUsage(f"there is no topic {topic}{_describe_place(client)}")
 
 
-def _credentials_for(endpoint_url: str, region: str | None) -> AwsOptions:
-    if urlsplit(endpoint_url).hostname not in _HERE:
+def _describe_place(client: Any) -> str:
+    meta = getattr(client, "meta", None)
+    return f" at {meta.endpoint_url}, in {meta.region_name}" if meta is not None else ""
+
+
+def _credentials_for(endpoint_url: str) -> AwsOptions:
+    if urlsplit(endpoint_url).hostname not in _HERE or os.environ.get("AWS_ACCESS_KEY_ID"):
         return {}
-    chosen: AwsOptions = {}
-    if not (region or os.environ.get("AWS_DEFAULT_REGION") or os.environ.get("AWS_REGION")):
-        chosen["region_name"] = "us-east-1"
-    if not os.environ.get("AWS_ACCESS_KEY_ID"):
-        chosen |= {"aws_access_key_id": "any", "aws_secret_access_key": "any"}
-    return chosen
+    return {"aws_access_key_id": "any", "aws_secret_access_key": "any"}

@@ -9,7 +9,7 @@ from typing import Any, Final
 import click
 
 from megaflow.cli.errors import WrongUsage
-from megaflow.cli.options import aws_options, connect, json_option, name_of_queue, read_aws
+from megaflow.cli.options import aws_options, connect, find_topic, json_option, read_aws
 from megaflow.cli.output import note, show, show_json
 from megaflow.cli.publishing import Form, Lines, is_object, open_text
 from megaflow.messages.codec import decode
@@ -17,6 +17,7 @@ from megaflow.publishing.publisher import Publisher
 from megaflow.publishing.sns import SnsPublisher
 from megaflow.publishing.sqs import SqsPublisher
 from megaflow.settings import QUEUE_URL_VARIABLE, TOPIC_ARN_VARIABLE
+from megaflow.transport.addresses import name_of
 from megaflow.transport.session import AwsOptions
 
 _LINES: Final = (".jsonl", ".ndjson")
@@ -25,7 +26,7 @@ _LINES: Final = (".jsonl", ".ndjson")
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False, allow_dash=True))
 @click.option("--queue", help="Where to: a queue's name, URL or ARN.")
-@click.option("--topic", help="Where to: a topic's ARN.")
+@click.option("--topic", help="Where to: a topic's name or ARN.")
 @click.option("--lines/--whole", default=None, help="A message a line, as in *.jsonl and *.ndjson, or one in all.")
 @click.option("--failed", type=click.Path(path_type=Path, dir_okay=False), help="For what fails. [FILE.failed.jsonl]")
 @click.option("--skip", type=click.IntRange(min=0), default=0, help="Leave out so many lines first.")
@@ -80,15 +81,17 @@ def _open(queue: str | None, topic: str | None, aws: AwsOptions) -> tuple[Publis
     """Return what publishes to the queue or topic, and its name."""
     if queue and topic:
         raise WrongUsage("a message goes to a --queue or to a --topic, not to both")
-    if not queue and not topic:
-        topic = os.environ.get(TOPIC_ARN_VARIABLE)
-        queue = None if topic else os.environ.get(QUEUE_URL_VARIABLE)
-    if topic:
-        return SnsPublisher(topic_arn=topic, **aws), topic.rpartition(":")[2]
-    if not queue:
+    if topic or (not queue and os.environ.get(TOPIC_ARN_VARIABLE)):
+        to_topic = SnsPublisher(topic_arn=topic and find_topic(topic, aws), **aws)
+        return to_topic, name_of(to_topic.topic_arn)
+    if queue:
+        client, url = connect(queue, aws)
+        to_queue = SqsPublisher(queue_url=url, client=client)
+    elif os.environ.get(QUEUE_URL_VARIABLE):
+        to_queue = SqsPublisher(**aws)
+    else:
         raise WrongUsage(f"say where to: --queue or --topic, or set {QUEUE_URL_VARIABLE} or {TOPIC_ARN_VARIABLE}")
-    client, url = connect(queue, aws)
-    return SqsPublisher(queue_url=url, client=client), name_of_queue(url)
+    return to_queue, name_of(to_queue.queue_url)
 
 
 def _read_text(file: Path) -> str:

@@ -14,10 +14,11 @@ import click
 from megaflow import limits
 from megaflow.cli.errors import FAILED, WrongUsage
 from megaflow.cli.mover import give_back
-from megaflow.cli.options import aws_options, connect, json_option, name_of_queue, read_aws
+from megaflow.cli.options import aws_options, connect, json_option, read_aws
 from megaflow.cli.output import count_messages, note, show, show_facts, show_json
 from megaflow.messages.message import Message, read_body
 from megaflow.messages.origin import origin_of, read_origin
+from megaflow.transport.addresses import name_of
 from megaflow.transport.numbers import read_time, read_whole
 from megaflow.transport.queue import Queue, QueueFacts
 
@@ -123,12 +124,12 @@ def purge(queue: str, yes: bool, **aws: Any) -> int:
     about = "messages" if facts.problem else f"about {count_messages(facts.visible + facts.in_flight)}"
     if not yes:
         if not sys.stdin.isatty():
-            raise WrongUsage(f"this deletes {about} of {name_of_queue(url)}: say --yes where nobody can be asked")
-        if not click.confirm(f"Delete {about} of {name_of_queue(url)}?", err=True):
+            raise WrongUsage(f"this deletes {about} of {name_of(url)}: say --yes where nobody can be asked")
+        if not click.confirm(f"Delete {about} of {name_of(url)}?", err=True):
             note("nothing was deleted")
             return FAILED
     client.purge_queue(QueueUrl=url)
-    show(f"{about} of {name_of_queue(url)} are being deleted; that takes SQS up to a minute")
+    show(f"{about} of {name_of(url)} are being deleted; that takes SQS up to a minute")
     return 0
 
 
@@ -199,7 +200,7 @@ def _read_reasons(message: Message) -> Iterator[str]:
         yield message.problem
     origin = origin_of(message)
     if was := read_origin(message):
-        yield f"was {was.get('message_id', '?')} in {name_of_queue(was.get('queue', '?'))}"
+        yield f"was {was.get('message_id', '?')} in {name_of(was.get('queue', '?'))}"
     failed = origin.get("failed")
     for handler, error in failed.items() if isinstance(failed, dict) else ():
         yield f"{handler}: {error}"
@@ -211,7 +212,7 @@ def _read_stats(queue: str, aws: Any) -> dict[str, Any]:
     client, url = connect(queue, read_aws(**aws))
     said = client.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
     policy, created = json.loads(said.get("RedrivePolicy") or "{}"), read_time(said.get("CreatedTimestamp"))
-    known: dict[str, Any] = {"queue": name_of_queue(url), "url": url}
+    known: dict[str, Any] = {"queue": name_of(url), "url": url}
     known |= {name: read_whole(said.get(attribute), 0) for name, attribute in _DEPTHS.items()}
     known |= {
         "fifo": said.get("FifoQueue") == "true",

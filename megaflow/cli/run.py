@@ -13,7 +13,7 @@ import click
 import megaflow
 from megaflow.app import App
 from megaflow.cli.logs import Format, set_up_logging
-from megaflow.cli.options import aws_options, read_aws
+from megaflow.cli.options import aws_options, find_queue, read_aws
 from megaflow.cli.output import make_console, note, shorten_paths
 from megaflow.cli.targets import load_app
 from megaflow.errors import ConfigurationError
@@ -29,7 +29,7 @@ LEVELS = ["debug", "info", "warning", "error"]
 @click.argument("target")
 @click.option("--processes", type=click.IntRange(1, 1_000), default=1, show_default=True, help="How many processes.")
 @click.option("--concurrency", type=click.IntRange(1, 10_000), help="Handlers at once, in each process.")
-@click.option("--queue-url", help="The queue, in place of the app's own.")
+@click.option("--queue-url", help="The queue, a name, URL or ARN, in place of the app's own.")
 @click.option("--health-port", type=click.IntRange(0, 65_535), help="A port for /live and /ready.")
 @click.option("--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @click.option("--log-level", type=click.Choice(LEVELS), default="info", show_default=True)
@@ -47,8 +47,12 @@ def run(
     """Consume the queue of TARGET until SIGTERM or SIGINT."""
     set_up_logging(log_format, log_level)
     app = load_app(target)
-    changes: dict[str, Any] = {"queue_url": queue_url, "concurrency": concurrency, **read_aws(**aws)}
-    given = {name: value for name, value in changes.items() if value is not None}
+    given: dict[str, Any] = {**read_aws(**aws)}
+    if queue_url:
+        with app.connected(**given):
+            given["queue_url"] = find_queue(queue_url, app.destination)
+    if concurrency:
+        given["concurrency"] = concurrency
     with app.connected(**given):
         announce(app, log_format)
         if processes == 1:

@@ -11,7 +11,9 @@ from megaflow.errors import ConfigurationError
 from megaflow.publishing.sns import SnsPublisher
 from megaflow.publishing.sqs import SqsPublisher
 from megaflow.settings import QUEUE_URL_VARIABLE, TOPIC_ARN_VARIABLE
+from megaflow.transport.addresses import is_same_queue, queue_url_of
 from megaflow.transport.protocols import SnsClient, SqsClient
+from megaflow.transport.queue import Queue
 from megaflow.transport.session import AwsOptions
 
 
@@ -47,7 +49,7 @@ class Destination:
 
     @property
     def queue_url(self) -> str | None:
-        """The queue's URL, as it was given or the environment has it."""
+        """The queue's URL or ARN, as it was given or the environment has it."""
         return self._connection.queue_url or os.environ.get(QUEUE_URL_VARIABLE) or None
 
     @property
@@ -77,17 +79,37 @@ class Destination:
         finally:
             self._connect(before)
 
-    def client_for(self, queue_url: str) -> SqsClient:
-        """Return a client for another queue, made as that of the queue is."""
-        return self._make_queue(queue_url).client
+    def client_for(self, address: str) -> SqsClient:
+        """Return a client for another queue, as `SqsPublisher.client_for` does."""
+        return self.queue.client_for(address)
+
+    def check(self, address: str) -> None:
+        """Raise `ConfigurationError` where the region that was given, or that of the client, is not for *address*."""
+        self.queue.check(address)
+
+    def check_for_running(self, dead_letter_queue_url: str | None) -> None:
+        """Raise `ConfigurationError` unless queue and dead-letter queue are two, and can be reached as it was said."""
+        for url in filter(None, (self.queue.queue_url, dead_letter_queue_url)):
+            self.check(url)
+        if dead_letter_queue_url and is_same_queue(dead_letter_queue_url, self.queue.queue_url):
+            raise ConfigurationError(
+                f"dead_letter_queue_url={dead_letter_queue_url!r} is the queue itself: give another one"
+            )
+
+    def open_queue(self, dead_letter_queue_url: str | None) -> Queue:
+        """Return the queue to consume; raise `ConfigurationError` where there is no way to it, or its dead letters."""
+        if dead_letter_queue_url:
+            self.queue.client_for(dead_letter_queue_url)
+        return Queue(self.queue.client, self.queue.queue_url, connect=self.queue.client_for)
 
     def _connect(self, to: Endpoints) -> None:
         self._connection = to
-        self.queue = self._make_queue(to.queue_url)
+        self.queue = SqsPublisher(queue_url=to.queue_url, client=to.client, wire=self._wire, **to.aws)
         self.topic = SnsPublisher(
             topic_arn=to.topic_arn, client=to.sns_client, max_message_size=self._max_message_size, **to.aws
         )
 
-    def _make_queue(self, queue_url: str | None) -> SqsPublisher:
-        to = self._connection
-        return SqsPublisher(queue_url=queue_url, client=to.client, wire=self._wire, **to.aws)
+
+def read_dead_letter_queue(address: str | None) -> str | None:
+    """Return the URL of the dead-letter queue at *address*, where one is given: its URL, or its ARN."""
+    return None if address is None else queue_url_of("dead_letter_queue_url", address)

@@ -19,9 +19,9 @@ from megaflow.keywords import check_options
 from megaflow.publishing.outgoing import Outgoing, Prepared, write_options
 from megaflow.publishing.publisher import Publisher
 from megaflow.settings import TOPIC_ARN_VARIABLE, check_whole, resolve
-from megaflow.transport.entries import is_fifo
+from megaflow.transport.addresses import is_fifo, topic_arn_of
 from megaflow.transport.protocols import SnsClient
-from megaflow.transport.session import AwsOptions, AwsSettings
+from megaflow.transport.session import AwsOptions, AwsSettings, Clients
 from megaflow.wire.pending import Pending
 
 _REFUSED_IN_SUBJECT: Final = r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufffe\uffff]"
@@ -31,10 +31,10 @@ _REFUSED_IN_SUBJECT: Final = r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufff
 class SnsPublisher(Publisher):
     """Publishes messages to a topic. May be used from any thread.
 
-    Credentials and region that are not given are left to boto3, the topic to ``MEGAFLOW_TOPIC_ARN``; *client* takes a
-    ready boto3 client. *max_message_size*, in bytes, is what the topic allows: 256 KiB unless it was set to
-    more, at most 1 MiB.
-    Nothing is asked of AWS before the first message. *sleep* waits between the tries of a batch.
+    *topic_arn* is left to ``MEGAFLOW_TOPIC_ARN`` where it is not given, and names the region; credentials that are not
+    given are left to boto3, and *client* takes a ready client of it. *max_message_size*, in bytes, is what the topic
+    allows: 256 KiB unless it was set to more, at most 1 MiB. Nothing is asked of AWS before the first message. *sleep*
+    waits between the tries of a batch.
     """
 
     def __init__(
@@ -50,19 +50,19 @@ class SnsPublisher(Publisher):
         check_whole("max_message_size", max_message_size, 1, limits.SQS_MESSAGE_SIZE)
         super().__init__(max_size=max_message_size, sleep=sleep)
         self._topic_arn = topic_arn
-        self._given_client = client
-        self._aws = AwsSettings(**aws)
+        self._clients = Clients("sns", AwsSettings(**aws), client, wire=False)
 
     @cached_property
     def topic_arn(self) -> str:
         """The topic's ARN; raises `ConfigurationError` where none is set, or it is none."""
-        return resolve("topic_arn", self._topic_arn, TOPIC_ARN_VARIABLE, start="arn:")
+        return resolve("topic_arn", self._topic_arn, TOPIC_ARN_VARIABLE, read=topic_arn_of)
 
     @cached_property
     @override
     def client(self) -> SnsClient:
         """The client that publishes."""
-        return self._given_client or self._aws.create_client("sns", self.topic_arn)
+        client: SnsClient = self._clients.client_for(self.topic_arn)
+        return client
 
     @property
     @override

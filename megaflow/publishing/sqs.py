@@ -18,18 +18,19 @@ from megaflow.keywords import check_options
 from megaflow.publishing.outgoing import Outgoing, Prepared, write_options
 from megaflow.publishing.publisher import Publisher
 from megaflow.settings import QUEUE_URL_VARIABLE, resolve
-from megaflow.transport.entries import is_fifo
+from megaflow.transport.addresses import is_fifo, queue_url_of
 from megaflow.transport.protocols import SqsClient
-from megaflow.transport.session import AwsOptions, AwsSettings
+from megaflow.transport.session import AwsOptions, AwsSettings, Clients
 from megaflow.wire.pending import Pending
 
 
 class SqsPublisher(Publisher):
     """Sends messages to a queue. May be used from any thread.
 
-    Credentials and region that are not given are left to boto3, the queue to ``MEGAFLOW_QUEUE_URL``; *client* takes a
-    ready boto3 client. Nothing is asked of AWS before the first message. *sleep* waits between the tries of a batch.
-    Without *wire*, boto3 makes all calls, and not those alone that are made rarely.
+    *queue_url*, the queue's URL or ARN, is left to ``MEGAFLOW_QUEUE_URL`` where it is not given, and names the region;
+    credentials that are not given are left to boto3, and *client* takes a ready client of it. Nothing is asked of AWS
+    before the first message. *sleep* waits between the tries of a batch. Without *wire*, boto3 makes all calls, and not
+    those alone that are made rarely.
     """
 
     def __init__(
@@ -44,23 +45,30 @@ class SqsPublisher(Publisher):
         check_options(SqsPublisher, aws, AwsOptions)
         super().__init__(max_size=limits.SQS_MESSAGE_SIZE, sleep=sleep)
         self._queue_url = queue_url
-        self._given_client = client
-        self._wire = wire
-        self._aws = AwsSettings(**aws)
+        self._clients = Clients("sqs", AwsSettings(**aws), client, wire=wire)
 
     @cached_property
     def queue_url(self) -> str:
         """The queue's URL; raises `ConfigurationError` where none is set, or it is none."""
-        return resolve("queue_url", self._queue_url, QUEUE_URL_VARIABLE, start="http")
+        return resolve("queue_url", self._queue_url, QUEUE_URL_VARIABLE, read=queue_url_of)
 
     @cached_property
     @override
     def client(self) -> SqsClient:
         """The client that sends."""
-        from megaflow.wire.client import open_wire
+        return self.client_for(self.queue_url)
 
-        client = self._given_client or self._aws.create_client("sqs", self.queue_url)
-        return open_wire(client, wanted=self._wire)
+    def client_for(self, address: str) -> SqsClient:
+        """Return a client for another queue, in its own region, made as this one's is.
+
+        Raises `ConfigurationError` where the region, or the client, that was given is not for *address*.
+        """
+        client: SqsClient = self._clients.client_for(address)
+        return client
+
+    def check(self, address: str) -> None:
+        """Raise `ConfigurationError` where the region that was given, or that of the client, is not for *address*."""
+        self._clients.check(address)
 
     @property
     @override

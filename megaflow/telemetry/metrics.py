@@ -18,7 +18,7 @@ NAMES: Final[Mapping[str, str]] = {
     "hidden": "kept messages hidden until their backoff is over",
     "given_back": "messages given back unhandled, at once",
     "dead_lettered": "messages sent to the dead-letter queue",
-    "not_dead_lettered": "messages that the dead-letter queue cannot take",
+    "not_dead_lettered": "messages kept, as the dead-letter queue did not take them",
     "dropped": "messages that failed and were deleted, without a dead-letter queue",
     "extended": "extensions of a visibility timeout",
     "not_extended": "extensions that failed",

@@ -24,10 +24,9 @@ from megaflow.stores import MemoryStore, Store
 from megaflow.testing.clock import Clock
 from megaflow.testing.engine import Engine, Record
 from megaflow.testing.seen import Handled, Unmet, show_payload
-from megaflow.transport.entries import is_fifo
-from megaflow.transport.session import region_of
+from megaflow.transport.addresses import is_fifo, name_of, read_address
 
-_OWNER: Final = re.compile(r"(?:/|:)([0-9]{12})(?:/|:)")
+_ACCOUNT: Final = re.compile("[0-9]{12}")
 _QUEUE: Final = "test"
 
 Published = TypeVar("Published")
@@ -234,16 +233,15 @@ class TestClient:
 
     def _open(self, exits: ExitStack) -> Engine:
         self._clock = Clock(math.floor(time.time()))
-        known = " ".join(filter(None, (self.app.queue_url, self.app.topic_arn)))
-        owner = _OWNER.search(known)
+        known = [read_address(each) for each in (self.app.queue_url, self.app.topic_arn) if each]
         self.account = Account(
             clock=self._clock,
-            account_id=owner[1] if owner else "0" * 12,
-            region=next(filter(None, map(region_of, known.split())), "us-east-1"),
+            account_id=next((each.account for each in known if _ACCOUNT.fullmatch(each.account)), "0" * 12),
+            region=next((each.region for each in known if each.region), "us-east-1"),
         )
         self.sqs, self.sns = SqsClient(self.account), SnsClient(self.account)
-        name = (_name_of(self.app.queue_url) or _QUEUE).removesuffix(".fifo")
-        dead_letters = _name_of(self.app.settings.dead_letter_queue_url).removesuffix(".fifo")
+        name = name_of(self.app.queue_url or _QUEUE).removesuffix(".fifo")
+        dead_letters = name_of(self.app.settings.dead_letter_queue_url or "").removesuffix(".fifo")
         self.dead_letter_queue_url = self._create_queue(dead_letters or f"{name}-dead")
         self.queue_url = self._create_queue(name, self.dead_letter_queue_url)
         exits.enter_context(
@@ -280,7 +278,7 @@ class TestClient:
     def _create_topic(self) -> str | None:
         if not self.app.topic_arn:
             return None
-        name = self.app.topic_arn.rpartition(":")[2].removesuffix(".fifo")
+        name = name_of(self.app.topic_arn).removesuffix(".fifo")
         fifo = {"FifoTopic": "true", "ContentBasedDeduplication": "true"} if self._fifo else {}
         arn = str(self.sns.create_topic(Name=name + (".fifo" if self._fifo else ""), Attributes=fifo)["TopicArn"])
         self.sns.subscribe(TopicArn=arn, Protocol="sqs", Endpoint=self._arn_of(self.queue_url))
@@ -299,10 +297,6 @@ def _is_meant(handler: Handler, by: str | Callable[..., Any]) -> bool:
 
 def _times(count: int) -> str:
     return {0: "never", 1: "once"}.get(count, f"{count} times")
-
-
-def _name_of(url: str | None) -> str:
-    return (url or "").rpartition("/")[2]
 
 
 def _refuse_event_loop() -> None:

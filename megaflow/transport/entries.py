@@ -8,11 +8,6 @@ from typing import Any
 from megaflow.messages.attributes import Attribute
 
 
-def is_fifo(address: str) -> bool:
-    """Tell whether the queue of this URL, or the topic of this ARN, is a FIFO one."""
-    return address.endswith(".fifo")
-
-
 def measure(body: str, attributes: Mapping[str, Attribute]) -> int:
     """Return the bytes that count towards the limit: the body, and each attribute's name, type and value.
 

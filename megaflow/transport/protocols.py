@@ -26,3 +26,15 @@ class SnsClient(Protocol):
 
     def publish(self, **parameters: Any) -> Mapping[str, Any]: ...
     def publish_batch(self, **parameters: Any) -> Mapping[str, Any]: ...
+
+
+class ClientSource(Protocol):
+    """What gives clients for queues, by their addresses. Its methods may be called from any thread."""
+
+    def check(self, address: str) -> None:
+        """Raise `ConfigurationError` where the region that was given, or that of the client, is not for *address*."""
+        ...
+
+    def client_for(self, address: str) -> SqsClient:
+        """Return a client in the region of *address*."""
+        ...

@@ -17,7 +17,8 @@ from megaflow import limits
 from megaflow.messages.attributes import Attribute
 from megaflow.messages.message import Lease, Message, open_message
 from megaflow.messages.origin import add_origin
-from megaflow.transport.entries import is_fifo, write_attributes
+from megaflow.transport.addresses import is_fifo, read_address
+from megaflow.transport.entries import write_attributes
 from megaflow.transport.errors import is_denied, is_missing_queue
 from megaflow.transport.numbers import read_time, read_whole
 from megaflow.transport.protocols import SqsClient
@@ -66,13 +67,29 @@ class Failed:
 
 
 class Queue:
-    """One queue, as a consumer uses it. May be used from any thread; *clock* gives seconds."""
+    """One queue, as a consumer uses it. May be used from any thread; *clock* gives seconds.
 
-    def __init__(self, client: SqsClient, url: str, *, clock: Callable[[], float] = time.monotonic) -> None:
+    *connect* gives a client for another queue, by its URL; without it *client* reaches all of them.
+    """
+
+    def __init__(
+        self,
+        client: SqsClient,
+        url: str,
+        *,
+        connect: Callable[[str], SqsClient] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.url: Final = url
         self.fifo: Final = is_fifo(url)
         self._client = client
+        self._connect = connect or (lambda url: client)
         self._clock = clock
+        self._redrives_to = ""
+        """The dead-letter queue that the queue itself names, once that was asked: it is where the queue is.
+
+        https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-dead-letter-queues.html
+        """
 
     def inspect(self, dead_letter_queue_url: str = "") -> QueueFacts:
         """Return what the queue, and its dead-letter queue, say of themselves; what is refused is not known.
@@ -87,20 +104,21 @@ class Queue:
     def inspect_depth(self) -> QueueFacts:
         """Return how many messages the queue holds; what it refuses to say is 0."""
         attributes, problem = self._read_attributes(_DEPTHS)
-        visible, in_flight = (int(attributes.get(name, 0)) for name in _DEPTHS)
+        visible, in_flight = (read_whole(attributes.get(name), 0) for name in _DEPTHS)
         return QueueFacts(problem=problem, visible=visible, in_flight=in_flight)
 
     def read_size_limit(self, dead_letter_queue_url: str) -> int:
         """Return what a message may have in bytes in the queue at *dead_letter_queue_url*; 0 where it does not say."""
         from botocore.exceptions import ClientError
 
+        client = self._client_for(dead_letter_queue_url)
         try:
-            answer = self._client.get_queue_attributes(QueueUrl=dead_letter_queue_url, AttributeNames=[_SIZE_LIMIT])
+            answer = client.get_queue_attributes(QueueUrl=dead_letter_queue_url, AttributeNames=[_SIZE_LIMIT])
         except ClientError as error:
             # What does not fit is refused, and then sent with less.
-            log.info("the size limit of %s is not known: %s", dead_letter_queue_url, error)
+            log.info("the size limit of %s is not known: %s", dead_letter_queue_url, str(error))
             return 0
-        return int(answer.get("Attributes", {}).get(_SIZE_LIMIT, 0))
+        return read_whole(answer.get("Attributes", {}).get(_SIZE_LIMIT), 0)
 
     def _inspect(self) -> QueueFacts:
         from botocore.exceptions import ClientError
@@ -114,7 +132,9 @@ class Queue:
         if not arn:
             return QueueFacts(visible=visible, in_flight=in_flight)
         try:
-            return QueueFacts(self._find_url(arn), most, visible=visible, in_flight=in_flight)
+            address = read_address(arn)
+            self._redrives_to = find_queue_url(self._client, address.name, address.account)
+            return QueueFacts(self._redrives_to, most, visible=visible, in_flight=in_flight)
         except ClientError as error:
             if not (is_denied(error) or is_missing_queue(error)):
                 raise
@@ -186,7 +206,7 @@ class Queue:
             parameters.setdefault("MessageGroupId", message.id)
             # Sent twice, if the answer to the first was lost, it is still one.
             parameters["MessageDeduplicationId"] = message.id
-        self._client.send_message(**parameters)
+        self._client_for(queue_url).send_message(**parameters)
 
     def _begin(self, method: str, **parameters: Any) -> Pending[Mapping[str, Any]]:
         from megaflow.wire.client import begin_call
@@ -205,10 +225,16 @@ class Queue:
             return {}, f"its attributes could not be read: {error}"
         return answer.get("Attributes", {}), ""
 
-    def _find_url(self, arn: str) -> str:
-        account, name = arn.split(":")[4:6]
-        answer = self._client.get_queue_url(QueueName=name, QueueOwnerAWSAccountId=account)
-        return str(answer["QueueUrl"])
+    def _client_for(self, dead_letter_queue_url: str) -> SqsClient:
+        """Return a client that reaches a dead-letter queue, which may be in another region."""
+        is_here = dead_letter_queue_url == self._redrives_to
+        return self._client if is_here else self._connect(dead_letter_queue_url)
+
+
+def find_queue_url(client: SqsClient, name: str, account: str = "") -> str:
+    """Return the URL of the queue *name*, of another *account* where one is given, in the region of *client*."""
+    owner = {"QueueOwnerAWSAccountId": account} if account else {}
+    return str(client.get_queue_url(QueueName=name, **owner)["QueueUrl"])
 
 
 def read_message(

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import logging
-import re
 from dataclasses import dataclass, field
 from typing import Any, Final, TypedDict
 
 from megaflow.errors import ConfigurationError
+from megaflow.transport.addresses import Address, Host, read_address
 
 log = logging.getLogger(__name__)
 
-# https://docs.aws.amazon.com/general/latest/gr/sqs-service.html
-_REGION: Final = r"(?:https://sqs\.(?=[^/]*\.amazonaws\.com)|arn:[^:]*:sns:)([a-z0-9-]+)[.:]"
-"""Compiled when it is first needed."""
+_FOUND_BY_REGION: Final = (Host.AWS, Host.AWS_VARIANT)
+_NOT_USED: Final = "%s is in %s, so the region %s is not used for it"
+_ANY_REGION: Final = "us-east-1"
+"""Where calls do not go to AWS, any region signs them, and none has to be set up."""
 
 
 class AwsOptions(TypedDict, total=False):
@@ -25,6 +26,18 @@ class AwsOptions(TypedDict, total=False):
     region_name: str | None
     profile_name: str | None
     endpoint_url: str | None
+
+
+class _GivingWay(str):
+    """A region that was given, and gives way to an address all the same."""
+
+    __slots__ = ()
+
+
+def giving_way(aws: AwsOptions) -> AwsOptions:
+    """Return *aws* with a region that gives way to the one of an address, as the sqs-mega README has it."""
+    region = aws.get("region_name")
+    return aws | {"region_name": _GivingWay(region)} if region else aws
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,30 +66,39 @@ class AwsSettings:
                 "aws_session_token was given without aws_access_key_id and aws_secret_access_key; give all, or none"
             )
 
-    def create_client(self, service: str, address: str) -> Any:
-        """Return a boto3 client for *service*, to reach the queue URL or topic ARN *address*.
+    def check(self, address: str) -> None:
+        """Raise `ConfigurationError` where the region that was given is not that of *address*."""
+        region = read_address(address).region
+        if self.region_name and region not in ("", self.region_name) and not isinstance(self.region_name, _GivingWay):
+            raise ConfigurationError(
+                f"{address} is in {region}, and region_name={self.region_name!r} was given: leave region_name= out, or "
+                f"give region_name={region!r}"
+            )
 
-        An address of AWS's own names its region, which is then the only one that can work. Raises `ConfigurationError`
-        where region or profile is missing.
+    def create_client(self, service: str, address: str) -> Any:
+        """Return a boto3 client for *service*, to reach the queue or topic at *address*, or of this name.
+
+        Its region is the one that the address names, else that of the options, environment or profile. It calls where
+        ``endpoint_url``, environment or profile say; else the host in a queue's URL that is for FIPS, dual-stack or a
+        VPC endpoint; else the one that boto3 finds by the region. Raises `ConfigurationError` where region or profile
+        is missing, where the region that was given is another one, and where calls would go to AWS for a URL that is
+        not AWS's.
         """
-        import boto3
         from botocore.exceptions import BotoCoreError, NoRegionError, ProfileNotFound
 
+        self.check(address)
+        read = read_address(address)
         try:
-            session = boto3.Session(
-                aws_access_key_id=self.aws_access_key_id,
-                aws_secret_access_key=self.aws_secret_access_key,
-                aws_session_token=self.aws_session_token,
-                region_name=self.region_name,
-                profile_name=self.profile_name,
-            )
-            region = session.region_name and _read_region(address, session.region_name)
-            return session.client(service, region_name=region, endpoint_url=self.endpoint_url)
+            client = self._create(service, read)
+            if self.endpoint_url or read_address(client.meta.endpoint_url).host not in _FOUND_BY_REGION:
+                return client
+            if read.host is Host.FOREIGN:
+                raise _is_not_there(address, read, "calls go to AWS: give")
+            host = _find_host(read)
+            return self._create(service, read, **host) if host else client
         except NoRegionError as error:
-            said = region_of(address)
-            region = repr(said) if said else ""
             raise ConfigurationError(
-                f"no AWS region for {service}: give region_name={region}, or set AWS_DEFAULT_REGION, or the profile's"
+                f"no AWS region for {service}: give region_name=, or set AWS_DEFAULT_REGION, or the profile's"
             ) from error
         except ProfileNotFound as error:
             raise ConfigurationError(
@@ -85,16 +107,92 @@ class AwsSettings:
         except (BotoCoreError, ValueError) as error:
             raise ConfigurationError(f"boto3 cannot make a client for {service} of {self}: {error}") from error
 
+    def _create(self, service: str, address: Address, **host: Any) -> Any:
+        import boto3
 
-def region_of(address: str) -> str:
-    """Return the region that a queue URL or topic ARN of AWS's names; ``""`` where it names none."""
-    found = re.match(_REGION, address)
-    return found[1] if found else ""
+        session = boto3.Session(
+            aws_access_key_id=self.aws_access_key_id,
+            aws_secret_access_key=self.aws_secret_access_key,
+            aws_session_token=self.aws_session_token,
+            region_name=self.region_name,
+            profile_name=self.profile_name,
+        )
+        region = address.region or session.region_name
+        if not region and Host.FOREIGN in (address.host, read_address(self.endpoint_url or "").host):
+            region = _ANY_REGION
+        elif session.region_name not in (None, region):
+            level = logging.WARNING if self.region_name else logging.INFO
+            log.log(level, _NOT_USED, address.text, region, session.region_name)
+        return session.client(service, region_name=region, **{"endpoint_url": self.endpoint_url, **host})
 
 
-def _read_region(address: str, otherwise: str) -> str:
-    found = region_of(address)
-    if found in ("", otherwise):
-        return otherwise
-    log.info("%s is in %s, so the region %s is not used for it", address, found, otherwise)
-    return found
+class Clients:
+    """Clients of one service: the one that was *given*, or one for each region, made when it is needed.
+
+    May be used from any thread. With *wire*, they make SQS's hot calls themselves where they can.
+    """
+
+    def __init__(self, service: str, settings: AwsSettings, given: Any, *, wire: bool) -> None:
+        self._service = service
+        self._settings = settings
+        self._given = given
+        self._wire = wire
+        self._made: dict[tuple[str, str], Any] = {}
+
+    def check(self, address: str) -> None:
+        """Raise `ConfigurationError` where a region was given, or a client of one, that is not that of *address*."""
+        if self._given is None:
+            self._settings.check(address)
+        else:
+            _check_client(self._given, address)
+
+    def client_for(self, address: str) -> Any:
+        """Return a client that reaches *address*; raises what `AwsSettings.create_client` does."""
+        self.check(address)
+        read = read_address(address)
+        place = read.region, "" if read.host is Host.AWS else read.endpoint_url
+        if self._given is not None:
+            place = "", ""
+        if place not in self._made:
+            # Of two threads at once one makes it for nothing; a lock could be held where the process forks.
+            self._made.setdefault(place, self._make(address))
+        return self._made[place]
+
+    def _make(self, address: str) -> Any:
+        client = self._settings.create_client(self._service, address) if self._given is None else self._given
+        if self._service != "sqs":
+            return client
+        from megaflow.wire.client import open_wire
+
+        return open_wire(client, wanted=self._wire)
+
+
+def _check_client(client: Any, address: str) -> None:
+    """Raise `ConfigurationError` where *client* is one of AWS's, and *address* is in another region, or not AWS's."""
+    meta = getattr(client, "meta", None)
+    url, region = getattr(meta, "endpoint_url", None), getattr(meta, "region_name", None)
+    if not isinstance(url, str) or not read_address(url).is_awss:
+        return
+    read = read_address(address)
+    if read.host is Host.FOREIGN:
+        raise _is_not_there(address, read, "the client that was given calls AWS: make it with")
+    if read.region not in ("", region):
+        raise ConfigurationError(
+            f"{address} is in {read.region}, and the client that was given is of {region}: give one of "
+            f"{read.region}, or none"
+        )
+
+
+def _is_not_there(address: str, read: Address, what: str) -> ConfigurationError:
+    return ConfigurationError(f"{address} is no address of AWS's, and {what} endpoint_url={read.endpoint_url!r}")
+
+
+def _find_host(address: Address) -> dict[str, Any]:
+    """Return what has boto3 call the host in *address*, where it would not find that by the region."""
+    from botocore.config import Config
+
+    if address.host is Host.AWS_VPC:
+        return {"endpoint_url": address.endpoint_url}
+    asked = {"use_fips_endpoint": address.fips, "use_dualstack_endpoint": address.dual_stack}
+    given = {name: True for name, is_asked in asked.items() if is_asked}
+    return {"config": Config(**given)} if given else {}

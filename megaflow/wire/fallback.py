@@ -157,12 +157,24 @@ def _reasons_of_settings(client: Any) -> Iterator[str]:
         or endpoint.username
     ):
         yield "the endpoint URL is more than scheme, host and port"
+    if (config.use_fips_endpoint or config.use_dualstack_endpoint) and _find_endpoint(
+        client
+    ) != client.meta.endpoint_url:
+        yield f"boto3 calls {_find_endpoint(client)}"
     if signer.signature_version != "v4" or signer._auth_token is not None or _prefers(config):
         yield f"requests are signed in a way of their own: {signer.signature_version}"
     if not isinstance(config.read_timeout, int | float) or config.read_timeout <= 0:
         yield f"the read timeout is {config.read_timeout!r}"
     if (config.retries or {}).get("mode", "standard") not in _RETRY_MODES:
         yield f"the retry mode is {config.retries['mode']!r}"
+
+
+def _find_endpoint(client: Any) -> str:
+    """Return where boto3 calls: in isolated partitions that is not the FIPS host that the client says of itself."""
+    model, region = client.meta.service_model.operation_model("ReceiveMessage"), client.meta.region_name
+    rules: Any = client._ruleset_resolver
+    found = rules.construct_endpoint(operation_model=model, call_args={}, request_context={"client_region": region})
+    return str(found.url)
 
 
 def _prefers(config: Any) -> bool:

@@ -87,12 +87,13 @@ def receive(aws: SimpleNamespace) -> Message:
 # Publishing
 
 
-def test_publishing_to_a_queue(aws: SimpleNamespace) -> None:
+def test_publishing_to_a_queue(aws: SimpleNamespace, caplog: pytest.LogCaptureFixture) -> None:
     publisher = run(block("SqsPublisher("))["publisher"]
 
     payload = run(block("publisher.publish(payload)\n"), publisher=publisher)["payload"]
     message = receive(aws)
     assert (len(message.body), message.payload) == (118, payload)
+    assert f"{QUEUE} is in us-east-2, so the region us-west-2 is not used for it" in caplog.text
 
     run("publisher.publish(payload, binary_encoding=True)", publisher=publisher, payload=payload)
     message = receive(aws)

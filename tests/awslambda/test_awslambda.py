@@ -15,7 +15,6 @@ from botocore.exceptions import ClientError
 
 from megaflow import App, MemoryStore, Reject, RetryLater
 from megaflow.awslambda import LambdaHandler
-from megaflow.awslambda.records import queue_url_of
 from megaflow.errors import ConfigurationError, RegistrationError, UsageError
 from tests.consuming import Faulty, Queues
 from tests.verdicts.drivers import write_record
@@ -465,21 +464,6 @@ def test_it_looks_like_a_function() -> None:
     handler = Queues().app().lambda_handler()
 
     assert handler.__name__ == handler.__qualname__ == "lambda_handler"
-
-
-@pytest.mark.parametrize(
-    ("arn", "url"),
-    [
-        ("arn:aws:sqs:eu-west-1:424566909325:q", "https://sqs.eu-west-1.amazonaws.com/424566909325/q"),
-        ("arn:aws-us-gov:sqs:us-gov-west-1:424566909325:q", "https://sqs.us-gov-west-1.amazonaws.com/424566909325/q"),
-        (
-            "arn:aws-cn:sqs:cn-north-1:424566909325:q.fifo",
-            "https://sqs.cn-north-1.amazonaws.com.cn/424566909325/q.fifo",
-        ),
-    ],
-)
-def test_a_queue_is_found_by_its_arn(arn: str, url: str) -> None:
-    assert queue_url_of(arn) == url
 
 
 def test_an_app_is_made_without_aws() -> None:

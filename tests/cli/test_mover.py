@@ -61,7 +61,7 @@ class Place:
         before = options.pop("before", datetime.fromtimestamp(self.clock(), UTC))
         client = client or self.sqs
         return Mover(
-            client,
+            lambda url: client,
             Queue(client, self.source, clock=self.clock),
             options.pop("find_target", lambda message: self.target),
             before=before,

@@ -95,10 +95,54 @@ def test_a_topic_gets_it_with_its_subject(run: Run, server: Server, sqs: Any, or
     sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn)
     Path("text").write_text("ping")
 
-    run("publish", "text", "--topic", topic, "--subject", "hello")
+    for address in (topic, "events"):
+        assert run("publish", "text", "--topic", address, "--subject", "hello").out.endswith("sent to events\n")
 
-    [message] = map(_open, take_all(sqs, orders))
-    assert (message.payload, message.sns.subject) == ("ping", "hello")
+        [message] = map(_open, take_all(sqs, orders))
+        assert (message.payload, message.sns.subject) == ("ping", "hello")
+
+
+def test_a_topic_is_found_by_its_name_among_many(run: Run, server: Server) -> None:
+    import boto3
+
+    sns = boto3.client(
+        "sns", endpoint_url=server.url, region_name="us-east-1", aws_access_key_id="any", aws_secret_access_key="any"
+    )
+    for number in range(130):
+        sns.create_topic(Name=f"events-{number}")
+    Path("text").write_text("ping")
+
+    assert run("publish", "text", "--topic", "events-99").out.endswith("sent to events-99\n")
+    ran = run("publish", "text", "--topic", "events")
+    assert (ran.code, ran.err) == (2, f"megaflow: there is no topic events at {server.url}, in us-east-1\n")
+
+
+@pytest.mark.parametrize("variable", ["MEGAFLOW_QUEUE_URL", "MEGAFLOW_TOPIC_ARN"])
+def test_the_environment_holds_addresses_and_no_names(
+    run: Run, sqs: Any, orders: str, variable: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, "orders")
+    Path("text").write_text("ping")
+
+    ran = run("publish", "text")
+
+    assert ran.code == 2
+    assert f"{variable}='orders' is not the" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--queue", "arn:aws:sns:us-east-1:000000000000:orders"), "but that of a topic: give its ARN as --topic"),
+        (("--topic", "http://127.0.0.1:4566/000000000000/orders"), "but that of a queue: give it as --queue-url"),
+    ],
+)
+def test_an_address_of_the_other_kind_is_refused(run: Run, server: Server, arguments: Any, said: str) -> None:
+    Path("text").write_text("ping")
+
+    ran = run("publish", "text", *arguments)
+
+    assert (ran.code, said in ran.err) == (2, True)
 
 
 def test_each_line_is_a_message(run: Run, sqs: Any, orders: str) -> None:

@@ -39,6 +39,38 @@ def test_run_says_what_it_runs_and_what_becomes_of_messages(server: Server, sqs:
         assert process.end() == 0
 
 
+@pytest.mark.parametrize("queue", ["orders", "arn:aws:sqs:us-east-1:000000000000:orders"])
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_run_takes_a_name_or_an_arn_as_every_command_does(
+    server: Server, sqs: Any, orders: str, queue: str, processes: str
+) -> None:
+    Path("shop.py").write_text(SHOP)
+    with running("run", "shop.py:app", "--queue-url", queue, "--processes", processes) as process:
+        process.wait_for(f"queue .*{orders}")
+        sqs.send_message(QueueUrl=orders, MessageBody='{"kind": "refund", "amount": 7}')
+        process.wait_for("refunded 7")
+
+        assert process.end() == 0
+
+
+def test_run_looks_a_name_up_where_the_app_itself_is(server: Server, sqs: Any, orders: str) -> None:
+    Path("shop.py").write_text(SHOP.replace("App()", "App(region_name='eu-west-1')"))
+
+    with running("run", "shop.py:app", "--queue-url", "nowhere") as process:
+        process.wait_for("there is no queue nowhere at .*, in eu-west-1")
+
+        assert process.wait() == 2
+
+
+def test_an_app_takes_addresses_alone(server: Server) -> None:
+    Path("shop.py").write_text(SHOP.replace("App()", "App('orders')"))
+
+    with running("run", "shop.py:app") as process:
+        process.wait_for("'orders' is not the URL or the ARN of a queue, but a name, which says neither region nor")
+
+        assert process.wait() == 2
+
+
 def test_run_logs_for_programs(server: Server, sqs: Any, orders: str) -> None:
     Path("shop.py").write_text(SHOP)
     sent = sqs.send_message(QueueUrl=orders, MessageBody='{"kind": "refund", "amount": 500}')["MessageId"]
@@ -78,7 +110,7 @@ def test_run_in_several_processes_connects_each_as_it_was_told(server: Server, s
     [
         (["shop.py:nothing"], 2, "there is no 'nothing' in shop.py; there is shop.py:app"),
         (["shop.py"], 2, "--queue-url is not set: give --queue-url, or set MEGAFLOW_QUEUE_URL"),
-        (["shop.py", "--queue-url", "orders"], 2, "--queue-url 'orders' must begin with 'http'"),
+        (["shop.py", "--queue-url", "nowhere"], 2, "there is no queue nowhere at "),
         (["shop.py", "--queue-url", "{server}/000000000000/nowhere"], 2, "there is no such queue"),
         (["shop.py", "--concurrency", "0"], 2, "Invalid value for '--concurrency'"),
     ],

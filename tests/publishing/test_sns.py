@@ -299,12 +299,12 @@ def test_the_topic_may_stand_in_the_environment(client: ScriptedClient, monkeypa
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({}, r"no AWS region for sns: give region_name=\S*, or set AWS_DEFAULT_REGION"),
+        ({"region_name": "us-west-2"}, "and region_name='us-west-2' was given: leave region_name= out"),
         ({"profile_name": "nobody"}, "profile_name='nobody': "),
     ],
-    ids=["no region", "unknown profile"],
+    ids=["another region", "unknown profile"],
 )
-def test_without_region_or_profile_publishing_is_a_configuration_error(
+def test_with_another_region_or_an_unknown_profile_publishing_is_a_configuration_error(
     publish: Callable[[SnsPublisher], None], options: dict[str, Any], said: str
 ) -> None:
     with pytest.raises(ConfigurationError, match=said):

@@ -13,7 +13,7 @@ from megaflow import ConfigurationError, EncodeError, Outgoing, PayloadBuilder, 
 from megaflow.limits import SQS_MESSAGE_SIZE
 from megaflow.messages.attributes import Attribute
 from megaflow.publishing.outgoing import AttributeInput
-from megaflow.transport.entries import is_fifo
+from megaflow.transport.addresses import is_fifo
 from tests.fakes import ScriptedClient, batch, client_error
 
 URL = "https://sqs.us-east-1.amazonaws.com/000000000000/orders"
@@ -385,12 +385,12 @@ def publish_several(publisher: SqsPublisher) -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({}, r"no AWS region for sqs: give region_name=\S*, or set AWS_DEFAULT_REGION"),
+        ({}, r"and calls go to AWS: give endpoint_url='http://127.0.0.1:1'"),
         ({"profile_name": "nobody"}, r"profile_name='nobody': .* see 'aws configure list-profiles'"),
     ],
-    ids=["no region", "unknown profile"],
+    ids=["not AWS's", "unknown profile"],
 )
-def test_without_region_or_profile_publishing_is_a_configuration_error(
+def test_without_endpoint_or_profile_publishing_is_a_configuration_error(
     no_aws: None, publish: Callable[[SqsPublisher], None], options: dict[str, Any], said: str
 ) -> None:
     publisher = SqsPublisher(queue_url="http://127.0.0.1:1/000000000000/orders", **options)

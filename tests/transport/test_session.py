@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from megaflow.errors import ConfigurationError
-from megaflow.transport.session import AwsSettings
+from megaflow.transport.addresses import read_address
+from megaflow.transport.session import AwsSettings, Clients
 
 KEYS = {"aws_access_key_id": "AKIAIOSFODNN7EXAMPLE", "aws_secret_access_key": "wJalrXUtnFEMI/K7MDENG/EXAMPLEKEY"}
 ADDRESSES = {
@@ -68,6 +69,7 @@ def test_a_client_is_made_as_it_is_told(service: str) -> None:
 @pytest.mark.usefixtures("no_aws")
 def test_what_is_not_given_is_left_to_boto3(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_DEFAULT_REGION", "sa-east-1")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:4566")
 
     client = AwsSettings().create_client("sqs", "http://127.0.0.1:4566/1/orders")
 
@@ -75,38 +77,16 @@ def test_what_is_not_given_is_left_to_boto3(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.usefixtures("no_aws")
-@pytest.mark.parametrize(
-    ("service", "address", "region"),
-    [
-        ("sqs", "https://sqs.us-east-2.amazonaws.com/424566909325/sqs-mega-test", "us-east-2"),
-        ("sqs", "https://sqs.cn-north-1.amazonaws.com.cn/424566909325/orders", "cn-north-1"),
-        ("sns", "arn:aws:sns:us-east-2:424566909325:sqs-mega-test", "us-east-2"),
-        ("sns", "arn:aws-cn:sns:cn-north-1:424566909325:orders", "cn-north-1"),
-        ("sqs", "https://sqs.us-east-2.example.com/424566909325/orders", "us-west-2"),
-        ("sqs", "http://127.0.0.1:4566/424566909325/orders", "us-west-2"),
-        ("sqs", "https://sqs.us-west-2.amazonaws.com/424566909325/orders", "us-west-2"),
-        ("sqs", "orders", "us-west-2"),
-    ],
-)
-def test_the_region_in_an_address_of_awss_own_wins(service: str, address: str, region: str) -> None:
-    client = AwsSettings(**KEYS, region_name="us-west-2").create_client(service, address)
-
-    assert client.meta.region_name == region
-
-
-@pytest.mark.usefixtures("no_aws")
-def test_without_a_region_the_error_says_how_to_set_one() -> None:
-    settings = AwsSettings(**KEYS)
-
+def test_a_name_without_a_region_says_how_to_set_one() -> None:
     with pytest.raises(
-        ConfigurationError, match=r"no AWS region for sqs: give region_name=\S*, or set AWS_DEFAULT_REGION"
+        ConfigurationError, match=r"no AWS region for sqs: give region_name=, or set AWS_DEFAULT_REGION"
     ):
-        settings.create_client("sqs", ADDRESSES["sqs"])
+        AwsSettings(**KEYS).create_client("sqs", "orders")
 
 
 @pytest.mark.usefixtures("no_aws")
 def test_an_unknown_profile_is_named() -> None:
-    settings = AwsSettings(profile_name="staging", region_name="us-west-2")
+    settings = AwsSettings(profile_name="staging")
 
     with pytest.raises(ConfigurationError, match=r"^profile_name='staging': .*; see 'aws configure list-profiles'$"):
         settings.create_client("sns", ADDRESSES["sns"])
@@ -114,9 +94,117 @@ def test_an_unknown_profile_is_named() -> None:
 
 @pytest.mark.usefixtures("no_aws")
 def test_what_boto3_cannot_use_is_a_configuration_error_that_keeps_the_secrets() -> None:
-    settings = AwsSettings(**KEYS, aws_session_token=TOKEN, region_name="us-west-2", endpoint_url="nowhere")
+    settings = AwsSettings(**KEYS, aws_session_token=TOKEN, endpoint_url="nowhere")
 
     with pytest.raises(ConfigurationError, match="nowhere") as caught:
         settings.create_client("sqs", ADDRESSES["sqs"])
 
     assert not any(secret in str(caught.value) for secret in (*KEYS.values(), TOKEN))
+
+
+QUEUE = "/424566909325/orders"
+VPC = "vpce-0a1b2c3d-ab12.sqs.us-west-2.vpce.amazonaws.com"
+
+
+@pytest.mark.usefixtures("no_aws")
+@pytest.mark.parametrize(
+    ("address", "region", "host"),
+    [
+        ("https://sqs.us-west-2.amazonaws.com", "us-west-2", "sqs.us-west-2.amazonaws.com"),
+        ("https://us-west-2.queue.amazonaws.com", "us-west-2", "sqs.us-west-2.amazonaws.com"),
+        ("https://queue.amazonaws.com", "us-east-1", "sqs.us-east-1.amazonaws.com"),
+        ("https://sqs.us-west-2.api.aws", "us-west-2", "sqs.us-west-2.api.aws"),
+        ("https://sqs-fips.us-west-2.amazonaws.com", "us-west-2", "sqs-fips.us-west-2.amazonaws.com"),
+        ("https://sqs-fips.us-west-2.api.aws", "us-west-2", "sqs-fips.us-west-2.api.aws"),
+        (f"https://{VPC}", "us-west-2", VPC),
+        ("https://sqs.cn-north-1.amazonaws.com.cn", "cn-north-1", "sqs.cn-north-1.amazonaws.com.cn"),
+        ("https://sqs.eusc-de-east-1.amazonaws.eu", "eusc-de-east-1", "sqs.eusc-de-east-1.amazonaws.eu"),
+    ],
+)
+@pytest.mark.parametrize("ambient", [None, "sa-east-1"])
+def test_the_address_says_the_region_and_which_of_awss_hosts_is_called(
+    address: str, region: str, host: str, ambient: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if ambient:
+        monkeypatch.setenv("AWS_DEFAULT_REGION", ambient)
+
+    client = AwsSettings(**KEYS).create_client("sqs", f"{address}{QUEUE}")
+
+    assert client.meta.region_name == client._request_signer.region_name == region
+    assert client.meta.endpoint_url == f"https://{host}"
+
+
+@pytest.mark.usefixtures("no_aws")
+@pytest.mark.parametrize("variable", ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_SQS", None])
+@pytest.mark.parametrize("host", [VPC, "sqs-fips.us-west-2.api.aws", "us-west-2.queue.amazonaws.com"])
+def test_an_endpoint_url_says_where_calls_go_and_the_address_which_region(
+    host: str, variable: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = "http://127.0.0.1:4566"
+    if variable:
+        monkeypatch.setenv(variable, there)
+
+    settings = AwsSettings(**KEYS, endpoint_url=None if variable else there)
+    client = settings.create_client("sqs", f"https://{host}{QUEUE}")
+
+    assert (client.meta.region_name, client.meta.endpoint_url) == ("us-west-2", there)
+
+
+@pytest.mark.usefixtures("no_aws")
+def test_a_vpc_endpoint_is_called_where_the_environment_wants_fips(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_USE_FIPS_ENDPOINT", "true")
+
+    assert AwsSettings(**KEYS).create_client("sqs", f"https://{VPC}{QUEUE}").meta.endpoint_url == f"https://{VPC}"
+
+
+@pytest.mark.usefixtures("no_aws")
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://127.0.0.1:4566/424566909325/orders",
+        "http://sqs.us-west-2.localhost.localstack.cloud:4566/424566909325/orders",
+        "https://sqs.us-west-2.amazonaws.com.evil.example/424566909325/orders",
+    ],
+)
+def test_what_is_not_awss_is_not_looked_for_there(address: str) -> None:
+    with pytest.raises(
+        ConfigurationError, match=r"is no address of AWS's, and calls go to AWS: give endpoint_url='http"
+    ):
+        AwsSettings(**KEYS, region_name=read_address(address).region or "us-west-2").create_client("sqs", address)
+
+
+@pytest.mark.usefixtures("no_aws")
+@pytest.mark.parametrize(
+    ("address", "region"),
+    [
+        ("http://127.0.0.1:4566/424566909325/orders", "us-east-1"),
+        ("http://us-west-2.queue.localhost.localstack.cloud:4566/424566909325/orders", "us-west-2"),
+        ("orders", "us-east-1"),
+    ],
+)
+def test_an_emulator_needs_no_region(address: str, region: str) -> None:
+    client = AwsSettings(**KEYS, endpoint_url="http://127.0.0.1:4566").create_client("sqs", address)
+
+    assert client.meta.region_name == region
+
+
+@pytest.mark.usefixtures("no_aws")
+def test_there_is_one_client_for_each_region() -> None:
+    clients = Clients("sqs", AwsSettings(**KEYS), None, wire=True)
+    west = clients.client_for(f"https://sqs.us-west-2.amazonaws.com{QUEUE}")
+
+    assert clients.client_for(f"https://us-west-2.queue.amazonaws.com{QUEUE}-dead") is west
+    assert clients.client_for("arn:aws:sqs:us-west-2:424566909325:orders") is west
+    assert clients.client_for(f"https://sqs.eu-west-1.amazonaws.com{QUEUE}").meta.region_name == "eu-west-1"
+    assert clients.client_for(f"https://{VPC}{QUEUE}") is not west
+
+
+@pytest.mark.usefixtures("no_aws")
+def test_a_client_that_was_given_is_for_all_addresses_of_its_region() -> None:
+    given = AwsSettings(**KEYS, region_name="us-west-2").create_client("sqs", "orders")
+    clients = Clients("sqs", AwsSettings(), given, wire=False)
+
+    assert clients.client_for(f"https://{VPC}{QUEUE}") is given
+    assert clients.client_for("orders") is given
+    with pytest.raises(ConfigurationError, match="is in us-east-1, and the client that was given is of us-west-2"):
+        clients.client_for(f"https://queue.amazonaws.com{QUEUE}")

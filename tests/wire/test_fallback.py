@@ -64,6 +64,8 @@ class Counting:
         Config(connect_timeout=1, read_timeout=2, max_pool_connections=3, user_agent_extra="mine", tcp_keepalive=True),
         Config(retries={"max_attempts": 1, "mode": "legacy"}),
         Config(retries={"total_max_attempts": 7, "mode": "standard"}),
+        Config(use_fips_endpoint=True),
+        Config(use_dualstack_endpoint=True),
     ],
 )
 def test_boto3s_own_clients_need_not_step_aside(config: Config) -> None:
@@ -78,6 +80,10 @@ def test_boto3s_own_clients_need_not_step_aside(config: Config) -> None:
         (lambda: client(config=Config(retries={"mode": "adaptive"})), "the retry mode is 'adaptive'"),
         (lambda: client(config=Config(read_timeout=None)), "the read timeout is None"),
         (lambda: client(endpoint_url="http://127.0.0.1:1/behind/a/gateway"), "the endpoint URL is more than"),
+        (
+            lambda: client(region_name="us-iso-east-1", config=Config(use_fips_endpoint=True)),
+            "boto3 calls https://sqs-fips.us-iso-east-1.c2s.ic.gov",
+        ),
         (lambda: client("sns"), "botocore.client.SNS"),
         (with_own_method, "receive_message was replaced"),
         (lambda: SqsClient(Account()), "megaflow.local.client.SqsClient, not boto3's"),
@@ -158,7 +164,7 @@ def test_a_botocore_that_is_not_known_is_left_alone() -> None:
 
 
 def test_it_can_be_turned_off(caplog: pytest.LogCaptureFixture) -> None:
-    made = client()
+    made = client(region_name="us-east-1")
 
     with caplog.at_level(logging.INFO, "megaflow.wire"):
         on, off = (App(QUEUE_URL, client=made, wire=wire)._destination.queue.client for wire in (True, False))

@@ -1,5 +1,5 @@
 """Topics, by the import paths of the sqs-mega README, which gives two for the publisher."""
 
-from megaflow.publishing.sns import SnsPublisher
+from megaflow.aws.sns.publish import SnsPublisher
 
 __all__ = ["SnsPublisher"]

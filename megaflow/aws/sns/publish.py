@@ -1,5 +1,30 @@
-"""`SnsPublisher`, by the import path of the sqs-mega README."""
+"""`SnsPublisher`, by the import path of the sqs-mega README, and with its regions."""
 
-from megaflow.publishing.sns import SnsPublisher
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Unpack
+
+from megaflow import limits
+from megaflow.publishing import sns
+from megaflow.transport.protocols import SnsClient
+from megaflow.transport.session import AwsOptions, giving_way
 
 __all__ = ["SnsPublisher"]
+
+
+class SnsPublisher(sns.SnsPublisher):
+    """What `megaflow.SnsPublisher` is, but that *region_name* gives way to the region of *topic_arn*."""
+
+    def __init__(
+        self,
+        *,
+        topic_arn: str | None = None,
+        max_message_size: int = limits.SNS_MESSAGE_SIZE,
+        client: SnsClient | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+        **aws: Unpack[AwsOptions],
+    ) -> None:
+        options = giving_way(aws)
+        super().__init__(topic_arn=topic_arn, max_message_size=max_message_size, client=client, sleep=sleep, **options)

@@ -1,5 +1,28 @@
-"""`SqsPublisher`, by the import path of the sqs-mega README."""
+"""`SqsPublisher`, by the import path of the sqs-mega README, and with its regions."""
 
-from megaflow.publishing.sqs import SqsPublisher
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Unpack
+
+from megaflow.publishing import sqs
+from megaflow.transport.protocols import SqsClient
+from megaflow.transport.session import AwsOptions, giving_way
 
 __all__ = ["SqsPublisher"]
+
+
+class SqsPublisher(sqs.SqsPublisher):
+    """What `megaflow.SqsPublisher` is, but that *region_name* gives way to the region of *queue_url*."""
+
+    def __init__(
+        self,
+        *,
+        queue_url: str | None = None,
+        client: SqsClient | None = None,
+        wire: bool = True,
+        sleep: Callable[[float], None] = time.sleep,
+        **aws: Unpack[AwsOptions],
+    ) -> None:
+        super().__init__(queue_url=queue_url, client=client, wire=wire, sleep=sleep, **giving_way(aws))

@@ -22,7 +22,7 @@ from megaflow.match.conditions import EVERYTHING, Condition
 from megaflow.messages.codec import Kind
 from megaflow.settings import RetryOn, Unmatched, read_retry_on
 from megaflow.transport.protocols import SqsClient
-from megaflow.transport.session import AwsOptions
+from megaflow.transport.session import AwsOptions, giving_way
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +62,8 @@ class EventSubscriber(MessageSubscriber):
 class SqsListener:
     """Listens to a queue and hands each message to every registered subscriber that matches it.
 
-    `App` underneath, with the README's defaults: one message and one handler at a time.
+    `App` underneath, with the README's defaults: one message and one handler at a time. *region_name* gives way to the
+    region of *queue_url*.
     """
 
     def __init__(
@@ -97,7 +98,7 @@ class SqsListener:
             unmatched=unmatched,
             dead_letter_queue_url=dead_letter_queue_url,
             wire=wire,
-            **aws,
+            **giving_way(aws),
         )
         self._registered: set[type] = set()
 

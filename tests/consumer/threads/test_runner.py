@@ -414,14 +414,12 @@ def test_refused_access_ends_run_with_a_clear_error(queues: Queues, error: Excep
         app.run()
 
 
-def test_a_missing_region_ends_run_with_a_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE"):
-        monkeypatch.delenv(name, raising=False)
+def test_a_missing_profile_ends_run_with_a_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
-    app = App("https://sqs.eu-west-1.amazonaws.com/123456789012/carts")
+    app = App("https://sqs.eu-west-1.amazonaws.com/123456789012/carts", profile_name="nowhere")
     app.on_text()(lambda text: None)
 
-    with pytest.raises(ConfigurationError, match="no AWS region for sqs: give region_name="):
+    with pytest.raises(ConfigurationError, match="profile_name='nowhere'"):
         app.run()
 
 
