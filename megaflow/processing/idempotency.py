@@ -8,9 +8,11 @@ from typing import Final
 from megaflow.errors import HandlingError
 from megaflow.forks import renew_in_child
 from megaflow.handlers.handler import Handler
+from megaflow.hashes import hash_parts
 from megaflow.messages.message import Message
 from megaflow.processing.progress import ask_store, work_of
 from megaflow.stores import Claim, Store
+from megaflow.transport.addresses import identify_queue
 
 _LONGER_THAN_A_LEASE: Final = 2.0
 """A claim lives for so many visibility timeouts: it is renewed with the lease, and an attempt that died frees it."""
@@ -31,7 +33,7 @@ class Idempotency:
 
     def claim(self, message: Message, handler: Handler, key: str) -> Claim:
         """Claim the *key* of a handler for a message."""
-        key = _key(handler, key)
+        key = _name_key(message, handler, key)
         claim = ask_store("claim a key", self._store.claim, key, work_of(message), self._seconds)
         if claim is Claim.TAKEN:
             with self._lock:
@@ -60,7 +62,7 @@ class Idempotency:
         self._lock = threading.Lock()
 
     def _drop(self, message: Message, handler: Handler, key: str) -> str:
-        key = _key(handler, key)
+        key = _name_key(message, handler, key)
         with self._lock:
             claimed = self._claimed.get(message.id, set())
             claimed.discard(key)
@@ -69,7 +71,8 @@ class Idempotency:
         return key
 
 
-def _key(handler: Handler, key: str) -> str:
+def _name_key(message: Message, handler: Handler, key: str) -> str:
+    """Return *key* as a store has it: another one for each handler, and for each queue."""
     if not isinstance(key, str):
         raise HandlingError(f"the idempotency key of {handler.name} must be a text or None, not {type(key).__name__}")
-    return f"{handler.name} {key}"
+    return hash_parts(*identify_queue(message.queue_url), handler.name, key)

@@ -145,6 +145,12 @@ def is_same_queue(one: str, other: str) -> bool:
     return (first.account, first.name) == (second.account, second.name) and is_in_one_region
 
 
+def identify_queue(address: str) -> tuple[str, str, str]:
+    """Return what all addresses of a queue have in common: region, account and name, as far as they say."""
+    found = read_address(address)
+    return found.region, found.account, found.name or address
+
+
 def _read_arn(text: str) -> Address:
     # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference-arns.html
     parts = text.split(":")
