@@ -114,6 +114,7 @@ class App(Router):
             on_invalid=on_invalid,
             stores=Stores(progress, idempotency),
             visibility_timeout=visibility_timeout,
+            find_queue=lambda: self.queue_url or "",
             is_running=lambda: self._running.is_under_way,
         )
         self.metrics = Counters()

@@ -63,8 +63,8 @@ class Stores:
 class Assembly:
     """The processor for the handlers of *router*, and for what else was added, as they are now.
 
-    Where *is_running* says so, what cannot work is refused when it is added, and not message by message. May be used
-    from any thread. For the rest see `App`.
+    Where *is_running* says so, what cannot work is refused when it is added, and not message by message. *find_queue*
+    gives the address of the app's queue, or ``""``. May be used from any thread. For the rest see `App`.
     """
 
     def __init__(
@@ -76,6 +76,7 @@ class Assembly:
         on_invalid: OnInvalid,
         stores: Stores,
         visibility_timeout: float,
+        find_queue: Callable[[], str],
         is_running: Callable[[], bool],
     ) -> None:
         check_choice("on_invalid", on_invalid, get_args(OnInvalid))
@@ -86,6 +87,7 @@ class Assembly:
             on_invalid=on_invalid,
         )
         self._visibility_timeout = visibility_timeout
+        self._find_queue = find_queue
         self._remember_in(stores)
         self._router = router
         self._is_running = is_running
@@ -227,7 +229,8 @@ class Assembly:
     def _remember_in(self, stores: Stores) -> None:
         self.stores = stores
         self._progress = None if stores.progress is None else Progress(stores.progress)
-        self._idempotency = None if stores.keys is None else Idempotency(stores.keys, self._visibility_timeout)
+        keys = stores.keys
+        self._idempotency = None if keys is None else Idempotency(keys, self._visibility_timeout, self._find_queue)
 
     def _outdate(self) -> None:
         self._version += 1

@@ -69,6 +69,21 @@ def test_two_services_with_handlers_of_one_name_have_keys_of_their_own(store: St
     assert (ran_orders, ran_refunds) == (["a"], ["b"])
 
 
+def test_what_an_app_is_given_without_a_queue_has_the_keys_of_its_own(store: Store) -> None:
+    app, ran = App(ORDERS, idempotency=store), []
+
+    @app.on_text(handler_name="charge", idempotency_key=lambda text: text)
+    def charge(text: str) -> None:
+        ran.append(text)
+
+    app.process(message("a"))
+    app.process("ping")
+    with app.connected(REFUNDS):
+        app.process("ping")
+
+    assert ran == ["ping", "ping"]
+
+
 def test_a_key_is_the_same_whatever_form_the_address_of_the_queue_has(store: Store) -> None:
     app, ran = make(store, "charge", "5")
 
