@@ -114,7 +114,8 @@ def queue_url_of(parameter: str, address: object) -> str:
     Raises `ConfigurationError`, about *parameter*, for anything else.
     """
     found = read_address(address) if isinstance(address, str) else None
-    if found is None or found.service != "sqs" or not found.name:
+    # What paths an emulator or a proxy has, it knows best.
+    if found is None or found.service != "sqs" or not (found.name or found.host is Host.FOREIGN):
         what = "the URL or the ARN of a queue"
         raise _refuse(parameter, address, found, what, "https://sqs.eu-west-1.amazonaws.com/123456789012/orders")
     return found.text.rstrip("/") if found.is_url else _write_url(found)
