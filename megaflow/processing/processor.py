@@ -103,6 +103,17 @@ class Processor:
         if self._idempotency is not None:
             self._idempotency.renew(message)
 
+    @property
+    def remembers(self) -> bool:
+        """Whether there are stores."""
+        return self._progress is not None or self._idempotency is not None
+
+    def check_stores(self) -> None:
+        """Find out whether the stores read and write; raises what `Store.check` does."""
+        for each in (self._progress, self._idempotency):
+            if each is not None:
+                each.check()
+
     def begin(self, message: Message, wait: Wait) -> Verdict | Steps:
         """Take *message* through its handlers here and now where all of them are plain; else give the steps it takes.
 

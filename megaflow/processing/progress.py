@@ -1,6 +1,6 @@
 """Progress: what handlers finished in earlier deliveries, as a store remembers it.
 
-Whatever a store raises becomes a `StoreError`, after which the message comes again.
+Whatever a store raises becomes a `StoreError`: whoever drives the steps of a message asks again, or lets it come again.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from megaflow.handlers.status import ProcessStatus
 from megaflow.messages.message import Message
 from megaflow.messages.origin import read_origin
 from megaflow.stores import Ended, Store
+from megaflow.stores.store import CHECK, check_store
 
 Returned = TypeVar("Returned")
 
@@ -27,6 +28,10 @@ class Progress:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+
+    def check(self) -> None:
+        """Find out whether the store reads and writes; raises what `Store.check` does."""
+        check_store(self._store, lambda: self._store.save(CHECK, CHECK, Ended(ProcessStatus.DONE)))
 
     def load(self, message: Message) -> Mapping[str, Ended]:
         """Return how handlers, by name, ended in earlier deliveries."""
