@@ -31,6 +31,11 @@ class Idempotency:
         self._claimed: dict[str, set[str]] = {}
         renew_in_child(self)
 
+    @property
+    def store(self) -> Store:
+        """Where they are remembered."""
+        return self._store
+
     def check(self) -> None:
         """Find out whether the store reads and writes; raises what `Store.check` does."""
         check_store(self._store, self._claim_and_release)

@@ -29,6 +29,11 @@ class Progress:
     def __init__(self, store: Store) -> None:
         self._store = store
 
+    @property
+    def store(self) -> Store:
+        """Where it is remembered."""
+        return self._store
+
     def check(self) -> None:
         """Find out whether the store reads and writes; raises what `Store.check` does."""
         check_store(self._store, lambda: self._store.save(CHECK, CHECK, Ended(ProcessStatus.DONE)))

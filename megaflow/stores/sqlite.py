@@ -181,7 +181,9 @@ class SqliteStore(ClosableStore):
         # It reads all of the file, which is too much for every start.
         (found,) = self._open().execute("PRAGMA quick_check(1)").fetchone()
         if found != "ok":
-            raise sqlite3.DatabaseError(found)
+            damaged = sqlite3.DatabaseError(found)
+            damaged.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+            raise damaged
 
     def _open(self) -> sqlite3.Connection:
         if self._connection is None:
