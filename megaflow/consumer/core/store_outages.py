@@ -27,7 +27,7 @@ class _Parked:
 
     held: Held
     tries: int
-    not_before: float = math.inf
+    not_before: float
 
 
 class StoreOutages:
@@ -46,7 +46,6 @@ class StoreOutages:
         self._tries: dict[str, int] = {}
         """How often calls of messages that went on have failed before."""
 
-        self._is_checking = False
         self._failures = 0
         """Checks that failed, in a row."""
 
@@ -73,7 +72,6 @@ class StoreOutages:
             if held is not None:
                 self._note_failed(held, told.error, now)
             return
-        self._is_checking = False
         if isinstance(told.error, ConfigurationError) and not self._has_answered:
             self.refusal = told.error
         elif told.error is not None:
@@ -84,9 +82,8 @@ class StoreOutages:
     def tend(self, now: float) -> None:
         """Check the stores, or go on with the messages whose time has come."""
         if self.problem:
-            if not self._is_checking:
-                self._is_checking = True
-                self._actions.add(CheckStores())
+            # The next one follows what this one comes to.
+            self._actions.add(CheckStores())
             self.due_at = math.inf
             return
         due = [parked for parked in self._parked.values() if parked.not_before <= now]
@@ -105,11 +102,12 @@ class StoreOutages:
         return [each.held for each in parked.values()]
 
     def _note_failed(self, held: Held, error: BaseException, now: float) -> None:
-        # Until the stores are found well, nobody knows whether it is their fault.
         self._actions.count("failed_store_calls")
-        self._parked[held.id] = _Parked(held, self._tries.pop(held.id, 0) + 1)
+        tries = self._tries.pop(held.id, 0) + 1
+        self._parked[held.id] = _Parked(held, tries, now + self._pause(tries))
         self._tries = {each: tries for each, tries in self._tries.items() if each in self._held_messages.running}
         if not self.problem:
+            # Until the stores are found well, nobody knows whether it is their fault.
             self.problem, self.due_at = _describe(error), now
 
     def _note_outage(self, error: BaseException, now: float) -> None:
@@ -125,11 +123,8 @@ class StoreOutages:
         self._has_answered, self.problem = True, ""
         if was_out:
             self._actions.report(logging.WARNING, "the store is well again, after %.0f s", now - self._began_at)
-        for parked in self._parked.values():
-            if was_out:
-                parked.tries, parked.not_before = 0, now
-            elif parked.not_before == math.inf:
-                parked.not_before = now + self._pause(parked.tries)
+        for parked in self._parked.values() if was_out else ():
+            parked.tries, parked.not_before = 0, now
         self.due_at = self._next_at()
 
     def _next_at(self) -> float:

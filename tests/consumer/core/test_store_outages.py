@@ -158,7 +158,7 @@ def test_checks_come_with_longer_and_longer_pauses_and_one_at_a_time() -> None:
 
 
 def test_while_a_store_fails_nothing_is_asked_or_started_and_what_is_in_hand_is_kept() -> None:
-    driver = StoreDriver(ConsumerSettings(concurrency=1, prefetch=5))
+    driver = StoreDriver(ConsumerSettings(concurrency=2, prefetch=5))
     first, second = messages(2)
     driver.receive(first)
     driver.tell(StoreFailed(first, OUT))
@@ -182,6 +182,8 @@ def test_what_waited_for_a_store_goes_on_when_it_is_well_again_and_the_rest_afte
     driver.tell(StoresChecked(FULL))
 
     driver.wake()
+    driver.tell(StoresChecked(FULL))
+    driver.wake()
     driver.now += 5.0
     driver.tell(StoresChecked())
 
@@ -189,8 +191,11 @@ def test_what_waited_for_a_store_goes_on_when_it_is_well_again_and_the_rest_afte
     assert driver.said(logging.ERROR) == [
         "nothing is received or begun until the store is well, which is checked again and again: disk full"
     ]
-    assert driver.reports(logging.WARNING) == ["the store is well again, after 6 s"]
+    assert driver.reports(logging.WARNING) == ["the store is well again, after 8 s"]
     assert "a store" not in driver.problems
+    driver.now += 1.0
+    driver.tell(Tick())
+    assert not driver.all(Resume)
     driver.finish(first)
     assert ids(driver.one(Start).messages) == ["2"]
 
@@ -216,13 +221,61 @@ def test_a_failure_that_no_check_confirms_is_no_outage() -> None:
     driver.receive(message("1"))
 
     driver.tell(StoreFailed(message("1"), OUT))
+    assert driver.counted("failed_store_calls") == 1
     driver.tell(StoresChecked())
 
-    assert driver.said(logging.ERROR) == []
+    assert driver.said(logging.ERROR) == driver.said(logging.WARNING) == []
     driver.now += 1.0
     driver.tell(Tick())
-    assert ids(driver.one(Resume).messages) == ["1"]
-    assert not driver.one(Resume).failed
+    assert driver.one(Resume) == Resume((message("1"),))
+
+
+def test_each_call_that_failed_has_a_pause_of_its_own() -> None:
+    driver = StoreDriver()
+    first, second = messages(2)
+    driver.receive(first, second)
+    driver.tell(StoreFailed(first, OUT))
+    driver.tell(StoresChecked())
+    driver.now += 0.5
+    driver.tell(StoreFailed(second, OUT))
+    driver.tell(StoresChecked())
+
+    for _ in range(2):
+        driver.wake()
+        assert driver.now in (101.0, 101.5)
+        assert driver.one(Resume) == Resume((first if driver.now == 101.0 else second,))
+
+
+def test_what_fails_during_an_outage_hurries_no_check() -> None:
+    driver = StoreDriver()
+    first, second = messages(2)
+    driver.receive(first, second)
+    driver.tell(StoreFailed(first, OUT))
+    driver.tell(StoresChecked(FULL))
+
+    driver.now += 0.5
+    driver.tell(StoreFailed(second, OUT))
+
+    assert not driver.all(CheckStores)
+    driver.wake()
+    assert driver.now == 101.0
+    assert driver.one(CheckStores)
+    driver.tell(StoresChecked())
+    assert driver.one(Resume) == Resume((first, second))
+
+
+def test_an_outage_that_is_over_is_not_over_again() -> None:
+    driver = StoreDriver(is_well=False)
+    driver.tell(StoresChecked(LOCKED))
+    driver.wake()
+    driver.tell(StoresChecked())
+    driver.tell(Inspected(driver.facts))
+    driver.receive(message("1"))
+
+    driver.tell(StoreFailed(message("1"), OUT))
+    driver.tell(StoresChecked())
+
+    assert driver.said(logging.WARNING) == ["the store is well again, after 1 s"]
 
 
 def test_a_message_that_fails_again_and_again_in_a_store_that_is_well_is_itself_the_reason() -> None:
@@ -259,9 +312,9 @@ def test_failures_of_an_outage_do_not_count_against_a_message() -> None:
 
 
 def test_what_waits_for_a_store_is_given_back_where_the_consumer_must_end() -> None:
-    driver = StoreDriver(ConsumerSettings(concurrency=1, shutdown_timeout=5.0))
-    driver.receive(message("1"))
-    driver.tell(StoreFailed(message("1"), OUT))
+    driver, done = StoreDriver(ConsumerSettings(concurrency=1, shutdown_timeout=5.0)), message("1")
+    driver.receive(done)
+    driver.tell(StoreFailed(done, OUT))
     driver.tell(StoresChecked(FULL))
 
     driver.tell(Stop())
@@ -271,6 +324,8 @@ def test_what_waits_for_a_store_is_given_back_where_the_consumer_must_end() -> N
 
     assert driver.reports(logging.WARNING) == ["message 1: what came of it could not be stored; it comes again"]
     assert driver.one(Hide).seconds == (0.0,)
+    assert done.lease is not None
+    assert done.lease.is_given_up
     driver.tell(Settled(driver.one(Hide)))
     assert driver.one(Exit).error is None
 
@@ -301,10 +356,11 @@ def test_a_message_that_is_not_in_hand_any_more_waits_for_no_store() -> None:
 
 
 def test_sqs_is_not_said_to_be_silent_for_what_it_was_not_asked() -> None:
-    driver = StoreDriver(ConsumerSettings(concurrency=1, wait_time_seconds=20))
+    driver = StoreDriver(ConsumerSettings(concurrency=2, wait_time_seconds=20))
     driver.receive(message("1"))
     driver.tell(StoreFailed(message("1"), OUT))
     driver.tell(StoresChecked(FULL))
+    driver.tell(Received((), driver.poll))
 
     driver.now += 1_000.0
     driver.tell(Tick())
