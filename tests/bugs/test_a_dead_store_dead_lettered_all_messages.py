@@ -159,14 +159,16 @@ def test_a_store_that_takes_no_writes_for_a_while_has_every_handler_run_once(
     caplog.set_level(logging.INFO, "megaflow")
     path = tmp_path / "progress.db"
     orders = Orders(queues, progress=SqliteStore(path))
-    was_spoilt = threading.Event()
+    was_spoilt, spoiling = threading.Event(), threading.Lock()
 
     @orders.app.use
     def spoil_once(call_next: Any) -> Any:
         def call(handler: Any, message: Any) -> Any:
-            if not was_spoilt.is_set():
-                was_spoilt.set()
-                refuse_writes(path)
+            # The others wait: none of them is remembered any more.
+            with spoiling:
+                if not was_spoilt.is_set():
+                    refuse_writes(path)
+                    was_spoilt.set()
             return call_next(handler, message)
 
         return call
