@@ -299,8 +299,9 @@ class App(Router):
         A second signal does not wait for them. With more *processes* than one, children do the work, each with clients
         of its own, and one that dies is replaced. On *health_port*, ``/live`` and ``/ready`` answer 200 or 503.
 
-        Raises `ConfigurationError` where no queue is set, where it does not exist or refuses access, or where there is
-        no region; `RegistrationError` where there is no handler; and whatever a handler raised that is no `Exception`.
+        Raises `ConfigurationError` where no queue is set, where it does not exist or refuses access, where a store
+        cannot be opened or written, or where there is no region; `RegistrationError` where there is no handler; and
+        whatever a handler raised that is no `Exception`.
         """
         check_whole("processes", processes, 1, 1_000)
         if processes > 1:

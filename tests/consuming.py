@@ -43,6 +43,13 @@ class Queues:
         answer = self.sqs.receive_message(QueueUrl=self.url, MaxNumberOfMessages=10)
         return list(answer.get("Messages", []))
 
+    def receive_counts(self) -> list[int]:
+        """Receive what there is, and return how often each was received by now."""
+        answer = self.sqs.receive_message(
+            QueueUrl=self.url, MaxNumberOfMessages=10, MessageSystemAttributeNames=["ApproximateReceiveCount"]
+        )
+        return [int(each["Attributes"]["ApproximateReceiveCount"]) for each in answer.get("Messages", [])]
+
     def delete(self, message: Any) -> None:
         self.sqs.delete_message(QueueUrl=self.url, ReceiptHandle=message["ReceiptHandle"])
 

@@ -15,7 +15,15 @@ from typing import Any
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
-from megaflow import MemoryStore, Message, Outgoing, ProcessStatus, RetryLater
+from megaflow import (
+    ConfigurationError,
+    MemoryStore,
+    Message,
+    Outgoing,
+    ProcessStatus,
+    RetryLater,
+    SqliteStore,
+)
 from megaflow.local.server import Server
 from tests.consuming import Faulty, Queues, run_until, running
 from tests.guarantees import QUEUES, SITUATIONS, collect, guarantee
@@ -361,32 +369,123 @@ def test_an_outage_heals_by_itself(queues: Queues, send: Callable[..., None]) ->
 
 
 class Broken(MemoryStore):
-    """A store that is out of reach at first."""
+    """A store that fails as long as it is said to: at everything, or at writes."""
 
-    is_broken = True
+    def __init__(self, *, reads: bool, writes: bool) -> None:
+        super().__init__()
+        self.reads, self.writes = reads, writes
+
+    def check(self) -> None:
+        self._refuse(is_well=self.reads and self.writes)
 
     def load(self, work: str) -> Any:
-        if self.is_broken:
-            raise OSError("disk full")
+        self._refuse(is_well=self.reads)
         return super().load(work)
+
+    def save(self, work: str, handler: str, ended: Any) -> None:
+        self._refuse(is_well=self.writes)
+        super().save(work, handler, ended)
+
+    def _refuse(self, *, is_well: bool) -> None:
+        if not is_well:
+            raise OSError("disk full")
 
 
 @guarantee(
-    "standard, FIFO", "the store is out of reach", "kept, and hidden for the backoff", "only once the store answers"
+    "standard, FIFO",
+    "the store cannot be opened or written at the start",
+    "`run` raises `ConfigurationError`, which says what to do; nothing was received",
+    "never",
 )
-def test_without_its_store_a_message_is_kept(queues: Queues, send: Callable[..., None]) -> None:
-    store, ran = Broken(), []
-    app = queues.app(progress=store, backoff=lambda count: 0.0)
+def test_a_store_that_cannot_be_opened_ends_run(queues: Queues, send: Callable[..., None], tmp_path: Path) -> None:
+    app, ran = queues.app(progress=SqliteStore(tmp_path / "missing" / "progress.db")), []
+    app.on_text()(lambda text: ran.append(text))
+    send("ping")
+
+    with pytest.raises(ConfigurationError, match="there is no folder"):
+        app.run()
+
+    assert ran == []
+    assert queues.receive_counts() == [1]
+
+
+@guarantee(
+    "standard, FIFO",
+    "the store is out of reach",
+    "nothing is received or begun, what is in hand stays there, so that no receive count rises; it is checked with "
+    "longer and longer pauses, up to 30 s; `ready` is false",
+    "only once the store answers",
+)
+def test_without_its_store_nothing_is_received(queues: Queues, send: Callable[..., None]) -> None:
+    store, ran = Broken(reads=False, writes=False), []
+    app = queues.app(progress=store)
     app.on_text()(lambda text: ran.append(text))
     send("ping")
 
     with running(app):
-        wait_until(lambda: app.metrics.snapshot().get("kept", 0) > 1)
+        wait_until(lambda: "disk full" in str(app.health()))
+        assert not app.health().ready
         assert ran == []
-        store.is_broken = False
+        store.reads = store.writes = True
         wait_until(lambda: queues.depth() == (0, 0))
+        assert app.health().ready
 
     assert ran == ["ping"]
+    assert app.metrics.snapshot()["received"] == 1
+
+
+@guarantee(
+    "standard, FIFO",
+    "the store takes no writes",
+    "the same; what a handler has finished by then is held until the store has it, and then deleted",
+    "once",
+)
+def test_what_a_store_does_not_take_yet_is_not_handled_again(queues: Queues, send: Callable[..., None]) -> None:
+    store, ran = Broken(reads=True, writes=True), list[str]()
+    app = queues.app(progress=store)
+
+    @app.on_text()
+    def handle(text: str) -> None:
+        if not ran:
+            store.writes = False
+        ran.append(text)
+
+    send("1", "2")
+
+    with running(app):
+        wait_until(lambda: "disk full" in str(app.health()))
+        store.writes = True
+        wait_until(lambda: queues.depth() == (0, 0))
+
+    assert sorted(ran) == ["1", "2"]
+    assert app.metrics.snapshot()["kept"] == 0
+
+
+@guarantee(
+    "standard, FIFO",
+    "the store takes no writes until the process ends",
+    "what a handler has finished is given back after `shutdown_timeout`",
+    "again",
+)
+def test_what_no_store_has_comes_again_once_the_process_ends(queues: Queues, send: Callable[..., None]) -> None:
+    store, ran = Broken(reads=True, writes=True), list[str]()
+    app = queues.app(progress=store, shutdown_timeout=0.1)
+
+    @app.on_text()
+    def handle(text: str) -> None:
+        if not ran:
+            store.writes = False
+        ran.append(text)
+
+    send("ping")
+    with running(app):
+        wait_until(lambda: "disk full" in str(app.health()))
+    store.writes = True
+
+    with running(app):
+        wait_until(lambda: queues.depth() == (0, 0))
+
+    assert ran == ["ping", "ping"]
 
 
 @guarantee(

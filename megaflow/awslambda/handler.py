@@ -13,6 +13,7 @@ from megaflow import limits
 from megaflow.awslambda.invocation import COMES_AGAIN, End, EventLoops, Invocation
 from megaflow.awslambda.queues import DeadLetterQueue, Queues
 from megaflow.awslambda.records import open_record, read_records
+from megaflow.awslambda.store_watch import StoreWatch
 from megaflow.errors import RegistrationError, UsageError, text_of
 from megaflow.messages.message import Message
 from megaflow.processing.dead_letters import (
@@ -67,14 +68,15 @@ class LambdaHandler:
         self._clock = clock
         self._event_loops = EventLoops()
         self._queues = Queues(clients, settings.dead_letter_queue_url, clock)
+        self._stores = StoreWatch(lambda: get_processor().check_stores())
         self._has_started = False
 
     def __call__(self, event: Any, context: Any = None) -> dict[str, list[dict[str, str]]]:
         """Handle the messages of *event*, and return those that are to come again, as Lambda expects it.
 
         Raises `UsageError` for an event that no SQS queue sent, `RegistrationError` where there is no handler, and
-        `ConfigurationError` where the dead-letter queue is the queue itself, or the queue in another region than was
-        given: all messages come again then.
+        `ConfigurationError` where the dead-letter queue is the queue itself, the queue in another region than was
+        given, or a store cannot be opened or written: all messages come again then.
         """
         records = read_records(event)
         begin, left = self._clock(), _time_left(context)
@@ -83,9 +85,16 @@ class LambdaHandler:
         self._metrics.count("received", len(messages))
         processor = self._check(messages)
         invocation = Invocation(
-            processor, self._settings, self._event_loops, self._clock, ends_at, self._settle, self._give_up
+            processor,
+            self._settings,
+            self._event_loops,
+            self._stores,
+            self._clock,
+            ends_at,
+            self._settle,
+            self._give_up,
         )
-        ends = invocation.run(list(messages.values()))
+        ends = invocation.run(list(messages.values())) if self._stores.are_well() else {}
         self._hide(messages, ends, killed_at)
         failed = [each["messageId"] for each in records if not ends.get(each["messageId"], COMES_AGAIN).done]
         return {"batchItemFailures": [{"itemIdentifier": each} for each in dict.fromkeys(failed)]}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from contextvars import copy_context
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final, TypeAlias
 
+from megaflow.awslambda.store_watch import StoreWatch
 from megaflow.consumer.threads.event_loop import EventLoop
 from megaflow.errors import StoreError, describe_error, text_of
 from megaflow.handlers.handler import Handler
@@ -18,12 +20,15 @@ from megaflow.messages.message import Message
 from megaflow.processing.dead_letters import why_unhandled
 from megaflow.processing.log_lines import about
 from megaflow.processing.processor import Processor
-from megaflow.processing.steps import drive, run_step
+from megaflow.processing.steps import Result, StoreCall, ask_once, ask_or_raise, drive, run_step
 from megaflow.processing.verdict import Fate, Verdict
 from megaflow.settings import ConsumerSettings
 from megaflow.transport.addresses import is_fifo
 
 log = logging.getLogger(__name__)
+
+_PAUSES: Final = (0.1, 0.4, 1.6)
+"""Seconds between tries to ask a store."""
 
 Lane: TypeAlias = list[Message]
 """Messages that are handled one after another: those of one group of a FIFO queue, or a single one."""
@@ -71,6 +76,7 @@ class Invocation:
         processor: Processor,
         settings: ConsumerSettings,
         event_loops: EventLoops,
+        stores: StoreWatch,
         clock: Callable[[], float],
         ends_at: float,
         settle: Callable[[Verdict], End],
@@ -80,6 +86,7 @@ class Invocation:
         self._processor = processor
         self._settings = settings
         self._event_loops = event_loops
+        self._stores = stores
         self._clock = clock
         self._ends_at = ends_at
         self._settle = settle
@@ -167,8 +174,22 @@ class Invocation:
     def _process(self, message: Message) -> Verdict:
         if why_unhandled(message, self._settings.max_receives):
             return Verdict(message, (), Fate.DEAD_LETTER)
-        run = partial(run_step, wait=self._event_loops.current.wait, watch=self._watch)
+        run = partial(run_step, wait=self._event_loops.current.wait, watch=self._watch, ask=self._ask_store)
         return drive(self._processor.steps(message), run)
+
+    def _ask_store(self, step: StoreCall) -> Result:
+        """Ask a store, a few times where it fails; begin nothing more where it is not well then."""
+        for pause in _PAUSES:
+            try:
+                return ask_or_raise(step)
+            except StoreError:
+                if self._clock() + pause >= self._ends_at:
+                    break
+                time.sleep(pause)
+        result = ask_once(step)
+        if isinstance(result.error, StoreError) and not self._stores.are_well_after_failure():
+            self._stopped = True
+        return result
 
     def _watch(self, message: Message, handler: Handler, seconds: float | None) -> None:
         with self._changed:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import uuid
 from collections.abc import Callable
 from typing import Final
 
@@ -13,6 +14,7 @@ from megaflow.hashes import hash_parts
 from megaflow.messages.message import Message
 from megaflow.processing.progress import ask_store, work_of
 from megaflow.stores import Claim, Store
+from megaflow.stores.store import CHECK, check_store
 from megaflow.transport.addresses import identify_queue
 
 _LONGER_THAN_A_LEASE: Final = 2.0
@@ -33,6 +35,15 @@ class Idempotency:
         self._lock = threading.Lock()
         self._claimed: dict[str, set[str]] = {}
         renew_in_child(self)
+
+    @property
+    def store(self) -> Store:
+        """Where they are remembered."""
+        return self._store
+
+    def check(self) -> None:
+        """Find out whether the store reads and writes; raises what `Store.check` does."""
+        check_store(self._store, self._claim_and_release)
 
     def claim(self, message: Message, handler: Handler, key: str) -> Claim:
         """Claim the *key* of a handler for a message."""
@@ -63,6 +74,11 @@ class Idempotency:
     def after_fork_in_child(self) -> None:
         """See `megaflow.forks`."""
         self._lock = threading.Lock()
+
+    def _claim_and_release(self) -> None:
+        owner = str(uuid.uuid4())
+        self._store.claim(CHECK, owner, 1.0)
+        self._store.release(CHECK, owner)
 
     def _drop(self, message: Message, handler: Handler, key: str) -> str:
         key = self._name(message, handler, key)

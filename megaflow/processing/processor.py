@@ -103,6 +103,18 @@ class Processor:
         if self._idempotency is not None:
             self._idempotency.renew(message)
 
+    @property
+    def remembers(self) -> bool:
+        """Whether there are stores."""
+        return self._progress is not None or self._idempotency is not None
+
+    def check_stores(self) -> None:
+        """Find out whether the stores read and write; raises what `Store.check` does."""
+        remembering = [each for each in (self._idempotency, self._progress) if each is not None]
+        # Most apps have one store for both.
+        for each in {id(each.store): each for each in remembering}.values():
+            each.check()
+
     def begin(self, message: Message, wait: Wait) -> Verdict | Steps:
         """Take *message* through its handlers here and now where all of them are plain; else give the steps it takes.
 

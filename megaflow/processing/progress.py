@@ -1,6 +1,6 @@
 """Progress: what handlers finished in earlier deliveries, as a store remembers it.
 
-Whatever a store raises becomes a `StoreError`, after which the message comes again.
+Whatever a store raises becomes a `StoreError`: whoever drives the steps of a message asks again, or lets it come again.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from megaflow.hashes import hash_parts
 from megaflow.messages.message import Message
 from megaflow.messages.origin import digest_of, read_origin
 from megaflow.stores import Ended, Store
+from megaflow.stores.store import CHECK, check_store
 from megaflow.transport.addresses import identify_queue
 
 Returned = TypeVar("Returned")
@@ -30,6 +31,15 @@ class Progress:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+
+    @property
+    def store(self) -> Store:
+        """Where it is remembered."""
+        return self._store
+
+    def check(self) -> None:
+        """Find out whether the store reads and writes; raises what `Store.check` does."""
+        check_store(self._store, lambda: self._store.save(CHECK, CHECK, Ended(ProcessStatus.DONE)))
 
     def load(self, message: Message) -> Mapping[str, Ended]:
         """Return how handlers, by name, ended in earlier deliveries."""

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Final, NamedTuple, TypeAlias, overload
 
 from megaflow import forks
 from megaflow.contexts import adopt
-from megaflow.errors import HandlerTimeoutError, HandlingError
+from megaflow.errors import HandlerTimeoutError, HandlingError, StoreError
 from megaflow.handlers.handler import Handler
 from megaflow.messages.message import Message
 from megaflow.processing.middleware import Call
@@ -98,6 +98,9 @@ class Steps:
 Run: TypeAlias = Callable[[Step], Result]
 """Runs a step in this thread: `run_step`, told how to wait."""
 
+Ask: TypeAlias = Callable[[StoreCall], Result]
+"""Asks a store, and decides what follows where that fails: `ask_once` or `ask_or_raise`."""
+
 AsyncRun: TypeAlias = Callable[[Step], Awaitable[Result]]
 """Runs a step in this event loop: `arun_step`."""
 
@@ -114,7 +117,10 @@ def drive(steps: Steps, run: Run) -> Verdict: ...
 @overload
 def drive(steps: Steps, run: Run, leaves: Leaves) -> Step | Verdict: ...
 def drive(steps: Steps, run: Run, leaves: Leaves = _leaves_none) -> Step | Verdict:
-    """Run one step after another in this thread, and return the verdict, or the step that is left to another."""
+    """Run one step after another in this thread, and return the verdict, or the step that is left to another.
+
+    What *run* raises comes out of it, and its step is still the one that is to be done.
+    """
     step = steps.step
     while not (isinstance(step, Verdict) or leaves(step)):
         step = steps.take(run(step))
@@ -133,13 +139,30 @@ async def adrive(steps: Steps, run: AsyncRun, leaves: Leaves = _leaves_none) -> 
     return step
 
 
-def run_step(step: Step, wait: Wait, watch: Watch = _watch_nothing) -> Result:
+def ask_once(step: StoreCall) -> Result:
+    """Ask a store; where that fails, the message comes again."""
+    try:
+        return Result(step.run())
+    except HandlingError as error:
+        return Result(error=error)
+
+
+def ask_or_raise(step: StoreCall) -> Result:
+    """Ask a store; raise `StoreError` where it fails, so that whoever drives the steps can ask again."""
+    result = ask_once(step)
+    if isinstance(result.error, StoreError):
+        raise result.error
+    return result
+
+
+def run_step(step: Step, wait: Wait, watch: Watch = _watch_nothing, ask: Ask = ask_once) -> Result:
     """Run one step in this thread.
 
-    *wait* waits for what a handler gives; *watch* is told when one with a time limit is called, and has returned.
+    *wait* waits for what a handler gives; *watch* is told when one with a time limit is called, and has returned; *ask*
+    asks a store.
     """
     if isinstance(step, StoreCall):
-        return _ask(step)
+        return ask(step)
     handler = step.handler
     timeout = handler.options.timeout
     if timeout is not None:
@@ -169,7 +192,7 @@ def wait_in(loop: asyncio.Runner, said: Awaitable[Any]) -> Any:
 async def arun_step(step: Step, watch: Watch = _watch_nothing) -> Result:
     """Run one step in this event loop, or in a thread where it is not async, and is not watched."""
     if isinstance(step, StoreCall):
-        return await _run_in_thread(partial(_ask, step))
+        return await _run_in_thread(partial(ask_once, step))
     handler = step.handler
     timeout = handler.options.timeout if handler.is_async else None
     if timeout is not None:
@@ -201,13 +224,6 @@ async def _run_in_thread(run: Callable[[], Result]) -> Result:
         return await asyncio.get_running_loop().run_in_executor(None, context.run, run)
     finally:
         adopt(context)
-
-
-def _ask(step: StoreCall) -> Result:
-    try:
-        return Result(step.run())
-    except HandlingError as error:
-        return Result(error=error)
 
 
 async def _wait_for(said: Awaitable[Any]) -> Any:

@@ -10,16 +10,18 @@ from typing import Any, Unpack
 
 from typing_extensions import override
 
+from megaflow.errors import ConfigurationError
 from megaflow.keywords import check_options
-from megaflow.stores.store import KEEP_FOR, Claim, ClosableStore, Ended, read_ended
+from megaflow.stores.store import CHECK, KEEP_FOR, Claim, ClosableStore, Ended, read_ended
+from megaflow.transport.errors import is_refusal, read_code
 from megaflow.transport.session import AwsOptions, AwsSettings
 
 
 class DynamoDbStore(ClosableStore):
     """Remembers in a DynamoDB table, for processes wherever they run; `create_table` makes it.
 
-    Its partition key is ``id``, a text; ``expires_at`` is its time to live. The role needs GetItem, UpdateItem,
-    PutItem and DeleteItem.
+    Its partition key is ``id``, a text; ``expires_at`` is its time to live. The role needs dynamodb:GetItem and
+    dynamodb:UpdateItem.
 
     https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/TTL.html
     """
@@ -53,6 +55,21 @@ class DynamoDbStore(ClosableStore):
             TableName=self._table_name,
             TimeToLiveSpecification={"Enabled": True, "AttributeName": "expires_at"},
         )
+
+    def check(self) -> None:
+        """See `Store.check`: with the calls that all of this takes, so that a role that allows less is found out."""
+        try:
+            self.load(CHECK)
+            self._update(
+                f"work {CHECK}",
+                "SET #expires = :now",
+                {"#expires": "expires_at"},
+                {":now": self._number(self._clock())},
+            )
+        except Exception as error:
+            if not (problem := _explain(error)):
+                raise
+            raise ConfigurationError(f"DynamoDbStore({self._table_name!r}): {problem} ({error})") from error
 
     def load(self, work: str) -> Mapping[str, Ended]:
         """See `Store.load`."""
@@ -105,21 +122,17 @@ class DynamoDbStore(ClosableStore):
 
     def complete(self, key: str, owner: str, seconds: float) -> None:
         """See `Store.complete`."""
-        item = {"id": {"S": f"key {key}"}, "expires_at": self._number(self._clock() + seconds)}
-        self._client.put_item(TableName=self._table_name, Item=item)
+        self._update(
+            f"key {key}",
+            "SET expires_at = :expires REMOVE #owner",
+            {"#owner": "owner"},
+            {":expires": self._number(self._clock() + seconds)},
+        )
 
     def release(self, key: str, owner: str) -> None:
         """See `Store.release`."""
-        try:
-            self._client.delete_item(
-                TableName=self._table_name,
-                Key={"id": {"S": f"key {key}"}},
-                ConditionExpression="#owner = :owner",
-                ExpressionAttributeNames={"#owner": "owner"},
-                ExpressionAttributeValues={":owner": {"S": owner}},
-            )
-        except self._client.exceptions.ConditionalCheckFailedException:
-            return
+        # It expires, and is not deleted: a role needs the less.
+        self.renew(key, owner, -1.0)
 
     @override
     def close(self) -> None:
@@ -153,3 +166,18 @@ class DynamoDbStore(ClosableStore):
     @staticmethod
     def _number(value: float) -> dict[str, str]:
         return {"N": f"{value:.3f}"}
+
+
+def _explain(error: Exception) -> str:
+    """Say what is wrong, and what to do; ``""`` where it may pass by itself."""
+    code = read_code(error)
+    if code == "ResourceNotFoundException":
+        return "there is no such table in this region and account; create_table() makes it"
+    if code == "ValidationException":
+        return "its partition key is to be id, a text, with no sort key; create_table() makes one like that"
+    if is_refusal(error):
+        return (
+            "access is refused; check the credentials, and that they allow dynamodb:GetItem and dynamodb:UpdateItem "
+            "on the table"
+        )
+    return ""

@@ -13,14 +13,39 @@ from typing import Any, Final
 from typing_extensions import override
 
 from megaflow import private_files
+from megaflow.errors import ConfigurationError
 from megaflow.forks import close_before_fork
-from megaflow.stores.store import KEEP_FOR, Claim, ClosableStore, Ended, read_ended
+from megaflow.stores.store import CHECK, KEEP_FOR, Claim, ClosableStore, Ended, read_ended
 
 _BUSY_TIMEOUT: Final = 10.0
 """Seconds to wait for another process that writes."""
 
 _SWEEP_EVERY: Final = 1_000
 """Writes after which the file is rid of what has expired."""
+
+_PRIMARY: Final = 0xFF
+"""The bits of an error code that say what it is; the others say more: https://www.sqlite.org/rescode.html"""
+
+_PASSING: Final = frozenset(
+    {
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_PROTOCOL,
+        sqlite3.SQLITE_NOMEM,
+        sqlite3.SQLITE_INTERRUPT,
+    }
+)
+"""What passes by itself: somebody else writes, mostly."""
+
+_REMEDIES: Final = {
+    sqlite3.SQLITE_CANTOPEN: "it cannot be opened; check the permissions of the file and its folder",
+    sqlite3.SQLITE_PERM: "it cannot be opened; check the permissions of the file and its folder",
+    sqlite3.SQLITE_READONLY: "it cannot be written; check the permissions of the file, its folder and its disk",
+    sqlite3.SQLITE_NOTADB: "it is no SQLite database; give another path, or move it away",
+    sqlite3.SQLITE_CORRUPT: "it is damaged; move it away, and a new one is made, which remembers nothing",
+    sqlite3.SQLITE_FULL: "its disk is full; make room",
+    sqlite3.SQLITE_IOERR: "its disk fails; check it, or give a path on another one",
+}
 
 _TABLES: Final = """
 CREATE TABLE IF NOT EXISTS progress (
@@ -54,7 +79,26 @@ class SqliteStore(ClosableStore):
         self._lock = threading.RLock()
         self._connection: sqlite3.Connection | None = None
         self._writes = 0
+        self._is_suspect = False
+        """Whether a part of the file was found to be damaged since it was last checked."""
+
         close_before_fork(self)
+
+    def check(self) -> None:
+        """See `Store.check`: the file is opened anew, as another one may have taken its place."""
+        with self._lock:
+            try:
+                if self._path != _IN_MEMORY:
+                    self.close()
+                self._write_and_take_back()
+                if self._is_suspect:
+                    self._look_for_damage()
+                self._is_suspect = False
+            except (sqlite3.Error, ValueError) as error:
+                if _code(error) in _PASSING:
+                    raise
+                problem = _explain(Path(self._path), error)
+                raise ConfigurationError(f"SqliteStore({self._path!r}): {problem} ({error})") from error
 
     def load(self, work: str) -> Mapping[str, Ended]:
         """See `Store.load`."""
@@ -67,7 +111,7 @@ class SqliteStore(ClosableStore):
         """See `Store.save`."""
         self._execute(
             "INSERT OR REPLACE INTO progress VALUES (?, ?, ?, ?, ?)",
-            *(work, handler, ended.status.value, ended.error, self._clock() + self._keep_for),
+            *(work, handler, ended.status.value, _encodable(ended.error), self._clock() + self._keep_for),
         )
 
     def claim(self, key: str, owner: str, seconds: float) -> Claim:
@@ -115,11 +159,36 @@ class SqliteStore(ClosableStore):
 
     def _execute(self, statement: str, *values: object) -> list[Any]:
         with self._lock:
-            if self._connection is None:
-                self._connection = self._connect()
+            connection = self._open()
             if not statement.startswith("SELECT"):
-                self._sweep(self._connection)
-            return self._connection.execute(statement, values).fetchall()
+                self._sweep(connection)
+            try:
+                return connection.execute(statement, values).fetchall()
+            except sqlite3.DatabaseError as error:
+                self._is_suspect = self._is_suspect or _code(error) == sqlite3.SQLITE_CORRUPT
+                raise
+
+    def _write_and_take_back(self) -> None:
+        # As one transaction: it is written like any other, and nobody sees it.
+        with self._open() as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute("INSERT OR REPLACE INTO progress VALUES (?, '', '', '', 0)", (CHECK,))
+            connection.execute("INSERT OR REPLACE INTO keys VALUES (?, NULL, 0)", (CHECK,))
+            connection.execute("DELETE FROM progress WHERE work = ?", (CHECK,))
+            connection.execute("DELETE FROM keys WHERE key = ?", (CHECK,))
+
+    def _look_for_damage(self) -> None:
+        # It reads all of the file, which is too much for every start.
+        (found,) = self._open().execute("PRAGMA quick_check(1)").fetchone()
+        if found != "ok":
+            damaged = sqlite3.DatabaseError(found)
+            damaged.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+            raise damaged
+
+    def _open(self) -> sqlite3.Connection:
+        if self._connection is None:
+            self._connection = self._connect()
+        return self._connection
 
     def _connect(self) -> sqlite3.Connection:
         if self._path != _IN_MEMORY:
@@ -140,3 +209,22 @@ class SqliteStore(ClosableStore):
         if self._writes % _SWEEP_EVERY == 1:
             connection.execute("DELETE FROM progress WHERE expires_at <= ?", (self._clock(),))
             connection.execute("DELETE FROM keys WHERE expires_at <= ?", (self._clock(),))
+
+
+def _explain(path: Path, error: Exception) -> str:
+    """Say what is wrong with the file at *path*, and what to do."""
+    if "\0" in str(path):
+        return "no path has a NUL in it"
+    if path.is_dir():
+        return "it is a folder; give the path of a file"
+    if not path.parent.is_dir():
+        return f"there is no folder {path.parent}; make it, or give another path"
+    return _REMEDIES.get(_code(error), "it does not take what a store writes; give another path, or move it away")
+
+
+def _code(error: Exception) -> int:
+    return getattr(error, "sqlite_errorcode", 0) & _PRIMARY
+
+
+def _encodable(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode()

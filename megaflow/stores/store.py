@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from types import TracebackType
@@ -10,6 +10,9 @@ from typing import Final, Protocol, Self
 
 from megaflow.errors import UsageError
 from megaflow.handlers.status import ProcessStatus
+
+CHECK: Final = "megaflow check"
+"""The name of work, or of a key, that is there to find out whether a store reads and writes."""
 
 KEEP_FOR: Final = 14 * 86_400.0
 """As long as SQS keeps a message at the most."""
@@ -44,6 +47,12 @@ class Store(Protocol):
 
     A store that holds a connection has a method ``close()`` too, which an app calls at the end of `App.run` and in
     `App.close`: it may be called again and again, forgets nothing, and a closed store opens again at its next use.
+
+    It may have a method ``check()``, which `App.run` calls before it receives anything, and again once a call has
+    failed, until it returns: it opens what is to be opened, reads something, and writes something that it takes back,
+    or that expires soon. It raises `ConfigurationError` for what fails until someone changes something, saying what,
+    and whatever else for what may pass by itself: the database is busy, or out of reach. Where a store has none, an
+    entry of its own is saved, or claimed, that nobody asks for: ``megaflow check``.
     """
 
     def load(self, work: str) -> Mapping[str, Ended]:
@@ -97,6 +106,11 @@ def close_store(store: Store) -> None:
     close = getattr(store, "close", None)
     if close is not None:
         close()
+
+
+def check_store(store: Store, otherwise: Callable[[], object]) -> None:
+    """Find out whether *store* reads and writes, by its own ``check()``, where it has one; raise what that raises."""
+    getattr(store, "check", otherwise)()
 
 
 def read_ended(work: str, status: object, error: object) -> Ended:

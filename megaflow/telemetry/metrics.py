@@ -28,6 +28,7 @@ NAMES: Final[Mapping[str, str]] = {
     "not_deleted": "messages that could not be deleted, and come again",
     "not_hidden": "messages that could not be hidden, and come again when their visibility timeout ends",
     "failed_polls": "polls that failed",
+    "failed_store_calls": "calls to stores that failed",
     "hung_polls": "polls that were given up, as no answer came",
 }
 """All that is counted, and what of."""

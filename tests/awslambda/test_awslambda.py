@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from megaflow import App, MemoryStore, Reject, RetryLater
+from megaflow import App, Ended, MemoryStore, Reject, RetryLater
 from megaflow.awslambda import LambdaHandler
 from megaflow.errors import ConfigurationError, RegistrationError, UsageError
 from tests.consuming import Faulty, Queues
@@ -481,3 +481,140 @@ def test_an_app_is_made_without_aws() -> None:
     }
 
     assert app.lambda_handler()({"Records": [record]}, None) == {"batchItemFailures": []}
+
+
+# Stores
+
+
+class Store(MemoryStore):
+    """A store that fails at what it is told to, and counts how often it is checked."""
+
+    def __init__(self, *failing: str, error: Exception | None = None) -> None:
+        super().__init__()
+        self.failing = set(failing)
+        self.error = error or OSError("throttled")
+        self.checks = self.saves = 0
+
+    def check(self) -> None:
+        self.checks += 1
+        self._refuse("check")
+
+    def save(self, work: str, handler: str, ended: Ended) -> None:
+        self.saves += 1
+        self._refuse("save")
+        super().save(work, handler, ended)
+
+    def _refuse(self, what: str) -> None:
+        if what in self.failing:
+            raise self.error
+
+
+def count_runs(app: App) -> list[str]:
+    ran: list[str] = []
+    app.on_text(handler_name="handle")(lambda text: ran.append(text))
+    return ran
+
+
+def test_the_stores_are_checked_before_the_first_event_alone() -> None:
+    queues, store = Queues(), Store()
+    app = queues.app(progress=store)
+    ran, handler = count_runs(app), app.lambda_handler()
+    assert store.checks == 0
+
+    for _ in range(3):
+        handler(receive(queues, "ping"))
+
+    assert store.checks == 1
+    assert ran == ["ping"] * 3
+
+
+def test_a_store_that_is_set_up_wrongly_is_raised_and_nothing_is_handled() -> None:
+    queues, store = Queues(), Store("check", error=ConfigurationError("there is no such table"))
+    app = queues.app(progress=store)
+    ran = count_runs(app)
+
+    with pytest.raises(ConfigurationError, match="there is no such table"):
+        app.lambda_handler()(receive(queues, "ping"))
+
+    assert ran == []
+
+
+def test_a_store_that_is_away_has_everything_come_again_unhandled(caplog: pytest.LogCaptureFixture) -> None:
+    queues, store = Queues(), Store("check")
+    app = queues.app(progress=store)
+    ran, handler = count_runs(app), app.lambda_handler()
+    event = receive(queues, "1", "2")
+
+    assert len(handler(event)["batchItemFailures"]) == 2
+    assert ran == []
+    assert "messages come again, as long as the store is not well: throttled" in caplog.text
+    store.failing.clear()
+    assert handler(event)["batchItemFailures"] == []
+    assert sorted(ran) == ["1", "2"]
+
+
+def test_what_a_store_does_not_take_at_once_is_tried_again_without_the_handler(monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses: list[float] = []
+    queues, store = Queues(), Store("save")
+    app = queues.app(progress=store)
+    ran = count_runs(app)
+
+    def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 2:
+            store.failing.clear()
+
+    monkeypatch.setattr("megaflow.awslambda.invocation.time.sleep", pause)
+
+    assert app.lambda_handler()(receive(queues, "ping"))["batchItemFailures"] == []
+    assert ran == ["ping"]
+    assert pauses == [0.1, 0.4]
+
+
+def test_once_a_store_fails_nothing_more_is_begun(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("megaflow.awslambda.invocation.time.sleep", lambda seconds: None)
+    queues, store = Queues(), Store()
+    app = queues.app(progress=store, concurrency=1)
+    ran: list[str] = []
+
+    @app.on_text(handler_name="handle")
+    def handle(text: str) -> None:
+        ran.append(text)
+        store.failing |= {"save", "check"}
+
+    event, handler = receive(queues, "1", "2", "3"), app.lambda_handler()
+
+    assert len(handler(event)["batchItemFailures"]) == 3
+    assert len(ran) == 1
+    assert len(handler(event)["batchItemFailures"]) == 3
+    assert len(ran) == 1
+
+
+def test_a_call_that_fails_in_a_store_that_is_well_holds_up_no_other_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("megaflow.awslambda.invocation.time.sleep", lambda seconds: None)
+    queues, store = Queues(), Store()
+    app = queues.app(progress=store, concurrency=1)
+    ran: list[str] = []
+
+    @app.on_text(handler_name="handle")
+    def handle(text: str) -> None:
+        ran.append(text)
+        store.failing = {"save"} if len(ran) == 1 else set()
+
+    answer = app.lambda_handler()(receive(queues, "1", "2", "3"))
+
+    assert len(answer["batchItemFailures"]) == 1
+    assert len(ran) == 3
+
+
+def test_no_store_is_asked_again_once_the_time_is_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("megaflow.awslambda.invocation._PAUSES", (3_600.0,))
+    queues, store = Queues(), Store("save")
+    app = queues.app(progress=store)
+    ran = count_runs(app)
+
+    answer = app.lambda_handler()(receive(queues, "ping"), Context(60))
+
+    assert len(answer["batchItemFailures"]) == 1
+    assert ran == ["ping"]
+    assert store.saves == 2

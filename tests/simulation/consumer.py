@@ -13,6 +13,7 @@ from megaflow.consumer.core.protocol import (
     Action,
     AskFailed,
     Called,
+    CheckStores,
     Count,
     DeadLetter,
     Delete,
@@ -26,13 +27,18 @@ from megaflow.consumer.core.protocol import (
     Receive,
     Received,
     Report,
+    Resume,
     Settled,
     Settlement,
     Start,
     Stop,
+    StoreFailed,
+    StoresChecked,
     Tick,
 )
+from megaflow.consumer.core.store_outages import MOST_TRIES
 from megaflow.consumer.threads.calls import ask, settle
+from megaflow.consumer.threads.store_checks import check_stores
 from megaflow.errors import StoreError
 from megaflow.limits import BATCH_ENTRIES
 from megaflow.messages.message import Message
@@ -65,8 +71,9 @@ class Consumer(Observer):
         self.end_by = math.inf
         self._client = FaultyClient(world.sqs, world.random, self)
         self._queue = Queue(self._client, world.url, clock=world.clock)
-        self.core = Core(world.settings, fifo=world.fifo, randomness=world.random.random)
         self._processor = world.make_processor(self)
+        has_stores, randomness = self._processor.remembers, world.random.random
+        self.core = Core(world.settings, fifo=world.fifo, has_stores=has_stores, randomness=randomness)
         self._wake = 0
         self._inputs = 0
         self._running: dict[str, Message] = {}
@@ -74,6 +81,19 @@ class Consumer(Observer):
         self._given_up: dict[int, Message] = {}
         self._unstarted: dict[str, str] = {}
         """Receipt handles of what was received and not started, given back or deleted, with the message's id."""
+
+        self._parked: dict[str, tuple[Steps, StoreError]] = {}
+        self._has_outage = False
+        """Whether it was told that its store fails, and not yet that it is well again."""
+
+        self._failures: dict[str, int] = {}
+        """How often calls of a message failed since its store was last found to be out."""
+
+        self._ended: dict[str, str] = {}
+        """The handler of each message that has ended for good, and after which its store was not asked yet."""
+
+        self._unsaved: set[tuple[str, str]] = set()
+        """Messages and handlers that have ended for good, and whose store failed then."""
 
         self._under_way: dict[str, tuple[str, float]] = {}
         """The call under way about each message, and since when."""
@@ -88,6 +108,10 @@ class Consumer(Observer):
         self._inputs += 1
         if self._inputs > _MOST_INPUTS:
             raise Violation(f"{self.name} spins")
+        if isinstance(input, StoreFailed | StoresChecked):
+            self._has_outage = input.error is not None
+            if isinstance(input, StoresChecked) and self._has_outage:
+                self._failures.clear()
         if not isinstance(input, Tick):
             self.world.note(self.name, "is told", input)
         for action in self.core.handle(input, self.world.clock.now):
@@ -145,6 +169,8 @@ class Consumer(Observer):
                 self._settle(action)
             case Count("lost_leases") if not self.world.is_foul:
                 raise Violation(f"{self.name} lost a lease, and nothing was wrong")
+            case CheckStores() | Resume():
+                self._go_on_with_stores(action)
             case Exit(error):
                 self._exit(error)
             case Count() | Report() | AbandonPoll():
@@ -158,6 +184,8 @@ class Consumer(Observer):
         self._end()
 
     def _ask(self, action: Inspect | Receive) -> None:
+        if self._has_outage:
+            raise Violation(f"{self.name} polls, and its store is out")
         seconds = self.world.draw_latency()
         until = self.world.clock.now + (action.wait if isinstance(action, Receive) else 0)
         fault = self._client.draw_fault(self.world.weather)
@@ -248,6 +276,8 @@ class Consumer(Observer):
 
     def _start(self, message: Message) -> None:
         assert message.lease is not None
+        if self._has_outage:
+            raise Violation(f"{message.id}: started by {self.name}, and its store is out")
         self._unstarted.pop(message.lease.receipt_handle, None)
         if message.id in self._running:
             raise Violation(f"{message.id}: started twice in {self.name}")
@@ -287,16 +317,45 @@ class Consumer(Observer):
             if fault is Fault.ANSWER_LOST:
                 raise StoreError("simulated: its answer is lost")
         except StoreError as error:
-            result = Result(error=error)
+            self._park(message, steps, error)
         else:
-            result = Result(said)
-        self._advance(message, steps, steps.take(result))
+            self._unsaved.discard((message.id, self._ended.pop(message.id, "")))
+            self._advance(message, steps, steps.take(Result(said)))
+
+    def _park(self, message: Message, steps: Steps, error: StoreError) -> None:
+        if id(message) in self._given_up:
+            return
+        self._parked[message.id] = steps, error
+        self._failures[message.id] = self._failures.get(message.id, 0) + 1
+        if message.id in self._ended:
+            self._unsaved.add((message.id, self._ended[message.id]))
+        self.tell(StoreFailed(message, error))
+
+    def _go_on_with_stores(self, action: CheckStores | Resume) -> None:
+        if isinstance(action, CheckStores):
+            self.world.clock.later(self.world.draw_latency(), self._check_stores)
+            return
+        for message in action.messages:
+            steps, error = self._parked.pop(message.id)
+            step = steps.step
+            if action.failed:
+                if self._failures.pop(message.id, 0) >= MOST_TRIES:
+                    self._unsaved = {each for each in self._unsaved if each[0] != message.id}
+                step = steps.take(Result(error=error))
+            self.world.clock.later(0.0, partial(self._advance, message, steps, step))
+
+    def _check_stores(self) -> None:
+        if self.alive:
+            self.tell(check_stores(self._processor.check_stores))
 
     def _call(self, message: Message, steps: Steps, step: HandlerCall) -> None:
         handler = step.handler
         run = Run(self.name, message.id, handler.name)
         if id(message) not in self._given_up:
             self.world.ledger.note_start(run, self._started_at[message.id])
+        if (message.id, handler.name) in self._unsaved:
+            raise Violation(f"{message.id}: {handler.name} has finished it, and is called again instead of its store")
+        self._ended.pop(message.id, None)
         self.world.note(self.name, "calls", f"{handler.name} with {message.id}")
         plan = self.world.draw_plan(handler, message)
         if handler.options.timeout is not None:
@@ -306,6 +365,8 @@ class Consumer(Observer):
             if not self.alive:
                 return
             self.world.ledger.note_end(run, plan.status)
+            if not plan.status.keeps:
+                self._ended[message.id] = handler.name
             if handler.options.timeout is not None:
                 self.tell(Called(message, handler, None))
             self.world.note(self.name, "ends", f"{handler.name} with {message.id}: {plan.said!r}")

@@ -26,6 +26,14 @@ class Fault(Enum):
     OVER_LIMIT = auto()
 
 
+class StoreFault(Enum):
+    """What goes wrong with every call to a store, for a while."""
+
+    NONE = auto()
+    OUT = auto()
+    READS_ONLY = auto()
+
+
 @dataclass
 class Weather:
     """How much goes wrong, from 0 to 1; it can clear up."""
@@ -33,6 +41,7 @@ class Weather:
     faults: float = 0.0
     hangs: float = 0.0
     slowest: float = 0.2
+    store: StoreFault = StoreFault.NONE
 
 
 class FaultyClient:

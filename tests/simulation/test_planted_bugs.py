@@ -1,9 +1,9 @@
-"""The simulation finds bugs: ten, planted one at a time."""
+"""The simulation finds bugs: thirteen, planted one at a time."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 
 import pytest
@@ -12,7 +12,8 @@ from megaflow.consumer.core.core import Core
 from megaflow.consumer.core.endings import Endings
 from megaflow.consumer.core.held_messages import Held, HeldMessages
 from megaflow.consumer.core.leases import Leases
-from megaflow.consumer.core.protocol import Received
+from megaflow.consumer.core.polling import Polling
+from megaflow.consumer.core.protocol import Action, Input, Received
 from megaflow.consumer.core.settling import Settling
 from megaflow.processing.verdict import Verdict
 from tests.simulation.runs import find_violation
@@ -97,6 +98,25 @@ def dead_letter_after_delete(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Endings, "dead_letter", delete_first)
 
 
+def store_failure_taken_for_a_verdict(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr("megaflow.consumer.core.store_outages.MOST_TRIES", 1)
+
+
+def polls_on_without_its_store(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Polling, "rest", Polling.ask)
+
+
+def starts_on_without_its_store(patch: pytest.MonkeyPatch) -> None:
+    handle_all = Core.handle_all
+
+    def handle_and_start(self: Core, inputs: Iterable[Input], now: float) -> list[Action]:
+        actions = handle_all(self, inputs, now)
+        self._start_handlers()
+        return actions + self._actions.take()
+
+    patch.setattr(Core, "handle_all", handle_and_start)
+
+
 @pytest.mark.long
 @pytest.mark.parametrize(
     ("plant", "found"),
@@ -111,6 +131,9 @@ def dead_letter_after_delete(patch: pytest.MonkeyPatch) -> None:
         (drain_drops, "has not given back"),
         (delete_with_a_stale_handle, "with a receipt handle that is known to be stale"),
         (dead_letter_after_delete, "deleted before it was dead-lettered"),
+        (store_failure_taken_for_a_verdict, "is called again instead of its store"),
+        (polls_on_without_its_store, "polls, and its store is out"),
+        (starts_on_without_its_store, "started by .*, and its store is out"),
     ],
 )
 def test_a_planted_bug_is_found(plant: Plant, found: str, monkeypatch: pytest.MonkeyPatch) -> None:

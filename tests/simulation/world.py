@@ -22,7 +22,7 @@ from megaflow.settings import ConsumerSettings
 from megaflow.stores import Claim, Ended, MemoryStore
 from tests.simulation.clock import Clock
 from tests.simulation.consumer import Consumer
-from tests.simulation.faults import Weather
+from tests.simulation.faults import StoreFault, Weather
 from tests.simulation.ledger import Ledger, Violation
 
 _DAY = 12 * 3600.0
@@ -58,31 +58,44 @@ class Plan:
 
 
 class ObservedStore:
-    """A store that tells the ledger what it has remembered."""
+    """A store that is out for a while, or takes no writes, and tells the ledger what it has remembered."""
 
     def __init__(self, store: MemoryStore, world: World) -> None:
         self._store = store
         self._world = world
 
+    def check(self) -> None:
+        self._refuse(StoreFault.OUT, StoreFault.READS_ONLY)
+
     def load(self, work: str) -> Mapping[str, Ended]:
+        self._refuse(StoreFault.OUT)
         return self._store.load(work)
 
     def save(self, work: str, handler: str, ended: Ended) -> None:
+        self._refuse(StoreFault.OUT, StoreFault.READS_ONLY)
         self._store.save(work, handler, ended)
         self._world.ledger.note_saved(work.rpartition(" ")[2], handler, self._world.clock.now)
 
     def claim(self, key: str, owner: str, seconds: float) -> Claim:
+        self._refuse(StoreFault.OUT, StoreFault.READS_ONLY)
         return self._store.claim(key, owner, seconds)
 
     def renew(self, key: str, owner: str, seconds: float) -> None:
+        self._refuse(StoreFault.OUT, StoreFault.READS_ONLY)
         self._store.renew(key, owner, seconds)
 
     def complete(self, key: str, owner: str, seconds: float) -> None:
+        self._refuse(StoreFault.OUT, StoreFault.READS_ONLY)
         self._store.complete(key, owner, seconds)
         self._world.ledger.note_key_completed(key, self._world.clock.now + seconds)
 
     def release(self, key: str, owner: str) -> None:
+        self._refuse(StoreFault.OUT, StoreFault.READS_ONLY)
         self._store.release(key, owner)
+
+    def _refuse(self, *faults: StoreFault) -> None:
+        if self._world.weather.store in faults:
+            raise OSError("simulated: the store is out")
 
 
 class World:
@@ -138,6 +151,8 @@ class World:
         for number in range(self.random.randint(5, 40)):
             self.clock.later(self.random.uniform(0, 4 if self.tests_order else 20), partial(self._send, number))
         self.clock.later(self.random.uniform(0, 20), self._do_harm)
+        if self.store and self.is_foul:
+            self.clock.later(self.random.uniform(0, 60), self._let_store_fail)
         self.clock.later(self._until - self.clock.now, self._clear_up)
         self._go_on_until(lambda: self.clock.now > self._until, math.inf)
         self._go_on_until(self._is_empty, self.clock.now + _DAY)
@@ -289,7 +304,19 @@ class World:
                 self.note("the queue", "delivers again", self.handles[handle])
                 self.sqs.change_message_visibility_batch(QueueUrl=self.url, Entries=[entry])
 
+    def _let_store_fail(self) -> None:
+        if self.clock.now < self._until:
+            self.weather.store = self.random.choice([StoreFault.OUT, StoreFault.READS_ONLY])
+            self.note("the store", "fails", self.weather.store.name)
+            self.clock.later(self.random.uniform(0.5, 60), self._let_store_recover)
+
+    def _let_store_recover(self) -> None:
+        self.weather.store = StoreFault.NONE
+        self.note("the store", "is well again", "")
+        self.clock.later(self.random.uniform(0.5, 60), self._let_store_fail)
+
     def _clear_up(self) -> None:
+        self.weather.store = StoreFault.NONE
         self.weather.faults = self.weather.hangs = 0.0
         self.weather.slowest = 0.1
         self.note("the weather", "clears up", "")

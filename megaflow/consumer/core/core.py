@@ -37,9 +37,12 @@ from megaflow.consumer.core.protocol import (
     Settled,
     Start,
     Stop,
+    StoreFailed,
+    StoresChecked,
 )
 from megaflow.consumer.core.queue_facts import Inspection
 from megaflow.consumer.core.settling import Settling
+from megaflow.consumer.core.store_outages import StoreOutages
 from megaflow.consumer.core.timeouts import Timeouts
 from megaflow.errors import text_of
 from megaflow.messages.message import Message
@@ -57,13 +60,17 @@ _LONGEST_PAUSE: Final = 30.0
 
 
 class Core:
-    """One consumer's state. Not thread-safe: a single driver tells it everything; `health` may be asked by others."""
+    """One consumer's state. Not thread-safe: a single driver tells it everything; `health` may be asked by others.
+
+    *has_stores* is whether what handlers do is remembered in stores.
+    """
 
     def __init__(
         self,
         settings: ConsumerSettings,
         *,
         fifo: bool,
+        has_stores: bool = False,
         randomness: Callable[[], float] = random.random,
     ) -> None:
         self._settings = settings
@@ -76,6 +83,7 @@ class Core:
         self._polling = Polling(settings, held_messages, actions, self._pause, fifo=fifo)
         self._inspection = Inspection(settings, self._polling, actions)
         self._timeouts = Timeouts()
+        self._outages = StoreOutages(held_messages, actions, self._pause, has_stores=has_stores)
         self._endings = Endings(
             settings,
             held_messages,
@@ -104,15 +112,21 @@ class Core:
             self._note(input)
         self._endings.abandon_timed_out(now)
         if self._abandon_at is not None and now >= self._abandon_at:
+            self._endings.abandon_parked(self._outages.take_parked(), now)
             self._endings.abandon_running(now, give_back=self._at_once)
         if now >= self._leases.due_at:
             self._endings.drop_expired(now)
         if now >= self._settling.overdue_at:
             self._endings.pass_over_undeleted(now)
-        self._start_handlers()
+        if now >= self._outages.due_at:
+            self._outages.tend(now)
+        if not self._outages.problem:
+            self._start_handlers()
         self._settling.flush(now, lingers=bool(self._held_messages.running) and not self._stopping)
         if self._stopping:
             self._exit_when_done()
+        elif self._outages.problem:
+            self._polling.rest(now)
         else:
             self._polling.ask(now)
         return self._actions.take()
@@ -120,7 +134,7 @@ class Core:
     @property
     def wake_at(self) -> float:
         """When to come back with a `Tick`, if nothing happens before; infinity where there is no such time."""
-        times = [self._leases.due_at, self._settling.wake_at, self._timeouts.next_at]
+        times = [self._leases.due_at, self._settling.wake_at, self._timeouts.next_at, self._outages.due_at]
         if self._abandon_at is None:
             times.append(self._polling.wake_at(self._now))
         else:
@@ -142,6 +156,7 @@ class Core:
             held_messages=self._held_messages,
             leases=self._leases,
             timeouts=self._timeouts,
+            outages=self._outages,
             settings=self._settings,
         )
         return diagnosis.describe()
@@ -166,10 +181,10 @@ class Core:
                 self._note_failed_question(input)
             case Crashed(message, error):
                 self._note_crash(message, error)
-            case Interrupted(error):
-                self._interrupt(error)
-            case Stop(at_once):
-                self._stop(at_once=at_once)
+            case StoreFailed() | StoresChecked():
+                self._note_store(input)
+            case Interrupted() | Stop():
+                self._note_stop(input)
 
     # Asking the queue
 
@@ -284,6 +299,11 @@ class Core:
             self._timeouts.forget(held)
             self._endings.keep(held, self._now)
 
+    def _note_store(self, told: StoreFailed | StoresChecked) -> None:
+        self._outages.note(told, self._now)
+        if self._outages.refusal is not None:
+            self._interrupt(self._outages.refusal)
+
     def _note_call(self, call: Called) -> None:
         held = self._held_messages.running.get(call.message.id)
         if held is not None:
@@ -306,6 +326,12 @@ class Core:
             self._interrupt(refusal)
 
     # Stopping
+
+    def _note_stop(self, told: Interrupted | Stop) -> None:
+        if isinstance(told, Interrupted):
+            self._interrupt(told.error)
+        else:
+            self._stop(at_once=told.now)
 
     def _stop(self, *, at_once: bool) -> None:
         if self._abandon_at is None:

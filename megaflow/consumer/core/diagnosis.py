@@ -10,6 +10,7 @@ from megaflow.consumer.core.health import Health
 from megaflow.consumer.core.held_messages import Held, HeldMessages
 from megaflow.consumer.core.leases import Leases
 from megaflow.consumer.core.polling import Polling
+from megaflow.consumer.core.store_outages import StoreOutages
 from megaflow.consumer.core.timeouts import Timeouts
 from megaflow.settings import ConsumerSettings
 
@@ -31,6 +32,7 @@ class Diagnosis:
     held_messages: HeldMessages
     leases: Leases
     timeouts: Timeouts
+    outages: StoreOutages
     settings: ConsumerSettings
 
     def describe(self) -> Health:
@@ -39,14 +41,14 @@ class Diagnosis:
         live = not (self._is_silent or polling.is_hung(now) or self._is_stalled)
         return Health(
             live=live,
-            ready=live and not self.stopping and self._hears and not polling.failures,
+            ready=live and not (self.stopping or polling.failures or self.outages.problem) and self._hears,
             problems=tuple(self._problems()),
             stopping=self.stopping,
             heard_ago=tuple(None if at is None else now - at for at in self._heard),
             finished_ago=None if polling.finished_at is None else now - polling.finished_at,
             in_hand=self.held_messages.size,
-            running=len(self._running),
-            longest_running=max((now - held.started_at for held in self._running), default=0.0),
+            running=len(self._at_work),
+            longest_running=max((now - held.started_at for held in self._at_work), default=0.0),
             lost_leases=self.leases.losses,
             failed_extensions=self.leases.failures,
             stuck_threads=self.timeouts.stuck,
@@ -60,6 +62,7 @@ class Diagnosis:
             "a poll has not returned in its time": polling.is_hung(self.now),
             "every handler has run for so long that its message is lost to others": self._is_stalled,
             f"polls fail: the last {polling.failures}": bool(polling.failures),
+            self.outages.problem: bool(self.outages.problem),
             "SQS has not answered yet": not (polling.has_received or polling.failures),
             "SQS has not answered for long": polling.has_received and not self._hears,
             f"extensions of visibility timeouts fail: the last {self.leases.failures}": bool(self.leases.failures),
@@ -69,16 +72,13 @@ class Diagnosis:
         return (problem for problem, is_there in found.items() if is_there)
 
     @property
-    def _running(self) -> tuple[Held, ...]:
-        return tuple(self.held_messages.running.values())
+    def _at_work(self) -> tuple[Held, ...]:
+        running = tuple(self.held_messages.running.values())
+        return tuple(held for held in running if held.id not in self.outages.parked)
 
     @property
     def _heard(self) -> tuple[float | None, ...]:
         return tuple(self.polling.heard_at.values())
-
-    @property
-    def _is_full(self) -> bool:
-        return len(self._running) >= self.settings.concurrency
 
     @property
     def _is_silent(self) -> bool:
@@ -86,7 +86,9 @@ class Diagnosis:
 
     @property
     def _is_stalled(self) -> bool:
-        return self._is_full and all(map(self.leases.is_lost, self._running))
+        # What waits for a store goes on by itself.
+        is_full = len(self._at_work) >= self.settings.concurrency
+        return is_full and all(map(self.leases.is_lost, self._at_work))
 
     @property
     def _hears(self) -> bool:

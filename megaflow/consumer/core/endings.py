@@ -157,6 +157,15 @@ class Endings:
                 self.give_back(held, now)
         self._timeouts.clear()
 
+    def abandon_parked(self, parked: Iterable[Held], now: float) -> None:
+        """Give back messages that wait for a store: nobody is at work on them."""
+        for held in parked:
+            self._held_messages.end(held.id)
+            text = "message %s: what came of it could not be stored; it comes again"
+            self._actions.report_message(logging.WARNING, text, held.message)
+            self._leases.give_up(held)
+            self.give_back(held, now)
+
     def give_back(self, held: Held, now: float) -> None:
         """Let a message be seen again at once."""
         self._actions.count("given_back")

@@ -14,7 +14,9 @@ class Health:
     """Whether to leave the process alone: False is that it hangs, and only a restart helps."""
 
     ready: bool
-    """Whether it is receiving messages; not so before SQS has answered, during an outage, and while it stops."""
+    """Whether it is receiving messages; not so before SQS has answered, during an outage, be it a store's, and while it
+    stops.
+    """
 
     problems: tuple[str, ...] = ()
     """What is wrong now, in words."""
@@ -33,7 +35,7 @@ class Health:
     """Messages received and not settled."""
 
     running: int = 0
-    """Those of them whose handlers are at work."""
+    """Those of them whose handlers are at work, and do not wait for a store."""
 
     longest_running: float = 0.0
     lost_leases: int = 0

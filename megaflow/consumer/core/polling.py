@@ -94,7 +94,7 @@ class Polling:
             self._inspecting, self._looked_at = True, now
             self._actions.add(Inspect(depth_alone=self._is_inspected))
             return
-        self._replace_hung(now)
+        self._abandon_hung(now)
         while len(self._polls) < self._wanted and (count := self._next_count(now)) > 0:
             self._asked += 1
             place = min(set(range(MOST_POLLS)) - {poll.place for poll in self._polls.values()})
@@ -102,10 +102,12 @@ class Polling:
             wait = self._next_wait()
             self._polls[self._asked] = _Poll(count, now, now + wait + HANGS, place)
             self._actions.add(Receive(count, wait, self._asked))
-        if len(self.heard_at) > len(self._polls):
-            # Nothing is asked there, so nothing can be heard.
-            places = {poll.place for poll in self._polls.values()}
-            self.heard_at = {place: at for place, at in self.heard_at.items() if place in places}
+        self._forget_silent()
+
+    def rest(self, now: float) -> None:
+        """Ask nothing for now."""
+        self._abandon_hung(now)
+        self._forget_silent()
 
     def note_inspected(self, now: float) -> None:
         """Take note that the queue has said what it is."""
@@ -159,7 +161,13 @@ class Polling:
         self._polls.clear()
         self._inspecting = False
 
-    def _replace_hung(self, now: float) -> None:
+    def _forget_silent(self) -> None:
+        if len(self.heard_at) > len(self._polls):
+            # Nothing is asked there, so nothing can be heard.
+            places = {poll.place for poll in self._polls.values()}
+            self.heard_at = {place: at for place, at in self.heard_at.items() if place in places}
+
+    def _abandon_hung(self, now: float) -> None:
         for poll in [poll for poll, asked in self._polls.items() if asked.hangs_at <= now]:
             del self._polls[poll]
             self._actions.count("hung_polls")

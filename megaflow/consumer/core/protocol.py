@@ -71,6 +71,21 @@ class Crashed:
 
 
 @dataclass(frozen=True, slots=True)
+class StoreFailed:
+    """A store failed in the midst of this message, whose handlers wait for a `Resume`."""
+
+    message: Message
+    error: BaseException
+
+
+@dataclass(frozen=True, slots=True)
+class StoresChecked:
+    """The stores were checked, and are well, or there is an *error*."""
+
+    error: BaseException | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Settled:
     """What was asked for was carried out, but for these messages, by id."""
 
@@ -111,7 +126,20 @@ class Tick:
     """The time has come that the core wanted to be woken at."""
 
 
-Input: TypeAlias = Inspected | Received | AskFailed | Called | Finished | Crashed | Settled | Interrupted | Stop | Tick
+Input: TypeAlias = (
+    Inspected
+    | Received
+    | AskFailed
+    | Called
+    | Finished
+    | Crashed
+    | StoreFailed
+    | StoresChecked
+    | Settled
+    | Interrupted
+    | Stop
+    | Tick
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +178,19 @@ class GiveUp:
 
     message: Message
     handler: Handler
+
+
+@dataclass(frozen=True, slots=True)
+class CheckStores:
+    """Find out whether the stores read and write."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """Ask the store once more that failed in the midst of these messages; with *failed*, take it as having failed."""
+
+    messages: tuple[Message, ...]
+    failed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,7 +264,9 @@ class Exit:
 
 
 Settlement: TypeAlias = Extend | Delete | Hide | DeadLetter
-Action: TypeAlias = Inspect | Receive | AbandonPoll | Start | GiveUp | Settlement | Report | Count | Exit
+Action: TypeAlias = (
+    Inspect | Receive | AbandonPoll | Start | GiveUp | CheckStores | Resume | Settlement | Report | Count | Exit
+)
 
 
 class Actions:

@@ -36,4 +36,7 @@ Then one whose handler is slow, as handlers were of late: a worker handles it, a
 
 Where a handler is slow although handlers were quick, a poller is in the midst of it. The main thread sees that within
 milliseconds (`slow_handlers`), lets another poller take this one's place, and wakes workers for what waits.
+
+Where a store fails in the midst of a message, its thread leaves it (`StoreFailed`), and is free for others. Once a
+check (`store_checks`) has found the stores well, the core has workers ask again (`Resume`).
 """

@@ -22,6 +22,7 @@ from megaflow.consumer.core.health import Health
 from megaflow.consumer.core.protocol import (
     AbandonPoll,
     Action,
+    CheckStores,
     Count,
     DeadLetter,
     Delete,
@@ -34,6 +35,7 @@ from megaflow.consumer.core.protocol import (
     Receive,
     Received,
     Report,
+    Resume,
     Start,
     Stop,
     Tick,
@@ -44,6 +46,7 @@ from megaflow.consumer.threads.pollers import Pollers
 from megaflow.consumer.threads.settlers import Settlers
 from megaflow.consumer.threads.signals import stopping_on_signals
 from megaflow.consumer.threads.slow_handlers import SlowHandlerWatch
+from megaflow.consumer.threads.store_checks import begin_check
 from megaflow.consumer.threads.workers import Workers
 from megaflow.messages.message import Message
 from megaflow.processing.processor import Processor
@@ -92,7 +95,7 @@ class Runner:
         self._at_end = at_end
         self._clock = clock
         self._generation = forks.generation
-        self._core = Core(settings, fifo=queue.fifo)
+        self._core = Core(settings, fifo=queue.fifo, has_stores=get_processor().remembers)
         self._workers = Workers(get_processor, self._tell)
         self._settlers = Settlers(lambda action: begin_settling(queue, action, self._renew), self._tell)
         self._pollers = Pollers(
@@ -126,8 +129,8 @@ class Runner:
     def run(self) -> None:
         """Consume until `stop`, SIGTERM or SIGINT; signals only where this is the main thread.
 
-        Raises `ConfigurationError` where the queue does not exist or refuses access at the start, and whatever a
-        handler raised that is no `Exception`.
+        Raises `ConfigurationError` where the queue does not exist or refuses access at the start, or a store cannot be
+        opened or written, and whatever a handler raised that is no `Exception`.
         """
         self._settlers.start()
         try:
@@ -259,6 +262,10 @@ class Runner:
                 log.log(level, text, *values, exc_info=error, extra={**self._about_queue, **keys})
             case AbandonPoll(poll):
                 self._pollers.abandon(poll)
+            case Resume():
+                self._workers.resume(action)
+            case CheckStores():
+                begin_check(self._get_processor().check_stores, self._tell)
 
     def _count(self, name: str, amount: int) -> None:
         try:

@@ -18,15 +18,15 @@ from functools import partial
 from queue import SimpleQueue
 from typing import Any, Final
 
-from megaflow.consumer.core.protocol import Called, Crashed, Finished, Input, Interrupted
+from megaflow.consumer.core.protocol import Called, Crashed, Finished, Input, Interrupted, Resume, StoreFailed
 from megaflow.consumer.threads.caller import Caller, Tell
 from megaflow.consumer.threads.event_loop import EventLoop
-from megaflow.errors import text_of
+from megaflow.errors import StoreError, text_of
 from megaflow.handlers.handler import Handler
 from megaflow.messages.message import Message
 from megaflow.processing.log_lines import about
 from megaflow.processing.processor import Processor
-from megaflow.processing.steps import Step, Steps, adrive, arun_step, drive, run_step
+from megaflow.processing.steps import Result, Step, Steps, adrive, arun_step, ask_or_raise, drive, run_step
 from megaflow.processing.verdict import Verdict
 
 log = logging.getLogger(__name__)
@@ -51,13 +51,16 @@ class _Work:
     """Where its handlers find what those before them have set; None as long as none was called."""
 
     steps: Steps | None = None
+    failure: StoreError | None = None
+    """What a store failed with, as long as the step is not to be done once more."""
+
     handled_by: Caller = _WORKER
 
 
 class Workers:
     """Take messages through their handlers, and *tell* what came of it.
 
-    `start`, `wake`, `give_up` and `take_finished` are called by one thread at a time.
+    `start`, `wake`, `give_up`, `resume` and `take_finished` are called by one thread at a time.
     """
 
     def __init__(self, get_processor: Callable[[], Processor], tell: Tell) -> None:
@@ -70,7 +73,7 @@ class Workers:
         # are one step each, and whoever pops a message handles it, or notes its end, alone.
         self._backlog: deque[_Work] = deque()
         self._wake_ups: SimpleQueue[bool] = SimpleQueue()
-        self._finished: deque[Verdict | Crashed] = deque()
+        self._finished: deque[Verdict | Crashed | StoreFailed] = deque()
         self._at_work: dict[int, _Work] = {}
         self._workers = 0
         """Changed by one thread at a time. Others may wake one too many, for nothing, or one too few: whoever starts it
@@ -88,7 +91,7 @@ class Workers:
         self._telling: set[asyncio.AbstractEventLoop] = set()
         """The event loops that are about to tell: each adds and removes only itself."""
 
-        self._run = partial(run_step, wait=self._wait, watch=self._watch)
+        self._run = partial(run_step, wait=self._wait, watch=self._watch, ask=ask_or_raise)
         self._run_async = partial(arun_step, watch=self._watch)
 
     @property
@@ -154,17 +157,25 @@ class Workers:
         elif work is not None and work.handled_by is _WORKER:
             self._workers -= 1
 
+    def resume(self, action: Resume) -> None:
+        """Go on with messages in the midst of which a store has failed."""
+        works = [self._at_work[id(message)] for message in action.messages]
+        for work in works:
+            work.failure = work.failure if action.failed else None
+        self._backlog += works
+        self.wake(len(works))
+
     def take_finished(self) -> list[Input]:
-        """Return what has finished meanwhile, all verdicts together."""
+        """Return what has finished meanwhile, or waits for a store, all verdicts together."""
         verdicts: list[Verdict] = []
-        crashed: list[Input] = []
+        others: list[Input] = []
         while self._finished:
             ended = self._finished.popleft()
             if isinstance(ended, Verdict):
                 verdicts.append(ended)
             else:
-                crashed.append(ended)
-        return [Finished(verdicts), *crashed] if verdicts else crashed
+                others.append(ended)
+        return [Finished(verdicts), *others] if verdicts else others
 
     def close(self) -> None:
         """Let the threads and event loops go, as soon as their handlers do."""
@@ -199,6 +210,9 @@ class Workers:
         try:
             pending = work.steps or context.run(self._get_processor().begin, work.message, self._wait)
             ended = pending if isinstance(pending, Verdict) else context.run(self._advance, work, pending)
+        except StoreError as error:
+            work.context = context
+            return self._park(work, error)
         except BaseException as error:  # noqa: BLE001 - a message that is out must come back to the core
             ended = Crashed(work.message, error)
         self._seconds += (time.perf_counter() - began - self._seconds) / 8
@@ -207,6 +221,9 @@ class Workers:
     def _advance(self, work: _Work, steps: Steps) -> Verdict | None:
         """Take a message step by step; None is that the event loop goes on with it."""
         work.steps = steps
+        if work.failure is not None:
+            failure, work.failure = work.failure, None
+            steps.take(Result(error=failure))
         ended = drive(steps, self._run, lambda step: step.is_async and self._spawn(work, steps))
         return ended if isinstance(ended, Verdict) else None
 
@@ -261,6 +278,14 @@ class Workers:
         work.context = copy_context()
         self._backlog.append(work)
         self._wake_ups.put(True)
+
+    def _park(self, work: _Work, error: StoreError) -> bool:
+        """Leave a message to the core whose store has failed; tell whether it is still waited for."""
+        work.failure = error
+        if id(work.message) in self._at_work:
+            self._finished.append(StoreFailed(work.message, error))
+            return True
+        return self._end(work, Crashed(work.message, error))
 
     def _end(self, work: _Work, ended: Verdict | Crashed) -> bool:
         """Note what came of a message, unless it was given up; then say so, as the core does not hear of it."""
