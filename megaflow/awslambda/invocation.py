@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
@@ -14,6 +13,7 @@ from typing import Final, TypeAlias
 from megaflow.consumer.threads.event_loop import EventLoop
 from megaflow.errors import StoreError, describe_error, text_of
 from megaflow.handlers.handler import Handler
+from megaflow.logs import get_logger
 from megaflow.messages.message import Message
 from megaflow.processing.dead_letters import why_unhandled
 from megaflow.processing.log_lines import about
@@ -23,7 +23,7 @@ from megaflow.processing.verdict import Fate, Verdict
 from megaflow.settings import ConsumerSettings
 from megaflow.transport.addresses import is_fifo
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 Lane: TypeAlias = list[Message]
 """Messages that are handled one after another: those of one group of a FIFO queue, or a single one."""

@@ -26,6 +26,7 @@ from megaflow.cli.output import WholeLines, count_handlers, note, shorten_paths,
 from megaflow.cli.targets import folder_of, load_app
 from megaflow.consumer.threads.signals import stopping_on_signals
 from megaflow.errors import ConfigurationError, MegaflowError
+from megaflow.logs import make_text_handler
 from megaflow.processing.verdict import Verdict
 from megaflow.transport.addresses import is_fifo, name_of
 
@@ -218,7 +219,8 @@ def _say_how_to_publish(hosted: Hosted) -> None:
 
 def _show_messages(app: App) -> None:
     """Show what becomes of each message, and what goes wrong."""
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s", stream=sys.stdout)
+    handler = make_text_handler(sys.stdout, "%(levelname)s %(message)s")
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
     app.on_verdict(partial(_show_verdict, app))
 
 

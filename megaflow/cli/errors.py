@@ -14,7 +14,7 @@ from typing import Final
 import click
 
 from megaflow.errors import ConfigurationError, MegaflowError, RegistrationError
-from megaflow.printable import printable
+from megaflow.printable import indented, printable
 
 FAILED: Final = 1
 WRONG_USAGE: Final = 2
@@ -70,7 +70,7 @@ def report(*, debug: bool) -> Iterator[CommandEnd]:
         ended.code = _say("interrupted", INTERRUPTED)
     except Exception as error:  # noqa: BLE001 - whatever goes wrong is said
         if debug:
-            traceback.print_exc()
+            print(indented(traceback.format_exc()), file=sys.stderr)  # noqa: T201
         ended.code = _say(*describe(error))
     try:
         sys.stdout.flush()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -17,10 +16,11 @@ from megaflow.cli.options import aws_options, find_queue, read_aws
 from megaflow.cli.output import make_console, note, shorten_paths
 from megaflow.cli.targets import load_app
 from megaflow.errors import ConfigurationError
+from megaflow.logs import get_logger
 from megaflow.runtime.health_server import serve_health
 from megaflow.runtime.supervisor import Supervisor
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 LEVELS = ["debug", "info", "warning", "error"]
 

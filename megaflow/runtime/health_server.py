@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import socket
 import socketserver
 import threading
@@ -20,8 +19,9 @@ from megaflow import forks
 from megaflow.consumer.core.health import Health
 from megaflow.errors import ConfigurationError
 from megaflow.forks import let_go, renew_in_child
+from megaflow.logs import get_logger
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 _CLIENT_TIMEOUT: Final = 5.0
 """Seconds after which a connection is closed, however slowly its client asks or listens."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -10,12 +9,13 @@ from typing import TYPE_CHECKING
 
 from megaflow.errors import UsageError
 from megaflow.forks import renew_in_child
+from megaflow.logs import get_logger
 from megaflow.runtime.protocols import AppRun
 
 if TYPE_CHECKING:
     from megaflow.consumer.core.health import Health
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 
 class Running:

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any, Final, TypedDict
 
 from megaflow.errors import ConfigurationError
+from megaflow.logs import get_logger
 from megaflow.transport.addresses import Address, Host, read_address
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 _FOUND_BY_REGION: Final = (Host.AWS, Host.AWS_VARIANT)
 _NOT_USED: Final = "%s is in %s, so the region %s is not used for it"
