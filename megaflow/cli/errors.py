@@ -27,6 +27,8 @@ _OPTIONS: Final[Mapping[str, str]] = {
     "deduplication_id": "--deduplication-id",
     "endpoint_url": "--endpoint-url",
     "group_id": "--group-id",
+    "health_host": "--health-host",
+    "health_port": "--health-port",
     "json_only": "--json-only",
     "profile_name": "--profile",
     "queue_url": "--queue-url",
