@@ -293,11 +293,12 @@ class App(Router):
         """Do what `close` does, and close what belongs to the event loop that runs: after `aprocess`."""
         await self._assembly.aclose()
 
-    def run(self, *, processes: int = 1, health_port: int | None = None) -> None:
+    def run(self, *, processes: int = 1, health_port: int | None = None, health_host: str | None = None) -> None:
         """Consume the queue until `stop`, SIGTERM or SIGINT; handlers then have ``shutdown_timeout`` to finish.
 
         A second signal does not wait for them. With more *processes* than one, children do the work, each with clients
-        of its own, and one that dies is replaced. On *health_port*, ``/live`` and ``/ready`` answer 200 or 503.
+        of its own, and one that dies is replaced. On *health_port*, ``/live`` and ``/ready`` answer 200 or 503, on
+        every IPv4 address of this machine, or at *health_host* alone: a name or an address, v4 or v6.
 
         Raises `ConfigurationError` where no queue is set, where it does not exist or refuses access, where a store
         cannot be opened or written, or where there is no region; `RegistrationError` where there is no handler; and
@@ -309,7 +310,7 @@ class App(Router):
 
             refuse_nested_start()
         self._check_for_running()
-        with serving_health(health_port, self.health):
+        with serving_health(health_host, health_port, self.health):
             if processes == 1:
                 self._consume()
             else:

@@ -8,7 +8,6 @@ thread held at the fork is held for ever in the child, where that thread is not.
 
 from __future__ import annotations
 
-import logging
 import os
 import socket
 import sys
@@ -17,7 +16,9 @@ from contextlib import suppress
 from typing import Final, NoReturn, Protocol
 from weakref import WeakSet
 
-log = logging.getLogger(__name__)
+from megaflow.logs import get_logger
+
+log = get_logger(__name__)
 
 generation = 0
 """How often this process's line has forked, up to here: it is another one in a child than in its parent."""

@@ -13,6 +13,11 @@ def printable(text: str) -> str:
     return text if text.isprintable() else "".join(map(_show, text))
 
 
+def indented(text: str) -> str:
+    """Return the lines of *text*, as those of a traceback, so that none can pass for a line of another kind."""
+    return "\n".join([f"  {printable(line)}" for line in text.split("\n") if line])
+
+
 def _show(char: str) -> str:
     stands_for_itself = char.isprintable() or char == "\t" or category(char) == "Zs"
     return char if stands_for_itself else char.encode("unicode_escape").decode()

@@ -1,10 +1,11 @@
-"""What every record of megaflow's has to be: plain values, from which no body can be reached."""
+"""What every record of megaflow's has to be: plain values, from which no body can be reached, and printable text."""
 
 from __future__ import annotations
 
 import logging
 
-from megaflow.processing.log_lines import LOG_KEYS
+from megaflow.logs import LOG_KEYS
+from megaflow.printable import printable
 
 PLAIN = (str, int, float, bool, type(None))
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
@@ -16,7 +17,9 @@ def find_unplain(record: logging.LogRecord) -> list[str]:
     extras = {name: value for name, value in vars(record).items() if name not in _STANDARD}
     found = [f"an argument {type(each).__name__}" for each in (record.msg, *arguments) if type(each) not in PLAIN]
     found += [f"{name}, a {type(value).__name__}" for name, value in extras.items() if type(value) not in PLAIN]
-    return found + [f"{name}, which is no key" for name in extras if name not in LOG_KEYS]
+    found += [f"{name}, which is no key" for name in extras if name not in LOG_KEYS]
+    said = (record.getMessage(), *(value for value in extras.values() if isinstance(value, str)))
+    return found + [f"{text!r}, which is not printable" for text in said if printable(text) != text]
 
 
 class PlainRecords(logging.Handler):

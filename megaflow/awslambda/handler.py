@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import threading
 import time
@@ -15,6 +14,7 @@ from megaflow.awslambda.queues import DeadLetterQueue, Queues
 from megaflow.awslambda.records import open_record, read_records
 from megaflow.awslambda.store_watch import StoreWatch
 from megaflow.errors import RegistrationError, UsageError, text_of
+from megaflow.logs import get_logger
 from megaflow.messages.message import Message
 from megaflow.processing.dead_letters import (
     describe_origin,
@@ -32,7 +32,7 @@ from megaflow.transport.addresses import is_fifo
 from megaflow.transport.errors import is_refused_message
 from megaflow.transport.protocols import ClientSource
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 _MARGIN: Final = 1.0
 """Seconds before Lambda's timeout at which nothing is waited for any more; at most a fifth of the time there is."""

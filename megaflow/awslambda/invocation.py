@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections import deque
@@ -16,6 +15,7 @@ from megaflow.awslambda.store_watch import StoreWatch
 from megaflow.consumer.threads.event_loop import EventLoop
 from megaflow.errors import StoreError, describe_error, text_of
 from megaflow.handlers.handler import Handler
+from megaflow.logs import get_logger
 from megaflow.messages.message import Message
 from megaflow.processing.dead_letters import why_unhandled
 from megaflow.processing.log_lines import about
@@ -25,7 +25,7 @@ from megaflow.processing.verdict import Fate, Verdict
 from megaflow.settings import ConsumerSettings
 from megaflow.transport.addresses import is_fifo
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 _PAUSES: Final = (0.1, 0.4, 1.6)
 """Seconds between tries to ask a store."""

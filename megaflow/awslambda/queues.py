@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,13 +9,14 @@ from typing import Final
 
 from megaflow import limits
 from megaflow.errors import ConfigurationError, UsageError, text_of
+from megaflow.logs import get_logger
 from megaflow.messages.message import Message
 from megaflow.transport.addresses import is_same_queue
 from megaflow.transport.errors import is_refusal
 from megaflow.transport.protocols import ClientSource
 from megaflow.transport.queue import Queue
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 _ASK_AGAIN_AFTER: Final = 300.0
 """Seconds after which what was refused is tried again: a role may have been mended."""

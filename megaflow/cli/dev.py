@@ -22,10 +22,11 @@ from megaflow.app import App
 from megaflow.cli.errors import FAILED, WrongUsage, report
 from megaflow.cli.hosting import Hosted, make_queues
 from megaflow.cli.options import read_aws
-from megaflow.cli.output import WholeLines, count_handlers, note, shorten_paths, show
+from megaflow.cli.output import WholeLines, allow_every_letter, count_handlers, note, shorten_paths, show
 from megaflow.cli.targets import folder_of, load_app
 from megaflow.consumer.threads.signals import stopping_on_signals
 from megaflow.errors import ConfigurationError, MegaflowError
+from megaflow.logs import make_text_handler
 from megaflow.processing.verdict import Verdict
 from megaflow.transport.addresses import is_fifo, name_of
 
@@ -166,6 +167,7 @@ def _live(target: str, endpoint_url: str, has_announced: Event) -> None:
     # Ctrl-C goes to every process of the terminal's group; the parent passes it on.
     os.setpgrp()
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    allow_every_letter()
     # What handlers print comes from many threads.
     sys.stdout = cast(TextIO, WholeLines(sys.stdout))
     with report(debug=False) as ended:
@@ -218,7 +220,8 @@ def _say_how_to_publish(hosted: Hosted) -> None:
 
 def _show_messages(app: App) -> None:
     """Show what becomes of each message, and what goes wrong."""
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s", stream=sys.stdout)
+    handler = make_text_handler(sys.stdout, "%(levelname)s %(message)s")
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
     app.on_verdict(partial(_show_verdict, app))
 
 

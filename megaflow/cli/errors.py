@@ -14,7 +14,7 @@ from typing import Final
 import click
 
 from megaflow.errors import ConfigurationError, MegaflowError, RegistrationError
-from megaflow.printable import printable
+from megaflow.printable import indented, printable
 
 FAILED: Final = 1
 WRONG_USAGE: Final = 2
@@ -27,6 +27,8 @@ _OPTIONS: Final[Mapping[str, str]] = {
     "deduplication_id": "--deduplication-id",
     "endpoint_url": "--endpoint-url",
     "group_id": "--group-id",
+    "health_host": "--health-host",
+    "health_port": "--health-port",
     "json_only": "--json-only",
     "profile_name": "--profile",
     "queue_url": "--queue-url",
@@ -70,7 +72,7 @@ def report(*, debug: bool) -> Iterator[CommandEnd]:
         ended.code = _say("interrupted", INTERRUPTED)
     except Exception as error:  # noqa: BLE001 - whatever goes wrong is said
         if debug:
-            traceback.print_exc()
+            print(indented(traceback.format_exc()), file=sys.stderr)  # noqa: T201
         ended.code = _say(*describe(error))
     try:
         sys.stdout.flush()

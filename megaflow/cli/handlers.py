@@ -10,6 +10,7 @@ from megaflow.app import App
 from megaflow.cli.errors import FAILED, WrongUsage, name_options
 from megaflow.cli.options import json_option
 from megaflow.cli.output import note, shorten_paths, show, show_json, show_table
+from megaflow.cli.reading import read_text
 from megaflow.cli.targets import load_app
 from megaflow.dispatch.check import Finding
 from megaflow.dispatch.explain import HandlerExplanation
@@ -82,11 +83,9 @@ def _show_policy(app: App, json_only: bool) -> int:
 
 def _read(file: IO[str]) -> str:
     try:
-        body = file.read()
+        return read_text(file, file.name)
     except UnicodeDecodeError as error:
         raise WrongUsage(f"{file.name} is not UTF-8 text: {error}") from error
-    # An editor ends the file with a line break, which the sender did not send.
-    return body.removesuffix("\n")
 
 
 def _describe(handler: Handler) -> dict[str, str]:

@@ -11,15 +11,16 @@ from typing import Any, Final, Literal, TypeAlias
 from typing_extensions import override
 
 from megaflow.errors import describe_error
-from megaflow.processing.log_lines import LOG_KEYS
+from megaflow.logs import LOG_KEYS, make_text_handler
 
 Format: TypeAlias = Literal["text", "json"]
 
 
 def set_up_logging(form: Format, level: str) -> None:
     """Log to stderr from *level* on, as text or as JSON lines."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonFormatter() if form == "json" else logging.Formatter(_TEXT))
+    handler = make_text_handler(sys.stderr, _TEXT)
+    if form == "json":
+        handler.setFormatter(JsonFormatter())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     for noisy in ("botocore", "urllib3", "watchfiles"):
         logging.getLogger(noisy).setLevel(max(logging.WARNING, logging.getLogger().level))

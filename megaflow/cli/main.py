@@ -14,6 +14,7 @@ from typing_extensions import override
 
 import megaflow
 from megaflow.cli.errors import report
+from megaflow.cli.output import allow_every_letter
 
 COMMANDS: Final[Mapping[str, str]] = {
     "run": "megaflow.cli.run:run",
@@ -67,6 +68,7 @@ def cli(debug: bool) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command, and return its exit code."""
     given = sys.argv[1:] if arguments is None else list(arguments)
+    allow_every_letter()
     # Before the command: what stands after it is its own.
     with _terminable(), report(debug=given[:1] == ["--debug"]) as ended:
         answer = cli.main(args=given, prog_name="megaflow", standalone_mode=False)

@@ -7,6 +7,7 @@ import os
 import sys
 import threading
 from collections.abc import Iterable, Sequence
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, Final, TextIO
 
@@ -46,6 +47,12 @@ class WholeLines:
     def __getattr__(self, name: str) -> Any:
         """Be the stream otherwise."""
         return getattr(self._stream, name)
+
+
+def allow_every_letter() -> None:
+    """Let stdout write an escape for what its encoding has no letter for, as stderr does; it would end a command."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def make_console(*, stderr: bool = False) -> Console:

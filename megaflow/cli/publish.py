@@ -12,6 +12,7 @@ from megaflow.cli.errors import WrongUsage
 from megaflow.cli.options import aws_options, connect, find_topic, json_option, read_aws
 from megaflow.cli.output import note, show, show_json
 from megaflow.cli.publishing import Form, Lines, is_object, open_text
+from megaflow.cli.reading import read_text
 from megaflow.messages.codec import decode
 from megaflow.publishing.publisher import Publisher
 from megaflow.publishing.sns import SnsPublisher
@@ -64,7 +65,8 @@ def publish(
     form = Form.read(**said)
     is_lines = file.suffix in _LINES if lines is None else lines
     if not is_lines:
-        text = _read_text(file)
+        with open_text(file) as stream:
+            text = read_text(stream, str(file))
         message_id = form.publish_one(publisher, text)
         if problem := decode(text).problem:
             note(f"it is {problem}", style="yellow")
@@ -92,12 +94,6 @@ def _open(queue: str | None, topic: str | None, aws: AwsOptions) -> tuple[Publis
     else:
         raise WrongUsage(f"say where to: --queue or --topic, or set {QUEUE_URL_VARIABLE} or {TOPIC_ARN_VARIABLE}")
     return to_queue, name_of(to_queue.queue_url)
-
-
-def _read_text(file: Path) -> str:
-    with open_text(file) as stream:
-        # An editor ends the file with a line break, which nobody means to send.
-        return stream.read().removesuffix("\n").removesuffix("\r")
 
 
 def _failed_of(file: Path) -> Path:

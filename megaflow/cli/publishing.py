@@ -16,6 +16,7 @@ from typing import IO, Any, Final
 from megaflow import private_files
 from megaflow.cli.errors import FAILED, INTERRUPTED, WrongUsage
 from megaflow.cli.output import count_messages, make_progress, note, show, show_json
+from megaflow.cli.reading import LONGEST
 from megaflow.consumer.threads.signals import stopping_on_signals
 from megaflow.errors import EncodeError, FailedEntry
 from megaflow.messages.codec import KIND_ATTRIBUTE, decode, encode
@@ -121,6 +122,9 @@ class Lines:
 
     disk_problem: str = field(default="", init=False)
     interrupted: bool = field(default=False, init=False)
+    is_too_long: bool = field(default=False, init=False)
+    """Whether the next line has more than a message may have, and perhaps no end."""
+
     _is_reading: bool = field(default=False, init=False)
     _under_way: deque[tuple[int, str, str]] = field(default_factory=deque, init=False)
     """The number of each line whose end is not known yet, the line, and why it is no message."""
@@ -137,7 +141,7 @@ class Lines:
                 self._tell(seconds)
         if self.interrupted:
             return INTERRUPTED
-        return FAILED if self.failures else 0
+        return FAILED if self.failures or self.is_too_long else 0
 
     def _publish(self, stream: IO[str], began: float) -> None:
         size = self.file.stat().st_size if self.file.is_file() else None
@@ -159,11 +163,12 @@ class Lines:
         while not self.interrupted and not self.disk_problem:
             try:
                 self._is_reading = True
-                line = stream.readline()
+                line = stream.readline(LONGEST + 1)
                 self._is_reading = False
             except _Enough:
                 return
-            if not line:
+            self.is_too_long = len(line) > LONGEST
+            if not line or self.is_too_long:
                 return
             self.lines_read += 1
             self.bytes_read += len(line)
@@ -223,6 +228,9 @@ class Lines:
         if self.disk_problem:
             numbers = ", ".join(map(str, self.unwritten))
             note(f"{self.failed_path}: {self.disk_problem}, so these lines failed and are not in it: {numbers}{more}")
+        elif self.is_too_long:
+            what = f"line {self.lines_read + 1} is too long for a message: it has more than {LONGEST:,} characters"
+            note(f"{what}, and nothing was read from there on", style="red")
         elif self.interrupted:
             note(f"interrupted after {self.lines_read:,} lines, all of which have been dealt with{more}")
 

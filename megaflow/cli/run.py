@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,10 +15,11 @@ from megaflow.cli.options import aws_options, find_queue, read_aws
 from megaflow.cli.output import make_console, note, shorten_paths
 from megaflow.cli.targets import load_app
 from megaflow.errors import ConfigurationError
-from megaflow.runtime.health_server import serve_health
+from megaflow.logs import get_logger
+from megaflow.runtime.running import serving_health
 from megaflow.runtime.supervisor import Supervisor
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 LEVELS = ["debug", "info", "warning", "error"]
 
@@ -31,6 +30,7 @@ LEVELS = ["debug", "info", "warning", "error"]
 @click.option("--concurrency", type=click.IntRange(1, 10_000), help="Handlers at once, in each process.")
 @click.option("--queue-url", help="The queue, a name, URL or ARN, in place of the app's own.")
 @click.option("--health-port", type=click.IntRange(0, 65_535), help="A port for /live and /ready.")
+@click.option("--health-host", help="Where that port is, a name or an address. [every IPv4 address]")
 @click.option("--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @click.option("--log-level", type=click.Choice(LEVELS), default="info", show_default=True)
 @aws_options
@@ -40,6 +40,7 @@ def run(
     concurrency: int | None,
     queue_url: str | None,
     health_port: int | None,
+    health_host: str | None,
     log_format: Format,
     log_level: str,
     **aws: Any,
@@ -56,11 +57,11 @@ def run(
     with app.connected(**given):
         announce(app, log_format)
         if processes == 1:
-            app.run(health_port=health_port)
+            app.run(health_port=health_port, health_host=health_host)
             return
         child = Child(target, given, log_format, log_level)
         supervisor = Supervisor(child, processes, shutdown_timeout=app.settings.shutdown_timeout)
-        with serve_health(health_port, supervisor.health) if health_port is not None else nullcontext():
+        with serving_health(health_host, health_port, supervisor.health):
             supervisor.run()
 
 

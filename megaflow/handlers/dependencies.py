@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import logging
 import threading
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import (
@@ -23,8 +22,9 @@ from megaflow.forks import renew_in_child
 from megaflow.handlers.annotations import UNRESOLVED_REMEDY, Unresolved
 from megaflow.handlers.parameters import is_optional, read_parameters
 from megaflow.handlers.status import Reject, RetryLater
+from megaflow.logs import get_logger
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 ProviderScope: TypeAlias = Literal["process", "message"]
 Given: TypeAlias = Mapping[str, Any]

@@ -18,6 +18,8 @@ from typing_extensions import override
 from megaflow.errors import ConfigurationError
 from megaflow.local.account import Account
 from megaflow.local.file.store import Store
+from megaflow.logs import make_text_handler
+from megaflow.printable import printable
 
 _ACCOUNT: Final = "[0-9]{12}"
 _REGION: Final = "[a-z]{2,4}(-[a-z]+)+-[0-9]{1,2}"
@@ -37,11 +39,12 @@ SIGINT (Ctrl+C) and SIGTERM stop it. What is in --data FILE is there again the n
 def main(arguments: Sequence[str] | None = None, *, program: str = "python -m megaflow.local") -> int:
     """Serve until interrupted; return the exit code."""
     given = _parser(program).parse_args(arguments)
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
+    handler = make_text_handler(sys.stderr, "%(asctime)s %(levelname)s %(message)s")
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
     try:
         _serve(given)
     except ConfigurationError as error:
-        print(f"{program.removeprefix('python -m ')}: {error}", file=sys.stderr)  # noqa: T201
+        print(f"{program.removeprefix('python -m ')}: {printable(str(error))}", file=sys.stderr)  # noqa: T201
         return 2
     return 0
 

@@ -15,6 +15,8 @@ from enum import Enum
 from typing import Final, TypeAlias
 from uuid import UUID
 
+from megaflow import limits
+
 Number: TypeAlias = int | Decimal
 Moment: TypeAlias = date
 """A date, or a datetime in UTC (which in Python is a date too)."""
@@ -24,6 +26,9 @@ IsEqual: TypeAlias = Callable[[object], bool]
 
 # https://datatracker.ietf.org/doc/html/rfc8259#section-6
 _NUMBER: Final = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
+_LONGEST: Final = limits.DIGITS
+"""Characters of a text that is read as a number, or as a moment: many handlers may ask."""
+
 _DATE_LENGTH: Final = len("2020-01-01")
 _DATETIME: Final = re.compile(
     r"([0-9]{4}-[0-9]{2}-[0-9]{2})[T ]((?:[01][0-9]|2[0-3]):[0-9]{2}(?::[0-9]{2}(?:\.[0-9]+)?)?)"
@@ -32,7 +37,7 @@ _DATETIME: Final = re.compile(
 
 
 def read_number(value: object) -> Number | None:
-    """Return *value* as an exact number, or None where it is none: bools, NaN and most text are not.
+    """Return *value* as an exact number, or None where it is none: bools, NaN, most text and what is too long are not.
 
     A float is its shortest decimal text, so that 19.99 equals ``"19.99"``.
     """
@@ -163,7 +168,7 @@ def _list_equals(tests: list[IsEqual]) -> IsEqual:
 
 
 def _read_number_text(text: str) -> Number | None:
-    if not _NUMBER.fullmatch(text):
+    if len(text) > _LONGEST or not _NUMBER.fullmatch(text):
         return None
     try:
         return Decimal(text)
@@ -176,7 +181,7 @@ def _read_moment_text(text: str) -> Moment | None:
         if len(text) == _DATE_LENGTH:
             # Python reads other forms, too, such as 2020-W01-1.
             return date.fromisoformat(text) if text[4] == "-" == text[7] and text.isascii() else None
-        found = _DATETIME.fullmatch(text)
+        found = _DATETIME.fullmatch(text) if len(text) <= _LONGEST else None
         return _in_utc(datetime.fromisoformat("".join((found[1], "T", found[2], found[3] or "")))) if found else None
     except ValueError:  # the 30th of February
         return None

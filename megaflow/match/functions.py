@@ -19,6 +19,7 @@ from megaflow.errors import PatternError
 from megaflow.match import comparison
 from megaflow.match.conditions import AllOf, AnyOf, Condition, Not, Present
 from megaflow.match.containers import Inside
+from megaflow.match.ip_addresses import is_address_of
 from megaflow.match.leaves import Absent, Check, Comparison, Equals, Regex, Text
 from megaflow.match.pattern import as_condition
 from megaflow.match.wildcards import has_pieces
@@ -210,7 +211,7 @@ def cidr(block: str) -> Condition:
         network = ipaddress.ip_network(text)
     except ValueError as error:
         raise PatternError(f"cidr() needs a block of addresses such as '10.0.0.0/8': {error}") from error
-    return Text("cidr", text, lambda left: _is_address_of(left, network))
+    return Text("cidr", text, lambda left: is_address_of(left, network))
 
 
 def _exactly(name: str, value: object) -> Equals:
@@ -250,10 +251,3 @@ def _need_text(name: str, text: object) -> str:
     if not isinstance(text, str):
         raise PatternError(f"{name}() needs text, got {text!r}")
     return str.__str__(text)  # an enum that is text, as the text alone
-
-
-def _is_address_of(text: str, network: ipaddress.IPv4Network | ipaddress.IPv6Network) -> bool:
-    try:
-        return ipaddress.ip_address(text) in network
-    except ValueError:
-        return False

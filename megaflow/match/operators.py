@@ -14,12 +14,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Any, Final
 
 from megaflow.errors import PatternError
 from megaflow.match.dialect import Dialect, Value, ValueTest
 from megaflow.match.filter_numbers import is_number, read_numeric, rounded
+from megaflow.match.ip_addresses import is_address_of
 from megaflow.match.wildcards import has_pieces
 
 
@@ -153,14 +154,7 @@ def _wildcard(operand: object, path: str, dialect: Dialect) -> ValueTest:
 
 def _cidr(operand: object, path: str, dialect: Dialect) -> ValueTest:
     network = _read_network(_need_text("cidr", operand, path), path)
-
-    def test(value: Value) -> bool:
-        try:
-            return isinstance(value, str) and ip_address(value) in network
-        except ValueError:
-            return False
-
-    return test
+    return lambda value: isinstance(value, str) and is_address_of(value, network)
 
 
 def _read_network(text: str, path: str) -> IPv4Network | IPv6Network:

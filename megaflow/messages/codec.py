@@ -125,7 +125,7 @@ class _ExcessError(Exception):
         super().__init__(f"a MEGA event that is read as text only: {excess}" if claims_protocol else "")
 
 
-_CLAIM: Final = re.compile(rf'"protocol"\s*:\s*"{PROTOCOL}"')
+_CLAIM: Final = re.compile(rf'"protocol\\*"\s*:\s*\\*"{PROTOCOL}\\*"')
 _BSON_CLAIM: Final = b"\x02protocol\0" + (len(PROTOCOL) + 1).to_bytes(4, "little") + PROTOCOL.encode() + b"\0"
 
 

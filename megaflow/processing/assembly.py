@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -18,6 +17,7 @@ from megaflow.forks import renew_in_child
 from megaflow.handlers.dependencies import Dependencies
 from megaflow.handlers.handler import Handler
 from megaflow.handlers.router import Router
+from megaflow.logs import get_logger
 from megaflow.messages.message import Message, message_with, open_message
 from megaflow.processing.idempotency import Idempotency
 from megaflow.processing.log_lines import about, log_verdict
@@ -32,7 +32,7 @@ from megaflow.stores.store import Store, close_store
 Watcher: TypeAlias = Callable[[Verdict], object]
 """Is told of a verdict. May be called from any thread."""
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 Factories: TypeAlias = Mapping[Any, Callable[..., Any]]
 """What makes what the app provides, by type."""

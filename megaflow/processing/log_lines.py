@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import logging
-from typing import Final, TypeAlias
+from typing import TypeAlias
 
 from megaflow.errors import InvalidPayloadError, text_of
 from megaflow.handlers.status import ProcessStatus, Reject
+from megaflow.logs import get_logger
 from megaflow.messages.message import Message
 from megaflow.processing.verdict import Outcome, Verdict
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 LogKeys: TypeAlias = dict[str, str | float]
-
-LOG_KEYS: Final = ("message_id", "queue", "handler", "status", "fate", "seconds")
-"""What a record has besides its text, where it has it."""
 
 
 def about(message: Message, **more: str | float) -> LogKeys:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
@@ -11,10 +10,11 @@ from megaflow.errors import DependencyError, HandlerTimeoutError, InvalidPayload
 from megaflow.frozen import make_record
 from megaflow.handlers.handler import Handler
 from megaflow.handlers.status import ProcessStatus, Reject, RetryLater
+from megaflow.logs import get_logger
 from megaflow.processing.verdict import Outcome, flatten
 from megaflow.settings import OnInvalid
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 _INVALID: Final[Mapping[OnInvalid, ProcessStatus]] = {
     "dead_letter": ProcessStatus.FATAL_ERROR,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import logging
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from functools import partial
@@ -17,6 +16,7 @@ from megaflow.handlers.dependencies import Dependencies
 from megaflow.handlers.handler import Handler
 from megaflow.handlers.options import FindKey
 from megaflow.handlers.status import ProcessStatus
+from megaflow.logs import get_logger
 from megaflow.messages.message import Message
 from megaflow.processing.idempotency import Idempotency
 from megaflow.processing.log_lines import about, log_outcome, log_verdict
@@ -40,7 +40,7 @@ from megaflow.processing.verdict import Fate, Outcome, Verdict, decide_fate
 from megaflow.settings import OnInvalid, Unmatched
 from megaflow.stores import Claim, Ended
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 _UNMATCHED: Final[Mapping[Unmatched, Fate]] = {
     "delete": Fate.DELETE,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import socket
 import socketserver
 import threading
@@ -20,8 +19,9 @@ from megaflow import forks
 from megaflow.consumer.core.health import Health
 from megaflow.errors import ConfigurationError
 from megaflow.forks import let_go, renew_in_child
+from megaflow.logs import get_logger
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 _CLIENT_TIMEOUT: Final = 5.0
 """Seconds after which a connection is closed, however slowly its client asks or listens."""
@@ -31,23 +31,25 @@ _GLANCE: Final = 0.1
 
 
 @contextmanager
-def serve_health(port: int, get_health: Callable[[], Health], *, host: str = "") -> Iterator[int]:
+def serve_health(port: int, get_health: Callable[[], Health], *, host: str | None = None) -> Iterator[int]:
     """Answer ``/live`` and ``/ready`` on *port* until the end, 200 or 503, with the rest as JSON; give the port.
 
-    0 takes any free port. By default all IPv4 addresses are listened on, since what asks is mostly another machine.
-    *get_health* is called from any thread, several times at once. Raises `ConfigurationError` where the port cannot be
-    had.
+    0 takes any free port. *host* is a name or an address of this machine, v4 or v6; by default it is all IPv4
+    addresses, since what asks is mostly another machine. *get_health* is called from any thread, several times at once.
+    Raises `ConfigurationError` where the port cannot be had there.
     """
 
     class Answers(_Answers):
         ask = staticmethod(get_health)
 
     try:
-        server = _Server((host, port), Answers)
-    except (OSError, OverflowError, TypeError) as error:
-        raise ConfigurationError(f"health_port={port!r} cannot be listened on: {error}; give another one") from error
+        server = _Server((host or "", port), Answers)
+    except (OSError, OverflowError, TypeError, ValueError) as error:
+        where = f"health_port={port!r}" if host is None else f"health_host={host!r} with health_port={port!r}"
+        raise ConfigurationError(f"{where} cannot be listened on: {error}; give another one") from error
     threading.Thread(target=server.serve_forever, args=(_GLANCE,), name="megaflow-health", daemon=True).start()
-    log.info("health is answered on port %d: /live, /ready", server.server_port)
+    where = host or "every IPv4 address"
+    log.info("health is answered on port %d of %s: /live, /ready", server.server_port, where)
     begun = forks.generation
     try:
         yield server.server_port
@@ -67,6 +69,7 @@ class _Server(ThreadingHTTPServer):
 
     def __init__(self, address: tuple[str, int], answers: type[BaseHTTPRequestHandler]) -> None:
         self._open: dict[socket.socket, float] = {}
+        self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         super().__init__(address, answers)
         renew_in_child(self)
 

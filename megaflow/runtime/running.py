@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
-from megaflow.errors import UsageError
+from megaflow.errors import ConfigurationError, UsageError
 from megaflow.forks import renew_in_child
+from megaflow.logs import get_logger
 from megaflow.runtime.protocols import AppRun
 
 if TYPE_CHECKING:
     from megaflow.consumer.core.health import Health
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 
 class Running:
@@ -84,10 +84,12 @@ class Running:
             self._stop_wanted = before
 
 
-def serving_health(port: int | None, health: Callable[[], Health]) -> AbstractContextManager[object]:
-    """Answer on *port* how it is within a ``with``, where there is a port."""
+def serving_health(host: str | None, port: int | None, health: Callable[[], Health]) -> AbstractContextManager[object]:
+    """Answer on *port* of *host* how it is within a ``with``, where there is a port."""
     if port is None:
+        if host is not None:
+            raise ConfigurationError(f"health_host={host!r} needs a health_port=: nothing answers without one")
         return nullcontext()
     from megaflow.runtime.health_server import serve_health
 
-    return serve_health(port, health)
+    return serve_health(port, health, host=host)

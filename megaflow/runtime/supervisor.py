@@ -8,7 +8,6 @@ other error. It logs as the user's script sets it up while it is imported: what 
 from __future__ import annotations
 
 import importlib
-import logging
 import math
 import multiprocessing
 import os
@@ -29,9 +28,10 @@ from megaflow.consumer.core.health import Health
 from megaflow.consumer.threads.signals import stopping_on_signals
 from megaflow.errors import ConfigurationError, ProcessError, RegistrationError
 from megaflow.forks import renew_in_child
+from megaflow.logs import get_logger
 from megaflow.runtime.protocols import Runs
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 CONFIGURATION_EXIT: Final = 78
 """What a child exits with that cannot work before somebody changes something (EX_CONFIG of sysexits.h)."""

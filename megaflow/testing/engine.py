@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 import math
 import random
 from collections import Counter, deque
@@ -43,6 +42,7 @@ from megaflow.consumer.threads.calls import ask, settle
 from megaflow.errors import RegistrationError, UsageError, describe_error
 from megaflow.handlers.handler import Handler
 from megaflow.local import Account, SqsClient
+from megaflow.logs import get_logger
 from megaflow.messages.message import Message
 from megaflow.processing.dead_letters import why_not_kept
 from megaflow.processing.log_lines import about
@@ -53,7 +53,7 @@ from megaflow.testing.clock import Clock, FakeTimeLoop, StuckError
 from megaflow.testing.seen import Handled
 from megaflow.transport.queue import Queue
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 _POLL: Final = 20
 """Seconds: one that did not wait would be repeated for ever, as no time passes by itself."""

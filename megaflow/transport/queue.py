@@ -6,7 +6,6 @@ The operations: https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIRefe
 from __future__ import annotations
 
 import json
-import logging
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -14,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from megaflow import limits
+from megaflow.logs import get_logger
 from megaflow.messages.attributes import Attribute
 from megaflow.messages.message import Lease, Message, open_message
 from megaflow.messages.origin import replace_origin
@@ -24,7 +24,7 @@ from megaflow.transport.numbers import read_time, read_whole
 from megaflow.transport.protocols import SqsClient
 from megaflow.wire.pending import Pending
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 _DEPTHS: Final = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible")
 _ASKED: Final = [

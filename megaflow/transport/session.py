@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Final, TypedDict
 
 from megaflow.errors import ConfigurationError
+from megaflow.logs import get_logger
 from megaflow.transport.addresses import Address, Host, read_address
+from megaflow.wire.control_characters import check_credentials, refuse_control_characters
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 _FOUND_BY_REGION: Final = (Host.AWS, Host.AWS_VARIANT)
 _NOT_USED: Final = "%s is in %s, so the region %s is not used for it"
@@ -55,7 +57,9 @@ class AwsSettings:
     endpoint_url: str | None = None
 
     def __post_init__(self) -> None:
-        """Refuse half a set of credentials, which would hide those of boto3's own chain."""
+        """Refuse half a set of credentials, which would hide those of boto3's own chain, and what cannot be sent."""
+        for each in fields(self):
+            refuse_control_characters(each.name, getattr(self, each.name))
         if (self.aws_access_key_id is None) != (self.aws_secret_access_key is None):
             given, missing = "aws_access_key_id", "aws_secret_access_key"
             if self.aws_access_key_id is None:
@@ -123,7 +127,9 @@ class AwsSettings:
         elif session.region_name not in (None, region):
             level = logging.WARNING if self.region_name else logging.INFO
             log.log(level, _NOT_USED, address.text, region, str(session.region_name))
-        return session.client(service, region_name=region, **{"endpoint_url": self.endpoint_url, **host})
+        client = session.client(service, region_name=region, **{"endpoint_url": self.endpoint_url, **host})
+        check_credentials(client)
+        return client
 
 
 class Clients:
@@ -159,7 +165,11 @@ class Clients:
         return self._made[place]
 
     def _make(self, address: str) -> Any:
-        client = self._settings.create_client(self._service, address) if self._given is None else self._given
+        if self._given is None:
+            client = self._settings.create_client(self._service, address)
+        else:
+            client = self._given
+            check_credentials(client)
         if self._service != "sqs":
             return client
         from megaflow.wire.client import open_wire

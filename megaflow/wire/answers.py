@@ -6,16 +6,16 @@ https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-m
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Mapping
 from http.client import responses
 from typing import Any, Final
 
+from megaflow.logs import get_logger
 from megaflow.wire.http import HttpAnswer
 from megaflow.wire.retries import CallFailure
 from megaflow.wire.shapes import Fits, compile_fits, compile_plain
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 _SHOWN: Final = 500
 """Characters that are shown of an error that is not JSON."""

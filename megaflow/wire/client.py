@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeVar
 
+from megaflow.logs import get_logger
 from megaflow.wire.answers import WireOperation
 from megaflow.wire.attempts import Attempts, Line
 from megaflow.wire.connections import Connections
@@ -16,7 +16,7 @@ from megaflow.wire.requests import Requests
 from megaflow.wire.retries import MAX_ATTEMPTS, Quota
 from megaflow.wire.sockets import connector
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 _Client = TypeVar("_Client")
 

@@ -11,6 +11,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any, Final
 from urllib.parse import quote, urlsplit
 
+from megaflow.wire.control_characters import find_control_character
 from megaflow.wire.signing import Signer
 
 _TIMESTAMP: Final = "%Y%m%dT%H%M%SZ"
@@ -38,7 +39,8 @@ class Requests:
     def write(self, target: str, body: bytes, call_id: str, trial: str) -> bytes:
         """Return the request that calls *target* with *body*: the *trial* of the call *call_id*.
 
-        Raises botocore's own errors where there are no credentials, or they cannot be refreshed.
+        Raises botocore's own errors where there are no credentials, or they cannot be refreshed; `ConfigurationError`
+        where they, or anything else in its lines, hold a line break.
         """
         if self._credentials is None:
             raise _no_credentials()
@@ -61,7 +63,10 @@ class Requests:
             "",
             "",
         )
-        return "\r\n".join(head).encode() + body
+        request = "\r\n".join(head)
+        if not request.count("\n") == request.count("\r") == len(head) - 1 or "\0" in request:
+            raise find_control_character(head)
+        return request.encode() + body
 
     def _write_time(self) -> str:
         now = int(time.time())

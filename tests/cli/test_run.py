@@ -90,6 +90,27 @@ def test_run_logs_for_programs(server: Server, sqs: Any, orders: str) -> None:
     assert all(json.loads(line) for line in process.said)
 
 
+@pytest.mark.parametrize("processes", [1, 2])
+def test_run_answers_for_its_health_where_it_is_told(server: Server, orders: str, processes: int) -> None:
+    Path("shop.py").write_text(SHOP)
+    told = ["--queue-url", orders, "--health-port", "0", "--health-host", "127.0.0.2"]
+    with running("run", "shop.py", *told, "--processes", str(processes)) as process:
+        said = process.wait_for("health is answered")
+        process.wait_for("consuming http")
+
+        assert process.end() == 0
+    assert "of 127.0.0.2: /live, /ready" in said
+
+
+def test_a_health_host_is_named_as_the_option_that_it_is(run: Run, server: Server, orders: str) -> None:
+    Path("shop.py").write_text(SHOP)
+
+    ran = run("run", "shop.py", "--queue-url", orders, "--health-host", "127.0.0.2")
+
+    assert ran.code == 2
+    assert "--health-host '127.0.0.2' needs a --health-port" in ran.err
+
+
 def test_run_in_several_processes_connects_each_as_it_was_told(server: Server, sqs: Any, orders: str) -> None:
     # In one go: two processes and their threads write to the same pipe.
     Path("shop.py").write_text(

@@ -3,11 +3,16 @@ from __future__ import annotations
 import math
 from datetime import UTC, date, datetime, timedelta, timezone, tzinfo
 from decimal import Decimal
+from ipaddress import ip_network
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from megaflow import limits
 from megaflow.match.comparison import alike, comparison, read_moment, read_number
+from megaflow.match.ip_addresses import is_address_of
 
 NOON = datetime(2020, 1, 1, 12, tzinfo=UTC)
 
@@ -67,6 +72,34 @@ def test_text_reads_as_a_number_by_the_grammar_of_json_alone(text: str) -> None:
 @pytest.mark.parametrize("text", ["1e99999999999999999999", "1e-99999999999999999999", "-1E+99999999999999999999"])
 def test_an_exponent_beyond_all_bounds_is_no_number_and_no_error(text: str) -> None:
     assert read_number(text) is None
+
+
+@given(digits=st.integers(0, 3 * limits.DIGITS), before=st.sampled_from(["", "-", "0.", "1e", "-7.5e-"]))
+def test_no_text_beyond_the_limit_of_digits_is_read_as_a_number(digits: int, before: str) -> None:
+    text = before + "9" * digits
+
+    number = read_number(text)
+
+    assert number is None or len(text) <= limits.DIGITS
+    assert (number is not None) == (len(text) <= limits.DIGITS) or "e" in before or not digits
+
+
+@pytest.mark.parametrize("rest", ["", "Z", "+01:00"])
+def test_no_text_beyond_it_is_read_as_a_moment(rest: str) -> None:
+    start = "2020-01-01T00:00:00."
+    most = start + "0" * (limits.DIGITS - len(start) - len(rest)) + rest
+
+    assert read_moment(most) is not None
+    assert read_moment(most.replace(start, start + "0")) is None
+
+
+@pytest.mark.parametrize("block", ["10.0.0.0/8", "fe80::/10"])
+def test_no_long_text_is_read_as_an_address(block: str) -> None:
+    network = ip_network(block)
+    start = "fe80::1%" if ":" in block else "10.0.0."
+
+    assert is_address_of(start + "1" * (92 if ":" in block else 1), network)
+    assert not is_address_of(start + "1" * 1_000_000, network)
 
 
 def test_a_huge_exponent_compares_at_once() -> None:

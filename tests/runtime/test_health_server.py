@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from megaflow import App, ConfigurationError, Health
+from megaflow.local import Account, SqsClient
 from megaflow.runtime import health_server as module
 from megaflow.runtime.health_server import serve_health
 from tests.waiting import EARLY, PATIENCE, wait_until
@@ -164,6 +165,56 @@ def test_a_port_that_is_taken_is_a_clear_error() -> None:
             serve_health(port, say(WELL), host=HOST),
         ):
             pass
+
+
+def test_it_is_answered_at_the_given_address_alone() -> None:
+    with serve_health(0, say(WELL), host="127.0.0.2") as port:
+        socket.create_connection(("127.0.0.2", port), PATIENCE).close()
+
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection((HOST, port), PATIENCE)
+
+
+def test_it_is_answered_on_every_address_where_none_is_given() -> None:
+    with serve_health(0, say(WELL)) as port:
+        for address in (HOST, "127.0.0.2"):
+            socket.create_connection((address, port), PATIENCE).close()
+
+
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this machine has no IPv6")
+def test_it_is_answered_at_an_address_of_version_6() -> None:
+    with serve_health(0, say(WELL), host="::1") as port:
+        socket.create_connection(("::1", port), PATIENCE).close()
+
+
+@pytest.mark.parametrize("host", ["192.0.2.1", "no such host.invalid", "2001:db8::1", "a\0b", "." * 300, 7])
+def test_an_address_of_elsewhere_is_a_clear_error(host: str) -> None:
+    with (
+        pytest.raises(ConfigurationError, match=r"^health_host=.* with health_port=0 cannot be listened on: .*; give "),
+        serve_health(0, say(WELL), host=host),
+    ):
+        pass
+
+
+def test_an_app_answers_where_it_is_told() -> None:
+    account = Account()
+    url = SqsClient(account).create_queue(QueueName="orders")["QueueUrl"]
+    app = App(url, client=SqsClient(account), wait_time_seconds=1)
+    app.on_data({})(lambda payload: None)
+    with socket.create_server(("127.0.0.2", 0)) as taken:
+        port = taken.getsockname()[1]
+
+        with pytest.raises(ConfigurationError, match=f"health_host='127.0.0.2' with health_port={port} cannot be"):
+            app.run(health_port=port, health_host="127.0.0.2")
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_host_without_a_port_is_a_clear_error(processes: int) -> None:
+    app = App("https://sqs.us-east-1.amazonaws.com/123456789012/orders", client=SqsClient(Account()))
+    app.on_data({})(lambda payload: None)
+
+    with pytest.raises(ConfigurationError, match="health_host='::1' needs a health_port="):
+        app.run(processes=processes, health_host="::1")
 
 
 @pytest.mark.parametrize(

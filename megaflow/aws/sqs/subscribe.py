@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import inspect
-import logging
 from collections.abc import Awaitable, Callable
 from typing import Any, ClassVar, Unpack
 
@@ -18,13 +17,14 @@ from megaflow.handlers.options import Options
 from megaflow.handlers.router import data_pattern
 from megaflow.handlers.status import ProcessStatus
 from megaflow.keywords import check_options
+from megaflow.logs import get_logger
 from megaflow.match.conditions import EVERYTHING, Condition
 from megaflow.messages.codec import Kind
 from megaflow.settings import RetryOn, Unmatched, read_retry_on
 from megaflow.transport.protocols import SqsClient
 from megaflow.transport.session import AwsOptions, giving_way
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 __all__ = ["DataSubscriber", "EventSubscriber", "MessageSubscriber", "ProcessStatus", "SqsListener"]
 

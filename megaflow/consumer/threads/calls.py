@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TypeAlias, TypeVar
@@ -22,6 +21,7 @@ from megaflow.consumer.core.protocol import (
     Settlement,
 )
 from megaflow.errors import StoreError, text_of
+from megaflow.logs import get_logger
 from megaflow.messages.message import Message
 from megaflow.processing.log_lines import about
 from megaflow.settings import ConsumerSettings
@@ -29,7 +29,7 @@ from megaflow.transport.errors import is_over_limit, is_refusal, is_refused_mess
 from megaflow.transport.queue import Failed, Queue
 from megaflow.wire.pending import Pending, failing
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 Answered: TypeAlias = Inspected | Received | AskFailed
 _Answer = TypeVar("_Answer")

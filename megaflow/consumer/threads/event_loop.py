@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import logging
 import threading
 from collections.abc import Awaitable, Callable, Coroutine
 from contextvars import Context, copy_context
@@ -13,8 +12,9 @@ from typing import Any
 from megaflow.contexts import adopt
 from megaflow.errors import text_of
 from megaflow.forks import renew_in_child
+from megaflow.logs import get_logger
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 
 class _Done:

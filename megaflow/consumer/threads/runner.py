@@ -7,7 +7,6 @@ and for signals. All others are daemons: a handler that never returns cannot kee
 
 from __future__ import annotations
 
-import logging
 import math
 import threading
 import time
@@ -48,6 +47,7 @@ from megaflow.consumer.threads.signals import stopping_on_signals
 from megaflow.consumer.threads.slow_handlers import SlowHandlerWatch
 from megaflow.consumer.threads.store_checks import begin_check
 from megaflow.consumer.threads.workers import Workers
+from megaflow.logs import get_logger
 from megaflow.messages.message import Message
 from megaflow.processing.processor import Processor
 from megaflow.settings import ConsumerSettings
@@ -55,7 +55,7 @@ from megaflow.telemetry.metrics import Metrics
 from megaflow.transport.errors import as_configuration_error, is_refusal
 from megaflow.transport.queue import Queue
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 _LONGEST_WAIT: Final = 0.5
 """Seconds: a signal that comes just before the wait begins does not end it."""

@@ -11,8 +11,9 @@ from types import FrameType
 from typing import Final
 
 from megaflow.forks import renew_in_child
+from megaflow.logs import get_logger
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 _this_thread = threading.local()

@@ -7,7 +7,6 @@ handles them, or one thread handles all; where one is slow after all, others are
 from __future__ import annotations
 
 import asyncio
-import logging
 import threading
 import time
 from collections import deque
@@ -23,13 +22,14 @@ from megaflow.consumer.threads.caller import Caller, Tell
 from megaflow.consumer.threads.event_loop import EventLoop
 from megaflow.errors import StoreError, text_of
 from megaflow.handlers.handler import Handler
+from megaflow.logs import get_logger
 from megaflow.messages.message import Message
 from megaflow.processing.log_lines import about
 from megaflow.processing.processor import Processor
 from megaflow.processing.steps import Result, Step, Steps, adrive, arun_step, ask_or_raise, drive, run_step
 from megaflow.processing.verdict import Verdict
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 _QUICK: Final = 0.0005
 """Seconds: a handler that takes less is handled by whoever has its message."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import json
-import logging
 import os
 import sqlite3
 import threading
@@ -23,8 +22,9 @@ from megaflow.local.recent import Kept, Recent, Remembered
 from megaflow.local.refused import Refused
 from megaflow.local.settings import known_settings
 from megaflow.local.topic import Topic
+from megaflow.logs import get_logger
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 _SWEEP_INTERVAL: Final = 1.0
 """Seconds between two looks for what is not recent any more, so that not every call pays for one."""

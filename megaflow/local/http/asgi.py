@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -26,8 +25,9 @@ from megaflow.local.http.gate import Gate, check_form
 from megaflow.local.operations.operation import Answer
 from megaflow.local.polls import Poll
 from megaflow.local.refused import Refused
+from megaflow.logs import get_logger
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 Headers = Mapping[bytes, bytes]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import re
 from collections.abc import Mapping
 from functools import partial
@@ -15,8 +14,9 @@ from megaflow.local.content import Content, MessageAttribute, check_count, read_
 from megaflow.local.operations.operation import Answer, Ask
 from megaflow.local.refused import Refused, invalid_parameter
 from megaflow.local.topic import Publication, Subscription, Topic, content_for
+from megaflow.logs import get_logger
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")

@@ -1,0 +1,163 @@
+"""One message that could not be shown ended ``peek`` and ``tail``, and hid the others for half a minute."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import bson
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from megaflow.cli import queues
+from megaflow.messages.attributes import Attribute
+from megaflow.messages.message import open_message
+from megaflow.messages.origin import ORIGIN_ATTRIBUTE
+from tests.cli.conftest import Run, _alone, orders, run, server, sqs, take_all
+from tests.strategies import json_objects
+
+__all__ = ["_alone", "orders", "run", "server", "sqs"]
+
+
+def envelope(**said: Any) -> dict[str, Any]:
+    topic = "arn:aws:sns:us-east-1:123456789012:t"
+    fields = {"Type": "Notification", "MessageId": "m", "TopicArn": topic, "Timestamp": "t", "Message": "x"}
+    return fields | said
+
+
+def as_bson(document: dict[str, Any]) -> str:
+    encode = bson.dumps if hasattr(bson, "dumps") else bson.encode
+    return base64.b64encode(encode(document)).decode()
+
+
+BAD_BODIES = {
+    "an envelope as BSON": as_bson(envelope(Message="from within")),
+    "an envelope that holds BSON": json.dumps(envelope(Message=as_bson({"a": 1}))),
+    "an envelope as BSON in an envelope": json.dumps(envelope(Message=as_bson(envelope()))),
+    "an envelope of odd types": json.dumps(envelope(MessageAttributes=[1], Subject={"a": 1}, SubscribeURL=7)),
+    "a confirmation": json.dumps(envelope(Type="SubscriptionConfirmation")),
+    "too deep": "[" * 5_000,
+    "too deep an object": '{"a":' * 5_000,
+    "too many digits": '{"a": ' + "9" * 100_000 + "}",
+    "infinite": '{"a": 1e999, "b": NaN}',
+    "lone surrogates": '{"protocol": "mega", "version": "\\ud800", "\\udfff": "\\ud800"}',
+    "lone surrogates in an envelope": json.dumps(envelope(Message="\ud800", TopicArn="\udcff")),
+    "other scripts": "世界 🎉 Grüße\u202e",
+    "line breaks": "\r\n\n\r",
+    "an event of odd types": '{"protocol": "mega", "version": 1, "event": {"name": [], "timestamp": 1e400}}',
+}
+BAD_ORIGINS = [
+    *("", "[]", "null", "7", "{", "[" * 5_000, '{"failed": [1], "problem": {"a": 1}}', '"\\ud800"'),
+    '{"queue": "\\ud800", "message_id": "\\udfff", "failed": {"\\ud800": "\\ud800"}, "problem": "\\ud800"}',
+    '{"queue": "", "message_id": ""}',
+    '{"queue": "https://[::1", "message_id": "m"}',
+    '{"queue": "arn:aws:sqs", "failed": {"a": {"b": 1e999}}}',
+]
+
+
+def send(sqs: Any, url: str, body: str, **attributes: str) -> None:
+    said = {name: {"DataType": "String", "StringValue": value} for name, value in attributes.items() if value}
+    sqs.send_message(QueueUrl=url, MessageBody=body, MessageAttributes=said)
+
+
+@pytest.mark.parametrize("options", [(), ("--full",), ("--json",)])
+def test_whatever_one_message_is_the_others_are_shown_and_given_back(
+    run: Run, sqs: Any, orders: str, options: tuple[str, ...]
+) -> None:
+    for body in BAD_BODIES.values():
+        send(sqs, orders, body)
+    for origin in BAD_ORIGINS:
+        send(sqs, orders, "{}", **{ORIGIN_ATTRIBUTE: origin})
+    send(sqs, orders, "the last one")
+
+    ran = run("peek", "orders", "--count", "100", *options)
+
+    shown = [line for line in ran.out.splitlines() if line.startswith("{") or "received once" in line]
+    assert ran.code == 0
+    assert len(shown) == len(BAD_BODIES) + len(BAD_ORIGINS) + 1
+    assert "the last one" in ran.out
+    assert len(take_all(sqs, orders)) == len(shown)
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252", "utf-8", "utf-16"])
+@pytest.mark.parametrize("options", [(), ("--json",)])
+def test_a_terminal_without_the_letters_is_shown_their_numbers(
+    sqs: Any, server: Any, orders: str, encoding: str, options: tuple[str, ...]
+) -> None:
+    send(sqs, orders, "世界 🎉 Grüße")
+
+    ran = subprocess.run(
+        [sys.executable, "-m", "megaflow", "peek", "orders", *options],
+        env=os.environ | {"PYTHONIOENCODING": encoding, "PYTHONPATH": str(Path(__file__).parents[2])},
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+
+    shown = ran.stdout.decode(encoding)
+    assert ran.returncode == 0, ran.stderr.decode(encoding)
+    assert "Gr" in shown
+    assert ("世界" in shown) == (encoding.startswith("utf") and not options)
+
+
+def test_what_was_received_is_given_back_where_it_cannot_be_written(
+    run: Run, sqs: Any, orders: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(3):
+        send(sqs, orders, f"number {number}")
+    monkeypatch.setattr(queues, "show", lambda *line, **style: 1 // 0)
+
+    assert run("peek", "orders").code == 1
+    assert len(take_all(sqs, orders)) == 3
+
+
+anything = st.text(st.characters()) | st.sampled_from(list(BAD_BODIES.values()))
+odd_json = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters()),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=6,
+)
+envelopes = st.dictionaries(
+    st.sampled_from(["Type", "MessageId", "TopicArn", "Timestamp", "Message", "Subject", "MessageAttributes"]), odd_json
+).map(lambda said: json.dumps(envelope(**{key: value for key, value in said.items() if isinstance(value, str)}) | said))
+origins = st.dictionaries(st.sampled_from(["message_id", "queue", "failed", "problem"]), odd_json).map(json.dumps)
+attributes = st.dictionaries(
+    st.sampled_from(["megaflow-kind", "count", "ContentType"]),
+    st.builds(
+        Attribute,
+        st.sampled_from(["String", "Number", "Binary", "Number.x", ""]),
+        st.text(st.characters()) | st.binary() | st.sampled_from(["NaN", "1e400000", "9" * 5_000, "text", "binary"]),
+    ),
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@given(
+    body=anything | envelopes | json_objects.map(json.dumps),
+    attributes=attributes,
+    origin=origins | st.text(st.characters()) | st.binary() | st.sampled_from(BAD_ORIGINS),
+    full=st.booleans(),
+    as_json=st.booleans(),
+)
+def test_every_message_can_be_shown(
+    capsys: pytest.CaptureFixture[str],
+    body: str,
+    attributes: dict[str, Attribute],
+    origin: str | bytes,
+    full: bool,
+    as_json: bool,
+) -> None:
+    carried = attributes | {ORIGIN_ATTRIBUTE: Attribute("String", origin)}
+    message = open_message(body, id="m", sqs_attributes=carried)
+
+    queues._show(message, full, as_json)
+
+    shown = capsys.readouterr().out
+    assert shown.encode("utf-8")
+    assert all(char.isprintable() or char in "\n\t" or char.isspace() for char in shown)
