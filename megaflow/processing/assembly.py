@@ -76,6 +76,7 @@ class Assembly:
         on_invalid: OnInvalid,
         stores: Stores,
         visibility_timeout: float,
+        with_error_texts: bool,
         is_running: Callable[[], bool],
     ) -> None:
         check_choice("on_invalid", on_invalid, get_args(OnInvalid))
@@ -86,6 +87,7 @@ class Assembly:
             on_invalid=on_invalid,
         )
         self._visibility_timeout = visibility_timeout
+        self._with_error_texts = with_error_texts
         self._remember_in(stores)
         self._router = router
         self._is_running = is_running
@@ -226,7 +228,8 @@ class Assembly:
 
     def _remember_in(self, stores: Stores) -> None:
         self.stores = stores
-        self._progress = None if stores.progress is None else Progress(stores.progress)
+        progress, with_texts = stores.progress, self._with_error_texts
+        self._progress = None if progress is None else Progress(progress, with_error_texts=with_texts)
         self._idempotency = None if stores.keys is None else Idempotency(stores.keys, self._visibility_timeout)
 
     def _outdate(self) -> None:

@@ -42,16 +42,17 @@ def why_too_large(message: Message, size_limit: int) -> str:
     return f"it has {size:,} bytes, and the dead-letter queue takes {size_limit:,}" if 0 < size_limit < size else ""
 
 
-def describe_origin(verdict: Verdict, problem: str = "") -> str:
+def describe_origin(verdict: Verdict, problem: str = "", *, with_texts: bool = True) -> str:
     """Return what a dead-lettered message says of its past, as JSON; *problem* is why, where no handler said so.
 
-    One that was redriven and failed again keeps the id that it had first.
+    One that was redriven and failed again keeps the id that it had first. *with_texts* is whether what errors say is
+    told, beside their types.
     """
     message = verdict.message
     origin: dict[str, Any] = {"message_id": message.id, "queue": message.queue_url}
     origin |= read_origin(message)
     origin["failed"] = {
-        outcome.handler.name: _describe_error(outcome)
+        outcome.handler.name: _describe_error(outcome, with_texts)
         for outcome in verdict.outcomes
         if outcome.status is not ProcessStatus.DONE
     }
@@ -61,5 +62,5 @@ def describe_origin(verdict: Verdict, problem: str = "") -> str:
     return json.dumps(origin)
 
 
-def _describe_error(outcome: Outcome) -> str:
-    return outcome.status.name if outcome.error is None else describe_error(outcome.error)
+def _describe_error(outcome: Outcome, with_text: bool) -> str:
+    return outcome.status.name if outcome.error is None else describe_error(outcome.error, with_text=with_text)

@@ -22,11 +22,13 @@ class Progress:
     """Which handlers have finished a message. May be used from any thread.
 
     What is done is remembered by the id that the message had first, and so after a redrive too. What failed for good is
-    remembered by the id that it has now: whoever redrives it wants it tried again.
+    remembered by the id that it has now: whoever redrives it wants it tried again. *with_error_texts* is whether the
+    store gets what errors say, beside their types.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, *, with_error_texts: bool = True) -> None:
         self._store = store
+        self._with_error_texts = with_error_texts
 
     def load(self, message: Message) -> Mapping[str, Ended]:
         """Return how handlers, by name, ended in earlier deliveries."""
@@ -40,7 +42,8 @@ class Progress:
     def save(self, message: Message, handler: Handler, status: ProcessStatus, error: BaseException | None) -> None:
         """Remember that a handler has finished a message, or has failed on it for good."""
         work = _original_work(message) if status is ProcessStatus.DONE else work_of(message)
-        ended = Ended(status, "" if error is None else describe_error(error))
+        said = "" if error is None else describe_error(error, with_text=self._with_error_texts)
+        ended = Ended(status, said)
         ask_store("save progress", self._store.save, work, handler.name, ended)
 
 
