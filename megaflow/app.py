@@ -118,6 +118,7 @@ class App(Router):
             stores=Stores(progress, idempotency),
             visibility_timeout=visibility_timeout,
             with_error_texts=self._settings.records_error_texts,
+            find_queue=lambda: self.queue_url or "",
             is_running=lambda: self._running.is_under_way,
         )
         self.metrics = Counters()

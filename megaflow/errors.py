@@ -182,6 +182,7 @@ def _name_type(error: BaseException) -> str:
 
 def _read(error: BaseException) -> str | None:
     try:
-        return str(error)
+        # A lone surrogate, out of a body, can neither be stored nor logged.
+        return str(error).encode("utf-8", "backslashreplace").decode()
     except Exception:  # noqa: BLE001 - an error of the user's may fail to say what it is
         return None

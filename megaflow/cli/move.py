@@ -6,13 +6,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from functools import cached_property
 from typing import Any, Final, TypeAlias
 
 import click
 
 from megaflow.cli.errors import FAILED, INTERRUPTED, WrongUsage
-from megaflow.cli.mover import FindTarget, Mover, Tally
+from megaflow.cli.mover import FindTarget, Mover, Nowhere, Tally
 from megaflow.cli.options import Command, aws_options, connect, json_option, read_aws
 from megaflow.cli.output import count_messages, make_progress, note, show, show_json
 from megaflow.consumer.threads.signals import stopping_on_signals
@@ -21,10 +20,10 @@ from megaflow.event import Payload, serialize_payload
 from megaflow.match.filters import from_eventbridge
 from megaflow.messages.message import Message
 from megaflow.messages.origin import read_origin
-from megaflow.publishing.sqs import SqsPublisher
 from megaflow.transport.addresses import is_same_queue, name_of
+from megaflow.transport.errors import is_missing_queue
 from megaflow.transport.numbers import read_whole
-from megaflow.transport.protocols import ClientSource, SqsClient
+from megaflow.transport.protocols import SqsClient
 from megaflow.transport.queue import Queue
 from megaflow.transport.session import AwsOptions
 
@@ -34,6 +33,8 @@ _AT_ONCE: Final = 8
 _AGREES_WITHIN: Final = timedelta(seconds=2)
 _VISIBLE: Final = "ApproximateNumberOfMessages"
 _UNLIMITED: Final = float("inf")
+_SHOWN: Final = 200
+"""Characters of what a message names as its queue."""
 
 
 def move_options(command: Command) -> Command:
@@ -75,21 +76,21 @@ def move(source: str, destination: str, as_json: bool, endpoint_url: Any, region
 
 @click.command()
 @click.argument("queue")
-@click.option("--to", help="Where the messages go, a name, URL or ARN; by default each goes where it came from.")
+@click.option("--to", help="Where all messages go, a name, URL or ARN; by default each goes back to where it was.")
 @move_options
 @json_option
 @aws_options
 def redrive(queue: str, to: str | None, as_json: bool, endpoint_url: Any, region: Any, profile: Any, **how: Any) -> int:
     """Send the messages of the dead-letter queue QUEUE, a name, URL or ARN, back to where they came from.
 
-    That is the queue that a message names itself, where megaflow has dead-lettered it; else the one queue whose redrive
-    policy names QUEUE. What holds for move, holds here.
+    That is a queue whose redrive policy names QUEUE: the one that a message was in, by SQS's word or, where megaflow
+    has dead-lettered it, by its own; where it does not say, the only one. Other messages need --to, and stay without
+    it. What holds for move, holds here.
     """
     aws = read_aws(endpoint_url, region, profile)
     place = _open(queue, aws)
     if to is None:
-        origins = _Origins(place, SqsPublisher(**aws))
-        return _Job(place, origins.find, origins.connect, as_json=as_json, **how).run()
+        return _Job(place, _Sources(place).find, lambda url: place.client, as_json=as_json, **how).run()
     client, url = _connect_another(to, queue, place, aws)
     return _Job(place, lambda message: url, lambda url: client, as_json=as_json, **how).run()
 
@@ -115,29 +116,44 @@ def _connect_another(queue: str, than: str, place: _Place, aws: AwsOptions) -> t
     return client, url
 
 
-class _Origins:
-    """Where the messages of a dead-letter queue came from, and the clients that reach these queues."""
+class _Sources:
+    """The queues whose redrive policy names a dead-letter queue: nowhere else a message of it goes back to.
 
-    def __init__(self, place: _Place, clients: ClientSource) -> None:
-        self._place = place
-        self._clients = clients
-        self._sources: Sequence[str] = ()
-        """The queues whose redrive policy names the dead-letter queue: they are where it is."""
+    Raises `WrongUsage` where there is none, or where nobody may know. They are in the region of the dead-letter queue:
+    https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-dead-letter-queues.html
+    """
 
-    def find(self, message: Message) -> str | None:
-        """Return the URL of the queue that *message* was in; None where that is not known."""
-        return read_origin(message).get("queue") or self._only_source
+    def __init__(self, place: _Place) -> None:
+        self._name = name_of(place.url)
+        self._urls = self._list(place)
+        if not self._urls:
+            raise WrongUsage(
+                f"no queue's redrive policy names {self._name}, so that nothing tells where its messages go back to: "
+                "say --to"
+            )
 
-    def connect(self, url: str) -> SqsClient:
-        """Return a client for the queue at *url*, which may be in another region."""
-        client: SqsClient = self._place.client
-        return client if url in self._sources else self._clients.client_for(url)
+    def find(self, message: Message) -> str | Nowhere:
+        """Return the URL of the one that *message* was in; SQS's word for it counts more than the message's own."""
+        named = message.dead_letter_source or read_origin(message).get("queue", "")
+        found = [url for url in self._urls if not named or is_same_queue(url, named)]
+        if len(found) == 1:
+            return found[0]
+        if named:
+            said = f"it says that it was in {named[:_SHOWN]}"
+            return Nowhere(f"{said}, and that queue's redrive policy does not name {self._name}")
+        return Nowhere(f"it does not say where it was, and {len(found)} queues' redrive policies name {self._name}")
 
-    @cached_property
-    def _only_source(self) -> str | None:
-        pages = self._place.client.get_paginator("list_dead_letter_source_queues").paginate(QueueUrl=self._place.url)
-        self._sources = [url for page in pages for url in page.get("queueUrls", ())]
-        return self._sources[0] if len(self._sources) == 1 else None
+    def _list(self, place: _Place) -> Sequence[str]:
+        from botocore.exceptions import ClientError
+
+        try:
+            pages = place.client.get_paginator("list_dead_letter_source_queues").paginate(QueueUrl=place.url)
+            return [url for page in pages for url in page.get("queueUrls", ())]
+        except ClientError as error:
+            if is_missing_queue(error):
+                raise
+            text = f"it cannot be asked which queues' redrive policies name {self._name}: {error}; say --to"
+            raise WrongUsage(text) from error
 
 
 @dataclass
@@ -196,7 +212,7 @@ class _Job:
                     "moved": dict(tally.moved),
                     "not_matched": tally.skipped,
                     "came_since": tally.late,
-                    "without_origin": tally.lost_track,
+                    "lost_track": tally.lost_track,
                     "failed": tally.failed,
                     "not_deleted": tally.repeated,
                     "reasons": tally.reasons,
@@ -214,7 +230,7 @@ class _Job:
         if tally.skipped:
             show(f"{count_messages(tally.skipped)} did not match, and stayed")
         for what, count in (
-            ("did not say where to go, and stayed: say --to", tally.lost_track),
+            ("cannot go back by itself, and stayed: say --to", tally.lost_track),
             ("could not be sent, and stayed:", tally.failed),
             ("went, but could not be deleted, and will be seen in both queues", tally.repeated),
         ):

@@ -10,21 +10,18 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
-from heapq import heappop, heappush
 from typing import Any, Final, TypeAlias
 
 from megaflow import limits
+from megaflow.cli.held_messages import HIDDEN_FOR, HeldMessages, handle_of
 from megaflow.errors import ConfigurationError
 from megaflow.messages.message import Message
 from megaflow.publishing.batches import EntryAnswer, read_batch_answer, read_error
 from megaflow.transport.addresses import is_fifo, is_same_queue
 from megaflow.transport.entries import measure, write_attributes
-from megaflow.transport.errors import is_refusal
+from megaflow.transport.errors import is_refusal, is_refused_message
 from megaflow.transport.protocols import SqsClient
 from megaflow.transport.queue import Failed, Queue
-
-HIDDEN_FOR: Final = 120
-"""Seconds that a message in hand is hidden from others; what stays behind is hidden again before they end."""
 
 _WAIT: Final = 1
 """Seconds that a receive waits, so that SQS asks all its servers before it says that there is nothing."""
@@ -34,8 +31,16 @@ _LATE_BATCHES: Final = 20
 
 _FAILURES_SHOWN: Final = 5
 
-FindTarget: TypeAlias = "Callable[[Message], str | None]"
-"""Where a message goes: a queue's URL, or None where that is not known."""
+
+@dataclass(frozen=True, slots=True)
+class Nowhere:
+    """What is said of a message that has no place to go: the *reason*."""
+
+    reason: str
+
+
+FindTarget: TypeAlias = Callable[[Message], str | Nowhere]
+"""Where a message goes: the URL of a queue, or nowhere."""
 
 
 @dataclass
@@ -49,7 +54,7 @@ class Tally:
     """How many the pattern left out."""
 
     lost_track: int = 0
-    """How many did not say where they belong."""
+    """How many have no place to go."""
 
     late: int = 0
     """How many were sent since it began: what failed again, after it had been moved, would go round for ever."""
@@ -65,9 +70,8 @@ class Tally:
         """How many messages have gone."""
         return self.moved.total()
 
-    def note_failure(self, message_id: str, reason: str) -> None:
-        """Count a message that did not go, and remember why, of the first few."""
-        self.failed += 1
+    def note_reason(self, message_id: str, reason: str) -> None:
+        """Remember why a message did not go, of the first few."""
         if len(self.reasons) < _FAILURES_SHOWN:
             self.reasons.append(f"{message_id}: {reason}")
 
@@ -136,7 +140,7 @@ class Mover:
         self._dry = dry
         self._stopping = threading.Event()
         self._pace = Pace(rate, count, clock, sleep or self._stopping.wait)
-        self._held = _Held(source, clock)
+        self._held = HeldMessages(source, clock)
         self._tell = tell
         self._closed: set[str] = set()
         self._lock = threading.Lock()
@@ -178,14 +182,20 @@ class Mover:
         if not count or self._stopping.is_set():
             return ()
         messages = self._source.receive(count, wait_time_seconds=_WAIT, visibility_timeout=HIDDEN_FOR)
-        gone = self._move(messages)
+        try:
+            gone = self._move(messages)
+        except BaseException:
+            # What has gone is not there to be given back; whatever else was received is.
+            for message in messages:
+                self._held.add(message)
+            raise
         self._pace.give_back(count - gone)
         self._tell(self.tally)
         return messages
 
     def _move(self, messages: Sequence[Message]) -> int:
         """Move those of *messages* that are to go, and return how many did."""
-        going = [(message, target) for message in messages if (target := self._choose(message)) is not None]
+        going = [(message, target) for message in messages if (target := self._choose(message))]
         if self._dry:
             self._note(going)
             return len(going)
@@ -202,28 +212,30 @@ class Mover:
                 stopped |= {each.group_id for each in trying if each not in sent}
         return gone
 
-    def _choose(self, message: Message) -> str | None:
-        """Return where *message* goes; None where it stays."""
-        why, target = "", None
+    def _choose(self, message: Message) -> str:
+        """Return where *message* goes; ``""`` where it stays."""
         if self._is_late(message):
-            why = "late"
-        elif not self._matches(message):
-            why = "skipped"
-        elif (target := self._find_target(message)) is None or is_same_queue(target, self._source.url):
-            why = "lost_track"
-        if not why:
-            return target
-        self._hold(message, why)
-        return None
+            return self._hold(message, "late")
+        if not self._matches(message):
+            return self._hold(message, "skipped")
+        target = self._find_target(message)
+        if isinstance(target, Nowhere):
+            return self._hold(message, "lost_track", target.reason)
+        if is_same_queue(target, self._source.url):
+            return self._hold(message, "lost_track", "it would go to where it is")
+        return target
 
     def _is_late(self, message: Message) -> bool:
         return message.sent_at is not None and message.sent_at > self._before
 
-    def _hold(self, message: Message, why: str) -> None:
-        """Let *message* stay, and count it once, by the name of what the tally calls it."""
-        is_new = self._held.add(message)
-        with self._lock:
-            setattr(self.tally, why, getattr(self.tally, why) + is_new)
+    def _hold(self, message: Message, why: str, reason: str = "") -> str:
+        """Let *message* stay, count it once, by the name of what the tally calls it, and return ``""``."""
+        if self._held.add(message):
+            with self._lock:
+                setattr(self.tally, why, getattr(self.tally, why) + 1)
+                if reason:
+                    self.tally.note_reason(message.id, reason)
+        return ""
 
     def _note(self, going: Sequence[tuple[Message, str]]) -> None:
         for message, target in going:
@@ -239,7 +251,8 @@ class Mover:
                 if answer.sent:
                     self.tally.moved[target] += 1
                 else:
-                    self.tally.note_failure(message.id, f"{answer.code}: {answer.reason}")
+                    self.tally.failed += 1
+                    self.tally.note_reason(message.id, f"{answer.code}: {answer.reason}")
                     self._held.add(message)
         return [message for message, answer in zip(batch, answers, strict=True) if answer.sent]
 
@@ -250,9 +263,11 @@ class Mover:
         try:
             answer = self._connect(target).send_message_batch(QueueUrl=target, Entries=entries)
         except Exception as error:
+            if is_refused_message(error):
+                # One of them is why, and the others are to go.
+                alone = [read_error(error)] if len(batch) == 1 else []
+                return alone or [answer for message in batch for answer in self._ask(target, [message])]
             if not (is_refusal(error) or isinstance(error, ConfigurationError)):
-                for message in batch:
-                    self._held.add(message)
                 raise
             self._closed.add(target)
             return [read_error(error)] * len(batch)
@@ -260,7 +275,7 @@ class Mover:
 
     def _delete(self, messages: Sequence[Message]) -> None:
         failed: Sequence[Failed] = ()
-        handles = [_handle(message) for message in messages]
+        handles = [handle_of(message) for message in messages]
         for _ in range(3):
             if not handles:
                 return
@@ -268,59 +283,6 @@ class Mover:
             handles = [each.receipt_handle for each in failed if not each.final]
         with self._lock:
             self.tally.repeated += len(failed)
-
-
-class _Held:
-    """Messages that stay, hidden until the end."""
-
-    def __init__(self, source: Queue, clock: Callable[[], float]) -> None:
-        self._source = source
-        self._clock = clock
-        self._began = clock()
-        self._due: list[tuple[float, str]] = []
-        self._handles: dict[str, str] = {}
-        self._lock = threading.Lock()
-
-    def add(self, message: Message) -> bool:
-        """Take *message*; tell whether it was not here before."""
-        with self._lock:
-            is_new = message.id not in self._handles
-            self._handles[message.id] = _handle(message)
-            heappush(self._due, (self._clock() + HIDDEN_FOR / 2, message.id))
-            return is_new
-
-    def hide_again(self) -> None:
-        """Hide those whose time is half over: the longer all takes, the longer, so that there is little to do."""
-        now = self._clock()
-        elapsed = now - self._began
-        # Twelve hours after it was received a message comes again, and is taken again.
-        seconds = max(1.0, min(max(HIDDEN_FOR, 2 * elapsed), limits.VISIBILITY_TIMEOUT - elapsed - 1))
-        while batch := self._take_due(now):
-            self._source.hide([(handle, seconds) for _, handle in batch])
-            with self._lock:
-                for message_id, _ in batch:
-                    heappush(self._due, (now + seconds / 2, message_id))
-
-    def give_back(self) -> None:
-        """Let all be seen again."""
-        with self._lock:
-            handles = list(self._handles.values())
-            self._handles.clear()
-        give_back(self._source, handles)
-
-    def _take_due(self, now: float) -> list[tuple[str, str]]:
-        with self._lock:
-            batch: list[tuple[str, str]] = []
-            while self._due and self._due[0][0] <= now and len(batch) < limits.BATCH_ENTRIES:
-                _, message_id = heappop(self._due)
-                batch.append((message_id, self._handles[message_id]))
-            return batch
-
-
-def give_back(queue: Queue, receipt_handles: Sequence[str]) -> None:
-    """Let messages, by receipt handle, be seen again at once."""
-    for start in range(0, len(receipt_handles), limits.BATCH_ENTRIES):
-        queue.hide([(handle, 0) for handle in receipt_handles[start : start + limits.BATCH_ENTRIES]])
 
 
 def write_entry(message: Message, target: str, id_: str) -> dict[str, Any]:
@@ -359,7 +321,3 @@ def _cut(going: Sequence[tuple[Message, str]], *, by_group: bool) -> Iterator[tu
             groups.add(message.group_id)
         yield target, batch
         left = later
-
-
-def _handle(message: Message) -> str:
-    return message.lease.receipt_handle if message.lease else ""

@@ -13,7 +13,7 @@ import click
 
 from megaflow import limits
 from megaflow.cli.errors import FAILED, WrongUsage
-from megaflow.cli.mover import give_back
+from megaflow.cli.held_messages import give_back
 from megaflow.cli.options import aws_options, connect, json_option, read_aws
 from megaflow.cli.output import count_messages, note, show, show_facts, show_json
 from megaflow.messages.message import Message, read_body
@@ -203,9 +203,11 @@ def _read_reasons(message: Message) -> Iterator[str]:
         yield f"was {was.get('message_id', '?')} in {name_of(was.get('queue', '?'))}"
     failed = origin.get("failed")
     for handler, error in failed.items() if isinstance(failed, dict) else ():
-        yield f"{handler}: {error}"
-    if (problem := origin.get("problem")) and problem != message.problem:
-        yield str(problem)
+        if isinstance(error, str):
+            yield f"{handler}: {error}"
+    problem = origin.get("problem")
+    if isinstance(problem, str) and problem and problem != message.problem:
+        yield problem
 
 
 def _read_stats(queue: str, aws: Any) -> dict[str, Any]:

@@ -63,8 +63,8 @@ class Stores:
 class Assembly:
     """The processor for the handlers of *router*, and for what else was added, as they are now.
 
-    Where *is_running* says so, what cannot work is refused when it is added, and not message by message. May be used
-    from any thread. For the rest see `App`.
+    Where *is_running* says so, what cannot work is refused when it is added, and not message by message. *find_queue*
+    gives the address of the app's queue, or ``""``. May be used from any thread. For the rest see `App`.
     """
 
     def __init__(
@@ -77,6 +77,7 @@ class Assembly:
         stores: Stores,
         visibility_timeout: float,
         with_error_texts: bool,
+        find_queue: Callable[[], str],
         is_running: Callable[[], bool],
     ) -> None:
         check_choice("on_invalid", on_invalid, get_args(OnInvalid))
@@ -88,6 +89,7 @@ class Assembly:
         )
         self._visibility_timeout = visibility_timeout
         self._with_error_texts = with_error_texts
+        self._find_queue = find_queue
         self._remember_in(stores)
         self._router = router
         self._is_running = is_running
@@ -228,9 +230,9 @@ class Assembly:
 
     def _remember_in(self, stores: Stores) -> None:
         self.stores = stores
-        progress, with_texts = stores.progress, self._with_error_texts
+        progress, keys, with_texts = stores.progress, stores.keys, self._with_error_texts
         self._progress = None if progress is None else Progress(progress, with_error_texts=with_texts)
-        self._idempotency = None if stores.keys is None else Idempotency(stores.keys, self._visibility_timeout)
+        self._idempotency = None if keys is None else Idempotency(keys, self._visibility_timeout, self._find_queue)
 
     def _outdate(self) -> None:
         self._version += 1

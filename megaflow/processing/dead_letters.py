@@ -9,7 +9,7 @@ from megaflow import limits
 from megaflow.errors import describe_error
 from megaflow.handlers.status import ProcessStatus
 from megaflow.messages.message import Message
-from megaflow.messages.origin import add_origin, read_origin
+from megaflow.messages.origin import digest_of, replace_origin
 from megaflow.processing.verdict import Outcome, Verdict
 from megaflow.transport.entries import measure
 
@@ -31,26 +31,25 @@ def why_not_kept(verdict: Verdict, max_receives: int | None) -> str:
 
 def has_room_for_origin(message: Message, origin: str, size_limit: int) -> bool:
     """Tell whether *message* can say its past where it may have *size_limit* bytes; 0 is that this is not known."""
-    attributes = add_origin(message, origin)
+    attributes = replace_origin(message, origin)
     fits = measure(message.body, attributes) <= (size_limit or limits.SQS_MESSAGE_SIZE)
     return fits and len(attributes) <= limits.MESSAGE_ATTRIBUTES
 
 
 def why_too_large(message: Message, size_limit: int) -> str:
     """Return why *message* does not go where it may have *size_limit* bytes; ``""`` where it does, or nobody knows."""
-    size = measure(message.body, message.sqs_attributes)
+    size = measure(message.body, replace_origin(message, ""))
     return f"it has {size:,} bytes, and the dead-letter queue takes {size_limit:,}" if 0 < size_limit < size else ""
 
 
 def describe_origin(verdict: Verdict, problem: str = "", *, with_texts: bool = True) -> str:
     """Return what a dead-lettered message says of its past, as JSON; *problem* is why, where no handler said so.
 
-    One that was redriven and failed again keeps the id that it had first. *with_texts* is whether what errors say is
-    told, beside their types.
+    All that is of the message in hand: nothing is taken over from an origin that it came with. *with_texts* is whether
+    what errors say is told, beside their types.
     """
     message = verdict.message
-    origin: dict[str, Any] = {"message_id": message.id, "queue": message.queue_url}
-    origin |= read_origin(message)
+    origin: dict[str, Any] = {"message_id": message.id, "queue": message.queue_url, "digest": digest_of(message)}
     origin["failed"] = {
         outcome.handler.name: _describe_error(outcome, with_texts)
         for outcome in verdict.outcomes

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import Final
 
 from megaflow.errors import HandlingError
 from megaflow.forks import renew_in_child
 from megaflow.handlers.handler import Handler
+from megaflow.hashes import hash_parts
 from megaflow.messages.message import Message
 from megaflow.processing.progress import ask_store, work_of
 from megaflow.stores import Claim, Store
+from megaflow.transport.addresses import identify_queue
 
 _LONGER_THAN_A_LEASE: Final = 2.0
 """A claim lives for so many visibility timeouts: it is renewed with the lease, and an attempt that died frees it."""
@@ -20,10 +23,12 @@ class Idempotency:
     """Which idempotency keys ran, or are being worked on. May be used from any thread.
 
     *visibility_timeout*, in seconds, is after how long an attempt that died has lost its message, and so its claim.
+    *find_queue* gives the address of the queue whose keys are those of messages that came from none.
     """
 
-    def __init__(self, store: Store, visibility_timeout: float) -> None:
+    def __init__(self, store: Store, visibility_timeout: float, find_queue: Callable[[], str] = lambda: "") -> None:
         self._store = store
+        self._find_queue = find_queue
         self._seconds = visibility_timeout * _LONGER_THAN_A_LEASE
         self._lock = threading.Lock()
         self._claimed: dict[str, set[str]] = {}
@@ -31,7 +36,7 @@ class Idempotency:
 
     def claim(self, message: Message, handler: Handler, key: str) -> Claim:
         """Claim the *key* of a handler for a message."""
-        key = _key(handler, key)
+        key = self._name(message, handler, key)
         claim = ask_store("claim a key", self._store.claim, key, work_of(message), self._seconds)
         if claim is Claim.TAKEN:
             with self._lock:
@@ -60,7 +65,7 @@ class Idempotency:
         self._lock = threading.Lock()
 
     def _drop(self, message: Message, handler: Handler, key: str) -> str:
-        key = _key(handler, key)
+        key = self._name(message, handler, key)
         with self._lock:
             claimed = self._claimed.get(message.id, set())
             claimed.discard(key)
@@ -68,8 +73,10 @@ class Idempotency:
                 self._claimed.pop(message.id, None)
         return key
 
-
-def _key(handler: Handler, key: str) -> str:
-    if not isinstance(key, str):
-        raise HandlingError(f"the idempotency key of {handler.name} must be a text or None, not {type(key).__name__}")
-    return f"{handler.name} {key}"
+    def _name(self, message: Message, handler: Handler, key: str) -> str:
+        """Return *key* as a store has it: another one for each handler, and for each queue."""
+        if not isinstance(key, str):
+            raise HandlingError(
+                f"the idempotency key of {handler.name} must be a text or None, not {type(key).__name__}"
+            )
+        return hash_parts(*identify_queue(message.queue_url or self._find_queue()), handler.name, key)

@@ -11,9 +11,11 @@ from typing import Any, TypeVar
 from megaflow.errors import StoreError, describe_error
 from megaflow.handlers.handler import Handler
 from megaflow.handlers.status import ProcessStatus
+from megaflow.hashes import hash_parts
 from megaflow.messages.message import Message
-from megaflow.messages.origin import read_origin
+from megaflow.messages.origin import digest_of, read_origin
 from megaflow.stores import Ended, Store
+from megaflow.transport.addresses import identify_queue
 
 Returned = TypeVar("Returned")
 
@@ -21,9 +23,10 @@ Returned = TypeVar("Returned")
 class Progress:
     """Which handlers have finished a message. May be used from any thread.
 
-    What is done is remembered by the id that the message had first, and so after a redrive too. What failed for good is
-    remembered by the id that it has now: whoever redrives it wants it tried again. *with_error_texts* is whether the
-    store gets what errors say, beside their types.
+    It is remembered by the message in hand alone. What is done is looked up by the origin that a redriven message came
+    with, too, for whoever has that very body and those attributes: a forged origin says nothing of another message.
+    What failed for good is not: whoever redrives it wants it tried again. *with_error_texts* is whether the store
+    gets what errors say, beside their types.
     """
 
     def __init__(self, store: Store, *, with_error_texts: bool = True) -> None:
@@ -32,29 +35,40 @@ class Progress:
 
     def load(self, message: Message) -> Mapping[str, Ended]:
         """Return how handlers, by name, ended in earlier deliveries."""
-        own, original = work_of(message), _original_work(message)
-        ended = dict(ask_store("load progress", self._store.load, own))
-        if original != own:
-            earlier = ask_store("load progress", self._store.load, original)
-            ended |= {name: each for name, each in earlier.items() if each.status is ProcessStatus.DONE}
+        digest = digest_of(message)
+        work = _name_work(message.queue_url, message.id, digest)
+        ended = dict(ask_store("load progress", self._store.load, work))
+        origin = read_origin(message)
+        if origin.get("digest") == digest and "queue" in origin and "message_id" in origin:
+            before = _name_work(origin["queue"], origin["message_id"], digest)
+            ended |= self._take_over(before, work, ended)
         return ended
 
     def save(self, message: Message, handler: Handler, status: ProcessStatus, error: BaseException | None) -> None:
         """Remember that a handler has finished a message, or has failed on it for good."""
-        work = _original_work(message) if status is ProcessStatus.DONE else work_of(message)
         said = "" if error is None else describe_error(error, with_text=self._with_error_texts)
-        ended = Ended(status, said)
-        ask_store("save progress", self._store.save, work, handler.name, ended)
+        ask_store("save progress", self._store.save, work_of(message), handler.name, Ended(status, said))
+
+    def _take_over(self, before: str, work: str, known: Mapping[str, Ended]) -> Mapping[str, Ended]:
+        """Remember of *work* what was done *before* it was redriven, as it may be redriven again; return what it was.
+
+        What is *known* of the work already is left out.
+        """
+        earlier = ask_store("load progress", self._store.load, before)
+        is_news = {name: each for name, each in earlier.items() if known.get(name) != each}
+        done = {name: each for name, each in is_news.items() if each.status is ProcessStatus.DONE}
+        for name, each in done.items():
+            ask_store("save progress", self._store.save, work, name, each)
+        return done
 
 
 def work_of(message: Message) -> str:
     """Return the name of the work on *message*, as a store has it."""
-    return f"{message.queue_url} {message.id}"
+    return _name_work(message.queue_url, message.id, digest_of(message))
 
 
-def _original_work(message: Message) -> str:
-    origin = read_origin(message)
-    return f"{origin.get('queue', message.queue_url)} {origin.get('message_id', message.id)}"
+def _name_work(queue: str, message_id: str, digest: str) -> str:
+    return hash_parts(*identify_queue(queue), message_id, digest)
 
 
 def ask_store(what: str, method: Callable[..., Returned], *arguments: Any) -> Returned:

@@ -114,7 +114,8 @@ def queue_url_of(parameter: str, address: object) -> str:
     Raises `ConfigurationError`, about *parameter*, for anything else.
     """
     found = read_address(address) if isinstance(address, str) else None
-    if found is None or found.service != "sqs" or not found.name:
+    # What paths an emulator or a proxy has, it knows best.
+    if found is None or found.service != "sqs" or not (found.name or found.host is Host.FOREIGN):
         what = "the URL or the ARN of a queue"
         raise _refuse(parameter, address, found, what, "https://sqs.eu-west-1.amazonaws.com/123456789012/orders")
     return found.text.rstrip("/") if found.is_url else _write_url(found)
@@ -143,6 +144,12 @@ def is_same_queue(one: str, other: str) -> bool:
     first, second = read_address(one), read_address(other)
     is_in_one_region = first.region == second.region or not (first.region and second.region)
     return (first.account, first.name) == (second.account, second.name) and is_in_one_region
+
+
+def identify_queue(address: str) -> tuple[str, str, str]:
+    """Return what all addresses of a queue have in common: region, account and name, as far as they say."""
+    found = read_address(address)
+    return found.region, found.account, found.name or address
 
 
 def _read_arn(text: str) -> Address:

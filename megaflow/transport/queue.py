@@ -16,7 +16,7 @@ from typing import Any, Final
 from megaflow import limits
 from megaflow.messages.attributes import Attribute
 from megaflow.messages.message import Lease, Message, open_message
-from megaflow.messages.origin import add_origin
+from megaflow.messages.origin import replace_origin
 from megaflow.transport.addresses import is_fifo, read_address
 from megaflow.transport.entries import write_attributes
 from megaflow.transport.errors import is_denied, is_missing_queue
@@ -196,7 +196,7 @@ class Queue:
 
     def send_dead_letter(self, queue_url: str, message: Message, origin: str) -> None:
         """Send *message* to the dead-letter queue *queue_url* as it was received, with *origin*, if any."""
-        attributes = add_origin(message, origin) if origin else message.sqs_attributes
+        attributes = replace_origin(message, origin)
         parameters: dict[str, Any] = {"QueueUrl": queue_url, "MessageBody": message.body}
         if attributes:
             parameters["MessageAttributes"] = write_attributes(attributes)

@@ -122,7 +122,7 @@ class AwsSettings:
             region = _ANY_REGION
         elif session.region_name not in (None, region):
             level = logging.WARNING if self.region_name else logging.INFO
-            log.log(level, _NOT_USED, address.text, region, session.region_name)
+            log.log(level, _NOT_USED, address.text, region, str(session.region_name))
         return session.client(service, region_name=region, **{"endpoint_url": self.endpoint_url, **host})
 
 

@@ -55,8 +55,12 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Recorded]:
 @pytest.fixture
 def sqs(server: Recorded) -> Any:
     client = boto3.client("sqs")
-    for name in ("orders", "dead", "others"):
+    dead = client.create_queue(QueueName="dead")["QueueUrl"]
+    arn = client.get_queue_attributes(QueueUrl=dead, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    for name in ("orders", "others"):
         client.create_queue(QueueName=name)
+    policy = json.dumps({"deadLetterTargetArn": arn, "maxReceiveCount": 5})
+    client.create_queue(QueueName="source", Attributes={"RedrivePolicy": policy})
     server.calls.clear()
     return client
 
@@ -79,9 +83,7 @@ def test_purge_empties_the_queue_that_was_named(run: Run, server: Recorded, sqs:
 
 
 @pytest.mark.parametrize("queue", [f"{WEST}/orders", f"arn:aws:sqs:us-west-2:{ACCOUNT}:orders"])
-@pytest.mark.parametrize(
-    "command", [("peek",), ("stats",), ("purge", "--yes"), ("redrive",), ("publish", "one.json", "--queue")]
-)
+@pytest.mark.parametrize("command", [("peek",), ("stats",), ("purge", "--yes"), ("publish", "one.json", "--queue")])
 def test_every_command_goes_to_the_region_of_the_queue(
     run: Run, server: Recorded, sqs: Any, command: tuple[str, ...], queue: str
 ) -> None:
@@ -155,30 +157,27 @@ def test_redrive_sends_to_the_region_that_to_names(run: Run, server: Recorded, s
     assert take(sqs, "others") == ["ping"]
 
 
-def send_with_origin(sqs: Any, queue: str) -> None:
-    origin = {"DataType": "String", "StringValue": json.dumps({"message_id": "first", "queue": queue})}
-    sqs.send_message(QueueUrl=f"{WEST}/dead", MessageBody="ping", MessageAttributes={"megaflow-origin": origin})
-
-
-def test_redrive_sends_each_message_to_the_region_it_came_from(run: Run, server: Recorded, sqs: Any) -> None:
-    send_with_origin(sqs, f"{EU}/others")
-    send_with_origin(sqs, f"{WEST}/orders")
+@pytest.mark.parametrize("queue", [f"{WEST}/dead", f"arn:aws:sqs:us-west-2:{ACCOUNT}:dead"])
+def test_redrive_stays_in_the_region_of_the_dead_letter_queue(run: Run, server: Recorded, sqs: Any, queue: str) -> None:
+    sqs.send_message(QueueUrl=f"{WEST}/dead", MessageBody="ping")
     server.calls.clear()
 
-    assert run("redrive", f"{WEST}/dead").code == 0
+    assert run("redrive", queue).out == "moved 1 message to source\n"
 
-    assert server.regions_of("SendMessageBatch") == {"eu-west-1", "us-west-2"}
-    assert server.regions_of("ReceiveMessage") == {"us-west-2"}
-    assert take(sqs, "others") == take(sqs, "orders") == ["ping"]
+    assert server.regions_of() == {"us-west-2"}
+    assert take(sqs, "source") == ["ping"]
 
 
-def test_a_message_from_another_region_than_was_given_stays(run: Run, server: Recorded, sqs: Any) -> None:
-    send_with_origin(sqs, f"{EU}/others")
+def test_a_message_from_another_region_stays(run: Run, server: Recorded, sqs: Any) -> None:
+    origin = {"DataType": "String", "StringValue": json.dumps({"message_id": "first", "queue": f"{EU}/others"})}
+    sqs.send_message(QueueUrl=f"{WEST}/dead", MessageBody="ping", MessageAttributes={"megaflow-origin": origin})
+    server.calls.clear()
 
-    ran = run("redrive", f"{WEST}/dead", "--region", "us-west-2")
+    ran = run("redrive", f"{WEST}/dead")
 
     assert ran.code == 1
-    assert "is in eu-west-1, and region_name='us-west-2' was given" in " ".join(ran.err.split())
+    assert f"it says that it was in {EU}/others, and that queue's redrive policy does not name dead" in ran.err
+    assert server.regions_of() == {"us-west-2"}
     assert take(sqs, "dead") == ["ping"]
 
 

@@ -130,7 +130,7 @@ RESOLVABLE: list[Callable[..., Any]] = [
 ]
 
 
-@pytest.mark.parametrize("function", RESOLVABLE, ids=lambda each: getattr(each, "__qualname__", repr(each)))
+@pytest.mark.parametrize("function", RESOLVABLE, ids=lambda each: getattr(each, "__qualname__", type(each).__name__))
 def test_a_model_is_validated_whatever_else_is_unknown(function: Callable[..., Any]) -> None:
     got = call(function, _data({"id": "7"}))
 

@@ -10,10 +10,14 @@ from typing import Any
 import pytest
 
 from megaflow import App, Reject
+from megaflow.cli.errors import WrongUsage
+from megaflow.cli.move import _Place, _Sources
 from megaflow.cli.output import count_messages
 from megaflow.local.server import Server
+from megaflow.transport.queue import Queue
 from tests.cli.conftest import Run, take_all
 from tests.cli.processes import piped
+from tests.fakes import client_error
 from tests.waiting import PATIENCE, wait_until
 
 
@@ -24,6 +28,12 @@ def _send(sqs: Any, url: str, *bodies: object) -> None:
 
 def _dead(orders: str) -> str:
     return f"{orders}-dead"
+
+
+def _create_source(sqs: Any, name: str, orders: str) -> str:
+    """Create a queue with the redrive policy of *orders*."""
+    policy = sqs.get_queue_attributes(QueueUrl=orders, AttributeNames=["RedrivePolicy"])["Attributes"]
+    return str(sqs.create_queue(QueueName=name, Attributes=policy)["QueueUrl"])
 
 
 def test_a_redrive_sends_messages_to_the_queue_whose_policy_names_theirs(run: Run, sqs: Any, orders: str) -> None:
@@ -38,8 +48,8 @@ def test_a_redrive_sends_messages_to_the_queue_whose_policy_names_theirs(run: Ru
 def test_a_redrive_sends_what_megaflow_dead_lettered_to_where_it_was(
     run: Run, server: Server, sqs: Any, orders: str
 ) -> None:
-    other = sqs.create_queue(QueueName="other")["QueueUrl"]
-    app = App(other, client=sqs, dead_letter_queue_url=_dead(orders), wait_time_seconds=0)
+    other = _create_source(sqs, "other", orders)
+    app = App(other, client=sqs, wait_time_seconds=0)
 
     @app.on_text("bad")
     def refuse(text: str) -> None:
@@ -59,16 +69,62 @@ def test_a_redrive_sends_what_megaflow_dead_lettered_to_where_it_was(
     assert "megaflow-origin" in message["MessageAttributes"]
 
 
+def test_what_sqs_itself_moved_goes_back_to_where_sqs_says_whatever_it_says_itself(
+    run: Run, sqs: Any, orders: str
+) -> None:
+    public = _create_source(sqs, "public", orders)
+    origin = {"DataType": "String", "StringValue": json.dumps({"message_id": "m", "queue": orders})}
+    for attributes in ({}, {"megaflow-origin": origin}):
+        sqs.send_message(QueueUrl=public, MessageBody="a", MessageAttributes=attributes)
+    for _ in range(6):
+        sqs.receive_message(QueueUrl=public, MaxNumberOfMessages=10, VisibilityTimeout=0)
+
+    ran = run("redrive", "orders-dead")
+
+    assert (ran.code, ran.out) == (0, "moved 2 messages to public\n")
+
+
+def test_where_nobody_may_know_the_sources_a_redrive_wants_to_be_told_before_it_begins(
+    run: Run, sqs: Any, orders: str
+) -> None:
+    _send(sqs, orders, "a")
+
+    ran = run("redrive", "orders")
+
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err == (
+        "megaflow: no queue's redrive policy names orders, so that nothing tells where its messages go back to: "
+        "say --to\n"
+    )
+    [message] = take_all(sqs, orders)
+    assert message["Attributes"]["ApproximateReceiveCount"] == "1"
+
+
+def test_where_it_is_denied_to_know_the_sources_a_redrive_wants_to_be_told(sqs: Any, orders: str) -> None:
+    class Denied:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(sqs, name)
+
+        def get_paginator(self, operation: str) -> Any:
+            assert operation == "list_dead_letter_source_queues"
+            raise client_error("AccessDenied", status=403)
+
+    place = _Place(Denied(), _dead(orders), Queue(sqs, _dead(orders)))
+
+    with pytest.raises(WrongUsage, match=r"policies name orders-dead: .*AccessDenied.*; say --to$"):
+        _Sources(place)
+
+
 def test_where_several_queues_share_it_a_redrive_wants_to_be_told(run: Run, sqs: Any, orders: str) -> None:
-    policy = sqs.get_queue_attributes(QueueUrl=orders, AttributeNames=["RedrivePolicy"])["Attributes"]
-    sqs.create_queue(QueueName="second", Attributes=policy)
+    _create_source(sqs, "second", orders)
     _send(sqs, _dead(orders), "a")
 
     asked = run("redrive", "orders-dead")
     told = run("redrive", "orders-dead", "--to", "second")
 
     assert (asked.code, asked.out) == (1, "moved nothing\n")
-    assert "1 message did not say where to go, and stayed: say --to" in asked.err
+    assert "1 message cannot go back by itself, and stayed: say --to" in asked.err
+    assert "it does not say where it was, and 2 queues' redrive policies name orders-dead" in asked.err
     assert (told.code, told.out) == (0, "moved 1 message to second\n")
 
 

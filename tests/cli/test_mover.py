@@ -8,13 +8,16 @@ from random import Random
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from megaflow.cli.mover import Mover
+from megaflow.cli.held_messages import give_back
+from megaflow.cli.mover import Mover, Nowhere
 from megaflow.local import Account, SqsClient
 from megaflow.messages.message import Message
 from megaflow.transport.queue import Queue
+from tests.fakes import ScriptedClient, client_error
 
 FIFO = {"FifoQueue": "true", "ContentBasedDeduplication": "true"}
 
@@ -209,10 +212,11 @@ def test_messages_without_a_place_to_go_stay() -> None:
     place = Place()
     place.send(5)
 
-    mover = place.mover(find_target=lambda message: place.target if odd(message) else None)
+    mover = place.mover(find_target=lambda message: place.target if odd(message) else Nowhere("it is even"))
     mover.run()
 
     assert (mover.tally.total, mover.tally.lost_track) == (2, 3)
+    assert [each.rpartition(": ")[2] for each in mover.tally.reasons] == ["it is even"] * 3
     assert len(place.take(place.source)) == 3
 
 
@@ -252,6 +256,60 @@ def test_a_place_that_is_not_there_does_not_keep_others_from_theirs() -> None:
     assert (mover.tally.total, mover.tally.failed) == (15, 15)
     assert "NonExistentQueue" in mover.tally.reasons[0]
     assert len(place.take(place.source)) == len(place.take(place.target)) == 15
+
+
+class Refusing:
+    """A client that refuses a whole batch for one body in it, as SQS does for a text that it does not take."""
+
+    def __init__(self, sqs: SqsClient, body: str, code: str) -> None:
+        self._sqs = sqs
+        self._body = body
+        self._code = code
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sqs, name)
+
+    def send_message_batch(self, **parameters: Any) -> Any:
+        if any(each["MessageBody"] == self._body for each in parameters["Entries"]):
+            raise client_error(self._code)
+        return self._sqs.send_message_batch(**parameters)
+
+
+@pytest.mark.parametrize("fifo", [False, True])
+def test_a_message_for_which_a_batch_is_refused_keeps_no_other_from_its_place(fifo: bool) -> None:
+    place = Place(fifo=fifo)
+    place.send(10, groups=10)
+
+    mover = place.mover(Refusing(place.sqs, '{"n": 3}', "InvalidMessageContents"))
+    mover.run()
+
+    assert (mover.tally.total, mover.tally.failed) == (9, 1)
+    assert "InvalidMessageContents" in mover.tally.reasons[0]
+    assert [each["Body"] for each in place.sqs.receive_message(QueueUrl=place.source)["Messages"]] == ['{"n": 3}']
+
+
+def test_whatever_ends_a_move_all_that_was_received_is_given_back() -> None:
+    place = Place()
+    place.send(10)
+    others = place.sqs.create_queue(QueueName="c")["QueueUrl"]
+
+    with pytest.raises(KeyboardInterrupt):  # at the first of two batches
+        place.mover(
+            Faulty(place.sqs, 2, after=False), find_target=lambda message: others if odd(message) else place.target
+        ).run()
+
+    assert len(place.sqs.receive_message(QueueUrl=place.source, MaxNumberOfMessages=10)["Messages"]) == 10
+
+
+def test_each_message_is_given_back_whatever_becomes_of_others() -> None:
+    handles = [str(number) for number in range(25)]
+    answers = [client_error("InternalError", status=500), {"Successful": []}, {"Successful": []}]
+    client = ScriptedClient(*answers)
+
+    with pytest.raises(ClientError, match="InternalError"):
+        give_back(Queue(client, "https://sqs.eu-west-1.amazonaws.com/123456789012/orders"), handles)
+
+    assert [each["ReceiptHandle"] for _, call in client.calls for each in call["Entries"]] == handles
 
 
 def test_after_a_failed_entry_no_later_one_of_its_group_goes() -> None:

@@ -312,7 +312,6 @@ def test_ways_that_are_very_many_let_through_more() -> None:
         (from_eventbridge({"d": {"a": [NOT_THERE], "b": [NOT_THERE]}}), "from_eventbridge({'d': {'a': [{'exists': Fa"),
         ({"a": from_sns_filter_policy({"b": [NOT_THERE]})}, "a: from_sns_filter_policy({'b': [{'exists': False}]})"),
     ],
-    ids=str,
 )
 def test_the_reason_names_the_handler_and_its_rules(pattern: object, rule: str) -> None:
     app = on_data({"type": "t"}, pattern)

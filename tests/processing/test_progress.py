@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -13,7 +12,6 @@ import pytest
 
 from megaflow import (
     App,
-    Attribute,
     Claim,
     Ended,
     HandlerTimeoutError,
@@ -30,7 +28,9 @@ from megaflow import (
     Verdict,
 )
 from megaflow.messages.message import open_message
-from megaflow.messages.origin import ORIGIN_ATTRIBUTE
+from megaflow.messages.origin import replace_origin
+from megaflow.processing.dead_letters import describe_origin
+from megaflow.processing.idempotency import Idempotency
 from tests.waiting import PATIENCE
 
 DONE, FATAL = ProcessStatus.DONE, ProcessStatus.FATAL_ERROR
@@ -89,9 +89,9 @@ class Saving(MemoryStore):
         super().save(work, handler, ended)
 
 
-def redriven(first: str, *, id: str) -> Message:
-    origin = json.dumps({"message_id": first, "queue": "https://queue"})
-    return message(id=id, sqs_attributes={ORIGIN_ATTRIBUTE: Attribute("String", origin)})
+def redriven(verdict: Verdict, *, id: str) -> Message:
+    """Return the message of *verdict* as it comes back from the dead-letter queue."""
+    return message(id=id, sqs_attributes=replace_origin(verdict.message, describe_origin(verdict)))
 
 
 class Failing(MemoryStore):
@@ -191,24 +191,25 @@ def test_a_redriven_message_goes_to_the_handler_that_failed_and_to_no_other() ->
     handlers = Handlers(progress=MemoryStore())
     handlers.add("reserve")
     handlers.add("charge", Reject("expired card"))
-    assert handlers.process(message(id="first")).dead_letters
+    first = handlers.process(message(id="first"))
+    assert first.dead_letters
 
-    verdict = handlers.process(redriven("first", id="second"))
+    verdict = handlers.process(redriven(first, id="second"))
 
     assert handlers.ran == ["charge"]
     assert verdict.deletes
 
 
-def test_a_message_redriven_twice_is_known_by_the_id_it_had_first() -> None:
+def test_a_message_redriven_twice_keeps_all_that_was_done() -> None:
     handlers = Handlers(progress=MemoryStore())
     handlers.add("reserve")
     handlers.add("notify", Reject("down"))
     handlers.add("charge", Reject("expired"), Reject("expired"))
-    handlers.process(message(id="first"))
-    handlers.process(redriven("first", id="second"))
+    first = handlers.process(message(id="first"))
+    second = handlers.process(redriven(first, id="second"))
     assert handlers.ran == ["notify", "charge"]
 
-    handlers.process(redriven("first", id="third"))
+    handlers.process(redriven(second, id="third"))
 
     assert handlers.ran == ["charge"]
 
@@ -315,8 +316,9 @@ def test_a_key_in_progress_elsewhere_is_tried_later() -> None:
 
 def test_the_message_of_an_attempt_that_died_takes_its_key_up_again() -> None:
     store = MemoryStore()
-    store.claim("charge order-1", "https://queue m1", 60)
     handlers = idempotent(idempotency=store)
+    (charge,) = handlers.app.handlers_for("order-1")
+    Idempotency(store, 30.0).claim(message("order-1", id="m1"), charge, "order-1")
 
     assert handlers.process(message("order-1", id="other")).keeps
     handlers.process(message("order-1", id="m1"))

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from megaflow.errors import ConfigurationError
 from megaflow.transport.addresses import (
     Host,
+    identify_queue,
     is_same_queue,
     name_of,
     queue_url_of,
@@ -276,3 +277,18 @@ def test_a_queue_is_the_same_by_whatever_address(other: str) -> None:
 )
 def test_a_queue_of_the_same_name_elsewhere_is_another_one(other: str) -> None:
     assert not is_same_queue(US, other)
+
+
+def test_what_identifies_a_queue_is_in_all_of_its_addresses_and_in_no_other() -> None:
+    identity = ("us-west-2", ACCOUNT, "orders.fifo")
+
+    for same in (US, f"https://us-west-2.queue.amazonaws.com{PATH}", f"arn:aws:sqs:us-west-2:{ACCOUNT}:orders.fifo"):
+        assert identify_queue(same) == identity
+    for other in (US.replace("us-west-2", "eu-west-1"), US.replace(ACCOUNT, "123456789012"), US[:-5]):
+        assert identify_queue(other) != identity
+
+
+def test_what_is_no_address_identifies_itself() -> None:
+    texts = ["", "orders", "https://queue", "http://[", "arn:", "\ud800"]
+
+    assert len({identify_queue(text) for text in texts}) == len(texts)

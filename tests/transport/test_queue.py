@@ -335,6 +335,16 @@ def test_a_dead_letter_that_died_before_has_its_new_origin_in_place_of_the_old(c
     assert client.asked["MessageAttributes"][ORIGIN_ATTRIBUTE]["StringValue"] == "new"
 
 
+def test_an_origin_that_came_with_a_dead_letter_is_dropped_where_there_is_no_room_for_its_own(
+    client: ScriptedClient,
+) -> None:
+    carried = {"price": Attribute("Number", "5"), ORIGIN_ATTRIBUTE: Attribute("String", "forged")}
+
+    Queue(client, URL).send_dead_letter(DEAD_URL, message(attributes=carried), "")
+
+    assert client.asked["MessageAttributes"].keys() == {"price"}
+
+
 def test_a_dead_letter_goes_without_an_origin_where_none_is_given(client: ScriptedClient) -> None:
     Queue(client, URL).send_dead_letter(DEAD_URL, message("x"), "")
 

@@ -45,7 +45,7 @@ from megaflow.handlers.handler import Handler, make_handler
 from megaflow.handlers.status import ProcessStatus
 from megaflow.match.conditions import EVERYTHING
 from megaflow.messages.attributes import Attribute
-from megaflow.messages.origin import ORIGIN_ATTRIBUTE
+from megaflow.messages.origin import ORIGIN_ATTRIBUTE, digest_of
 from megaflow.processing.dead_letters import describe_origin
 from megaflow.processing.verdict import Fate
 from megaflow.settings import ConsumerSettings
@@ -536,6 +536,18 @@ def test_a_dead_letter_with_ten_attributes_goes_without_its_origin() -> None:
     assert not driver.one(DeadLetter).with_origin
 
 
+def test_the_origin_that_a_message_came_with_takes_no_room_from_its_own() -> None:
+    forged = {ORIGIN_ATTRIBUTE: Attribute("String", "x" * 1_000)}
+    carried = {name: Attribute("String", "value") for name in "abcdefghi"} | forged
+    driver = Driver()
+    driver.core._inspection.dead_letter_size_limit = 900
+    (only,) = driver.receive(replace(message("only"), sqs_attributes=carried))
+
+    driver.finish(only, Fate.DEAD_LETTER)
+
+    assert driver.one(DeadLetter).with_origin
+
+
 def test_without_a_dead_letter_queue_a_failed_message_is_deleted_and_reported() -> None:
     driver = Driver(dead_letters=False)
     (only,) = driver.receive(message("only"))
@@ -566,18 +578,19 @@ def test_the_origin_names_message_queue_and_handlers() -> None:
     assert origin == {
         "message_id": "m",
         "queue": "https://q",
+        "digest": digest_of(verdict.message),
         "failed": {HANDLER.name: "ValueError: expired"},
         "finished": [],
     }
 
 
-def test_a_redriven_message_that_fails_again_keeps_its_first_id() -> None:
+def test_a_redriven_message_that_fails_again_says_what_it_is_now() -> None:
     carried = {ORIGIN_ATTRIBUTE: Attribute("String", '{"message_id": "first", "queue": "https://old", "failed": {}}')}
     redriven = replace(message("second"), queue_url="https://q", sqs_attributes=carried)
 
     origin = json.loads(describe_origin(verdict_on(redriven, Fate.DEAD_LETTER)))
 
-    assert (origin["message_id"], origin["queue"]) == ("first", "https://old")
+    assert (origin["message_id"], origin["queue"]) == ("second", "https://q")
     assert origin["failed"] == {HANDLER.name: "FATAL_ERROR"}
 
 

@@ -30,7 +30,8 @@ from megaflow.consumer.core.core import Core
 from megaflow.consumer.threads.runner import Runner
 from megaflow.local import Account, SqsClient
 from megaflow.match.functions import not_
-from megaflow.transport.queue import Queue
+from megaflow.messages.origin import digest_of
+from megaflow.transport.queue import Queue, read_message
 from tests.consuming import Faulty, Queues, run_until, running
 from tests.waiting import EARLY, PATIENCE, wait_until
 
@@ -122,6 +123,7 @@ def test_a_message_that_failed_for_good_is_dead_lettered_as_it_was_received(queu
     assert json.loads(dead["MessageAttributes"]["megaflow-origin"]["StringValue"]) == {
         "message_id": message_id,
         "queue": queues.url,
+        "digest": digest_of(read_message(dead, "", 0.0, 0.0, time.monotonic)),
         "failed": {"charge": "ValueError: expired"},
         "finished": ["archive"],
     }
