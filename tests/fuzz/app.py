@@ -117,7 +117,7 @@ def odd(message: Message) -> None: ...
 
 def make_apps() -> tuple[App, App]:
     """Return an app whose handlers are called at once, and one that remembers what they did, in steps."""
-    plain, remembering = App(retry_on=ConnectionError), App(retry_on=(), progress=MemoryStore(keep_for=0.0))
+    plain, remembering = App(retry_on=ConnectionError), App(retry_on=(), progress=MemoryStore())
     for app in (plain, remembering):
         app.include(router)
     remembering.on_data(

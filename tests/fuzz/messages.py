@@ -46,26 +46,37 @@ _WORDS = (
     *("\U0001f600", "\u2028", "$$__CLASS_NAME__$$", "${jndi:ldap://x}", "{}", "[]", '"', "\\", "a" * 28 + "!"),
 )
 _KEYS = (
+    *("type", "id", "status", "total", "user", "items", "tags", "address", "at", "price", "protocol", "version"),
     *(
-        "type",
-        "id",
-        "status",
-        "total",
-        "user",
-        "items",
-        "tags",
-        "address",
-        "at",
-        "price",
-        "protocol",
-        "version",
         "event",
+        "object",
+        "name",
+        "domain",
+        "attributes",
+        "current",
+        "Type",
+        "TopicArn",
+        "Message",
+        "MessageId",
+        "Timestamp",
     ),
-    *("object", "name", "domain", "attributes", "current", "Type", "TopicArn", "Message", "MessageId", "Timestamp"),
     *("Signature", "MessageAttributes", "extra", "", "$ref", "$id", "_id", "a.b", "0", "__class__", "\ud800", "\x1b"),
 )
+_FITTING: tuple[dict[str, Any], ...] = (
+    {"user": {"name": "user@example.com", "address": "10.1.2.3"}},
+    {"tags": ["a", "user:7"], "items": [1, 7]},
+    {"items": [0.5], "at": "2026-02-28"},
+    {"price": "19.99", "id": 7},
+    {"extra": {}, "name": "aab"},
+    {"type": "user:7", "id": 1},
+)
+"""What some handlers of the app ask for."""
+
 _NUMBERS = (0, 1, -1, 7, 100, 101, 2**31, 2**53 + 1, 2**63, -(2**63) - 1, 0.5, -0.0, 1e308, 19.99, 10**40)
 _RAW_JSON = ("NaN", "Infinity", "-Infinity", "1e400", "-1e-400", '"\\ud800"', '"\\udc00\\ud800"', "1E5", "0.1e1", "-0")
+_LARGE = 100_000
+"""Characters of a body, after which no envelope is put around it: each may be six times as large as what it holds."""
+
 _NAMES = ("tenant", "price", "blob", "a.b", "x" * 256, "Content-Type", "ExtendedPayloadSize", "SQSLargePayloadSize")
 _VALUES_OF_NUMBERS = (
     *("1", "-7", "1.50", "NaN", "sNaN", "-nan123", "Infinity", "1e400000", "-1e400000", "1e-400000", "0x10", "", "१२"),
@@ -80,10 +91,13 @@ def make(seed: int, place: int) -> Received:
     system = {"ApproximateReceiveCount": str(random.choice((1, 1, 1, 2, 3, 1_000))), "SentTimestamp": "1796000000000"}
     if random.random() < 0.1:
         system["MessageGroupId"] = random.choice(("g", "a/b", "!" * 128))
+    body = make_body(random)
+    if random.random() < 0.05:
+        body, attributes["megaflow-kind"] = _make_base64(random), _string("binary")
     made = {
         "MessageId": f"m-{seed}-{place}",
         "ReceiptHandle": f"r-{seed}-{place}",
-        "Body": make_body(random),
+        "Body": body,
         "Attributes": system,
     }
     return made | ({"MessageAttributes": attributes} if attributes else {})
@@ -122,6 +136,8 @@ def _make_data(random: Random) -> str:
         "total": random.choice(_NUMBERS),
     }
     document |= _make_object(random, 3)
+    if random.random() < 0.3:
+        document |= random.choice(_FITTING)
     if random.random() < 0.3:
         _forget_or_change(random, document)
     return _write(random, document)
@@ -192,6 +208,8 @@ def _make_envelope(random: Random) -> str:
         if random.random() < 0.2:
             _forget_or_change(random, envelope)
         body = _write(random, envelope)
+        if len(body) > _LARGE:
+            break
     return body
 
 
