@@ -15,7 +15,7 @@ SECONDS_OF_TORTURE ?= 300
 # The tests start hundreds of processes: where Python is told to keep no bytecode, each would compile megaflow anew.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo install test coverage test-long torture simulate mutants lint bench bench-consume bench-wire bench-publish bench-lambda bench-local bench-bytecodes format clean
+.PHONY: demo install test coverage test-long torture simulate fuzz mutants lint bench bench-consume bench-wire bench-publish bench-lambda bench-local bench-bytecodes format clean
 
 demo: $(FOR_DEMO)
 	$(BIN)/python samples/demo.py
@@ -38,6 +38,9 @@ torture: $(FOR_TESTS)
 
 simulate: $(FOR_TESTS)
 	$(BIN)/python -m tests.simulation --seeds 100000
+
+fuzz: $(FOR_TESTS)
+	$(BIN)/python -m tests.fuzz --messages $(or $(MESSAGES),1000000) $(if $(SEED),--seed $(SEED))
 
 mutants: $(FOR_DEVELOPMENT)
 	$(BIN)/python -m tests.mutants $(if $(COUNT),--count $(COUNT)) $(if $(SEED),--seed $(SEED))

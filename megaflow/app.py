@@ -24,7 +24,7 @@ from megaflow.publishing.destination import Destination, Endpoints, read_dead_le
 from megaflow.publishing.outgoing import PublishOptions
 from megaflow.publishing.publisher import BATCHES_IN_FLIGHT
 from megaflow.runtime.running import Running, serving_health
-from megaflow.settings import ConsumerSettings, OnInvalid, RetryOn, Unmatched, check_whole
+from megaflow.settings import ConsumerSettings, OnInvalid, RecordErrors, RetryOn, Unmatched, check_whole
 from megaflow.stores import Store
 from megaflow.telemetry.metrics import Counters
 from megaflow.transport.protocols import SnsClient, SqsClient
@@ -50,8 +50,9 @@ class App(Router):
     ``"delete"``, ``"keep"`` or ``"dead_letter"``; *on_invalid* says so of one that is not what the annotations of its
     handler say. *backoff* is a function ``(receive_count) -> seconds``, *retry_on* the exceptions after which a message
     comes again; after any other one it is dead-lettered, and ``()`` says that this is meant. Without
-    *dead_letter_queue_url* the queue's own redrive policy names it. *max_message_size*, in bytes, is what the topic
-    allows. Raises `ConfigurationError` for a value out of range.
+    *dead_letter_queue_url* the queue's own redrive policy names it. That queue and *progress* get the texts of errors,
+    or with *record_errors* ``"type"`` their types alone. *max_message_size*, in bytes, is what the topic allows.
+    Raises `ConfigurationError` for a value out of range.
 
     A message in hand stays hidden from others, *visibility_timeout* being extended, for *max_processing_time* at most.
     Up to *prefetch* messages are received before there is a handler free for them, where handlers are quick; by default
@@ -83,6 +84,7 @@ class App(Router):
         unmatched: Unmatched = "delete",
         on_invalid: OnInvalid = "dead_letter",
         dead_letter_queue_url: str | None = None,
+        record_errors: RecordErrors = "text",
         progress: Store | None = None,
         idempotency: Store | None = None,
         max_message_size: int = limits.SNS_MESSAGE_SIZE,
@@ -104,6 +106,7 @@ class App(Router):
             shutdown_timeout=shutdown_timeout,
             unmatched=unmatched,
             dead_letter_queue_url=read_dead_letter_queue(dead_letter_queue_url),
+            record_errors=record_errors,
             backoff=exponential_backoff() if backoff is None else backoff,
         )
         self._running = Running()
@@ -114,6 +117,7 @@ class App(Router):
             on_invalid=on_invalid,
             stores=Stores(progress, idempotency),
             visibility_timeout=visibility_timeout,
+            with_error_texts=self._settings.records_error_texts,
             find_queue=lambda: self.queue_url or "",
             is_running=lambda: self._running.is_under_way,
         )

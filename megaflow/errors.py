@@ -162,14 +162,22 @@ class PublishError(MegaflowError):
         return f"{len(self.failed)} of {len(self.message_ids)} messages were not sent: {shown}{more}"
 
 
-def describe_error(error: BaseException) -> str:
-    """Return type and text of *error*, at most 300 characters; never raises."""
+def describe_error(error: BaseException, *, with_text: bool = True) -> str:
+    """Return type and text of *error*, or its type alone, at most 300 characters; never raises."""
+    if not with_text:
+        return _name_type(error)[:300]
     return f"{type(error).__name__}: {text}"[:300] if (text := _read(error)) is not None else type(error).__name__
 
 
 def text_of(error: BaseException) -> str:
     """Return the text of *error*, or its type where it has none; never raises."""
     return _read(error) or type(error).__name__
+
+
+def _name_type(error: BaseException) -> str:
+    # What failed in an earlier delivery has only that as its text: the type that it was, and perhaps its text.
+    earlier = text_of(error) if isinstance(error, EarlierFailureError) else ""
+    return earlier.partition(":")[0] or type(error).__name__
 
 
 def _read(error: BaseException) -> str | None:

@@ -18,6 +18,7 @@ TOPIC_ARN_VARIABLE: Final = "MEGAFLOW_TOPIC_ARN"
 
 Unmatched: TypeAlias = Literal["delete", "keep", "dead_letter"]
 OnInvalid: TypeAlias = Literal["dead_letter", "keep", "delete"]
+RecordErrors: TypeAlias = Literal["text", "type"]
 RetryOn: TypeAlias = type[Exception] | Iterable[type[Exception]]
 
 
@@ -35,6 +36,7 @@ class ConsumerSettings:
     shutdown_timeout: float = 25.0
     unmatched: Unmatched = "delete"
     dead_letter_queue_url: str | None = None
+    record_errors: RecordErrors = "text"
     backoff: Backoff = field(default_factory=exponential_backoff)
 
     def __post_init__(self) -> None:
@@ -50,8 +52,14 @@ class ConsumerSettings:
             check_whole("max_receives", self.max_receives, 1, 1_000)
         check_seconds("shutdown_timeout", self.shutdown_timeout)
         check_choice("unmatched", self.unmatched, get_args(Unmatched))
+        check_choice("record_errors", self.record_errors, get_args(RecordErrors))
         if not callable(self.backoff):
             raise ConfigurationError(f"backoff={self.backoff!r} must be a function (receive_count) -> seconds")
+
+    @property
+    def records_error_texts(self) -> bool:
+        """Whether stores and dead-letter queues hold what errors say, beside their types."""
+        return self.record_errors == "text"
 
     @property
     def received_in_advance(self) -> int:

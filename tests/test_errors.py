@@ -10,6 +10,7 @@ import megaflow
 from megaflow import errors
 from megaflow.errors import (
     ConfigurationError,
+    EarlierFailureError,
     EncodeError,
     FailedEntry,
     MegaflowError,
@@ -18,6 +19,7 @@ from megaflow.errors import (
     PublishError,
     RegistrationError,
     UsageError,
+    describe_error,
 )
 
 TREE = (
@@ -85,6 +87,20 @@ def test_a_publish_error_says_what_failed_and_why() -> None:
         "2 of 3 messages were not sent: entry 1: InternalError: try again; "
         "entry 2: ReadTimeoutError: no answer (it is not known whether it was sent)"
     )
+
+
+@pytest.mark.parametrize(
+    ("error", "text", "type_"),
+    [
+        (ValueError("no card 4711"), "ValueError: no card 4711", "ValueError"),
+        (EarlierFailureError("KeyError: 'card'"), "EarlierFailureError: KeyError: 'card'", "KeyError"),
+        (EarlierFailureError("KeyError"), "EarlierFailureError: KeyError", "KeyError"),
+        (EarlierFailureError(""), "EarlierFailureError: ", "EarlierFailureError"),
+    ],
+)
+def test_an_error_is_described_with_its_text_or_by_its_type_alone(error: Exception, text: str, type_: str) -> None:
+    assert describe_error(error) == text
+    assert describe_error(error, with_text=False) == type_
 
 
 @pytest.mark.parametrize(("count", "end"), [(3, "entry 2: InternalError: try again"), (4, "; and 1 more")])

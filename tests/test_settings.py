@@ -41,6 +41,8 @@ def test_the_defaults_are_those_of_the_documentation() -> None:
         ("unmatched", "delete"),
         ("unmatched", "keep"),
         ("unmatched", "dead_letter"),
+        ("record_errors", "text"),
+        ("record_errors", "type"),
     ],
 )
 def test_every_value_in_range_is_taken(name: str, value: Any) -> None:
@@ -81,6 +83,12 @@ def test_a_shutdown_timeout_is_a_number_of_seconds(value: Any) -> None:
 def test_unmatched_is_one_of_three_words(value: Any) -> None:
     with pytest.raises(ConfigurationError, match=r"^unmatched=.* must be one of 'delete', 'keep', 'dead_letter'$"):
         ConsumerSettings(unmatched=value)
+
+
+@pytest.mark.parametrize("value", ["none", "", None, True])
+def test_record_errors_is_one_of_two_words(value: Any) -> None:
+    with pytest.raises(ConfigurationError, match=r"^record_errors=.* must be one of 'text', 'type'$"):
+        ConsumerSettings(record_errors=value)
 
 
 def test_a_backoff_is_a_function() -> None:

@@ -147,7 +147,8 @@ class LambdaHandler:
         try:
             to = self._queues.dead_letter_queue(message.queue_url)
             if to.url:
-                self._send(to, message, describe_origin(verdict, problem))
+                origin = describe_origin(verdict, problem, with_texts=self._settings.records_error_texts)
+                self._send(to, message, origin)
         except Exception as error:  # noqa: BLE001 - whatever a client raises, the message comes again
             text = "message %s: kept, as it could not be dead-lettered: %s"
             log.error(text, message.id, text_of(error), extra=about(message))

@@ -114,6 +114,8 @@ def _text(text: str, style: str = "") -> Text:
 
 def make_progress() -> Progress:
     """Return a progress bar on stderr, nothing where that is no terminal; its tasks have a ``count`` and a ``rate``."""
+    console, is_watched = make_console(stderr=True), sys.stderr.isatty()
+    console.quiet = not is_watched  # rich writes an empty line at its end all the same before 15
     return Progress(
         SpinnerColumn(),
         TextColumn("{task.description}"),
@@ -121,7 +123,7 @@ def make_progress() -> Progress:
         TextColumn("{task.fields[count]}"),
         TextColumn("{task.fields[rate]}"),
         TimeElapsedColumn(),
-        console=make_console(stderr=True),
-        disable=not sys.stderr.isatty(),
+        console=console,
+        disable=not is_watched,
         transient=True,
     )

@@ -76,6 +76,7 @@ class Assembly:
         on_invalid: OnInvalid,
         stores: Stores,
         visibility_timeout: float,
+        with_error_texts: bool,
         find_queue: Callable[[], str],
         is_running: Callable[[], bool],
     ) -> None:
@@ -87,6 +88,7 @@ class Assembly:
             on_invalid=on_invalid,
         )
         self._visibility_timeout = visibility_timeout
+        self._with_error_texts = with_error_texts
         self._find_queue = find_queue
         self._remember_in(stores)
         self._router = router
@@ -228,8 +230,8 @@ class Assembly:
 
     def _remember_in(self, stores: Stores) -> None:
         self.stores = stores
-        self._progress = None if stores.progress is None else Progress(stores.progress)
-        keys = stores.keys
+        progress, keys, with_texts = stores.progress, stores.keys, self._with_error_texts
+        self._progress = None if progress is None else Progress(progress, with_error_texts=with_texts)
         self._idempotency = None if keys is None else Idempotency(keys, self._visibility_timeout, self._find_queue)
 
     def _outdate(self) -> None:

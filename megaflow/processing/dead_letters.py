@@ -42,15 +42,16 @@ def why_too_large(message: Message, size_limit: int) -> str:
     return f"it has {size:,} bytes, and the dead-letter queue takes {size_limit:,}" if 0 < size_limit < size else ""
 
 
-def describe_origin(verdict: Verdict, problem: str = "") -> str:
+def describe_origin(verdict: Verdict, problem: str = "", *, with_texts: bool = True) -> str:
     """Return what a dead-lettered message says of its past, as JSON; *problem* is why, where no handler said so.
 
-    All that is of the message in hand: nothing is taken over from an origin that it came with.
+    All that is of the message in hand: nothing is taken over from an origin that it came with. *with_texts* is whether
+    what errors say is told, beside their types.
     """
     message = verdict.message
     origin: dict[str, Any] = {"message_id": message.id, "queue": message.queue_url, "digest": digest_of(message)}
     origin["failed"] = {
-        outcome.handler.name: _describe_error(outcome)
+        outcome.handler.name: _describe_error(outcome, with_texts)
         for outcome in verdict.outcomes
         if outcome.status is not ProcessStatus.DONE
     }
@@ -60,5 +61,5 @@ def describe_origin(verdict: Verdict, problem: str = "") -> str:
     return json.dumps(origin)
 
 
-def _describe_error(outcome: Outcome) -> str:
-    return outcome.status.name if outcome.error is None else describe_error(outcome.error)
+def _describe_error(outcome: Outcome, with_text: bool) -> str:
+    return outcome.status.name if outcome.error is None else describe_error(outcome.error, with_text=with_text)

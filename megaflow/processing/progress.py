@@ -26,11 +26,13 @@ class Progress:
 
     It is remembered by the message in hand alone. What is done is looked up by the origin that a redriven message came
     with, too, for whoever has that very body and those attributes: a forged origin says nothing of another message.
-    What failed for good is not: whoever redrives it wants it tried again.
+    What failed for good is not: whoever redrives it wants it tried again. *with_error_texts* is whether the store
+    gets what errors say, beside their types.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, *, with_error_texts: bool = True) -> None:
         self._store = store
+        self._with_error_texts = with_error_texts
 
     @property
     def store(self) -> Store:
@@ -54,8 +56,8 @@ class Progress:
 
     def save(self, message: Message, handler: Handler, status: ProcessStatus, error: BaseException | None) -> None:
         """Remember that a handler has finished a message, or has failed on it for good."""
-        ended = Ended(status, "" if error is None else describe_error(error))
-        ask_store("save progress", self._store.save, work_of(message), handler.name, ended)
+        said = "" if error is None else describe_error(error, with_text=self._with_error_texts)
+        ask_store("save progress", self._store.save, work_of(message), handler.name, Ended(status, said))
 
     def _take_over(self, before: str, work: str, known: Mapping[str, Ended]) -> Mapping[str, Ended]:
         """Remember of *work* what was done *before* it was redriven, as it may be redriven again; return what it was.

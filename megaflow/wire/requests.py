@@ -26,12 +26,10 @@ class Requests:
         signer, model = client._request_signer, client.meta.service_model
         self._signer = Signer(signer.region_name, signer.signing_name)
         self._credentials = signer._credentials
-        self._always = {
-            "host": _write_host(client.meta.endpoint_url),
-            "content-type": f"application/x-amz-json-{model.metadata['jsonVersion']}",
-        }
-        if "awsQueryCompatible" in model.metadata:
-            self._always["x-amzn-query-mode"] = "true"
+        # What else is in every call differs from version to version; this one needs no parameters.
+        sample = client._serializer.serialize_to_request({}, model.operation_model("ListQueues"))
+        self._always = {name.lower(): value for name, value in sample["headers"].items()}
+        self._always["host"] = _write_host(client.meta.endpoint_url)
         self._unsigned = ("accept-encoding: identity", f"user-agent: {client.meta.config.user_agent}")
         self._is_in_lambda = "AWS_LAMBDA_FUNCTION_NAME" in os.environ
         self._time = 0, ""

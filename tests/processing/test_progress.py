@@ -77,6 +77,18 @@ def message(text: str = "ping", *, id: str = "m1", **fields: Any) -> Message:
     return replace(open_message(text), id=id, queue_url="https://queue", **fields)
 
 
+class Saving(MemoryStore):
+    """Remembers what it was told of errors, too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told: list[str] = []
+
+    def save(self, work: str, handler: str, ended: Ended) -> None:
+        self.told.append(ended.error)
+        super().save(work, handler, ended)
+
+
 def redriven(verdict: Verdict, *, id: str) -> Message:
     """Return the message of *verdict* as it comes back from the dead-letter queue."""
     return message(id=id, sqs_attributes=replace_origin(verdict.message, describe_origin(verdict)))
@@ -124,6 +136,18 @@ def test_a_message_that_comes_again_goes_to_the_handlers_that_have_not_finished_
 
     assert handlers.ran == ["charge", "notify"]
     assert said == {"reserve": DONE, "charge": DONE, "notify": DONE}
+
+
+@pytest.mark.parametrize(("record_errors", "told"), [("text", "ValueError: no card 4711"), ("type", "ValueError")])
+def test_a_store_holds_of_errors_what_it_may(record_errors: str, told: str) -> None:
+    store = Saving()
+    handlers = Handlers(progress=store, record_errors=record_errors)
+    handlers.add("reserve")
+    handlers.add("charge", ValueError("no card 4711"))
+
+    handlers.process(message())
+
+    assert store.told == ["", told]
 
 
 def test_progress_is_shared_by_processes() -> None:

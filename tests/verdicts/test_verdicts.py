@@ -145,6 +145,29 @@ def test_what_failed_for_good_is_dead_lettered_as_it_was(name: str, make: Any, s
         assert (origin["message_id"], origin["finished"], list(origin["failed"])) == (sent, ["works"], ["fails"])
 
 
+@pytest.mark.parametrize("progress", [None, MemoryStore], ids=["forgets", "remembers"])
+@pytest.mark.parametrize(("record_errors", "said"), [("text", "ValueError: no card 4711"), ("type", "ValueError")])
+def test_a_dead_letter_holds_of_errors_what_it_may(
+    name: str, progress: type[MemoryStore] | None, record_errors: Any, said: str
+) -> None:
+    app, later = make_app(progress=progress and progress(), record_errors=record_errors), [RetryLater()]
+    app.on_text(handler_name="fails")(say(ValueError("no card 4711")))
+
+    @app.on_text()
+    def keeps(text: str) -> None:
+        if later:
+            raise later.pop()
+
+    with driven(name, app) as driver:
+        app.publish("ping")
+        driver.run()
+        driver.advance(LATER)
+
+        (dead,) = dead_letters(driver)
+        origin = json.loads(dead["MessageAttributes"]["megaflow-origin"]["StringValue"])
+        assert origin["failed"]["fails"].removeprefix("EarlierFailureError: ") == said
+
+
 def test_one_keeper_keeps_the_message_and_all_run_again(name: str) -> None:
     app, seen = make_app(), []
 

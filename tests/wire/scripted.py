@@ -12,12 +12,16 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import boto3
+import botocore
 from botocore.config import Config
 
 from tests.unmocked import unmocked
 from tests.waiting import PATIENCE
 
 QUEUE_URL = "https://sqs.us-east-1.amazonaws.com/123456789012/orders"
+
+BOTOCORE = tuple(map(int, botocore.__version__.split(".")[:2]))
+"""Its version here, as far as it changes what is sent and when."""
 
 HttpAnswer: TypeAlias = bytes | Callable[[socket.socket], None]
 """What is sent, or what is done with the connection instead."""

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from megaflow.wire.client import WireClient
 from megaflow.wire.retries import THROTTLED_CODES, TRANSIENT_CODES, TRANSIENT_STATUSES, CallFailure, Quota, Retries
-from tests.wire.scripted import QUEUE_URL, Scripted, answer, hang_up, scripted
+from tests.wire.scripted import BOTOCORE, QUEUE_URL, Scripted, answer, hang_up, scripted
 
 BUSY = answer(b"", status="503 Service Unavailable")
 
@@ -83,6 +83,7 @@ class Botocore:
         return delay, True
 
 
+@pytest.mark.skipif(BOTOCORE < (1, 44), reason="the standard mode of this botocore is another one")
 @given(
     st.lists(st.lists(st.tuples(CODES, STATUSES, WAITS) | st.none(), max_size=3), max_size=60),
     st.floats(0, 1),

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import string
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from unittest.mock import patch
 
 import pytest
+from botocore import auth
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import ReadOnlyCredentials
@@ -26,12 +28,19 @@ BODIES = st.binary(max_size=300) | st.integers(2_000, 70_000).map(lambda size: b
 HOSTS = st.sampled_from(["sqs.us-east-1.amazonaws.com", "127.0.0.1:4566", "queue.example.com:8443"])
 
 
+def asking_for_the_time(moment: datetime) -> tuple[str, object]:
+    """Return what this version of botocore asks for the time, and what says *moment* instead."""
+    if hasattr(auth, "get_current_datetime"):
+        return "botocore.auth.get_current_datetime", lambda: moment
+    return "botocore.auth.datetime", SimpleNamespace(datetime=SimpleNamespace(utcnow=lambda: moment))
+
+
 def sign_as_botocore(
     headers: dict[str, str], body: bytes, moment: datetime, credentials: ReadOnlyCredentials, region: str
 ) -> str:
     host = headers["host"]
     request = AWSRequest("POST", f"https://{host}/", headers={**headers}, data=body)
-    with patch("botocore.auth.get_current_datetime", lambda: moment):
+    with patch(*asking_for_the_time(moment)):
         SigV4Auth(credentials, "sqs", region).add_auth(request)
     return str(request.headers["Authorization"])
 

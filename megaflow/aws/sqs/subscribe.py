@@ -20,7 +20,7 @@ from megaflow.keywords import check_options
 from megaflow.logs import get_logger
 from megaflow.match.conditions import EVERYTHING, Condition
 from megaflow.messages.codec import Kind
-from megaflow.settings import RetryOn, Unmatched, read_retry_on
+from megaflow.settings import RecordErrors, RetryOn, Unmatched, read_retry_on
 from megaflow.transport.protocols import SqsClient
 from megaflow.transport.session import AwsOptions, giving_way
 
@@ -79,6 +79,7 @@ class SqsListener:
         backoff: Backoff | None = None,
         unmatched: Unmatched = "delete",
         dead_letter_queue_url: str | None = None,
+        record_errors: RecordErrors = "text",
         client: SqsClient | None = None,
         wire: bool = True,
         **aws: Unpack[AwsOptions],
@@ -97,6 +98,7 @@ class SqsListener:
             backoff=backoff,
             unmatched=unmatched,
             dead_letter_queue_url=dead_letter_queue_url,
+            record_errors=record_errors,
             wire=wire,
             **giving_way(aws),
         )

@@ -73,7 +73,7 @@ class Endings:
         if queue_url := inspection.dead_letter_queue_url:
             # Its group goes on only when it is certain that the message does not come again.
             self._held_messages.begin_dead_lettering(held)
-            origin = describe_origin(verdict, problem)
+            origin = describe_origin(verdict, problem, with_texts=self._settings.records_error_texts)
             has_room = has_room_for_origin(held.message, origin, inspection.dead_letter_size_limit)
             self._actions.add(DeadLetter(held.message, queue_url, origin, has_room))
             return
