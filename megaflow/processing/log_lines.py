@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import logging
-from typing import TypeAlias
+from collections.abc import Sequence
+from typing import Final, TypeAlias
 
+from megaflow.dispatch.suspects import find_suspects
 from megaflow.errors import InvalidPayloadError, text_of
+from megaflow.handlers.handler import Handler
 from megaflow.handlers.status import ProcessStatus, Reject
 from megaflow.logs import get_logger
 from megaflow.messages.message import Message
@@ -14,6 +17,9 @@ from megaflow.processing.verdict import Outcome, Verdict
 log = get_logger(__name__)
 
 LogKeys: TypeAlias = dict[str, str | float]
+
+_SUSPECTS: Final = 3
+"""How many conditions are named at most that can have taken long."""
 
 
 def about(message: Message, **more: str | float) -> LogKeys:
@@ -42,6 +48,17 @@ def log_outcome(message: Message, outcome: Outcome) -> None:
         log.error("message %s: %s rejects it: %s", message.id, name, text_of(error), extra=keys)
     elif status is ProcessStatus.FATAL_ERROR:
         log.error("message %s: %s failed for good", message.id, name, exc_info=error, extra=keys)
+
+
+def log_slow_matching(message: Message, seconds: float, handlers: Sequence[Handler]) -> None:
+    """Say what can have taken so many *seconds* to match, where the patterns ask anything that can take long."""
+    suspects = find_suspects(handlers, message)
+    if suspects:
+        said = "; ".join(map(str, suspects[:_SUSPECTS]))
+        more = f"; and {len(suspects) - _SUSPECTS} more" if len(suspects) > _SUSPECTS else ""
+        names = ", ".join(dict.fromkeys(suspect.handler.name for suspect in suspects[:_SUSPECTS]))
+        text = "message %s: matching took %.1f s, in which no other message may have been handled: %s%s"
+        log.warning(text, message.id, seconds, said, more, extra=about(message, handler=names))
 
 
 def _keys_of(verdict: Verdict) -> LogKeys:

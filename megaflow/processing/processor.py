@@ -19,7 +19,7 @@ from megaflow.handlers.status import ProcessStatus
 from megaflow.logs import get_logger
 from megaflow.messages.message import Message
 from megaflow.processing.idempotency import Idempotency
-from megaflow.processing.log_lines import about, log_outcome, log_verdict
+from megaflow.processing.log_lines import about, log_outcome, log_slow_matching, log_verdict
 from megaflow.processing.middleware import Middleware, make_pipeline
 from megaflow.processing.outcomes import OutcomeReader, make_outcome
 from megaflow.processing.progress import Progress
@@ -50,6 +50,9 @@ _UNMATCHED: Final[Mapping[Unmatched, Fate]] = {
 
 _DONE: Final = ProcessStatus.DONE
 
+SLOW_MATCHING: Final = 0.1
+"""Seconds from which on it is said that matching a message has taken so long, and what can have been the matter."""
+
 
 class Processor:
     """Takes messages through their handlers, and each verdict to *tell*. May be used from any thread."""
@@ -66,6 +69,7 @@ class Processor:
         on_invalid: OnInvalid = "dead_letter",
         dependencies: Dependencies | None = None,
         tell: Callable[[Verdict], None] = log_verdict,
+        clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self.table: Final = DispatchTable(handlers)
         self._pipelines = {handler: make_pipeline(handler, middleware, dependencies) for handler in handlers}
@@ -78,6 +82,7 @@ class Processor:
         self._progress = progress
         self._idempotency = idempotency
         self._tell = tell
+        self._clock = clock
         _check_stores(handlers, progress, idempotency)
 
     def log_start(self) -> None:
@@ -121,7 +126,7 @@ class Processor:
         Plain is what is not async, may take as long as it wants, and is not remembered anywhere; *wait* waits for what
         it gives all the same.
         """
-        selection = self.table.select(message)
+        selection = self._select(message)
         if not self._plain.issuperset(selection.matched):
             return self._steps(message, selection)
         outcomes = _read_selection(selection) if selection.raised else []
@@ -134,7 +139,15 @@ class Processor:
 
     def steps(self, message: Message) -> Steps:
         """Give the steps that *message* takes; whoever drives them decides when and where each is run."""
-        return self._steps(message, self.table.select(message))
+        return self._steps(message, self._select(message))
+
+    def _select(self, message: Message) -> Selection:
+        asked_at = self._clock()
+        selection = self.table.select(message)
+        seconds = self._clock() - asked_at
+        if seconds >= SLOW_MATCHING:
+            log_slow_matching(message, seconds, self.table.handlers)
+        return selection
 
     def _steps(self, message: Message, selection: Selection) -> Steps:
         return Steps(self._give_steps(message, selection))
