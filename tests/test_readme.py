@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.loaders import Loader
 
 import megaflow
 from megaflow import App
@@ -119,7 +120,7 @@ def test_every_parameter_of_app_is_in_the_configuration_table() -> None:
     assert [name for name in sorted(annotations) if f"`{name}`" not in configuration] == []
 
 
-@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", *DOCS])
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", *DOCS])
 def test_every_link_and_path_leads_somewhere(name: str) -> None:
     text = (ROOT / name).read_text()
     linked = [target for target in re.findall(r"\]\(([^)#]+)\)", text) if "://" not in target]
@@ -127,6 +128,22 @@ def test_every_link_and_path_leads_somewhere(name: str) -> None:
     paths = [*((ROOT / name).parent / path for path in linked), *(ROOT / path for path in named)]
 
     assert [path for path in paths if not path.exists()] == []
+
+
+def is_operation(service: str, name: str) -> bool:
+    return name in Loader().load_service_model(service, "service-2")["operations"]
+
+
+def test_the_policies_of_the_threat_model_name_actions_that_there_are() -> None:
+    text = (ROOT / "docs/threat-model.md").read_text()
+    policies = [json.loads(block) for block in re.findall(r"^```json\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)]
+    actions = [statement["Action"] for policy in policies for statement in policy["Statement"]]
+    named = {name for action in actions for name in ([action] if isinstance(action, str) else action)} - {"sqs:*"}
+    named |= set(re.findall(r"`((?:sqs|sns|kms|dynamodb):\w+)`", text))
+
+    assert len(policies) == 3
+    assert {"sqs:SendMessage", "sns:Publish", "kms:Decrypt", "dynamodb:UpdateItem"} <= named
+    assert [action for action in sorted(named) if not is_operation(*action.split(":"))] == []
 
 
 def test_every_public_name_is_there() -> None:
