@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 
@@ -46,6 +47,20 @@ def plain_records() -> Iterator[None]:
     yield
     assert not _records.problems
 
+
+@pytest.fixture(autouse=True)
+def _leave_no_modules() -> Iterator[None]:
+    """Forget the modules that a test has made: those of the next one may be called the same."""
+    before, path = set(sys.modules), list(sys.path)
+    yield
+    made = set(sys.modules) - before
+    for name in [each for each in made if (getattr(sys.modules[each], "__file__", "") or "").startswith(MADE)]:
+        del sys.modules[name]
+    sys.path[:] = path
+
+
+MADE = tempfile.gettempdir()
+"""Where tests make files."""
 
 ACCOUNT = "424566909325"
 """The account of the queue and the topic in the sqs-mega README."""

@@ -119,7 +119,8 @@ def _connect_another(queue: str, than: str, place: _Place, aws: AwsOptions) -> t
 class _Sources:
     """The queues whose redrive policy names a dead-letter queue: nowhere else a message of it goes back to.
 
-    Raises `WrongUsage` where there is none, or where nobody may know. They are in the region of the dead-letter queue:
+    Raises `WrongUsage` where there is none, and `click.ClickException` where that cannot be asked. They are in the
+    region of the dead-letter queue:
     https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-dead-letter-queues.html
     """
 
@@ -153,7 +154,7 @@ class _Sources:
             if is_missing_queue(error):
                 raise
             text = f"it cannot be asked which queues' redrive policies name {self._name}: {error}; say --to"
-            raise WrongUsage(text) from error
+            raise click.ClickException(text) from error
 
 
 @dataclass

@@ -137,10 +137,9 @@ def test_what_failed_before_is_said_to_be_skipped_for_that() -> None:
 
     with TestClient(app, progress=store) as client:
         # As if the process had died between the store's answer and the dead-letter queue's.
-        url, message_id = client.queue_url, client.sqs.send_message(QueueUrl=client.queue_url, MessageBody="ping")
-        store.save(
-            f"{url} {message_id['MessageId']}", app.handlers[0].name, Ended(ProcessStatus.FATAL_ERROR, "Reject: never")
-        )
+        url, answer = client.queue_url, client.sqs.send_message(QueueUrl=client.queue_url, MessageBody="ping")
+        work = work_of(open_message("ping", id=answer["MessageId"], queue_url=url))
+        store.save(work, app.handlers[0].name, Ended(ProcessStatus.FATAL_ERROR, "Reject: never"))
         client.run()
 
         assert "fail: skipped: failed earlier)" in client.explain()

@@ -7,10 +7,10 @@ import signal
 import threading
 from typing import Any
 
+import click
 import pytest
 
 from megaflow import App, Reject
-from megaflow.cli.errors import WrongUsage
 from megaflow.cli.move import _Place, _Sources
 from megaflow.cli.output import count_messages
 from megaflow.local.server import Server
@@ -111,7 +111,7 @@ def test_where_it_is_denied_to_know_the_sources_a_redrive_wants_to_be_told(sqs: 
 
     place = _Place(Denied(), _dead(orders), Queue(sqs, _dead(orders)))
 
-    with pytest.raises(WrongUsage, match=r"policies name orders-dead: .*AccessDenied.*; say --to$"):
+    with pytest.raises(click.ClickException, match=r"policies name orders-dead: .*AccessDenied.*; say --to$"):
         _Sources(place)
 
 

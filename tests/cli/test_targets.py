@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -18,15 +16,6 @@ app = App()
 @app.on_data({"kind": "refund"})
 def refund(data): ...
 """
-
-
-@pytest.fixture(autouse=True)
-def _leave_no_modules() -> Iterator[None]:
-    before, path = set(sys.modules), list(sys.path)
-    yield
-    for name in set(sys.modules) - before:
-        del sys.modules[name]
-    sys.path[:] = path
 
 
 @pytest.mark.parametrize("target", ["shop", "shop:app", "shop.py", "shop.py:app", "./shop.py:app"])
