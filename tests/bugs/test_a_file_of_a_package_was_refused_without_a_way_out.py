@@ -10,7 +10,6 @@ import click
 import pytest
 
 from megaflow.cli.targets import load_app
-from tests.cli.test_targets import _leave_no_modules  # noqa: F401 - what is imported here is forgotten
 
 BILLING = """
 from megaflow import App

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from megaflow import App, Ended, MemoryStore, ProcessStatus, Reject, SqliteStore, Store
+from megaflow.messages.message import open_message
+from megaflow.processing.progress import work_of
 from megaflow.testing import TestClient
 
 HOUR = 3_600.0
