@@ -7,7 +7,6 @@ import re
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Iterator
 
@@ -49,18 +48,15 @@ def plain_records() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def _leave_no_modules() -> Iterator[None]:
+def _leave_no_modules(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Forget the modules that a test has made: those of the next one may be called the same."""
-    before, path = set(sys.modules), list(sys.path)
+    before, path, made = set(sys.modules), list(sys.path), str(tmp_path_factory.getbasetemp())
     yield
-    made = set(sys.modules) - before
-    for name in [each for each in made if (getattr(sys.modules[each], "__file__", "") or "").startswith(MADE)]:
-        del sys.modules[name]
+    for name in set(sys.modules) - before:
+        if (getattr(sys.modules[name], "__file__", "") or "").startswith(made):
+            del sys.modules[name]
     sys.path[:] = path
 
-
-MADE = tempfile.gettempdir()
-"""Where tests make files."""
 
 ACCOUNT = "424566909325"
 """The account of the queue and the topic in the sqs-mega README."""
