@@ -58,6 +58,17 @@ def _leave_no_modules(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None
     sys.path[:] = path
 
 
+@pytest.fixture(autouse=True)
+def _leave_no_log_handlers() -> Iterator[None]:
+    """Take away where a test has sent the log to: its stream is closed by the next one, and each line an error then."""
+    root = logging.getLogger()
+    before, level = list(root.handlers), root.level
+    yield
+    for handler in set(root.handlers) - set(before):
+        root.removeHandler(handler)
+    root.setLevel(level)
+
+
 ACCOUNT = "424566909325"
 """The account of the queue and the topic in the sqs-mega README."""
 
