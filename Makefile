@@ -24,7 +24,7 @@ install: $(FOR_DEVELOPMENT)
 	@echo 'It is in $(VENV): . $(BIN)/activate'
 
 test: $(FOR_TESTS)
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 3
 
 coverage: $(FOR_DEVELOPMENT)
 	$(BIN)/coverage run -m pytest

@@ -17,6 +17,7 @@ from botocore.session import get_session
 from megaflow import App, ConfigurationError, SnsPublisher, SqsPublisher
 from megaflow.transport.session import AwsSettings
 from tests.cli.conftest import Run, _alone, run
+from tests.unmocked import unmocked
 
 __all__ = ["_alone", "run"]
 
@@ -144,7 +145,7 @@ def test_the_wire_sends_no_line_break_of_a_client_that_was_given(
     make_client: Callable[[str], Any], what: str, listener: tuple[str, list[bytes]]
 ) -> None:
     address, reached = listener
-    publisher = SqsPublisher(queue_url=f"{address}/123456789012/orders", client=make_client(address))
+    publisher = SqsPublisher(queue_url=f"{address}/123456789012/orders", client=unmocked(make_client(address)))
 
     with pytest.raises(ConfigurationError, match=f"^{what} holds a line break or another control char") as caught:
         publisher.publish("x")

@@ -417,7 +417,12 @@ def test_what_is_not_strict_is_validated_as_it_was(data: dict[str, Any]) -> None
 
 LEAVES = st.one_of(
     *(st.uuids(), st.datetimes(), st.dates(), st.decimals(allow_nan=False, allow_infinity=False), st.integers()),
-    *(st.text(st.characters(exclude_categories=["Cs"])), st.booleans(), st.none(), st.floats(allow_nan=False)),
+    *(
+        st.text(st.characters(exclude_categories=["Cs"])),
+        st.booleans(),
+        st.none(),
+        st.floats(allow_nan=False, allow_infinity=False),
+    ),
     *(st.lists(st.integers(), max_size=2), st.sampled_from(["S", "L", "x"])),
 )
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from coverage import Coverage
 
 FOLDERS = "MUTANTS_FOLDERS"
 """The variable that names the files and folders of the code, in JSON."""
@@ -25,6 +24,9 @@ class Reach:
     """Notes for each test the lines it reaches and the seconds it takes."""
 
     def __init__(self) -> None:
+        # Here, and not above: what only the mutants need, the tests go without.
+        from coverage import Coverage
+
         self._told = Path(os.environ[TOLD])
         self._first, self._step = json.loads(os.environ[SHARE])
         include = [f"{name}/*" if Path(name).is_dir() else name for name in json.loads(os.environ[FOLDERS])]
