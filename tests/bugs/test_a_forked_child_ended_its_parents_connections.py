@@ -157,7 +157,8 @@ import os, sys
 from megaflow import SqsPublisher
 url, queue_url, wire = sys.argv[1:]
 keys = {"aws_access_key_id": "any", "aws_secret_access_key": "any", "region_name": "us-east-1"}
-publisher = SqsPublisher(queue_url=queue_url, endpoint_url=url, wire=wire == "wire", **keys)
+make = lambda: SqsPublisher(queue_url=queue_url, endpoint_url=url, wire=wire == "wire", **keys)
+publisher = make()
 stream = publisher.publish_stream({"number": number} for number in range(200))
 sent = [next(stream)]
 child = os.fork()
@@ -166,7 +167,8 @@ if not child:
         goes_on = list(stream)
     except RuntimeError as error:
         print(error, flush=True)
-    publisher.publish({"number": "child"})
+    # boto3's own connections are inherited, and shared.
+    (publisher if wire == "wire" else make()).publish({"number": "child"})
     sys.exit(0)
 print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 print(len(sent + [each for each in stream if each.message_id]), flush=True)
