@@ -85,7 +85,8 @@ def make_other_table(path: Path) -> None:
 
 def refuse_writes(path: Path) -> None:
     """Let every write to a store fail from now on, as a disk that is full does; reads are answered."""
-    SqliteStore(path).claim("make", "the file", 0.0)
+    with SqliteStore(path) as store:
+        store.claim("make", "the file", 0.0)
     with closing(sqlite3.connect(path)) as connection:
         connection.executescript(
             "CREATE TRIGGER full BEFORE INSERT ON progress BEGIN SELECT RAISE(ABORT, 'disk full'); END;"
@@ -197,7 +198,8 @@ def test_a_store_that_is_locked_at_the_start_is_waited_for(
 ) -> None:
     monkeypatch.setattr(sqlite, "_BUSY_TIMEOUT", 0.01)
     path = tmp_path / "progress.db"
-    SqliteStore(path).check()
+    with SqliteStore(path) as store:
+        store.check()
     orders = Orders(queues, progress=SqliteStore(path))
 
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
@@ -229,6 +231,7 @@ def test_a_damaged_part_of_a_file_is_an_outage_although_its_other_parts_take_wri
 
     with pytest.raises(ConfigurationError, match="it is damaged; move it away"):
         store.check()
+    store.close()
 
 
 class Away:
