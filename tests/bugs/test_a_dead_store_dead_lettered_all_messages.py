@@ -149,6 +149,7 @@ def test_a_file_that_may_only_be_read_is_said(tmp_path: Path, monkeypatch: pytes
 
     with pytest.raises(ConfigurationError, match="it cannot be written; check the permissions of the file, its folder"):
         store.check()
+    store.close()
 
 
 # Outages
