@@ -45,10 +45,16 @@ _LOOSENESS: Final = {
     '{"numeri': 0.2,
 }
 
+_WHATEVER_IS_THERE: Final = 0.99
+
 
 def tightness(alternatives: Choices) -> float:
-    """Return roughly which part of all values *alternatives* let through: the less, the better."""
-    return min(1.0, sum(_LOOSENESS.get(each[:8], 0.01) for each in alternatives))
+    """Return roughly which part of all values *alternatives* let through: the less, the better.
+
+    Whatever they are, they keep out what lacks the key, unless they ask for that.
+    """
+    most = 1.0 if NOT_THERE in alternatives else _WHATEVER_IS_THERE
+    return min(most, sum(_LOOSENESS.get(each[:8], 0.01) for each in alternatives))
 
 
 def is_key(key: str) -> bool:
