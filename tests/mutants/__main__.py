@@ -31,7 +31,7 @@ def all_mutants() -> list[Mutant]:
 def read_equivalents(mutants: Sequence[Mutant]) -> dict[Mutant, str]:
     """Return the mutants that no test can tell apart from the code, each with the reason why."""
     by_key = {mutant.key: mutant for mutant in mutants}
-    listed = tomllib.loads(_EQUIVALENT.read_text())["mutant"] if _EQUIVALENT.exists() else []
+    listed = tomllib.loads(_EQUIVALENT.read_text())["mutant"]
     found = {}
     for each in listed:
         key = (each["path"], each["function"], each["before"], each["after"], each.get("nth", 0))
