@@ -12,23 +12,11 @@ from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from typing import Final
 
-from tests.fuzz.messages import make
-from tests.fuzz.trial import Trials, describe
+from tests.fuzz.trial import find_faults
 
 _AT_A_TIME: Final = 500
 _TOLD: Final = 20
 """Messages of which it is told, after which it ends."""
-
-
-def find_faults(seed: int, places: range) -> list[str]:
-    """Return what does not hold of the messages at *places*, each with how to try it again."""
-    found = []
-    with Trials() as trials:
-        for place in places:
-            raw = make(seed, place)
-            if faults := trials.find_faults(raw):
-                found.append(describe(seed, place, raw, faults))
-    return found
 
 
 def _try_all(seed: int, count: int, processes: int) -> Iterator[tuple[int, list[str]]]:

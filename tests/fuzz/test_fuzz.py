@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import logging
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -14,9 +16,9 @@ import pytest
 from megaflow import App, Message, Verdict
 from megaflow.processing.verdict import Fate
 from tests.fuzz import trial
-from tests.fuzz.__main__ import find_faults, main
+from tests.fuzz.__main__ import main
 from tests.fuzz.messages import Received, make
-from tests.fuzz.trial import Trials
+from tests.fuzz.trial import Trials, find_faults
 
 SEED = 17
 BROKEN = '{"protocol": "mega", "version": 1, "event": {}}'
@@ -142,3 +144,12 @@ def test_a_finding_can_be_tried_again(monkeypatch: pytest.MonkeyPatch, capsys: p
     assert ast.literal_eval(said.splitlines()[2].strip()) == make(17, 3)
     assert main(["--seed", "17", "--at", "3"]) == 1
     assert main(["--seed", "17", "--at", "4"]) == 0
+
+
+def test_it_runs_in_several_processes() -> None:
+    command = [sys.executable, "-m", "tests.fuzz", "--messages", "520", "--seed", "17", "--processes", "2"]
+
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("seed 17: 520 messages in ")

@@ -24,7 +24,7 @@ from megaflow.messages.origin import ORIGIN_ATTRIBUTE, digest_of, origin_of, rea
 from megaflow.processing.dead_letters import describe_origin, has_room_for_origin
 from megaflow.transport.queue import read_message
 from tests.fuzz.app import make_apps
-from tests.fuzz.messages import QUEUE_URL, Received
+from tests.fuzz.messages import QUEUE_URL, Received, make
 from tests.linear_twin import LinearTable
 from tests.logs import find_unplain
 from tests.verdicts.drivers import write_record
@@ -242,3 +242,14 @@ def describe(seed: int, place: int, raw: Any, faults: list[str]) -> str:
     """Say what does not hold of a message, and how to try it again."""
     lines = [f"seed {seed}, message {place}:", *(f"  {fault}" for fault in faults)]
     return "\n".join([*lines, f"  {raw!a}", f"  again: python -m tests.fuzz --seed {seed} --at {place}"])
+
+
+def find_faults(seed: int, places: range) -> list[str]:
+    """Return what does not hold of the messages at *places*, each with how to try it again."""
+    found = []
+    with Trials() as trials:
+        for place in places:
+            raw = make(seed, place)
+            if faults := trials.find_faults(raw):
+                found.append(describe(seed, place, raw, faults))
+    return found
