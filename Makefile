@@ -15,7 +15,7 @@ SECONDS_OF_TORTURE ?= 300
 # The tests start hundreds of processes: where Python is told to keep no bytecode, each would compile megaflow anew.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo install test coverage test-long torture simulate fuzz mutants lint bench bench-consume bench-wire bench-publish bench-lambda bench-local bench-bytecodes format clean
+.PHONY: demo install test coverage test-long torture simulate fuzz mutants lint docs bench bench-consume bench-wire bench-publish bench-lambda bench-local bench-bytecodes format clean
 
 demo: $(FOR_DEMO)
 	$(BIN)/python samples/demo.py
@@ -51,6 +51,10 @@ lint: $(FOR_DEVELOPMENT)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+docs: $(FOR_DEVELOPMENT)
+	$(BIN)/zensical build --clean --strict
+	@echo 'Open site/index.html'
+
 bench: $(FOR_DEVELOPMENT)
 	$(BIN)/python -m benchmarks.dispatch
 
@@ -77,7 +81,7 @@ format: $(FOR_DEVELOPMENT)
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) .venv-* .coverage .mypy_cache .ruff_cache .hypothesis .import_linter_cache dist
+	rm -rf $(VENV) .venv-* site .cache .coverage .mypy_cache .ruff_cache .hypothesis .import_linter_cache dist
 
 $(FOR_DEMO): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
