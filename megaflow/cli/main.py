@@ -17,6 +17,7 @@ from megaflow.cli.errors import report
 from megaflow.cli.output import allow_every_letter
 
 COMMANDS: Final[Mapping[str, str]] = {
+    "new": "megaflow.cli.new:new",
     "run": "megaflow.cli.run:run",
     "dev": "megaflow.cli.dev:dev",
     "handlers": "megaflow.cli.handlers:handlers",
