@@ -15,7 +15,7 @@ SECONDS_OF_TORTURE ?= 300
 # The tests start hundreds of processes: where Python is told to keep no bytecode, each would compile megaflow anew.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo install test coverage test-long torture simulate fuzz mutants lint bench bench-consume bench-wire bench-publish bench-lambda bench-local bench-bytecodes format clean
+.PHONY: demo install test coverage test-long torture simulate fuzz mutants lint bench bench-consume bench-wire bench-publish bench-lambda bench-local bench-bytecodes format release-check clean
 
 demo: $(FOR_DEMO)
 	$(BIN)/python samples/demo.py
@@ -76,6 +76,9 @@ format: $(FOR_DEVELOPMENT)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+release-check: $(FOR_DEVELOPMENT)
+	$(BIN)/python .ci/release-check
+
 clean:
 	rm -rf $(VENV) .venv-* .coverage .mypy_cache .ruff_cache .hypothesis .import_linter_cache dist
 
@@ -84,6 +87,8 @@ $(FOR_DEMO): pyproject.toml
 		|| { echo "megaflow needs Python 3.11 or newer; name one: make PYTHON=python3.12"; exit 1; }
 	@echo 'Making $(VENV), some seconds'
 	@$(PYTHON) -m venv $(VENV)
+	@# What was installed here under the name before 0.2.0 would clash.
+	@[ ! -e $(BIN)/megaflow ] || $(BIN)/python -m pip uninstall --yes --quiet --quiet megaflow
 	@echo 'Installing megaflow with boto3, a module for BSON, and the embedded server, some seconds more'
 	@$(INSTALL) --editable '.[local]'
 	@touch $@
