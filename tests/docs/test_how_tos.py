@@ -9,12 +9,17 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
+import megaflow
+from megaflow.local import FaultKind
+from megaflow.logs import LOG_KEYS
+from megaflow.testing import TestClient
 from tests.docs.pages import PAGES, ROOT, read_blocks
 from tests.docs.test_sessions import find_port
 from tests.waiting import PATIENCE
@@ -35,6 +40,22 @@ def test_every_page_is_in_the_navigation() -> None:
 
     pages = [name.removeprefix("docs/") for name in PAGES if name.startswith("docs/")]
     assert [page for page in pages if f'"{page}"' not in navigation] == []
+
+
+@pytest.mark.parametrize(
+    ("page", "names"),
+    [
+        ("logs", LOG_KEYS),
+        ("health-checks", [field.name for field in fields(megaflow.Health)]),
+        ("odd-handlers", [f"Oddity.{oddity.name}" for oddity in megaflow.Oddity]),
+        ("run-locally", [kind.value for kind in FaultKind]),
+        ("test-handlers", [name for name in vars(TestClient) if not name.startswith("_")]),
+    ],
+)
+def test_a_table_has_all_names(page: str, names: Iterable[str]) -> None:
+    text = PAGES[f"docs/how-to/{page}.md"]
+
+    assert [name for name in names if not re.search(rf"[`\"]{name}\b", text)] == []
 
 
 @contextmanager
