@@ -111,3 +111,14 @@ def test_a_consumer_in_a_web_server_handles_and_ends_with_it(
         ended = process.wait(PATIENCE)
 
     assert (list(placed), ended) == (["message_id"], ends_with)
+
+
+def test_a_web_server_ends_where_its_consumer_cannot_work(tmp_path: Path) -> None:
+    nowhere = WEB[0].replace(
+        'sqs.create_queue(QueueName="orders")["QueueUrl"]', '"http://sqs.localhost/000000000000/no"'
+    )
+    (tmp_path / "shop.py").write_text(nowhere)
+
+    with serving(tmp_path, "-m", "uvicorn", "shop:server", "--port", str(find_port())) as process:
+        assert nowhere != WEB[0]
+        assert process.wait(PATIENCE) == -signal.SIGTERM
