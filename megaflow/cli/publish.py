@@ -60,10 +60,13 @@ def publish(
     JSON objects go as they are; other text is a text message. With --lines each line is a message, a JSON object or
     string. Lines that fail are in a file, which is there only then, and can be published as it is.
     """
+    is_lines = file.suffix in _LINES if lines is None else lines
+    if not is_lines and (skip or failed):
+        option = "--skip" if skip else "--failed"
+        raise WrongUsage(f"{option} is for lines, and {file} goes as one message: say --lines")
     aws = read_aws(endpoint_url, region, profile)
     publisher, place = _open(queue, topic, aws)
     form = Form.read(**said)
-    is_lines = file.suffix in _LINES if lines is None else lines
     if not is_lines:
         with open_text(file) as stream:
             text = read_text(stream, str(file))

@@ -62,6 +62,11 @@ def read_options(given: Mapping[str, Any]) -> Options:
     if options.on_invalid is not None:
         check_choice("on_invalid", options.on_invalid, get_args(OnInvalid))
     check_seconds("idempotent_for", options.idempotent_for)
+    if "idempotent_for" in given and "idempotency_key" not in given:
+        raise ConfigurationError(
+            f"idempotent_for={options.idempotent_for!r} says how long an idempotency key is remembered, and there is "
+            "none: give idempotency_key= too, or leave it out"
+        )
     if options.idempotency_key is not None and not callable(options.idempotency_key):
         raise ConfigurationError(f"idempotency_key={options.idempotency_key!r} must be a function of the payload")
     return options

@@ -89,6 +89,8 @@ def prepare_raw(source: Outgoing, *, max_size: int, index: int = 0) -> Prepared:
     body = source.payload
     if not isinstance(body, str):
         raise EncodeError(f"a raw message is text, not {type(body).__qualname__}", "body")
+    if source.binary_encoding:
+        raise EncodeError("is for objects, and a raw message goes as it is", "binary_encoding")
     attributes = _read_attributes(source)
     _check_text(body, "payload")
     return _finish(index, source, body, attributes, max_size)

@@ -21,7 +21,7 @@ from megaflow.publishing.publisher import Publisher
 from megaflow.settings import TOPIC_ARN_VARIABLE, check_whole, resolve
 from megaflow.transport.addresses import is_fifo, topic_arn_of
 from megaflow.transport.protocols import SnsClient
-from megaflow.transport.session import AwsOptions, AwsSettings, Clients
+from megaflow.transport.session import AwsOptions, Clients
 from megaflow.wire.pending import Pending
 
 _REFUSED_IN_SUBJECT: Final = r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufffe\uffff]"
@@ -50,7 +50,7 @@ class SnsPublisher(Publisher):
         check_whole("max_message_size", max_message_size, 1, limits.SQS_MESSAGE_SIZE)
         super().__init__(max_size=max_message_size, sleep=sleep)
         self._topic_arn = topic_arn
-        self._clients = Clients("sns", AwsSettings(**aws), client, wire=False)
+        self._clients = Clients("sns", aws, client, wire=False)
 
     @cached_property
     def topic_arn(self) -> str:

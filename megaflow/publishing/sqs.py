@@ -20,7 +20,7 @@ from megaflow.publishing.publisher import Publisher
 from megaflow.settings import QUEUE_URL_VARIABLE, resolve
 from megaflow.transport.addresses import is_fifo, queue_url_of
 from megaflow.transport.protocols import SqsClient
-from megaflow.transport.session import AwsOptions, AwsSettings, Clients
+from megaflow.transport.session import AwsOptions, Clients
 from megaflow.wire.pending import Pending
 
 
@@ -45,7 +45,7 @@ class SqsPublisher(Publisher):
         check_options(SqsPublisher, aws, AwsOptions)
         super().__init__(max_size=limits.SQS_MESSAGE_SIZE, sleep=sleep)
         self._queue_url = queue_url
-        self._clients = Clients("sqs", AwsSettings(**aws), client, wire=wire)
+        self._clients = Clients("sqs", aws, client, wire=wire)
 
     @cached_property
     def queue_url(self) -> str:
