@@ -32,7 +32,7 @@ class Options:
     """The same without the name, checked; times in seconds."""
 
     retry_on: tuple[type[Exception], ...] | None = None
-    """After which exceptions its message comes again; None is that nobody has thought of it."""
+    """After which exceptions, besides the app's, its message comes again; () is after none, None says nothing."""
 
     timeout: float | None = None
     """How long it may take; None is as long as it wants."""

@@ -38,7 +38,8 @@ class Router:
     Every decorator returns the function it got, which can be registered several times and still runs once per message.
     It takes these options:
 
-    - ``retry_on=`` names the exceptions after which a message comes again; ``()`` says that none is worth another try.
+    - ``retry_on=`` names exceptions after which a message comes again, besides those that the app names; ``()`` says
+      that none is worth another try, whatever the app names.
     - ``handler_name=`` names the handler in logs.
     - ``timeout=`` is how many seconds the handler may take. One that is async is then cancelled, and its message comes
       again. One that is not cannot be stopped: its thread is left alone and replaced, and its message comes again.

@@ -36,7 +36,7 @@ class MessageSubscriber:
     """
 
     retry_on: ClassVar[RetryOn | None] = None
-    """The exceptions after which a message comes again; ``()`` says that none is worth another try."""
+    """The exceptions, besides the listener's, after which a message comes again; ``()`` says after none at all."""
 
     def process(self, payload: Any) -> ProcessStatus | Awaitable[ProcessStatus | None] | None:
         """Process one message; nothing returned is `ProcessStatus.DONE`. It may be async."""
