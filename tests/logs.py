@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from megaflow.logs import LOG_KEYS
 from megaflow.printable import printable
@@ -20,6 +22,19 @@ def find_unplain(record: logging.LogRecord) -> list[str]:
     found += [f"{name}, which is no key" for name in extras if name not in LOG_KEYS]
     said = (record.getMessage(), *(value for value in extras.values() if isinstance(value, str)))
     return found + [f"{text!r}, which is not printable" for text in said if printable(text) != text]
+
+
+@contextmanager
+def logging_as_before() -> Iterator[None]:
+    """Take away where the log was sent to within a ``with``: once that stream is closed, each line is an error."""
+    root = logging.getLogger()
+    before, level = list(root.handlers), root.level
+    try:
+        yield
+    finally:
+        for handler in set(root.handlers) - set(before):
+            root.removeHandler(handler)
+        root.setLevel(level)
 
 
 class PlainRecords(logging.Handler):
