@@ -43,7 +43,7 @@ class Metrics(Protocol):
 
 
 class Counters:
-    """Counts kept in this process, one for each of `NAMES`, from 0; `snapshot` reads them."""
+    """Counts what happens to messages in this process, from 0; `snapshot` reads the counters."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -51,20 +51,20 @@ class Counters:
         renew_in_child(self)
 
     def count(self, name: str, amount: int = 1) -> None:
-        """Take note that *name* happened *amount* times."""
+        """Count that *name* happened *amount* times."""
         with self._lock:
             self._counts[name] += amount
 
     def clear(self) -> None:
-        """Begin anew, from 0."""
+        """Set all counters to 0."""
         with self._lock:
             self._counts = Counter(dict.fromkeys(NAMES, 0))
 
     def snapshot(self) -> Mapping[str, int]:
-        """Return the counts as they are now."""
+        """Return all counters by name, as they are now."""
         with self._lock:
             return dict(self._counts)
 
-    def after_fork_in_child(self) -> None:
+    def _after_fork_in_child(self) -> None:
         """See `megaflow.forks`."""
         self._lock = threading.Lock()

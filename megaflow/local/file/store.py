@@ -57,13 +57,13 @@ class Store:
             self._database.close()
             self._is_open = False
 
-    def before_fork(self) -> None:
+    def _before_fork(self) -> None:
         """See `megaflow.forks`."""
         self._lock.acquire()
         self._database.close()
         self._forked_from = os.getpid()
 
-    def after_fork(self) -> None:
+    def _after_fork(self) -> None:
         """See `megaflow.forks`."""
         try:
             if self._is_open and self._forked_from == os.getpid():
