@@ -43,7 +43,8 @@ class App(Router):
     """Handlers, a queue to consume, and a queue or topic to publish to.
 
     Making an app asks nothing of AWS and reads nothing from the environment, so a module with handlers can be imported
-    without either. The address of the queue names the region. Credentials are boto3's to find. Times are in seconds.
+    without either. The address of the queue names the region. boto3 finds the credentials, unless you give them or
+    anything else of `AwsOptions`. Times are in seconds.
 
     Args:
         queue_url: The queue to consume, by URL or ARN. Without it, ``MEGAFLOW_QUEUE_URL`` is read at the first use.
@@ -57,7 +58,8 @@ class App(Router):
             while megaflow has the message in hand. So it says how soon the messages of a killed process come again.
         max_processing_time: How long the visibility timeout of one message is extended, at most the 12 hours of SQS.
         prefetch: How many messages may be received before a handler is free for them, where handlers are quick: never
-            more than were finished within a second. By default the larger of the two: what runs at once, and one call.
+            more than were finished within a second. By default the larger of *concurrency* and
+            *max_number_of_messages*.
         shutdown_timeout: How long handlers may go on after SIGTERM.
         retry_on: Exceptions after which a message comes again. Any other exception dead-letters it. ``()`` says that
             none is worth another try; where nothing is said, the log warns at the start. Also on a decorator.
@@ -74,7 +76,6 @@ class App(Router):
         idempotency: A store of idempotency keys. Without it, the store of *progress* has them.
         max_message_size: How many bytes the topic allows for a message.
         wire: Make the calls of SQS that are made over and over without boto3. False makes every call through boto3.
-        aws: How to reach AWS, each as in `AwsOptions`. With *client* and *sns_client*, none of these.
 
     Raises:
         ConfigurationError: A value is out of range.

@@ -32,8 +32,8 @@ def exponential_backoff(
     Why all of it is random: https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
 
     Args:
-        first: Seconds after the first delivery.
-        longest: Seconds at most.
+        first: Seconds at most after the first delivery.
+        longest: Seconds at most after any delivery.
         randomness: Gives numbers from 0 to 1.
     """
     return ExponentialBackoff(first, longest, randomness)

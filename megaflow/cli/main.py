@@ -13,7 +13,7 @@ import click
 from typing_extensions import override
 
 import megaflow
-from megaflow.cli.errors import report
+from megaflow.cli.errors import EXIT_CODES, report
 from megaflow.cli.output import allow_every_letter
 
 COMMANDS: Final[Mapping[str, str]] = {
@@ -31,12 +31,11 @@ COMMANDS: Final[Mapping[str, str]] = {
     "local": "megaflow.cli.local:local",
 }
 
-_EPILOG: Final = """
+_EPILOG: Final = f"""
 TARGET names an app: module:app, or path/file.py:app. Leave out what follows the colon where there is only one app.
 QUEUE is a name, a URL or an ARN.
 
-Exit codes: 0, done. 1, all or some of it failed, or explain found no handler. 2, the command, the configuration or a
-name is wrong. 130, interrupted; an interrupt is the usual end of run, dev, local and tail, so it is 0 there.
+Exit codes: {" ".join(f"{code}, {meaning}." for code, meaning in EXIT_CODES.items())}
 
 Completion: put eval "$(_MEGAFLOW_COMPLETE=bash_source megaflow)" into ~/.bashrc. For the other shells it is zsh_source
 and fish_source.

@@ -114,7 +114,7 @@ class _Client:
 class SqsClient(_Client):
     """What ``boto3.client("sqs")`` is, over an `Account` in this process. May be used from any thread.
 
-    *sleep* waits, in seconds, where a fault on request makes an answer late.
+    *sleep* waits so many seconds, where a fault makes an answer late.
     """
 
     def __init__(self, account: Account, *, sleep: Callable[[float], object] = time.sleep) -> None:
@@ -216,7 +216,7 @@ class SqsClient(_Client):
 class SnsClient(_Client):
     """What ``boto3.client("sns")`` is, over an `Account` in this process. May be used from any thread.
 
-    *sleep* waits, in seconds, where a fault on request makes an answer late.
+    *sleep* waits so many seconds, where a fault makes an answer late.
     """
 
     def __init__(self, account: Account, *, sleep: Callable[[float], object] = time.sleep) -> None:

@@ -31,12 +31,13 @@ _REFUSED_IN_SUBJECT: Final = r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufff
 class SnsPublisher(Publisher):
     """Publishes messages to a topic. May be used from any thread. Nothing is asked of AWS before the first message.
 
+    The options in `AwsOptions` say how to reach AWS.
+
     Args:
         topic_arn: The topic; it names the region. Without it, ``MEGAFLOW_TOPIC_ARN`` is read.
         max_message_size: How many bytes the topic allows: 256 KiB, unless you have set it to more; at most 1 MiB.
         client: Your own boto3 SNS client, for the region of the topic.
         sleep: Waits between the tries of a batch.
-        aws: How to reach AWS, each as in `AwsOptions`.
     """
 
     def __init__(

@@ -27,12 +27,13 @@ from megaflow.wire.pending import Pending
 class SqsPublisher(Publisher):
     """Sends messages to a queue. May be used from any thread. Nothing is asked of AWS before the first message.
 
+    The options in `AwsOptions` say how to reach AWS.
+
     Args:
         queue_url: The queue, by URL or ARN; it names the region. Without it, ``MEGAFLOW_QUEUE_URL`` is read.
         client: Your own boto3 SQS client, for the region of the queue.
         wire: Make the calls without boto3 where that is possible. False makes every call through boto3.
         sleep: Waits between the tries of a batch.
-        aws: How to reach AWS, each as in `AwsOptions`.
     """
 
     def __init__(

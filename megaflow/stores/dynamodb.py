@@ -23,12 +23,13 @@ class DynamoDbStore(ClosableStore):
     The partition key is ``id``, a text. ``expires_at`` is the time to live. The role needs ``dynamodb:GetItem`` and
     ``dynamodb:UpdateItem``. https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/TTL.html
 
+    The options in `AwsOptions` say how to reach AWS.
+
     Args:
         table_name: The table.
         client: Your own boto3 client for DynamoDB.
         keep_for: Seconds for which it remembers how a handler ended; 14 days by default, as long as SQS keeps messages.
         clock: Gives the time, in seconds since the epoch.
-        aws: How to reach AWS, each as in `AwsOptions`.
     """
 
     def __init__(

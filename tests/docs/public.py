@@ -22,6 +22,7 @@ MODULES: Final = (
     "megaflow.testing",
     "megaflow.local",
     "megaflow.local.server",
+    "megaflow.local.file.store",
     "megaflow.awslambda",
     "megaflow.aws.sns",
     "megaflow.aws.sns.publish",

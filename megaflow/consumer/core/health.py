@@ -25,7 +25,10 @@ class Health:
     """Whether it is being stopped."""
 
     heard_ago: tuple[float | None, ...] = ()
-    """For each poller that asks SQS now: how long SQS has not answered; None where it never has."""
+    """For each poller that asks SQS now: how long SQS has not answered; None where it never has.
+
+    It counts from the last answer, or from when the poller began to ask again.
+    """
 
     finished_ago: float | None = None
     """How long ago a message was last finished; None where none was."""
