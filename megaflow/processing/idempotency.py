@@ -75,7 +75,7 @@ class Idempotency:
         for key in keys:
             ask_store("renew a key", self._store.renew, key, work_of(message), self._seconds)
 
-    def after_fork_in_child(self) -> None:
+    def _after_fork_in_child(self) -> None:
         """See `megaflow.forks`."""
         self._lock = threading.Lock()
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from megaflow import App, MemoryStore
+from megaflow.app import parts_of
 from megaflow.consumer.threads.renewals import Renewals
 from megaflow.messages.message import Message, open_message
 from tests.awslambda.test_awslambda import Clock, Context, receive
@@ -167,7 +168,7 @@ def test_a_store_that_fails_is_said(store: Slow, caplog: pytest.LogCaptureFixtur
     thread.start()
     assert began.wait(PATIENCE)
 
-    Renewals(lambda: app.processor).add(message)
+    Renewals(lambda: parts_of(app).processor).add(message)
 
     wait_until(lambda: "message m: its idempotency keys may be taken for free: " in caplog.text)
     assert "no route to the database" in caplog.text
