@@ -120,6 +120,7 @@ class App(Router):
             with_error_texts=self._settings.records_error_texts,
             find_queue=lambda: self.queue_url or "",
             is_running=lambda: self._running.is_under_way,
+            propagation=self._destination.propagation,
         )
         self.metrics = Counters()
         """How often what happened since the app was made, by name: ``app.metrics.snapshot()["deleted"]``."""
@@ -210,6 +211,16 @@ class App(Router):
     def on_verdict(self, watcher: Watcher) -> None:
         """Tell ``watcher(verdict)`` what becomes of each message, from any thread; what it raises is only logged."""
         self._assembly.watch(watcher)
+
+    def propagate(self, *names: str) -> None:
+        """Let message attributes of these *names* go on from message to message.
+
+        What the app publishes while a message that has them is handled takes them along, and so does what it publishes
+        within ``with megaflow.context({name: value})``; both have them in the log, see `LogFilter`. An attribute that a
+        message is published with goes before one of the same name. One of a message's ten places stays free: what has
+        no room is left out, which is logged once. Raises `ConfigurationError` for what is no attribute's name.
+        """
+        self._destination.propagation.add(names)
 
     def handlers_for(self, payload: object) -> tuple[Handler, ...]:
         """Return the handlers that match *payload*, in order of registration.

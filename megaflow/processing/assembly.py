@@ -28,6 +28,8 @@ from megaflow.processing.steps import wait_in
 from megaflow.processing.verdict import Verdict
 from megaflow.settings import OnInvalid, RetryOn, Unmatched, check_choice, read_retry_on
 from megaflow.stores.store import Store, close_store
+from megaflow.telemetry.current import NOTHING_GIVEN, current
+from megaflow.telemetry.propagation import Propagation
 
 Watcher: TypeAlias = Callable[[Verdict], object]
 """Is told of a verdict. May be called from any thread."""
@@ -79,6 +81,7 @@ class Assembly:
         with_error_texts: bool,
         find_queue: Callable[[], str],
         is_running: Callable[[], bool],
+        propagation: Propagation,
     ) -> None:
         check_choice("on_invalid", on_invalid, get_args(OnInvalid))
         self._make_processor = partial(
@@ -86,7 +89,9 @@ class Assembly:
             retry_on=read_retry_on(retry_on),
             unmatched=unmatched,
             on_invalid=on_invalid,
+            propagation=propagation,
         )
+        self._propagation = propagation
         self._visibility_timeout = visibility_timeout
         self._with_error_texts = with_error_texts
         self._find_queue = find_queue
@@ -208,7 +213,7 @@ class Assembly:
         self._changing = threading.RLock()
 
     def _make(self, handlers: tuple[Handler, ...], middleware: tuple[Middleware, ...]) -> Processor:
-        tell = partial(_tell_all, self._watchers) if self._watchers else log_verdict
+        tell = partial(_tell_all, self._watchers, self._propagation) if self._watchers else log_verdict
         return self._make_processor(
             handlers,
             middleware=middleware,
@@ -239,8 +244,10 @@ class Assembly:
         self._processor = None
 
 
-def _tell_all(watchers: tuple[Watcher, ...], verdict: Verdict) -> None:
+def _tell_all(watchers: tuple[Watcher, ...], propagation: Propagation, verdict: Verdict) -> None:
     log_verdict(verdict)
+    # No handler runs any more, or none has: what watchers log and publish is the message's own.
+    current.set((verdict.message, "", propagation, NOTHING_GIVEN))
     for watcher in watchers:
         try:
             watcher(verdict)

@@ -39,6 +39,8 @@ from megaflow.processing.steps import (
 from megaflow.processing.verdict import Fate, Outcome, Verdict, decide_fate
 from megaflow.settings import OnInvalid, Unmatched
 from megaflow.stores import Claim, Ended
+from megaflow.telemetry.current import NOTHING_GIVEN, current
+from megaflow.telemetry.propagation import Propagation
 
 log = get_logger(__name__)
 
@@ -68,6 +70,7 @@ class Processor:
         idempotency: Idempotency | None = None,
         on_invalid: OnInvalid = "dead_letter",
         dependencies: Dependencies | None = None,
+        propagation: Propagation | None = None,
         tell: Callable[[Verdict], None] = log_verdict,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
@@ -81,6 +84,7 @@ class Processor:
         self._unmatched = _UNMATCHED[unmatched]
         self._progress = progress
         self._idempotency = idempotency
+        self._propagation = propagation or Propagation()
         self._tell = tell
         self._clock = clock
         _check_stores(handlers, progress, idempotency)
@@ -179,6 +183,7 @@ class Processor:
         lease, pipeline = message.lease, self._pipelines[handler]
         if lease is not None and lease.lost:
             return _refuse_lost(handler)
+        current.set((message, handler.name, self._propagation, NOTHING_GIVEN))
         began, generation = time.perf_counter(), forks.generation
         try:
             returned = pipeline(handler, message)
@@ -196,6 +201,8 @@ class Processor:
         return self._reader.read(handler, returned, None, time.perf_counter() - began)
 
     def _run(self, handler: Handler, message: Message) -> Asking:
+        # Here, and not where the handler is called: its idempotency key is asked for on its behalf, too.
+        current.set((message, handler.name, self._propagation, NOTHING_GIVEN))
         find_key = handler.options.idempotency_key
         if find_key is None or self._idempotency is None:
             outcome = yield from self._ask(handler, message)
