@@ -19,6 +19,7 @@ from megaflow.handlers.handler import Handler
 from megaflow.handlers.router import Router
 from megaflow.logs import get_logger
 from megaflow.messages.message import Message, message_with, open_message
+from megaflow.processing.around import Around, check_around
 from megaflow.processing.idempotency import Idempotency
 from megaflow.processing.log_lines import about, log_verdict
 from megaflow.processing.middleware import Middleware
@@ -99,6 +100,7 @@ class Assembly:
         self._router = router
         self._is_running = is_running
         self._middleware: tuple[Middleware, ...] = ()
+        self._arounds: tuple[Around, ...] = ()
         self._watchers: tuple[Watcher, ...] = ()
         self._dependencies = Dependencies(router.providers)
         # Reentrant: a middleware, or a signal handler, may add something while something is being added.
@@ -113,7 +115,7 @@ class Assembly:
         while processor is None:
             version = self._version
             # Outside the lock: a middleware may ask the app something while it is being asked itself.
-            made = self._make(self._router.handlers, self._middleware)
+            made = self._make()
             with self._changing:
                 if version == self._version:
                     self._processor = processor = made
@@ -132,7 +134,7 @@ class Assembly:
         self._check_needs(handler)
         with self._changing:
             if self._is_running():
-                self._make((*self._router.handlers, handler), self._middleware)
+                self._make(handlers=(*self._router.handlers, handler))
             yield
             self._outdate()
 
@@ -142,8 +144,17 @@ class Assembly:
             raise RegistrationError(f"a middleware is a function (call_next) -> call, not {middleware!r}")
         with self._changing:
             if self._is_running():
-                self._make(self._router.handlers, (*self._middleware, middleware))
+                self._make(middleware=(*self._middleware, middleware))
             self._middleware = (*self._middleware, middleware)
+            self._outdate()
+
+    def around(self, around: Around) -> None:
+        """Add *around*, inside of what was added before; raise `RegistrationError` where it cannot work."""
+        check_around(around)
+        with self._changing:
+            if self._is_running():
+                self._make(arounds=(*self._arounds, around))
+            self._arounds = (*self._arounds, around)
             self._outdate()
 
     def watch(self, watcher: Watcher) -> None:
@@ -212,11 +223,19 @@ class Assembly:
         """See `megaflow.forks`."""
         self._changing = threading.RLock()
 
-    def _make(self, handlers: tuple[Handler, ...], middleware: tuple[Middleware, ...]) -> Processor:
+    def _make(
+        self,
+        *,
+        handlers: tuple[Handler, ...] | None = None,
+        middleware: tuple[Middleware, ...] | None = None,
+        arounds: tuple[Around, ...] | None = None,
+    ) -> Processor:
+        """Return the processor, as it will be with what is added just now."""
         tell = partial(_tell_all, self._watchers, self._propagation) if self._watchers else log_verdict
         return self._make_processor(
-            handlers,
-            middleware=middleware,
+            self._router.handlers if handlers is None else handlers,
+            middleware=self._middleware if middleware is None else middleware,
+            arounds=self._arounds if arounds is None else arounds,
             dependencies=self._dependencies,
             progress=self._progress,
             idempotency=self._idempotency,

@@ -18,6 +18,7 @@ from megaflow.handlers.options import FindKey
 from megaflow.handlers.status import ProcessStatus
 from megaflow.logs import get_logger
 from megaflow.messages.message import Message
+from megaflow.processing.around import Around, surround
 from megaflow.processing.idempotency import Idempotency
 from megaflow.processing.log_lines import about, log_outcome, log_slow_matching, log_verdict
 from megaflow.processing.middleware import Middleware, make_pipeline
@@ -64,6 +65,7 @@ class Processor:
         handlers: Sequence[Handler],
         *,
         middleware: Sequence[Middleware] = (),
+        arounds: Sequence[Around] = (),
         retry_on: tuple[type[Exception], ...] | None = None,
         unmatched: Unmatched = "delete",
         progress: Progress | None = None,
@@ -75,12 +77,13 @@ class Processor:
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self.table: Final = DispatchTable(handlers)
-        self._pipelines = {handler: make_pipeline(handler, middleware, dependencies) for handler in handlers}
+        self._reader = OutcomeReader(handlers, retry_on, on_invalid)
+        calls = ((handler, make_pipeline(handler, middleware, dependencies)) for handler in handlers)
+        self._pipelines = {handler: surround(handler, call, arounds, self._reader) for handler, call in calls}
         self._plain = frozenset(handler for handler in handlers if _is_plain(handler) and progress is None)
         self.undecided: Final = () if retry_on is not None else tuple(filter(_leaves_retries_open, handlers))
         """Those handlers of which nothing says which exceptions are worth another try, not even that none is."""
 
-        self._reader = OutcomeReader(handlers, retry_on, on_invalid)
         self._unmatched = _UNMATCHED[unmatched]
         self._progress = progress
         self._idempotency = idempotency
@@ -243,7 +246,7 @@ class Processor:
 
     def _decide(self, message: Message, outcomes: Sequence[Outcome]) -> Verdict:
         for outcome in outcomes:
-            if outcome.status is not _DONE or outcome.error is not None:
+            if (outcome.status is not _DONE or outcome.error is not None) and not outcome.is_logged:
                 log_outcome(message, outcome)
         said = [outcome.status for outcome in outcomes]
         fate = decide_fate(said) if said else self._decide_unmatched(message)

@@ -220,7 +220,7 @@ def test_what_aws_would_refuse_is_refused_where_it_is_given(attributes: Any, sai
 
 def test_what_is_no_mapping_or_megaflows_own_is_refused() -> None:
     with pytest.raises(UsageError, match="takes names and values"):
-        megaflow.context("x-request-id")
+        megaflow.context("x-request-id")  # type: ignore[arg-type]
     with pytest.raises(ConfigurationError, match=r"megaflow-origin is megaflow's own"):
         megaflow.context({"megaflow-origin": "{}"})
 
