@@ -1,7 +1,13 @@
 """README and docs tell the truth about today: their blocks run, and what they name is there."""
 
 import json
+import logging
 import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from botocore.loaders import Loader
@@ -14,8 +20,19 @@ from tests.docs.pages import PAGES, ROOT, Block, read_blocks, run
 
 OTHERS = ("CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md")
 BLOCKS = [(name, block) for name, page in PAGES.items() for block in read_blocks(page)]
+TESTS = [block for _, block in BLOCKS if "\ndef test_" in block.text]
 
 
+@pytest.fixture
+def logging_as_before() -> Iterator[None]:
+    """Let a block set up logging as a program does, once."""
+    handlers, level = logging.root.handlers[:], logging.root.level
+    yield
+    logging.root.handlers[:] = handlers
+    logging.root.setLevel(level)
+
+
+@pytest.mark.usefixtures("logging_as_before")
 @pytest.mark.parametrize("block", [block for _, block in BLOCKS], ids=[name for name, _ in BLOCKS])
 def test_a_block_runs_and_prints_what_is_shown_below_it(block: Block, capsys: pytest.CaptureFixture[str]) -> None:
     names = run(block.before)
@@ -25,6 +42,15 @@ def test_a_block_runs_and_prints_what_is_shown_below_it(block: Block, capsys: py
 
     printed = capsys.readouterr().out
     assert block.shown is None or printed == block.shown
+
+
+@pytest.mark.parametrize("block", TESTS, ids=[name for name, _ in BLOCKS if _ in TESTS])
+def test_the_tests_of_a_page_pass(block: Block, tmp_path: Path) -> None:
+    (tmp_path / "test_page.py").write_text(block.before + block.text)
+
+    done = subprocess.run([sys.executable, "-m", "pytest", "-q", tmp_path], capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_the_readme_is_short() -> None:
@@ -45,6 +71,20 @@ def test_every_parameter_of_app_is_on_the_page_of_settings() -> None:
     annotations = set(App.__init__.__annotations__) - {"return", "aws"} | set(megaflow.AwsOptions.__annotations__)
 
     assert [name for name in sorted(annotations) if f"`{name}`" not in settings] == []
+
+
+def test_every_extra_is_on_the_page_of_installation() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    installation = PAGES["docs/reference/installation.md"]
+
+    assert [extra for extra in set(extras) - {"dev", "docs", "test"} if f"| `{extra}` |" not in installation] == []
+
+
+def test_every_page_of_the_docs_is_in_the_navigation() -> None:
+    navigation = (ROOT / "zensical.toml").read_text()
+    pages = {name.removeprefix("docs/") for name in PAGES if name.startswith("docs/")}
+
+    assert [page for page in pages if f'"{page}"' not in navigation] == []
 
 
 @pytest.mark.parametrize("name", [*PAGES, *OTHERS])
