@@ -17,6 +17,7 @@ from megaflow.errors import RegistrationError, UsageError, text_of
 from megaflow.logs import get_logger
 from megaflow.messages.message import Message
 from megaflow.processing.dead_letters import (
+    describe_end,
     describe_origin,
     has_room_for_origin,
     why_not_kept,
@@ -158,9 +159,8 @@ class LambdaHandler:
             log.error(text, message.id, text_of(error), extra=about(message))
             self._metrics.count("not_dead_lettered")
             return self._keep(message)
-        if not to.url:
-            text = "message %s: no dead-letter queue, so it is deleted: %s"
-            log.error(text, message.id, problem or str(verdict), extra=about(message))
+        if end := describe_end(verdict, problem, is_dropped=not to.url):
+            log.log(end.level, end.text, message.id, end.said, exc_info=end.error, extra=about(message, **end.keys))
         self._metrics.count("dead_lettered" if to.url else "dropped")
         return End(done=True)
 

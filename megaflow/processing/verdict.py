@@ -61,6 +61,9 @@ class Outcome:
     skipped: str = field(default="", compare=False)
     """Why it was not called: it had ended with this message, or this idempotency key, before. Else ``""``."""
 
+    is_logged: bool = field(default=False, compare=False, repr=False)
+    """Whether the log has its line already: what is around a handler is around that line, too."""
+
     def __str__(self) -> str:
         """Name the handler and what it said: ``app.reserve: RETRY_LATER``, or why it was skipped."""
         said = f"skipped: {self.skipped}" if self.skipped else self.status.name
