@@ -18,10 +18,13 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 from rich.table import Table
 from rich.text import Text
 
+from megaflow.dispatch.check import Finding, Oddity
 from megaflow.printable import printable
 
 _NO_LIMIT: Final = 100_000
 """Columns of a line that no person reads: nothing is cut there."""
+
+_OFTEN_MEANT: Final = (Oddity.DUPLICATE, Oddity.COVERED)
 
 
 class WholeLines:
@@ -75,6 +78,11 @@ def note(line: str, style: str = "") -> None:
 def shorten_paths(text: str) -> str:
     """Return *text* with the paths of what is below the current folder as one would write them there."""
     return text.replace(f"{Path.cwd()}{os.sep}", "")
+
+
+def name_weight(finding: Finding) -> str:
+    """Say whether a finding is a warning, or a note: several handlers for one message are often what is wanted."""
+    return "note" if finding.oddity in _OFTEN_MEANT else "warning"
 
 
 def count_handlers(count: int) -> str:
