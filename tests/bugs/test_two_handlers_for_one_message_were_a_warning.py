@@ -9,9 +9,15 @@ from megaflow.match.functions import gt
 
 def test_that_a_message_reaches_several_handlers_is_a_note() -> None:
     app = App(retry_on=())
-    app.on_data({"kind": "order"})(print)
-    app.on_data({"kind": "order"})(repr)
-    app.on_data({"kind": "order", "total": gt(100)})(len)
+
+    @app.on_data({"kind": "order"})
+    def confirm(order: dict[str, object]) -> None: ...
+
+    @app.on_data({"kind": "order"})
+    def charge(order: dict[str, object]) -> None: ...
+
+    @app.on_data({"kind": "order", "total": gt(100)})
+    def add_present(order: dict[str, object]) -> None: ...
 
     findings = app.check()
 
