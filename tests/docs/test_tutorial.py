@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -42,13 +42,13 @@ def read_marks(page: str) -> Iterator[Mark]:
 
 
 class Desk:
-    """A folder, a terminal to type into, and others in which something runs until Ctrl-C."""
+    """A terminal to type into, and others in which something runs until Ctrl-C; *ports* has those that are taken."""
 
-    def __init__(self, typing: Terminal, exits: ExitStack) -> None:
+    def __init__(self, typing: Terminal, exits: ExitStack, ports: Mapping[str, str]) -> None:
         self._typing = typing
         self._exits = exits
+        self._ports = ports
         self._kept: dict[str, Process] = {}
-        self._ports = {port: str(find_port()) for port in PORTS}
 
     def do(self, mark: Mark) -> None:
         text = mark.text
@@ -103,16 +103,17 @@ def read_lines(text: str) -> list[str]:
 
 
 @contextmanager
-def desk() -> Iterator[Desk]:
+def desk(ports: Mapping[str, str]) -> Iterator[Desk]:
     with ExitStack() as exits:
-        yield Desk(exits.enter_context(terminal()), exits)
+        yield Desk(exits.enter_context(terminal()), exits, ports)
 
 
 @pytest.mark.usefixtures("shell")
 def test_the_tutorial_is_as_it_is_written() -> None:
     assert len(STEPS) == 7
+    ports = {port: str(find_port()) for port in PORTS}
 
     for name in STEPS:
-        with desk() as at:
+        with desk(ports) as at:
             for mark in read_marks(PAGES[name]):
                 at.do(mark)
