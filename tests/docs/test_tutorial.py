@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from collections.abc import Iterator, Mapping
@@ -14,6 +15,7 @@ import pytest
 from tests.cli.processes import Process, running
 from tests.docs.pages import PAGES
 from tests.docs.terminals import Terminal, terminal
+from tests.docs.test_pages import is_operation
 from tests.docs.test_sessions import expect, find_port, mask, read_commands, shell
 from tests.waiting import PATIENCE
 
@@ -21,6 +23,7 @@ __all__ = ["shell"]  # a fixture
 
 STEPS: Final = sorted(name for name in PAGES if re.fullmatch(r"docs/tutorial/\d-.*\.md", name))
 MARK: Final = re.compile(r"^<!-- (?P<kind>.*?) -->\n(?:```\w+\n(?P<text>.*?)^```$)?", re.MULTILINE | re.DOTALL)
+IS_FILE: Final = " is this file"
 PORTS: Final = ("4566", "8080")
 SERVERS: Final = ("megaflow dev", "megaflow local")
 ASKED_AGAIN: Final = ("megaflow stats", "megaflow peek", "python healthy.py")
@@ -39,6 +42,15 @@ def read_marks(page: str) -> Iterator[Mark]:
     for found in MARK.finditer(page):
         kind, _, name = found["kind"].partition(": ")
         yield Mark(kind, name, found["text"] or "")
+
+
+FILES: Final = {
+    mark.kind.removesuffix(IS_FILE): mark.text
+    for page in STEPS
+    for mark in read_marks(PAGES[page])
+    if IS_FILE in mark.kind
+}
+"""What the folder holds at the end of the tutorial."""
 
 
 class Desk:
@@ -64,7 +76,7 @@ class Desk:
             case "stop":
                 assert self._kept.pop(mark.name).end() == 0
             case _:
-                name = mark.kind.removesuffix(" is this file")
+                name = mark.kind.removesuffix(IS_FILE)
                 assert name != mark.kind, mark
                 Path(name).write_text(text)
 
@@ -117,3 +129,31 @@ def test_the_tutorial_is_as_it_is_written() -> None:
         with desk(ports) as at:
             for mark in read_marks(PAGES[name]):
                 at.do(mark)
+
+
+def test_the_image_runs_what_the_page_has_tried_and_holds_what_that_imports() -> None:
+    image, page = FILES["Dockerfile"], PAGES[STEPS[-1]]
+    commands = [" ".join(json.loads(each)) for each in re.findall(r"CMD (\[.*\])", image)]
+    [copied] = [line.split()[1:-1] for line in image.splitlines() if line.startswith("COPY")]
+    imported = {
+        f"{name}.py" for each in copied for name in re.findall(r"^from (\w+) import", FILES[each], re.MULTILINE)
+    }
+
+    assert [command for command in commands if f"\n$ {command}" not in page] == []
+    assert imported & FILES.keys() <= set(copied)
+
+
+def test_the_policy_allows_what_there_is_and_what_a_consumer_needs() -> None:
+    allowed = read_actions(FILES["policy.json"])
+    policies = re.findall(r"^```json\n(.*?)^```$", PAGES["docs/explanation/threat-model.md"], re.MULTILINE | re.DOTALL)
+    [consumer] = [policy for policy in policies if "sqs:ReceiveMessage" in policy]
+
+    assert [action for action, _ in sorted(allowed) if not is_operation(*action.split(":"))] == []
+    assert read_actions(consumer.replace(":orders", ":shop")) <= allowed
+
+
+def read_actions(policy: str) -> set[tuple[str, str]]:
+    """Return what a policy allows, each action with its resource."""
+    statements = json.loads(policy)["Statement"]
+    listed = [each | {"Action": [each["Action"]]} if isinstance(each["Action"], str) else each for each in statements]
+    return {(action, each["Resource"]) for each in listed for action in each["Action"]}
