@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import threading
 import time
@@ -28,6 +29,7 @@ class Terminal:
             stderr=subprocess.STDOUT,
             text=True,
             bufsize=1,
+            start_new_session=True,
             env=os.environ | {"PYTHONPATH": str(ROOT)},
         )
         self._lines: Queue[str] = Queue()
@@ -56,7 +58,7 @@ class Terminal:
     def close(self) -> None:
         assert self._shell.stdin is not None
         assert self._shell.stdout is not None
-        self._shell.kill()
+        os.killpg(self._shell.pid, signal.SIGKILL)  # with what it has started in the background
         self._shell.wait()
         self._reader.join()
         self._shell.stdin.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -22,7 +23,7 @@ from tests.waiting import PATIENCE
 __all__ = ["shell"]  # a fixture
 
 STEPS: Final = sorted(name for name in PAGES if re.fullmatch(r"docs/tutorial/\d-.*\.md", name))
-MARK: Final = re.compile(r"^<!-- (?P<kind>.*?) -->\n(?:```\w+\n(?P<text>.*?)^```$)?", re.MULTILINE | re.DOTALL)
+MARK: Final = re.compile(r"^<!-- (?P<kind>.*?) -->\n(?:```\w+[^\n]*\n(?P<text>.*?)^```$)?", re.MULTILINE | re.DOTALL)
 IS_FILE: Final = " is this file"
 PORTS: Final = ("4566", "8080")
 SERVERS: Final = ("megaflow dev", "megaflow local")
@@ -74,7 +75,7 @@ class Desk:
             case "kept":
                 expect(self._kept[mark.name], read_lines(text))
             case "stop":
-                assert self._kept.pop(mark.name).end() == 0
+                assert self._kept.pop(mark.name).end(signal.SIGINT) == 0
             case _:
                 name = mark.kind.removesuffix(IS_FILE)
                 assert name != mark.kind, mark
@@ -121,8 +122,11 @@ def desk(ports: Mapping[str, str]) -> Iterator[Desk]:
 
 
 @pytest.mark.usefixtures("shell")
-def test_the_tutorial_is_as_it_is_written() -> None:
+def test_the_tutorial_is_as_it_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(STEPS) == 7
+    # Who follows it has megaflow's plugin for pytest, and none of those that the tests here have.
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    monkeypatch.setenv("PYTEST_PLUGINS", "megaflow.testing.plugin")
     ports = {port: str(find_port()) for port in PORTS}
 
     for name in STEPS:
