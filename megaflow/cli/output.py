@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterable, Sequence
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Any, Final, TextIO
+from typing import TYPE_CHECKING, Any, Final, TextIO
 
 import click
 from rich import box
@@ -18,13 +18,16 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 from rich.table import Table
 from rich.text import Text
 
-from megaflow.dispatch.check import Finding, Oddity
 from megaflow.printable import printable
+
+if TYPE_CHECKING:
+    from megaflow.dispatch.check import Finding
 
 _NO_LIMIT: Final = 100_000
 """Columns of a line that no person reads: nothing is cut there."""
 
-_OFTEN_MEANT: Final = (Oddity.DUPLICATE, Oddity.COVERED)
+_OFTEN_MEANT: Final = ("duplicate", "covered")
+"""Values of `Oddity`; most commands need not import what finds these."""
 
 
 class WholeLines:
