@@ -117,7 +117,8 @@ class AwsSettings:
             return self._create(service, read, **host) if host else client
         except NoRegionError as error:
             raise ConfigurationError(
-                f"no AWS region for {service}: give region_name=, or set AWS_DEFAULT_REGION, or the profile's"
+                f"no AWS region for {service}: give region_name=, or set AWS_DEFAULT_REGION, or the profile's; "
+                "for SQS and SNS on this machine, set AWS_ENDPOINT_URL"
             ) from error
         except ProfileNotFound as error:
             raise ConfigurationError(
