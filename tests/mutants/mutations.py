@@ -174,7 +174,7 @@ def _changes_of_statement(node: ast.AST) -> Iterator[_Change]:
             yield node, "pass"
         case ast.Expr(value=ast.Await()) | ast.Delete():
             yield node, "pass"
-        case ast.Return(value=ast.expr() as value) if not (isinstance(value, ast.Constant) and value.value is None):
+        case ast.Return(value=ast.expr() as value) if not _is_none_or_false(value):
             yield node, "return None"
         case ast.Continue():
             yield node, "break"
@@ -194,6 +194,11 @@ def _says(call: ast.Call) -> bool:
     names = {part.id for part in ast.walk(call.func) if isinstance(part, ast.Name)}
     names |= {part.attr for part in ast.walk(call.func) if isinstance(part, ast.Attribute)}
     return bool(names & _SAY) or ast.unparse(call.func).endswith("Error")
+
+
+def _is_none_or_false(value: ast.expr) -> bool:
+    # Who asks for a truth takes None for False; that True could stand there is another mutant.
+    return isinstance(value, ast.Constant) and (value.value is None or value.value is False)
 
 
 def _is_text(node: ast.BinOp) -> bool:

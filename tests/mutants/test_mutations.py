@@ -32,6 +32,7 @@ def changes_of(source: str) -> list[tuple[str, str]]:
         ("if a:\n  b", [("a", "True"), ("a", "False")]),
         ("[a for a in b if c]", [("c", "True")]),
         ("def f(a: int = 1) -> 2:\n  '''text'''\n  return b", [("1", "2"), ("return b", "return None")]),
+        ("def f():\n  return False", [("False", "True")]),
         ("a: Final = 1", [("1", "2")]),
         ("A: TypeAlias = B | C", []),
         ("isinstance(a, B | C)", [("isinstance(a, B | C)", "pass")]),

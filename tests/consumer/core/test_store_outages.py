@@ -30,7 +30,7 @@ from megaflow.consumer.core.store_outages import MOST_TRIES
 from megaflow.errors import ConfigurationError, StoreError
 from megaflow.processing.verdict import Fate
 from megaflow.settings import ConsumerSettings
-from tests.consumer.core.test_core import Driver, ids, message, messages
+from tests.consumer.core.driving import Driver, ids, message, messages
 
 OUT = StoreError("the store could not save progress: OSError: disk full")
 LOCKED, FULL = OSError("database is locked"), OSError("disk full")
