@@ -75,7 +75,9 @@ class Core:
     ) -> None:
         self._settings = settings
         self._randomness = randomness
-        self._now = 0.0
+        self._now = math.inf
+        """When it was last told something: as long as it never was, nobody misses it."""
+
         self._actions = actions = Actions()
         self._held_messages = held_messages = HeldMessages(fifo=fifo)
         self._leases = Leases(settings, held_messages, actions)
@@ -193,18 +195,13 @@ class Core:
         self._polling.note_received(received.poll, len(messages), received.seconds, self._now)
         self._actions.count("received", len(messages))
         several = self._held_messages.describe(messages)
-        if self._are_new(several):
+        if not self._stopping and self._are_new(several):
             self._take_new(several)
-            return
-        for held in several:
-            if self._are_new((held,)):
-                self._take_new((held,))
-            else:
-                self._take_known(held)
+        else:
+            for held in several:
+                self._take(held)
 
     def _are_new(self, several: Sequence[Held]) -> bool:
-        if self._stopping:
-            return False
         ids = [held.id for held in several]
         is_unique = len(set(ids)) == len(ids)
         return is_unique and self._held_messages.has_none_of(ids) and self._settling.has_none_of(ids)
@@ -213,8 +210,8 @@ class Core:
         self._held_messages.wait(several)
         self._leases.watch(several)
 
-    def _take_known(self, held: Held) -> None:
-        """Take a message that came before, or that comes too late."""
+    def _take(self, held: Held) -> None:
+        """Take a message that perhaps came before, or that comes too late."""
         known = self._held_messages.find(held.id)
         if known is not None:
             # It came twice, or its lease was lost and it is still at work: the newer receipt handle is the good one.

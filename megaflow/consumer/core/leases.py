@@ -82,8 +82,6 @@ class Leases:
 
     def tend(self, now: float) -> list[Held]:
         """Extend what is due, and return what has expired and was not known to be lost."""
-        if now < self.due_at:
-            return []
         expired = [held for held in self._held_messages.leased() if held.lease.is_over(now) and not self.is_lost(held)]
         self._forget_absent()
         self._extend(now)

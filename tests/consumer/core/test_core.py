@@ -8,7 +8,6 @@ from dataclasses import replace
 import pytest
 
 from megaflow import Kind, Lease, Message, Outcome, Verdict
-from megaflow.consumer.core.core import FLUSH_GRACE
 from megaflow.consumer.core.polling import HANGS
 from megaflow.consumer.core.protocol import (
     AbandonPoll,
@@ -22,6 +21,7 @@ from megaflow.consumer.core.protocol import (
     Finished,
     GiveUp,
     Hide,
+    Input,
     Inspect,
     Inspected,
     Interrupted,
@@ -118,6 +118,7 @@ def test_a_failed_poll_is_reported_with_its_reason() -> None:
     driver.fail(ConnectionError("down"), refused=False)
 
     assert driver.reports(logging.WARNING) == ["the queue does not answer, trying again in 1.0 s: down"]
+    assert driver.counted("failed_polls") == 1
 
 
 def test_refused_access_at_the_start_ends_it() -> None:
@@ -311,6 +312,8 @@ def test_a_message_without_a_verdict_is_kept() -> None:
 
     assert driver.one(Hide).messages == (only,)
     assert driver.reports(logging.ERROR) == ["message only: its handlers could not be run"]
+    driver.tell(Settled(driver.one(Hide)))
+    assert driver.all(Exit) == []
 
 
 def test_a_message_is_not_deleted_once_its_lease_is_lost() -> None:
@@ -321,10 +324,37 @@ def test_a_message_is_not_deleted_once_its_lease_is_lost() -> None:
     driver.finish(slow)
 
     assert driver.all(Delete) == []
+    assert driver.counted("lost_leases") == 1
     assert driver.reports(logging.WARNING) == [
         "message slow: its lease was lost while it was handled; it comes again",
         "message slow could not be deleted and comes again: its lease is lost",
     ]
+
+
+def test_a_message_whose_lease_is_lost_is_not_hidden_from_whoever_has_it_by_now() -> None:
+    driver = Driver()
+    (slow, *_) = driver.receive(message("slow", expires_at=110.0))
+    driver.now = 110.0
+    driver.tell(Tick())
+    assert driver.counted("lost_leases") == 1
+
+    driver.finish(slow, Fate.KEEP)
+
+    assert driver.all(Hide) == []
+    assert (driver.counted("kept"), driver.counted("lost_leases")) == (1, 0)
+
+
+def test_what_waits_behind_a_kept_message_whose_lease_is_lost_comes_after_it() -> None:
+    driver = Driver(fifo=True)
+    slow, *_ = driver.receive(message("a1", group="a", expires_at=110.0), message("a2", group="a"))
+    driver.now = 110.0
+    driver.tell(Tick())
+
+    driver.finish(slow, Fate.KEEP)
+
+    assert driver.all(Start) == []
+    assert given_back(driver) == ["a2"]
+    assert ids(driver.receive(message("a1", group="a", expires_at=150.0))) == ["a1"]
 
 
 def test_refused_deletes_end_it_where_none_has_succeeded() -> None:
@@ -766,7 +796,7 @@ def test_deletes_under_way_are_waited_for_a_little_longer() -> None:
     driver.now = driver.core.wake_at
     driver.tell(Tick())
 
-    assert driver.now == pytest.approx(100 + FLUSH_GRACE)
+    assert driver.now == 103.0
     assert driver.one(Exit).error is None
 
 
@@ -807,10 +837,10 @@ def test_more_stops_do_not_move_the_end_away() -> None:
     driver.finish(only)
     driver.tell(Stop())
 
-    driver.now += FLUSH_GRACE - 1
+    driver.now += 2
     driver.tell(Stop(now=True))
 
-    assert driver.core.wake_at == 100.0 + FLUSH_GRACE
+    assert driver.core.wake_at == 103.0
 
 
 def test_the_end_comes_whatever_floats_do() -> None:
@@ -997,6 +1027,8 @@ def test_the_same_message_twice_in_one_batch_is_handled_once() -> None:
     first, again = message("m"), replace(message("m"), lease=Lease("newer", 100.0, 130.0, lambda: 0.0))
 
     started = driver.receive(first, again)
+    assert (driver.counted("received"), driver.counted("duplicates")) == (2, 1)
+    assert driver.reports(logging.INFO) == ["message m came again while it is in hand, and goes on as one"]
     driver.finish(started[0])
 
     assert ids(started) == ["m"]
@@ -1032,6 +1064,7 @@ def test_a_handled_message_that_was_not_deleted_is_deleted_unhandled_when_it_com
 
     assert started == []
     assert ids(driver.one(Delete).messages) == ["only"]
+    assert driver.counted("duplicates") == 1
 
 
 def test_a_kept_message_that_comes_again_before_it_was_hidden_is_handled() -> None:
@@ -1046,6 +1079,30 @@ def test_a_kept_message_that_comes_again_before_it_was_hidden_is_handled() -> No
     driver.now += 20
     driver.tell(Tick())
     assert driver.all(Hide) == []
+
+
+def test_what_comes_again_is_counted_and_what_comes_with_it_is_handled() -> None:
+    driver = Driver()
+    driver.receive(message("first"))
+
+    started = driver.receive(message("first"), message("second"))
+
+    assert ids(started) == ["second"]
+    assert (driver.counted("received"), driver.counted("duplicates")) == (2, 1)
+
+
+def test_what_comes_is_counted_and_what_becomes_of_it() -> None:
+    driver = Driver()
+    first, second, third = driver.receive(*messages(3))
+    assert driver.counted("received") == 3
+
+    driver.tell(Finished((verdict_on(first, Fate.DELETE), Verdict(second, (), Fate.DELETE))))
+    assert (driver.counted("handled"), driver.counted("unmatched")) == (1, 1)
+    driver.now += 4
+    driver.tell(Finished((Verdict(third, (), Fate.DELETE),)))
+
+    assert (driver.counted("handled"), driver.counted("unmatched")) == (0, 1)
+    assert driver.core.health(driver.now).finished_ago == 0.0
 
 
 # Receiving in advance
@@ -1163,6 +1220,48 @@ def test_a_handler_that_returns_in_time_is_not_given_up() -> None:
     assert driver.all(GiveUp) == []
 
 
+@pytest.mark.parametrize(
+    "ended", [Finished((verdict_on(message("only"), Fate.DELETE),)), Crashed(message("only"), OSError())]
+)
+def test_a_message_that_has_ended_is_not_given_up_although_nobody_told_that_its_handler_returned(ended: Input) -> None:
+    driver = Driver()
+    (only,) = driver.receive(message("only"))
+    driver.tell(Called(only, HANDLER, 5.0))
+
+    driver.tell(ended)
+    driver.now += 6
+    driver.tell(Tick())
+
+    assert driver.all(GiveUp) == []
+
+
+def test_what_is_said_of_a_message_that_was_given_up_holds_up_nothing() -> None:
+    driver = Driver()
+    stuck, other = driver.receive(*messages(2))
+    driver.tell(Called(stuck, HANDLER, 5.0))
+    driver.wait_for(GiveUp)
+
+    driver.tell(Called(stuck, HANDLER, 5.0))
+    driver.tell(Crashed(stuck, OSError()))
+    assert driver.core.health(driver.now).finished_ago is None
+    driver.tell(Finished((verdict_on(stuck, Fate.KEEP), verdict_on(other, Fate.DELETE))))
+
+    assert ids(driver.one(Delete).messages) == ["1"]
+    assert driver.counted("handled") == 1
+
+
+def test_verdicts_on_messages_that_were_given_up_are_no_sign_of_life() -> None:
+    driver = Driver()
+    (stuck,) = driver.receive(message("stuck"))
+    driver.tell(Called(stuck, HANDLER, 5.0))
+    driver.wait_for(GiveUp)
+
+    driver.finish(stuck)
+
+    assert driver.core.health(driver.now).finished_ago is None
+    assert driver.counted("handled") == 0
+
+
 # The most receives
 
 
@@ -1190,6 +1289,14 @@ def test_a_message_received_too_often_is_dead_lettered_unhandled() -> None:
 
 
 # Health
+
+
+def test_a_consumer_that_was_told_nothing_yet_is_live() -> None:
+    driver = Driver(inspected=False)
+
+    health = driver.core.health(1_000_000.0)
+
+    assert (health.live, health.ready, health.problems) == (True, False, ("SQS has not answered yet",))
 
 
 def test_a_consumer_is_ready_once_the_queue_has_answered() -> None:
