@@ -831,6 +831,64 @@ def test_deletes_that_go_on_failing_do_not_hold_up_an_idle_stop() -> None:
     assert driver.now - started < 2
 
 
+def test_deletes_that_fail_are_tried_again_as_long_as_a_handler_is_waited_for() -> None:
+    driver = Driver(ConsumerSettings(shutdown_timeout=20))
+    first, _ = driver.receive(*messages(2))
+    driver.tell(Stop())
+    driver.finish(first)
+
+    for _ in range(10):
+        driver.tell(Settled(driver.wait_for(Delete), {"0": Problem("InternalError")}))
+
+    assert driver.reports(logging.WARNING) == []
+    assert ids(driver.wait_for(Delete).messages) == ["0"]
+
+
+@pytest.mark.parametrize(
+    ("running", "stop", "said"),
+    [
+        (2, Stop(), ["stopping: waiting up to 30.0 s for 2 handlers; a second signal does not wait"]),
+        (2, Stop(now=True), []),
+        (0, Stop(), []),
+    ],
+)
+def test_a_stop_says_what_it_waits_for(running: int, stop: Stop, said: list[str]) -> None:
+    driver = Driver(ConsumerSettings(shutdown_timeout=30.0))
+    driver.receive(*messages(running))
+
+    driver.tell(stop)
+
+    assert driver.reports(logging.INFO) == said
+
+
+def test_what_went_wrong_first_is_why_it_ends() -> None:
+    driver = Driver()
+    first, second = driver.receive(*messages(2))
+    interruption = SystemExit(3)
+    driver.tell(Interrupted(interruption))
+    driver.tell(Crashed(first, KeyboardInterrupt()))
+    driver.tell(Settled(driver.one(Hide)))
+
+    driver.finish(second)
+    driver.tell(Settled(driver.one(Delete)))
+
+    assert driver.one(Exit).error is interruption
+
+
+def test_what_is_on_its_way_to_the_dead_letter_queue_is_waited_for() -> None:
+    driver = Driver()
+    (only,) = driver.receive(message("only"))
+    driver.finish(only, Fate.DEAD_LETTER)
+    asked = driver.one(DeadLetter)
+
+    driver.tell(Stop())
+    assert driver.all(Exit) == []
+    driver.tell(Settled(asked))
+    driver.tell(Settled(driver.one(Delete)))
+
+    assert driver.one(Exit).error is None
+
+
 def test_more_stops_do_not_move_the_end_away() -> None:
     driver = Driver(ConsumerSettings(shutdown_timeout=0))
     (only,) = driver.receive(message("only"))
@@ -976,6 +1034,7 @@ def test_a_role_that_may_not_extend_does_not_lose_leases_for_it() -> None:
     asked = driver.wait_for(Extend)
 
     driver.tell(Settled(asked, {"only": Problem("AccessDenied", final=True)}, PermissionError("no")))
+    assert not driver.core.health(driver.now).stopping
     driver.finish(only)
 
     assert ids(driver.one(Delete).messages) == ["only"]
