@@ -96,8 +96,8 @@ class Core:
             actions,
             self._pause,
         )
-        self._abandon_at: float | None = None
-        """When it waits no longer for handlers; None is that it is not stopping."""
+        self._abandon_at = math.inf
+        """When it waits no longer for handlers; infinity is that it is not stopping."""
 
         self._at_once = False
         self._exited = False
@@ -113,7 +113,7 @@ class Core:
         for input in inputs:
             self._note(input)
         self._endings.abandon_timed_out(now)
-        if self._abandon_at is not None and now >= self._abandon_at:
+        if now >= self._abandon_at:
             self._endings.abandon_parked(self._outages.take_parked(), now)
             self._endings.abandon_running(now, give_back=self._at_once)
         if now >= self._leases.due_at:
@@ -137,10 +137,10 @@ class Core:
     def wake_at(self) -> float:
         """When to come back with a `Tick`, if nothing happens before; infinity where there is no such time."""
         times = [self._leases.due_at, self._settling.wake_at, self._timeouts.next_at, self._outages.due_at]
-        if self._abandon_at is None:
-            times.append(self._polling.wake_at(self._now))
-        else:
+        if self._stopping:
             times += [self._abandon_at, self._abandon_at + FLUSH_GRACE]
+        else:
+            times.append(self._polling.wake_at(self._now))
         return min([time for time in times if time > self._now], default=math.inf)
 
     @property
@@ -165,7 +165,7 @@ class Core:
 
     @property
     def _stopping(self) -> bool:
-        return self._abandon_at is not None
+        return self._abandon_at < math.inf
 
     def _note(self, input: Input) -> None:
         match input:
@@ -331,7 +331,7 @@ class Core:
             self._stop(at_once=told.now)
 
     def _stop(self, *, at_once: bool) -> None:
-        if self._abandon_at is None:
+        if not self._stopping:
             self._abandon_at = self._now + self._settings.shutdown_timeout
             if self._held_messages.running and not at_once:
                 self._actions.report(
@@ -352,7 +352,7 @@ class Core:
         self._stop(at_once=False)
 
     def _exit_when_done(self) -> None:
-        if self._abandon_at is None or self._exited or self._held_messages.running:
+        if self._exited or self._held_messages.running:
             return
         settled = self._settling.is_empty and not self._held_messages.dead_lettering
         if settled or self._now >= self._abandon_at + FLUSH_GRACE:
