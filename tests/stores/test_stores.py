@@ -107,9 +107,20 @@ def test_progress_is_forgotten_after_its_time(store: Store, clock: Clock) -> Non
     clock.now += 99
     assert store.load("queue m1") == {"reserve": DONE}
 
-    clock.now += 2
+    clock.now += 1
 
     assert store.load("queue m1") == {}
+
+
+def test_progress_is_kept_on_from_the_last_that_was_saved(store: Store, clock: Clock) -> None:
+    store.save("queue m1", "reserve", DONE)
+    clock.now += 60
+    store.save("queue m1", "reserve", DONE)
+    clock.now += 60
+
+    store.save("queue m2", "reserve", DONE)
+
+    assert store.load("queue m1") == {"reserve": DONE}
 
 
 def test_handlers_that_save_at_once_lose_nothing_of_each_other(store: Store) -> None:
@@ -139,14 +150,18 @@ def test_a_key_that_ran_is_done_for_its_time(store: Store, clock: Clock) -> None
 
     assert store.claim("k", "other", 10) is Claim.DONE
     assert store.claim("k", "one", 10) is Claim.DONE
-    clock.now += 51
+    clock.now += 49
+    assert store.claim("k", "other", 10) is Claim.DONE
+    clock.now += 1
     assert store.claim("k", "other", 10) is Claim.TAKEN
 
 
 def test_an_attempt_that_died_frees_its_key_in_time(store: Store, clock: Clock) -> None:
     store.claim("k", "one", 10)
 
-    clock.now += 11
+    clock.now += 9
+    assert store.claim("k", "other", 10) is Claim.BUSY
+    clock.now += 1
 
     assert store.claim("k", "other", 10) is Claim.TAKEN
 
@@ -175,6 +190,7 @@ def test_a_claim_is_released_by_its_owner_only(store: Store) -> None:
     store.claim("k", "one", 10)
 
     store.release("k", "other")
+    store.release("unknown", "one")
     assert store.claim("k", "other", 10) is Claim.BUSY
     store.release("k", "one")
 
@@ -262,9 +278,45 @@ def test_memory_does_not_grow_with_what_has_expired(clock: Clock) -> None:
         store.save(f"queue {number}", "reserve", DONE)
         store.claim(str(number), "one", 10)
 
-    assert len(store._work) <= 11
-    assert len(store._keys) <= 11
-    assert len(store._expiries) <= 22
+    assert len(store._work) == 10
+    assert len(store._keys) == 10
+    assert len(store._expiries) == 20
+
+
+def test_sqlite_does_not_grow_with_what_has_expired(clock: Clock) -> None:
+    def size(store: SqliteStore) -> tuple[int, ...]:
+        tables = ("progress", "keys")
+        return tuple(store._open().execute(f"SELECT COUNT(*) FROM {table}").fetchone()[0] for table in tables)
+
+    with SqliteStore(":memory:", keep_for=10, clock=clock) as store:
+        store.save("expires", "reserve", DONE)
+        store.claim("expires", "one", 10)
+        clock.now += 10
+
+        for number in range(998):
+            store.save("queue m1", str(number), DONE)
+        assert size(store) == (999, 1)
+        store.save("queue m1", "last", DONE)
+
+        assert size(store) == (999, 0)
+
+
+def test_sqlite_waits_ten_seconds_for_another_process_that_writes() -> None:
+    with SqliteStore(":memory:") as store:
+        assert store._open().execute("PRAGMA busy_timeout").fetchone() == (10_000,)
+
+
+@pytest.mark.parametrize("make", [MemoryStore, lambda **options: SqliteStore(":memory:", **options)])
+def test_progress_is_kept_as_long_as_sqs_keeps_a_message_at_the_most(make: Callable[..., Store], clock: Clock) -> None:
+    store = make(clock=clock)
+    store.save("queue m1", "reserve", DONE)
+
+    clock.now += 14 * 24 * 3_600 - 1
+    assert store.load("queue m1") == {"reserve": DONE}
+    clock.now += 1
+
+    assert store.load("queue m1") == {}
+    close_store(store)
 
 
 def test_an_sqlite_file_is_opened_when_it_is_needed(tmp_path: Path) -> None:
