@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from megaflow.consumer.core.health import NOT_RUNNING, Health
 from megaflow.consumer.core.protocol import AskFailed, Extend, Problem, Receive, Settled, Stop, Tick
 from megaflow.settings import ConsumerSettings
 from tests.consumer.core.driving import Driver, message, messages
@@ -151,3 +152,35 @@ def test_the_limit_of_messages_in_flight_is_said() -> None:
     driver.tell(AskFailed(RuntimeError("OverLimit"), refused=False, over_limit=True, poll=driver.poll))
 
     assert "the queue's limit of messages in flight is reached" in driver.core.health(driver.now).problems
+
+
+def test_of_a_consumer_that_is_not_running_nothing_else_is_said() -> None:
+    assert str(NOT_RUNNING) == "live, not ready: it is not running"
+    assert NOT_RUNNING.as_dict() == {
+        "live": True,
+        "ready": False,
+        "problems": ("it is not running",),
+        "stopping": False,
+        "heard_ago": (),
+        "finished_ago": None,
+        "in_hand": 0,
+        "running": 0,
+        "longest_running": 0.0,
+        "lost_leases": 0,
+        "failed_extensions": 0,
+        "stuck_threads": 0,
+        "over_limit": False,
+    }
+
+
+@pytest.mark.parametrize(
+    ("health", "said"),
+    [
+        (Health(live=True, ready=True), "ready"),
+        (Health(live=True, ready=True, problems=("a", "b")), "ready: a; b"),
+        (Health(live=True, ready=False), "live, not ready"),
+        (Health(live=False, ready=False, problems=("a",)), "not live: a"),
+    ],
+)
+def test_it_is_said_in_one_line(health: Health, said: str) -> None:
+    assert str(health) == said
