@@ -174,7 +174,7 @@ def _changes_of_statement(node: ast.AST) -> Iterator[_Change]:
             yield node, "pass"
         case ast.Expr(value=ast.Await()) | ast.Delete():
             yield node, "pass"
-        case ast.Return(value=ast.expr() as value) if not _is_none_or_false(value):
+        case ast.Return(value=ast.expr() as value) if not _is_nothing(value):
             yield node, "return None"
         case ast.Continue():
             yield node, "break"
@@ -196,9 +196,9 @@ def _says(call: ast.Call) -> bool:
     return bool(names & _SAY) or ast.unparse(call.func).endswith("Error")
 
 
-def _is_none_or_false(value: ast.expr) -> bool:
-    # Who asks for a truth takes None for False; that True could stand there is another mutant.
-    return isinstance(value, ast.Constant) and (value.value is None or value.value is False)
+def _is_nothing(value: ast.expr) -> bool:
+    # Who asks only whether there is something takes None for it; that True could stand for False is another mutant.
+    return isinstance(value, ast.Constant) and (value.value is None or value.value is False or value.value == "")
 
 
 def _is_text(node: ast.BinOp) -> bool:

@@ -33,6 +33,8 @@ def changes_of(source: str) -> list[tuple[str, str]]:
         ("[a for a in b if c]", [("c", "True")]),
         ("def f(a: int = 1) -> 2:\n  '''text'''\n  return b", [("1", "2"), ("return b", "return None")]),
         ("def f():\n  return False", [("False", "True")]),
+        ("def f():\n  return ''", []),
+        ("def f():\n  return 0", [("return 0", "return None"), ("0", "1")]),
         ("a: Final = 1", [("1", "2")]),
         ("A: TypeAlias = B | C", []),
         ("isinstance(a, B | C)", [("isinstance(a, B | C)", "pass")]),

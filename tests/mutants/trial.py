@@ -22,6 +22,7 @@ _COPIED: Final = ("megaflow", "tests", "samples", "docs", "benchmarks", "pyproje
 _TESTS: Final = (
     "tests/consumer",
     "tests/processing",
+    "tests/verdicts",
     "tests/stores",
     "tests/handlers",
     "tests/runtime",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from megaflow.errors import UsageError
 from megaflow.messages.message import Lease, Message
@@ -22,7 +22,7 @@ class Held:
     group: str = ""
     """The message group, where its order matters."""
 
-    started_at: float = 0.0
+    started_at: float = field(init=False)
 
 
 class HeldMessages:
@@ -43,8 +43,8 @@ class HeldMessages:
     def describe(self, messages: Sequence[Message]) -> list[Held]:
         """Return *messages* as they would be held."""
         if not self._fifo:
-            return [Held(message, message.id, message.lease or lease_of(message)) for message in messages]
-        return [Held(message, message.id, message.lease or lease_of(message), message.group_id) for message in messages]
+            return [Held(message, message.id, lease_of(message)) for message in messages]
+        return [Held(message, message.id, lease_of(message), message.group_id) for message in messages]
 
     def has_none_of(self, message_ids: Sequence[str]) -> bool:
         """Tell whether none of these messages is in hand."""

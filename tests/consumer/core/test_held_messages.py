@@ -28,6 +28,19 @@ def test_what_waits_is_started_in_the_order_received_as_slots_become_free() -> N
     assert ids(driver.one(Start).messages) == ["3"]
 
 
+def test_what_waits_takes_the_room_of_what_could_come_in_advance() -> None:
+    driver = Driver(ConsumerSettings(concurrency=1, max_number_of_messages=5, prefetch=5))
+    driver.receive(*[message(str(each)) for each in range(6)])
+    for each in range(5):
+        driver.finish(message(str(each)))
+    assert driver.one(Receive).count == 5
+
+    driver.receive(*[message(str(each)) for each in range(6, 11)])
+
+    assert len(driver.core.waiting) == 5
+    assert driver.all(Receive) == []
+
+
 def test_the_groups_take_turns_as_slots_become_free() -> None:
     driver = Driver(ConsumerSettings(concurrency=1, prefetch=9), fifo=True)
     names = [("a1", "a"), ("a2", "a"), ("b1", "b"), ("b2", "b")]
