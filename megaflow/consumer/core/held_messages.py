@@ -89,13 +89,11 @@ class HeldMessages:
         taken: list[Held] = []
         while self._ready and len(taken) < most:
             held = self._ready.popleft()
-            if self.waiting.get(held.id) is not held or held.group in self._busy:
+            if self.waiting.get(held.id) is not held:
                 continue
+            self.drop(held)
             if held.group:
-                self._leave(held)
                 self._busy.add(held.group)
-            else:
-                del self.waiting[held.id]
             taken.append(held)
         return taken
 
@@ -118,9 +116,13 @@ class HeldMessages:
         return self.dead_lettering.pop(message_id)
 
     def drop(self, held: Held) -> None:
-        """Take out a message that waits."""
-        self._leave(held)
-        self._wake(held.group)
+        """Take out a message that waits: it is started, or is not to be, as all that waits behind it."""
+        del self.waiting[held.id]
+        if held.group:
+            queue = self._queues[held.group]
+            queue.remove(held)
+            if not queue:
+                del self._queues[held.group]
 
     def free(self, several: Iterable[Held]) -> None:
         """Let the next ones of these messages' groups have their turn."""
@@ -133,14 +135,6 @@ class HeldMessages:
         """Return what waits behind this message, in its group."""
         queue = tuple(self._queues.get(held.group, ()))
         return queue[queue.index(held) + 1 :] if held in queue else queue
-
-    def _leave(self, held: Held) -> None:
-        del self.waiting[held.id]
-        if held.group:
-            queue = self._queues[held.group]
-            queue.remove(held)
-            if not queue:
-                del self._queues[held.group]
 
     def _wake(self, group: str) -> None:
         if group in self._queues and group not in self._busy:

@@ -80,6 +80,17 @@ def test_what_waits_and_could_be_started_takes_room() -> None:
     assert driver.all(Receive) == []
 
 
+def test_a_message_that_was_lost_while_it_waited_holds_up_nothing() -> None:
+    driver = Driver(ConsumerSettings(concurrency=1, prefetch=9))
+    (first,) = driver.receive(message("1"), message("2", expires_at=110.0), message("3"))
+    driver.now = 110.0
+    driver.tell(Tick())
+
+    driver.finish(first)
+
+    assert ids(driver.one(Start).messages) == ["3"]
+
+
 def test_in_a_group_whose_first_message_was_lost_while_it_waited_nothing_is_started_before_it() -> None:
     driver = Driver(ConsumerSettings(concurrency=1, prefetch=9), fifo=True)
     (first,) = driver.receive(
