@@ -111,6 +111,9 @@ def _children_of(node: ast.AST) -> Iterator[ast.AST]:
                 yield node.value
         case ast.Call(func=ast.Name(id="isinstance" | "issubclass"), args=[value, *_]):
             yield value
+        case ast.Call(func=ast.Name(id="zip"), args=args):
+            # What is strict is an assertion.
+            yield from args
         case _ if not _is_for_people(node):
             yield from ast.iter_child_nodes(node)
 

@@ -35,6 +35,7 @@ def changes_of(source: str) -> list[tuple[str, str]]:
         ("def f():\n  return False", [("False", "True")]),
         ("def f():\n  return ''", []),
         ("def f():\n  return 0", [("return 0", "return None"), ("0", "1")]),
+        ("zip(a, f(1), strict=True)", [("zip(a, f(1), strict=True)", "pass"), ("1", "2")]),
         ("a: Final = 1", [("1", "2")]),
         ("A: TypeAlias = B | C", []),
         ("isinstance(a, B | C)", [("isinstance(a, B | C)", "pass")]),

@@ -129,16 +129,13 @@ class HeldMessages:
         if self._fifo:
             for held in several:
                 self._busy.discard(held.group)
-                self._wake(held.group)
+                if held.group in self._queues:
+                    self._ready.append(self._queues[held.group][0])
 
     def followers(self, held: Held) -> tuple[Held, ...]:
         """Return what waits behind this message, in its group."""
         queue = tuple(self._queues.get(held.group, ()))
         return queue[queue.index(held) + 1 :] if held in queue else queue
-
-    def _wake(self, group: str) -> None:
-        if group in self._queues and group not in self._busy:
-            self._ready.append(self._queues[group][0])
 
 
 def lease_of(message: Message) -> Lease:

@@ -190,6 +190,23 @@ def test_a_message_that_comes_again_can_be_lost_again() -> None:
     assert driver.core.health(driver.now).lost_leases == 2
 
 
+def test_what_is_not_in_hand_any_more_is_forgotten() -> None:
+    driver = Driver(ConsumerSettings(max_processing_time=30.0))
+    lost, put_off, _ = driver.receive(message("lost", expires_at=110.0), message("put off"), message("stays"))
+    driver.now = 115.0
+    driver.tell(Tick())
+    leases = driver.core._leases
+    assert (leases._lost, set(leases._put_off)) == ({"lost"}, {"put off", "stays"})
+
+    driver.finish(lost)
+    driver.finish(put_off)
+    driver.now = 130.0
+    driver.tell(Tick())
+
+    assert set(leases._put_off) == {"stays"}
+    assert "lost" not in leases._lost, "it does not grow"
+
+
 def test_the_longest_processing_time_is_said_once_it_is_over() -> None:
     driver = Driver(ConsumerSettings(max_processing_time=40.0))
     driver.receive(message("only"))
@@ -206,6 +223,21 @@ def test_the_longest_processing_time_is_said_once_it_is_over() -> None:
     driver.now += 1
     driver.tell(Tick())
     assert driver.reports(logging.WARNING) == []
+
+
+def test_a_message_that_comes_again_has_the_longest_processing_time_anew() -> None:
+    driver = Driver(ConsumerSettings(max_processing_time=30.0))
+    driver.receive(message("only"))
+    driver.now = 115.0
+    driver.tell(Tick())
+    assert len(driver.reports(logging.WARNING)) == 1
+    driver.now = 130.0
+    again = replace(message("only"), lease=Lease("newer", 130.0, 150.0, lambda: 0.0))
+
+    driver.receive(again)
+    asked = driver.wait_for(Extend)
+
+    assert (driver.now, asked.seconds, asked.receipt_handles) == (135.0, (25.0,), ("newer",))
 
 
 def test_a_lease_is_extended_to_twelve_hours_after_it_was_received_and_no_further() -> None:
