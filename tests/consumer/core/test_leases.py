@@ -44,6 +44,38 @@ def test_a_lease_whose_extension_is_under_way_is_not_extended_once_more() -> Non
     assert driver.all(Extend) == []
 
 
+def test_a_lease_whose_extension_is_under_way_is_not_extended_with_others() -> None:
+    driver = Driver()
+    driver.receive(message("first"), message("later", expires_at=134.0))
+    assert ids(driver.wait_for(Extend).messages) == ["first"]
+
+    driver.now = 119.0
+    driver.tell(Tick())
+
+    assert ids(driver.one(Extend).messages) == ["later"]
+
+
+def test_a_lease_is_extended_by_a_second_where_the_visibility_timeout_is_one() -> None:
+    driver = Driver(ConsumerSettings(visibility_timeout=1))
+    driver.receive(message("only", expires_at=101.0))
+
+    asked = driver.wait_for(Extend)
+
+    assert (driver.now, asked.seconds) == (100.5, (1.0,))
+
+
+def test_a_lease_that_was_extended_early_and_is_refused_is_lost_at_once() -> None:
+    driver = Driver()
+    driver.receive(message("due"), message("soon", expires_at=133.0))
+    asked = driver.wait_for(Extend)
+    assert ids(asked.messages) == ["due", "soon"]
+
+    driver.tell(Settled(asked, {"soon": Problem("ReceiptHandleIsInvalid", final=True)}))
+
+    assert driver.counted("lost_leases") == 1
+    assert driver.core.wake_at == 130.0
+
+
 def test_an_extension_that_nobody_answers_is_asked_for_again_after_five_seconds() -> None:
     driver = Driver()
     driver.receive(message("only"))
@@ -80,6 +112,7 @@ def test_an_extension_that_failed_is_tried_again_after_a_quarter_of_what_is_left
     driver.tell(Settled(asked, {"only": FAILED}))
 
     assert driver.counted("not_extended") == 1
+    assert driver.reports(logging.ERROR) == []
     assert driver.reports(logging.WARNING) == ["message only: its visibility was not extended: InternalError"]
     driver.wait_for(Extend)
     assert driver.now == 121.0
