@@ -375,6 +375,26 @@ def test_a_poll_hangs_ninety_seconds_beyond_its_wait() -> None:
     assert len(driver.all(Receive)) == 1
 
 
+def test_it_wakes_up_for_the_first_poll_that_hangs() -> None:
+    driver = full_polls(2)
+    driver.now += 5
+    driver.bring(2, 10)
+
+    assert driver.core.wake_at == 100.0 + 20 + 90
+
+
+def test_it_wakes_up_for_a_poll_that_hangs_although_there_is_room_for_more() -> None:
+    driver = Polls(ConsumerSettings(concurrency=1_000))
+    assert driver.core.wake_at == 100.0 + 1 + 90
+
+    driver.tell(AskFailed(ConnectionError("down"), refused=False, poll=1))
+    assert driver.core.wake_at == 101.0
+    driver.now = 101.0
+    driver.tell(Tick())
+
+    assert driver.core.wake_at == 101.0 + 1 + 90
+
+
 def test_the_second_poll_that_hangs_is_replaced_too() -> None:
     driver = full_polls(2)
     driver.now += 1 + 90 + 20
