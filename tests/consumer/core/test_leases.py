@@ -209,6 +209,16 @@ def test_a_lease_that_was_lost_is_no_longer_extended() -> None:
     assert driver.counted("lost_leases") == 0
 
 
+def test_a_lease_that_was_lost_does_not_keep_others_from_being_extended_in_time() -> None:
+    driver = Driver()
+    driver.receive(message("lost", expires_at=110.0), message("kept"))
+    driver.now = 110.0
+
+    driver.tell(Tick())
+
+    assert driver.core.wake_at == 115.0
+
+
 def test_a_message_that_comes_again_can_be_lost_again() -> None:
     driver = Driver()
     driver.receive(message("only", expires_at=110.0))

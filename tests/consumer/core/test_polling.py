@@ -88,6 +88,15 @@ def test_help_is_taken_back_one_by_one_where_full_polls_are_answered_at_once() -
     assert len(driver.under_way) == 1
 
 
+def test_help_that_was_taken_back_comes_again_where_it_is_needed() -> None:
+    driver = full_polls(4)
+    driver.bring(4, 10, seconds=0.0)
+
+    driver.bring(5, 10, seconds=1.0)
+
+    assert len(driver.under_way) == 4
+
+
 def test_a_full_poll_that_took_longer_gets_help() -> None:
     driver = Polls(ConsumerSettings(concurrency=1_000))
 
@@ -135,9 +144,8 @@ def test_a_poll_that_brings_all_it_was_asked_for_takes_no_help_back() -> None:
 def test_after_a_poll_that_failed_there_is_one() -> None:
     driver = full_polls(3)
 
-    driver.tell(AskFailed(ConnectionError("down"), refused=False, poll=3))
-    driver.bring(4, 10)
-    driver.bring(5, 0)
+    for poll in (3, 4, 5):
+        driver.tell(AskFailed(ConnectionError("down"), refused=False, poll=poll))
     assert driver.counts == []
     driver.wait_for(Receive)
 
@@ -441,6 +449,13 @@ def test_a_queue_is_at_its_limit_where_it_holds_something_to_give(facts: QueueFa
 
 
 # Who has heard of SQS
+
+
+def test_a_poll_that_was_never_answered_has_heard_nothing() -> None:
+    driver = Polls(ConsumerSettings(concurrency=1))
+    driver.now += 5
+
+    assert driver.core.health(driver.now).heard_ago == (None,)
 
 
 def test_each_of_several_polls_has_heard_for_itself() -> None:
