@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import threading
 from collections.abc import Sequence
@@ -10,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from megaflow import App, Kind, Lease, Message
+from megaflow import App, Handler, Kind, Lease, Message
 from megaflow.consumer.core.protocol import (
     AbandonPoll,
     Action,
@@ -18,9 +19,14 @@ from megaflow.consumer.core.protocol import (
     Count,
     Delete,
     Exit,
+    GiveUp,
     Hide,
     Input,
+    Inspect,
+    Receive,
     Received,
+    Report,
+    Resume,
     Settled,
     Start,
     Stop,
@@ -28,6 +34,8 @@ from megaflow.consumer.core.protocol import (
 )
 from megaflow.consumer.threads.caller import Caller
 from megaflow.consumer.threads.runner import Runner
+from megaflow.handlers.handler import make_handler
+from megaflow.match.conditions import EVERYTHING
 from megaflow.settings import ConsumerSettings
 from megaflow.telemetry.metrics import Counters
 from megaflow.transport.queue import Failed
@@ -93,6 +101,15 @@ class Parts:
     def note_start(self) -> bool:
         self.noted.append("started")
         return self.wakes_main
+
+    def resume(self, action: Action) -> None:
+        self.noted.append(("resume", action))
+
+    def give_up(self, message: Message, handler: Handler) -> None:
+        self.noted.append(("give up", message, handler))
+
+    def ask(self, question: Action) -> None:
+        self.noted.append(("ask", question))
 
     def look(self) -> bool:
         return self.looks.pop(0) if self.looks else False
@@ -361,6 +378,45 @@ def test_the_main_thread_is_woken_to_look_after_slow_handlers(engine: Engine, wa
 def test_where_nothing_is_started_nobody_is_woken(engine: Engine) -> None:
     assert engine.carry_out([AbandonPoll(3)], Caller.WORKER) == [("abandon", 3)]
     assert engine.inbox.put_in == []
+
+
+@pytest.mark.parametrize("action", [Receive(1, 20, 3), Inspect()])
+def test_pollers_ask_what_the_core_wants_to_know(engine: Engine, action: Action) -> None:
+    assert engine.carry_out([action], Caller.WORKER) == [("ask", action)]
+
+
+@pytest.mark.parametrize("action", [Delete(MESSAGES), Hide(MESSAGES, (3.0, 4.0))])
+def test_settlers_settle_for_who_tells(engine: Engine, action: Action) -> None:
+    assert engine.carry_out([action], Caller.WORKER) == [("settle", action, Caller.WORKER)]
+
+
+def test_workers_go_on_with_what_waited_for_a_store_and_without_what_hangs(engine: Engine) -> None:
+    handler = make_handler(lambda text: None, Kind.TEXT, EVERYTHING, name="handle")
+
+    done = engine.carry_out([Resume(MESSAGES), GiveUp(MESSAGES[0], handler)], Caller.WORKER)
+
+    assert done == [("resume", Resume(MESSAGES)), ("give up", MESSAGES[0], handler)]
+
+
+def test_a_report_is_logged_with_the_queue_and_its_keys(engine: Engine, caplog: pytest.LogCaptureFixture) -> None:
+    error = OSError("down")
+
+    engine.carry_out([Report(logging.WARNING, "message %s: %s", ("a", "gone"), error, {"handler": "h"})], Caller.MAIN)
+
+    (record,) = caplog.records
+    assert (record.levelno, record.getMessage()) == (logging.WARNING, "message a: gone")
+    assert record.exc_info is not None
+    assert record.exc_info[1] is error
+    assert (record.__dict__["queue"], record.__dict__["handler"]) == ("https://queue", "h")
+
+
+def test_metrics_that_fail_stop_nothing(engine: Engine, caplog: pytest.LogCaptureFixture) -> None:
+    engine.runner._metrics = None
+
+    done = engine.carry_out([Count("received", 3), AbandonPoll(3)], Caller.WORKER)
+
+    assert done == [("abandon", 3)]
+    assert "the metrics failed to count received" in caplog.text
 
 
 def test_what_comes_after_the_exit_is_not_done(engine: Engine) -> None:

@@ -289,6 +289,17 @@ def test_a_worker_tells_what_it_has_finished(house: House) -> None:
     assert texts_of(house.verdicts()) == ["a"]
 
 
+def test_a_worker_tells_of_quick_ones_together(house: House, clock: Clock) -> None:
+    house.make_quick()
+
+    house.start("a", "b", "c")
+    house.workers.wake(3)
+
+    wait_until(lambda: house.told)
+    assert house.told == [(None, Caller.WORKER)]
+    assert texts_of(house.verdicts()) == ["a", "b", "c"]
+
+
 def test_workers_that_are_woken_handle_at_once(house: House) -> None:
     together = threading.Barrier(3, timeout=PATIENCE)
 
