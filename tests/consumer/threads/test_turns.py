@@ -496,3 +496,4 @@ def test_without_a_stop_the_first_thing_is_the_time(engine: Engine) -> None:
     assert engine.runner._drive() is error
 
     assert engine.told == [(Tick(),)]
+    assert engine.inbox.waits == [], "it does not wait for anything before"
