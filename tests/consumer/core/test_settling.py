@@ -304,6 +304,23 @@ def test_a_group_whose_delete_is_under_way_when_its_lease_ends_is_passed_over_on
     assert driver.counted("not_deleted") == 1
 
 
+def test_of_several_groups_only_the_one_whose_message_comes_again_is_passed_over() -> None:
+    driver = Driver(fifo=True)
+    names = [("a1", "a", 110.0), ("b1", "b", 1_000.0), ("a2", "a", 1_000.0), ("b2", "b", 1_000.0)]
+    driver.receive(*[message(name, group=group, expires_at=end) for name, group, end in names])
+    for name, group in (("a1", "a"), ("b1", "b")):
+        driver.finish(message(name, group=group))
+    driver.wait_for(Delete)
+    driver.receive(message("a3", group="a", expires_at=1_000.0), message("b3", group="b", expires_at=1_000.0))
+    assert sorted(ids(driver.core.waiting)) == ["a3", "b3"]
+
+    driver.now = 110.0
+    driver.tell(Tick())
+
+    assert ids(driver.core.waiting) == ["b3"]
+    assert driver.counted("given_back") == 1
+
+
 def test_a_standard_queue_has_no_order_that_a_failed_delete_could_break() -> None:
     driver = Driver(ConsumerSettings(concurrency=1, prefetch=10))
     driver.now += 0.01

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -253,6 +254,7 @@ def test_a_check_of_the_stores_tells_what_came_of_it(error: BaseException | None
     told: list[tuple[object, Caller]] = []
 
     def check() -> None:
+        assert threading.current_thread().daemon, "a database may take its time"
         if error is not None:
             raise error
 

@@ -311,6 +311,7 @@ def test_pollers_that_are_let_go_end_once_they_have_their_answers(post: Post) ->
         post.pollers.ask(Receive(1, 20, poll))
     wait_until(lambda: len(post.asked) == 2)
     threads = set(threading.enumerate()) - before
+    assert [thread.daemon for thread in threads] == [True, True]
 
     post.pollers.close()
     post.answer(1)

@@ -141,7 +141,7 @@ def test_there_are_two_threads_for_each(office: Office) -> None:
     office.settlers.start()
 
     started = [thread for thread in threading.enumerate() if thread not in before]
-    assert len(started) == 6
+    assert [thread.daemon for thread in started] == [True] * 6
     office.settlers.close()
     for thread in started:
         thread.join(PATIENCE)

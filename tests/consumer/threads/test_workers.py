@@ -415,6 +415,25 @@ def test_a_thread_that_was_given_up_takes_nothing_more(house: House) -> None:
     wait_until(lambda: [thread for thread in before if thread.is_alive()] != before)
 
 
+def test_what_broke_after_it_was_given_up_is_logged_with_its_reason(
+    house: House, no_threads: type[NoThread], caplog: pytest.LogCaptureFixture
+) -> None:
+    house.app.on_text()(lambda text: None)
+    (handler,) = house.app.processor.table.handlers
+
+    def begin(message: Message, wait: Any) -> Any:
+        house.workers.give_up(message, handler)
+        raise MemoryError("no memory left")
+
+    house.app.processor.begin = begin  # type: ignore[method-assign]
+    house.start("a")
+    house.make_quick()
+    house.workers.handle_while_quick()
+
+    assert "finished after it was given up: no memory left" in caplog.text
+    assert not house.workers.have_finished
+
+
 # Stores that fail
 
 
@@ -522,6 +541,21 @@ def test_what_is_told_in_the_event_loop_is_started_there_while_handlers_are_quic
     assert threads == ["megaflow-async"] * 3
 
 
+def test_what_a_plain_handler_gives_to_await_is_awaited_in_the_event_loop(house: House) -> None:
+    threads: list[str] = []
+
+    async def later() -> None:
+        threads.append(threading.current_thread().name)
+
+    house.app.on_text()(lambda text: later())
+    house.start("a")
+    house.workers.wake(1)
+
+    wait_until(lambda: house.finished)
+    assert threads == ["megaflow-async"]
+    assert [verdict.deletes for verdict in house.verdicts()] == [True]
+
+
 def test_a_plain_handler_after_an_async_one_runs_in_a_worker(house: House) -> None:
     threads: list[str] = []
 
@@ -544,7 +578,7 @@ def test_workers_that_are_let_go_end(house: House) -> None:
     before = set(threading.enumerate())
     house.start("a", "b")
     started = [each for each in threading.enumerate() if each not in before]
-    assert len(started) == 2
+    assert [thread.daemon for thread in started] == [True, True], "a handler may never return"
 
     house.workers.close()
 
