@@ -569,6 +569,11 @@ def test_a_plain_handler_after_an_async_one_runs_in_a_worker(house: House) -> No
 
     wait_until(lambda: house.finished)
     assert threads == ["megaflow-async", "megaflow-worker"]
+    house.finished.clear()
+    house.start("b")
+    house.workers.wake(1)
+    wait_until(lambda: house.finished)
+    assert threads == ["megaflow-async", "megaflow-worker"] * 2
 
 
 # The end
