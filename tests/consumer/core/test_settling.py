@@ -304,6 +304,19 @@ def test_a_group_whose_delete_is_under_way_when_its_lease_ends_is_passed_over_on
     assert driver.counted("not_deleted") == 1
 
 
+def test_a_group_does_not_go_on_where_the_receipt_handle_of_its_handled_message_was_refused() -> None:
+    driver = Driver(fifo=True)
+    first, *_ = driver.receive(message("a1", group="a"), message("a2", group="a", expires_at=1_000.0))
+    asked = driver.wait_for(Extend)
+    driver.tell(Settled(asked, {"a1": Problem("ReceiptHandleIsInvalid", final=True)}))
+
+    driver.finish(first)
+
+    assert driver.all(Start) == []
+    assert driver.counted("given_back") == 1
+    assert driver.core.waiting == ()
+
+
 def test_of_several_groups_only_the_one_whose_message_comes_again_is_passed_over() -> None:
     driver = Driver(fifo=True)
     names = [("a1", "a", 110.0), ("b1", "b", 1_000.0), ("a2", "a", 1_000.0), ("b2", "b", 1_000.0)]

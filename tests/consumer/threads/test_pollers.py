@@ -252,6 +252,25 @@ def test_where_a_poller_is_slow_another_one_asks_in_its_place(post: Post, count:
     assert not thread.is_alive()
 
 
+def test_a_poll_that_is_begun_just_as_its_poller_is_replaced_is_waited_for_by_another_one(post: Post) -> None:
+    def begin(question: Inspect | Receive) -> Call[Answered]:
+        call = post.begin(question)
+        if question == Receive(1, 20, 2):
+            assert post.pollers.replace_slow(0.0)
+        return call
+
+    post.pollers._begin = begin
+    post.answers[1] = Received(MESSAGES, 1)
+    post.on_tell = lambda told: post.pollers.ask(Receive(1, 20, 2)) if len(post.told) == 1 else None
+    post.pollers.ask(Receive(2, 20, 1))
+    post.answer(1)
+
+    post.answer(2)
+
+    wait_until(lambda: len(post.polls_told()) == 2)
+    assert post.threads() == 1
+
+
 def test_a_thread_that_is_about_to_wait_says_so_first(post: Post) -> None:
     post.pollers.ask(Receive(1, 20, 1))
     wait_until(lambda: 1 in post.asked)
