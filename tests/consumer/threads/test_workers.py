@@ -289,6 +289,14 @@ def test_a_worker_tells_what_it_has_finished(house: House) -> None:
     assert texts_of(house.verdicts()) == ["a"]
 
 
+def test_who_is_woken_for_the_rest_handles_it_again_and_again(house: House) -> None:
+    for text in ("a", "b"):
+        house.start(text)
+        house.workers.wake_for_the_rest()
+        wait_until(lambda: house.finished)
+        assert texts_of(house.verdicts()) == [text]
+
+
 def test_a_worker_tells_of_quick_ones_together(house: House, clock: Clock) -> None:
     house.make_quick()
 
@@ -574,6 +582,40 @@ def test_a_plain_handler_after_an_async_one_runs_in_a_worker(house: House) -> No
     house.workers.wake(1)
     wait_until(lambda: house.finished)
     assert threads == ["megaflow-async", "megaflow-worker"] * 2
+
+
+def tell_in_a_loop(house: House) -> None:
+    async def tell() -> None:
+        house.workers._tell_of(asyncio.get_running_loop())
+
+    asyncio.run(tell())
+
+
+def test_in_the_event_loop_a_message_that_waited_for_its_store_is_gone_on_with(
+    house: House, no_threads: type[NoThread]
+) -> None:
+    message, ran = failing(house, no_threads)
+    house.workers.resume(Resume((message,)))
+    house.make_quick()
+
+    tell_in_a_loop(house)
+    house.workers.handle_while_quick()
+
+    assert [verdict.deletes for verdict in house.verdicts()] == [True]
+    assert ran == ["a"], "the handler is not called again"
+
+
+@pytest.mark.parametrize(("quick", "waits"), [(True, False), (False, True)])
+def test_in_the_event_loop_nothing_is_started_where_handlers_are_slow(
+    house: House, no_threads: type[NoThread], quick: bool, waits: bool
+) -> None:
+    house.start("a")
+    if quick:
+        house.make_quick()
+
+    tell_in_a_loop(house)
+
+    assert bool(house.workers._backlog) is waits
 
 
 # The end
