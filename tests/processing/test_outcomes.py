@@ -108,6 +108,10 @@ def test_a_group_is_retried_where_all_of_it_is(errors: list[Exception], meant: o
     assert read(ExceptionGroup("", errors), retry_on=(OSError,)) == meant
 
 
+def test_a_reject_in_a_group_wins_over_what_is_retried() -> None:
+    assert read(ExceptionGroup("", [OSError(), Reject()]), retry_on=(Exception,)) == (FATAL, None)
+
+
 def test_a_group_whose_type_is_retried_is_whatever_is_in_it() -> None:
     assert read(ExceptionGroup("", [ValueError()]), retry_on=(ExceptionGroup,)) == (RETRIED, None)
 

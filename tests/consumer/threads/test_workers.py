@@ -605,6 +605,16 @@ def test_in_the_event_loop_a_message_that_waited_for_its_store_is_gone_on_with(
     assert ran == ["a"], "the handler is not called again"
 
 
+def test_what_is_for_a_worker_is_left_to_it_by_the_event_loop(house: House, no_threads: type[NoThread]) -> None:
+    house.app.on_text()(lambda text: None)
+    house.start("a")
+    house.make_quick()
+
+    tell_in_a_loop(house)
+
+    assert (len(house.workers._backlog), house.wake_ups) == (1, 1)
+
+
 @pytest.mark.parametrize(("quick", "waits"), [(True, False), (False, True)])
 def test_in_the_event_loop_nothing_is_started_where_handlers_are_slow(
     house: House, no_threads: type[NoThread], quick: bool, waits: bool
