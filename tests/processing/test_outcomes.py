@@ -167,12 +167,15 @@ def test_a_status_is_taken_as_it_is(status: ProcessStatus, is_async: bool) -> No
 
 
 @pytest.mark.parametrize(("is_async", "was_awaited"), [(False, False), (False, True), (True, True)])
-def test_a_handler_that_returns_nothing_is_done(is_async: bool, was_awaited: bool) -> None:
+def test_a_handler_that_returns_nothing_is_done(
+    is_async: bool, was_awaited: bool, caplog: pytest.LogCaptureFixture
+) -> None:
     handler = handler_of(is_async=is_async)
 
     outcome = OutcomeReader([handler], None, "keep").read(handler, None, None, 2.0, was_awaited=was_awaited)
 
     assert (outcome.status, outcome.error, outcome.seconds) == (DONE, None, 2.0)
+    assert caplog.records == []
 
 
 def test_an_async_handler_that_was_not_awaited_has_not_run() -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 
 import pytest
 
-from megaflow import Message
+from megaflow import Lease, Message
 from megaflow.consumer.core.protocol import Delete, Exit, Extend, Hide, Problem, Receive, Settled, Start, Stop, Tick
 from megaflow.processing.verdict import Fate
 from megaflow.settings import ConsumerSettings
@@ -50,6 +51,20 @@ def test_what_comes_again_while_it_is_being_deleted_is_not_handled_again() -> No
     driver.tell(Settled(asked))
 
     assert ids(driver.one(Delete).messages) == ["only"]
+
+
+def test_what_comes_again_while_it_is_being_deleted_is_deleted_by_its_newer_receipt_handle() -> None:
+    driver = Driver()
+    (only,) = driver.receive(message("only"))
+    driver.finish(only)
+    asked = driver.one(Delete)
+    driver.receive(replace(message("only"), lease=Lease("newer", 100.0, 130.0, lambda: 0.0)))
+
+    driver.tell(Settled(asked, {"only": FAILED}))
+
+    (deleted,) = driver.wait_for(Delete).messages
+    assert deleted.lease is not None
+    assert deleted.lease.receipt_handle == "newer"
 
 
 def test_what_was_kept_and_comes_again_while_it_is_being_hidden_is_handled_and_not_hidden_once_more() -> None:
