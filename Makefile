@@ -3,7 +3,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --progress-bar off
+INSTALL := $(BIN)/python -m pip install --disable-pip-version-check
 
 # What is installed by now, each on top of the one before.
 FOR_DEMO := $(VENV)/.for-demo
@@ -15,10 +15,17 @@ SECONDS_OF_TORTURE ?= 300
 # The tests start hundreds of processes: where Python is told to keep no bytecode, each would compile megaflow anew.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo install test coverage test-long torture simulate fuzz mutants lint bench bench-consume bench-wire bench-publish bench-lambda bench-local bench-bytecodes format clean
+.PHONY: demo install test coverage test-long torture simulate fuzz mutants lint docs bench bench-consume bench-wire bench-publish bench-lambda bench-local bench-bytecodes format release-check clean
 
 demo: $(FOR_DEMO)
-	$(BIN)/python samples/demo.py
+	@echo 'Starting the demo, samples/demo.py'
+	@$(BIN)/python samples/demo.py
+	@echo
+	@echo 'Three commands to try next: the smallest program; an app on queues of this machine, until Ctrl-C (its first lines'
+	@echo 'say what to send to it from another terminal); a project of your own, with tests, beside this folder:'
+	@echo '  $(BIN)/python samples/01_quickstart.py'
+	@echo '  $(BIN)/megaflow dev samples/13_command_line.py'
+	@echo '  $(BIN)/megaflow new shop --path ../shop'
 
 install: $(FOR_DEVELOPMENT)
 	@echo 'It is in $(VENV): . $(BIN)/activate'
@@ -51,6 +58,10 @@ lint: $(FOR_DEVELOPMENT)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+docs: $(FOR_DEVELOPMENT)
+	$(BIN)/zensical build --clean --strict
+	@echo 'Open site/index.html'
+
 bench: $(FOR_DEVELOPMENT)
 	$(BIN)/python -m benchmarks.dispatch
 
@@ -76,16 +87,22 @@ format: $(FOR_DEVELOPMENT)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+release-check: $(FOR_DEVELOPMENT)
+	$(BIN)/python .ci/release-check
+
 clean:
-	rm -rf $(VENV) .venv-* .coverage .mypy_cache .ruff_cache .hypothesis .import_linter_cache dist
+	rm -rf $(VENV) .venv-* site .cache .coverage .mypy_cache .ruff_cache .hypothesis .import_linter_cache dist
 
 $(FOR_DEMO): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "megaflow needs Python 3.11 or newer; name one: make PYTHON=python3.12"; exit 1; }
-	@echo 'Making $(VENV), some seconds'
+	@echo 'Step 1 of 2: making the virtual environment $(VENV) with pip in it, about ten seconds'
 	@$(PYTHON) -m venv $(VENV)
-	@echo 'Installing megaflow with boto3, a module for BSON, and the embedded server, some seconds more'
-	@$(INSTALL) --editable '.[local]'
+	@# What was installed here under the name before 0.2.0 would clash.
+	@[ ! -e $(BIN)/megaflow ] || $(BIN)/python -m pip uninstall --yes --quiet --quiet megaflow
+	@echo 'Step 2 of 2: installing megaflow into it, about half a minute, with what it needs: boto3, a module for BSON,'
+	@echo 'pydantic, the command line, and the embedded server. What follows is what pip says'
+	@$(INSTALL) --editable '.[cli,local,pydantic]'
 	@touch $@
 
 # No compiler is ever needed: google-re2 is C++, and is left out where it has no wheel for this Python.

@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from megaflow.dispatch.sns_policy import SnsFilterPolicy
     from megaflow.runtime.several_apps import run
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "App",

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from typing import Final, TextIO
 
 from typing_extensions import override
 
 from megaflow.printable import indented, printable
 
-LOG_KEYS: Final = ("message_id", "queue", "handler", "status", "fate", "seconds")
-"""What a record of megaflow's has besides its text, where it has it."""
+LOG_KEYS: Final[Mapping[str, str]] = {
+    "message_id": "the message's id",
+    "queue": "the URL of its queue",
+    "handler": "the handler's name; of several, one after another: `shop.reserve, shop.notify`",
+    "status": "what the handler made of the message, `DONE`, `RETRIABLE_ERROR` …; of several, in the same order",
+    "fate": "what becomes of the message: `deleted`, `kept`, `dead-lettered`",
+    "seconds": "how long the handlers took",
+}
+"""What a record of megaflow's has besides its text, where it has it, and what that is."""
 
 
 def get_logger(name: str) -> logging.Logger:

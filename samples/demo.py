@@ -31,6 +31,7 @@ DEADLINE = 60.0
 
 
 def main() -> int:
+    print("starting the embedded server", flush=True)
     with embedded_server() as url:
         use_instead_of_aws(url)
         sqs, sns = boto3.client("sqs"), boto3.client("sns")
@@ -43,6 +44,7 @@ def main() -> int:
             "SNS, enveloped": SnsPublisher(topic_arn=create_topic(sns, "demo-enveloped", queue, raw=False)),
         }
 
+        print("starting two consumers", flush=True)
         with two_consumers(queue) as (consumers, log):
             wait_for_both(log)
             print(f"processes {consumers[0].pid} and {consumers[1].pid} are waiting for messages on {queue.url}")

@@ -1,4 +1,4 @@
-"""The guarantee table of the README, made from marks on tests: ``python -m tests.guarantees`` writes it anew.
+"""The table of guarantees, made from marks on tests; `tests.docs.generated` writes it.
 
 A test shows a row by ``@guarantee("standard, FIFO", "a handler raises", "dead-lettered, then deleted", "once")``.
 """
@@ -6,7 +6,6 @@ A test shows a row by ``@guarantee("standard, FIFO", "a handler raises", "dead-l
 from __future__ import annotations
 
 import importlib
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,6 @@ from typing import Any, TypeVar
 import pytest
 
 ROOT = Path(__file__).parent.parent
-BEGIN, END = "<!-- guarantees: made by `python -m tests.guarantees` -->", "<!-- end of guarantees -->"
 QUEUES = ("standard", "FIFO")
 
 SITUATIONS = (
@@ -92,16 +90,3 @@ def render(rows: list[Row]) -> str:
         *(f"| {row.queues} | {row.situation} | {row.outcome} | {row.runs} | `{row.test}` |" for row in rows),
     ]
     return "\n".join(lines)
-
-
-def main() -> int:
-    readme = ROOT / "README.md"
-    text = readme.read_text()
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    readme.write_text(f"{before}{BEGIN}\n\n{render(collect())}\n\n{END}{after}")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

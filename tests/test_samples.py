@@ -163,7 +163,9 @@ def test_the_demo_leaves_no_process_behind_when_it_is_interrupted() -> None:
         [sys.executable, "-u", DEMO], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT
     )
     assert started.stdout is not None
-    printed = started.stdout.readline()
+    printed = ""
+    while not read_consumers(printed):
+        printed += started.stdout.readline()
     started.send_signal(signal.SIGINT)
     _, problems = started.communicate(timeout=PATIENCE)
 
@@ -229,7 +231,7 @@ def test_the_demo_finds_what_does_not_add_up(
 
 def read_consumers(printed: str) -> set[int]:
     """Return the process ids of the consumers that the demo says it started."""
-    return {int(number) for found in re.findall(r"^processes (\d+) and (\d+) are", printed) for number in found}
+    return {int(number) for found in re.findall(r"^processes (\d+) and (\d+) are", printed, re.M) for number in found}
 
 
 def find_running(printed: str) -> list[str]:

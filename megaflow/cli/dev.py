@@ -25,6 +25,7 @@ from megaflow.cli.options import read_aws
 from megaflow.cli.output import WholeLines, allow_every_letter, count_handlers, note, shorten_paths, show
 from megaflow.cli.targets import folder_of, load_app
 from megaflow.consumer.threads.signals import stopping_on_signals
+from megaflow.distribution import describe_missing_extra
 from megaflow.errors import ConfigurationError, MegaflowError
 from megaflow.logs import make_text_handler
 from megaflow.processing.verdict import Verdict
@@ -60,6 +61,8 @@ def dev(target: str, port: int, data: Path | None, reload: bool) -> int:
     from megaflow.local.__main__ import kept
     from megaflow.local.account import Account
 
+    if reload:
+        _check_watching()
     account = Account()
     # A file that fails to import is shown by the app's process; a missing one is wrong usage, here.
     folder = folder_of(target)
@@ -69,6 +72,15 @@ def dev(target: str, port: int, data: Path | None, reload: bool) -> int:
         show("All that the app asks of SQS and SNS goes there; what it asks of AWS's other services goes to AWS.")
         sys.stdout.flush()
         return _Watched(target, server.url, folder).run(reload=reload)
+
+
+def _check_watching() -> None:
+    """Raise before anything is started where what sees changes is missing."""
+    try:
+        import watchfiles  # noqa: F401
+    except ImportError as error:
+        said = describe_missing_extra("starting anew when the code changes", "cli", error)
+        raise WrongUsage(f"{said}; --no-reload does without") from error
 
 
 def _listen(account: Account, port: int) -> Server:

@@ -37,7 +37,7 @@ def make_queues(app: App, endpoint_url: str, target: str) -> Hosted:
     settings = AwsSettings(**read_aws(endpoint_url, None, None))
     sqs, sns = settings.create_client("sqs", ""), settings.create_client("sns", "")
     fifo = is_fifo(app.queue_url or "")
-    name = (name_of(app.queue_url) if app.queue_url else _name_after(target)).removesuffix(".fifo")
+    name = (name_of(app.queue_url) if app.queue_url else name_after(target)).removesuffix(".fifo")
     dead_letters = app.settings.dead_letter_queue_url
     dead_name = name_of(dead_letters) if dead_letters else f"{name}-dead"
     dead_url, dead_arn = _make_queue(sqs, dead_name.removesuffix(".fifo"), fifo, {})
@@ -66,6 +66,7 @@ def _make_topic(sns: Any, name: str, fifo: bool, queue_arn: str) -> str:
     return str(arn)
 
 
-def _name_after(target: str) -> str:
+def name_after(target: str) -> str:
+    """Return the name of the queue for an app at *target* that names none."""
     place = target.partition(":")[0].removesuffix(".py").replace("\\", "/").rpartition("/")[2]
     return _NOT_IN_A_NAME.sub("-", place).strip("-")[:_LONGEST] or "app"

@@ -15,8 +15,10 @@ from typing_extensions import override
 import megaflow
 from megaflow.cli.errors import report
 from megaflow.cli.output import allow_every_letter
+from megaflow.distribution import DISTRIBUTION
 
 COMMANDS: Final[Mapping[str, str]] = {
+    "new": "megaflow.cli.new:new",
     "run": "megaflow.cli.run:run",
     "dev": "megaflow.cli.dev:dev",
     "handlers": "megaflow.cli.handlers:handlers",
@@ -60,7 +62,7 @@ class _Commands(click.Group):
 
 @click.group(cls=_Commands, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
-@click.version_option(megaflow.__version__, prog_name="megaflow")
+@click.version_option(megaflow.__version__, prog_name=DISTRIBUTION, message="%(prog)s %(version)s")
 def cli(debug: bool) -> None:
     """Consume and publish messages over Amazon SQS and SNS."""
 

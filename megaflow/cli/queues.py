@@ -12,7 +12,7 @@ from typing import Any, Final
 import click
 
 from megaflow import limits
-from megaflow.cli.errors import FAILED, WrongUsage
+from megaflow.cli.errors import FAILED, WrongUsage, describe
 from megaflow.cli.held_messages import give_back
 from megaflow.cli.options import aws_options, connect, json_option, read_aws
 from megaflow.cli.output import count_messages, note, show, show_facts, show_json
@@ -103,14 +103,23 @@ def tail(queue: str, full: bool, as_json: bool, **aws: Any) -> None:
 @aws_options
 def stats(queues: Sequence[str], as_json: bool, **aws: Any) -> None:
     """Say how many messages are in each QUEUE, a name, URL or ARN, about; and how it is set up."""
+    failures: list[Exception] = []
     for place, queue in enumerate(queues):
-        known = _read_stats(queue, aws)
+        try:
+            known = _read_stats(queue, aws)
+        except Exception as error:  # noqa: BLE001 - whatever one queue is, the others are told
+            failures.append(error)
+            continue
         if as_json:
             show_json(known)
             continue
         if place:
             show()
         show_facts((name.replace("_", " "), value) for name, value in known.items())
+    for each in failures[:-1]:
+        note(f"megaflow: {describe(each)[0]}")
+    if failures:
+        raise failures[-1]
 
 
 @click.command()

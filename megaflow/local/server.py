@@ -11,6 +11,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Final
 
+from megaflow.distribution import describe_missing_extra
 from megaflow.errors import ConfigurationError, UsageError
 from megaflow.forks import let_go, renew_in_child
 from megaflow.local.account import Account
@@ -22,9 +23,7 @@ try:
 
     from megaflow.local.http.asgi import CALLER, Application, HttpCaller
 except ImportError as error:
-    raise ConfigurationError(
-        f"the embedded queue behind HTTP needs the extra local ({error}); pip install 'megaflow[local]'"
-    ) from error
+    raise ConfigurationError(describe_missing_extra("the embedded queue behind HTTP", "local", error)) from error
 
 _HOST: Final = "127.0.0.1"
 _BACKLOG: Final = 2048

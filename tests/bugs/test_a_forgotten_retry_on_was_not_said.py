@@ -18,10 +18,9 @@ from megaflow.aws.sqs.subscribe import EventSubscriber, SqsListener
 from megaflow.cli.main import main
 from megaflow.local import Account, SqsClient
 from megaflow.testing import TestClient
+from tests.docs.pages import PAGES
 
 SAID = "no handler retries anything: an exception dead-letters its message"
-README = (Path(__file__).parents[2] / "README.md").read_text()
-DOCS = ("command-line", "lambda", "testing", "typed-handlers", "matching")
 
 
 def handle(payload: object) -> None: ...
@@ -154,14 +153,8 @@ def test_the_rule_is_what_it_was(options: dict[str, Any], became: str) -> None:
         assert len(getattr(client, became)) == 1
 
 
-@pytest.mark.parametrize("text", [README, README.split("## Quickstart", 1)[1]], ids=["first", "quickstart"])
-def test_the_first_programs_of_the_readme_say_it(text: str) -> None:
-    assert "App(" in (program := text.split("```python\n", 1)[1].split("```", 1)[0])
-    assert "retry_on=(ConnectionError, TimeoutError)" in program
+@pytest.mark.parametrize("name", [name for name, page in PAGES.items() if "= App(" in page])
+def test_the_first_program_of_a_page_says_it(name: str) -> None:
+    programs = [block for block in PAGES[name].split("```python\n")[1:] if "= App(" in block]
 
-
-@pytest.mark.parametrize("name", DOCS)
-def test_the_first_programs_of_the_docs_say_it(name: str) -> None:
-    text = (Path(__file__).parents[2] / "docs" / f"{name}.md").read_text()
-
-    assert "retry_on=" in next(block for block in text.split("```python\n")[1:] if "App(" in block).split("```", 1)[0]
+    assert "retry_on=" in programs[0].split("```", 1)[0]

@@ -1,4 +1,4 @@
-"""`await asyncio.to_thread(app.run)`, which README recommended, hung on SIGINT, and SIGTERM cut handlers off.
+"""`await asyncio.to_thread(app.run)`, which the docs recommended, hung on SIGINT, and SIGTERM cut handlers off.
 
 Nothing said that signals are not heard in a thread.
 """
@@ -33,8 +33,8 @@ UNHEARD = "SIGTERM and SIGINT are not heard in this thread"
 @pytest.mark.parametrize(
     ("how", "number", "says_unheard"),
     [
-        ("as in README", signal.SIGINT, 1),
-        ("as in README", signal.SIGTERM, 1),
+        ("as in the docs", signal.SIGINT, 1),
+        ("as in the docs", signal.SIGTERM, 1),
         ("several apps", signal.SIGTERM, 1),
         ("several apps, on the main thread", signal.SIGINT, 0),
     ],

@@ -62,7 +62,7 @@ def test_every_command_has_help(run: Run, name: str) -> None:
 
 
 def test_the_version(run: Run) -> None:
-    assert run("--version").out.split()[-1] == megaflow.__version__
+    assert run("--version").out == f"megaflow-sqs {megaflow.__version__}\n"
 
 
 @pytest.mark.usefixtures("_hasty")
@@ -112,7 +112,20 @@ def test_without_the_extra_it_is_named() -> None:
 
     assert ran.returncode == 2
     assert ran.stderr == (
-        "megaflow: the command line needs the extra cli (there is no click); pip install 'megaflow[cli]'\n"
+        "megaflow: the command line needs the extra cli (there is no click): pip install 'megaflow-sqs[cli]'\n"
+    )
+
+
+def test_without_what_sees_changes_dev_names_the_extra_and_starts_nothing() -> None:
+    Path("shop.py").write_text(SHOP)
+    Path("watchfiles.py").write_text("raise ModuleNotFoundError('there is no watchfiles', name='watchfiles')")
+
+    ran = _run("dev", "shop.py", "--port", "0")
+
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert ran.stderr == (
+        "megaflow: starting anew when the code changes needs the extra cli (there is no watchfiles): "
+        "pip install 'megaflow-sqs[cli]'; --no-reload does without\n"
     )
 
 

@@ -1,4 +1,4 @@
-"""What README says of an app beside an event loop, run: ``consume.py URL ENDPOINT LEDGER HOW``."""
+"""What the docs say of an app beside an event loop, run: ``consume.py URL ENDPOINT LEDGER HOW``."""
 
 import asyncio
 import logging
@@ -32,17 +32,17 @@ def handle(data: dict[str, Any]) -> None:
     note("ends")
 
 
-README = (Path(__file__).parents[2] / "README.md").read_text()
-readme: dict[str, Any] = {"__name__": "readme"}
-exec(README.split("### Beside an event loop", 1)[1].split("```python\n", 1)[1].split("```", 1)[0], readme)
-app: App = readme["app"]
+PAGE = (Path(__file__).parents[2] / "docs/how-to/event-loop.md").read_text()
+page: dict[str, Any] = {"__name__": "page"}
+exec(PAGE.split("```python\n", 1)[1].split("```", 1)[0], page)
+app: App = page["app"]
 app.on_data({"type": "order"})(handle)
 second = App(f"{URL}-2", endpoint_url=ENDPOINT, retry_on=())
 second.on_data({"type": "other"})(handle)
 
 
 async def run_in_thread(run: Any, stop: Any) -> None:
-    """Do what README does, with something else."""
+    """Do what the docs do, with something else."""
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop)
     await asyncio.to_thread(run)
@@ -56,8 +56,8 @@ def stop_both() -> None:
 
 if __name__ == "__main__":
     with app.connected(URL, endpoint_url=ENDPOINT):
-        if HOW == "as in README":
-            asyncio.run(readme["main"]())
+        if HOW == "as in the docs":
+            asyncio.run(page["main"]())
         elif HOW == "several apps":
             asyncio.run(run_in_thread(lambda: megaflow.run(app, second), stop_both))
         else:

@@ -14,13 +14,11 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.cli.processes import ROOT, Process, running
+from tests.cli.processes import Process, running
+from tests.docs.pages import PAGES
 from tests.waiting import PATIENCE
 
-SESSIONS = {
-    "README.md": (ROOT / "README.md").read_text().split("## The first ten minutes\n")[1].split("\n## ")[0],
-    "docs/command-line.md": (ROOT / "docs" / "command-line.md").read_text(),
-}
+SESSIONS = ("README.md", "docs/how-to/dead-letters.md", "docs/reference/command-line.md")
 STEP = re.compile(r"<!-- (?P<kind>.*?) -->\n```(?:console|python)\n(?P<text>.*?)```", re.DOTALL)
 MASKS = {
     r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}": "<id>",
@@ -89,7 +87,7 @@ def find_missing(command: Command) -> str:
 @pytest.mark.usefixtures("shell")
 @pytest.mark.parametrize("name", SESSIONS)
 def test_a_session_is_as_it_is_written(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    steps = [(found["kind"], found["text"]) for found in STEP.finditer(SESSIONS[name])]
+    steps = [(found["kind"], found["text"]) for found in STEP.finditer(PAGES[name])]
     port = str(find_port())
     kinds = [kind for kind, _ in steps]
     begin = kinds.index("keep running")
