@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from megaflow import App, MemoryStore, RegistrationError, Verdict
+from megaflow import App, MemoryStore, ProcessStatus, RegistrationError, Verdict
 from megaflow.messages.message import message_with
 from megaflow.processing.assembly import Stores
 from megaflow.processing.middleware import Call
@@ -144,3 +144,20 @@ def test_an_interruption_is_raised_to_who_processes(app: App) -> None:
 
     with pytest.raises(SystemExit):
         app.process("ping")
+
+
+def test_a_handler_that_says_that_it_failed_for_good_is_logged(app: App, caplog: pytest.LogCaptureFixture) -> None:
+    app.on_text(handler_name="charge")(lambda text: ProcessStatus.FATAL_ERROR)
+
+    verdict = app.process("ping")
+
+    assert f"message {verdict.message.id}: charge failed for good" in caplog.text
+
+
+@pytest.mark.parametrize(("retry_on", "undecided"), [(None, 1), ((), 0), (OSError, 0)])
+def test_where_the_app_says_what_is_retried_no_handler_leaves_it_open(retry_on: Any, undecided: int) -> None:
+    app = App(retry_on=retry_on)
+    app.on_text()(lambda text: None)
+    app.on_text(retry_on=())(lambda text: None)
+
+    assert len(app.processor.undecided) == undecided

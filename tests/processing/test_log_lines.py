@@ -114,3 +114,27 @@ def test_a_verdict_that_no_handler_has_part_in_names_none(caplog: pytest.LogCapt
 
 def test_what_is_not_known_of_a_message_is_not_in_its_records() -> None:
     assert log_lines.about(replace(MESSAGE, queue_url=""), seconds=1.0) == {"message_id": "m", "seconds": 1.0}
+
+
+class Suspect:
+    """A condition that can have taken long."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.handler = HANDLER
+
+    def __str__(self) -> str:
+        return self.name
+
+
+@pytest.mark.parametrize(("names", "said"), [("abc", "a; b; c"), ("abcde", "a; b; c; and 2 more"), ("", None)])
+def test_three_of_what_can_have_taken_long_are_named(
+    names: str, said: str | None, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log_lines, "find_suspects", lambda handlers, message: [Suspect(name) for name in names])
+
+    log_lines.log_slow_matching(MESSAGE, 0.25, [HANDLER])
+
+    text = "message m: matching took 0.2 s, in which no other message may have been handled: "
+    assert [record.getMessage() for record in caplog.records] == ([] if said is None else [text + said])
+    assert [record.__dict__["handler"] for record in caplog.records] == ([] if said is None else [NAME])

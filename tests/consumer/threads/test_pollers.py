@@ -161,6 +161,24 @@ def test_what_is_finished_is_told_as_long_as_the_next_answer_is_not_there(post: 
     assert post.told[1:] == [(None, Caller.POLLER), (None, Caller.POLLER)]
 
 
+def test_a_poll_that_is_under_way_is_waited_for_before_another_one_is_begun(post: Post) -> None:
+    finished = iter([True, False])
+    post.handle = lambda: next(finished, False)
+    post.answers[1] = Received(MESSAGES, 1)
+
+    def ask_next(told: Input | None) -> None:
+        if len(post.told) in (1, 2):
+            post.pollers.ask(Receive(1, 20, len(post.told) + 1))
+
+    post.on_tell = ask_next
+    post.pollers.ask(Receive(2, 20, 1))
+    for poll in (1, 2, 3):
+        post.answer(poll)
+
+    wait_until(lambda: len(post.polls_told()) == 3)
+    assert [poll for poll, _ in post.polls_told()] == [1, 2, 3]
+
+
 def test_what_is_finished_is_told_together_with_an_answer_that_is_there_already(post: Post) -> None:
     def handle() -> bool:
         post.asked[2].answered.set()

@@ -46,6 +46,12 @@ def test_it_does_not_look_before_something_is_started(watch: SlowHandlerWatch) -
     assert watch.pause == math.inf
 
 
+def test_a_look_before_something_is_started_is_the_only_one(watch: SlowHandlerWatch) -> None:
+    watch.look()
+
+    assert watch.pause == math.inf
+
+
 def test_only_the_first_start_wakes_the_main_thread(watch: SlowHandlerWatch) -> None:
     wakes = [watch.note_start() for _ in range(3)]
 
