@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from megaflow.errors import UsageError
 from megaflow.messages.message import Lease, Message
@@ -22,7 +22,7 @@ class Held:
     group: str = ""
     """The message group, where its order matters."""
 
-    started_at: float = field(init=False)
+    started_at: float = 0.0
 
 
 class HeldMessages:
