@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from megaflow import App, HandlerTimeoutError, Message, ProcessStatus, Verdict
+from megaflow import App, HandlerTimeoutError, Message, ProcessStatus, Verdict, forks
 from megaflow.messages.message import message_with
 from megaflow.processing.steps import HandlerCall, Result, Step, adrive, arun_step, drive, run_step
 
@@ -187,3 +187,34 @@ def test_a_timeout_of_the_handler_s_own_is_no_time_limit() -> None:
 
     assert type(outcome.error) is TimeoutError
     assert outcome.status is ProcessStatus.FATAL_ERROR
+
+
+@pytest.mark.parametrize("forks_itself", [False, True])
+@pytest.mark.parametrize("timeout", [None, 60.0])
+@pytest.mark.parametrize("is_async", [False, True])
+@pytest.mark.parametrize("error", [None, ValueError("bad")])
+def test_a_child_that_comes_out_of_a_handler_ends_with_what_it_raised(
+    error: Exception | None, is_async: bool, timeout: float | None, forks_itself: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = App()
+    ended: list[BaseException | None] = []
+    monkeypatch.setattr(forks, "end_child", ended.append)
+    monkeypatch.setattr(forks, "generation", forks.generation)
+
+    def handle(text: str) -> None:
+        if forks_itself:
+            monkeypatch.setattr(forks, "generation", forks.generation + 1)
+        if error is not None:
+            raise error
+
+    async def ahandle(text: str) -> None:
+        handle(text)
+
+    app.on_text(timeout=timeout)(ahandle if is_async else handle)
+
+    app.process("ping")
+    assert ended[:1] == ([error] if forks_itself else [])
+    ended.clear()
+    asyncio.run(app.aprocess("ping"))
+
+    assert ended[:1] == ([error] if forks_itself else [])
