@@ -223,30 +223,20 @@ def test_of_the_last_two_seconds_the_better_one_counts(last_at: float, asked_at:
 
 def test_no_more_is_held_than_could_be_started_however_few_groups_there_are() -> None:
     driver = Polls(ConsumerSettings(concurrency=2, max_number_of_messages=4, prefetch=0), fifo=True)
-    held = 0
-    while driver.counts:
-        (poll,) = driver.under_way
-        count = driver.under_way[poll]
-        driver.tell(
-            Received([message(f"{poll} {each}", group="one", expires_at=1_000.0) for each in range(count)], poll)
-        )
-        held += count
 
-    assert held == 4 * (2 + 1)
+    for poll in range(1, 21):
+        driver.bring(poll, driver.under_way.get(poll, 0), group="one")
+
+    assert driver.core.health(driver.now).in_hand == 4 * (2 + 1)
 
 
 def test_what_may_come_in_advance_may_be_held_on_top() -> None:
     driver = Polls(ConsumerSettings(concurrency=2, max_number_of_messages=4, prefetch=3), fifo=True)
-    held = 0
-    while driver.counts:
-        (poll,) = driver.under_way
-        count = driver.under_way[poll]
-        driver.tell(
-            Received([message(f"{poll} {each}", group="one", expires_at=1_000.0) for each in range(count)], poll)
-        )
-        held += count
 
-    assert held == 4 * (2 + 1) + 3
+    for poll in range(1, 21):
+        driver.bring(poll, driver.under_way.get(poll, 0), group="one")
+
+    assert driver.core.health(driver.now).in_hand == 4 * (2 + 1) + 3
 
 
 # When there are none
