@@ -18,6 +18,7 @@ from megaflow.messages.message import message_with
 from megaflow.processing.around import Around
 from megaflow.processing.assembly import Assembly, Factories, Stores, Watcher
 from megaflow.processing.middleware import Middleware
+from megaflow.processing.processor import Processor
 from megaflow.processing.verdict import Verdict
 from megaflow.publishing.batches import Sent
 from megaflow.publishing.destination import Destination, Endpoints, read_dead_letter_queue
@@ -424,6 +425,11 @@ class Parts(NamedTuple):
     assembly: Assembly
     destination: Destination
     settings: ConsumerSettings
+
+    @property
+    def processor(self) -> Processor:
+        """What takes messages through the handlers as they are now."""
+        return self.assembly.processor()
 
 
 def parts_of(app: App) -> Parts:

@@ -168,7 +168,7 @@ def test_a_store_that_fails_is_said(store: Slow, caplog: pytest.LogCaptureFixtur
     thread.start()
     assert began.wait(PATIENCE)
 
-    Renewals(lambda: parts_of(app).assembly.processor()).add(message)
+    Renewals(lambda: parts_of(app).processor).add(message)
 
     wait_until(lambda: "message m: its idempotency keys may be taken for free: " in caplog.text)
     assert "no route to the database" in caplog.text

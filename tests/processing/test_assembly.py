@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from megaflow import App, MemoryStore, ProcessStatus, RegistrationError, Verdict
+from megaflow.app import parts_of
 from megaflow.messages.message import message_with
 from megaflow.processing.assembly import Stores
 from megaflow.processing.middleware import Call
@@ -124,17 +125,17 @@ def test_an_app_without_handlers_has_no_processor_to_run(app: App) -> None:
         app._assembly.processor_to_run()
     app.on_text()(lambda text: None)
 
-    assert app._assembly.processor_to_run() is app.processor
+    assert app._assembly.processor_to_run() is parts_of(app).processor
 
 
 def test_a_processor_without_handlers_says_nothing_of_retries(app: App, caplog: pytest.LogCaptureFixture) -> None:
-    app.processor.log_start()
+    parts_of(app).processor.log_start()
 
     assert caplog.records == []
 
 
 def test_the_processor_is_made_once(app: App) -> None:
-    assert app.processor is app.processor
+    assert parts_of(app).processor is parts_of(app).processor
 
 
 def test_an_interruption_is_raised_to_who_processes(app: App) -> None:
@@ -160,4 +161,4 @@ def test_where_the_app_says_what_is_retried_no_handler_leaves_it_open(retry_on: 
     app.on_text()(lambda text: None)
     app.on_text(retry_on=())(lambda text: None)
 
-    assert len(app.processor.undecided) == undecided
+    assert len(parts_of(app).processor.undecided) == undecided

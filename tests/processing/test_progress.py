@@ -27,6 +27,7 @@ from megaflow import (
     StoreError,
     Verdict,
 )
+from megaflow.app import parts_of
 from megaflow.messages.message import open_message
 from megaflow.messages.origin import replace_origin
 from megaflow.processing.dead_letters import describe_origin
@@ -394,7 +395,7 @@ def test_a_message_whose_lease_was_extended_keeps_its_keys() -> None:
     store = MemoryStore(clock=(clock := Clock()))
     handlers = idempotent(idempotency=store)
     (charge,) = handlers.app.handlers_for("order-1")
-    processor, first = handlers.app.processor, message("order-1", id="m1")
+    processor, first = parts_of(handlers.app).processor, message("order-1", id="m1")
     assert processor._idempotency is not None
     processor._idempotency.claim(first, charge, "order-1")
 
@@ -406,7 +407,7 @@ def test_a_message_whose_lease_was_extended_keeps_its_keys() -> None:
 
 
 def test_a_message_is_extended_where_nothing_is_remembered() -> None:
-    App().processor.renew(message())
+    parts_of(App()).processor.renew(message())
 
 
 @pytest.mark.parametrize(
@@ -414,7 +415,7 @@ def test_a_message_is_extended_where_nothing_is_remembered() -> None:
     [({}, False), ({"progress": MemoryStore()}, True), ({"idempotency": MemoryStore()}, True)],
 )
 def test_a_processor_knows_whether_it_remembers(stores: dict[str, Any], remembers: bool) -> None:
-    assert App(**stores).processor.remembers is remembers
+    assert parts_of(App(**stores)).processor.remembers is remembers
 
 
 class Checked(MemoryStore):
@@ -429,10 +430,10 @@ class Checked(MemoryStore):
 def test_each_store_is_checked_once() -> None:
     progress, keys, both = Checked(), Checked(), Checked()
 
-    App(progress=progress, idempotency=keys).processor.check_stores()
-    App(progress=both).processor.check_stores()
-    App(idempotency=both).processor.check_stores()
-    App().processor.check_stores()
+    parts_of(App(progress=progress, idempotency=keys)).processor.check_stores()
+    parts_of(App(progress=both)).processor.check_stores()
+    parts_of(App(idempotency=both)).processor.check_stores()
+    parts_of(App()).processor.check_stores()
 
     assert (progress.checks, keys.checks, both.checks) == (1, 1, 2)
 

@@ -56,7 +56,7 @@ def name(step: Step | Verdict) -> str:
 
 
 def test_steps_that_are_left_are_gone_on_with_elsewhere(app: App) -> None:
-    steps, run = parts_of(app).assembly.processor().steps(MESSAGE), partial(run_step, wait=wait)
+    steps, run = parts_of(app).processor.steps(MESSAGE), partial(run_step, wait=wait)
 
     left = drive(steps, run, is_for_a_loop)
     left_again = asyncio.run(adrive(steps, arun_step, is_for_a_thread))
@@ -69,7 +69,7 @@ def test_steps_that_are_left_are_gone_on_with_elsewhere(app: App) -> None:
 def test_a_driver_can_say_what_came_of_a_step_without_running_it(app: App) -> None:
     failed = ConnectionError("down")
 
-    verdict = drive(parts_of(app).assembly.processor().steps(MESSAGE), lambda step: Result(error=failed))
+    verdict = drive(parts_of(app).processor.steps(MESSAGE), lambda step: Result(error=failed))
 
     assert {outcome.error for outcome in verdict.outcomes} == {failed}
     assert verdict.dead_letters
@@ -81,7 +81,7 @@ def test_who_watches_hears_of_a_call_with_a_time_limit_and_of_its_end(app: App) 
     def watch(message: Message, handler: object, seconds: float | None) -> None:
         heard.append(seconds)
 
-    drive(parts_of(app).assembly.processor().steps(MESSAGE), partial(run_step, wait=wait, watch=watch))
+    drive(parts_of(app).processor.steps(MESSAGE), partial(run_step, wait=wait, watch=watch))
 
     assert heard == [10.0, None]
 
@@ -109,8 +109,8 @@ def watched(app: App) -> tuple[list[float | None], list[float | None]]:
     def watch_into(place: list[float | None]) -> Any:
         return lambda message, handler, seconds: place.append(seconds)
 
-    drive(app.processor.steps(MESSAGE), partial(run_step, wait=wait, watch=watch_into(heard[0])))
-    asyncio.run(adrive(app.processor.steps(MESSAGE), partial(arun_step, watch=watch_into(heard[1]))))
+    drive(parts_of(app).processor.steps(MESSAGE), partial(run_step, wait=wait, watch=watch_into(heard[0])))
+    asyncio.run(adrive(parts_of(app).processor.steps(MESSAGE), partial(arun_step, watch=watch_into(heard[1]))))
     return heard
 
 

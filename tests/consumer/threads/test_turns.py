@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from megaflow import App, Handler, Kind, Lease, Message
+from megaflow.app import parts_of
 from megaflow.consumer.core.protocol import (
     AbandonPoll,
     Action,
@@ -145,7 +146,7 @@ class Engine:
         self.inbox, self.parts = Inbox(), Parts()
         runner: Any = Runner(
             self.parts,  # type: ignore[arg-type]
-            lambda: App().processor,
+            lambda: parts_of(App()).processor,
             ConsumerSettings(),
             Counters(),
             clock=lambda: self.inbox.now,

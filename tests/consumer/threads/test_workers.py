@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from megaflow import App, Message, StoreError, Verdict
+from megaflow.app import parts_of
 from megaflow.consumer.core.protocol import Crashed, Finished, Input, Resume, StoreFailed
 from megaflow.consumer.threads import workers as module
 from megaflow.consumer.threads.caller import Caller
@@ -46,7 +47,7 @@ class House:
         self.app = app
         self.told: list[tuple[Input | None, Caller]] = []
         self.finished: list[Input] = []
-        self.workers = Workers(lambda: app.processor, self.tell)
+        self.workers = Workers(lambda: parts_of(app).processor, self.tell)
 
     def tell(self, told: Input | None, caller: Caller) -> None:
         self.told.append((told, caller))
@@ -257,14 +258,14 @@ def test_nothing_waits_once_all_is_told(house: House, no_threads: type[NoThread]
 
 
 def test_all_verdicts_are_told_together_before_what_crashed(house: House, no_threads: type[NoThread]) -> None:
-    real = house.app.processor.begin
+    real = parts_of(house.app).processor.begin
 
     def begin(message: Message, wait: Any) -> Any:
         if message.payload == "crash":
             raise MemoryError
         return real(message, wait)
 
-    house.app.processor.begin = begin  # type: ignore[method-assign]
+    parts_of(house.app).processor.begin = begin  # type: ignore[method-assign]
     house.start("a", "crash", "b")
     house.make_quick()
     while house.workers.handle_while_quick() and house.workers._backlog:
@@ -366,7 +367,7 @@ def test_after_one_was_given_up_others_are_handled_and_what_it_says_is_only_logg
     house: House, is_async: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     _, go_on, stuck = blocked(house, is_async=is_async)
-    (handler,) = house.app.processor.table.handlers
+    (handler,) = parts_of(house.app).processor.table.handlers
 
     house.workers.give_up(stuck, handler)
     house.start("other")
@@ -384,7 +385,7 @@ def test_after_one_was_given_up_others_are_handled_and_what_it_says_is_only_logg
 
 def test_one_thread_takes_the_place_of_one_that_was_given_up(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     _, go_on, stuck = blocked(house)
-    (handler,) = house.app.processor.table.handlers
+    (handler,) = parts_of(house.app).processor.table.handlers
     house.workers.give_up(stuck, handler)
 
     monkeypatch.setattr(NoThread, "started", 0)
@@ -401,7 +402,7 @@ def test_a_message_that_its_poller_handles_holds_no_worker(house: House, no_thre
         house.workers.give_up(message, handler)
 
     house.app.on_text()(handle)
-    (handler,) = house.app.processor.table.handlers
+    (handler,) = parts_of(house.app).processor.table.handlers
     (message,) = house.start("stuck")
     house.make_quick()
     house.workers.handle_while_quick()
@@ -414,7 +415,7 @@ def test_a_message_that_its_poller_handles_holds_no_worker(house: House, no_thre
 
 def test_a_thread_that_was_given_up_takes_nothing_more(house: House) -> None:
     _, go_on, stuck = blocked(house)
-    (handler,) = house.app.processor.table.handlers
+    (handler,) = parts_of(house.app).processor.table.handlers
     before = [thread for thread in threading.enumerate() if thread.name == "megaflow-worker"]
     house.workers.give_up(stuck, handler)
 
@@ -427,13 +428,13 @@ def test_what_broke_after_it_was_given_up_is_logged_with_its_reason(
     house: House, no_threads: type[NoThread], caplog: pytest.LogCaptureFixture
 ) -> None:
     house.app.on_text()(lambda text: None)
-    (handler,) = house.app.processor.table.handlers
+    (handler,) = parts_of(house.app).processor.table.handlers
 
     def begin(message: Message, wait: Any) -> Any:
         house.workers.give_up(message, handler)
         raise MemoryError("no memory left")
 
-    house.app.processor.begin = begin  # type: ignore[method-assign]
+    parts_of(house.app).processor.begin = begin  # type: ignore[method-assign]
     house.start("a")
     house.make_quick()
     house.workers.handle_while_quick()
@@ -464,7 +465,7 @@ def failing(house: House, no_threads: type[NoThread]) -> tuple[Message, list[str
     made = App(progress=Store())  # type: ignore[arg-type]
     made.on_text()(lambda text: ran.append(text))
     house.app = made
-    house.workers = Workers(lambda: made.processor, house.tell)
+    house.workers = Workers(lambda: parts_of(made).processor, house.tell)
     assert app is not made
     (message,) = house.start("a")
     house.make_quick()
