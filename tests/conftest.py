@@ -13,6 +13,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import HealthCheck, settings
 
+from megaflow.telemetry.current import current
 from tests.logs import PlainRecords, logging_as_before
 
 # A slow machine is no failure; and CI, which lands changes, tries the same examples each time.
@@ -62,6 +63,14 @@ def _leave_no_modules(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None
 def _leave_no_log_handlers() -> Iterator[None]:
     with logging_as_before():
         yield
+
+
+@pytest.fixture(autouse=True)
+def _leave_no_message() -> Iterator[None]:
+    """Let no message be in hand in the next test: a test that drives a processor by itself gives it no context."""
+    before = current.get()
+    yield
+    current.set(before)
 
 
 ACCOUNT = "424566909325"

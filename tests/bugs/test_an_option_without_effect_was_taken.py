@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from megaflow import App, ConfigurationError, DynamoDbStore, EncodeError, Outgoing, Router, SnsPublisher, SqsPublisher
+from megaflow.app import parts_of
 from megaflow.aws.sns.publish import SnsPublisher as ReadmesSnsPublisher
 from megaflow.aws.sqs.publish import SqsPublisher as ReadmesSqsPublisher
 from megaflow.aws.sqs.subscribe import DataSubscriber, EventSubscriber, MessageSubscriber, SqsListener
@@ -87,31 +88,31 @@ def test_what_is_none_says_nothing(taker: str) -> None:
 
 def test_the_client_of_a_topic_is_made_with_the_options(server: Server) -> None:
     app = App(URL, TOPIC, client=SQS, endpoint_url=server.url, **KEYS)
-    made: Any = app.destination.topic.client
+    made: Any = parts_of(app).destination.topic.client
 
     assert made.meta.endpoint_url == server.url
-    assert app.destination.queue.client is SQS
+    assert parts_of(app).destination.queue.client is SQS
 
 
 def test_the_topic_may_be_that_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(TOPIC_ARN_VARIABLE, TOPIC)
 
-    assert App(URL, client=SQS, region_name="us-east-1").destination.topic.topic_arn == TOPIC
+    assert parts_of(App(URL, client=SQS, region_name="us-east-1")).destination.topic.topic_arn == TOPIC
 
 
 def test_the_client_of_a_queue_is_made_with_the_options(server: Server) -> None:
     app = App(URL, TOPIC, sns_client=SNS, endpoint_url=server.url, **KEYS)
-    made: Any = app.destination.queue.client
+    made: Any = parts_of(app).destination.queue.client
 
     assert made.meta.endpoint_url == server.url
-    assert app.destination.topic.client is SNS
+    assert parts_of(app).destination.topic.client is SNS
 
 
 def test_what_an_app_was_made_with_does_not_count_where_it_is_connected_elsewhere() -> None:
     app = App("https://sqs.eu-west-1.amazonaws.com/123456789012/orders", region_name="eu-west-1", profile_name="shop")
 
     with app.connected(URL, client=SQS):
-        assert app.destination.queue.client is SQS
+        assert parts_of(app).destination.queue.client is SQS
     with TestClient(app) as client:
         client.publish("ping")
 
@@ -122,7 +123,7 @@ def test_a_refusal_leaves_the_app_connected_as_it_was() -> None:
     with pytest.raises(ConfigurationError), app.connected(client=SqsClient(Account()), region_name="eu-west-1"):
         pass
 
-    assert app.destination.queue.client is SQS
+    assert parts_of(app).destination.queue.client is SQS
 
 
 def test_how_long_a_key_is_remembered_needs_a_key() -> None:

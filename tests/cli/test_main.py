@@ -51,6 +51,8 @@ def test_the_help_names_every_command(run: Run) -> None:
     assert ran.code == 0
     for name in COMMANDS:
         assert f"  {name} " in ran.out
+    assert "..." not in ran.out.partition("Commands:")[2]
+    assert max(map(len, ran.out.splitlines())) <= 80
 
 
 @pytest.mark.parametrize("name", [name for name in COMMANDS if name != "local"])
@@ -75,6 +77,7 @@ def test_the_version(run: Run) -> None:
         (("explain", "shop", "nowhere.json"), 2, "megaflow: Invalid value for 'FILE'"),
         (("peek", "q", "--region", "eu-west-1"), 1, "megaflow: Unable to locate credentials. Set them in the"),
         (("peek", "q"), 2, "megaflow: no AWS region for sqs: give --region, or set"),
+        (("peek", "q"), 2, "for SQS and SNS on this machine, set AWS_ENDPOINT_URL"),
         (("peek", "q", "--endpoint-url", "nowhere"), 2, "megaflow: --endpoint-url 'nowhere' must begin with http"),
         (("handlers", ".:app"), 2, "megaflow: '.:app' names no module and no file"),
         (("peek", "q", "--profile", "nowhere"), 2, "megaflow: --profile 'nowhere'"),

@@ -111,6 +111,9 @@ def _children_of(node: ast.AST) -> Iterator[ast.AST]:
                 yield node.value
         case ast.Call(func=ast.Name(id="isinstance" | "issubclass"), args=[value, *_]):
             yield value
+        case ast.Call(func=ast.Name(id="zip"), args=args):
+            # What is strict is an assertion.
+            yield from args
         case _ if not _is_for_people(node):
             yield from ast.iter_child_nodes(node)
 
@@ -174,7 +177,7 @@ def _changes_of_statement(node: ast.AST) -> Iterator[_Change]:
             yield node, "pass"
         case ast.Expr(value=ast.Await()) | ast.Delete():
             yield node, "pass"
-        case ast.Return(value=ast.expr() as value) if not (isinstance(value, ast.Constant) and value.value is None):
+        case ast.Return(value=ast.expr() as value) if not _is_nothing(value):
             yield node, "return None"
         case ast.Continue():
             yield node, "break"
@@ -194,6 +197,11 @@ def _says(call: ast.Call) -> bool:
     names = {part.id for part in ast.walk(call.func) if isinstance(part, ast.Name)}
     names |= {part.attr for part in ast.walk(call.func) if isinstance(part, ast.Attribute)}
     return bool(names & _SAY) or ast.unparse(call.func).endswith("Error")
+
+
+def _is_nothing(value: ast.expr) -> bool:
+    # Who asks only whether there is something takes None for it; that True could stand for False is another mutant.
+    return isinstance(value, ast.Constant) and (value.value is None or value.value is False or value.value == "")
 
 
 def _is_text(node: ast.BinOp) -> bool:
