@@ -28,13 +28,19 @@ def find_unplain(record: logging.LogRecord) -> list[str]:
 def logging_as_before() -> Iterator[None]:
     """Take away where the log was sent to within a ``with``: once that stream is closed, each line is an error."""
     root = logging.getLogger()
-    before, level = list(root.handlers), root.level
+    before, level = {logger: logger.handlers[:] for logger in _loggers()}, root.level
     try:
         yield
     finally:
-        for handler in set(root.handlers) - set(before):
-            root.removeHandler(handler)
+        for logger in _loggers():
+            for handler in set(logger.handlers).difference(before.get(logger, [])):
+                logger.removeHandler(handler)
         root.setLevel(level)
+
+
+def _loggers() -> list[logging.Logger]:
+    known = logging.root.manager.loggerDict.values()
+    return [logging.root, *(each for each in known if isinstance(each, logging.Logger))]
 
 
 class PlainRecords(logging.Handler):

@@ -1,12 +1,10 @@
 """README and docs tell the truth about today: their blocks run, and what they name is there."""
 
 import json
-import logging
 import re
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,16 +21,6 @@ BLOCKS = [(name, block) for name, page in PAGES.items() for block in read_blocks
 TESTS = [(name, block) for name, block in BLOCKS if "\ndef test_" in block.text]
 
 
-@pytest.fixture
-def logging_as_before() -> Iterator[None]:
-    """Let a block set up logging as a program does, once."""
-    handlers, level = logging.root.handlers[:], logging.root.level
-    yield
-    logging.root.handlers[:] = handlers
-    logging.root.setLevel(level)
-
-
-@pytest.mark.usefixtures("logging_as_before")
 @pytest.mark.parametrize("block", [block for _, block in BLOCKS], ids=[name for name, _ in BLOCKS])
 def test_a_block_runs_and_prints_what_is_shown_below_it(block: Block, capsys: pytest.CaptureFixture[str]) -> None:
     names = run(block.before)
