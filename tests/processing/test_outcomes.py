@@ -84,7 +84,7 @@ def test_an_error_has_its_meaning(error: BaseException, meant: tuple[ProcessStat
         ((), (), FATAL),
         ((OSError,), None, RETRIED),
         (None, (OSError,), RETRIED),
-        ((OSError,), (), RETRIED),
+        ((OSError,), (), FATAL),
         ((), (OSError,), RETRIED),
         ((KeyError,), (OSError,), RETRIED),
         ((OSError,), (KeyError,), RETRIED),
