@@ -113,7 +113,8 @@ def test_a_verdict_that_no_handler_has_part_in_names_none(caplog: pytest.LogCapt
 
 
 def test_what_is_not_known_of_a_message_is_not_in_its_records() -> None:
-    assert log_lines.about(replace(MESSAGE, queue_url=""), seconds=1.0) == {"message_id": "m", "seconds": 1.0}
+    known = {"message_id": "m", "receive_count": 1, "seconds": 1.0}
+    assert log_lines.about(replace(MESSAGE, queue_url=""), seconds=1.0) == known
 
 
 class Suspect:
