@@ -16,7 +16,7 @@ from megaflow.errors import RegistrationError, UsageError
 from megaflow.forks import renew_in_child
 from megaflow.handlers.dependencies import Dependencies, Providers
 from megaflow.handlers.handler import Handler
-from megaflow.handlers.router import Router
+from megaflow.handlers.router import Router, check_decorators
 from megaflow.logs import get_logger
 from megaflow.messages.message import Message, message_with, open_message
 from megaflow.processing.around import Around, check_around
@@ -114,6 +114,8 @@ class Assembly:
     def processor(self) -> Processor:
         """Return the processor; raise `RegistrationError` where something cannot work."""
         processor = self._processor
+        if processor is None and not self._is_running():
+            check_decorators(self._router)
         while processor is None:
             version = self._version
             # Outside the lock: a middleware may ask the app something while it is being asked itself.
@@ -125,6 +127,7 @@ class Assembly:
 
     def processor_to_run(self) -> Processor:
         """Return the processor; raise `RegistrationError` where there is no handler, too."""
+        check_decorators(self._router)
         processor = self.processor()
         if not processor.table.handlers:
             raise RegistrationError("no handler is registered, so every message would be unmatched: register one first")
