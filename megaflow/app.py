@@ -138,6 +138,7 @@ class App(Router):
             unmatched=unmatched,
             on_invalid=on_invalid,
             stores=Stores(progress, idempotency),
+            max_receives=max_receives,
             visibility_timeout=visibility_timeout,
             with_error_texts=self._settings.records_error_texts,
             find_queue=lambda: self.queue_url or "",

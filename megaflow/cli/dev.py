@@ -248,7 +248,7 @@ def _show_verdict(app: App, verdict: Verdict) -> None:
     message = verdict.message
     said = ", ".join(f"{each.handler.name} {each.status.name}" for each in verdict.outcomes)
     took = f"{verdict.seconds * 1000:.1f} ms" if verdict.outcomes else ""
-    given_up = why_not_kept(verdict, parts_of(app).settings.max_receives) if verdict.keeps else ""
+    given_up = why_not_kept(verdict, parts_of(app).settings.max_receives)
     fate = Fate.DEAD_LETTER.value if given_up else verdict.fate.value
     later = f"again in {verdict.after:g} s" if verdict.keeps and verdict.after is not None else ""
     what = said or "no handler matched"

@@ -79,6 +79,7 @@ class Assembly:
         unmatched: Unmatched,
         on_invalid: OnInvalid,
         stores: Stores,
+        max_receives: int | None,
         visibility_timeout: float,
         with_error_texts: bool,
         find_queue: Callable[[], str],
@@ -91,9 +92,11 @@ class Assembly:
             retry_on=read_retry_on(retry_on),
             unmatched=unmatched,
             on_invalid=on_invalid,
+            max_receives=max_receives,
             propagation=propagation,
         )
         self._propagation = propagation
+        self._log_verdict = log_verdict if max_receives is None else partial(log_verdict, max_receives=max_receives)
         self._visibility_timeout = visibility_timeout
         self._with_error_texts = with_error_texts
         self._find_queue = find_queue
@@ -240,7 +243,9 @@ class Assembly:
         arounds: tuple[Around, ...] | None = None,
     ) -> Processor:
         """Return the processor, as it will be with what is added just now."""
-        tell = partial(_tell_all, self._watchers, self._propagation) if self._watchers else log_verdict
+        tell = self._log_verdict
+        if self._watchers:
+            tell = partial(_tell_all, self._log_verdict, self._watchers, self._propagation)
         return self._make_processor(
             self._router.handlers if handlers is None else handlers,
             middleware=self._middleware if middleware is None else middleware,
@@ -272,7 +277,7 @@ class Assembly:
         self._processor = None
 
 
-def _tell_all(watchers: tuple[Watcher, ...], propagation: Propagation, verdict: Verdict) -> None:
+def _tell_all(log_verdict: Watcher, watchers: tuple[Watcher, ...], propagation: Propagation, verdict: Verdict) -> None:
     log_verdict(verdict)
     # No handler runs any more, or none has: what watchers log and publish is the message's own.
     current.set((verdict.message, "", propagation, NOTHING_GIVEN))

@@ -73,13 +73,17 @@ class Processor:
         on_invalid: OnInvalid = "dead_letter",
         dependencies: Dependencies | None = None,
         propagation: Propagation | None = None,
+        max_receives: int | None = None,
         tell: Callable[[Verdict], None] = log_verdict,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self.table: Final = DispatchTable(handlers)
+        self._log_outcome = partial(log_outcome, max_receives=max_receives)
         self._reader = OutcomeReader(handlers, retry_on, on_invalid)
         calls = ((handler, make_pipeline(handler, middleware, dependencies)) for handler in handlers)
-        self._pipelines = {handler: surround(handler, call, arounds, self._reader) for handler, call in calls}
+        self._pipelines = {
+            handler: surround(handler, call, arounds, self._reader, self._log_outcome) for handler, call in calls
+        }
         self._plain = frozenset(handler for handler in handlers if _is_plain(handler) and progress is None)
         self.undecided: Final = () if retry_on is not None else tuple(filter(_leaves_retries_open, handlers))
         """Those handlers of which nothing says which exceptions are worth another try, not even that none is."""
@@ -251,7 +255,7 @@ class Processor:
     def _decide(self, message: Message, outcomes: Sequence[Outcome]) -> Verdict:
         for outcome in outcomes:
             if (outcome.status is not _DONE or outcome.error is not None) and not outcome.is_logged:
-                log_outcome(message, outcome)
+                self._log_outcome(message, outcome)
         said = [outcome.status for outcome in outcomes]
         fate = decide_fate(said) if said else self._decide_unmatched(message)
         verdict = make_record(Verdict, {"message": message, "outcomes": tuple(outcomes), "fate": fate})
