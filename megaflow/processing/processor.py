@@ -19,7 +19,7 @@ from megaflow.handlers.status import ProcessStatus
 from megaflow.logs import get_logger
 from megaflow.messages.message import Message
 from megaflow.processing.around import Around, surround
-from megaflow.processing.idempotency import Idempotency
+from megaflow.processing.idempotency import Idempotency, find_key
 from megaflow.processing.log_lines import about, log_outcome, log_slow_matching, log_verdict
 from megaflow.processing.middleware import Middleware, make_pipeline
 from megaflow.processing.outcomes import OutcomeReader, make_outcome
@@ -214,21 +214,22 @@ class Processor:
     def _run(self, handler: Handler, message: Message) -> Asking:
         # Here, and not where the handler is called: its idempotency key is asked for on its behalf, too.
         current.set((message, handler.name, self._propagation, NOTHING_GIVEN))
-        find_key = handler.options.idempotency_key
-        if find_key is None or self._idempotency is None:
+        find = handler.options.idempotency_key
+        if find is None or self._idempotency is None:
             outcome = yield from self._ask(handler, message)
         else:
-            outcome = yield from self._ask_once(handler, message, find_key, self._idempotency)
+            outcome = yield from self._ask_once(handler, message, find, self._idempotency)
         if self._progress is None or outcome.status.keeps:
             return outcome
         saved = yield StoreCall(partial(self._progress.save, message, handler, outcome.status, outcome.error))
         return outcome if saved.error is None else Outcome(handler, ProcessStatus.RETRIABLE_ERROR, saved.error)
 
-    def _ask_once(self, handler: Handler, message: Message, find_key: FindKey, idempotency: Idempotency) -> Asking:
+    def _ask_once(self, handler: Handler, message: Message, find: FindKey, idempotency: Idempotency) -> Asking:
         try:
-            key = find_key(message.payload)
+            key = find_key(handler, find, message)
         except Exception as error:  # noqa: BLE001 - a user's function raises whatever it likes
-            return Outcome(handler, ProcessStatus.RETRIABLE_ERROR, error)
+            # As if the handler had: what is a bug fails each time.
+            return self._reader.read(handler, None, error, 0.0)
         if key is None:
             return (yield from self._ask(handler, message))
         claimed = yield StoreCall(partial(idempotency.claim, message, handler, key))
