@@ -194,3 +194,13 @@ def test_a_port_that_is_taken_is_said_with_a_way_out(command: list[str]) -> None
     said = f"cannot listen on 127.0.0.1:{port}: Address already in use (is another one running?); --port 0"
     assert ran.returncode == 2
     assert said in ran.stderr
+
+
+def test_what_is_wrong_in_broken_json_is_named(run: Run) -> None:
+    Path("shop.py").write_text(SHOP)
+    Path("order.json").write_text('{"kind":\n "refund",}')
+
+    ran = run("explain", "shop.py", "order.json")
+
+    # Python's words for it changed with 3.13.
+    assert "it is no JSON (line 2, column 1" in ran.err
