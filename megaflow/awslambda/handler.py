@@ -132,7 +132,7 @@ class LambdaHandler:
         problem = why_unhandled(verdict.message, self._settings.max_receives)
         if not problem:
             self._metrics.count("unmatched" if verdict.unmatched else "handled")
-            problem = why_not_kept(verdict, self._settings.max_receives) if verdict.keeps else ""
+            problem = why_not_kept(verdict, self._settings.max_receives)
         if verdict.deletes:
             return End(done=True)
         if verdict.dead_letters or problem:
