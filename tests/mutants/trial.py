@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -86,8 +87,7 @@ class Copy:
         code, said = self._run(["-x", "-q", "--no-header", f"@{names}"], timeout, {})
         if code == 0:
             return ""
-        failed = [line.split(" ")[1] for line in said.splitlines() if line.startswith(("FAILED ", "ERROR "))]
-        return failed[0] if failed else "hangs" if code is None else f"pytest's exit code {code}"
+        return read_killer(said) or ("hangs" if code is None else f"pytest's exit code {code}")
 
     def _run(self, arguments: Sequence[str], timeout: float, variables: dict[str, str]) -> tuple[int | None, str]:
         """Run pytest in the copy; return its exit code, None where it was killed, and its output."""
@@ -115,3 +115,9 @@ class Copy:
 def _kill_group(leader: int) -> None:
     with suppress(ProcessLookupError):
         os.killpg(leader, signal.SIGKILL)
+
+
+def read_killer(said: str) -> str:
+    """Return the test that pytest *said* to have failed, among what was logged; empty where it said none."""
+    failed = re.search(r"^(?:FAILED|ERROR) (tests/\S+)", said, re.MULTILINE)
+    return failed[1] if failed else ""

@@ -163,6 +163,16 @@ def seen() -> Iterator[list[str]]:
     logging.getLogger("megaflow").removeHandler(lines)
 
 
+@pytest.mark.parametrize("error", [ConnectionError("no"), Reject("no"), StopIteration("no")], ids=repr)
+def test_what_passes_through_several_of_them_is_said_once(seen: list[str], error: Exception) -> None:
+    app = make_app(raising(error), is_async=False)
+    Around(app), Around(app)
+
+    app.process("ping")
+
+    assert len(seen) == 1
+
+
 @pytest.mark.parametrize("is_async", [False, True])
 def test_they_are_around_the_handler_middleware_what_is_provided_and_the_log_line(
     is_async: bool, seen: list[str]
