@@ -6,13 +6,14 @@ The one installed last overwrites files of the other, and uninstalling either re
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
 import shlex
 import sys
 from base64 import urlsafe_b64encode
 from collections.abc import Iterator, Sequence
-from importlib.metadata import Distribution, PackageNotFoundError, PackagePath, distribution
+from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -45,12 +46,14 @@ def _find_own() -> Distribution | None:
         return None
 
 
-def _find_harmed(own: Distribution) -> Iterator[PackagePath]:
+def _find_harmed(own: Distribution) -> Iterator[str]:
     """Find which files of the running package are missing, or are not those that were installed with it."""
-    for file in own.files or ():
-        path = Path(file.locate()).resolve()
-        if file.hash and path.is_relative_to(_HERE) and _digest(path, file.hash.mode) != file.hash.value:
-            yield file
+    # Not own.files: from Python 3.12 on it leaves out what is missing.
+    for name, known, *_ in csv.reader((own.read_text("RECORD") or "").splitlines()):
+        algorithm, _, digest = known.partition("=")
+        path = Path(str(own.locate_file(name))).resolve()
+        if digest and path.is_relative_to(_HERE) and _digest(path, algorithm) != digest:
+            yield name
 
 
 def _digest(path: Path, algorithm: str) -> str:
@@ -68,7 +71,7 @@ def _describe(other: Distribution, folder: Path) -> str:
     )
 
 
-def _describe_harm(harmed: Sequence[PackagePath]) -> list[str]:
+def _describe_harm(harmed: Sequence[str]) -> list[str]:
     if not harmed:
         return []
     more = f" and {len(harmed) - 1} more" if len(harmed) > 1 else ""

@@ -31,7 +31,7 @@ README_COMMANDS = [
 LONGEST = "a" * 40
 
 
-def _do(*arguments: str, folder: Path, file_size: int = -1) -> subprocess.CompletedProcess[str]:
+def _do(*arguments: str, folder: Path, file_size: int = resource.RLIM_INFINITY) -> subprocess.CompletedProcess[str]:
     """Run a module of Python's in *folder*, where no file can have more than *file_size* bytes."""
     return subprocess.run(
         [sys.executable, "-m", *arguments],
