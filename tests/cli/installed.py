@@ -22,8 +22,8 @@ megaflow = megaflow.testing.plugin
 OURS = {str(path.relative_to(ROOT)): path.read_bytes() for path in (ROOT / "megaflow").rglob("*.py")}
 THEIRS = {"megaflow/__init__.py": b'from megaflow.context import FunctionContext\n__version__ = "0.1.2"\n'}
 THEIRS["megaflow/context.py"] = b"class FunctionContext: ...\n"
-NEEDED = ("click", "rich", "markdown_it", "mdurl", "pygments", "typing_extensions")
-"""What the command imports to say its version."""
+NEEDED = ("click", "rich", "commonmark", "markdown_it", "mdurl", "pygments", "typing_extensions")
+"""What the command imports to say its version; rich had one module for Markdown, and has another."""
 
 
 def make_wheel(folder: Path, name: str, version: str, files: Mapping[str, bytes], entry_points: str = "") -> Path:
@@ -79,8 +79,8 @@ def install_needed(site: Path) -> None:
     """Link the packages that the command needs, and nothing else of this environment."""
     for name in NEEDED:
         spec = importlib.util.find_spec(name)
-        assert spec is not None
-        assert spec.origin is not None
+        if spec is None or spec.origin is None:
+            continue
         origin = Path(spec.origin)
         found = origin.parent if origin.name == "__init__.py" else origin
         (site / found.name).symlink_to(found)
