@@ -213,3 +213,24 @@ def test_a_loop_that_was_never_needed_is_closed_without_a_thread(loop: EventLoop
     loop.close()
 
     assert len(loop_threads()) == before
+
+
+def test_a_child_keeps_its_parents_loop_and_so_does_a_child_of_its_own() -> None:
+    event_loop = EventLoop(on_interrupt=lambda error: None)
+    ran = threading.Event()
+
+    async def run() -> None:
+        ran.set()
+
+    assert event_loop.spawn(run())
+    assert ran.wait(PATIENCE)
+    parents = event_loop._loop
+
+    for _ in range(2):
+        event_loop._after_fork_in_child()
+
+        assert (event_loop._parents, event_loop._loop) == (parents, None)
+
+    assert parents is not None
+    parents.call_soon_threadsafe(event_loop.close)
+    parents.call_soon_threadsafe(parents.stop)
