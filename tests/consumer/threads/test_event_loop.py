@@ -234,3 +234,22 @@ def test_a_child_keeps_its_parents_loop_and_so_does_a_child_of_its_own() -> None
     assert parents is not None
     parents.call_soon_threadsafe(event_loop.close)
     parents.call_soon_threadsafe(parents.stop)
+
+
+def test_what_is_cancelled_at_the_end_may_still_wait_for_something(loop: EventLoop) -> None:
+    began, cleaned = threading.Event(), threading.Event()
+
+    async def run() -> None:
+        try:
+            began.set()
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(0)
+            cleaned.set()
+
+    assert loop.spawn(run())
+    assert began.wait(PATIENCE)
+
+    loop.close()
+
+    assert cleaned.wait(PATIENCE)
