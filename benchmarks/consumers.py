@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from benchmarks.bare import BareClient
 from benchmarks.sqs import connect
 from megaflow import App
 from megaflow.match.functions import gt
+from megaflow.telemetry.metrics import Told
 
 Measured = dict[str, float]
 
@@ -94,14 +96,14 @@ def run_megaflow(endpoint_url: str, url: str, *, count: int, handlers: int = 1, 
     """Drain with a handler that does nothing, one of *handlers*, until everything is deleted."""
     app = App(url, client=connect(endpoint_url), wait_time_seconds=1, wire=wire)
     watch = Stopwatch(count)
-    count_of = app.metrics.count
+    note = app.outlets.note
 
-    def note(name: str, amount: int = 1) -> None:
-        count_of(name, amount)
-        if name == "deleted":
-            watch.press(amount)
+    def note_and_look(queue: str, counts: Mapping[Told, int], *values: Mapping[Told, Sequence[float]]) -> None:
+        note(queue, counts, *values)
+        if deleted := counts.get(("deleted",)):
+            watch.press(deleted)
 
-    app.metrics.count = note  # type: ignore[method-assign]
+    app.outlets.note = note_and_look  # type: ignore[assignment, method-assign]
     app.on_data({"type": "order.placed"})(lambda data: None)
     for number in range(1, handlers):
         app.on_data({"type": f"order.{number}", "order": {"id": gt(number)}})(lambda data: None)

@@ -40,6 +40,7 @@ from megaflow.publishing.outgoing import Outgoing
 from megaflow.publishing.sns import SnsPublisher
 from megaflow.publishing.sqs import SqsPublisher
 from megaflow.stores import Claim, DynamoDbStore, Ended, MemoryStore, SqliteStore, Store
+from megaflow.telemetry.metrics import Metrics
 from megaflow.transport.session import AwsOptions
 
 if TYPE_CHECKING:
@@ -78,6 +79,7 @@ __all__ = [
     "MegaflowError",
     "MemoryStore",
     "Message",
+    "Metrics",
     "ObjectData",
     "Oddity",
     "Outcome",

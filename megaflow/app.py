@@ -26,7 +26,8 @@ from megaflow.publishing.publisher import BATCHES_IN_FLIGHT
 from megaflow.runtime.running import Running, serving_health
 from megaflow.settings import ConsumerSettings, OnInvalid, RecordErrors, RetryOn, Unmatched, check_whole
 from megaflow.stores import Store
-from megaflow.telemetry.metrics import Counters
+from megaflow.telemetry.metrics import Measurements, Metrics
+from megaflow.telemetry.outlets import Outlets
 from megaflow.transport.protocols import SnsClient, SqsClient
 from megaflow.transport.session import AwsOptions
 
@@ -60,6 +61,8 @@ class App(Router):
     have no redrive policy. *progress* is a store that remembers which handlers have finished a message, so that it
     comes again to the others only; *idempotency* remembers idempotency keys, by default in the same store.
 
+    *metrics* is told what is counted and measured, beside the app's own ``metrics``, OpenTelemetry and Prometheus.
+
     The calls of SQS that are made over and over go past boto3, unless *wire* is False, or the client was told to do
     what only boto3 does; boto3 makes the others.
     """
@@ -89,12 +92,19 @@ class App(Router):
         idempotency: Store | None = None,
         max_message_size: int = limits.SNS_MESSAGE_SIZE,
         wire: bool = True,
+        metrics: Metrics | None = None,
         **aws: Unpack[AwsOptions],
     ) -> None:
         check_options(App, aws, AwsOptions)
         super().__init__()
+        self.metrics = Measurements()
+        """How often what happened since the app was made, by name: ``app.metrics.snapshot()["deleted"]``."""
+
+        self.outlets = Outlets(self.metrics, metrics)
+        """Who is told what is counted and measured: for whoever consumes for this app."""
+
         connection = Endpoints(queue_url, topic_arn, client, sns_client, aws)
-        self._destination = Destination(connection, wire=wire, max_message_size=max_message_size)
+        self._destination = Destination(connection, wire=wire, max_message_size=max_message_size, outlets=self.outlets)
         self._settings = ConsumerSettings(
             concurrency=concurrency,
             max_number_of_messages=max_number_of_messages,
@@ -121,8 +131,6 @@ class App(Router):
             find_queue=lambda: self.queue_url or "",
             is_running=lambda: self._running.is_under_way,
         )
-        self.metrics = Counters()
-        """How often what happened since the app was made, by name: ``app.metrics.snapshot()["deleted"]``."""
 
     @override
     def register(self, handler: Handler) -> None:
@@ -301,8 +309,9 @@ class App(Router):
         """Consume the queue until `stop`, SIGTERM or SIGINT; handlers then have ``shutdown_timeout`` to finish.
 
         A second signal does not wait for them. With more *processes* than one, children do the work, each with clients
-        of its own, and one that dies is replaced. On *health_port*, ``/live`` and ``/ready`` answer 200 or 503, on
-        every IPv4 address of this machine, or at *health_host* alone: a name or an address, v4 or v6.
+        of its own, and one that dies is replaced. On *health_port*, ``/live`` and ``/ready`` answer 200 or 503, and
+        ``/metrics`` Prometheus, of all processes together, with the extra ``prometheus``: on every IPv4 address of this
+        machine, or at *health_host* alone, a name or an address, v4 or v6.
 
         Raises `ConfigurationError` where no queue is set, where it does not exist or refuses access, where a store
         cannot be opened or written, or where there is no region; `RegistrationError` where there is no handler; and
@@ -314,7 +323,7 @@ class App(Router):
 
             refuse_nested_start()
         self._check_for_running()
-        with serving_health(health_host, health_port, self.health):
+        with serving_health(health_host, health_port, self.health, self.metrics):
             if processes == 1:
                 self._consume()
             else:
@@ -328,7 +337,7 @@ class App(Router):
         """
         from megaflow.awslambda import LambdaHandler
 
-        return LambdaHandler(self._assembly.processor, self._settings, self._destination, self.metrics)
+        return LambdaHandler(self._assembly.processor, self._settings, self._destination, self.outlets)
 
     def health(self) -> Health:
         """Return how the consumer is, and what is wrong. May be called from any thread, `run` under way or not."""
@@ -350,11 +359,13 @@ class App(Router):
 
         queue = self._destination.open_queue(self._settings.dead_letter_queue_url)
         at_end = self._assembly.close_dependencies
-        runner = Runner(queue, self._assembly.processor, self._settings, self.metrics, at_end=at_end)
+        runner = Runner(queue, self._assembly.processor, self._settings, self.outlets, at_end=at_end)
         # Stores not earlier: what is given back at the end may still ask them.
         self._running.run(runner, at_end=self.stores.close)
 
     def _supervise(self, processes: int) -> None:
         from megaflow.runtime.supervisor import Supervisor, find_target
 
-        self._running.run(Supervisor(find_target(self), processes, shutdown_timeout=self._settings.shutdown_timeout))
+        timeout = self._settings.shutdown_timeout
+        supervisor = Supervisor(find_target(self), processes, shutdown_timeout=timeout, measurements=self.metrics)
+        self._running.run(supervisor)

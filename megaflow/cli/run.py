@@ -18,6 +18,7 @@ from megaflow.errors import ConfigurationError
 from megaflow.logs import get_logger
 from megaflow.runtime.running import serving_health
 from megaflow.runtime.supervisor import Supervisor
+from megaflow.telemetry.metrics import Measurements
 
 log = get_logger(__name__)
 
@@ -29,7 +30,7 @@ LEVELS = ["debug", "info", "warning", "error"]
 @click.option("--processes", type=click.IntRange(1, 1_000), default=1, show_default=True, help="How many processes.")
 @click.option("--concurrency", type=click.IntRange(1, 10_000), help="Handlers at once, in each process.")
 @click.option("--queue-url", help="The queue, a name, URL or ARN, in place of the app's own.")
-@click.option("--health-port", type=click.IntRange(0, 65_535), help="A port for /live and /ready.")
+@click.option("--health-port", type=click.IntRange(0, 65_535), help="A port for /live, /ready and /metrics.")
 @click.option("--health-host", help="Where that port is, a name or an address. [every IPv4 address]")
 @click.option("--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @click.option("--log-level", type=click.Choice(LEVELS), default="info", show_default=True)
@@ -60,8 +61,9 @@ def run(
             app.run(health_port=health_port, health_host=health_host)
             return
         child = Child(target, given, log_format, log_level)
-        supervisor = Supervisor(child, processes, shutdown_timeout=app.settings.shutdown_timeout)
-        with serving_health(health_host, health_port, supervisor.health):
+        timeout = app.settings.shutdown_timeout
+        supervisor = Supervisor(child, processes, shutdown_timeout=timeout, measurements=app.metrics)
+        with serving_health(health_host, health_port, supervisor.health, app.metrics):
             supervisor.run()
 
 
@@ -89,6 +91,11 @@ class Connected:
 
     app: App
     given: Mapping[str, Any]
+
+    @property
+    def metrics(self) -> Measurements:
+        """What it has counted and measured."""
+        return self.app.metrics
 
     def run(self) -> None:
         """Consume until it is stopped."""

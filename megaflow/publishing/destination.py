@@ -11,6 +11,7 @@ from megaflow.errors import ConfigurationError
 from megaflow.publishing.sns import SnsPublisher
 from megaflow.publishing.sqs import SqsPublisher
 from megaflow.settings import QUEUE_URL_VARIABLE, TOPIC_ARN_VARIABLE
+from megaflow.telemetry.outlets import Outlets
 from megaflow.transport.addresses import is_same_queue, queue_url_of
 from megaflow.transport.protocols import SnsClient, SqsClient
 from megaflow.transport.queue import Queue
@@ -42,9 +43,10 @@ class Endpoints:
 class Destination:
     """The publishers for the queue and the topic of a *connection*."""
 
-    def __init__(self, connection: Endpoints, *, wire: bool, max_message_size: int) -> None:
+    def __init__(self, connection: Endpoints, *, wire: bool, max_message_size: int, outlets: Outlets) -> None:
         self._wire = wire
         self._max_message_size = max_message_size
+        self._outlets = outlets
         self._connect(connection)
 
     @property
@@ -104,9 +106,15 @@ class Destination:
 
     def _connect(self, to: Endpoints) -> None:
         self._connection = to
-        self.queue = SqsPublisher(queue_url=to.queue_url, client=to.client, wire=self._wire, **to.aws)
+        self.queue = SqsPublisher(
+            queue_url=to.queue_url, client=to.client, wire=self._wire, metrics=self._outlets, **to.aws
+        )
         self.topic = SnsPublisher(
-            topic_arn=to.topic_arn, client=to.sns_client, max_message_size=self._max_message_size, **to.aws
+            topic_arn=to.topic_arn,
+            client=to.sns_client,
+            max_message_size=self._max_message_size,
+            metrics=self._outlets,
+            **to.aws,
         )
 
 

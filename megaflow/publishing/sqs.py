@@ -15,10 +15,13 @@ from typing_extensions import override
 from megaflow import limits
 from megaflow.errors import EncodeError
 from megaflow.keywords import check_options
+from megaflow.publishing.measuring import Place
 from megaflow.publishing.outgoing import Outgoing, Prepared, write_options
 from megaflow.publishing.publisher import Publisher
 from megaflow.settings import QUEUE_URL_VARIABLE, resolve
-from megaflow.transport.addresses import is_fifo, queue_url_of
+from megaflow.telemetry.metrics import Metrics
+from megaflow.telemetry.outlets import Outlets
+from megaflow.transport.addresses import is_fifo, name_of, queue_url_of
 from megaflow.transport.protocols import SqsClient
 from megaflow.transport.session import AwsOptions, AwsSettings, Clients
 from megaflow.wire.pending import Pending
@@ -30,7 +33,7 @@ class SqsPublisher(Publisher):
     *queue_url*, the queue's URL or ARN, is left to ``MEGAFLOW_QUEUE_URL`` where it is not given, and names the region;
     credentials that are not given are left to boto3, and *client* takes a ready client of it. Nothing is asked of AWS
     before the first message. *sleep* waits between the tries of a batch. Without *wire*, boto3 makes all calls, and not
-    those alone that are made rarely.
+    those alone that are made rarely. *metrics* is told what is sent and how long that takes, beside OpenTelemetry.
     """
 
     def __init__(
@@ -40,10 +43,11 @@ class SqsPublisher(Publisher):
         client: SqsClient | None = None,
         wire: bool = True,
         sleep: Callable[[float], None] = time.sleep,
+        metrics: Metrics | Outlets | None = None,
         **aws: Unpack[AwsOptions],
     ) -> None:
         check_options(SqsPublisher, aws, AwsOptions)
-        super().__init__(max_size=limits.SQS_MESSAGE_SIZE, sleep=sleep)
+        super().__init__(max_size=limits.SQS_MESSAGE_SIZE, sleep=sleep, metrics=metrics)
         self._queue_url = queue_url
         self._clients = Clients("sqs", AwsSettings(**aws), client, wire=wire)
 
@@ -74,6 +78,11 @@ class SqsPublisher(Publisher):
     @override
     def _is_fifo(self) -> bool:
         return is_fifo(self.queue_url)
+
+    @property
+    @override
+    def _place(self) -> Place:
+        return Place(queue=name_of(self.queue_url))
 
     @override
     def _check(self, source: Outgoing) -> None:

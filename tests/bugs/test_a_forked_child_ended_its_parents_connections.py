@@ -24,7 +24,7 @@ import trustme
 from megaflow import App, MemoryStore
 from megaflow.local import Account, SqsClient
 from megaflow.local.server import Server
-from megaflow.telemetry.metrics import Counters
+from megaflow.telemetry.metrics import Measurements
 from megaflow.wire.retries import Quota
 from tests.waiting import PATIENCE
 from tests.wire.scripted import QUEUE_URL, answer, scripted
@@ -346,7 +346,7 @@ def _publish(account: Account) -> None:
 @pytest.mark.parametrize(
     ("made", "lock", "use"),
     [
-        (Counters(), "_lock", lambda counters: counters.count("handled")),
+        (Measurements(), "_lock", lambda measurements: measurements.note("a", {("handled",): 1}, {})),
         (Quota(), "_lock", lambda quota: quota.acquire(1)),
         (MemoryStore(), "_lock", lambda store: store.load("work")),
         (Account(), "lock", _publish),

@@ -17,7 +17,6 @@ from megaflow.consumer.core.protocol import (
     Action,
     AskFailed,
     Called,
-    Count,
     Crashed,
     DeadLetter,
     Delete,
@@ -30,6 +29,7 @@ from megaflow.consumer.core.protocol import (
     Inspect,
     Inspected,
     Interrupted,
+    Measure,
     Problem,
     Receive,
     Received,
@@ -122,7 +122,9 @@ class Driver:
         raise AssertionError(f"{name} is never counted")
 
     def counted(self, name: str) -> int:
-        return sum(each.amount for each in self.all(Count) if each.name == name)
+        """Return how often this was counted, by its name, or by the last of its labels, such as a fate."""
+        counts = [count for each in self.all(Measure) for count in each.counts.items()]
+        return sum(amount for told, amount in counts if name in told)
 
     def reports(self, level: int) -> list[str]:
         return [each.text % each.values for each in self.all(Report) if each.level == level]
@@ -696,7 +698,7 @@ def test_waiting_messages_of_a_group_whose_leases_end_together_are_lost_before_t
     assert driver.reports(logging.WARNING) == [
         f"message {name}: its lease was lost before it was started; it comes again" for name in ("a2", "a3", "a4")
     ]
-    assert driver.counted("given_back") == 1
+    assert driver.counted("given-back") == 1
     assert given_back(driver) == ["a5"]
 
 

@@ -979,7 +979,7 @@ def test_a_consumer_whose_handlers_are_all_at_work_for_long_is_live(queues: Queu
 
     app.publish("long")
     queue = Queue(queues.sqs, queues.url)
-    runner = Runner(queue, lambda: app.processor, app.settings, app.metrics, clock=lambda: now)
+    runner = Runner(queue, lambda: app.processor, app.settings, app.outlets, clock=lambda: now)
     thread = threading.Thread(target=runner.run)
     thread.start()
     assert begun.wait(PATIENCE)
