@@ -34,7 +34,7 @@ class Received:
     seconds: float | None = None
     """For how long somebody waited for it; None is since it was asked for."""
 
-    took: float | None = None
+    took: float | None = field(default=None, repr=False, compare=False)
     """Seconds from when it was begun to when its answer was read, for the metrics; None is not known."""
 
 
@@ -48,7 +48,7 @@ class AskFailed:
     """Whether too many of the queue's messages are in flight."""
 
     poll: int = 0
-    took: float | None = None
+    took: float | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,7 @@ class Settled:
     refusal: BaseException | None = None
     """The error, where the whole call was refused."""
 
-    took: float | None = None
+    took: float | None = field(default=None, repr=False, compare=False)
     error_type: str = ""
     """Of what the whole call failed with, for the metrics."""
 
