@@ -92,9 +92,41 @@ def run_loop(endpoint_url: str, url: str, *, count: int, threads: int, bare: boo
     return watch.measured
 
 
-def run_megaflow(endpoint_url: str, url: str, *, count: int, handlers: int = 1, wire: bool = True) -> Measured:
+def tell_nobody(app: App) -> None:
+    """Tell nobody."""
+
+
+def tell_the_api(app: App) -> None:
+    """Have OpenTelemetry's API there, and nobody who has set it up."""
+    import opentelemetry.metrics  # noqa: F401
+
+
+def tell_prometheus(app: App) -> None:
+    """Be read by Prometheus."""
+    from megaflow.telemetry.prometheus import PrometheusCollector
+
+    PrometheusCollector(app.metrics)
+
+
+def tell_the_sdk(app: App) -> None:
+    """Have OpenTelemetry's SDK keep what it is told."""
+    from opentelemetry import metrics
+    from opentelemetry.sdk.metrics import MeterProvider
+    from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+
+    metrics.set_meter_provider(MeterProvider([InMemoryMetricReader()]))
+
+
+OUTLETS = {"off": tell_nobody, "API": tell_the_api, "Prometheus": tell_prometheus, "SDK, metrics": tell_the_sdk}
+"""Who is told what is counted and measured."""
+
+
+def run_megaflow(
+    endpoint_url: str, url: str, *, count: int, handlers: int = 1, wire: bool = True, outlet: str = "off"
+) -> Measured:
     """Drain with a handler that does nothing, one of *handlers*, until everything is deleted."""
     app = App(url, client=connect(endpoint_url), wait_time_seconds=1, wire=wire)
+    OUTLETS[outlet](app)
     watch = Stopwatch(count)
     note = app.outlets.note
 

@@ -79,6 +79,11 @@ PRINTED = {
         "$ megaflow explain 13_command_line.py",
         "    amount: wanted gt(0), found 0",
     ],
+    "14_metrics.py": [
+        'megaflow_handler_duration_seconds_count{handler="ship",queue="orders",status="DONE"} 1.0',
+        'megaflow_messages_ended_total{fate="kept",queue="orders"} 1.0',
+        "{'deleted': 1, 'kept': 1}",
+    ],
 }
 MIGRATED = ROOT / "samples" / "07_sqs_mega.py"
 DEMO = ROOT / "samples" / "demo.py"

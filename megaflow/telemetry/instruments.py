@@ -69,6 +69,10 @@ LABELS: Final[Mapping[str, str]] = {
 }
 """All labels, and what each says. None says anything that is another for every message."""
 
+FATES: Final = ("deleted", "kept", "dead-lettered", "dropped", "given-back")
+RESULTS: Final = ("messages", "empty", "failed", "hung")
+"""What polls come to."""
+
 _QUEUE: Final = ("queue",)
 _MESSAGES: Final = "{message}"
 

@@ -11,7 +11,7 @@ from itertools import zip_longest
 from typing import Final, Protocol, TypeAlias
 
 from megaflow.forks import renew_in_child
-from megaflow.telemetry.instruments import INSTRUMENTS, Kind
+from megaflow.telemetry.instruments import FATES, INSTRUMENTS, RESULTS, Kind
 
 Labels: TypeAlias = Mapping[str, str]
 
@@ -44,6 +44,13 @@ NAMES: Final[Mapping[str, str]] = {
     name: _BY_LAST_LABEL[name][2] if name in _BY_LAST_LABEL else INSTRUMENTS[name].meaning for name in _SNAPSHOT
 }
 """All that `Measurements.snapshot` counts, and what of."""
+
+
+_FROM_THE_START: Final[Mapping[Told, int]] = {
+    **{(each.name,): 0 for each in INSTRUMENTS.values() if each.kind is Kind.COUNTER and each.labels == ("queue",)},
+    **{("ended", fate): 0 for fate in FATES},
+    **{("polls", result): 0 for result in RESULTS},
+}
 
 
 class Metrics(Protocol):
@@ -79,6 +86,10 @@ class Measurements:
 
         self._elsewhere: tuple[Callable[[], Series], ...] = ()
         renew_in_child(self)
+
+    def begin(self, queue: str) -> None:
+        """Have the counters of a queue from now on: Prometheus sees no growth where the first that it sees is 1."""
+        self.note(queue, _FROM_THE_START, {})
 
     def note(self, queue: str, counts: Mapping[Told, int], values: Mapping[Told, Sequence[float]]) -> None:
         """Take note of what happened at a queue, so many times, and of the values that were measured."""

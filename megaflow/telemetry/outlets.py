@@ -51,6 +51,10 @@ class Outlets:
         if "opentelemetry.metrics" in sys.modules and self._looking.acquire(blocking=False) and not self._find():
             self._looking.release()
 
+    def begin(self, queue: str) -> None:
+        """Take note that a queue is consumed from now on."""
+        self._measurements.begin(queue)
+
     def note(self, queue: str, counts: Mapping[Told, int], values: Mapping[Told, Sequence[float]] = _NONE) -> None:
         """Take note of what happened at a queue, so many times, and of the values that were measured."""
         self._measurements.note(queue, counts, values)

@@ -11,7 +11,9 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
 from megaflow.logs import LOG_KEYS
+from megaflow.telemetry.instruments import INSTRUMENTS, LABELS
 from megaflow.telemetry.metrics import NAMES
+from megaflow.telemetry.otel_metrics import ATTRIBUTES
 from tests import guarantees
 from tests.docs.pages import PAGES, ROOT
 
@@ -27,12 +29,34 @@ def _metrics() -> str:
     return _table(("counter", "counts"), *((f"`{name}`", meaning) for name, meaning in NAMES.items()))
 
 
+def _instruments() -> str:
+    rows = (
+        (
+            f"`{name}`",
+            f"`{each.prometheus_name}`",
+            f"`{each.otel_name}`",
+            each.kind.value,
+            ", ".join(each.labels),
+            each.meaning,
+        )
+        for name, each in INSTRUMENTS.items()
+    )
+    return _table(("name", "Prometheus", "OpenTelemetry", "", "labels", "what it is"), *rows)
+
+
+def _labels() -> str:
+    rows = ((f"`{name}`", f"`{ATTRIBUTES[name]}`", meaning) for name, meaning in LABELS.items())
+    return _table(("label", "OpenTelemetry", ""), *rows)
+
+
 def _log_keys() -> str:
     return _table(("key", ""), *((f"`{key}`", meaning) for key, meaning in LOG_KEYS.items()))
 
 
 PARTS: Final[Mapping[str, Callable[[], str]]] = {
     "guarantees": lambda: guarantees.render(guarantees.collect()),
+    "instruments": _instruments,
+    "labels": _labels,
     "log keys": _log_keys,
     "metrics": _metrics,
 }

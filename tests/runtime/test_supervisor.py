@@ -14,7 +14,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -443,14 +443,25 @@ def test_a_number_of_processes_that_is_none_is_refused(processes: int) -> None:
 # Metrics
 
 
+def find_health_port(script: subprocess.Popen[str]) -> int:
+    """Return the port that a script says it answers on, and read on: what is not read would hold up who logs."""
+    assert script.stderr is not None
+    said = iter(script.stderr)
+    port = next(int(found[1]) for line in said if (found := re.search(r"answered on port (\d+)", line)))
+
+    def read_on() -> None:
+        # It is closed at the end.
+        with suppress(ValueError):
+            deque(said, 0)
+
+    threading.Thread(target=read_on, daemon=True).start()
+    return port
+
+
 def test_one_port_has_the_metrics_of_all_processes_and_keeps_those_of_a_killed_one(place: Place) -> None:
     received, ended = "megaflow_client_consumed_messages_total", "megaflow_messages_ended_total"
     with place.script("scraped") as script:
-        assert script.stderr is not None
-        said = iter(script.stderr)
-        port = next(int(found[1]) for line in said if (found := re.search(r"answered on port (\d+)", line)))
-        # What is not read would hold up who logs.
-        threading.Thread(target=lambda: deque(said, 0), daemon=True).start()
+        port = find_health_port(script)
 
         def read(name: str, **labels: str) -> float | None:
             return samples_of(scrape(port)[2]).get((name, frozenset({"queue": "q", **labels}.items())))

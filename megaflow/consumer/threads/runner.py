@@ -143,6 +143,7 @@ class Runner:
         Raises `ConfigurationError` where the queue does not exist or refuses access at the start, or a store cannot be
         opened or written, and whatever a handler raised that is no `Exception`.
         """
+        self._outlets.begin(self._queue_name)
         self._settlers.start()
         try:
             with stopping_on_signals(lambda again: self.stop(now=again)):
