@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from megaflow.telemetry.instruments import INSTRUMENTS, Instrument, Kind
-from megaflow.telemetry.metrics import Labels
+from megaflow.telemetry.metrics import Key, Labels
 
 ATTRIBUTES: Final[Mapping[str, str]] = {
     "queue": "messaging.destination.name",
@@ -35,18 +35,27 @@ class OpenTelemetryMetrics:
 
     def __init__(self, meter: Any) -> None:
         self._instruments = {name: _make(meter, each) for name, each in INSTRUMENTS.items()}
+        self._described: dict[Key, dict[str, str]] = {}
+        """Attributes, by instrument and labels: there are no more of them than there are series."""
 
     def count(self, name: str, amount: int, labels: Labels) -> None:
         """Take note that *name* happened *amount* times more."""
-        self._instruments[name].add(amount, describe(name, labels))
+        self._instruments[name].add(amount, self._describe(name, labels))
 
     def observe(self, name: str, value: float, labels: Labels) -> None:
         """Take note of one value of *name*."""
-        self._instruments[name].record(value, describe(name, labels))
+        self._instruments[name].record(value, self._describe(name, labels))
 
     def gauge(self, name: str, value: float, labels: Labels) -> None:
         """Take note that *name* is at *value* now."""
-        self._instruments[name].set(value, describe(name, labels))
+        self._instruments[name].set(value, self._describe(name, labels))
+
+    def _describe(self, name: str, labels: Labels) -> dict[str, str]:
+        key = (name, *labels.values())
+        known = self._described.get(key)
+        if known is None:
+            known = self._described[key] = describe(name, labels)
+        return known
 
 
 def find_meter() -> OpenTelemetryMetrics | None:
