@@ -16,7 +16,7 @@ from megaflow.telemetry.metrics import Measurements, merge
 if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
 
-MISSING: Final = "metrics for Prometheus need prometheus-client: pip install 'megaflow[prometheus]'"
+MISSING: Final = "metrics for Prometheus need prometheus-client: pip install 'megaflow-sqs[prometheus]'"
 
 
 class PrometheusCollector:

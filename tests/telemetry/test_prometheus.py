@@ -171,7 +171,7 @@ def test_without_the_extra_it_says_what_to_install(monkeypatch: pytest.MonkeyPat
         status, _, text = scrape(port)
 
     assert status == 404
-    assert "pip install 'megaflow[prometheus]'" in text
+    assert "pip install 'megaflow-sqs[prometheus]'" in text
     assert not measurements.is_read
     with pytest.raises(ConfigurationError, match="prometheus-client"):
         PrometheusCollector(measurements)
