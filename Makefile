@@ -15,7 +15,7 @@ SECONDS_OF_TORTURE ?= 300
 # The tests start hundreds of processes: where Python is told to keep no bytecode, each would compile megaflow anew.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo install test coverage test-long torture simulate fuzz mutants lint docs bench bench-consume bench-wire bench-publish bench-lambda bench-local bench-telemetry bench-bytecodes format clean
+.PHONY: demo install test coverage test-long torture simulate fuzz mutants lint docs bench bench-consume bench-wire bench-publish bench-lambda bench-local bench-telemetry bench-bytecodes format release-check clean
 
 demo: $(FOR_DEMO)
 	@echo 'Starting the demo, samples/demo.py'
@@ -50,7 +50,7 @@ fuzz: $(FOR_TESTS)
 	$(BIN)/python -m tests.fuzz --messages $(or $(MESSAGES),1000000) $(if $(SEED),--seed $(SEED))
 
 mutants: $(FOR_DEVELOPMENT)
-	$(BIN)/python -m tests.mutants $(if $(COUNT),--count $(COUNT)) $(if $(SEED),--seed $(SEED))
+	$(BIN)/python -m tests.mutants $(if $(COUNT),--count $(COUNT)) $(if $(SEED),--seed $(SEED)) $(if $(REACH),--reach $(REACH))
 
 lint: $(FOR_DEVELOPMENT)
 	$(BIN)/ruff check .
@@ -90,6 +90,9 @@ format: $(FOR_DEVELOPMENT)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+release-check: $(FOR_DEVELOPMENT)
+	$(BIN)/python .ci/release-check
+
 clean:
 	rm -rf $(VENV) .venv-* site .cache .coverage .mypy_cache .ruff_cache .hypothesis .import_linter_cache dist
 
@@ -98,6 +101,8 @@ $(FOR_DEMO): pyproject.toml
 		|| { echo "megaflow needs Python 3.11 or newer; name one: make PYTHON=python3.12"; exit 1; }
 	@echo 'Step 1 of 2: making the virtual environment $(VENV) with pip in it, about ten seconds'
 	@$(PYTHON) -m venv $(VENV)
+	@# What was installed here under the name before 0.2.0 would clash.
+	@[ ! -e $(BIN)/megaflow ] || $(BIN)/python -m pip uninstall --yes --quiet --quiet megaflow
 	@echo 'Step 2 of 2: installing megaflow into it, about half a minute, with what it needs: boto3, a module for BSON,'
 	@echo 'pydantic, the command line, and the embedded server. What follows is what pip says'
 	@$(INSTALL) --editable '.[cli,local,pydantic]'

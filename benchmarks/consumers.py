@@ -21,6 +21,7 @@ import megaflow.wire.client  # noqa: F401 - a loop has imported everything, too,
 from benchmarks.bare import BareClient
 from benchmarks.sqs import connect
 from megaflow import App
+from megaflow.app import parts_of
 from megaflow.match.functions import gt
 from megaflow.telemetry.metrics import Told
 
@@ -128,14 +129,15 @@ def run_megaflow(
     app = App(url, client=connect(endpoint_url), wait_time_seconds=1, wire=wire)
     OUTLETS[outlet](app)
     watch = Stopwatch(count)
-    note = app.outlets.note
+    outlets = parts_of(app).outlets
+    note = outlets.note
 
     def note_and_look(queue: str, counts: Mapping[Told, int], *values: Mapping[Told, Sequence[float]]) -> None:
         note(queue, counts, *values)
         if deleted := counts.get(("deleted",)):
             watch.press(deleted)
 
-    app.outlets.note = note_and_look  # type: ignore[assignment, method-assign]
+    outlets.note = note_and_look  # type: ignore[assignment, method-assign]
     app.on_data({"type": "order.placed"})(lambda data: None)
     for number in range(1, handlers):
         app.on_data({"type": f"order.{number}", "order": {"id": gt(number)}})(lambda data: None)

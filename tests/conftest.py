@@ -13,7 +13,8 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.logs import PlainRecords
+from megaflow.telemetry.current import current
+from tests.logs import PlainRecords, logging_as_before
 
 # A slow machine is no failure; and CI, which lands changes, tries the same examples each time.
 settings.register_profile(
@@ -60,13 +61,16 @@ def _leave_no_modules(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None
 
 @pytest.fixture(autouse=True)
 def _leave_no_log_handlers() -> Iterator[None]:
-    """Take away where a test has sent the log to: its stream is closed by the next one, and each line an error then."""
-    root = logging.getLogger()
-    before, level = list(root.handlers), root.level
+    with logging_as_before():
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _leave_no_message() -> Iterator[None]:
+    """Let no message be in hand in the next test: a test that drives a processor by itself gives it no context."""
+    before = current.get()
     yield
-    for handler in set(root.handlers) - set(before):
-        root.removeHandler(handler)
-    root.setLevel(level)
+    current.set(before)
 
 
 ACCOUNT = "424566909325"

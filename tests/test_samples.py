@@ -79,7 +79,16 @@ PRINTED = {
         "$ megaflow explain 13_command_line.py",
         "    amount: wanted gt(0), found 0",
     ],
-    "14_metrics.py": [
+    "14_logs.py": [
+        "[r-1 -] got an order",
+        "[r-1 reserve] begins",
+        "[r-1 reserve] reserving A-1",
+        "[r-1 reserve] ends: ProcessStatus.DONE",
+        "[r-1 ship] begins",
+        "[r-1 ship] shipping A-1",
+        "[r-1 ship] ends: ProcessStatus.DONE",
+    ],
+    "15_metrics.py": [
         'megaflow_handler_duration_seconds_count{handler="ship",queue="orders",status="DONE"} 1.0',
         'megaflow_messages_ended_total{fate="kept",queue="orders"} 1.0',
         "{'deleted': 1, 'kept': 1}",

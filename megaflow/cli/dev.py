@@ -18,16 +18,18 @@ from typing import TYPE_CHECKING, Final, TextIO, cast
 
 import click
 
-from megaflow.app import App
+from megaflow.app import App, parts_of
 from megaflow.cli.errors import FAILED, WrongUsage, report
 from megaflow.cli.hosting import Hosted, make_queues
 from megaflow.cli.options import read_aws
-from megaflow.cli.output import WholeLines, allow_every_letter, count_handlers, note, shorten_paths, show
+from megaflow.cli.output import WholeLines, allow_every_letter, count_handlers, name_weight, note, shorten_paths, show
 from megaflow.cli.targets import folder_of, load_app
 from megaflow.consumer.threads.signals import stopping_on_signals
+from megaflow.distribution import describe_missing_extra
 from megaflow.errors import ConfigurationError, MegaflowError
 from megaflow.logs import make_text_handler
-from megaflow.processing.verdict import Verdict
+from megaflow.processing.dead_letters import why_not_kept
+from megaflow.processing.verdict import Fate, Verdict
 from megaflow.transport.addresses import is_fifo, name_of
 
 if TYPE_CHECKING:
@@ -46,9 +48,15 @@ _SHOWN: Final = 200
 """Characters of a body."""
 
 
-@click.command()
+@click.command(short_help="Run an app on queues of this machine; restart it on changes.")
 @click.argument("target")
-@click.option("--port", type=click.IntRange(0, 65_535), default=_PORT, show_default=True, help="0 takes a free one.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65_535),
+    default=_PORT,
+    show_default=True,
+    help="The port on 127.0.0.1; 0 takes a free one.",
+)
 @click.option("--data", type=click.Path(path_type=Path, dir_okay=False), help="Keep all messages in this SQLite file.")
 @click.option("--reload/--no-reload", default=True, show_default=True, help="Start the app anew when its code changes.")
 def dev(target: str, port: int, data: Path | None, reload: bool) -> int:
@@ -60,6 +68,8 @@ def dev(target: str, port: int, data: Path | None, reload: bool) -> int:
     from megaflow.local.__main__ import kept
     from megaflow.local.account import Account
 
+    if reload:
+        _check_watching()
     account = Account()
     # A file that fails to import is shown by the app's process; a missing one is wrong usage, here.
     folder = folder_of(target)
@@ -69,6 +79,15 @@ def dev(target: str, port: int, data: Path | None, reload: bool) -> int:
         show("All that the app asks of SQS and SNS goes there; what it asks of AWS's other services goes to AWS.")
         sys.stdout.flush()
         return _Watched(target, server.url, folder).run(reload=reload)
+
+
+def _check_watching() -> None:
+    """Raise before anything is started where what sees changes is missing."""
+    try:
+        import watchfiles  # noqa: F401
+    except ImportError as error:
+        said = describe_missing_extra("starting anew when the code changes", "cli", error)
+        raise WrongUsage(f"{said}; --no-reload does without") from error
 
 
 def _listen(account: Account, port: int) -> Server:
@@ -202,7 +221,7 @@ def _announce(app: App, hosted: Hosted, *, is_first: bool) -> None:
     for handler in app.handlers:
         show(f"  {handler.name}  {handler.kind.value}: {handler.pattern!r}")
     for finding in app.check():
-        show(f"  warning: {shorten_paths(str(finding))}", style="yellow")
+        show(f"  {name_weight(finding)}: {shorten_paths(str(finding))}", style="yellow")
     if is_first:
         _say_how_to_publish(hosted)
     sys.stdout.flush()
@@ -229,13 +248,15 @@ def _show_verdict(app: App, verdict: Verdict) -> None:
     message = verdict.message
     said = ", ".join(f"{each.handler.name} {each.status.name}" for each in verdict.outcomes)
     took = f"{verdict.seconds * 1000:.1f} ms" if verdict.outcomes else ""
+    given_up = why_not_kept(verdict, parts_of(app).settings.max_receives) if verdict.keeps else ""
+    fate = Fate.DEAD_LETTER.value if given_up else verdict.fate.value
     later = f"again in {verdict.after:g} s" if verdict.keeps and verdict.after is not None else ""
     what = said or "no handler matched"
-    parts = [f"{datetime.now():%H:%M:%S}", message.id, verdict.fate.value, what, took, later]
-    show("  ".join(filter(None, parts)), style=_STYLES.get(verdict.fate.value, ""))
+    parts = [f"{datetime.now():%H:%M:%S}", message.id, fate, what, took, given_up or later]
+    show("  ".join(filter(None, parts)), style=_STYLES.get(fate, ""))
     if verdict.unmatched or not verdict.deletes:
-        body = message.body if len(message.body) <= _SHOWN else f"{message.body[:_SHOWN]}…"
-        show(f"  {body}")
+        body = " ".join(message.body.split())
+        show(f"  {body}" if len(body) <= _SHOWN else f"  {body[:_SHOWN]}…")
     if verdict.unmatched:
         try:
             for line in shorten_paths(str(app.explain(message))).splitlines()[1:]:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from logging import INFO, WARNING
 from typing import Any
 
 import click
 
 import megaflow
-from megaflow.app import App
+from megaflow.app import App, parts_of
 from megaflow.cli.logs import Format, set_up_logging
 from megaflow.cli.options import aws_options, find_queue, read_aws
-from megaflow.cli.output import make_console, note, shorten_paths
+from megaflow.cli.output import make_console, name_weight, note, shorten_paths
 from megaflow.cli.targets import load_app
 from megaflow.errors import ConfigurationError
 from megaflow.logs import get_logger
@@ -25,15 +26,25 @@ log = get_logger(__name__)
 LEVELS = ["debug", "info", "warning", "error"]
 
 
-@click.command()
+@click.command(short_help="Consume the queue of an app until SIGTERM or SIGINT.")
 @click.argument("target")
-@click.option("--processes", type=click.IntRange(1, 1_000), default=1, show_default=True, help="How many processes.")
-@click.option("--concurrency", type=click.IntRange(1, 10_000), help="Handlers at once, in each process.")
-@click.option("--queue-url", help="The queue, a name, URL or ARN, in place of the app's own.")
-@click.option("--health-port", type=click.IntRange(0, 65_535), help="A port for /live, /ready and /metrics.")
-@click.option("--health-host", help="Where that port is, a name or an address. [every IPv4 address]")
-@click.option("--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True)
-@click.option("--log-level", type=click.Choice(LEVELS), default="info", show_default=True)
+@click.option(
+    "--processes", type=click.IntRange(1, 1_000), default=1, show_default=True, help="How many processes consume."
+)
+@click.option("--concurrency", type=click.IntRange(1, 10_000), help="How many handlers run at once, in each process.")
+@click.option("--queue-url", help="The queue, by name, URL or ARN, in place of the app's own.")
+@click.option("--health-port", type=click.IntRange(0, 65_535), help="A port that answers /live, /ready and /metrics.")
+@click.option("--health-host", help="The name or address that the port is bound to. [every IPv4 address]")
+@click.option(
+    "--log-format",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="How the log is written.",
+)
+@click.option(
+    "--log-level", type=click.Choice(LEVELS), default="info", show_default=True, help="What is logged: this and worse."
+)
 @aws_options
 def run(
     target: str,
@@ -46,13 +57,17 @@ def run(
     log_level: str,
     **aws: Any,
 ) -> None:
-    """Consume the queue of TARGET until SIGTERM or SIGINT."""
+    """Consume the queue of TARGET until SIGTERM or SIGINT.
+
+    The log says at the start which queue, which handlers, and what is odd about them; then it has a line for each
+    message.
+    """
     set_up_logging(log_format, log_level)
     app = load_app(target)
     given: dict[str, Any] = {**read_aws(**aws)}
     if queue_url:
         with app.connected(**given):
-            given["queue_url"] = find_queue(queue_url, app.destination)
+            given["queue_url"] = find_queue(queue_url, parts_of(app).destination)
     if concurrency:
         given["concurrency"] = concurrency
     with app.connected(**given):
@@ -61,7 +76,7 @@ def run(
             app.run(health_port=health_port, health_host=health_host)
             return
         child = Child(target, given, log_format, log_level)
-        timeout = app.settings.shutdown_timeout
+        timeout = parts_of(app).settings.shutdown_timeout
         supervisor = Supervisor(child, processes, shutdown_timeout=timeout, measurements=app.metrics)
         with serving_health(health_host, health_port, supervisor.health, app.metrics):
             supervisor.run()
@@ -109,19 +124,20 @@ class Connected:
 
 def announce(app: App, log_format: Format) -> None:
     """Say what is going to run: the queue, the handlers, and what is odd about them."""
-    findings = [shorten_paths(str(each)) for each in app.check()]
-    dead_letters = app.settings.dead_letter_queue_url or "as the queue's redrive policy says"
+    findings = [(name_weight(each), shorten_paths(str(each))) for each in app.check()]
+    settings = parts_of(app).settings
+    dead_letters = settings.dead_letter_queue_url or "as the queue's redrive policy says"
     if log_format == "json":
         log.info("megaflow %s consumes %s", megaflow.__version__, app.queue_url)
-        for finding in findings:
-            log.warning("%s", str(finding))
+        for weight, finding in findings:
+            log.log(WARNING if weight == "warning" else INFO, "%s", finding)
         return
     console = make_console(stderr=True)
     console.print(f"megaflow {megaflow.__version__}", style="bold")
     note(f"  queue         {app.queue_url or '(none)'}")
     note(f"  dead letters  {dead_letters}")
-    note(f"  handlers      {len(app.handlers)}, up to {app.settings.concurrency} at once")
+    note(f"  handlers      {len(app.handlers)}, up to {settings.concurrency} at once")
     for handler in app.handlers:
         note(f"    {handler.name}  {handler.kind.value}: {handler.pattern!r}  ({shorten_paths(handler.where)})")
-    for finding in findings:
-        note(f"  warning       {finding}", style="yellow")
+    for weight, finding in findings:
+        note(f"  {weight:<12}  {finding}", style="yellow")

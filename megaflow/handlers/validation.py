@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Iterator, Mapping
 from typing import Any, Final, TypeAlias
 
+from megaflow.distribution import describe_missing_extra
 from megaflow.errors import EncodeError, InvalidPayloadError, RegistrationError
 from megaflow.messages.codec import encode
 from megaflow.messages.message import Message
@@ -87,10 +88,8 @@ def _read_annotation(annotation: Any) -> tuple[Any, type[Any]]:
         from pydantic import TypeAdapter, ValidationError
         from pydantic.errors import PydanticUserError
     except ImportError as error:
-        raise RegistrationError(
-            f"a parameter annotated {_name(annotation)} needs the extra pydantic ({error}); "
-            "pip install 'megaflow[pydantic]'"
-        ) from error
+        what = f"a parameter annotated {_name(annotation)}"
+        raise RegistrationError(describe_missing_extra(what, "pydantic", error)) from error
     try:
         adapter = TypeAdapter(annotation)
         if not getattr(adapter, "pydantic_complete", True):

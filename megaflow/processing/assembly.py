@@ -14,11 +14,12 @@ from typing import Any, TypeAlias, get_args
 
 from megaflow.errors import RegistrationError, UsageError
 from megaflow.forks import renew_in_child
-from megaflow.handlers.dependencies import Dependencies
+from megaflow.handlers.dependencies import Dependencies, Providers
 from megaflow.handlers.handler import Handler
 from megaflow.handlers.router import Router
 from megaflow.logs import get_logger
 from megaflow.messages.message import Message, message_with, open_message
+from megaflow.processing.around import Around, check_around
 from megaflow.processing.idempotency import Idempotency
 from megaflow.processing.log_lines import about, log_verdict
 from megaflow.processing.middleware import Middleware
@@ -28,6 +29,8 @@ from megaflow.processing.steps import wait_in
 from megaflow.processing.verdict import Verdict
 from megaflow.settings import OnInvalid, RetryOn, Unmatched, check_choice, read_retry_on
 from megaflow.stores.store import Store, close_store
+from megaflow.telemetry.current import NOTHING_GIVEN, current
+from megaflow.telemetry.propagation import Propagation
 
 Watcher: TypeAlias = Callable[[Verdict], object]
 """Is told of a verdict. May be called from any thread."""
@@ -61,7 +64,7 @@ class Stores:
 
 
 class Assembly:
-    """The processor for the handlers of *router*, and for what else was added, as they are now.
+    """The processor for the handlers of *router*, what its *providers* make, and what else was added, as they are now.
 
     Where *is_running* says so, what cannot work is refused when it is added, and not message by message. *find_queue*
     gives the address of the app's queue, or ``""``. May be used from any thread. For the rest see `App`.
@@ -70,6 +73,7 @@ class Assembly:
     def __init__(
         self,
         router: Router,
+        providers: Providers,
         *,
         retry_on: RetryOn | None,
         unmatched: Unmatched,
@@ -79,6 +83,7 @@ class Assembly:
         with_error_texts: bool,
         find_queue: Callable[[], str],
         is_running: Callable[[], bool],
+        propagation: Propagation,
     ) -> None:
         check_choice("on_invalid", on_invalid, get_args(OnInvalid))
         self._make_processor = partial(
@@ -86,7 +91,9 @@ class Assembly:
             retry_on=read_retry_on(retry_on),
             unmatched=unmatched,
             on_invalid=on_invalid,
+            propagation=propagation,
         )
+        self._propagation = propagation
         self._visibility_timeout = visibility_timeout
         self._with_error_texts = with_error_texts
         self._find_queue = find_queue
@@ -94,8 +101,10 @@ class Assembly:
         self._router = router
         self._is_running = is_running
         self._middleware: tuple[Middleware, ...] = ()
+        self._arounds: tuple[Around, ...] = ()
         self._watchers: tuple[Watcher, ...] = ()
-        self._dependencies = Dependencies(router.providers)
+        self._providers = providers
+        self._dependencies = Dependencies(providers)
         # Reentrant: a middleware, or a signal handler, may add something while something is being added.
         self._changing = threading.RLock()
         self._version = 0
@@ -108,7 +117,7 @@ class Assembly:
         while processor is None:
             version = self._version
             # Outside the lock: a middleware may ask the app something while it is being asked itself.
-            made = self._make(self._router.handlers, self._middleware)
+            made = self._make()
             with self._changing:
                 if version == self._version:
                     self._processor = processor = made
@@ -127,7 +136,7 @@ class Assembly:
         self._check_needs(handler)
         with self._changing:
             if self._is_running():
-                self._make((*self._router.handlers, handler), self._middleware)
+                self._make(handlers=(*self._router.handlers, handler))
             yield
             self._outdate()
 
@@ -137,8 +146,17 @@ class Assembly:
             raise RegistrationError(f"a middleware is a function (call_next) -> call, not {middleware!r}")
         with self._changing:
             if self._is_running():
-                self._make(self._router.handlers, (*self._middleware, middleware))
+                self._make(middleware=(*self._middleware, middleware))
             self._middleware = (*self._middleware, middleware)
+            self._outdate()
+
+    def around(self, around: Around) -> None:
+        """Add *around*, inside of what was added before; raise `RegistrationError` where it cannot work."""
+        check_around(around)
+        with self._changing:
+            if self._is_running():
+                self._make(arounds=(*self._arounds, around))
+            self._arounds = (*self._arounds, around)
             self._outdate()
 
     def watch(self, watcher: Watcher) -> None:
@@ -150,16 +168,20 @@ class Assembly:
             self._outdate()
 
     @contextmanager
-    def replacing(self, factories: Factories, stores: Stores | None) -> Iterator[None]:
+    def replacing(self, factories: Factories, progress: Store | None, idempotency: Store | None) -> Iterator[None]:
         """Let other *factories* make what the router provides within a ``with``, and close what they made.
 
-        Where *stores* are given, they remember meanwhile.
+        Where another store is given, it remembers meanwhile.
         """
         before, stores_before = self._dependencies, self.stores
-        with self._router.providers.replaced(factories):
+        with self._providers.replaced(factories):
             for handler in self._router.handlers:
                 self._check_needs(handler)
-            self._depend_on(Dependencies(self._router.providers), stores or stores_before)
+            stores = Stores(
+                stores_before.progress if progress is None else progress,
+                stores_before.idempotency if idempotency is None else idempotency,
+            )
+            self._depend_on(Dependencies(self._providers), stores)
             try:
                 yield
             finally:
@@ -203,15 +225,23 @@ class Assembly:
         """Close what was made for the process."""
         self._dependencies.close()
 
-    def after_fork_in_child(self) -> None:
+    def _after_fork_in_child(self) -> None:
         """See `megaflow.forks`."""
         self._changing = threading.RLock()
 
-    def _make(self, handlers: tuple[Handler, ...], middleware: tuple[Middleware, ...]) -> Processor:
-        tell = partial(_tell_all, self._watchers) if self._watchers else log_verdict
+    def _make(
+        self,
+        *,
+        handlers: tuple[Handler, ...] | None = None,
+        middleware: tuple[Middleware, ...] | None = None,
+        arounds: tuple[Around, ...] | None = None,
+    ) -> Processor:
+        """Return the processor, as it will be with what is added just now."""
+        tell = partial(_tell_all, self._watchers, self._propagation) if self._watchers else log_verdict
         return self._make_processor(
-            handlers,
-            middleware=middleware,
+            self._router.handlers if handlers is None else handlers,
+            middleware=self._middleware if middleware is None else middleware,
+            arounds=self._arounds if arounds is None else arounds,
             dependencies=self._dependencies,
             progress=self._progress,
             idempotency=self._idempotency,
@@ -219,7 +249,7 @@ class Assembly:
         )
 
     def _check_needs(self, handler: Handler) -> None:
-        self._router.providers.check(handler.name, handler.needs, is_async=handler.is_async)
+        self._providers.check(handler.name, handler.needs, is_async=handler.is_async)
 
     def _depend_on(self, dependencies: Dependencies, stores: Stores) -> None:
         with self._changing:
@@ -239,8 +269,10 @@ class Assembly:
         self._processor = None
 
 
-def _tell_all(watchers: tuple[Watcher, ...], verdict: Verdict) -> None:
+def _tell_all(watchers: tuple[Watcher, ...], propagation: Propagation, verdict: Verdict) -> None:
     log_verdict(verdict)
+    # No handler runs any more, or none has: what watchers log and publish is the message's own.
+    current.set((verdict.message, "", propagation, NOTHING_GIVEN))
     for watcher in watchers:
         try:
             watcher(verdict)

@@ -24,7 +24,7 @@ from megaflow.telemetry.metrics import Metrics
 from megaflow.telemetry.outlets import Outlets
 from megaflow.transport.addresses import is_fifo, name_of, topic_arn_of
 from megaflow.transport.protocols import SnsClient
-from megaflow.transport.session import AwsOptions, AwsSettings, Clients
+from megaflow.transport.session import AwsOptions, Clients
 from megaflow.wire.pending import Pending
 
 _REFUSED_IN_SUBJECT: Final = r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufffe\uffff]"
@@ -32,12 +32,16 @@ _REFUSED_IN_SUBJECT: Final = r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufff
 
 
 class SnsPublisher(Publisher):
-    """Publishes messages to a topic. May be used from any thread.
+    """Publishes messages to a topic. May be used from any thread. Nothing is asked of AWS before the first message.
 
-    *topic_arn* is left to ``MEGAFLOW_TOPIC_ARN`` where it is not given, and names the region; credentials that are not
-    given are left to boto3, and *client* takes a ready client of it. *max_message_size*, in bytes, is what the topic
-    allows: 256 KiB unless it was set to more, at most 1 MiB. Nothing is asked of AWS before the first message. *sleep*
-    waits between the tries of a batch. *metrics* is told what is sent and how long that takes, beside OpenTelemetry.
+    The options in `AwsOptions` say how to reach AWS.
+
+    Args:
+        topic_arn: The topic; it names the region. Without it, ``MEGAFLOW_TOPIC_ARN`` is read.
+        max_message_size: How many bytes the topic allows: 256 KiB, unless you have set it to more; at most 1 MiB.
+        client: Your own boto3 SNS client, for the region of the topic.
+        sleep: Waits between the tries of a batch.
+        metrics: An object of yours that is told what is sent, and how long that takes: `Metrics`.
     """
 
     def __init__(
@@ -54,17 +58,17 @@ class SnsPublisher(Publisher):
         check_whole("max_message_size", max_message_size, 1, limits.SQS_MESSAGE_SIZE)
         super().__init__(max_size=max_message_size, sleep=sleep, metrics=metrics)
         self._topic_arn = topic_arn
-        self._clients = Clients("sns", AwsSettings(**aws), client, wire=False)
+        self._clients = Clients("sns", aws, client, wire=False)
 
     @cached_property
     def topic_arn(self) -> str:
-        """The topic's ARN; raises `ConfigurationError` where none is set, or it is none."""
+        """The topic's ARN; raises `ConfigurationError` where none is set, or it is no ARN of a topic."""
         return resolve("topic_arn", self._topic_arn, TOPIC_ARN_VARIABLE, read=topic_arn_of)
 
     @cached_property
     @override
     def client(self) -> SnsClient:
-        """The client that publishes."""
+        """The SNS client that publishes."""
         client: SnsClient = self._clients.client_for(self.topic_arn)
         return client
 

@@ -27,11 +27,18 @@ class App(AppRun, Protocol):
 
 
 def run(*apps: App, health_port: int | None = None, health_host: str | None = None) -> None:
-    """Run several apps in this process until SIGTERM or SIGINT, or until all have been stopped.
+    """Run several apps in this process, each as `App.run` does, until SIGTERM or SIGINT, or until all are stopped.
 
-    Where one fails the others are stopped, and its error is raised. *health_port* and *health_host* are those of
-    `App.run`: all apps are live, or ready, where each is, and their metrics are told apart by their queues. Raises
-    `UsageError` without any app, or for one given twice.
+    Where one fails, the others are stopped, and its error is raised.
+
+    Args:
+        apps: One or more apps, each once.
+        health_port: As in `App.run`. All together are live, or ready, where each app is; the label ``queue`` tells
+            their metrics apart.
+        health_host: As in `App.run`.
+
+    Raises:
+        UsageError: No app is given, or one twice.
     """
     if not apps or len(set(map(id, apps))) < len(apps):
         raise UsageError("run() takes one or more apps, each once")

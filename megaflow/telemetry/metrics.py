@@ -25,8 +25,12 @@ Told: TypeAlias = tuple[str, ...]
 """The same, as whoever consumes a queue tells it: without the queue, which is the first, and without what is ``""``."""
 
 _BY_LAST_LABEL: Final[Mapping[str, tuple[str, str, str]]] = {
-    "kept": ("ended", "kept", "messages that are to come again"),
-    "given_back": ("ended", "given-back", "messages given back unhandled, at once"),
+    "kept": ("ended", "kept", "messages that stay in the queue and come again"),
+    "given_back": (
+        "ended",
+        "given-back",
+        "messages given back to the queue unhandled, so that others get them at once",
+    ),
     "dead_lettered": ("ended", "dead-lettered", "messages sent to the dead-letter queue"),
     "dropped": ("ended", "dropped", "messages that failed and were deleted, without a dead-letter queue"),
     "failed_polls": ("polls", "failed", "polls that failed"),
@@ -109,7 +113,7 @@ class Measurements:
             self._series[name, queue] = [value]
 
     def clear(self) -> None:
-        """Begin anew, from 0."""
+        """Set all counters to 0."""
         with self._lock:
             self._series, self._by_queue = {}, defaultdict(dict)
 
@@ -150,7 +154,7 @@ class Measurements:
         known[told] = found = self._series.setdefault(key, empty)
         return found
 
-    def after_fork_in_child(self) -> None:
+    def _after_fork_in_child(self) -> None:
         """See `megaflow.forks`."""
         self._lock = threading.Lock()
 

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
+from megaflow.distribution import describe_missing_extra
 from megaflow.errors import ConfigurationError
 from megaflow.telemetry.instruments import INSTRUMENTS, Instrument, Kind
 from megaflow.telemetry.metrics import Measurements, merge
@@ -16,7 +17,7 @@ from megaflow.telemetry.metrics import Measurements, merge
 if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
 
-MISSING: Final = "metrics for Prometheus need prometheus-client: pip install 'megaflow-sqs[prometheus]'"
+__all__ = ["PrometheusCollector"]
 
 
 class PrometheusCollector:
@@ -37,7 +38,9 @@ class PrometheusCollector:
         try:
             import prometheus_client.metrics_core
         except ImportError as error:
-            raise ConfigurationError(MISSING) from error
+            raise ConfigurationError(
+                describe_missing_extra("telling Prometheus what is measured", "prometheus", error)
+            ) from error
         self._families: Any = prometheus_client.metrics_core
         self._measurements = measurements
         for each in measurements:

@@ -12,7 +12,7 @@ from contextvars import copy_context
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from megaflow.app import App
+from megaflow.app import App, parts_of
 from megaflow.backoff import ExponentialBackoff
 from megaflow.consumer.core.core import Core
 from megaflow.consumer.core.protocol import (
@@ -87,7 +87,10 @@ class Engine:
         self._clock = clock
         self._queue_name = name_of(queue_url)
         self._queue = Queue(_Impatient(account), queue_url, clock=clock)
-        self._settings = _without_chance(app.settings)
+        parts = parts_of(app)
+        self._get_processor = parts.assembly.processor
+        self._outlets = parts.outlets
+        self._settings = _without_chance(parts.settings)
         self._loop = asyncio.Runner(loop_factory=lambda: FakeTimeLoop(clock, self._pass_time))
         self._inputs: deque[Input] = deque()
         self._started: deque[Message] = deque()
@@ -105,7 +108,7 @@ class Engine:
 
     def check(self) -> None:
         """Raise `RegistrationError` where handlers cannot work: in a log it would be seen by nobody."""
-        _ = self._app.processor
+        self._get_processor()
 
     def fail(self, failure: BaseException) -> None:
         """Let `run` raise *failure*: what a handler is told is the message's business only."""
@@ -151,7 +154,7 @@ class Engine:
             self._settings,
             fifo=self._queue.fifo,
             randomness=random.Random(0).random,
-            is_observed=lambda: self._app.outlets.are_told_all,
+            is_observed=lambda: self._outlets.are_told_all,
             wall_clock=self._clock,
         )
         self._tell(Tick())
@@ -211,7 +214,7 @@ class Engine:
             case Extend() | Delete() | Hide() | DeadLetter():
                 self._inputs.append(self._settle(action))
             case Measure(counts, values):
-                self._app.outlets.note(self._queue_name, counts, values)
+                self._outlets.note(self._queue_name, counts, values)
             case Report(level, text, values, error, keys):
                 log.log(level, text, *values, exc_info=error, extra={"queue": self._queue.url, **keys})
             case GiveUp(message):
@@ -220,7 +223,7 @@ class Engine:
                 self._failure = error
 
     def _settle(self, action: Extend | Delete | Hide | DeadLetter) -> Settled:
-        settled = settle(self._queue, action, self._app.processor.renew)
+        settled = settle(self._queue, action, self._get_processor().renew)
         done = [each for each in action.messages if each.id not in settled.problems]
         if isinstance(action, DeadLetter) and done:
             self.record.dead_lettered += [self.record.received.get(each.id, each) for each in done]
@@ -262,7 +265,7 @@ class Engine:
                 called.append(step.handler)
             return run_step(step, self._wait, self._watch)
 
-        return drive(self._app.processor.steps(message), run)
+        return drive(self._get_processor().steps(message), run)
 
     def _wait(self, awaitable: Awaitable[Any]) -> Any:
         try:

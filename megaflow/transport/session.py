@@ -20,14 +20,29 @@ _ANY_REGION: Final = "us-east-1"
 
 
 class AwsOptions(TypedDict, total=False):
-    """How to reach AWS, as every constructor takes it; see `AwsSettings`."""
+    """How to reach AWS: a dict of these options can be passed on, as ``App(url, **options)``. What you leave out, boto3
+    finds by itself: in the environment, the profile, or the role.
+
+    https://boto3.amazonaws.com/v1/documentation/api/latest/guide/credentials.html
+    """
 
     aws_access_key_id: str | None
+    """The access key. Give the secret key with it, or neither."""
+
     aws_secret_access_key: str | None
+    """The secret key."""
+
     aws_session_token: str | None
+    """The session token of temporary credentials."""
+
     region_name: str | None
+    """The region. An address that names its region needs none, and another one is a `ConfigurationError`."""
+
     profile_name: str | None
+    """The profile of the AWS configuration."""
+
     endpoint_url: str | None
+    """Where to call, in place of AWS: ``http://127.0.0.1:4566``."""
 
 
 class _GivingWay(str):
@@ -40,6 +55,16 @@ def giving_way(aws: AwsOptions) -> AwsOptions:
     """Return *aws* with a region that gives way to the one of an address, as the sqs-mega README has it."""
     region = aws.get("region_name")
     return aws | {"region_name": _GivingWay(region)} if region else aws
+
+
+def refuse_beside_client(aws: AwsOptions) -> None:
+    """Raise `ConfigurationError` for options, where a client was given that is made already."""
+    if given := [f"{name}=" for name, value in aws.items() if value is not None]:
+        changes = "change" if len(given) > 1 else "changes"
+        raise ConfigurationError(
+            f"{' and '.join(given)} {changes} nothing about a client that is made already: say it where you make the "
+            "client, or leave client= out"
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +127,8 @@ class AwsSettings:
             return self._create(service, read, **host) if host else client
         except NoRegionError as error:
             raise ConfigurationError(
-                f"no AWS region for {service}: give region_name=, or set AWS_DEFAULT_REGION, or the profile's"
+                f"no AWS region for {service}: give region_name=, or set AWS_DEFAULT_REGION, or the profile's; "
+                "for SQS and SNS on this machine, set AWS_ENDPOINT_URL"
             ) from error
         except ProfileNotFound as error:
             raise ConfigurationError(
@@ -135,12 +161,15 @@ class AwsSettings:
 class Clients:
     """Clients of one service: the one that was *given*, or one for each region, made when it is needed.
 
-    May be used from any thread. With *wire*, they make SQS's hot calls themselves where they can.
+    May be used from any thread. With *wire*, they make SQS's hot calls themselves where they can. Raises
+    `ConfigurationError` for options of *aws* beside a client that was given.
     """
 
-    def __init__(self, service: str, settings: AwsSettings, given: Any, *, wire: bool) -> None:
+    def __init__(self, service: str, aws: AwsOptions, given: Any, *, wire: bool) -> None:
+        if given is not None:
+            refuse_beside_client(aws)
         self._service = service
-        self._settings = settings
+        self._settings = AwsSettings(**aws)
         self._given = given
         self._wire = wire
         self._made: dict[tuple[str, str], Any] = {}

@@ -9,35 +9,39 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from io import TextIOWrapper
 from pathlib import Path
 from queue import Empty, Queue
+from typing import Final
 
 from tests.waiting import PATIENCE
 
 ROOT = Path(__file__).parents[2]
+MEGAFLOW: Final = (sys.executable, "-m", "megaflow")
 
 
 class Process:
     """A command that runs, and what it says, line by line."""
 
-    def __init__(self, *arguments: str) -> None:
+    def __init__(self, *arguments: str, command: Sequence[str] = MEGAFLOW) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "megaflow", *arguments],
+            [*command, *arguments],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            text=True,
             env=os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"},
         )
+        assert self._process.stdout is not None
+        # A carriage return is not to pass for the end of a line.
+        self._stream = TextIOWrapper(self._process.stdout, "utf-8", newline="\n")
         self._lines: Queue[str] = Queue()
         self.said: list[str] = []
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
 
     def _read(self) -> None:
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
+        for line in self._stream:
             self._lines.put(line.rstrip("\n"))
 
     def wait_for(self, wanted: str) -> str:
@@ -76,8 +80,7 @@ class Process:
             self._process.kill()
         self._process.wait()
         self._reader.join()
-        assert self._process.stdout is not None
-        self._process.stdout.close()
+        self._stream.close()
 
 
 @contextmanager
@@ -93,8 +96,8 @@ def piped(*arguments: str) -> Iterator[subprocess.Popen[str]]:
 
 
 @contextmanager
-def running(*arguments: str) -> Iterator[Process]:
-    process = Process(*arguments)
+def running(*arguments: str, command: Sequence[str] = MEGAFLOW) -> Iterator[Process]:
+    process = Process(*arguments, command=command)
     try:
         yield process
     finally:

@@ -2,6 +2,10 @@
 
 import json
 import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
 
 import pytest
 from botocore.loaders import Loader
@@ -14,6 +18,7 @@ from tests.docs.pages import PAGES, ROOT, Block, read_blocks, run
 
 OTHERS = ("CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md")
 BLOCKS = [(name, block) for name, page in PAGES.items() for block in read_blocks(page)]
+TESTS = [(name, block) for name, block in BLOCKS if "\ndef test_" in block.text]
 
 
 @pytest.mark.parametrize("block", [block for _, block in BLOCKS], ids=[name for name, _ in BLOCKS])
@@ -25,6 +30,16 @@ def test_a_block_runs_and_prints_what_is_shown_below_it(block: Block, capsys: py
 
     printed = capsys.readouterr().out
     assert block.shown is None or printed == block.shown
+
+
+def test_the_tests_of_the_pages_pass(tmp_path: Path) -> None:
+    for number, (name, block) in enumerate(TESTS):
+        (tmp_path / f"test_{Path(name).stem}_{number}.py").write_text(block.before + block.text)
+
+    done = subprocess.run([sys.executable, "-m", "pytest", "-q", tmp_path], capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert len(TESTS) > 1
 
 
 def test_the_readme_is_short() -> None:
@@ -45,6 +60,20 @@ def test_every_parameter_of_app_is_on_the_page_of_settings() -> None:
     annotations = set(App.__init__.__annotations__) - {"return", "aws"} | set(megaflow.AwsOptions.__annotations__)
 
     assert [name for name in sorted(annotations) if f"`{name}`" not in settings] == []
+
+
+def test_every_extra_is_on_the_page_of_installation() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    installation = PAGES["docs/reference/installation.md"]
+
+    assert [extra for extra in set(extras) - {"dev", "docs", "test"} if f"| `{extra}` |" not in installation] == []
+
+
+def test_every_page_of_the_docs_is_in_the_navigation() -> None:
+    navigation = (ROOT / "zensical.toml").read_text()
+    pages = {name.removeprefix("docs/") for name in PAGES if name.startswith("docs/")}
+
+    assert [page for page in pages if f'"{page}"' not in navigation] == []
 
 
 @pytest.mark.parametrize("name", [*PAGES, *OTHERS])

@@ -331,4 +331,4 @@ except RegistrationError as error:
     said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
 
     assert said.stdout.startswith("a parameter annotated Line needs the extra pydantic")
-    assert "pip install 'megaflow[pydantic]'" in said.stdout
+    assert "pip install 'megaflow-sqs[pydantic]'" in said.stdout

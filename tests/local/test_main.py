@@ -244,7 +244,7 @@ def test_without_the_extra_it_says_which_one_it_needs() -> None:
     ended = without_uvicorn(program)
 
     assert ended.returncode == 2
-    assert "pip install 'megaflow[local]'" in ended.stderr
+    assert "pip install 'megaflow-sqs[local]'" in ended.stderr
     assert "No module named 'uvicorn'" in ended.stderr
     assert "Traceback" not in ended.stderr
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import difflib
 import inspect
-from collections.abc import Awaitable, Callable
-from typing import Any, ClassVar, Unpack
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, ClassVar, Final, Unpack
 
 from megaflow.app import App
 from megaflow.backoff import Backoff
@@ -30,40 +30,45 @@ __all__ = ["DataSubscriber", "EventSubscriber", "MessageSubscriber", "ProcessSta
 
 
 class MessageSubscriber:
-    """Takes every message, whatever its kind: ``process`` gets the `Message`.
+    """The base of subscriber classes. A subclass of this one gets every `megaflow.Message`, of any kind.
 
-    A subscriber is registered by its class, and made once, without arguments.
+    `SqsListener.register_subscriber` takes the class, and makes one object of it, without arguments.
     """
 
     retry_on: ClassVar[RetryOn | None] = None
-    """The exceptions after which a message comes again; ``()`` says that none is worth another try."""
+    """Exceptions after which a message comes again, besides those of the listener. ``()`` is none, not even those."""
 
     def process(self, payload: Any) -> ProcessStatus | Awaitable[ProcessStatus | None] | None:
-        """Process one message; nothing returned is `ProcessStatus.DONE`. It may be async."""
+        """Process one message. Returning nothing is `ProcessStatus.DONE`. The method may be async."""
         raise NotImplementedError
 
 
 class DataSubscriber(MessageSubscriber):
-    """Takes data objects that match the dict in its class attribute ``pattern``; all of them where it has none."""
+    """Takes data objects that match its class attribute ``pattern``; all of them where it has none."""
 
     pattern: ClassVar[object]
+    """The pattern, a dict."""
 
 
 class EventSubscriber(MessageSubscriber):
-    """Takes MEGA events that match its class attributes.
+    """Takes MEGA events that match its class attributes, each of which is a pattern. Without any it takes all events.
 
-    These are ``event_name``, ``event_domain``, ``event_version``, ``event_timestamp``, ``event_subject``,
+    The attributes are ``event_name``, ``event_domain``, ``event_version``, ``event_timestamp``, ``event_subject``,
     ``event_publisher``, ``event_attributes`` (each also without ``event_``), ``object_type``, ``object_version``,
-    ``object_id``, ``object_current`` and ``object_previous`` (also ``current_object``, ``previous_object``). Each is a
-    pattern; an alias is ignored where the class declares the attribute too.
+    ``object_id``, ``object_current`` and ``object_previous`` (also ``current_object``, ``previous_object``). An
+    alias is ignored where the class declares the attribute, too.
     """
 
 
-class SqsListener:
-    """Listens to a queue and hands each message to every registered subscriber that matches it.
+_RULES: Final[Mapping[str, str]] = {"pattern": "DataSubscriber"} | dict.fromkeys(EVENT_RULES, "EventSubscriber")
+"""What no class has by chance: rules, and the kind of subscriber that has them."""
 
-    `App` underneath, with the README's defaults: one message and one handler at a time. *region_name* gives way to the
-    region of *queue_url*.
+
+class SqsListener:
+    """Listens to a queue and gives each message to every registered subscriber that matches it.
+
+    The parameters are those of `megaflow.App`, on which it is built. As the sqs-mega README has it, one message is
+    received and handled at a time, and the region in *queue_url* wins over *region_name*, with a warning.
     """
 
     def __init__(
@@ -102,10 +107,12 @@ class SqsListener:
             wire=wire,
             **giving_way(aws),
         )
+        """The `megaflow.App` underneath: ``listener.app.health()``."""
+
         self._registered: set[type] = set()
 
     def register_subscriber(self, subscriber: type[MessageSubscriber]) -> None:
-        """Register a subscriber class, once; raise `RegistrationError` for what cannot be one."""
+        """Register a subscriber class, once. Raises `megaflow.RegistrationError` for what cannot be one."""
         _check_class(subscriber)
         if subscriber in self._registered:
             raise RegistrationError(f"{subscriber.__qualname__} is registered already")
@@ -122,7 +129,7 @@ class SqsListener:
         self._registered.add(subscriber)
 
     def listen(self) -> None:
-        """Listen until `stop`, SIGTERM or SIGINT; see `App.run`."""
+        """Listen until `stop`, SIGTERM or SIGINT, as `megaflow.App.run` does."""
         self.app.run()
 
     def stop(self) -> None:
@@ -168,11 +175,21 @@ def _read_rules(subscriber: type[MessageSubscriber]) -> tuple[Kind, Condition]:
 
 
 def _warn_of_misspelt_rules(subscriber: type[MessageSubscriber]) -> None:
-    rules = {"pattern"} if issubclass(subscriber, DataSubscriber) else {*EVENT_RULES, *EVENT_ALIASES.values()}
-    for name in set(dir(subscriber)) - set(dir(MessageSubscriber)) - rules:
-        meant = difflib.get_close_matches(name, rules, 1, 0.7)
-        if meant and not callable(getattr(subscriber, name)):
+    rules = _rules_of(subscriber)
+    for name in sorted(set(dir(subscriber)) - set(dir(MessageSubscriber)) - rules):
+        if callable(getattr(subscriber, name)):
+            continue
+        if meant := difflib.get_close_matches(name, rules, 1, 0.7):
             log.warning("%s.%s is no rule and is not asked: did you mean %s?", subscriber.__qualname__, name, meant[0])
+        elif name in _RULES:
+            text = "%s.%s is not asked, since the class is no %s: derive it from that one"
+            log.warning(text, subscriber.__qualname__, name, _RULES[name])
+
+
+def _rules_of(subscriber: type[MessageSubscriber]) -> set[str]:
+    if issubclass(subscriber, EventSubscriber):
+        return {*EVENT_RULES, *EVENT_ALIASES.values()}
+    return {"pattern"} if issubclass(subscriber, DataSubscriber) else set()
 
 
 def _declared(subscriber: type, rule: str) -> tuple[str, ...]:

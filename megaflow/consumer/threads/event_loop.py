@@ -117,7 +117,7 @@ class EventLoop:
             if self._loop is not None:
                 self._loop.call_soon_threadsafe(self._loop.stop)
 
-    def after_fork_in_child(self) -> None:
+    def _after_fork_in_child(self) -> None:
         """See `megaflow.forks`: the thread is not here, and what wakes it, and epoll, are one with the parent's."""
         self._lock = threading.Lock()
         # Kept, as it would close itself otherwise, and so take away what wakes the parent's.
@@ -126,7 +126,11 @@ class EventLoop:
 
     def _start(self) -> asyncio.AbstractEventLoop:
         loop = asyncio.new_event_loop()
-        threading.Thread(target=self._live, args=(loop,), name="megaflow-async", daemon=True).start()
+        try:
+            threading.Thread(target=self._live, args=(loop,), name="megaflow-async", daemon=True).start()
+        except RuntimeError:
+            loop.close()
+            raise
         return loop
 
     def _live(self, loop: asyncio.AbstractEventLoop) -> None:

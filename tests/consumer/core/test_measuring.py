@@ -28,7 +28,7 @@ from megaflow.processing.verdict import Fate, Outcome, Verdict
 from megaflow.settings import ConsumerSettings
 from megaflow.telemetry.metrics import Told
 from megaflow.transport.queue import QueueFacts
-from tests.consumer.core.test_core import HANDLER
+from tests.consumer.core.driving import HANDLER
 
 SENT = datetime(2026, 1, 1, tzinfo=UTC)
 

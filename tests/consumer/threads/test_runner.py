@@ -26,6 +26,7 @@ from megaflow import (
     UsageError,
     run,
 )
+from megaflow.app import parts_of
 from megaflow.consumer.core.core import Core
 from megaflow.consumer.threads.runner import Runner
 from megaflow.local import Account, SqsClient
@@ -620,7 +621,7 @@ def test_threads_take_turns_at_the_core(queues: Queues, monkeypatch: pytest.Monk
 
         return enter
 
-    monkeypatch.setattr(Core, "handle", alone(Core.handle))
+    monkeypatch.setattr(Core, "handle_all", alone(Core.handle_all))
     monkeypatch.setattr(Core, "wake_at", property(alone(Core.wake_at.fget)))  # type: ignore[attr-defined]
     app, done = queues.app(concurrency=4), threading.Event()
     handled: list[str] = []
@@ -979,7 +980,9 @@ def test_a_consumer_whose_handlers_are_all_at_work_for_long_is_live(queues: Queu
 
     app.publish("long")
     queue = Queue(queues.sqs, queues.url)
-    runner = Runner(queue, lambda: app.processor, app.settings, app.outlets, clock=lambda: now)
+    runner = Runner(
+        queue, parts_of(app).assembly.processor, parts_of(app).settings, parts_of(app).outlets, clock=lambda: now
+    )
     thread = threading.Thread(target=runner.run)
     thread.start()
     assert begun.wait(PATIENCE)

@@ -4,11 +4,11 @@ In production `app.run(processes=4, health_port=8080)` answers `/metrics`, one f
 """
 
 from collections import Counter
+from collections.abc import Mapping
 
 from prometheus_client import CollectorRegistry, generate_latest
 
 from megaflow import App, RetryLater
-from megaflow.telemetry.metrics import Labels
 from megaflow.telemetry.prometheus import PrometheusCollector
 from megaflow.testing import TestClient
 
@@ -19,13 +19,13 @@ class Fates:
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
 
-    def count(self, name: str, amount: int, labels: Labels) -> None:
+    def count(self, name: str, amount: int, labels: Mapping[str, str]) -> None:
         if name == "ended":
             self.counts[labels["fate"]] += amount
 
-    def observe(self, name: str, value: float, labels: Labels) -> None: ...
+    def observe(self, name: str, value: float, labels: Mapping[str, str]) -> None: ...
 
-    def gauge(self, name: str, value: float, labels: Labels) -> None: ...
+    def gauge(self, name: str, value: float, labels: Mapping[str, str]) -> None: ...
 
 
 fates = Fates()
