@@ -59,8 +59,7 @@ lint: $(FOR_DEVELOPMENT)
 	$(BIN)/lint-imports
 
 docs: $(FOR_DEVELOPMENT)
-	$(BIN)/zensical build --clean --strict
-	@echo 'Open site/index.html'
+	$(BIN)/python .ci/docs
 
 bench: $(FOR_DEVELOPMENT)
 	$(BIN)/python -m benchmarks.dispatch

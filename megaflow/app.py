@@ -70,7 +70,8 @@ class App(Router):
             decorator, which adds to these, or says ``()`` for its handler alone.
         backoff: A function ``(receive_count) -> seconds``: how long a message that comes again stays hidden. By default
             `exponential_backoff`, 1 s to 15 min.
-        max_receives: A message that is kept at this delivery is dead-lettered, for queues without a redrive policy.
+        max_receives: A message that is kept at this delivery is dead-lettered, with the reason. Where the queue has a
+                redrive policy, the smaller of the two numbers holds.
         unmatched: What becomes of a message that no handler matches: ``"delete"``, ``"keep"`` or ``"dead_letter"``.
         on_invalid: What becomes of a message that is not what the annotations of its handler say: ``"dead_letter"``,
             ``"keep"`` or ``"delete"``. Also on a decorator.
