@@ -66,6 +66,7 @@ def test_each_step_is_said_before_it_is_done(checkout: Path) -> None:
     ]
 
 
+@pytest.mark.long
 def test_the_three_commands_to_try_next_work_as_they_are_shown(checkout: Path) -> None:
     venv = sys.prefix
     # This environment stands for the one that make would set up.

@@ -121,6 +121,7 @@ def desk(ports: Mapping[str, str]) -> Iterator[Desk]:
         yield Desk(exits.enter_context(terminal()), exits, ports)
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("shell")
 def test_the_tutorial_is_as_it_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(STEPS) == 7
