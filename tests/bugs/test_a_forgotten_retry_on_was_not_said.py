@@ -7,6 +7,7 @@ command line; ``retry_on=()`` says that it is meant.
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -155,6 +156,6 @@ def test_the_rule_is_what_it_was(options: dict[str, Any], became: str) -> None:
 
 @pytest.mark.parametrize("name", [name for name, page in PAGES.items() if "= App(" in page])
 def test_the_first_program_of_a_page_says_it(name: str) -> None:
-    programs = [block for block in PAGES[name].split("```python\n")[1:] if "= App(" in block]
+    programs = re.findall(r"^```python.*?\n(.*?)```", PAGES[name], re.MULTILINE | re.DOTALL)
 
-    assert "retry_on=" in programs[0].split("```", 1)[0]
+    assert "retry_on=" in next(program for program in programs if "= App(" in program)

@@ -9,7 +9,7 @@ import pytest
 from megaflow import App, Reject
 from megaflow.testing import TestClient
 
-DOCS = (Path(__file__).parents[2] / "docs" / "reference" / "command-line.md").read_text()
+DOCS = (Path(__file__).parents[2] / "docs" / "explanation" / "dead-letters.md").read_text()
 
 
 @pytest.mark.parametrize(("is_told", "status"), [(False, "FAILED"), (True, "COMPLETED")])
@@ -38,5 +38,5 @@ def test_it_knows_no_source_of_it_and_goes_where_it_is_told(is_told: bool, statu
 def test_the_docs_say_so_and_what_to_do() -> None:
     said = " ".join(DOCS.split())
 
-    assert '"redrive to source" ends at the first of these with `CouldNotDetermineMessageSource`' in said
+    assert '"redrive to source" ends at the first of them with `CouldNotDetermineMessageSource`' in said
     assert "Use `megaflow redrive`" in said

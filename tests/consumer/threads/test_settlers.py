@@ -27,11 +27,15 @@ class Office:
         self.calls: list[Call[Settled]] = []
         self.told: list[tuple[Input | None, Caller]] = []
         self.are_under_way = True
+        self.has_ended = False
         self.settlers = Settlers(self.begin, lambda told, caller: self.told.append((told, caller)))
 
     def begin(self, action: Settlement) -> Call[Settled]:
-        self.calls.append(Call(Settled(action), is_under_way=self.are_under_way))
-        return self.calls[-1]
+        call = Call(Settled(action), is_under_way=self.are_under_way)
+        self.calls.append(call)
+        if self.has_ended:
+            call.answered.set()
+        return call
 
     def answer_all(self) -> None:
         for call in self.calls:
@@ -42,6 +46,8 @@ class Office:
 def office() -> Iterator[Office]:
     office = Office()
     yield office
+    # No thread outlives its test, whatever it begins.
+    office.has_ended = True
     office.answer_all()
     office.settlers.close()
 
