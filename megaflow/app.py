@@ -12,7 +12,7 @@ from typing_extensions import override
 from megaflow import limits
 from megaflow.backoff import Backoff, exponential_backoff
 from megaflow.handlers.handler import Handler
-from megaflow.handlers.router import Router
+from megaflow.handlers.router import Router, check_decorators
 from megaflow.keywords import check_options
 from megaflow.messages.message import message_with
 from megaflow.processing.around import Around
@@ -146,6 +146,7 @@ class App(Router):
             unmatched=unmatched,
             on_invalid=on_invalid,
             stores=Stores(progress, idempotency),
+            max_receives=max_receives,
             visibility_timeout=visibility_timeout,
             with_error_texts=self._settings.records_error_texts,
             find_queue=lambda: self.queue_url or "",
@@ -290,6 +291,7 @@ class App(Router):
         """
         from megaflow.dispatch.sns_policy import derive_sns_filter_policy
 
+        check_decorators(self)
         return derive_sns_filter_policy(self.handlers, json_only=json_only)
 
     def publish(self, payload: Any, **options: Unpack[PublishOptions]) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, Final, TextIO
+from typing import Any, Final, TextIO, TypeAlias
 
 from typing_extensions import override
 
@@ -32,6 +32,10 @@ LOG_KEYS: Final[Mapping[str, str]] = {
 
 _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 """What every record has, or gets when it is formatted."""
+
+
+LogKeys: TypeAlias = dict[str, str | float]
+"""What a record of megaflow's is given as ``extra``."""
 
 
 def get_logger(name: str) -> logging.Logger:

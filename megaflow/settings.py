@@ -21,6 +21,9 @@ VARIABLES: Final[Mapping[str, str]] = {
 }
 """The environment variables that megaflow reads itself. boto3 reads its own."""
 
+_FORMS: Final[Mapping[str, str]] = {QUEUE_URL_VARIABLE: "a URL or an ARN", TOPIC_ARN_VARIABLE: "an ARN"}
+"""What each variable holds, in an error's few words."""
+
 Unmatched: TypeAlias = Literal["delete", "keep", "dead_letter"]
 OnInvalid: TypeAlias = Literal["dead_letter", "keep", "delete"]
 RecordErrors: TypeAlias = Literal["text", "type"]
@@ -96,7 +99,7 @@ def resolve(parameter: str, value: str | None, variable: str, *, read: Callable[
         return read(parameter, value)
     if found := os.environ.get(variable):
         return read(variable, found)
-    raise ConfigurationError(f"{parameter} is not set: give {parameter}=, or set {variable}")
+    raise ConfigurationError(f"{parameter} is not set: give {parameter}=, or set {variable} ({_FORMS[variable]})")
 
 
 def check_whole(name: str, value: object, lowest: int, highest: int) -> None:

@@ -128,7 +128,8 @@ def test_with_neither_the_error_names_both(
     if variable is not None:
         monkeypatch.setenv("MEGAFLOW_TOPIC_ARN", variable)
 
-    with pytest.raises(ConfigurationError, match=r"^topic_arn is not set: give topic_arn=, or set MEGAFLOW_TOPIC_ARN$"):
+    said = r"^topic_arn is not set: give topic_arn=, or set MEGAFLOW_TOPIC_ARN \(an ARN\)$"
+    with pytest.raises(ConfigurationError, match=said):
         resolve("topic_arn", value, TOPIC_ARN_VARIABLE, read=read)
 
 

@@ -135,7 +135,7 @@ class LambdaHandler:
         problem = why_unhandled(verdict.message, self._settings.max_receives)
         if not problem:
             self._count(verdict.message, "unmatched" if verdict.unmatched else "handled")
-            problem = why_not_kept(verdict, self._settings.max_receives) if verdict.keeps else ""
+            problem = why_not_kept(verdict, self._settings.max_receives)
             self._measure(verdict)
         if verdict.deletes:
             self._count(verdict.message, "ended", "deleted")

@@ -22,7 +22,16 @@ from megaflow.app import App, parts_of
 from megaflow.cli.errors import FAILED, WrongUsage, report
 from megaflow.cli.hosting import Hosted, make_queues
 from megaflow.cli.options import read_aws
-from megaflow.cli.output import WholeLines, allow_every_letter, count_handlers, name_weight, note, shorten_paths, show
+from megaflow.cli.output import (
+    WholeLines,
+    allow_every_letter,
+    count_handlers,
+    describe_destination,
+    name_weight,
+    note,
+    shorten_paths,
+    show,
+)
 from megaflow.cli.targets import folder_of, load_app
 from megaflow.consumer.threads.signals import stopping_on_signals
 from megaflow.distribution import describe_missing_extra
@@ -218,6 +227,7 @@ def _end_with_parent() -> None:
 def _announce(app: App, hosted: Hosted, *, is_first: bool) -> None:
     queue = name_of(hosted.queue_url)
     show(f"{count_handlers(len(app.handlers))} on the queue {queue}, {hosted.endpoint_url}", style="bold")
+    show(f"  publishes to {describe_destination(hosted.topic_arn if app.topic_arn else None)}")
     for handler in app.handlers:
         show(f"  {handler.name}  {handler.kind.value}: {handler.pattern!r}")
     for finding in app.check():
@@ -248,7 +258,7 @@ def _show_verdict(app: App, verdict: Verdict) -> None:
     message = verdict.message
     said = ", ".join(f"{each.handler.name} {each.status.name}" for each in verdict.outcomes)
     took = f"{verdict.seconds * 1000:.1f} ms" if verdict.outcomes else ""
-    given_up = why_not_kept(verdict, parts_of(app).settings.max_receives) if verdict.keeps else ""
+    given_up = why_not_kept(verdict, parts_of(app).settings.max_receives)
     fate = Fate.DEAD_LETTER.value if given_up else verdict.fate.value
     later = f"again in {verdict.after:g} s" if verdict.keeps and verdict.after is not None else ""
     what = said or "no handler matched"

@@ -10,7 +10,7 @@ from megaflow.app import App
 from megaflow.cli.errors import FAILED, WrongUsage, name_options
 from megaflow.cli.options import json_option
 from megaflow.cli.output import note, shorten_paths, show, show_json, show_table
-from megaflow.cli.reading import read_text
+from megaflow.cli.reading import find_json_problem, read_text
 from megaflow.cli.targets import load_app
 from megaflow.dispatch.check import Finding
 from megaflow.dispatch.explain import HandlerExplanation
@@ -63,7 +63,8 @@ def explain(target: str, file: IO[str], as_json: bool) -> int:
     body = _read(file)
     said = app.explain(open_message(body))
     if body.lstrip().startswith("{") and said.message.kind is Kind.TEXT:
-        note("it is no JSON, and so text", style="yellow")
+        why = find_json_problem(body)
+        note(f"it is no JSON ({why}), and so text" if why else "it is text", style="yellow")
     if as_json:
         show_json(
             {"kind": said.message.kind.value, "problem": said.message.problem, "handlers": [*map(_explain, said)]}

@@ -19,6 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from megaflow.printable import printable
+from megaflow.settings import TOPIC_ARN_VARIABLE
 
 if TYPE_CHECKING:
     from megaflow.dispatch.check import Finding
@@ -86,6 +87,13 @@ def shorten_paths(text: str) -> str:
 def name_weight(finding: Finding) -> str:
     """Say whether a finding is a warning, or a note: several handlers for one message are often what is wanted."""
     return "note" if finding.oddity in _OFTEN_MEANT else "warning"
+
+
+def describe_destination(topic_arn: str | None) -> str:
+    """Say where an app publishes to that has a queue, and perhaps a topic."""
+    return (
+        f"the topic {topic_arn}" if topic_arn else f"the queue, as no topic is set (topic_arn=, {TOPIC_ARN_VARIABLE})"
+    )
 
 
 def count_handlers(count: int) -> str:

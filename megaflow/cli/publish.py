@@ -12,7 +12,7 @@ from megaflow.cli.errors import WrongUsage
 from megaflow.cli.options import aws_options, connect, find_topic, json_option, read_aws
 from megaflow.cli.output import note, show, show_json
 from megaflow.cli.publishing import Form, Lines, is_object, open_text
-from megaflow.cli.reading import read_text
+from megaflow.cli.reading import find_json_problem, read_text
 from megaflow.messages.codec import decode
 from megaflow.publishing.publisher import Publisher
 from megaflow.publishing.sns import SnsPublisher
@@ -88,7 +88,11 @@ def publish(
         if problem := decode(text).problem:
             note(f"it is {problem}", style="yellow")
         elif text.lstrip().startswith(("{", "[")) and not is_object(text):
-            note("it is no JSON object, and goes as text", style="yellow")
+            why = find_json_problem(text)
+            note(
+                f"it is no JSON ({why}), and goes as text" if why else "it is no JSON object, and goes as text",
+                style="yellow",
+            )
         show_json({"id": message_id, "to": place}) if as_json else show(f"{message_id}  sent to {place}")
         return 0
     if form.deduplication_id:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import IO, Final
 
 from megaflow import limits
@@ -21,3 +22,14 @@ def read_text(stream: IO[str], name: str) -> str:
         raise WrongUsage(f"{name} is too long for a message: it has more than {LONGEST:,} characters")
     # An editor ends the file with a line break, which nobody means to send.
     return text.removesuffix("\n").removesuffix("\r")
+
+
+def find_json_problem(text: str) -> str:
+    """Return why *text* is no JSON, with line and column; ``""`` where it is JSON."""
+    try:
+        json.loads(text)
+    except json.JSONDecodeError as error:
+        return f"line {error.lineno}, column {error.colno}: {error.msg}"
+    except (ValueError, RecursionError) as error:
+        return str(error)
+    return ""

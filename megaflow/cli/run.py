@@ -13,7 +13,7 @@ import megaflow
 from megaflow.app import App, parts_of
 from megaflow.cli.logs import Format, set_up_logging
 from megaflow.cli.options import aws_options, find_queue, read_aws
-from megaflow.cli.output import make_console, name_weight, note, shorten_paths
+from megaflow.cli.output import describe_destination, make_console, name_weight, note, shorten_paths
 from megaflow.cli.targets import load_app
 from megaflow.errors import ConfigurationError
 from megaflow.logs import get_logger
@@ -123,12 +123,14 @@ class Connected:
 
 
 def announce(app: App, log_format: Format) -> None:
-    """Say what is going to run: the queue, the handlers, and what is odd about them."""
+    """Say what is going to run: the queue, where it publishes to, the handlers, and what is odd about them."""
     findings = [(name_weight(each), shorten_paths(str(each))) for each in app.check()]
     settings = parts_of(app).settings
+    destination = describe_destination(app.topic_arn) if app.queue_url or app.topic_arn else "(nowhere)"
     dead_letters = settings.dead_letter_queue_url or "as the queue's redrive policy says"
     if log_format == "json":
-        log.info("megaflow %s consumes %s", megaflow.__version__, app.queue_url)
+        text = "megaflow %s consumes %s, and publishes to %s"
+        log.info(text, megaflow.__version__, app.queue_url, destination)
         for weight, finding in findings:
             log.log(WARNING if weight == "warning" else INFO, "%s", finding)
         return
@@ -136,6 +138,7 @@ def announce(app: App, log_format: Format) -> None:
     console.print(f"megaflow {megaflow.__version__}", style="bold")
     note(f"  queue         {app.queue_url or '(none)'}")
     note(f"  dead letters  {dead_letters}")
+    note(f"  publishes to  {destination}")
     note(f"  handlers      {len(app.handlers)}, up to {settings.concurrency} at once")
     for handler in app.handlers:
         note(f"    {handler.name}  {handler.kind.value}: {handler.pattern!r}  ({shorten_paths(handler.where)})")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import reprlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from megaflow.dispatch.fields import see
 from megaflow.dispatch.table import DispatchTable
+from megaflow.event import PROTOCOL
 from megaflow.handlers.handler import Handler
 from megaflow.match.conditions import AllOf, Condition, assume
 from megaflow.match.containers import Fields
@@ -16,6 +17,15 @@ from megaflow.messages.codec import Kind
 from megaflow.messages.message import Message
 
 NOTHING: Final = "nothing"
+
+_NAMES: Final[Mapping[Kind, str]] = {
+    Kind.MEGA: "a MEGA event",
+    Kind.DATA: "a data object (JSON or BSON)",
+    Kind.TEXT: "text",
+    Kind.BINARY: "bytes",
+    Kind.ANY: "a message with a payload",
+}
+"""What messages of each kind are, and handlers of it take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,9 +109,8 @@ def explain(table: DispatchTable, message: Message) -> Explanation:
 
 
 def _explain_handler(handler: Handler, message: Message, left: Any) -> HandlerExplanation:
-    kind = message.kind.value if message.has_payload else "no payload"
     if not message.has_payload or handler.kind not in (message.kind, Kind.ANY):
-        failure = Failure("kind", handler.kind.value, kind)
+        failure = Failure("", _NAMES[handler.kind], _name_found(handler, message))
         return HandlerExplanation(handler, False, (failure,), _name_functions(handler.pattern))
     if handler.kind is Kind.ANY:
         left = message
@@ -110,6 +119,15 @@ def _explain_handler(handler: Handler, message: Message, left: Any) -> HandlerEx
     if failures:
         return HandlerExplanation(handler, False, failures, _name_functions(condition))
     return _ask_functions(handler, left)
+
+
+def _name_found(handler: Handler, message: Message) -> str:
+    """Return in plain words what *message* is, with what makes it no event where one is wanted."""
+    if not message.has_payload:
+        return "no payload"
+    if message.kind is Kind.DATA and handler.kind is Kind.MEGA and not message.problem:
+        return f'{_NAMES[message.kind]} whose "protocol" is not "{PROTOCOL}"'
+    return f"{_NAMES[message.kind]}, {message.problem}" if message.problem else _NAMES[message.kind]
 
 
 def _find_failures(condition: Condition, left: Any, path: str) -> Iterator[Failure]:

@@ -12,7 +12,7 @@ from megaflow.settings import OnInvalid, RetryOn, check_choice, check_seconds, r
 
 DAY: Final = 86_400.0
 
-FindKey: TypeAlias = Callable[[Any], str | None]
+FindKey: TypeAlias = Callable[[Any], str | int | None]
 """Finds the idempotency key of a payload; None is that it has none, and is handled each time."""
 
 
@@ -31,8 +31,9 @@ class HandlerOptions(TypedDict, total=False):
     """
 
     idempotency_key: FindKey | None
-    """A function of the payload that returns a text: of messages with the same key the handler gets one. None as the
-    key is no key. The app needs a store for that.
+    """A function of the payload that returns a text or a whole number, 7 being the same key as ``"7"``: of messages
+    with the same key the handler gets one. None as the key is no key. What the function raises is read as an error of
+    the handler's own. The app needs a store for that.
     """
 
     idempotent_for: float

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Protocol, Self, TypeVar, Unpack
+from dataclasses import dataclass
+from typing import Any, Never, Protocol, Self, TypeVar, Unpack
 
 from megaflow.callables import read_signature
 from megaflow.errors import PatternError, RegistrationError
@@ -32,6 +34,27 @@ class _EventOptions(EventRules, HandlerOptions, total=False):
     """Rules and options."""
 
 
+@dataclass(slots=True, eq=False)
+class _Made:
+    """A decorator that was made, and whether it has got a function."""
+
+    method: str
+    where: str
+    asked: str
+    """The function of yours that is its pattern; ``""`` where there is none."""
+
+    is_applied: bool = False
+
+    def __str__(self) -> str:
+        """Say in one line what is missing."""
+        if self.asked:
+            return (
+                f"{self.where}: {self.method} has got {self.asked} as its pattern, and no handler: is "
+                f"{self.asked} the handler, and are the parentheses missing? write @app.{self.method}()"
+            )
+        return f"{self.where}: {self.method}() has got no handler: write it with an @ above a function"
+
+
 class Router:
     """Collects the handlers of one file, for `App.include`. `App` is a router as well.
 
@@ -41,6 +64,7 @@ class Router:
 
     def __init__(self) -> None:
         self._handlers: list[Handler] = []
+        self._made: list[_Made] = []
         self._providers = Providers()
 
     @property
@@ -48,7 +72,7 @@ class Router:
         """The handlers in order of registration."""
         return tuple(self._handlers)
 
-    def on_event(self, **rules: Unpack[_EventOptions]) -> Decorator:
+    def on_event(self, *_misplaced: Never, **rules: Unpack[_EventOptions]) -> Decorator:
         """Register a function for MEGA events that match *rules*; without any, for all events.
 
         A rule is the pattern for one field of the event: ``domain="cart", attributes={"quantity": gt(0)}``. None is the
@@ -61,10 +85,11 @@ class Router:
                 the options in `HandlerOptions`.
 
         Raises:
-            PatternError: A pattern is wrong, or one field has two rules.
+            PatternError: A pattern is wrong, one field has two rules, or a rule has no name.
             RegistrationError: Nobody can fill a parameter of the function.
             TypeError: A name is neither a rule nor an option.
         """
+        _refuse_misplaced("on_event", _misplaced, "the rules of on_event() have names")
         check_keywords("on_event()", rules, {**EventRules.__annotations__, **HandlerOptions.__annotations__})
         options = {name: value for name, value in rules.items() if name in HandlerOptions.__annotations__}
         asked = {name: pattern for name, pattern in rules.items() if name not in options}
@@ -72,14 +97,15 @@ class Router:
 
     def on_data(self, pattern: object = None, **options: Unpack[HandlerOptions]) -> Decorator:
         """Register a function for data objects, from JSON or BSON, that match *pattern*; by default for all of them."""
-        return self._decorator(Kind.DATA, data_pattern(pattern), options)
+        return self._decorator(Kind.DATA, data_pattern(pattern), options, asked=pattern)
 
     def on_text(self, pattern: object = None, **options: Unpack[HandlerOptions]) -> Decorator:
         """Register a function for text messages that match *pattern*; by default for all of them."""
-        return self._decorator(Kind.TEXT, _pattern_or_everything(pattern), options)
+        return self._decorator(Kind.TEXT, _pattern_or_everything(pattern), options, asked=pattern)
 
-    def on_binary(self, **options: Unpack[HandlerOptions]) -> Decorator:
+    def on_binary(self, *_misplaced: Never, **options: Unpack[HandlerOptions]) -> Decorator:
         """Register a function for messages that are bytes."""
+        _refuse_misplaced("on_binary", _misplaced, "on_binary() takes no pattern")
         return self._decorator(Kind.BINARY, EVERYTHING, options)
 
     def on_message(
@@ -88,7 +114,7 @@ class Router:
         """Register a function that gets each `Message`, of any kind, for which *predicate* returns something true."""
         if predicate is not None and not callable(predicate):
             raise PatternError(f"on_message() takes a function of the message, not {type(predicate).__qualname__}")
-        return self._decorator(Kind.ANY, _pattern_or_everything(predicate), options)
+        return self._decorator(Kind.ANY, _pattern_or_everything(predicate), options, asked=predicate)
 
     def provide(self, type: Any, factory: Callable[..., Any], *, scope: ProviderScope = "process") -> None:
         """Let *factory* make what handlers get in a parameter that is annotated *type*.
@@ -110,6 +136,7 @@ class Router:
         if not isinstance(router, Router) or router is self:
             raise RegistrationError(f"include() takes another Router, not {router!r}")
         self._providers.include(router._providers)
+        self._made += router._made
         for handler in router.handlers:
             self.register(handler)
         return self
@@ -118,15 +145,26 @@ class Router:
         """Add a handler of another router."""
         self._handlers.append(handler)
 
-    def _decorator(self, kind: Kind, pattern: Condition, given: Mapping[str, Any]) -> Decorator:
+    def _decorator(
+        self, kind: Kind, pattern: Condition, given: Mapping[str, Any], *, asked: object = None
+    ) -> Decorator:
         options, name = read_options(given), given.get("handler_name", "")
+        made = _note_made(asked)
+        self._made.append(made)
 
         def register(function: Function) -> Function:
+            made.is_applied = True
             handler = make_handler(function, kind, pattern, name=name, options=options, providers=self._providers)
             self.register(handler)
             return function
 
         return register
+
+
+def check_decorators(router: Router) -> None:
+    """Raise `RegistrationError` where a decorator was made and got no function, as without its parentheses."""
+    if unused := [str(made) for made in router._made if not made.is_applied]:  # noqa: SLF001 - an app is a router
+        raise RegistrationError("; ".join(unused))
 
 
 def data_pattern(pattern: object) -> Condition:
@@ -140,7 +178,7 @@ def _pattern_or_everything(pattern: object) -> Condition:
     if pattern is None:
         return EVERYTHING
     condition = as_condition(pattern)
-    # `@app.on_data` without parentheses makes the handler its own pattern, and nothing would be registered.
+    # `@app.on_data` without parentheses makes the handler its own pattern: what returns no bool is found at once.
     returns = str(read_signature(pattern).return_annotation) if inspect.isfunction(pattern) else ""
     if returns == "None" or ProcessStatus.__name__ in returns:
         raise PatternError(
@@ -148,3 +186,29 @@ def _pattern_or_everything(pattern: object) -> Condition:
             "parentheses missing?"
         )
     return condition
+
+
+def _refuse_misplaced(method: str, misplaced: tuple[object, ...], why: str) -> None:
+    """Raise `PatternError` where *method* got something without a name, such as the handler itself."""
+    for each in misplaced:
+        if inspect.isroutine(each):
+            raise PatternError(
+                f"{method} has got {_name(each)} in place of rules or options: is it the handler, and are the "
+                f"parentheses missing? write @app.{method}()"
+            )
+        named = ", ".join(f"{key}=..." for key in each) if isinstance(each, dict) else ""
+        hint = f": write {method}({named})" if named else ""
+        raise PatternError(f"{why}, and it got one value without a name, of type {type(each).__name__}{hint}")
+
+
+def _note_made(asked: object) -> _Made:
+    """Note for which method of a router a decorator is made, and where in the user's code."""
+    method = sys._getframe(2)  # noqa: SLF001 - as `warnings` finds it
+    caller = method.f_back or method
+    where = f"{caller.f_code.co_filename}:{caller.f_lineno}"
+    is_named = inspect.isfunction(asked) and asked.__name__ != "<lambda>"
+    return _Made(method.f_code.co_name, where, _name(asked) if is_named else "")
+
+
+def _name(function: object) -> str:
+    return getattr(function, "__qualname__", repr(function))

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import TYPE_CHECKING, Final, NoReturn
 
 from typing_extensions import override
 
@@ -20,6 +20,9 @@ from megaflow.local.account import Account
 from megaflow.local.file.store import Store
 from megaflow.logs import make_text_handler
 from megaflow.printable import printable
+
+if TYPE_CHECKING:
+    from megaflow.local.server import Server
 
 _ACCOUNT: Final = "[0-9]{12}"
 _REGION: Final = "[a-z]{2,4}(-[a-z]+)+-[0-9]{1,2}"
@@ -50,10 +53,8 @@ def main(arguments: Sequence[str] | None = None, *, program: str = "python -m me
 
 
 def _serve(given: argparse.Namespace) -> None:
-    from megaflow.local.server import Server
-
     account = Account(region=given.region, account_id=given.account)
-    with kept(account, given.data), closing(Server(account, port=given.port, allowed_hosts=given.allow_host)) as server:
+    with kept(account, given.data), closing(_listen(account, given)) as server:
         # From before it is said that it serves: whoever reads that may signal at once. Uvicorn hands these on to us.
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: server.stop())
@@ -61,6 +62,15 @@ def _serve(given: argparse.Namespace) -> None:
         # What was loaded stays; the collector need not look at it ever again.
         gc.freeze()
         server.serve()
+
+
+def _listen(account: Account, given: argparse.Namespace) -> Server:
+    from megaflow.local.server import Server
+
+    try:
+        return Server(account, port=given.port, allowed_hosts=given.allow_host)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{error}; --port 0 takes a free one") from error
 
 
 @contextmanager

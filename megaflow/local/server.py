@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import socket
 import threading
@@ -272,5 +273,6 @@ def _listen(port: int) -> socket.socket:
         listener.listen(_BACKLOG)
     except OSError as error:
         listener.close()
-        raise ConfigurationError(f"cannot listen on {_HOST}:{port}: {error.strerror or error}") from error
+        hint = " (is another one running?)" if error.errno == errno.EADDRINUSE else ""
+        raise ConfigurationError(f"cannot listen on {_HOST}:{port}: {error.strerror or error}{hint}") from error
     return listener

@@ -15,7 +15,7 @@ from megaflow.handlers.handler import Handler
 from megaflow.handlers.status import ProcessStatus
 from megaflow.logs import get_logger
 from megaflow.messages.message import Message
-from megaflow.processing.log_lines import about, log_outcome
+from megaflow.processing.log_lines import about
 from megaflow.processing.middleware import Call
 from megaflow.processing.outcomes import OutcomeReader
 from megaflow.processing.verdict import Outcome
@@ -24,6 +24,9 @@ log = get_logger(__name__)
 
 Around: TypeAlias = Callable[[Handler, Message], Iterator[None] | AsyncIterator[None]]
 """A function with one ``yield``, at which the handler runs: it gives its status, or raises its error."""
+
+Tell: TypeAlias = Callable[[Message, Outcome], None]
+"""Logs what came of a handler."""
 
 
 def check_around(around: object) -> None:
@@ -36,26 +39,28 @@ def check_around(around: object) -> None:
         raise RegistrationError(f"{_name(around)} is called with a handler and a message: {error}") from error
 
 
-def surround(handler: Handler, call: Call, arounds: Sequence[Around], reader: OutcomeReader) -> Call:
+def surround(handler: Handler, call: Call, arounds: Sequence[Around], reader: OutcomeReader, tell: Tell) -> Call:
     """Return *call* inside all of *arounds*, whose first is the outermost; what it returns is an `Outcome` then.
+
+    It *tells* the log itself what came of the handler.
 
     Raises `RegistrationError` for an async generator around a handler that is not async.
     """
     if not arounds:
         return call
     if handler.is_async:
-        return _surround_async(call, arounds, reader)
+        return _surround_async(call, arounds, reader, tell)
     for around in filter(is_async, arounds):
         raise RegistrationError(
             f"{_name(around)} is an async generator, and {handler.name}, which it is to go around, is not async: make "
             "it a plain generator, which goes around both"
         )
-    return _surround(call, arounds, reader)
+    return _surround(call, arounds, reader, tell)
 
 
-def _surround(call: Call, arounds: Sequence[Around], reader: OutcomeReader) -> Call:
+def _surround(call: Call, arounds: Sequence[Around], reader: OutcomeReader, tell: Tell) -> Call:
     def surrounded(handler: Handler, message: Message) -> Outcome | Awaitable[Outcome]:
-        surroundings = _Surroundings(handler, message, reader)
+        surroundings = _Surroundings(handler, message, reader, tell)
         try:
             for around in arounds:
                 surroundings.begin(around)
@@ -69,9 +74,9 @@ def _surround(call: Call, arounds: Sequence[Around], reader: OutcomeReader) -> C
     return surrounded
 
 
-def _surround_async(call: Call, arounds: Sequence[Around], reader: OutcomeReader) -> Call:
+def _surround_async(call: Call, arounds: Sequence[Around], reader: OutcomeReader, tell: Tell) -> Call:
     async def surrounded(handler: Handler, message: Message) -> Outcome:
-        surroundings = _Surroundings(handler, message, reader)
+        surroundings = _Surroundings(handler, message, reader, tell)
         try:
             for around in arounds:
                 await surroundings.abegin(around)
@@ -96,10 +101,11 @@ async def _wait_and_end(surroundings: _Surroundings, said: Awaitable[Any]) -> Ou
 class _Surroundings:
     """What is around one call. Each ends with the outcome that those inside it have left."""
 
-    def __init__(self, handler: Handler, message: Message, reader: OutcomeReader) -> None:
+    def __init__(self, handler: Handler, message: Message, reader: OutcomeReader, tell: Tell) -> None:
         self._handler = handler
         self._message = message
         self._reader = reader
+        self._log = tell
         self._began = time.perf_counter()
         self._begun: list[tuple[Around, Any]] = []
         self._misuse: UsageError | None = None
@@ -149,7 +155,7 @@ class _Surroundings:
         else:
             outcome = self._reader.read(self._handler, returned, error, seconds, was_awaited=was_awaited)
         if _is_read_here(outcome):
-            log_outcome(self._message, outcome)
+            self._log(self._message, outcome)
         return outcome
 
     def _take(self, outcome: Outcome, raised: BaseException) -> Outcome:

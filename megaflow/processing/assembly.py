@@ -16,7 +16,7 @@ from megaflow.errors import RegistrationError, UsageError
 from megaflow.forks import renew_in_child
 from megaflow.handlers.dependencies import Dependencies, Providers
 from megaflow.handlers.handler import Handler
-from megaflow.handlers.router import Router
+from megaflow.handlers.router import Router, check_decorators
 from megaflow.logs import get_logger
 from megaflow.messages.message import Message, message_with, open_message
 from megaflow.processing.around import Around, check_around
@@ -79,6 +79,7 @@ class Assembly:
         unmatched: Unmatched,
         on_invalid: OnInvalid,
         stores: Stores,
+        max_receives: int | None,
         visibility_timeout: float,
         with_error_texts: bool,
         find_queue: Callable[[], str],
@@ -91,9 +92,11 @@ class Assembly:
             retry_on=read_retry_on(retry_on),
             unmatched=unmatched,
             on_invalid=on_invalid,
+            max_receives=max_receives,
             propagation=propagation,
         )
         self._propagation = propagation
+        self._log_verdict = log_verdict if max_receives is None else partial(log_verdict, max_receives=max_receives)
         self._visibility_timeout = visibility_timeout
         self._with_error_texts = with_error_texts
         self._find_queue = find_queue
@@ -114,6 +117,8 @@ class Assembly:
     def processor(self) -> Processor:
         """Return the processor; raise `RegistrationError` where something cannot work."""
         processor = self._processor
+        if processor is None and not self._is_running():
+            check_decorators(self._router)
         while processor is None:
             version = self._version
             # Outside the lock: a middleware may ask the app something while it is being asked itself.
@@ -125,6 +130,7 @@ class Assembly:
 
     def processor_to_run(self) -> Processor:
         """Return the processor; raise `RegistrationError` where there is no handler, too."""
+        check_decorators(self._router)
         processor = self.processor()
         if not processor.table.handlers:
             raise RegistrationError("no handler is registered, so every message would be unmatched: register one first")
@@ -237,7 +243,9 @@ class Assembly:
         arounds: tuple[Around, ...] | None = None,
     ) -> Processor:
         """Return the processor, as it will be with what is added just now."""
-        tell = partial(_tell_all, self._watchers, self._propagation) if self._watchers else log_verdict
+        tell = self._log_verdict
+        if self._watchers:
+            tell = partial(_tell_all, self._log_verdict, self._watchers, self._propagation)
         return self._make_processor(
             self._router.handlers if handlers is None else handlers,
             middleware=self._middleware if middleware is None else middleware,
@@ -269,7 +277,7 @@ class Assembly:
         self._processor = None
 
 
-def _tell_all(watchers: tuple[Watcher, ...], propagation: Propagation, verdict: Verdict) -> None:
+def _tell_all(log_verdict: Watcher, watchers: tuple[Watcher, ...], propagation: Propagation, verdict: Verdict) -> None:
     log_verdict(verdict)
     # No handler runs any more, or none has: what watchers log and publish is the message's own.
     current.set((verdict.message, "", propagation, NOTHING_GIVEN))

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 from megaflow import limits
 from megaflow.errors import describe_error
 from megaflow.handlers.status import ProcessStatus
+from megaflow.logs import LogKeys
 from megaflow.messages.message import Message
 from megaflow.messages.origin import digest_of, replace_origin
-from megaflow.processing.log_lines import LogKeys
 from megaflow.processing.verdict import Outcome, Verdict
 from megaflow.transport.entries import measure
 
@@ -23,12 +23,17 @@ def why_unhandled(message: Message, max_receives: int | None) -> str:
     return f"received {message.receive_count} times, and max_receives is {max_receives}"
 
 
+def is_last_delivery(message: Message, max_receives: int | None) -> bool:
+    """Tell whether *message* does not come again, even if it is kept."""
+    return max_receives is not None and message.receive_count >= max_receives
+
+
 def why_not_kept(verdict: Verdict, max_receives: int | None) -> str:
-    """Return why a message that is kept does not come again; ``""`` where it does."""
-    count = verdict.message.receive_count
-    if max_receives is None or count < max_receives or verdict.interruption is not None:
+    """Return why a message that is kept does not come again; ``""`` where it does, or is not kept."""
+    message = verdict.message
+    if not verdict.keeps or not is_last_delivery(message, max_receives) or verdict.interruption is not None:
         return ""
-    return f"kept at delivery {count}, and max_receives is {max_receives}"
+    return f"kept at delivery {message.receive_count}, and max_receives is {max_receives}"
 
 
 def has_room_for_origin(message: Message, origin: str, size_limit: int) -> bool:

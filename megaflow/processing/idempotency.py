@@ -10,6 +10,7 @@ from typing import Final
 from megaflow.errors import HandlingError
 from megaflow.forks import renew_in_child
 from megaflow.handlers.handler import Handler
+from megaflow.handlers.options import FindKey
 from megaflow.hashes import hash_parts
 from megaflow.messages.message import Message
 from megaflow.processing.progress import ask_store, work_of
@@ -19,6 +20,21 @@ from megaflow.transport.addresses import identify_queue
 
 _LONGER_THAN_A_LEASE: Final = 2.0
 """A claim lives for so many visibility timeouts: it is renewed with the lease, and an attempt that died frees it."""
+
+
+def find_key(handler: Handler, find: FindKey, message: Message) -> str | None:
+    """Return the key that *find* finds for a message, a whole number as its digits; None where it needs none.
+
+    Raises what *find* raises, and `HandlingError` for what can be no key.
+    """
+    key = find(message.payload)
+    if isinstance(key, int) and not isinstance(key, bool):
+        return str(key)
+    if key is None or isinstance(key, str):
+        return key
+    raise HandlingError(
+        f"the idempotency key of {handler.name} must be a text, a whole number or None, not {type(key).__name__}"
+    )
 
 
 class Idempotency:
@@ -95,8 +111,4 @@ class Idempotency:
 
     def _name(self, message: Message, handler: Handler, key: str) -> str:
         """Return *key* as a store has it: another one for each handler, and for each queue."""
-        if not isinstance(key, str):
-            raise HandlingError(
-                f"the idempotency key of {handler.name} must be a text or None, not {type(key).__name__}"
-            )
         return hash_parts(*identify_queue(message.queue_url or self._find_queue()), handler.name, key)

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import Final, TypeAlias
+from dataclasses import replace
+from typing import Final
 
 from megaflow.dispatch.suspects import find_suspects
 from megaflow.errors import EarlierFailureError, InvalidPayloadError, text_of
 from megaflow.handlers.handler import Handler
 from megaflow.handlers.status import ProcessStatus, Reject
-from megaflow.logs import get_logger
+from megaflow.logs import LogKeys, get_logger
 from megaflow.messages.message import Message
-from megaflow.processing.verdict import Outcome, Verdict
+from megaflow.processing.dead_letters import is_last_delivery, why_not_kept
+from megaflow.processing.verdict import Fate, Outcome, Verdict
 
 log = get_logger(__name__)
-
-LogKeys: TypeAlias = dict[str, str | float]
 
 _SUSPECTS: Final = 3
 """How many conditions are named at most that can have taken long."""
@@ -28,13 +28,15 @@ def about(message: Message, **more: str | float) -> LogKeys:
     return {name: value for name, value in known.items() if value} | more
 
 
-def log_verdict(verdict: Verdict) -> None:
-    """Say what becomes of a message."""
+def log_verdict(verdict: Verdict, max_receives: int | None = None) -> None:
+    """Say what becomes of a message; one that is kept at its last delivery goes where those go that failed for good."""
     if log.isEnabledFor(logging.INFO):
+        if max_receives is not None and why_not_kept(verdict, max_receives):
+            verdict = replace(verdict, fate=Fate.DEAD_LETTER)
         log.info("message %s: %s", verdict.message.id, str(verdict), extra=about(verdict.message, **_keys_of(verdict)))
 
 
-def log_outcome(message: Message, outcome: Outcome) -> None:
+def log_outcome(message: Message, outcome: Outcome, max_receives: int | None = None) -> None:
     """Say what failed, and why; a handler that only asks for later is no news."""
     name, status, error = outcome.handler.name, outcome.status, outcome.error
     keys = about(message, handler=name, status=status.name, seconds=outcome.seconds)
@@ -45,8 +47,10 @@ def log_outcome(message: Message, outcome: Outcome) -> None:
         # It had its line when it failed.
         log.info("message %s: %s failed for good earlier: %s", message.id, name, text_of(error), extra=keys)
     elif status is ProcessStatus.RETRIABLE_ERROR:
-        text = "message %s: %s failed and will be tried again"
-        log.warning(text, message.id, name, exc_info=error, extra=keys)
+        # What ends it, and is an error, is said by whoever ends it.
+        is_last = is_last_delivery(message, max_receives) and not outcome.interrupts
+        told = f"for the last time, as max_receives is {max_receives}" if is_last else "and will be tried again"
+        log.warning("message %s: %s failed %s", message.id, name, told, exc_info=error, extra=keys)
     elif isinstance(error, Reject):
         log.error("message %s: %s rejects it: %s", message.id, name, text_of(error), extra=keys)
     elif status is ProcessStatus.FATAL_ERROR:

@@ -19,7 +19,7 @@ from megaflow.handlers.status import ProcessStatus
 from megaflow.logs import get_logger
 from megaflow.messages.message import Message
 from megaflow.processing.around import Around, surround
-from megaflow.processing.idempotency import Idempotency
+from megaflow.processing.idempotency import Idempotency, find_key
 from megaflow.processing.log_lines import about, log_outcome, log_slow_matching, log_verdict
 from megaflow.processing.middleware import Middleware, make_pipeline
 from megaflow.processing.outcomes import OutcomeReader, make_outcome
@@ -73,13 +73,17 @@ class Processor:
         on_invalid: OnInvalid = "dead_letter",
         dependencies: Dependencies | None = None,
         propagation: Propagation | None = None,
+        max_receives: int | None = None,
         tell: Callable[[Verdict], None] = log_verdict,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self.table: Final = DispatchTable(handlers)
+        self._log_outcome = partial(log_outcome, max_receives=max_receives)
         self._reader = OutcomeReader(handlers, retry_on, on_invalid)
         calls = ((handler, make_pipeline(handler, middleware, dependencies)) for handler in handlers)
-        self._pipelines = {handler: surround(handler, call, arounds, self._reader) for handler, call in calls}
+        self._pipelines = {
+            handler: surround(handler, call, arounds, self._reader, self._log_outcome) for handler, call in calls
+        }
         self._plain = frozenset(handler for handler in handlers if _is_plain(handler) and progress is None)
         self.undecided: Final = () if retry_on is not None else tuple(filter(_leaves_retries_open, handlers))
         """Those handlers of which nothing says which exceptions are worth another try, not even that none is."""
@@ -210,21 +214,22 @@ class Processor:
     def _run(self, handler: Handler, message: Message) -> Asking:
         # Here, and not where the handler is called: its idempotency key is asked for on its behalf, too.
         current.set((message, handler.name, self._propagation, NOTHING_GIVEN))
-        find_key = handler.options.idempotency_key
-        if find_key is None or self._idempotency is None:
+        find = handler.options.idempotency_key
+        if find is None or self._idempotency is None:
             outcome = yield from self._ask(handler, message)
         else:
-            outcome = yield from self._ask_once(handler, message, find_key, self._idempotency)
+            outcome = yield from self._ask_once(handler, message, find, self._idempotency)
         if self._progress is None or outcome.status.keeps:
             return outcome
         saved = yield StoreCall(partial(self._progress.save, message, handler, outcome.status, outcome.error))
         return outcome if saved.error is None else Outcome(handler, ProcessStatus.RETRIABLE_ERROR, saved.error)
 
-    def _ask_once(self, handler: Handler, message: Message, find_key: FindKey, idempotency: Idempotency) -> Asking:
+    def _ask_once(self, handler: Handler, message: Message, find: FindKey, idempotency: Idempotency) -> Asking:
         try:
-            key = find_key(message.payload)
+            key = find_key(handler, find, message)
         except Exception as error:  # noqa: BLE001 - a user's function raises whatever it likes
-            return Outcome(handler, ProcessStatus.RETRIABLE_ERROR, error)
+            # As if the handler had: what is a bug fails each time.
+            return self._reader.read(handler, None, error, 0.0)
         if key is None:
             return (yield from self._ask(handler, message))
         claimed = yield StoreCall(partial(idempotency.claim, message, handler, key))
@@ -251,7 +256,7 @@ class Processor:
     def _decide(self, message: Message, outcomes: Sequence[Outcome]) -> Verdict:
         for outcome in outcomes:
             if (outcome.status is not _DONE or outcome.error is not None) and not outcome.is_logged:
-                log_outcome(message, outcome)
+                self._log_outcome(message, outcome)
         said = [outcome.status for outcome in outcomes]
         fate = decide_fate(said) if said else self._decide_unmatched(message)
         verdict = make_record(Verdict, {"message": message, "outcomes": tuple(outcomes), "fate": fate})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -180,3 +181,26 @@ def test_a_body_is_explained(run: Run) -> None:
     assert "amount: wanted gt(5), found 3" in shown.out
     assert told.returncode == 0
     assert [each["matched"] for each in json.loads(told.stdout)["handlers"]] == [True, True]
+
+
+@pytest.mark.parametrize("command", [["dev", "shop.py", "--no-reload"], ["local"]], ids=lambda command: command[0])
+def test_a_port_that_is_taken_is_said_with_a_way_out(command: list[str]) -> None:
+    Path("shop.py").write_text(SHOP)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+
+        ran = _run(*command, "--port", str(port))
+
+    said = f"cannot listen on 127.0.0.1:{port}: Address already in use (is another one running?); --port 0"
+    assert ran.returncode == 2
+    assert said in ran.stderr
+
+
+def test_what_is_wrong_in_broken_json_is_named(run: Run) -> None:
+    Path("shop.py").write_text(SHOP)
+    Path("order.json").write_text('{"kind":\n "refund",}')
+
+    ran = run("explain", "shop.py", "order.json")
+
+    # Python's words for it changed with 3.13.
+    assert "it is no JSON (line 2, column 1" in ran.err

@@ -276,3 +276,20 @@ def test_an_interrupted_publish_says_how_far_it_came(server: Server, sqs: Any, o
 def _depth(sqs: Any, url: str) -> int:
     name = "ApproximateNumberOfMessages"
     return int(sqs.get_queue_attributes(QueueUrl=url, AttributeNames=[name])["Attributes"][name])
+
+
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        ('{\n  "a": 1,\n  "b" 2\n}\n', "it is no JSON (line 3, column 7: Expecting ':' delimiter), and goes as text"),
+        ('{"a": 1} {', "it is no JSON (line 1, column 10: Extra data), and goes as text"),
+        ("[1, 2]", "it is no JSON object, and goes as text"),
+    ],
+)
+def test_what_is_wrong_in_broken_json_is_named(run: Run, sqs: Any, orders: str, body: str, why: str) -> None:
+    Path("order.json").write_text(body)
+
+    ran = run("publish", "order.json", "--queue", "orders")
+
+    assert ran.code == 0
+    assert why in " ".join(ran.err.split())

@@ -158,7 +158,7 @@ def test_run_in_several_processes_connects_each_as_it_was_told(server: Server, s
     ("arguments", "code", "said"),
     [
         (["shop.py:nothing"], 2, "there is no 'nothing' in shop.py; there is shop.py:app"),
-        (["shop.py"], 2, "--queue-url is not set: give --queue-url, or set MEGAFLOW_QUEUE_URL"),
+        (["shop.py"], 2, "--queue-url is not set: give --queue-url, or set MEGAFLOW_QUEUE_URL (a URL or an ARN)"),
         (["shop.py", "--queue-url", "nowhere"], 2, "there is no queue nowhere at "),
         (["shop.py", "--queue-url", "{server}/000000000000/nowhere"], 2, "there is no such queue"),
         (["shop.py", "--concurrency", "0"], 2, "Invalid value for '--concurrency'"),
@@ -215,3 +215,39 @@ def test_dev_without_reload_ends_with_the_app() -> None:
         process.wait_for("megaflow: ")
 
         assert process.wait() == 2
+
+
+TOPIC = "arn:aws:sns:us-east-1:000000000000:refunds"
+
+
+@pytest.mark.parametrize(
+    ("topic", "said"),
+    [(TOPIC, f"the topic {TOPIC}"), ("", "the queue, as no topic is set (topic_arn=, MEGAFLOW_TOPIC_ARN)")],
+)
+@pytest.mark.parametrize("log_format", ["text", "json"])
+def test_run_says_where_the_app_publishes_to(
+    server: Server,
+    sqs: Any,
+    orders: str,
+    topic: str,
+    said: str,
+    log_format: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("MEGAFLOW_TOPIC_ARN", topic)
+    Path("shop.py").write_text(f"{SHOP}\napp.stop()\n")
+    with running("run", "shop.py", "--queue-url", orders, "--log-format", log_format) as process:
+        line = process.wait_for("publishes to")
+
+    assert said in line
+
+
+@pytest.mark.parametrize(("topic", "said"), [(TOPIC, "the topic arn:"), ("", "the queue, as no topic is set")])
+def test_dev_says_where_the_app_publishes_to(topic: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MEGAFLOW_TOPIC_ARN", topic)
+    Path("shop.py").write_text(SHOP)
+    with running("dev", "shop.py", "--port", "0", "--no-reload") as process:
+        line = process.wait_for("publishes to")
+
+        assert process.end() == 0
+    assert said in line

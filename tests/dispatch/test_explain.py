@@ -12,11 +12,15 @@ from megaflow.dispatch.explain import Failure, HandlerExplanation
 from megaflow.event import Event, Payload
 from megaflow.handlers.router import Router
 from megaflow.match.functions import absent, and_, between, contains, gt, match, not_, or_
+from megaflow.messages.codec import encode
 from megaflow.messages.message import open_message
 from tests.dispatch.test_table import CONFIRMATION
 from tests.matching import Spy, explained, fail, handle, select
 from tests.pattern_strategies import object_patterns, objects
 from tests.reference_matcher import USERS, build
+
+EVENT = encode(Payload(event=Event(name="order.placed"))).body
+NO_EVENT = 'a data object (JSON or BSON) whose "protocol" is not "mega"'
 
 
 def explain_data(pattern: object, payload: dict[str, Any]) -> HandlerExplanation:
@@ -147,7 +151,7 @@ def test_another_kind_is_a_failure_that_asks_nothing() -> None:
 
     (explanation,) = explained(router, {"a": 1})
 
-    assert explanation.failures == (Failure("kind", "mega", "data"),)
+    assert explanation.failures == (Failure("", "a MEGA event", NO_EVENT),)
     assert explanation.not_evaluated == ("event.attributes.a: spy()",)
     assert asked.asked == []
 
@@ -174,7 +178,44 @@ def test_what_sns_says_about_a_subscription_reaches_no_handler() -> None:
 
     assert [each.matched for each in explanation] == [False]
     assert "no payload, but a SubscriptionConfirmation, which reaches no handler" in str(explanation)
-    assert "kind: wanted any, found no payload" in str(explanation)
+    assert "    wanted a message with a payload, found no payload" in str(explanation)
+
+
+@pytest.mark.parametrize(
+    ("register", "body", "said"),
+    [
+        (
+            Router.on_event,
+            '{"kind": "order"}',
+            f"wanted a MEGA event, found {NO_EVENT}",
+        ),
+        (
+            Router.on_event,
+            '{"protocol": "mega", "version": 1}',
+            "wanted a MEGA event, found a data object (JSON or BSON), not a valid MEGA event: event:",
+        ),
+        (Router.on_event, "hello", "wanted a MEGA event, found text"),
+        (
+            Router.on_data,
+            '{"kind": "order"',
+            "wanted a data object (JSON or BSON), found text",
+        ),
+        (Router.on_data, EVENT, "wanted a data object (JSON or BSON), found a MEGA event"),
+        (Router.on_text, '{"kind": "order"}', "wanted text, found a data object (JSON or BSON)"),
+        (Router.on_binary, "hello", "wanted bytes, found text"),
+    ],
+)
+def test_another_kind_is_said_in_plain_words_and_like_no_key_of_yours(
+    register: Callable[[Router], Callable[[Any], Any]], body: str, said: str
+) -> None:
+    router = Router()
+    register(router)(handle)
+
+    (explanation,) = explained(router, open_message(body))
+
+    (failure,) = explanation.failures
+    assert str(failure).startswith(said)
+    assert failure.path == ""
 
 
 def test_the_whole_reads_well() -> None:

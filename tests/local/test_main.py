@@ -148,7 +148,8 @@ def test_a_port_that_is_taken_is_named() -> None:
 
         complaint = refused("--port", str(port))
 
-    assert complaint == f"megaflow.local: cannot listen on 127.0.0.1:{port}: Address already in use\n"
+    said = f"cannot listen on 127.0.0.1:{port}: Address already in use (is another one running?)"
+    assert complaint == f"megaflow.local: {said}; --port 0 takes a free one\n"
 
 
 def test_a_file_of_something_else_is_refused_and_stays_as_it_is(tmp_path: Path) -> None:

@@ -252,7 +252,8 @@ def test_it_listens_on_one_address_only(shop: HttpShop) -> None:
 def test_a_port_that_is_taken_is_named(shop: HttpShop) -> None:
     port = port_of(shop.account.url)
 
-    with pytest.raises(ConfigurationError, match=f"127.0.0.1:{port}: Address already in use"):
+    said = rf"127.0.0.1:{port}: Address already in use \(is another one running\?\)$"
+    with pytest.raises(ConfigurationError, match=said):
         Server(port=port)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -10,7 +11,7 @@ from megaflow import Claim, Handler, HandlingError, Kind, MemoryStore, Message
 from megaflow.handlers.handler import make_handler
 from megaflow.handlers.options import Options
 from megaflow.match.conditions import EVERYTHING
-from megaflow.processing.idempotency import Idempotency
+from megaflow.processing.idempotency import Idempotency, find_key
 
 FIRST, SECOND = (
     Message(name, "body", Kind.TEXT, "body", queue_url="https://sqs.eu-west-1.amazonaws.com/1/q") for name in "ab"
@@ -132,10 +133,16 @@ def test_keys_of_messages_that_came_from_no_queue_are_those_of_the_app_s_queue(s
     assert idempotency.claim(another, CHARGE, "k") is Claim.TAKEN
 
 
-@pytest.mark.parametrize("key", [7, b"k", True])
-def test_a_key_that_is_no_text_is_refused(key: object, idempotency: Idempotency) -> None:
-    with pytest.raises(HandlingError, match="must be a text or None"):
-        idempotency.claim(FIRST, CHARGE, key)  # type: ignore[arg-type]
+@pytest.mark.parametrize("key", [7.0, b"k", True, ("a", 1)])
+def test_a_key_that_is_neither_text_nor_number_is_refused(key: Any) -> None:
+    said = f"^the idempotency key of {CHARGE.name} must be a text, a whole number or None, not {type(key).__name__}$"
+    with pytest.raises(HandlingError, match=said):
+        find_key(CHARGE, lambda payload: key, FIRST)
+
+
+@pytest.mark.parametrize(("found", "key"), [(7, "7"), ("7", "7"), (-1, "-1"), ("", ""), (None, None)])
+def test_a_number_is_the_key_that_its_digits_are(found: str | int | None, key: str | None) -> None:
+    assert find_key(CHARGE, lambda payload: found, FIRST) == key
 
 
 def test_a_store_that_cannot_check_itself_claims_a_key_for_a_second_and_releases_it(

@@ -341,13 +341,42 @@ def test_a_message_without_a_key_is_handled_every_time() -> None:
     assert handlers.ran == ["charge"]
 
 
-@pytest.mark.parametrize("key", [lambda text: 5, lambda text: 1 / 0])
-def test_a_key_function_that_fails_keeps_the_message(key: Callable[[str], Any]) -> None:
-    handlers = Handlers(idempotency=MemoryStore())
-    handlers.add("charge", idempotency_key=key)
+def raise_at_once(error: Exception) -> Callable[[str], str]:
+    def find(text: str) -> str:
+        raise error
 
-    assert handlers.process(message()).keeps
+    return find
+
+
+@pytest.mark.parametrize(
+    ("key", "status"),
+    [
+        (lambda text: 0.5, FATAL),
+        (raise_at_once(KeyError("id")), FATAL),
+        (raise_at_once(ConnectionError("no directory")), ERROR),
+        (raise_at_once(RetryLater(after=3.0)), RETRY),
+    ],
+)
+def test_a_key_function_that_fails_is_read_as_the_handler_s_own_failure(
+    key: Callable[[str], Any], status: ProcessStatus
+) -> None:
+    handlers = Handlers(idempotency=MemoryStore())
+    handlers.add("charge", idempotency_key=key, retry_on=ConnectionError)
+
+    (outcome,) = handlers.process(message()).outcomes
+
+    assert outcome.status is status
     assert handlers.ran == []
+
+
+def test_a_number_as_key_is_the_same_key_each_time() -> None:
+    handlers = Handlers(idempotency=MemoryStore())
+    handlers.add("charge", idempotency_key=len)
+
+    first, second = (handlers.process(message(id=each)) for each in ("m1", "m2"))
+
+    assert (first.deletes, second.deletes) == (True, True)
+    assert [first.outcomes[0].skipped, second.outcomes[0].skipped] == ["", "finished earlier with the same key"]
 
 
 @pytest.mark.parametrize(("failing", "ran"), [("claim", []), ("complete", ["charge"])])

@@ -353,11 +353,13 @@ class Core:
         if not self._stopping:
             self._abandon_at = self._now + self._settings.shutdown_timeout
             if self._held_messages.running and not at_once:
+                count = len(self._held_messages.running)
                 self._actions.report(
                     logging.INFO,
-                    "stopping: waiting up to %s s for %d handlers; a second signal does not wait",
+                    "stopping: waiting up to %s s for %d %s; a second signal does not wait",
                     self._settings.shutdown_timeout,
-                    len(self._held_messages.running),
+                    count,
+                    "handler" if count == 1 else "handlers",
                 )
             self._polling.abandon()
             self._endings.give_back_waiting(tuple(self._held_messages.waiting.values()), self._now)

@@ -325,9 +325,10 @@ class Runner:
         table = processor.table
         handlers = table.handlers
         log.info(
-            "consuming %s with %d handlers, up to %d at once; unmatched messages: %s",
+            "consuming %s with %d %s, up to %d at once; unmatched messages: %s",
             self._queue.url,
             len(handlers),
+            "handler" if len(handlers) == 1 else "handlers",
             self._settings.concurrency,
             self._settings.unmatched,
             extra=self._about_queue,

@@ -449,6 +449,18 @@ def test_the_queue_cannot_be_its_own_dead_letter_queue(queues: Queues) -> None:
         app.run()
 
 
+def test_one_handler_is_one(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "megaflow")
+    queues = Queues()
+    app = queues.app()
+    app.on_text()(lambda text: None)
+
+    app.stop()
+    app.run()
+
+    assert f"consuming {queues.url} with 1 handler, up to 10 at once" in caplog.text
+
+
 def test_the_start_is_logged_with_what_matters(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "megaflow")
     queues = Queues(max_receive_count=1)
