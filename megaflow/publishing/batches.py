@@ -59,12 +59,17 @@ Entry: TypeAlias = Prepared | FailedEntry
 AnyEntry = TypeVar("AnyEntry", bound=Entry)
 
 
+def _note_nothing(answers: Iterable[EntryAnswer]) -> None:
+    """Note nothing."""
+
+
 class BatchSender:
     """Sends batches, and knows what became of earlier ones.
 
     Failed entries that are worth it are tried again, four times in all; on *fifo* that would let later messages of the
     group overtake, so its group is stopped instead. After a call that failed as a whole nothing more is sent. *sleep*
-    waits between the tries. With *ahead*, the client can send more before it has an answer.
+    waits between the tries. With *ahead*, the client can send more before it has an answer. *note* is told what was
+    said in the end of what was sent.
     """
 
     def __init__(
@@ -75,7 +80,9 @@ class BatchSender:
         ahead: bool = False,
         sleep: Callable[[float], None] = time.sleep,
         randomness: Callable[[], float] = random.random,
+        note: Callable[[Iterable[EntryAnswer]], None] = _note_nothing,
     ) -> None:
+        self._note = note
         self._begin_batch = begin
         self.sends_ahead: Final = ahead
         """Whether what `begin` begins is under way when it returns."""
@@ -128,6 +135,7 @@ class BatchSender:
                 break
             self._sleep(self._randomness() * _FIRST_PAUSE * 2.0**attempt)
             answers |= self._begin(going).result()
+        self._note(answers.values())
         return [self._describe(entry, answers) for entry in batch]
 
     def _describe(self, entry: Entry, answers: Mapping[int, EntryAnswer]) -> Sent:

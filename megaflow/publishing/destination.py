@@ -11,6 +11,7 @@ from megaflow.errors import ConfigurationError
 from megaflow.publishing.sns import SnsPublisher
 from megaflow.publishing.sqs import SqsPublisher
 from megaflow.settings import QUEUE_URL_VARIABLE, TOPIC_ARN_VARIABLE
+from megaflow.telemetry.outlets import Outlets
 from megaflow.telemetry.propagation import Propagation
 from megaflow.transport.addresses import is_same_queue, queue_url_of
 from megaflow.transport.protocols import SnsClient, SqsClient
@@ -49,9 +50,10 @@ class Endpoints:
 class Destination:
     """The publishers for the queue and the topic of a *connection*."""
 
-    def __init__(self, connection: Endpoints, *, wire: bool, max_message_size: int) -> None:
+    def __init__(self, connection: Endpoints, *, wire: bool, max_message_size: int, outlets: Outlets) -> None:
         self._wire = wire
         self._max_message_size = max_message_size
+        self._outlets = outlets
         connection.refuse_idle(connection.aws)
         self.propagation = Propagation()
         """What goes along with what is published here, from the message in hand."""
@@ -120,9 +122,15 @@ class Destination:
         # The options may be meant for the other one, or be those of an app that is connected elsewhere for a while.
         of_queue = to.aws if to.client is None else AwsOptions()
         of_topic = to.aws if to.sns_client is None else AwsOptions()
-        self.queue = SqsPublisher(queue_url=to.queue_url, client=to.client, wire=self._wire, **of_queue)
+        self.queue = SqsPublisher(
+            queue_url=to.queue_url, client=to.client, wire=self._wire, metrics=self._outlets, **of_queue
+        )
         self.topic = SnsPublisher(
-            topic_arn=to.topic_arn, client=to.sns_client, max_message_size=self._max_message_size, **of_topic
+            topic_arn=to.topic_arn,
+            client=to.sns_client,
+            max_message_size=self._max_message_size,
+            metrics=self._outlets,
+            **of_topic,
         )
         self.queue.propagation = self.topic.propagation = self.propagation
 

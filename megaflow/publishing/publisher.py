@@ -21,6 +21,7 @@ from megaflow.publishing.batches import (
     read_message_ids,
     send_all,
 )
+from megaflow.publishing.measuring import Measuring, Place
 from megaflow.publishing.outgoing import (
     Outgoing,
     Prepared,
@@ -33,6 +34,8 @@ from megaflow.publishing.outgoing import (
 )
 from megaflow.settings import check_whole
 from megaflow.telemetry.current import find_attributes
+from megaflow.telemetry.metrics import Metrics
+from megaflow.telemetry.outlets import Outlets
 from megaflow.telemetry.propagation import Propagation
 from megaflow.transport.errors import is_too_large
 from megaflow.wire.pending import Pending
@@ -49,9 +52,14 @@ class Publisher(ABC):
     *max_size* is what a message, and a batch, may have in bytes; *sleep* waits between the tries of a batch.
     """
 
-    def __init__(self, *, max_size: int, sleep: Callable[[float], None]) -> None:
+    def __init__(
+        self, *, max_size: int, sleep: Callable[[float], None], metrics: Metrics | Outlets | None = None
+    ) -> None:
         self._max_size = max_size
         self._sleep = sleep
+        self._measuring = Measuring(
+            metrics if isinstance(metrics, Outlets) else Outlets(own=metrics), lambda: self._place
+        )
         self.propagation = Propagation()
         """What goes along with each message, from the one in hand; that of an app's publishers is the app's."""
 
@@ -132,14 +140,17 @@ class Publisher(ABC):
     def _publish(self, message: Prepared) -> str:
         self._check(message.source)
         try:
-            return self._send(message)
+            message_id = self._measuring.call(lambda: Pending(lambda: self._send(message)), 1).result()
         except Exception as error:
+            said = read_error(error)
+            self._measuring.count((said,))
             if not is_too_large(error):
                 raise
-            said = read_error(error)
             reason = f"{said.reason} It has {message.size:,} bytes, and the destination takes fewer"
             failed = FailedEntry(0, message.source.payload, said.code, reason, said.unknown)
             raise PublishError([failed], [""]) from error
+        self._measuring.count((EntryAnswer(message_id),))
+        return message_id
 
     def _offer(self) -> Mapping[str, Attribute]:
         """Return the attributes that go along where a message has room for them, the most important ones first."""
@@ -156,10 +167,12 @@ class Publisher(ABC):
         from megaflow.wire.client import WireClient
 
         ahead = isinstance(self.client, WireClient)
-        return BatchSender(self._begin_batch, fifo=self._is_fifo, ahead=ahead, sleep=self._sleep)
+        note = self._measuring.count
+        return BatchSender(self._begin_batch, fifo=self._is_fifo, ahead=ahead, sleep=self._sleep, note=note)
 
     def _begin_batch(self, batch: Sequence[Prepared]) -> Pending[list[EntryAnswer]]:
-        return self._begin(batch).map(lambda answer: read_batch_answer(answer, batch))
+        pending = self._measuring.call(lambda: self._begin(batch), len(batch))
+        return pending.map(lambda answer: read_batch_answer(answer, batch))
 
     def _send_all(self, entries: Iterable[Entry], sender: BatchSender, in_flight: int) -> Iterator[Sent]:
         at_once = in_flight if is_boto3(self.client) and not self._is_fifo else 1
@@ -174,6 +187,11 @@ class Publisher(ABC):
     @abstractmethod
     def _is_fifo(self) -> bool:
         """Whether messages of a group must arrive in order."""
+
+    @property
+    @abstractmethod
+    def _place(self) -> Place:
+        """What metrics call the place that it publishes to."""
 
     @abstractmethod
     def _check(self, source: Outgoing) -> None:
