@@ -40,6 +40,8 @@ from megaflow.publishing.outgoing import Outgoing
 from megaflow.publishing.sns import SnsPublisher
 from megaflow.publishing.sqs import SqsPublisher
 from megaflow.stores import Claim, DynamoDbStore, Ended, MemoryStore, SqliteStore, Store
+from megaflow.telemetry.current import context, current_message
+from megaflow.telemetry.log_keys import LogFilter, add_message_keys
 from megaflow.transport.session import AwsOptions
 
 if TYPE_CHECKING:
@@ -75,6 +77,7 @@ __all__ = [
     "Kind",
     "Lease",
     "LeaseLostError",
+    "LogFilter",
     "MegaflowError",
     "MemoryStore",
     "Message",
@@ -103,6 +106,9 @@ __all__ = [
     "StoreError",
     "UsageError",
     "Verdict",
+    "add_message_keys",
+    "context",
+    "current_message",
     "exponential_backoff",
     "run",
 ]

@@ -15,6 +15,7 @@ from megaflow.handlers.handler import Handler
 from megaflow.handlers.router import Router
 from megaflow.keywords import check_options
 from megaflow.messages.message import message_with
+from megaflow.processing.around import Around
 from megaflow.processing.assembly import Assembly, Factories, Stores, Watcher
 from megaflow.processing.middleware import Middleware
 from megaflow.processing.processor import Processor
@@ -38,6 +39,7 @@ if TYPE_CHECKING:  # what a method alone needs is imported there: a function of 
     from megaflow.dispatch.sns_policy import SnsFilterPolicy
 
 Layer = TypeVar("Layer", bound=Middleware)
+Surrounding = TypeVar("Surrounding", bound=Around)
 
 
 class App(Router):
@@ -120,6 +122,7 @@ class App(Router):
             with_error_texts=self._settings.records_error_texts,
             find_queue=lambda: self.queue_url or "",
             is_running=lambda: self._running.is_under_way,
+            propagation=self._destination.propagation,
         )
         self.metrics = Counters()
         """How often what happened since the app was made, by name: ``app.metrics.snapshot()["deleted"]``."""
@@ -207,9 +210,35 @@ class App(Router):
         self._assembly.use(middleware)
         return middleware
 
+    def around(self, around: Surrounding) -> Surrounding:
+        """Run a generator around every handler's call, and the line of the log that says how it failed.
+
+        ``def around(handler, message): …; status = yield; …``: the handler runs at the ``yield``, which gives its
+        `ProcessStatus`, or raises what it has raised. A plain generator goes around sync and async handlers alike; an
+        async one around async handlers alone. The first one added is the outermost, and all of them are outside of what
+        `use` adds, and of what `provide` makes for a message.
+
+        What a generator raises is read as the handler's own error is, in place of what the handler made of its message.
+        An error that it keeps to itself stands nevertheless, as its message would be lost: to make another status of
+        an error, raise one that means it, or do it inside, with `use`. Raises `RegistrationError` for what is no
+        function with a ``yield``, and for an async generator where a handler is not async.
+        """
+        self._assembly.around(around)
+        return around
+
     def on_verdict(self, watcher: Watcher) -> None:
         """Tell ``watcher(verdict)`` what becomes of each message, from any thread; what it raises is only logged."""
         self._assembly.watch(watcher)
+
+    def propagate(self, *names: str) -> None:
+        """Let message attributes of these *names* go on from message to message.
+
+        What the app publishes while a message that has them is handled takes them along, and so does what it publishes
+        within ``with megaflow.context({name: value})``; both have them in the log, see `LogFilter`. An attribute that a
+        message is published with goes before one of the same name. One of a message's ten places stays free: what has
+        no room is left out, which is logged once. Raises `ConfigurationError` for what is no attribute's name.
+        """
+        self._destination.propagation.add(names)
 
     def handlers_for(self, payload: object) -> tuple[Handler, ...]:
         """Return the handlers that match *payload*, in order of registration.

@@ -13,10 +13,13 @@ from megaflow.printable import indented, printable
 LOG_KEYS: Final[Mapping[str, str]] = {
     "message_id": "the message's id",
     "queue": "the URL of its queue",
+    "receive_count": "how often the message was received, this time counted",
     "handler": "the handler's name; of several, one after another: `shop.reserve, shop.notify`",
     "status": "what the handler made of the message, `DONE`, `RETRIABLE_ERROR` …; of several, in the same order",
     "fate": "what becomes of the message: `deleted`, `kept`, `dead-lettered`",
     "seconds": "how long the handlers took",
+    "trace_id": "the trace of OpenTelemetry's current span, in 32 hexadecimal digits",
+    "span_id": "that span, in 16",
 }
 """What a record of megaflow's has besides its text, where it has it, and what that is."""
 

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import HealthCheck, settings
 
+from megaflow.telemetry.current import current
 from tests.logs import PlainRecords
 
 # A slow machine is no failure; and CI, which lands changes, tries the same examples each time.
@@ -67,6 +68,14 @@ def _leave_no_log_handlers() -> Iterator[None]:
     for handler in set(root.handlers) - set(before):
         root.removeHandler(handler)
     root.setLevel(level)
+
+
+@pytest.fixture(autouse=True)
+def _leave_no_message() -> Iterator[None]:
+    """Let no message be in hand in the next test: a test that drives a processor by itself gives it no context."""
+    before = current.get()
+    yield
+    current.set(before)
 
 
 ACCOUNT = "424566909325"

@@ -19,6 +19,7 @@ from megaflow.handlers.handler import Handler
 from megaflow.handlers.router import Router
 from megaflow.logs import get_logger
 from megaflow.messages.message import Message, message_with, open_message
+from megaflow.processing.around import Around, check_around
 from megaflow.processing.idempotency import Idempotency
 from megaflow.processing.log_lines import about, log_verdict
 from megaflow.processing.middleware import Middleware
@@ -28,6 +29,8 @@ from megaflow.processing.steps import wait_in
 from megaflow.processing.verdict import Verdict
 from megaflow.settings import OnInvalid, RetryOn, Unmatched, check_choice, read_retry_on
 from megaflow.stores.store import Store, close_store
+from megaflow.telemetry.current import NOTHING_GIVEN, current
+from megaflow.telemetry.propagation import Propagation
 
 Watcher: TypeAlias = Callable[[Verdict], object]
 """Is told of a verdict. May be called from any thread."""
@@ -79,6 +82,7 @@ class Assembly:
         with_error_texts: bool,
         find_queue: Callable[[], str],
         is_running: Callable[[], bool],
+        propagation: Propagation,
     ) -> None:
         check_choice("on_invalid", on_invalid, get_args(OnInvalid))
         self._make_processor = partial(
@@ -86,7 +90,9 @@ class Assembly:
             retry_on=read_retry_on(retry_on),
             unmatched=unmatched,
             on_invalid=on_invalid,
+            propagation=propagation,
         )
+        self._propagation = propagation
         self._visibility_timeout = visibility_timeout
         self._with_error_texts = with_error_texts
         self._find_queue = find_queue
@@ -94,6 +100,7 @@ class Assembly:
         self._router = router
         self._is_running = is_running
         self._middleware: tuple[Middleware, ...] = ()
+        self._arounds: tuple[Around, ...] = ()
         self._watchers: tuple[Watcher, ...] = ()
         self._dependencies = Dependencies(router.providers)
         # Reentrant: a middleware, or a signal handler, may add something while something is being added.
@@ -108,7 +115,7 @@ class Assembly:
         while processor is None:
             version = self._version
             # Outside the lock: a middleware may ask the app something while it is being asked itself.
-            made = self._make(self._router.handlers, self._middleware)
+            made = self._make()
             with self._changing:
                 if version == self._version:
                     self._processor = processor = made
@@ -127,7 +134,7 @@ class Assembly:
         self._check_needs(handler)
         with self._changing:
             if self._is_running():
-                self._make((*self._router.handlers, handler), self._middleware)
+                self._make(handlers=(*self._router.handlers, handler))
             yield
             self._outdate()
 
@@ -137,8 +144,17 @@ class Assembly:
             raise RegistrationError(f"a middleware is a function (call_next) -> call, not {middleware!r}")
         with self._changing:
             if self._is_running():
-                self._make(self._router.handlers, (*self._middleware, middleware))
+                self._make(middleware=(*self._middleware, middleware))
             self._middleware = (*self._middleware, middleware)
+            self._outdate()
+
+    def around(self, around: Around) -> None:
+        """Add *around*, inside of what was added before; raise `RegistrationError` where it cannot work."""
+        check_around(around)
+        with self._changing:
+            if self._is_running():
+                self._make(arounds=(*self._arounds, around))
+            self._arounds = (*self._arounds, around)
             self._outdate()
 
     def watch(self, watcher: Watcher) -> None:
@@ -207,11 +223,19 @@ class Assembly:
         """See `megaflow.forks`."""
         self._changing = threading.RLock()
 
-    def _make(self, handlers: tuple[Handler, ...], middleware: tuple[Middleware, ...]) -> Processor:
-        tell = partial(_tell_all, self._watchers) if self._watchers else log_verdict
+    def _make(
+        self,
+        *,
+        handlers: tuple[Handler, ...] | None = None,
+        middleware: tuple[Middleware, ...] | None = None,
+        arounds: tuple[Around, ...] | None = None,
+    ) -> Processor:
+        """Return the processor, as it will be with what is added just now."""
+        tell = partial(_tell_all, self._watchers, self._propagation) if self._watchers else log_verdict
         return self._make_processor(
-            handlers,
-            middleware=middleware,
+            self._router.handlers if handlers is None else handlers,
+            middleware=self._middleware if middleware is None else middleware,
+            arounds=self._arounds if arounds is None else arounds,
             dependencies=self._dependencies,
             progress=self._progress,
             idempotency=self._idempotency,
@@ -239,8 +263,10 @@ class Assembly:
         self._processor = None
 
 
-def _tell_all(watchers: tuple[Watcher, ...], verdict: Verdict) -> None:
+def _tell_all(watchers: tuple[Watcher, ...], propagation: Propagation, verdict: Verdict) -> None:
     log_verdict(verdict)
+    # No handler runs any more, or none has: what watchers log and publish is the message's own.
+    current.set((verdict.message, "", propagation, NOTHING_GIVEN))
     for watcher in watchers:
         try:
             watcher(verdict)

@@ -24,7 +24,7 @@ _SUSPECTS: Final = 3
 
 def about(message: Message, **more: str | float) -> LogKeys:
     """Return the keys of a record about *message*, to be given as ``extra``."""
-    known = {"message_id": message.id, "queue": message.queue_url}
+    known: LogKeys = {"message_id": message.id, "queue": message.queue_url, "receive_count": message.receive_count}
     return {name: value for name, value in known.items() if value} | more
 
 

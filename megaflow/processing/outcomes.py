@@ -54,6 +54,9 @@ class OutcomeReader:
             return Outcome(handler, status, raised, after, seconds)
         if isinstance(returned, ProcessStatus):
             return make_outcome(handler, returned, seconds)
+        if isinstance(returned, Outcome) and returned.is_logged:
+            # It was read before, by what is around the handler.
+            return returned
         if handler.is_async and not was_awaited:
             error = UsageError("a middleware did not return what call_next gave it, so the handler has not run")
             return Outcome(handler, ProcessStatus.RETRIABLE_ERROR, error)

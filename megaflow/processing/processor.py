@@ -18,6 +18,7 @@ from megaflow.handlers.options import FindKey
 from megaflow.handlers.status import ProcessStatus
 from megaflow.logs import get_logger
 from megaflow.messages.message import Message
+from megaflow.processing.around import Around, surround
 from megaflow.processing.idempotency import Idempotency
 from megaflow.processing.log_lines import about, log_outcome, log_slow_matching, log_verdict
 from megaflow.processing.middleware import Middleware, make_pipeline
@@ -39,6 +40,8 @@ from megaflow.processing.steps import (
 from megaflow.processing.verdict import Fate, Outcome, Verdict, decide_fate
 from megaflow.settings import OnInvalid, Unmatched
 from megaflow.stores import Claim, Ended
+from megaflow.telemetry.current import NOTHING_GIVEN, current
+from megaflow.telemetry.propagation import Propagation
 
 log = get_logger(__name__)
 
@@ -62,25 +65,29 @@ class Processor:
         handlers: Sequence[Handler],
         *,
         middleware: Sequence[Middleware] = (),
+        arounds: Sequence[Around] = (),
         retry_on: tuple[type[Exception], ...] | None = None,
         unmatched: Unmatched = "delete",
         progress: Progress | None = None,
         idempotency: Idempotency | None = None,
         on_invalid: OnInvalid = "dead_letter",
         dependencies: Dependencies | None = None,
+        propagation: Propagation | None = None,
         tell: Callable[[Verdict], None] = log_verdict,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self.table: Final = DispatchTable(handlers)
-        self._pipelines = {handler: make_pipeline(handler, middleware, dependencies) for handler in handlers}
+        self._reader = OutcomeReader(handlers, retry_on, on_invalid)
+        calls = ((handler, make_pipeline(handler, middleware, dependencies)) for handler in handlers)
+        self._pipelines = {handler: surround(handler, call, arounds, self._reader) for handler, call in calls}
         self._plain = frozenset(handler for handler in handlers if _is_plain(handler) and progress is None)
         self.undecided: Final = () if retry_on is not None else tuple(filter(_leaves_retries_open, handlers))
         """Those handlers of which nothing says which exceptions are worth another try, not even that none is."""
 
-        self._reader = OutcomeReader(handlers, retry_on, on_invalid)
         self._unmatched = _UNMATCHED[unmatched]
         self._progress = progress
         self._idempotency = idempotency
+        self._propagation = propagation or Propagation()
         self._tell = tell
         self._clock = clock
         _check_stores(handlers, progress, idempotency)
@@ -179,6 +186,7 @@ class Processor:
         lease, pipeline = message.lease, self._pipelines[handler]
         if lease is not None and lease.lost:
             return _refuse_lost(handler)
+        current.set((message, handler.name, self._propagation, NOTHING_GIVEN))
         began, generation = time.perf_counter(), forks.generation
         try:
             returned = pipeline(handler, message)
@@ -196,6 +204,8 @@ class Processor:
         return self._reader.read(handler, returned, None, time.perf_counter() - began)
 
     def _run(self, handler: Handler, message: Message) -> Asking:
+        # Here, and not where the handler is called: its idempotency key is asked for on its behalf, too.
+        current.set((message, handler.name, self._propagation, NOTHING_GIVEN))
         find_key = handler.options.idempotency_key
         if find_key is None or self._idempotency is None:
             outcome = yield from self._ask(handler, message)
@@ -236,7 +246,7 @@ class Processor:
 
     def _decide(self, message: Message, outcomes: Sequence[Outcome]) -> Verdict:
         for outcome in outcomes:
-            if outcome.status is not _DONE or outcome.error is not None:
+            if (outcome.status is not _DONE or outcome.error is not None) and not outcome.is_logged:
                 log_outcome(message, outcome)
         said = [outcome.status for outcome in outcomes]
         fate = decide_fate(said) if said else self._decide_unmatched(message)

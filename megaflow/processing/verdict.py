@@ -39,7 +39,8 @@ class Outcome:
     """What one handler made of one message: *error* is what it raised, *after* the seconds that it asked for.
 
     ``seconds`` is how long it took, what it waited for included; 0 where it was not called. ``skipped`` says why it was
-    not called where it had ended with this message, or with the same idempotency key, before.
+    not called where it had ended with this message, or with the same idempotency key, before. ``is_logged`` is whether
+    the log has its line already, as where something is around that.
     """
 
     handler: Handler
@@ -48,6 +49,7 @@ class Outcome:
     after: float | None = None
     seconds: float = field(default=0.0, compare=False)
     skipped: str = field(default="", compare=False)
+    is_logged: bool = field(default=False, compare=False, repr=False)
 
     def __str__(self) -> str:
         """Name the handler and what it said: ``app.reserve: RETRY_LATER``, or why it was skipped."""

@@ -11,6 +11,7 @@ from megaflow.errors import ConfigurationError
 from megaflow.publishing.sns import SnsPublisher
 from megaflow.publishing.sqs import SqsPublisher
 from megaflow.settings import QUEUE_URL_VARIABLE, TOPIC_ARN_VARIABLE
+from megaflow.telemetry.propagation import Propagation
 from megaflow.transport.addresses import is_same_queue, queue_url_of
 from megaflow.transport.protocols import SnsClient, SqsClient
 from megaflow.transport.queue import Queue
@@ -45,6 +46,9 @@ class Destination:
     def __init__(self, connection: Endpoints, *, wire: bool, max_message_size: int) -> None:
         self._wire = wire
         self._max_message_size = max_message_size
+        self.propagation = Propagation()
+        """What goes along with what is published here, from the message in hand."""
+
         self._connect(connection)
 
     @property
@@ -108,6 +112,7 @@ class Destination:
         self.topic = SnsPublisher(
             topic_arn=to.topic_arn, client=to.sns_client, max_message_size=self._max_message_size, **to.aws
         )
+        self.queue.propagation = self.topic.propagation = self.propagation
 
 
 def read_dead_letter_queue(address: str | None) -> str | None:

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from decimal import Decimal
+from functools import cache
 from types import MappingProxyType
-from typing import Any, Final, TypeAlias, TypedDict
+from typing import Any, Final, TypedDict
 
 from megaflow import limits
 from megaflow.errors import EncodeError, UsageError
 from megaflow.event import Payload
 from megaflow.frozen import make_record
-from megaflow.messages.attributes import Attribute
+from megaflow.logs import get_logger
+from megaflow.messages.attributes import Attribute, AttributeInput, check_text, read_attributes
 from megaflow.messages.codec import KIND_ATTRIBUTE, encode
 from megaflow.messages.models import is_model
 from megaflow.transport.entries import measure, write_attributes
 
-AttributeInput: TypeAlias = str | int | float | Decimal | bytes | Attribute
+log = get_logger(__name__)
 
 _NO_ATTRIBUTES: Final[Mapping[str, Attribute]] = MappingProxyType({})
-_VALUE_TYPES: Final[Mapping[str, type]] = {"String": str, "Number": str, "Binary": bytes}
 
 
 class PublishOptions(TypedDict, total=False):
@@ -69,29 +69,40 @@ class Prepared:
     size: int
 
 
-def prepare(source: Outgoing, *, max_size: int, index: int = 0) -> Prepared:
-    """Return *source* ready to be sent; raise `EncodeError` for what AWS would refuse."""
+def prepare(
+    source: Outgoing, *, max_size: int, index: int = 0, offered: Mapping[str, Attribute] = _NO_ATTRIBUTES
+) -> Prepared:
+    """Return *source* ready to be sent; raise `EncodeError` for what AWS would refuse.
+
+    The attributes that are *offered* go along as far as there is room for them, the first ones first.
+    """
     encoded = encode(source.payload, binary_encoding=source.binary_encoding)
     attributes = _NO_ATTRIBUTES
     if source.attributes or encoded.hint:
         # One that came along from another message would have this one misread.
-        attributes = {name: each for name, each in _read_attributes(source).items() if name != KIND_ATTRIBUTE}
+        attributes = {
+            name: each
+            for name, each in read_attributes(source.attributes, "attributes").items()
+            if name != KIND_ATTRIBUTE
+        }
         if encoded.hint:
             attributes[KIND_ATTRIBUTE] = Attribute("String", str(encoded.hint))
     if isinstance(source.payload, str | bytes | bytearray):
         # An object becomes JSON or Base64, which are never empty, and all of whose characters SQS takes.
-        _check_text(encoded.body, "payload")
-    return _finish(index, source, encoded.body, attributes, max_size)
+        check_text(encoded.body, "payload")
+    return _finish(index, source, encoded.body, attributes, max_size, offered)
 
 
-def prepare_raw(source: Outgoing, *, max_size: int, index: int = 0) -> Prepared:
+def prepare_raw(
+    source: Outgoing, *, max_size: int, index: int = 0, offered: Mapping[str, Attribute] = _NO_ATTRIBUTES
+) -> Prepared:
     """Return the text that is the payload of *source* ready to be sent as it is, without a hint."""
     body = source.payload
     if not isinstance(body, str):
         raise EncodeError(f"a raw message is text, not {type(body).__qualname__}", "body")
-    attributes = _read_attributes(source)
-    _check_text(body, "payload")
-    return _finish(index, source, body, attributes, max_size)
+    attributes = read_attributes(source.attributes, "attributes")
+    check_text(body, "payload")
+    return _finish(index, source, body, attributes, max_size, offered)
 
 
 def check_several(items: object) -> None:
@@ -107,8 +118,14 @@ def as_outgoing(items: Iterable[object], options: PublishOptions) -> Iterator[Ou
         yield item if isinstance(item, Outgoing) else make_record(Outgoing, {**common, "payload": item})
 
 
-def prepare_all(items: Iterable[Outgoing], *, max_size: int, check: Callable[[Outgoing], None]) -> list[Prepared]:
-    """Return all of *items* ready to be sent.
+def prepare_all(
+    items: Iterable[Outgoing],
+    *,
+    max_size: int,
+    check: Callable[[Outgoing], None],
+    offered: Mapping[str, Attribute] = _NO_ATTRIBUTES,
+) -> list[Prepared]:
+    """Return all of *items* ready to be sent, each with what of *offered* it has room for.
 
     *check* raises `EncodeError` for what their destination does not take. Nothing has been sent when one of them
     raises it; the error names the entry.
@@ -116,7 +133,7 @@ def prepare_all(items: Iterable[Outgoing], *, max_size: int, check: Callable[[Ou
     prepared = []
     for index, source in enumerate(items):
         try:
-            prepared.append(prepare(source, max_size=max_size, index=index))
+            prepared.append(prepare(source, max_size=max_size, index=index, offered=offered))
             check(source)
         except EncodeError as error:
             raise EncodeError(error.reason, f"entry {index}: {error.path}".removesuffix(": ")) from error
@@ -135,39 +152,14 @@ def write_options(message: Prepared) -> dict[str, Any]:
     return written
 
 
-def _read_attributes(source: Outgoing) -> dict[str, Attribute]:
-    attributes: dict[str, Attribute] = {}
-    for name, value in source.attributes.items():
-        path = f"attributes.{name}"
-        if not isinstance(name, str) or not limits.allows_attribute_name(name):
-            raise EncodeError("a name is up to 256 letters, digits, '_', '-' and single dots inside, not 'AWS.'", path)
-        attributes[name] = value if isinstance(value, Attribute) else _make_attribute(value, path)
-        _check_attribute(attributes[name], path)
-    return attributes
-
-
-def _make_attribute(value: str | int | float | Decimal | bytes, path: str) -> Attribute:
-    if isinstance(value, str):
-        return Attribute("String", value)
-    if isinstance(value, bytes):
-        return Attribute("Binary", value)
-    # By way of Decimal, which takes whole numbers of any length and numbers that are none.
-    if isinstance(value, int | float | Decimal) and not isinstance(value, bool) and Decimal(value).is_finite():
-        return Attribute("Number", repr(float(value)) if isinstance(value, float) else str(Decimal(value)))
-    raise EncodeError(f"{value!r} is no text, number or bytes", path)
-
-
-def _check_attribute(attribute: Attribute, path: str) -> None:
-    base = str(attribute.type).partition(".")[0]
-    if base not in _VALUE_TYPES or not isinstance(attribute.value, _VALUE_TYPES[base]):
-        raise EncodeError(f"{attribute!r} is neither a String or Number of text nor a Binary of bytes", path)
-    if isinstance(attribute.value, str):
-        _check_text(attribute.value, path)
-    elif not attribute.value:
-        raise EncodeError("is empty, and AWS takes no empty value", path)
-
-
-def _finish(index: int, source: Outgoing, body: str, attributes: Mapping[str, Attribute], max_size: int) -> Prepared:
+def _finish(
+    index: int,
+    source: Outgoing,
+    body: str,
+    attributes: Mapping[str, Attribute],
+    max_size: int,
+    offered: Mapping[str, Attribute],
+) -> Prepared:
     """Refuse what AWS would refuse, before any call to it."""
     size = measure(body, attributes)
     if len(attributes) > limits.MESSAGE_ATTRIBUTES:
@@ -181,15 +173,38 @@ def _finish(index: int, source: Outgoing, body: str, attributes: Mapping[str, At
             "payload",
         )
     _check_delivery(source)
+    if offered:
+        attributes, size = _take_along(attributes, size, offered, max_size)
     return Prepared(index, source, body, attributes, size)
 
 
-def _check_text(text: str, path: str) -> None:
-    if not text:
-        raise EncodeError("is empty, and AWS takes no empty text", path)
-    refused = limits.refused_character(text)
-    if refused is not None:
-        raise EncodeError(f"holds {refused!r}, a character that SQS refuses; send bytes, or JSON", path)
+def _take_along(
+    attributes: Mapping[str, Attribute], size: int, offered: Mapping[str, Attribute], max_size: int
+) -> tuple[Mapping[str, Attribute], int]:
+    """Return *attributes* with what there is room for of those *offered*, and the *size* with them.
+
+    One place stays free: SNS's raw delivery loses a message that has more attributes than SQS takes, and a dead letter
+    needs one for its origin.
+    """
+    taken = dict(attributes)
+    for name, attribute in offered.items():
+        if name in taken:
+            continue
+        larger = size + measure("", {name: attribute})
+        if len(taken) < limits.MESSAGE_ATTRIBUTES - 1 and larger <= max_size:
+            taken[name], size = attribute, larger
+        else:
+            _tell_left_out(name)
+    return taken, size
+
+
+@cache
+def _tell_left_out(name: str) -> None:
+    text = (
+        "a message had no room for the attribute %s, which was to go along with it: of its %d attributes one stays "
+        "free; this is said once"
+    )
+    log.warning(text, name, limits.MESSAGE_ATTRIBUTES)
 
 
 def _check_delivery(source: Outgoing) -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
+from types import MappingProxyType
 from typing import Any, Final, Unpack
 
 from megaflow.errors import EncodeError, FailedEntry, PublishError
 from megaflow.keywords import check_options
+from megaflow.messages.attributes import Attribute
 from megaflow.publishing.batches import (
     BatchSender,
     Entry,
@@ -30,8 +32,12 @@ from megaflow.publishing.outgoing import (
     prepare_raw,
 )
 from megaflow.settings import check_whole
+from megaflow.telemetry.current import find_attributes
+from megaflow.telemetry.propagation import Propagation
 from megaflow.transport.errors import is_too_large
 from megaflow.wire.pending import Pending
+
+_NO_ATTRIBUTES: Final[Mapping[str, Attribute]] = MappingProxyType({})
 
 BATCHES_IN_FLIGHT: Final = 8
 """Batches that are under way at once: boto3 keeps ten connections."""
@@ -46,6 +52,12 @@ class Publisher(ABC):
     def __init__(self, *, max_size: int, sleep: Callable[[float], None]) -> None:
         self._max_size = max_size
         self._sleep = sleep
+        self.propagation = Propagation()
+        """What goes along with each message, from the one in hand; that of an app's publishers is the app's."""
+
+    def propagate(self, *names: str) -> None:
+        """Take along, with each message, attributes of these names; see `App.propagate`."""
+        self.propagation.add(names)
 
     def publish(self, payload: Any, **options: Unpack[PublishOptions]) -> str:
         """Publish *payload*, a `Payload`, dict, str, bytes, or a model, and return its message id.
@@ -56,12 +68,12 @@ class Publisher(ABC):
         other errors pass through as botocore's.
         """
         check_options(self.publish, options, PublishOptions)
-        return self._publish(prepare(Outgoing(payload, **options), max_size=self._max_size))
+        return self._publish(prepare(Outgoing(payload, **options), max_size=self._max_size, offered=self._offer()))
 
     def publish_raw_message(self, body: str, **options: Unpack[PublishOptions]) -> str:
         """Publish the text *body* exactly as it is, and return its message id."""
         check_options(self.publish_raw_message, options, PublishOptions)
-        return self._publish(prepare_raw(Outgoing(body, **options), max_size=self._max_size))
+        return self._publish(prepare_raw(Outgoing(body, **options), max_size=self._max_size, offered=self._offer()))
 
     def publish_batch(self, items: Iterable[object], **options: Unpack[PublishOptions]) -> list[str]:
         """Publish *items*, payloads or `Outgoing`, ten to a call, and return their message ids in order.
@@ -73,7 +85,7 @@ class Publisher(ABC):
         check_options(self.publish_batch, options, PublishOptions)
         check_several(items)
         outgoing = as_outgoing(items, options)
-        entries = prepare_all(outgoing, max_size=self._max_size, check=self._check)
+        entries = prepare_all(outgoing, max_size=self._max_size, check=self._check, offered=self._offer())
         sender = self._make_sender()
         sent = list(self._send_all(entries, sender, min(BATCHES_IN_FLIGHT, -(-len(entries) // 10) or 1)))
         return read_message_ids(sent, sender.cause)
@@ -96,7 +108,9 @@ class Publisher(ABC):
         check_several(items)
         check_whole("in_flight", in_flight, 1, 100)
         outgoing = as_outgoing(items, options)
-        entries = (self._prepare(source, index, raw) for index, source in enumerate(outgoing))
+        # As it is here: the stream may be read elsewhere.
+        offered = self._offer()
+        entries = (self._prepare(source, index, raw, offered) for index, source in enumerate(outgoing))
         return self._send_all(entries, self._make_sender(), in_flight)
 
     def _publish(self, message: Prepared) -> str:
@@ -111,10 +125,14 @@ class Publisher(ABC):
             failed = FailedEntry(0, message.source.payload, said.code, reason, said.unknown)
             raise PublishError([failed], [""]) from error
 
-    def _prepare(self, source: Outgoing, index: int, raw: bool) -> Entry:
+    def _offer(self) -> Mapping[str, Attribute]:
+        """Return the attributes that go along where a message has room for them, the most important ones first."""
+        return find_attributes(self.propagation.names) if self.propagation.names else _NO_ATTRIBUTES
+
+    def _prepare(self, source: Outgoing, index: int, raw: bool, offered: Mapping[str, Attribute]) -> Entry:
         try:
             self._check(source)
-            return (prepare_raw if raw else prepare)(source, max_size=self._max_size, index=index)
+            return (prepare_raw if raw else prepare)(source, max_size=self._max_size, index=index, offered=offered)
         except EncodeError as error:
             return FailedEntry(index, source.payload, "EncodeError", str(error))
 

@@ -18,9 +18,8 @@ from moto.moto_server.threaded_moto_server import ThreadedMotoServer
 from megaflow import Kind, Message, Outgoing, PayloadBuilder, PublishError, SnsPublisher, SqsPublisher
 from megaflow.errors import EncodeError
 from megaflow.limits import SQS_MESSAGE_SIZE
-from megaflow.messages.attributes import Attribute
+from megaflow.messages.attributes import Attribute, AttributeInput
 from megaflow.messages.origin import ORIGIN_ATTRIBUTE
-from megaflow.publishing.outgoing import AttributeInput
 from megaflow.transport.queue import Queue, QueueFacts
 from megaflow.transport.session import AwsOptions
 from tests.unmocked import unmocked

@@ -11,8 +11,7 @@ from botocore.exceptions import EndpointConnectionError, NoCredentialsError, Rea
 
 from megaflow import ConfigurationError, EncodeError, Outgoing, PayloadBuilder, PublishError, SqsPublisher
 from megaflow.limits import SQS_MESSAGE_SIZE
-from megaflow.messages.attributes import Attribute
-from megaflow.publishing.outgoing import AttributeInput
+from megaflow.messages.attributes import Attribute, AttributeInput
 from megaflow.transport.addresses import is_fifo
 from tests.fakes import ScriptedClient, batch, client_error
 
