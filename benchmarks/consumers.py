@@ -90,8 +90,37 @@ def run_loop(endpoint_url: str, url: str, *, count: int, threads: int, bare: boo
     return watch.measured
 
 
-def run_megaflow(endpoint_url: str, url: str, *, count: int, handlers: int = 1, wire: bool = True) -> Measured:
+def tell_nobody() -> None:
+    """Leave OpenTelemetry alone."""
+
+
+def tell_the_api() -> None:
+    """Import OpenTelemetry's API, without an SDK."""
+    import opentelemetry.trace  # noqa: F401
+
+
+def trace_some() -> None:
+    """Set the SDK up so that it keeps one trace of a hundred."""
+    from opentelemetry import trace
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor
+    from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+    from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
+
+    provider = TracerProvider(sampler=ParentBased(TraceIdRatioBased(0.01)))
+    provider.add_span_processor(BatchSpanProcessor(InMemorySpanExporter()))
+    trace.set_tracer_provider(provider)
+
+
+OUTLETS = {"off": tell_nobody, "API": tell_the_api, "SDK, 1 %": trace_some}
+"""Who is told what is counted, measured and traced."""
+
+
+def run_megaflow(
+    endpoint_url: str, url: str, *, count: int, handlers: int = 1, wire: bool = True, outlet: str = "off"
+) -> Measured:
     """Drain with a handler that does nothing, one of *handlers*, until everything is deleted."""
+    OUTLETS[outlet]()
     app = App(url, client=connect(endpoint_url), wait_time_seconds=1, wire=wire)
     watch = Stopwatch(count)
     count_of = app.metrics.count

@@ -42,6 +42,7 @@ from megaflow.publishing.sqs import SqsPublisher
 from megaflow.stores import Claim, DynamoDbStore, Ended, MemoryStore, SqliteStore, Store
 from megaflow.telemetry.current import context, current_message
 from megaflow.telemetry.log_keys import LogFilter, add_message_keys
+from megaflow.telemetry.tracing import Telemetry
 from megaflow.transport.session import AwsOptions
 
 if TYPE_CHECKING:
@@ -104,6 +105,7 @@ __all__ = [
     "SqsPublisher",
     "Store",
     "StoreError",
+    "Telemetry",
     "UsageError",
     "Verdict",
     "add_message_keys",

@@ -28,6 +28,7 @@ from megaflow.runtime.running import Running, serving_health
 from megaflow.settings import ConsumerSettings, OnInvalid, RecordErrors, RetryOn, Unmatched, check_whole
 from megaflow.stores import Store
 from megaflow.telemetry.metrics import Counters
+from megaflow.telemetry.tracing import Telemetry
 from megaflow.transport.protocols import SnsClient, SqsClient
 from megaflow.transport.session import AwsOptions
 
@@ -64,6 +65,8 @@ class App(Router):
 
     The calls of SQS that are made over and over go past boto3, unless *wire* is False, or the client was told to do
     what only boto3 does; boto3 makes the others.
+
+    Where OpenTelemetry's SDK is set up, messages are traced; *telemetry* can be False, or a `Telemetry` that says how.
     """
 
     def __init__(
@@ -91,12 +94,13 @@ class App(Router):
         idempotency: Store | None = None,
         max_message_size: int = limits.SNS_MESSAGE_SIZE,
         wire: bool = True,
+        telemetry: bool | Telemetry = True,
         **aws: Unpack[AwsOptions],
     ) -> None:
         check_options(App, aws, AwsOptions)
         super().__init__()
         connection = Endpoints(queue_url, topic_arn, client, sns_client, aws)
-        self._destination = Destination(connection, wire=wire, max_message_size=max_message_size)
+        self._destination = Destination(connection, wire=wire, max_message_size=max_message_size, telemetry=telemetry)
         self._settings = ConsumerSettings(
             concurrency=concurrency,
             max_number_of_messages=max_number_of_messages,
@@ -123,6 +127,7 @@ class App(Router):
             find_queue=lambda: self.queue_url or "",
             is_running=lambda: self._running.is_under_way,
             propagation=self._destination.propagation,
+            tracing=self._destination.tracing,
         )
         self.metrics = Counters()
         """How often what happened since the app was made, by name: ``app.metrics.snapshot()["deleted"]``."""
@@ -357,7 +362,13 @@ class App(Router):
         """
         from megaflow.awslambda import LambdaHandler
 
-        return LambdaHandler(self._assembly.processor, self._settings, self._destination, self.metrics)
+        return LambdaHandler(
+            self._assembly.processor,
+            self._settings,
+            self._destination,
+            self.metrics,
+            tracing=self._destination.tracing,
+        )
 
     def health(self) -> Health:
         """Return how the consumer is, and what is wrong. May be called from any thread, `run` under way or not."""

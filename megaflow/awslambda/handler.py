@@ -28,6 +28,7 @@ from megaflow.processing.processor import Processor
 from megaflow.processing.verdict import Verdict
 from megaflow.settings import ConsumerSettings
 from megaflow.telemetry.metrics import Metrics
+from megaflow.telemetry.tracing import NO_TRACING, Tracing
 from megaflow.transport.addresses import is_fifo
 from megaflow.transport.errors import is_refused_message
 from megaflow.transport.protocols import ClientSource
@@ -58,6 +59,7 @@ class LambdaHandler:
         clients: ClientSource,
         metrics: Metrics,
         *,
+        tracing: Tracing = NO_TRACING,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         # As a function has them: what wraps functions asks.
@@ -67,7 +69,8 @@ class LambdaHandler:
         self._metrics = metrics
         self._clock = clock
         self._event_loops = EventLoops()
-        self._queues = Queues(clients, settings.dead_letter_queue_url, clock)
+        self._tracing = tracing
+        self._queues = Queues(clients, settings.dead_letter_queue_url, clock, tracing)
         self._stores = StoreWatch(lambda: get_processor().check_stores())
         self._has_started = False
 
@@ -110,6 +113,8 @@ class LambdaHandler:
                 log.error(text, message_id, text_of(error), extra={"message_id": message_id})
             else:
                 messages[message.id] = message
+        if spans := self._tracing.look():
+            spans.note_invocation(messages.values())
         return messages
 
     def _check(self, messages: Mapping[str, Message]) -> Processor:

@@ -44,6 +44,9 @@ class Lease:
     is_given_up: bool = False
     """Whether the consumer has let the message come again without waiting for its handlers."""
 
+    trace: Any = field(default=None, repr=False, compare=False)
+    """The trace of this delivery, where messages are traced; its owner is `megaflow.telemetry`."""
+
     @property
     def remaining(self) -> float:
         """Seconds until SQS may deliver the message again, as far as it is extended by now; 0 once it is lost."""

@@ -19,9 +19,12 @@ from megaflow.keywords import check_options
 from megaflow.publishing.outgoing import Outgoing, Prepared, write_options
 from megaflow.publishing.publisher import Publisher
 from megaflow.settings import TOPIC_ARN_VARIABLE, check_whole, resolve
+from megaflow.telemetry.tracing import Place, Telemetry
 from megaflow.transport.addresses import is_fifo, topic_arn_of
+from megaflow.transport.places import topic_place
 from megaflow.transport.protocols import SnsClient
 from megaflow.transport.session import AwsOptions, AwsSettings, Clients
+from megaflow.transport.sns_header import let_header_through, sending_header
 from megaflow.wire.pending import Pending
 
 _REFUSED_IN_SUBJECT: Final = r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufffe\uffff]"
@@ -34,7 +37,7 @@ class SnsPublisher(Publisher):
     *topic_arn* is left to ``MEGAFLOW_TOPIC_ARN`` where it is not given, and names the region; credentials that are not
     given are left to boto3, and *client* takes a ready client of it. *max_message_size*, in bytes, is what the topic
     allows: 256 KiB unless it was set to more, at most 1 MiB. Nothing is asked of AWS before the first message. *sleep*
-    waits between the tries of a batch.
+    waits between the tries of a batch. *telemetry* is whether what is sent has spans; see `App`.
     """
 
     def __init__(
@@ -44,13 +47,14 @@ class SnsPublisher(Publisher):
         max_message_size: int = limits.SNS_MESSAGE_SIZE,
         client: SnsClient | None = None,
         sleep: Callable[[float], None] = time.sleep,
+        telemetry: bool | Telemetry = True,
         **aws: Unpack[AwsOptions],
     ) -> None:
         check_options(SnsPublisher, aws, AwsOptions)
         check_whole("max_message_size", max_message_size, 1, limits.SQS_MESSAGE_SIZE)
-        super().__init__(max_size=max_message_size, sleep=sleep)
+        super().__init__(max_size=max_message_size, sleep=sleep, telemetry=telemetry)
         self._topic_arn = topic_arn
-        self._clients = Clients("sns", AwsSettings(**aws), client, wire=False)
+        self._clients = Clients("sns", AwsSettings(**aws), client, wire=False, tracing=self._tracing)
 
     @cached_property
     def topic_arn(self) -> str:
@@ -62,7 +66,13 @@ class SnsPublisher(Publisher):
     def client(self) -> SnsClient:
         """The client that publishes."""
         client: SnsClient = self._clients.client_for(self.topic_arn)
+        let_header_through(client)
         return client
+
+    @cached_property
+    @override
+    def _place(self) -> Place:
+        return topic_place(self.client, self.topic_arn)
 
     @property
     @override
@@ -74,16 +84,18 @@ class SnsPublisher(Publisher):
         _check_for_topic(source, self.topic_arn)
 
     @override
-    def _send(self, message: Prepared) -> str:
-        answer = self.client.publish(TopicArn=self.topic_arn, **_write_entry(message))
-        return str(answer["MessageId"])
+    def _send(self, message: Prepared) -> Mapping[str, Any]:
+        with sending_header(message.trace_header):
+            return self.client.publish(TopicArn=self.topic_arn, **_write_entry(message))
 
     @override
     def _begin(self, batch: Sequence[Prepared]) -> Pending[Mapping[str, Any]]:
         from megaflow.wire.client import begin_call
 
         entries = [{"Id": str(place), **_write_entry(message)} for place, message in enumerate(batch)]
-        return begin_call(self.client, "publish_batch", TopicArn=self.topic_arn, PublishBatchRequestEntries=entries)
+        pending = begin_call(self.client, "publish_batch", TopicArn=self.topic_arn, PublishBatchRequestEntries=entries)
+        header, *others = dict.fromkeys(message.trace_header for message in batch)
+        return pending if others else pending.within(lambda: sending_header(header))
 
 
 def _check_for_topic(source: Outgoing, topic_arn: str) -> None:

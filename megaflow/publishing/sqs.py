@@ -18,7 +18,10 @@ from megaflow.keywords import check_options
 from megaflow.publishing.outgoing import Outgoing, Prepared, write_options
 from megaflow.publishing.publisher import Publisher
 from megaflow.settings import QUEUE_URL_VARIABLE, resolve
+from megaflow.telemetry.tracing import Place, Telemetry
 from megaflow.transport.addresses import is_fifo, queue_url_of
+from megaflow.transport.entries import write_trace_header
+from megaflow.transport.places import queue_place
 from megaflow.transport.protocols import SqsClient
 from megaflow.transport.session import AwsOptions, AwsSettings, Clients
 from megaflow.wire.pending import Pending
@@ -30,7 +33,7 @@ class SqsPublisher(Publisher):
     *queue_url*, the queue's URL or ARN, is left to ``MEGAFLOW_QUEUE_URL`` where it is not given, and names the region;
     credentials that are not given are left to boto3, and *client* takes a ready client of it. Nothing is asked of AWS
     before the first message. *sleep* waits between the tries of a batch. Without *wire*, boto3 makes all calls, and not
-    those alone that are made rarely.
+    those alone that are made rarely. *telemetry* is whether what is sent has spans; see `App`.
     """
 
     def __init__(
@@ -40,12 +43,13 @@ class SqsPublisher(Publisher):
         client: SqsClient | None = None,
         wire: bool = True,
         sleep: Callable[[float], None] = time.sleep,
+        telemetry: bool | Telemetry = True,
         **aws: Unpack[AwsOptions],
     ) -> None:
         check_options(SqsPublisher, aws, AwsOptions)
-        super().__init__(max_size=limits.SQS_MESSAGE_SIZE, sleep=sleep)
+        super().__init__(max_size=limits.SQS_MESSAGE_SIZE, sleep=sleep, telemetry=telemetry)
         self._queue_url = queue_url
-        self._clients = Clients("sqs", AwsSettings(**aws), client, wire=wire)
+        self._clients = Clients("sqs", AwsSettings(**aws), client, wire=wire, tracing=self._tracing)
 
     @cached_property
     def queue_url(self) -> str:
@@ -70,6 +74,11 @@ class SqsPublisher(Publisher):
         """Raise `ConfigurationError` where the region that was given, or that of the client, is not for *address*."""
         self._clients.check(address)
 
+    @cached_property
+    @override
+    def _place(self) -> Place:
+        return queue_place(self.client, self.queue_url)
+
     @property
     @override
     def _is_fifo(self) -> bool:
@@ -80,9 +89,8 @@ class SqsPublisher(Publisher):
         _check_for_queue(source, self.queue_url)
 
     @override
-    def _send(self, message: Prepared) -> str:
-        answer = self.client.send_message(QueueUrl=self.queue_url, **_write_entry(message))
-        return str(answer["MessageId"])
+    def _send(self, message: Prepared) -> Mapping[str, Any]:
+        return self.client.send_message(QueueUrl=self.queue_url, **_write_entry(message))
 
     @override
     def _begin(self, batch: Sequence[Prepared]) -> Pending[Mapping[str, Any]]:
@@ -108,4 +116,6 @@ def _check_for_queue(source: Outgoing, queue_url: str) -> None:
 def _write_entry(message: Prepared) -> dict[str, Any]:
     delay = message.source.delay_seconds
     entry = {"MessageBody": message.body, **write_options(message)}
+    if message.trace_header:
+        entry["MessageSystemAttributes"] = write_trace_header(message.trace_header)
     return entry if delay is None else entry | {"DelaySeconds": delay}

@@ -49,6 +49,7 @@ from megaflow.processing.log_lines import about
 from megaflow.processing.steps import HandlerCall, Result, Step, drive, run_step, wait_in
 from megaflow.processing.verdict import Outcome, Verdict
 from megaflow.settings import ConsumerSettings
+from megaflow.telemetry import tracing
 from megaflow.testing.clock import Clock, FakeTimeLoop, StuckError
 from megaflow.testing.seen import Handled
 from megaflow.transport.queue import Queue
@@ -84,7 +85,7 @@ class Engine:
         self._app = app
         self._account = account
         self._clock = clock
-        self._queue = Queue(_Impatient(account), queue_url, clock=clock)
+        self._queue = Queue(_Impatient(account), queue_url, clock=clock, tracing=app.destination.tracing)
         self._settings = _without_chance(app.settings)
         self._loop = asyncio.Runner(loop_factory=lambda: FakeTimeLoop(clock, self._pass_time))
         self._inputs: deque[Input] = deque()
@@ -207,6 +208,7 @@ class Engine:
             case Report(level, text, values, error, keys):
                 log.log(level, text, *values, exc_info=error, extra={"queue": self._queue.url, **keys})
             case GiveUp(message):
+                tracing.give_up(message)
                 log.error("message %s was given up", message.id, extra=about(message))
             case Exit(error):
                 self._failure = error

@@ -8,6 +8,7 @@ from typing import Any, Final, TypedDict
 
 from megaflow.errors import ConfigurationError
 from megaflow.logs import get_logger
+from megaflow.telemetry.tracing import NO_TRACING, Tracing
 from megaflow.transport.addresses import Address, Host, read_address
 from megaflow.wire.control_characters import check_credentials, refuse_control_characters
 
@@ -135,10 +136,14 @@ class AwsSettings:
 class Clients:
     """Clients of one service: the one that was *given*, or one for each region, made when it is needed.
 
-    May be used from any thread. With *wire*, they make SQS's hot calls themselves where they can.
+    May be used from any thread. With *wire*, they make SQS's hot calls themselves where they can; where *tracing* has
+    spans of its own, OpenTelemetry's instrumentation of boto3 is no hindrance.
     """
 
-    def __init__(self, service: str, settings: AwsSettings, given: Any, *, wire: bool) -> None:
+    def __init__(
+        self, service: str, settings: AwsSettings, given: Any, *, wire: bool, tracing: Tracing = NO_TRACING
+    ) -> None:
+        self._tracing = tracing
         self._service = service
         self._settings = settings
         self._given = given
@@ -174,7 +179,7 @@ class Clients:
             return client
         from megaflow.wire.client import open_wire
 
-        return open_wire(client, wanted=self._wire)
+        return open_wire(client, wanted=self._wire, stands_in=self._tracing.stands_in)
 
 
 def _check_client(client: Any, address: str) -> None:
