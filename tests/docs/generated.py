@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
 from megaflow.logs import LOG_KEYS
+from megaflow.telemetry import conventions
 from megaflow.telemetry.metrics import NAMES
 from tests import guarantees
 from tests.docs.pages import PAGES, ROOT
@@ -31,10 +32,22 @@ def _log_keys() -> str:
     return _table(("key", ""), *((f"`{key}`", meaning) for key, meaning in LOG_KEYS.items()))
 
 
+def _spans() -> str:
+    rows = ((f"`{name}`", kind, meaning) for name, (kind, meaning) in conventions.SPANS.items())
+    return _table(("span", "kind", "what it stands for"), *rows)
+
+
+def _span_attributes() -> str:
+    rows = ((f"`{name}`", ", ".join(spans), meaning) for name, (spans, meaning) in conventions.ATTRIBUTES.items())
+    return _table(("attribute", "spans", ""), *rows)
+
+
 PARTS: Final[Mapping[str, Callable[[], str]]] = {
     "guarantees": lambda: guarantees.render(guarantees.collect()),
     "log keys": _log_keys,
     "metrics": _metrics,
+    "span attributes": _span_attributes,
+    "spans": _spans,
 }
 
 

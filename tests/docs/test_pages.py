@@ -8,8 +8,10 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import opentelemetry.trace
 import pytest
 from botocore.loaders import Loader
+from opentelemetry.util._once import Once
 
 import megaflow
 from megaflow import App
@@ -31,7 +33,15 @@ def logging_as_before() -> Iterator[None]:
     logging.root.setLevel(level)
 
 
-@pytest.mark.usefixtures("logging_as_before")
+@pytest.fixture
+def tracing_as_before() -> Iterator[None]:
+    """Let a block set up OpenTelemetry as a program does, once."""
+    before = opentelemetry.trace._TRACER_PROVIDER
+    yield
+    opentelemetry.trace._TRACER_PROVIDER, opentelemetry.trace._TRACER_PROVIDER_SET_ONCE = before, Once()
+
+
+@pytest.mark.usefixtures("logging_as_before", "tracing_as_before")
 @pytest.mark.parametrize("block", [block for _, block in BLOCKS], ids=[name for name, _ in BLOCKS])
 def test_a_block_runs_and_prints_what_is_shown_below_it(block: Block, capsys: pytest.CaptureFixture[str]) -> None:
     names = run(block.before)
