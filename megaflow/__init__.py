@@ -28,27 +28,30 @@ from megaflow.errors import (
 )
 from megaflow.event import Event, ObjectData, Payload, PayloadBuilder
 from megaflow.handlers.handler import Handler
+from megaflow.handlers.options import HandlerOptions
 from megaflow.handlers.router import Router
 from megaflow.handlers.status import ProcessStatus, Reject, RetryLater
+from megaflow.match.conditions import Condition
 from megaflow.messages.attributes import Attribute
 from megaflow.messages.codec import Kind
 from megaflow.messages.envelope import SnsInfo
 from megaflow.messages.message import Lease, Message
-from megaflow.processing.verdict import Outcome, Verdict
+from megaflow.processing.verdict import Fate, Outcome, Verdict
 from megaflow.publishing.batches import Sent
-from megaflow.publishing.outgoing import Outgoing
+from megaflow.publishing.outgoing import Outgoing, PublishOptions
 from megaflow.publishing.sns import SnsPublisher
 from megaflow.publishing.sqs import SqsPublisher
 from megaflow.stores import Claim, DynamoDbStore, Ended, MemoryStore, SqliteStore, Store
 from megaflow.telemetry.current import context, current_message
 from megaflow.telemetry.log_keys import LogFilter, add_message_keys
+from megaflow.telemetry.metrics import Counters
 from megaflow.telemetry.tracing import Telemetry
 from megaflow.transport.session import AwsOptions
 
 if TYPE_CHECKING:
     from megaflow.consumer.core.health import Health
     from megaflow.dispatch.check import Finding, Oddity
-    from megaflow.dispatch.explain import Explanation
+    from megaflow.dispatch.explain import Explanation, Failure, HandlerExplanation
     from megaflow.dispatch.sns_policy import SnsFilterPolicy
     from megaflow.runtime.several_apps import run
 
@@ -59,7 +62,9 @@ __all__ = [
     "Attribute",
     "AwsOptions",
     "Claim",
+    "Condition",
     "ConfigurationError",
+    "Counters",
     "DependencyError",
     "DynamoDbStore",
     "EarlierFailureError",
@@ -68,8 +73,12 @@ __all__ = [
     "Event",
     "Explanation",
     "FailedEntry",
+    "Failure",
+    "Fate",
     "Finding",
     "Handler",
+    "HandlerExplanation",
+    "HandlerOptions",
     "HandlerTimeoutError",
     "HandlingError",
     "Health",
@@ -93,6 +102,7 @@ __all__ = [
     "ProcessStatus",
     "ProtocolError",
     "PublishError",
+    "PublishOptions",
     "RegistrationError",
     "Reject",
     "RetryLater",
@@ -117,7 +127,9 @@ __all__ = [
 
 _RARELY_NEEDED: Final[Mapping[str, str]] = {
     "Explanation": "megaflow.dispatch.explain",
+    "Failure": "megaflow.dispatch.explain",
     "Finding": "megaflow.dispatch.check",
+    "HandlerExplanation": "megaflow.dispatch.explain",
     "Health": "megaflow.consumer.core.health",
     "Oddity": "megaflow.dispatch.check",
     "SnsFilterPolicy": "megaflow.dispatch.sns_policy",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar, Unpack
 
 from typing_extensions import override
 
@@ -18,7 +18,6 @@ from megaflow.messages.message import message_with
 from megaflow.processing.around import Around
 from megaflow.processing.assembly import Assembly, Factories, Stores, Watcher
 from megaflow.processing.middleware import Middleware
-from megaflow.processing.processor import Processor
 from megaflow.processing.verdict import Verdict
 from megaflow.publishing.batches import Sent
 from megaflow.publishing.destination import Destination, Endpoints, read_dead_letter_queue
@@ -46,27 +45,44 @@ Surrounding = TypeVar("Surrounding", bound=Around)
 class App(Router):
     """Handlers, a queue to consume, and a queue or topic to publish to.
 
-    Nothing is asked of AWS, nor read from the environment, before it is needed: a module with handlers imports
-    without either. Addresses name the region; credentials are left to boto3. Times are in seconds.
+    Making an app asks nothing of AWS and reads nothing from the environment, so a module with handlers can be imported
+    without either. The address of the queue names the region. boto3 finds the credentials, unless you give them or
+    anything else of `AwsOptions`. Times are in seconds.
 
-    *concurrency* handlers run at once. *unmatched* says what becomes of a message that no handler matches:
-    ``"delete"``, ``"keep"`` or ``"dead_letter"``; *on_invalid* says so of one that is not what the annotations of its
-    handler say. *backoff* is a function ``(receive_count) -> seconds``, *retry_on* the exceptions after which a message
-    comes again; after any other one it is dead-lettered, and ``()`` says that this is meant. Without
-    *dead_letter_queue_url* the queue's own redrive policy names it. That queue and *progress* get the texts of errors,
-    or with *record_errors* ``"type"`` their types alone. *max_message_size*, in bytes, is what the topic allows.
-    Raises `ConfigurationError` for a value out of range.
+    Args:
+        queue_url: The queue to consume, by URL or ARN. Without it, ``MEGAFLOW_QUEUE_URL`` is read at the first use.
+        topic_arn: The topic to publish to. Without it, ``MEGAFLOW_TOPIC_ARN`` is read at the first use.
+        client: Your own boto3 SQS client, for the region of the queue, or a `megaflow.local.SqsClient`.
+        sns_client: Your own boto3 SNS client, for the region of the topic, or a `megaflow.local.SnsClient`.
+        concurrency: How many handlers run at once.
+        max_number_of_messages: How many messages one call receives at most, 1 to 10.
+        wait_time_seconds: Long polling, 0 to 20. It is 1 at most until SQS has answered once, and after an outage.
+        visibility_timeout: How long a received message is hidden from other consumers, 1 to 43,200. It is extended
+            while megaflow has the message in hand. So it says how soon the messages of a killed process come again.
+        max_processing_time: How long the visibility timeout of one message is extended, at most the 12 hours of SQS.
+        prefetch: How many messages may be received before a handler is free for them, where handlers are quick: never
+            more than were finished within a second. By default the larger of *concurrency* and
+            *max_number_of_messages*.
+        shutdown_timeout: How long handlers may go on after SIGTERM.
+        retry_on: Exceptions after which a message comes again. Any other exception dead-letters it. ``()`` says that
+            none is worth another try; where nothing is said, the log warns at the start. Also on a decorator.
+        backoff: A function ``(receive_count) -> seconds``: how long a message that comes again stays hidden. By default
+            `exponential_backoff`, 1 s to 15 min.
+        max_receives: A message that is kept at this delivery is dead-lettered, for queues without a redrive policy.
+        unmatched: What becomes of a message that no handler matches: ``"delete"``, ``"keep"`` or ``"dead_letter"``.
+        on_invalid: What becomes of a message that is not what the annotations of its handler say: ``"dead_letter"``,
+            ``"keep"`` or ``"delete"``. Also on a decorator.
+        dead_letter_queue_url: The dead-letter queue, in any region. Without it, the queue's redrive policy names it.
+        record_errors: What the dead-letter queue and the progress store get to know of errors: ``"text"`` is type and
+            text, at most 300 characters; ``"type"`` is the type alone.
+        progress: A store that remembers which handlers have finished a message: only the others get it again.
+        idempotency: A store of idempotency keys. Without it, the store of *progress* has them.
+        max_message_size: How many bytes the topic allows for a message.
+        wire: Make the calls of SQS that are made over and over without boto3. False makes every call through boto3.
+        telemetry: Trace messages where OpenTelemetry's SDK is set up. A `Telemetry` says how; False does not trace.
 
-    A message in hand stays hidden from others, *visibility_timeout* being extended, for *max_processing_time* at most.
-    Up to *prefetch* messages are received before there is a handler free for them, where handlers are quick; by default
-    as many as *concurrency*. A message that is kept at its *max_receives*-th delivery is dead-lettered, for queues that
-    have no redrive policy. *progress* is a store that remembers which handlers have finished a message, so that it
-    comes again to the others only; *idempotency* remembers idempotency keys, by default in the same store.
-
-    The calls of SQS that are made over and over go past boto3, unless *wire* is False, or the client was told to do
-    what only boto3 does; boto3 makes the others.
-
-    Where OpenTelemetry's SDK is set up, messages are traced; *telemetry* can be False, or a `Telemetry` that says how.
+    Raises:
+        ConfigurationError: A value is out of range.
     """
 
     def __init__(
@@ -118,6 +134,7 @@ class App(Router):
         self._running = Running()
         self._assembly = Assembly(
             self,
+            self._providers,
             retry_on=retry_on,
             unmatched=unmatched,
             on_invalid=on_invalid,
@@ -130,42 +147,26 @@ class App(Router):
             tracing=self._destination.tracing,
         )
         self.metrics = Counters()
-        """How often what happened since the app was made, by name: ``app.metrics.snapshot()["deleted"]``."""
+        """What has happened since the app was made, as `Counters`: ``app.metrics.snapshot()["deleted"]``."""
 
     @override
     def register(self, handler: Handler) -> None:
+        """Add a handler of another router, such as one of its ``handlers``.
+
+        Raises `RegistrationError` where nobody provides what the handler needs.
+        """
         with self._assembly.adding(handler):
             super().register(handler)
 
     @property
     def queue_url(self) -> str | None:
-        """The queue's URL or ARN, as it was given or the environment has it."""
+        """The queue's URL or ARN, as you gave it, or else from ``MEGAFLOW_QUEUE_URL``; None where there is neither."""
         return self._destination.queue_url
 
     @property
     def topic_arn(self) -> str | None:
-        """The topic's ARN, as it was given or the environment has it."""
+        """The topic's ARN, as you gave it, or else from ``MEGAFLOW_TOPIC_ARN``; None where there is neither."""
         return self._destination.topic_arn
-
-    @property
-    def destination(self) -> Destination:
-        """The publishers for queue and topic, as the app is connected: for whoever makes calls of their own."""
-        return self._destination
-
-    @property
-    def settings(self) -> ConsumerSettings:
-        """How the queue is consumed."""
-        return self._settings
-
-    @property
-    def processor(self) -> Processor:
-        """What takes messages through the handlers as they are now: for whoever has messages from elsewhere."""
-        return self._assembly.processor()
-
-    @property
-    def stores(self) -> Stores:
-        """Where progress and idempotency keys are remembered."""
-        return self._assembly.stores
 
     @contextmanager
     def connected(
@@ -179,10 +180,10 @@ class App(Router):
         concurrency: int | None = None,
         **aws: Unpack[AwsOptions],
     ) -> Iterator[Self]:
-        """Use another queue, topic or clients within a ``with``, as tests and the command line do.
+        """Use another queue, topic or other clients within a ``with``, such as those of a test.
 
-        What is not given stays as the app was made with; clients that were given to the app do not, where others or
-        options for boto3 are given. Raises `UsageError` while the app is running.
+        What you leave out stays as it is. The app's own clients are not used where you give options for boto3. Raises
+        `UsageError` while the app is running.
         """
         check_options(self.connected, aws, AwsOptions)
         before, to = self._settings, Endpoints(queue_url, topic_arn, client, sns_client, aws)
@@ -196,21 +197,24 @@ class App(Router):
                 self._settings = before
 
     @contextmanager
-    def replacing(self, factories: Factories, *, stores: Stores | None = None) -> Iterator[Self]:
-        """Let other factories make what `provide` says, by type, and other *stores* remember, within a ``with``.
+    def replacing(
+        self, factories: Factories, *, progress: Store | None = None, idempotency: Store | None = None
+    ) -> Iterator[Self]:
+        """Let other factories make what `provide` says, by type, and other stores remember, within a ``with``.
 
-        For tests: what was made already is not used there, and what is made there is closed at its end. Raises
-        `RegistrationError` for a type that is not provided, and `UsageError` while the app is running.
+        This is for tests: ``with app.replacing({Bank: FakeBank}): ...``. What the other factories make is closed at the
+        end. Raises `RegistrationError` for a type that is not provided, and `UsageError` while the app is running.
         """
         self._running.refuse_change()
-        with self._assembly.replacing(factories, stores):
+        with self._assembly.replacing(factories, progress, idempotency):
             yield self
 
     def use(self, middleware: Layer) -> Layer:
-        """Wrap every handler's call: ``middleware(call_next) -> call``; the first one added is the outermost.
+        """Wrap the call of every handler with *middleware*, a function ``(call_next) -> call``; return *middleware*.
 
-        ``call(handler, message)`` returns what ``call_next(handler, message)`` does, or raises. It is asked once for
-        each handler; for an async one ``call_next`` is a coroutine function, as ``call`` must be to wait for it.
+        ``call(handler, message)`` returns what ``call_next(handler, message)`` returns, or raises. The middleware that
+        was added first is the outermost. It is called once for each handler. Around an async handler ``call_next`` is a
+        coroutine function, and so must ``call`` be to wait for it.
         """
         self._assembly.use(middleware)
         return middleware
@@ -232,7 +236,7 @@ class App(Router):
         return around
 
     def on_verdict(self, watcher: Watcher) -> None:
-        """Tell ``watcher(verdict)`` what becomes of each message, from any thread; what it raises is only logged."""
+        """Call ``watcher(verdict)`` with the `Verdict` of each message, from any thread; its errors are only logged."""
         self._assembly.watch(watcher)
 
     def propagate(self, *names: str) -> None:
@@ -248,13 +252,13 @@ class App(Router):
     def handlers_for(self, payload: object) -> tuple[Handler, ...]:
         """Return the handlers that match *payload*, in order of registration.
 
-        It is what a handler would get: a dict (always data), a `Payload`, str, bytes, or a `Message`. A handler whose
-        pattern has a function that raised is left out.
+        *payload* is what a handler would get: a dict (always data), a `Payload`, a model, str, bytes, or a `Message`. A
+        handler is left out where a function of yours in its pattern raises.
         """
         return self._assembly.processor().table.handlers_for(payload)
 
     def explain(self, payload: object) -> Explanation:
-        """Say for every handler whether it matches *payload*, and otherwise what failed; ``print`` shows it."""
+        """Say for every handler whether it matches *payload*, and which conditions failed; ``print`` shows it."""
         from megaflow.dispatch.explain import explain
 
         return explain(self._assembly.processor().table, message_with(payload))
@@ -262,9 +266,8 @@ class App(Router):
     def check(self) -> tuple[Finding, ...]:
         r"""Return what is odd about the handlers: ``print(*app.check(), sep="\n")`` shows it.
 
-        These never match, match everything, say the same as another one, get only what also reaches another one, cannot
-        be indexed, or lack a ``retry_on=``; in order of registration. What is not certain is not said, and of many
-        handlers alike each is compared with some only. Functions of your own are not asked.
+        `Oddity` lists what is looked for. Each `Finding` is certain. Not every one is found: of many handlers that look
+        alike, each is compared with the first fifty, and functions of your own are not called.
         """
         from megaflow.dispatch.check import check
 
@@ -272,12 +275,12 @@ class App(Router):
         return check(processor.table, processor.undecided)
 
     def sns_filter_policy(self, *, json_only: bool = False) -> SnsFilterPolicy:
-        """Return the filter policy for a subscription of the queue to a topic, for bodies.
+        """Return the filter policy for a subscription of the queue to a topic.
 
-        It lets through every JSON object that some handler would match, and as little else as SNS can say. A policy
-        for bodies cuts off text, bytes, and objects that travel as BSON: *json_only* says that no publisher sends
-        those. Where all handlers ask by policies for attributes it is one for those, as its ``scope`` says. Where
-        there is no policy by which no handler loses messages, it has the reason.
+        It lets through every JSON object that some handler would match, and as little else as SNS can say. Such a
+        policy cuts off text, bytes, and objects that travel as BSON: *json_only* says that no publisher sends those.
+        Where every handler was registered with a policy for attributes, the result is for attributes, and its ``scope``
+        says so. Where any policy would lose messages, ``policy`` is None and ``reason`` says why.
 
         https://docs.aws.amazon.com/sns/latest/dg/sns-subscription-filter-policies.html
         """
@@ -288,12 +291,22 @@ class App(Router):
     def publish(self, payload: Any, **options: Unpack[PublishOptions]) -> str:
         """Send *payload* to the topic where one is set, else to the queue, and return its message id.
 
-        See `Publisher.publish`. Raises `ConfigurationError` where neither is set.
+        Args:
+            payload: A `Payload`, a dict, text, bytes, a pydantic model or a dataclass.
+            options: Each as in `Outgoing`: ``attributes=``, ``group_id=``, ``delay_seconds=`` and others.
+
+        Raises:
+            EncodeError: AWS would refuse the message. Nothing was sent.
+            PublishError: The message is too large for this queue or topic.
+            ConfigurationError: There is neither a topic nor a queue, or the region is unknown.
         """
         return self._destination.publisher.publish(payload, **options)
 
     def publish_batch(self, items: Iterable[object], **options: Unpack[PublishOptions]) -> list[str]:
-        """Send *items* to the topic where one is set, else to the queue; see `Publisher.publish_batch`."""
+        """Send *items*, payloads or `Outgoing`, ten to a call, and return their message ids in order.
+
+        They go to the topic where one is set, else to the queue; see `SqsPublisher.publish_batch`.
+        """
         return self._destination.publisher.publish_batch(items, **options)
 
     def publish_stream(
@@ -304,18 +317,21 @@ class App(Router):
         in_flight: int = BATCHES_IN_FLIGHT,
         **options: Unpack[PublishOptions],
     ) -> Iterator[Sent]:
-        """Send *items* as they come to the topic where one is set, else to the queue; `Publisher` says more."""
+        """Send *items* as they come, and give a `Sent` for each, in order: for more messages than memory holds.
+
+        They go to the topic where one is set, else to the queue; see `SqsPublisher.publish_stream`.
+        """
         return self._destination.publisher.publish_stream(items, raw=raw, in_flight=in_flight, **options)
 
     def publish_raw_message(self, body: str, **options: Unpack[PublishOptions]) -> str:
-        """Send the text *body* as it is to the topic where one is set, else to the queue."""
+        """Send the text *body* exactly as it is, to the topic where one is set, else to the queue; return its id."""
         return self._destination.publisher.publish_raw_message(body, **options)
 
     def process(self, body: object) -> Verdict:
-        """Run the handlers for one body, without AWS, and return the verdict.
+        """Run the handlers for one message, without a queue, and return the `Verdict`.
 
-        Text is a body as SQS would deliver it, JSON or whatever else; other payloads are taken as they are. Raises
-        `UsageError` inside a running event loop: there, await `aprocess`.
+        A text is a body as SQS would deliver it, so it is parsed. A dict, a `Payload`, bytes or a model is the payload.
+        Raises `UsageError` inside a running event loop: there, await `aprocess`.
         """
         return self._assembly.process(body)
 
@@ -324,23 +340,34 @@ class App(Router):
         return await self._assembly.aprocess(body)
 
     def close(self) -> None:
-        """Close what `provide` has made for the process, and the stores, as `run` does; the next use makes new ones."""
+        """Close what `provide` has made for the process, and the stores; `run` does so at its end.
+
+        You can use the app again: it makes new ones.
+        """
         self._assembly.close()
 
     async def aclose(self) -> None:
-        """Do what `close` does, and close what belongs to the event loop that runs: after `aprocess`."""
+        """Do what `close` does, and close what was made for the running event loop: await it after `aprocess`."""
         await self._assembly.aclose()
 
     def run(self, *, processes: int = 1, health_port: int | None = None, health_host: str | None = None) -> None:
-        """Consume the queue until `stop`, SIGTERM or SIGINT; handlers then have ``shutdown_timeout`` to finish.
+        """Consume the queue until `stop`, SIGTERM or SIGINT.
 
-        A second signal does not wait for them. With more *processes* than one, children do the work, each with clients
-        of its own, and one that dies is replaced. On *health_port*, ``/live`` and ``/ready`` answer 200 or 503, on
-        every IPv4 address of this machine, or at *health_host* alone: a name or an address, v4 or v6.
+        Handlers that are at work then have ``shutdown_timeout`` seconds to finish; a second signal does not wait.
 
-        Raises `ConfigurationError` where no queue is set, where it does not exist or refuses access, where a store
-        cannot be opened or written, or where there is no region; `RegistrationError` where there is no handler; and
-        whatever a handler raised that is no `Exception`.
+        Args:
+            processes: How many processes consume. With more than one, this process starts them, and replaces one that
+                dies. Each makes its own clients.
+            health_port: A port that answers ``GET /live`` and ``GET /ready`` with 200 or 503, and `health` as JSON.
+            health_host: The name or address that the port is bound to. Without it, every IPv4 address.
+
+        Raises:
+            ConfigurationError: No queue is set, it does not exist or refuses access, a store cannot be opened or
+                written, or the region is unknown.
+            RegistrationError: No handler is registered, or one of them cannot work.
+            UsageError: The app is running already.
+            ProcessError: The processes end one after another.
+            BaseException: What a handler raised that is no `Exception`, such as `SystemExit`.
         """
         check_whole("processes", processes, 1, 1_000)
         if processes > 1:
@@ -357,8 +384,9 @@ class App(Router):
     def lambda_handler(self) -> LambdaHandler:
         """Return the function that AWS Lambda calls with the messages of an SQS queue: ``handler(event, context)``.
 
-        Messages meet the same fate as in `run`; those that come again are in its answer, for which the queue's trigger
-        needs ``ReportBatchItemFailures``. The queue is the one that the event comes from, ``queue_url`` or not.
+        What becomes of a message is the same as in `run`. The answer names the messages that are to come again, so the
+        trigger of the function has to set ``ReportBatchItemFailures``. ``queue_url`` is not used: the event names its
+        queue.
         """
         from megaflow.awslambda import LambdaHandler
 
@@ -371,13 +399,13 @@ class App(Router):
         )
 
     def health(self) -> Health:
-        """Return how the consumer is, and what is wrong. May be called from any thread, `run` under way or not."""
+        """Return how the consumer is doing, and what is wrong. May be called from any thread, at any time."""
         return self._running.health()
 
     def stop(self, *, now: bool = False) -> None:
-        """End `run` as SIGTERM does, or with *now* as a second one: without waiting for handlers.
+        """End `run` as SIGTERM does; with *now*, do not wait for handlers, as after a second SIGTERM.
 
-        May be called from any thread; called while `run` is not under way, it ends the next one.
+        May be called from any thread. Where the app is not running, the next `run` ends at once.
         """
         self._running.stop(now=now)
 
@@ -392,9 +420,22 @@ class App(Router):
         at_end = self._assembly.close_dependencies
         runner = Runner(queue, self._assembly.processor, self._settings, self.metrics, at_end=at_end)
         # Stores not earlier: what is given back at the end may still ask them.
-        self._running.run(runner, at_end=self.stores.close)
+        self._running.run(runner, at_end=self._assembly.stores.close)
 
     def _supervise(self, processes: int) -> None:
         from megaflow.runtime.supervisor import Supervisor, find_target
 
         self._running.run(Supervisor(find_target(self), processes, shutdown_timeout=self._settings.shutdown_timeout))
+
+
+class Parts(NamedTuple):
+    """What an app is wired of, for megaflow's own rooms above it."""
+
+    assembly: Assembly
+    destination: Destination
+    settings: ConsumerSettings
+
+
+def parts_of(app: App) -> Parts:
+    """Return the parts of *app* as it is connected now."""
+    return Parts(app._assembly, app._destination, app._settings)  # noqa: SLF001 - the command line and tests drive it

@@ -27,9 +27,13 @@ class ExponentialBackoff:
 def exponential_backoff(
     *, first: float = 1.0, longest: float = 900.0, randomness: Callable[[], float] = random.random
 ) -> ExponentialBackoff:
-    """Return a backoff that doubles from *first* to *longest* seconds and waits a random part of that ("full jitter").
+    """Return a backoff that doubles with each delivery, and waits a random part of that ("full jitter").
 
-    *randomness* gives numbers from 0 to 1. Why the whole of it is random:
-    https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
+    Why all of it is random: https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
+
+    Args:
+        first: Seconds at most after the first delivery.
+        longest: Seconds at most after any delivery.
+        randomness: Gives numbers from 0 to 1.
     """
     return ExponentialBackoff(first, longest, randomness)

@@ -3,24 +3,24 @@
 ::
 
     MegaflowError
-    ├── ConfigurationError    a parameter or variable that cannot work: which one, its value, what is allowed
-    ├── RegistrationError     a handler, subscriber class or middleware that cannot be registered
-    ├── PatternError          a pattern that is wrong in itself: where in it, and why
-    ├── ProtocolError         an event that breaks the MEGA protocol: which field, and why
-    ├── EncodeError           a payload that cannot be sent: where in it, and why
-    ├── PublishError          messages that did not go, or of which that is not known
-    ├── UsageError            a call that cannot work where it was made
-    ├── ProcessError          processes of ``run(processes=)`` that end one after another
-    └── HandlingError         why a message comes again, or is dead-lettered, where no handler raised it just now
+    ├── ConfigurationError        a parameter, variable, queue or store that cannot work
+    ├── RegistrationError         a handler, middleware or dependency that cannot work
+    ├── PatternError              a pattern that is wrong in itself
+    ├── ProtocolError             a field that breaks the MEGA protocol
+    ├── EncodeError               a message that AWS would refuse
+    ├── PublishError              messages that did not go, or may not have gone
+    ├── UsageError                a call that cannot work where it was made
+    ├── ProcessError              processes that end one after another
+    └── HandlingError             why a message comes again, where its handler raised nothing
         ├── HandlerTimeoutError   a handler took longer than its ``timeout=``
-        ├── LeaseLostError        somebody else may have the message, so its next handlers do not run
-        ├── InvalidPayloadError   the payload is not what the handler's annotations say: where, and what was found
-        ├── DependencyError       what the handler needs could not be made, so it has not run
-        ├── KeyBusyError          the idempotency key is being worked on elsewhere
-        ├── StoreError            progress, or an idempotency key, could not be read or written
-        └── EarlierFailureError   what a handler failed with in an earlier delivery, which is not tried again
+        ├── LeaseLostError        the visibility timeout ended while the message was in hand
+        ├── InvalidPayloadError   the payload is not what the annotations say
+        ├── DependencyError       what the handler needs could not be made
+        ├── KeyBusyError          the idempotency key is in use elsewhere
+        ├── StoreError            a store could not be read or written
+        └── EarlierFailureError   the handler failed for good in an earlier delivery
 
-AWS's own errors pass through as botocore's, but for messages that are too large for where they go.
+Errors of AWS pass through as botocore's. One is a `PublishError`: a message that is too large for its queue or topic.
 """
 
 from __future__ import annotations
@@ -31,47 +31,69 @@ from typing import Any
 
 
 class MegaflowError(Exception):
-    """The root of megaflow's errors."""
+    """The root of megaflow's errors: ``except MegaflowError`` catches them all. Errors of AWS are botocore's."""
 
 
 class ConfigurationError(MegaflowError):
-    """A parameter or environment variable that cannot work."""
+    """A parameter or environment variable that cannot work, or a queue or store that cannot be used as it is set up.
+
+    The text names it, its value and what is allowed. Change it: trying again does not help.
+    """
 
 
 class RegistrationError(MegaflowError):
-    """A handler, subscriber class or middleware that cannot be registered."""
+    """A handler, subscriber class, middleware or dependency that cannot be registered, or cannot work.
+
+    It is raised where you register it, at the latest when the app starts. The text says what is missing.
+    """
 
 
 class UsageError(MegaflowError, RuntimeError):
-    """A call that cannot work where it was made."""
+    """A call that cannot work where it was made: a second `App.run` at once, `App.process` inside an event loop.
+
+    The text says what to call instead.
+    """
 
 
 class ProcessError(MegaflowError):
-    """Processes of ``run(processes=)`` that end one after another."""
+    """The processes of ``run(processes=)`` end one after another, so starting more does not help.
+
+    The log of the children says why they end.
+    """
 
 
 class HandlingError(MegaflowError):
-    """Why a message comes again, or is dead-lettered, where no handler raised it just now."""
+    """Why a message comes again, or is dead-lettered, where its handler raised nothing.
+
+    You do not catch these: they are in `Outcome.error`, in the log and in the dead-letter queue.
+    """
 
 
 class HandlerTimeoutError(HandlingError, TimeoutError):
-    """A handler took longer than its ``timeout=``, and was cancelled."""
+    """A handler took longer than its ``timeout=``. The message comes again.
+
+    Make the handler quicker, or the timeout longer; `Health.stuck_threads` counts threads that never came back.
+    """
 
 
 class LeaseLostError(HandlingError):
-    """Somebody else may have the message by now, so its next handlers do not run."""
+    """The visibility timeout ended while the message was in hand, so its remaining handlers do not run here.
+
+    SQS delivers the message again. A longer ``visibility_timeout`` helps where this happens often.
+    """
 
 
 class InvalidPayloadError(HandlingError):
-    """The payload is not what the handler's annotations say, so it has not run.
+    """The payload is not what the annotations of the handler say, so the handler was not called.
 
-    ``problems`` name each path, what pydantic calls the problem, and the type that was found; no value.
+    ``on_invalid`` says what becomes of the message. Mend the publisher, or the model. The problems by their names:
     https://docs.pydantic.dev/latest/errors/validation_errors/
     """
 
     def __init__(self, problems: Sequence[str]) -> None:
         super().__init__(tuple(problems))
         self.problems = tuple(problems)
+        """Each path, what pydantic calls the problem, and the type that was found. Never the value."""
 
     def __str__(self) -> str:
         """Give the first problems."""
@@ -80,19 +102,25 @@ class InvalidPayloadError(HandlingError):
 
 
 class DependencyError(HandlingError):
-    """What the handler needs could not be made, so it has not run."""
+    """What `App.provide` was given failed, so the handler was not called. The message comes again.
+
+    The cause is chained: ``error.__cause__``.
+    """
 
 
 class KeyBusyError(HandlingError):
-    """The idempotency key is being worked on elsewhere."""
+    """Another message with the same idempotency key is being handled, perhaps elsewhere. The message comes again."""
 
 
 class StoreError(HandlingError):
-    """Progress, or an idempotency key, could not be read or written."""
+    """The store of progress or idempotency keys could not be read or written. The message comes again.
+
+    While a store fails, `App.run` receives nothing, and `Health.ready` is False.
+    """
 
 
 class EarlierFailureError(HandlingError):
-    """What a handler failed with for good in an earlier delivery, as text; it is not tried again."""
+    """A handler failed for good in an earlier delivery, so it is not called again. The text is what it raised then."""
 
 
 class _ErrorAtPath(MegaflowError):
@@ -101,7 +129,10 @@ class _ErrorAtPath(MegaflowError):
     def __init__(self, reason: str, path: str = "") -> None:
         super().__init__(reason, path)
         self.reason = reason
+        """What is wrong."""
+
         self.path = path
+        """Where: ``event.attributes.quantity``; ``""`` where the place is not known."""
 
     def __str__(self) -> str:
         """Give the path, where it is known, and the reason."""
@@ -109,47 +140,55 @@ class _ErrorAtPath(MegaflowError):
 
 
 class PatternError(_ErrorAtPath, ValueError):
-    """A pattern that is wrong in itself, whatever the message.
-
-    ``path`` says where in the pattern, once that is known: ``event.attributes.quantity``.
-    """
+    """A pattern that is wrong in itself, such as ``gt("abc")``. It is raised where you write it."""
 
 
 class ProtocolError(_ErrorAtPath, ValueError):
-    """An event that breaks the MEGA protocol; ``path`` names the field."""
+    """A field that breaks the MEGA protocol. It is raised where you build an event.
+
+    A message that breaks the protocol raises nothing: it is data, and `Message.problem` says why.
+    """
 
 
 class EncodeError(_ErrorAtPath, ValueError):
-    """A payload that cannot become a message; ``path`` names the value, from ``payload`` down."""
+    """A message that AWS would refuse: an object that is no JSON, a text that is empty, too many bytes. Nothing was
+    sent.
+    """
 
 
 @dataclass(frozen=True, slots=True)
 class FailedEntry:
-    """One entry of a batch that did not go, or of which it is not known whether it went."""
+    """One message of several that did not go, or of which nobody knows whether it went."""
 
     index: int
     """Its place in what was given to ``publish_batch``, from 0."""
 
     payload: Any
+    """The payload."""
+
     code: str
     """AWS's error code, or the name of the exception."""
 
     reason: str
+    """The words of AWS, or of the exception."""
+
     unknown: bool = False
     """Whether it may have been sent all the same: the answer was lost."""
 
 
 class PublishError(MegaflowError):
-    """Entries of a batch that did not go, or of which that is not known; or the one message that was too large.
+    """Messages that did not go, or of which nobody knows whether they went; or a single one that is too large.
 
-    ``failed`` holds exactly those, in the order they were given. ``message_ids`` has an id for every entry that went,
-    and ``""`` where one did not.
+    Send again what ``failed`` lists. What is ``unknown`` there may arrive twice.
     """
 
     def __init__(self, failed: Sequence[FailedEntry], message_ids: Sequence[str]) -> None:
         super().__init__(tuple(failed), tuple(message_ids))
         self.failed = tuple(failed)
+        """The messages that did not go, in the order in which you gave them."""
+
         self.message_ids = tuple(message_ids)
+        """The message id of each that went, and ``""`` for each that did not, in order."""
 
     def __str__(self) -> str:
         """Count what failed and show the first reasons."""

@@ -15,6 +15,8 @@ from megaflow.errors import ProtocolError
 from megaflow.frozen import make_record
 from megaflow.readable import write_readable
 
+__all__ = ["Event", "ObjectData", "Payload", "PayloadBuilder"]
+
 PROTOCOL: Final = "mega"
 VERSION: Final = 1
 _VERSIONS: Final = (VERSION, str(VERSION))
@@ -28,19 +30,31 @@ def _now() -> datetime:
 
 @dataclass(frozen=True)
 class Event:
-    """What happened.
+    """What happened: the part ``event`` of a MEGA event. Raises `ProtocolError` for a field of the wrong type.
 
-    A timestamp without an offset is UTC. An attribute reads like a field where no field has its name:
-    ``event.item_id`` is ``event.attributes["item_id"]``. Raises `ProtocolError` for a field of the wrong type.
+    Attributes read like fields where no field has the name: ``event.item_id`` is ``event.attributes["item_id"]``.
     """
 
     name: str
+    """What happened: ``order.placed``."""
+
     timestamp: datetime = field(default_factory=_now)
+    """When. Without an offset it is UTC; by default it is now."""
+
     version: int = 1
+    """The version of the event, for its readers."""
+
     domain: str | None = None
+    """The part of your business: ``shop``."""
+
     subject: str | None = None
+    """Whom it is about, such as the id of a user."""
+
     publisher: str | None = None
+    """Who says so, such as the name of a service."""
+
     attributes: dict[str, Any] = field(default_factory=dict)
+    """Whatever else there is to say."""
 
     def __post_init__(self) -> None:
         """Check the fields, and give the timestamp a fixed offset."""
@@ -63,13 +77,22 @@ class Event:
 
 @dataclass(frozen=True)
 class ObjectData:
-    """The object it happened to: what it is now, and what it was before."""
+    """The object that an event is about: the part ``object`` of a MEGA event."""
 
     type: str | None = None
+    """What kind of object: ``order``."""
+
     id: str | None = None
+    """Which one."""
+
     version: int = 1
+    """The version of the object."""
+
     current: dict[str, Any] | None = None
+    """What it is like now. An empty dict becomes None."""
+
     previous: dict[str, Any] | None = None
+    """What it was like before. An empty dict becomes None."""
 
     def __post_init__(self) -> None:
         """Check the fields; an empty object is the same as none, since neither is sent."""
@@ -85,23 +108,31 @@ class ObjectData:
 
 @dataclass(frozen=True)
 class Payload:
-    """A MEGA event as it is published and handled."""
+    """A MEGA event, as `PayloadBuilder.build` returns it and handlers of `App.on_event` get it."""
 
     protocol: ClassVar[str] = PROTOCOL
+    """The name of the protocol, ``mega``."""
+
     version: ClassVar[int] = VERSION
+    """The version of the protocol."""
 
     event: Event
+    """What happened."""
+
     object: ObjectData | None = None
+    """The object that the event is about, where there is one."""
+
     extra: dict[str, Any] = field(default_factory=dict)
+    """Whatever else travels along."""
 
     def __post_init__(self) -> None:
         """Check the type of what is free in form."""
         _check_object(self.extra, "extra")
 
     def to_json(self) -> str:
-        """Return the event as JSON text, for logs and tests: what is published, with bytes as Base64.
+        """Return the event as JSON text, for logs and tests: as it is published, with bytes as Base64.
 
-        Raises `EncodeError` for what holds itself, is nested too deeply, or has keys that are no text.
+        Raises `EncodeError` for what contains itself, is nested too deeply, or has keys that are no text.
         """
         return write_readable(serialize_payload(self))
 
@@ -111,13 +142,13 @@ _OBJECT_FIELDS: Final = frozenset(each.name for each in fields(ObjectData))
 
 
 class PayloadBuilder:
-    """Put a `Payload` together.
+    """Builds a `Payload`. Calls add up, and a later value replaces an earlier one.
 
-    Calls add up, the later word wins, and a builder can be used again after `build`::
+    Args:
+        now: Gives the timestamp of an event that has none.
 
-        PayloadBuilder().with_event(name="user.created", subject="987650").with_extra(channel="web").build()
-
-    *now* is asked for the timestamp of an event that was given none.
+    Example:
+        ``PayloadBuilder().with_event(name="user.created", subject="987650").with_extra(channel="web").build()``
     """
 
     def __init__(self, *, now: Callable[[], datetime] = _now) -> None:
@@ -127,15 +158,12 @@ class PayloadBuilder:
         self._extra: dict[str, Any] = {}
 
     def with_event(self, /, **fields: Any) -> Self:
-        """Describe the event; what is not a field of `Event` becomes one of its attributes."""
+        """Set fields of the `Event`; what is no field becomes one of its attributes. Return the builder."""
         self._event |= fields
         return self
 
     def with_object(self, /, **fields: Any) -> Self:
-        """Describe the object: ``type``, ``id``, ``version``, ``current`` and ``previous``.
-
-        Raises `TypeError` for anything else.
-        """
+        """Set fields of the `ObjectData`. Return the builder. Raises `TypeError` for what is no field."""
         unknown = fields.keys() - _OBJECT_FIELDS
         if unknown:
             raise TypeError(f"with_object() got {sorted(unknown)}; an object has {sorted(_OBJECT_FIELDS)}")
@@ -143,14 +171,14 @@ class PayloadBuilder:
         return self
 
     def with_extra(self, /, **extra: Any) -> Self:
-        """Add what is neither the event nor its object."""
+        """Add to `Payload.extra`. Return the builder."""
         self._extra |= extra
         return self
 
     def build(self) -> Payload:
-        """Return the payload, which shares nothing with the builder.
+        """Return the payload. The builder can be used again: the payload is a copy.
 
-        Raises `ProtocolError` naming the first field that breaks the protocol.
+        Raises `ProtocolError` for the first field that breaks the protocol.
         """
         event = {"timestamp": self._now()} | _without_none(self._event)
         return Payload(

@@ -27,11 +27,11 @@ generation = 0
 class Forkable(Protocol):
     """What has something open that no child may inherit. Both are called in the thread that forks."""
 
-    def before_fork(self) -> None:
-        """Close it, and let no other thread open it again until `after_fork`, which is called whatever this raises."""
+    def _before_fork(self) -> None:
+        """Close it, and let no other thread open it again until `_after_fork`, which is called whatever this raises."""
         ...
 
-    def after_fork(self) -> None:
+    def _after_fork(self) -> None:
         """Let it be opened again; called in the parent and in the child."""
         ...
 
@@ -39,7 +39,7 @@ class Forkable(Protocol):
 class Inherited(Protocol):
     """What a child may have, but not as its parent has it."""
 
-    def after_fork_in_child(self) -> None:
+    def _after_fork_in_child(self) -> None:
         """Let go of what is the parent's, without a word to anybody, and make locks anew; the only thread calls it."""
         ...
 
@@ -90,12 +90,12 @@ def _before_fork() -> None:
     _lock.acquire()
     for resource in tuple(_resources):
         _closed.append(resource)
-        resource.before_fork()
+        resource._before_fork()  # noqa: SLF001 - no name for users
 
 
 def _after_fork() -> None:
     while _closed:
-        _closed.pop().after_fork()
+        _closed.pop()._after_fork()  # noqa: SLF001 - no name for users
     _lock.release()
 
 
@@ -103,7 +103,7 @@ def _after_fork_in_child() -> None:
     global generation
     generation += 1
     for resource in tuple(_inherited):
-        resource.after_fork_in_child()
+        resource._after_fork_in_child()  # noqa: SLF001 - no name for users
     _after_fork()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal, TypeAlias, get_args
 
@@ -15,6 +15,11 @@ from megaflow.errors import ConfigurationError
 QUEUE_URL_VARIABLE: Final = "MEGAFLOW_QUEUE_URL"
 TOPIC_ARN_VARIABLE: Final = "MEGAFLOW_TOPIC_ARN"
 
+VARIABLES: Final[Mapping[str, str]] = {
+    QUEUE_URL_VARIABLE: "URL or ARN of the queue, where an `App`, a publisher or `megaflow publish` is given none",
+    TOPIC_ARN_VARIABLE: "ARN of the topic, where an `App`, a publisher or `megaflow publish` is given none",
+}
+"""The environment variables that megaflow reads itself. boto3 reads its own."""
 
 Unmatched: TypeAlias = Literal["delete", "keep", "dead_letter"]
 OnInvalid: TypeAlias = Literal["dead_letter", "keep", "delete"]

@@ -79,6 +79,15 @@ PRINTED = {
         "$ megaflow explain 13_command_line.py",
         "    amount: wanted gt(0), found 0",
     ],
+    "14_logs.py": [
+        "[r-1 -] got an order",
+        "[r-1 reserve] begins",
+        "[r-1 reserve] reserving A-1",
+        "[r-1 reserve] ends: ProcessStatus.DONE",
+        "[r-1 ship] begins",
+        "[r-1 ship] shipping A-1",
+        "[r-1 ship] ends: ProcessStatus.DONE",
+    ],
 }
 MIGRATED = ROOT / "samples" / "07_sqs_mega.py"
 DEMO = ROOT / "samples" / "demo.py"

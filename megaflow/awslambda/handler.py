@@ -17,6 +17,7 @@ from megaflow.errors import RegistrationError, UsageError, text_of
 from megaflow.logs import get_logger
 from megaflow.messages.message import Message
 from megaflow.processing.dead_letters import (
+    describe_end,
     describe_origin,
     has_room_for_origin,
     why_not_kept,
@@ -46,10 +47,10 @@ https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
 
 
 class LambdaHandler:
-    """The function that Lambda calls: ``handler(event, context)``. It keeps between calls what it has learned.
+    """The function that Lambda calls: ``handler(event, context)``. `App.lambda_handler` makes it.
 
-    *clients* gives a client for the URL of a queue; it is asked only where a message is dead-lettered or hidden.
-    Raises `ConfigurationError` where the dead-letter queue is in another region than was given.
+    It keeps between calls what it has learned about the queue. Making one raises `ConfigurationError` where the
+    dead-letter queue is in another region than you gave.
     """
 
     def __init__(
@@ -77,9 +78,13 @@ class LambdaHandler:
     def __call__(self, event: Any, context: Any = None) -> dict[str, list[dict[str, str]]]:
         """Handle the messages of *event*, and return those that are to come again, as Lambda expects it.
 
-        Raises `UsageError` for an event that no SQS queue sent, `RegistrationError` where there is no handler, and
-        `ConfigurationError` where the dead-letter queue is the queue itself, the queue in another region than was
-        given, or a store cannot be opened or written: all messages come again then.
+        Where this raises, all messages come again.
+
+        Raises:
+            UsageError: No SQS queue sent the event.
+            RegistrationError: No handler is registered, or one of them cannot work.
+            ConfigurationError: The dead-letter queue is the queue itself, the queue is in another region than you gave,
+                or a store cannot be opened or written.
         """
         records = read_records(event)
         begin, left = self._clock(), _time_left(context)
@@ -159,9 +164,8 @@ class LambdaHandler:
             log.error(text, message.id, text_of(error), extra=about(message))
             self._metrics.count("not_dead_lettered")
             return self._keep(message)
-        if not to.url:
-            text = "message %s: no dead-letter queue, so it is deleted: %s"
-            log.error(text, message.id, problem or str(verdict), extra=about(message))
+        if end := describe_end(verdict, problem, is_dropped=not to.url):
+            log.log(end.level, end.text, message.id, end.said, exc_info=end.error, extra=about(message, **end.keys))
         self._metrics.count("dead_lettered" if to.url else "dropped")
         return End(done=True)
 

@@ -13,6 +13,7 @@ from typing import Final, TypeAlias
 
 from megaflow.awslambda.store_watch import StoreWatch
 from megaflow.consumer.threads.event_loop import EventLoop
+from megaflow.consumer.threads.renewals import Renewals
 from megaflow.errors import StoreError, describe_error, text_of
 from megaflow.handlers.handler import Handler
 from megaflow.logs import get_logger
@@ -100,12 +101,14 @@ class Invocation:
         """Whether nothing more is begun."""
 
         self._renews_at = clock() + settings.visibility_timeout
+        self._renewals = Renewals(lambda: processor)
 
     def run(self, messages: Sequence[Message]) -> dict[str, End]:
         """Handle *messages*, and return what became of each; those that are missing come again."""
         waiting = deque(_sort_into_lanes(messages))
         while self._go_on(waiting):
             self._renew_claims()
+        self._renewals.close()
         with self._changed:
             self._end(waiting)
             return dict(self._ends)
@@ -232,11 +235,7 @@ class Invocation:
         with self._changed:
             messages = [message for lane in self._under_way.values() for message in lane]
         for message in messages:
-            try:
-                self._processor.renew(message)
-            except StoreError as error:
-                text = "message %s: its idempotency keys may be taken for free: %s"
-                log.warning(text, message.id, text_of(error), extra=about(message))
+            self._renewals.add(message)
 
 
 def _give_up_leases(messages: Iterable[Message]) -> None:

@@ -47,9 +47,15 @@ _SHOWN: Final = 200
 """Characters of a body."""
 
 
-@click.command()
+@click.command(short_help="Run an app on queues of this machine; restart it on changes.")
 @click.argument("target")
-@click.option("--port", type=click.IntRange(0, 65_535), default=_PORT, show_default=True, help="0 takes a free one.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65_535),
+    default=_PORT,
+    show_default=True,
+    help="The port on 127.0.0.1; 0 takes a free one.",
+)
 @click.option("--data", type=click.Path(path_type=Path, dir_okay=False), help="Keep all messages in this SQLite file.")
 @click.option("--reload/--no-reload", default=True, show_default=True, help="Start the app anew when its code changes.")
 def dev(target: str, port: int, data: Path | None, reload: bool) -> int:

@@ -19,11 +19,15 @@ from megaflow.messages.codec import Kind
 from megaflow.messages.message import open_message
 
 
-@click.command()
+@click.command(short_help="Show the handlers of an app, and what is odd about them.")
 @click.argument("target")
 @json_option
-@click.option("--sns-filter-policy", is_flag=True, help="Print the filter policy for a subscription to a topic.")
-@click.option("--json-only", is_flag=True, help="No publisher sends text, bytes or BSON: for --sns-filter-policy.")
+@click.option(
+    "--sns-filter-policy", is_flag=True, help="Print the filter policy for the subscription of the queue to a topic."
+)
+@click.option(
+    "--json-only", is_flag=True, help="With --sns-filter-policy: say that no publisher sends text, bytes or BSON."
+)
 def handlers(target: str, as_json: bool, sns_filter_policy: bool, json_only: bool) -> int:
     """Show the handlers of TARGET, and what is odd about them."""
     app = load_app(target)
@@ -45,14 +49,15 @@ def handlers(target: str, as_json: bool, sns_filter_policy: bool, json_only: boo
     return 0
 
 
-@click.command()
+@click.command(short_help="Say which handlers a message reaches, and why not the others.")
 @click.argument("target")
 @click.argument("file", type=click.File(encoding="utf-8"))
 @json_option
 def explain(target: str, file: IO[str], as_json: bool) -> int:
-    """Say which handlers of TARGET the body in FILE reaches, and why not the others; - is the standard input.
+    """Say which handlers of TARGET the message in FILE reaches, and why not the others.
 
-    The exit code is 1 where it reaches none.
+    FILE holds the body as SQS would deliver it; - is the standard input. The exit code is 1 where no handler gets the
+    message.
     """
     app = load_app(target)
     body = _read(file)

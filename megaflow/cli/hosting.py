@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from megaflow.app import App
+from megaflow.app import App, parts_of
 from megaflow.cli.options import read_aws
 from megaflow.transport.addresses import is_fifo, name_of
 from megaflow.transport.session import AwsSettings
@@ -38,7 +38,7 @@ def make_queues(app: App, endpoint_url: str, target: str) -> Hosted:
     sqs, sns = settings.create_client("sqs", ""), settings.create_client("sns", "")
     fifo = is_fifo(app.queue_url or "")
     name = (name_of(app.queue_url) if app.queue_url else name_after(target)).removesuffix(".fifo")
-    dead_letters = app.settings.dead_letter_queue_url
+    dead_letters = parts_of(app).settings.dead_letter_queue_url
     dead_name = name_of(dead_letters) if dead_letters else f"{name}-dead"
     dead_url, dead_arn = _make_queue(sqs, dead_name.removesuffix(".fifo"), fifo, {})
     policy = json.dumps({"deadLetterTargetArn": dead_arn, "maxReceiveCount": _MAX_RECEIVES})

@@ -7,7 +7,11 @@ import click
 from megaflow.local.__main__ import main
 
 
-@click.command(context_settings={"ignore_unknown_options": True}, add_help_option=False)
+@click.command(
+    context_settings={"ignore_unknown_options": True},
+    add_help_option=False,
+    short_help="Serve SQS and SNS on this machine.",
+)
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def local(arguments: tuple[str, ...]) -> int:
     """Serve SQS and SNS on this machine; --help says how."""

@@ -13,7 +13,7 @@ import click
 from typing_extensions import override
 
 import megaflow
-from megaflow.cli.errors import report
+from megaflow.cli.errors import EXIT_CODES, report
 from megaflow.cli.output import allow_every_letter
 from megaflow.distribution import DISTRIBUTION
 
@@ -33,14 +33,14 @@ COMMANDS: Final[Mapping[str, str]] = {
     "local": "megaflow.cli.local:local",
 }
 
-_EPILOG: Final = """
-TARGET is where an app stands: module:app, or path/file.py:app; what follows the colon may be left out where there is
-one app only.
+_EPILOG: Final = f"""
+TARGET names an app: module:app, or path/file.py:app. Leave out what follows the colon where there is only one app.
+QUEUE is a name, a URL or an ARN.
 
-Exit codes: 0, it is done; 1, it failed, or some of it did; 2, it was asked for wrongly, or what was named is not there;
-130, it was interrupted. For run, dev, local and tail an interrupt is the usual end: 0.
+Exit codes: {" ".join(f"{code}, {meaning}." for code, meaning in EXIT_CODES.items())}
 
-Completion: eval "$(_MEGAFLOW_COMPLETE=bash_source megaflow)" in ~/.bashrc; zsh_source and fish_source for the others.
+Completion: put eval "$(_MEGAFLOW_COMPLETE=bash_source megaflow)" into ~/.bashrc. For the other shells it is zsh_source
+and fish_source.
 """
 
 
@@ -61,7 +61,7 @@ class _Commands(click.Group):
 
 
 @click.group(cls=_Commands, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error. Stands before the command.")
 @click.version_option(megaflow.__version__, prog_name=DISTRIBUTION, message="%(prog)s %(version)s")
 def cli(debug: bool) -> None:
     """Consume and publish messages over Amazon SQS and SNS."""

@@ -41,8 +41,10 @@ def move_options(command: Command) -> Command:
     """Give a command the options that say what moves, and how fast."""
     for option in (
         click.option("--dry-run", is_flag=True, help="Say what would move, and move nothing."),
-        click.option("--max-rate", type=click.FloatRange(min=0, min_open=True), help="So many messages a second."),
-        click.option("--count", type=click.IntRange(min=1), help="So many messages at most."),
+        click.option(
+            "--max-rate", type=click.FloatRange(min=0, min_open=True), help="How many messages a second at most."
+        ),
+        click.option("--count", type=click.IntRange(min=1), help="How many messages at most."),
         click.option(
             "--pattern", "pattern", help='Only messages that this event pattern matches: {"event": {"name": ["added"]}}'
         ),
@@ -51,21 +53,21 @@ def move_options(command: Command) -> Command:
     return command
 
 
-@click.command()
+@click.command(short_help="Move messages from one queue to another.")
 @click.argument("source")
 @click.argument("destination")
 @move_options
 @json_option
 @aws_options
 def move(source: str, destination: str, as_json: bool, endpoint_url: Any, region: Any, profile: Any, **how: Any) -> int:
-    """Move messages from SOURCE to DESTINATION, each a name, URL or ARN.
+    """Move messages from the queue SOURCE to the queue DESTINATION.
 
-    Only what is there when it begins moves. A message is sent first, and deleted then: interrupted, this loses none,
-    and repeats at most what was in hand. What stays behind is hidden from consumers meanwhile, and its receive count
-    rises by one. On FIFO queues order is kept.
+    Both are a name, a URL or an ARN. Only what is there at the start moves. Each message is sent first, and deleted
+    then: an interrupt loses none, and repeats at most what is in hand. A message that stays is hidden from consumers
+    meanwhile, and its receive count rises by one. FIFO queues keep their order.
 
-    The pattern is one of Amazon EventBridge's, for the JSON object that a message holds; a MEGA event is matched as it
-    is written: {"event": …, "object": …}.
+    --pattern is an event pattern of Amazon EventBridge, for the JSON object that a message holds. A MEGA event is
+    matched as it is written: {"event": …, "object": …}.
     """
     aws = read_aws(endpoint_url, region, profile)
     place = _open(source, aws)
@@ -74,18 +76,18 @@ def move(source: str, destination: str, as_json: bool, endpoint_url: Any, region
     return _Job(place, lambda message: to, lambda url: client, as_json=as_json, **how).run()
 
 
-@click.command()
+@click.command(short_help="Send dead-lettered messages back to where they came from.")
 @click.argument("queue")
-@click.option("--to", help="Where all messages go, a name, URL or ARN; by default each goes back to where it was.")
+@click.option("--to", help="Where all messages go: a name, URL or ARN. [each to where it was]")
 @move_options
 @json_option
 @aws_options
 def redrive(queue: str, to: str | None, as_json: bool, endpoint_url: Any, region: Any, profile: Any, **how: Any) -> int:
-    """Send the messages of the dead-letter queue QUEUE, a name, URL or ARN, back to where they came from.
+    """Send the messages of the dead-letter queue QUEUE back to the queues that they came from.
 
-    That is a queue whose redrive policy names QUEUE: the one that a message was in, by SQS's word or, where megaflow
-    has dead-lettered it, by its own; where it does not say, the only one. Other messages need --to, and stay without
-    it. What holds for move, holds here.
+    QUEUE is a name, a URL or an ARN. A message goes to a queue whose redrive policy names QUEUE: to the one that it was
+    in, or to the only one where nothing says which. Any other message needs --to, and stays without it. The rest is as
+    with move.
     """
     aws = read_aws(endpoint_url, region, profile)
     place = _open(queue, aws)

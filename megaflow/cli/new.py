@@ -45,10 +45,10 @@ _MAY_BE_THERE: Final = frozenset({".git"})
     "--path", "folder", type=click.Path(path_type=Path), metavar="DIR", help="The folder of the project. [./NAME]"
 )
 def new(name: str, folder: Path | None) -> int:
-    """Write a small project: an app with typed handlers, its tests, and a README with the commands.
+    """Write a small project: an app, its tests and a README.
 
-    NAME is that of the project, and with _ for - of its package. The folder must be empty, or not there yet: nothing is
-    overwritten.
+    The app has typed handlers, and the README the commands to try. NAME is that of the project, and with _ for - of
+    its package. The folder must be empty, or not there yet: nothing is overwritten.
     """
     package = package_of(name)
     folder = folder or Path(name)

@@ -26,16 +26,16 @@ def aws_options(command: Command) -> Command:
     """Give a command the options for how to reach AWS, for `read_aws`."""
     for option in (
         click.option("--profile", help="The profile of the AWS configuration."),
-        click.option("--region", help="The AWS region."),
+        click.option("--region", help="The AWS region of a queue or topic that you name."),
         click.option(
-            "--endpoint-url", envvar="AWS_ENDPOINT_URL", help="Another SQS and SNS than AWS's: http://127.0.0.1:4566"
+            "--endpoint-url", envvar="AWS_ENDPOINT_URL", help="Where to call, in place of AWS: http://127.0.0.1:4566"
         ),
     ):
         command = option(command)
     return command
 
 
-json_option = click.option("--json", "as_json", is_flag=True, help="JSON for programs, instead of a table.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs, in place of text.")
 
 
 def read_aws(endpoint_url: str | None, region: str | None, profile: str | None) -> AwsOptions:

@@ -24,22 +24,36 @@ from megaflow.transport.session import AwsOptions
 _LINES: Final = (".jsonl", ".ndjson")
 
 
-@click.command()
+@click.command(short_help="Send messages from a file to a queue or topic.")
 @click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False, allow_dash=True))
 @click.option("--queue", help="Where to: a queue's name, URL or ARN.")
 @click.option("--topic", help="Where to: a topic's name or ARN.")
-@click.option("--lines/--whole", default=None, help="A message a line, as in *.jsonl and *.ndjson, or one in all.")
-@click.option("--failed", type=click.Path(path_type=Path, dir_okay=False), help="For what fails. [FILE.failed.jsonl]")
-@click.option("--skip", type=click.IntRange(min=0), default=0, help="Leave out so many lines first.")
-@click.option("--attribute", "attributes", multiple=True, metavar="NAME=VALUE", help="A message attribute.")
+@click.option(
+    "--lines/--whole", default=None, help="One message a line, or one in all. [--lines for *.jsonl and *.ndjson]"
+)
+@click.option(
+    "--failed",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Where to write the lines that fail. [FILE.failed.jsonl]",
+)
+@click.option(
+    "--skip", type=click.IntRange(min=0), default=0, help="With --lines: how many lines to leave out at the start."
+)
+@click.option(
+    "--attribute",
+    "attributes",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="A message attribute; may be given several times.",
+)
 @click.option("--group-id", default="", help="FIFO: the message group.")
-@click.option("--group-key", help="FIFO: where an object has its message group: object.id")
-@click.option("--deduplication-id", default="", help="FIFO: the deduplication id, of a single message.")
-@click.option("--deduplication-key", help="FIFO: where an object has its deduplication id.")
-@click.option("--delay", type=click.IntRange(0, 900), help="Queues: seconds until it can be received.")
-@click.option("--subject", default="", help="Topics: the subject.")
-@click.option("--binary-encoding", is_flag=True, help="Send objects as BSON in Base64.")
-@click.option("--raw", is_flag=True, help="Send text as it is, whatever it is.")
+@click.option("--group-key", help="FIFO: the path to the message group in each object: object.id")
+@click.option("--deduplication-id", default="", help="FIFO: the deduplication id of a single message.")
+@click.option("--deduplication-key", help="FIFO: the path to the deduplication id in each object.")
+@click.option("--delay", type=click.IntRange(0, 900), help="Queues: seconds until the message can be received.")
+@click.option("--subject", default="", help="Topics: the subject of the message.")
+@click.option("--binary-encoding", is_flag=True, help="Send objects as BSON in Base64, in place of JSON.")
+@click.option("--raw", is_flag=True, help="Send each text exactly as it is, without a hint of its kind.")
 @json_option
 @aws_options
 def publish(
@@ -55,10 +69,10 @@ def publish(
     profile: str | None,
     **said: Any,
 ) -> int:
-    """Publish what is in FILE, or comes from the standard input, -, to a queue or topic.
+    """Send what is in FILE to a queue or topic.
 
-    JSON objects go as they are; other text is a text message. With --lines each line is a message, a JSON object or
-    string. Lines that fail are in a file, which is there only then, and can be published as it is.
+    FILE is one message: a JSON object as it stands, anything else as text; - is the standard input. With --lines each
+    line is a message, a JSON object or a JSON string. Lines that fail are written to a file, which you can publish.
     """
     aws = read_aws(endpoint_url, region, profile)
     publisher, place = _open(queue, topic, aws)

@@ -12,7 +12,7 @@ from typing import Any, Final
 import click
 
 from megaflow import limits
-from megaflow.cli.errors import FAILED, WrongUsage
+from megaflow.cli.errors import FAILED, WrongUsage, describe
 from megaflow.cli.held_messages import give_back
 from megaflow.cli.options import aws_options, connect, json_option, read_aws
 from megaflow.cli.output import count_messages, note, show, show_facts, show_json
@@ -36,16 +36,17 @@ _DEPTHS: Final = {
 }
 
 
-@click.command()
+@click.command(short_help="Show messages of a queue, and leave them there.")
 @click.argument("queue")
 @click.option("--count", type=click.IntRange(1, 10_000), default=10, show_default=True, help="How many at most.")
 @click.option("--full", is_flag=True, help="Show all of a long body.")
 @json_option
 @aws_options
 def peek(queue: str, count: int, full: bool, as_json: bool, **aws: Any) -> None:
-    """Show messages of QUEUE, a name, URL or ARN, and leave them there.
+    """Show messages of QUEUE, and leave them there.
 
-    SQS cannot show messages without delivering them: each one's receive count rises by one.
+    QUEUE is a name, a URL or an ARN. SQS cannot show messages without delivering them: the receive count of each rises
+    by one.
     """
     client, url = connect(queue, read_aws(**aws))
     place = Queue(client, url)
@@ -65,16 +66,16 @@ def peek(queue: str, count: int, full: bool, as_json: bool, **aws: Any) -> None:
         note(f"there is no message to be seen{hidden}")
 
 
-@click.command()
+@click.command(short_help="Show messages as they come to a queue, and leave them there.")
 @click.argument("queue")
 @click.option("--full", is_flag=True, help="Show all of a long body.")
 @json_option
 @aws_options
 def tail(queue: str, full: bool, as_json: bool, **aws: Any) -> None:
-    """Show the messages that come to QUEUE, a name, URL or ARN, until interrupted, and leave them there.
+    """Show messages as they come to QUEUE, and leave them there, until interrupted.
 
-    SQS cannot show messages without delivering them: each one is hidden from consumers for up to 30 seconds, and its
-    receive count rises by one each time. One that a consumer gets first is not seen.
+    QUEUE is a name, a URL or an ARN. SQS cannot show messages without delivering them: each is hidden from consumers
+    for up to 30 seconds, and its receive count rises by one each time. What a consumer gets first is not shown.
     """
     client, url = connect(queue, read_aws(**aws))
     place = Queue(client, url)
@@ -97,28 +98,43 @@ def tail(queue: str, full: bool, as_json: bool, **aws: Any) -> None:
         _give_back(client, place, seen.values())
 
 
-@click.command()
+@click.command(short_help="Count the messages of queues, and show how these are set up.")
 @click.argument("queues", nargs=-1, required=True, metavar="QUEUE...")
 @json_option
 @aws_options
 def stats(queues: Sequence[str], as_json: bool, **aws: Any) -> None:
-    """Say how many messages are in each QUEUE, a name, URL or ARN, about; and how it is set up."""
+    """Count the messages of each QUEUE, and show how it is set up.
+
+    QUEUE is a name, a URL or an ARN. The counts of SQS are approximate.
+    """
+    failures: list[Exception] = []
     for place, queue in enumerate(queues):
-        known = _read_stats(queue, aws)
+        try:
+            known = _read_stats(queue, aws)
+        except Exception as error:  # noqa: BLE001 - whatever one queue is, the others are told
+            failures.append(error)
+            continue
         if as_json:
             show_json(known)
             continue
         if place:
             show()
         show_facts((name.replace("_", " "), value) for name, value in known.items())
+    for each in failures[:-1]:
+        note(f"megaflow: {describe(each)[0]}")
+    if failures:
+        raise failures[-1]
 
 
-@click.command()
+@click.command(short_help="Delete all messages of a queue.")
 @click.argument("queue")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @aws_options
 def purge(queue: str, yes: bool, **aws: Any) -> int:
-    """Delete all messages of QUEUE, a name, URL or ARN, those in flight included. They are gone."""
+    """Delete all messages of QUEUE for good, also those in flight.
+
+    QUEUE is a name, a URL or an ARN. The command asks before it deletes.
+    """
     client, url = connect(queue, read_aws(**aws))
     facts = Queue(client, url).inspect()
     about = "messages" if facts.problem else f"about {count_messages(facts.visible + facts.in_flight)}"

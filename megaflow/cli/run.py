@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 import megaflow
-from megaflow.app import App
+from megaflow.app import App, parts_of
 from megaflow.cli.logs import Format, set_up_logging
 from megaflow.cli.options import aws_options, find_queue, read_aws
 from megaflow.cli.output import make_console, note, shorten_paths
@@ -24,15 +24,25 @@ log = get_logger(__name__)
 LEVELS = ["debug", "info", "warning", "error"]
 
 
-@click.command()
+@click.command(short_help="Consume the queue of an app until SIGTERM or SIGINT.")
 @click.argument("target")
-@click.option("--processes", type=click.IntRange(1, 1_000), default=1, show_default=True, help="How many processes.")
-@click.option("--concurrency", type=click.IntRange(1, 10_000), help="Handlers at once, in each process.")
-@click.option("--queue-url", help="The queue, a name, URL or ARN, in place of the app's own.")
-@click.option("--health-port", type=click.IntRange(0, 65_535), help="A port for /live and /ready.")
-@click.option("--health-host", help="Where that port is, a name or an address. [every IPv4 address]")
-@click.option("--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True)
-@click.option("--log-level", type=click.Choice(LEVELS), default="info", show_default=True)
+@click.option(
+    "--processes", type=click.IntRange(1, 1_000), default=1, show_default=True, help="How many processes consume."
+)
+@click.option("--concurrency", type=click.IntRange(1, 10_000), help="How many handlers run at once, in each process.")
+@click.option("--queue-url", help="The queue, by name, URL or ARN, in place of the app's own.")
+@click.option("--health-port", type=click.IntRange(0, 65_535), help="A port that answers /live and /ready.")
+@click.option("--health-host", help="The name or address that the port is bound to. [every IPv4 address]")
+@click.option(
+    "--log-format",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="How the log is written.",
+)
+@click.option(
+    "--log-level", type=click.Choice(LEVELS), default="info", show_default=True, help="What is logged: this and worse."
+)
 @aws_options
 def run(
     target: str,
@@ -45,13 +55,17 @@ def run(
     log_level: str,
     **aws: Any,
 ) -> None:
-    """Consume the queue of TARGET until SIGTERM or SIGINT."""
+    """Consume the queue of TARGET until SIGTERM or SIGINT.
+
+    The log says at the start which queue, which handlers, and what is odd about them; then it has a line for each
+    message.
+    """
     set_up_logging(log_format, log_level)
     app = load_app(target)
     given: dict[str, Any] = {**read_aws(**aws)}
     if queue_url:
         with app.connected(**given):
-            given["queue_url"] = find_queue(queue_url, app.destination)
+            given["queue_url"] = find_queue(queue_url, parts_of(app).destination)
     if concurrency:
         given["concurrency"] = concurrency
     with app.connected(**given):
@@ -60,7 +74,7 @@ def run(
             app.run(health_port=health_port, health_host=health_host)
             return
         child = Child(target, given, log_format, log_level)
-        supervisor = Supervisor(child, processes, shutdown_timeout=app.settings.shutdown_timeout)
+        supervisor = Supervisor(child, processes, shutdown_timeout=parts_of(app).settings.shutdown_timeout)
         with serving_health(health_host, health_port, supervisor.health):
             supervisor.run()
 
@@ -103,7 +117,8 @@ class Connected:
 def announce(app: App, log_format: Format) -> None:
     """Say what is going to run: the queue, the handlers, and what is odd about them."""
     findings = [shorten_paths(str(each)) for each in app.check()]
-    dead_letters = app.settings.dead_letter_queue_url or "as the queue's redrive policy says"
+    settings = parts_of(app).settings
+    dead_letters = settings.dead_letter_queue_url or "as the queue's redrive policy says"
     if log_format == "json":
         log.info("megaflow %s consumes %s", megaflow.__version__, app.queue_url)
         for finding in findings:
@@ -113,7 +128,7 @@ def announce(app: App, log_format: Format) -> None:
     console.print(f"megaflow {megaflow.__version__}", style="bold")
     note(f"  queue         {app.queue_url or '(none)'}")
     note(f"  dead letters  {dead_letters}")
-    note(f"  handlers      {len(app.handlers)}, up to {app.settings.concurrency} at once")
+    note(f"  handlers      {len(app.handlers)}, up to {settings.concurrency} at once")
     for handler in app.handlers:
         note(f"    {handler.name}  {handler.kind.value}: {handler.pattern!r}  ({shorten_paths(handler.where)})")
     for finding in findings:

@@ -31,22 +31,42 @@ class Oddity(StrEnum):
     """What can be odd about a handler."""
 
     NEVER_MATCHES = "never matches"
+    """Its pattern contradicts itself: ``gt(5) & lt(3)``."""
+
     MATCHES_EVERYTHING = "matches everything"
+    """It takes every message of its kind."""
+
     DUPLICATE = "duplicate"
+    """Another handler has the same pattern, or the same function is registered twice."""
+
     COVERED = "covered"
+    """Every message that it gets reaches another handler as well."""
+
     UNINDEXED = "not indexed"
+    """Its pattern cannot be looked up, so it is asked about every message."""
+
     BACKTRACKS = "backtracks"
+    """A regular expression takes exponential time on some texts, so one message can stop the consumer."""
+
     UNDECIDED = "retries nothing"
+    """Nothing says ``retry_on=`` for it, so any exception dead-letters its message."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that is odd about one handler; *other* is the handler that makes it so, where there is one."""
+    """One thing that is odd about one handler, as `App.check` returns it. ``print`` shows it."""
 
     oddity: Oddity
+    """What is odd."""
+
     handler: Handler
+    """The handler."""
+
     reason: str
+    """Why, in words."""
+
     other: Handler | None = None
+    """The other handler that makes it odd, where there is one."""
 
     def __str__(self) -> str:
         """Say it in one line, with where the handlers stand."""

@@ -20,12 +20,19 @@ NOTHING: Final = "nothing"
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """One condition that did not hold, or raised: where, what the pattern wanted, and what was there."""
+    """One condition that did not hold, or raised."""
 
     path: str
+    """Where in the payload: ``event.attributes.quantity``; ``""`` is the payload itself."""
+
     wanted: str
+    """The condition, as it is written: ``gt(0)``."""
+
     found: str
+    """The value that is there, shortened; ``nothing`` where the key is missing."""
+
     raised: Exception | None = None
+    """What a function of yours raised."""
 
     def __str__(self) -> str:
         """Say it in one line: ``event.attributes.quantity: wanted gt(0), found 0``."""
@@ -37,15 +44,19 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class HandlerExplanation:
-    """Whether one handler matched, and otherwise everything that failed.
-
-    ``not_evaluated`` holds what was never asked: users' functions run only where everything else holds.
-    """
+    """Whether one handler matched, and why not. ``print`` shows it."""
 
     handler: Handler
+    """The handler."""
+
     matched: bool
+    """Whether the message reaches it."""
+
     failures: tuple[Failure, ...] = ()
+    """Every condition that did not hold."""
+
     not_evaluated: tuple[str, ...] = ()
+    """Functions of yours that were not called, by path: they are called only where everything else holds."""
 
     def __str__(self) -> str:
         """Name the handler and where it stands, with a line for each failure."""
@@ -58,10 +69,13 @@ class HandlerExplanation:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """What `App.explain` gives: every handler in order of registration."""
+    """Which handlers a message reaches, and why not the others, as `App.explain` returns it. ``print`` shows it."""
 
     message: Message
+    """The message that you asked about."""
+
     handlers: tuple[HandlerExplanation, ...]
+    """A `HandlerExplanation` for each handler, in order of registration. Iterating gives them as well."""
 
     def __iter__(self) -> Iterator[HandlerExplanation]:
         """Go through the handlers."""

@@ -40,15 +40,16 @@ Branches: TypeAlias = list[Branch]
 
 @dataclass(frozen=True, slots=True)
 class SnsFilterPolicy:
-    """A filter policy for a subscription, or why there is none.
-
-    ``policy`` is what ``FilterPolicy`` takes as JSON, ``scope`` what ``FilterPolicyScope`` takes. Where ``policy`` is
-    None, ``reason`` says which handler would lose messages by any, and what it asks for.
-    """
+    """The filter policy for a subscription, or why there is none. ``str`` gives the policy as JSON."""
 
     policy: dict[str, Any] | None
+    """The value of ``FilterPolicy``, as a dict; None where any policy would lose messages."""
+
     reason: str = ""
+    """Why there is none: which handler would lose messages, and what it asks for."""
+
     scope: Scope = "MessageBody"
+    """The value of ``FilterPolicyScope``."""
 
     def __str__(self) -> str:
         """Give the policy as JSON, or the reason."""

@@ -196,7 +196,7 @@ class Dependencies:
         """Whether something belongs to an event loop."""
         return bool(self._loops)
 
-    def after_fork_in_child(self) -> None:
+    def _after_fork_in_child(self) -> None:
         """See `megaflow.forks`."""
         self._lock = threading.RLock()
 

@@ -40,30 +40,73 @@ EVENT_ALIASES: Final[Mapping[str, str]] = {
 
 
 class EventRules(TypedDict, total=False):
-    """The rules of `Router.on_event`: any pattern for each; those that are not given are not asked."""
+    """The rules of `Router.on_event`, each with any pattern. What has no rule is not looked at."""
 
     event_name: object
+    """A pattern for ``event.name``."""
+
     event_domain: object
+    """A pattern for ``event.domain``."""
+
     event_version: object
+    """A pattern for ``event.version``."""
+
     event_timestamp: object
+    """A pattern for ``event.timestamp``."""
+
     event_subject: object
+    """A pattern for ``event.subject``."""
+
     event_publisher: object
+    """A pattern for ``event.publisher``."""
+
     event_attributes: object
+    """A pattern for ``event.attributes``."""
+
     object_type: object
+    """A pattern for ``object.type``."""
+
     object_version: object
+    """A pattern for ``object.version``."""
+
     object_id: object
+    """A pattern for ``object.id``."""
+
     object_current: object
+    """A pattern for ``object.current``."""
+
     object_previous: object
+    """A pattern for ``object.previous``."""
+
     name: object
+    """The same as ``event_name``."""
+
     domain: object
+    """The same as ``event_domain``."""
+
     version: object
+    """The same as ``event_version``."""
+
     timestamp: object
+    """The same as ``event_timestamp``."""
+
     subject: object
+    """The same as ``event_subject``."""
+
     publisher: object
+    """The same as ``event_publisher``."""
+
     attributes: object
+    """The same as ``event_attributes``."""
+
     current_object: object
+    """The same as ``object_current``."""
+
     previous_object: object
+    """The same as ``object_previous``."""
+
     extra: object
+    """A pattern for ``extra``."""
 
 
 def event_pattern(rules: Mapping[str, object]) -> Condition:

@@ -20,27 +20,34 @@ from megaflow.messages.codec import Kind
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Handler:
-    """A function and what it is registered for."""
+    """A function and what it is registered for. Decorators make handlers; `App.handlers` has them."""
 
     name: str
-    """``module.qualname`` of the function, or what ``handler_name=`` said."""
+    """``module.qualname`` of the function, or what ``handler_name=`` says."""
 
     function: Callable[..., Any]
+    """The function that was registered."""
+
     kind: Kind
+    """The kind of message that it takes; `Kind.ANY` for `App.on_message`."""
+
     pattern: Condition = field(repr=False)
+    """Its pattern, as a `Condition`."""
+
     where: str
-    """The file and line of the function."""
+    """File and line of the function."""
 
     bound: Callable[..., Any] = field(repr=False)
-    """The function, taking what it wants from a message; where it has *needs*, what fills them as well."""
+    """The function as megaflow calls it: with a message, and with what the app provides where it needs something."""
 
     needs: Mapping[str, Need] = field(default_factory=dict, repr=False)
-    """What else it needs, by the names of its parameters."""
+    """What the app has to provide for it, by the names of its parameters."""
 
     is_async: bool = field(default=False, repr=False)
-    """Whether its function is a coroutine function."""
+    """Whether it is a coroutine function."""
 
     options: Options = field(default=DEFAULTS, repr=False)
+    """The options of its decorator, each as an attribute: ``handler.options.timeout``."""
 
     @property
     def matches_everything(self) -> bool:

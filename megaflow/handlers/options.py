@@ -17,14 +17,29 @@ FindKey: TypeAlias = Callable[[Any], str | None]
 
 
 class HandlerOptions(TypedDict, total=False):
-    """What every decorator takes besides the pattern; see `Router`."""
+    """What every decorator takes beside the pattern."""
 
     retry_on: RetryOn | None
+    """Exceptions after which the message comes again, in place of those of the app. ``()`` is none."""
+
     handler_name: str
+    """The name in logs, explanations and stores; by default ``module.qualname`` of the function."""
+
     timeout: float | None
+    """How many seconds the handler may take. An async handler is then cancelled. Another one cannot be stopped: its
+    thread is left alone and replaced. Either way the message comes again.
+    """
+
     idempotency_key: FindKey | None
+    """A function of the payload that returns a text: of messages with the same key the handler gets one. None as the
+    key is no key. The app needs a store for that.
+    """
+
     idempotent_for: float
+    """For how many seconds after it has run; a day by default."""
+
     on_invalid: OnInvalid | None
+    """What becomes of a message that is not what the annotations say, in place of what the app says."""
 
 
 @dataclass(frozen=True, slots=True)

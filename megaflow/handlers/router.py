@@ -33,18 +33,10 @@ class _EventOptions(EventRules, HandlerOptions, total=False):
 
 
 class Router:
-    """Collects handlers; `App.include` takes those of another file in.
+    """Collects the handlers of one file, for `App.include`. `App` is a router as well.
 
-    Every decorator returns the function it got, which can be registered several times and still runs once per message.
-    It takes these options:
-
-    - ``retry_on=`` names the exceptions after which a message comes again; ``()`` says that none is worth another try.
-    - ``handler_name=`` names the handler in logs.
-    - ``timeout=`` is how many seconds the handler may take. One that is async is then cancelled, and its message comes
-      again. One that is not cannot be stopped: its thread is left alone and replaced, and its message comes again.
-    - ``idempotency_key=`` is a function of the payload that returns a text: of messages with the same one, the handler
-      gets one within ``idempotent_for=`` seconds (a day), in whatever process; the app needs a store for that.
-    - ``on_invalid=`` says for this handler what it says for the `App`.
+    Decorators return the function that they got. It can be registered several times, and still runs once per message.
+    Every decorator takes the options in `HandlerOptions`.
     """
 
     def __init__(self) -> None:
@@ -56,17 +48,22 @@ class Router:
         """The handlers in order of registration."""
         return tuple(self._handlers)
 
-    @property
-    def providers(self) -> Providers:
-        """What `provide` was given, by type."""
-        return self._providers
-
     def on_event(self, **rules: Unpack[_EventOptions]) -> Decorator:
-        """Register a function for MEGA events that match *rules*.
+        """Register a function for MEGA events that match *rules*; without any, for all events.
 
-        A rule is the pattern for one field of the event: ``domain="cart", attributes={"quantity": gt(0)}``. Its long
-        name (``event_domain``) says the same. None is the pattern null. Raises `PatternError` for a wrong pattern, and
-        for a name together with its alias; `TypeError` for what is neither a rule nor an option.
+        A rule is the pattern for one field of the event: ``domain="cart", attributes={"quantity": gt(0)}``. None is the
+        pattern for null.
+
+        Args:
+            rules: ``name``, ``domain``, ``version``, ``timestamp``, ``subject``, ``publisher`` and ``attributes``, each
+                also with ``event_`` before it; ``object_type``, ``object_id``, ``object_version``, ``object_current``
+                and ``object_previous``, the last two also as ``current_object`` and ``previous_object``; ``extra``. And
+                the options in `HandlerOptions`.
+
+        Raises:
+            PatternError: A pattern is wrong, or one field has two rules.
+            RegistrationError: Nobody can fill a parameter of the function.
+            TypeError: A name is neither a rule nor an option.
         """
         check_keywords("on_event()", rules, {**EventRules.__annotations__, **HandlerOptions.__annotations__})
         options = {name: value for name, value in rules.items() if name in HandlerOptions.__annotations__}
@@ -74,47 +71,51 @@ class Router:
         return self._decorator(Kind.MEGA, event_pattern(resolve_aliases(asked)), options)
 
     def on_data(self, pattern: object = None, **options: Unpack[HandlerOptions]) -> Decorator:
-        """Register a function for data objects that match *pattern*, by default for all of them."""
+        """Register a function for data objects, from JSON or BSON, that match *pattern*; by default for all of them."""
         return self._decorator(Kind.DATA, data_pattern(pattern), options)
 
     def on_text(self, pattern: object = None, **options: Unpack[HandlerOptions]) -> Decorator:
-        """Register a function for text that matches *pattern*, by default for all of it."""
+        """Register a function for text messages that match *pattern*; by default for all of them."""
         return self._decorator(Kind.TEXT, _pattern_or_everything(pattern), options)
 
     def on_binary(self, **options: Unpack[HandlerOptions]) -> Decorator:
-        """Register a function for bytes."""
+        """Register a function for messages that are bytes."""
         return self._decorator(Kind.BINARY, EVERYTHING, options)
 
     def on_message(
         self, predicate: Callable[[Message], bool] | None = None, **options: Unpack[HandlerOptions]
     ) -> Decorator:
-        """Register a function for messages of any kind for which *predicate* holds; it gets the `Message`."""
+        """Register a function that gets each `Message`, of any kind, for which *predicate* returns something true."""
         if predicate is not None and not callable(predicate):
             raise PatternError(f"on_message() takes a function of the message, not {type(predicate).__qualname__}")
         return self._decorator(Kind.ANY, _pattern_or_everything(predicate), options)
 
     def provide(self, type: Any, factory: Callable[..., Any], *, scope: ProviderScope = "process") -> None:
-        """Let *factory* make what handlers ask for in a parameter annotated *type*.
+        """Let *factory* make what handlers get in a parameter that is annotated *type*.
 
-        It is a function or a class that takes nothing but what is provided as well, sync or async. A generator
-        function yields what is provided, and is gone on with to close it; a context manager is entered, and left.
-        What the ``scope="process"`` is for is made once, when it is first needed, and closed when `App.run` ends; with
-        ``"message"``, for each call of a handler, and closed right after it, being told of what the handler raised.
-        Where it cannot be made the message comes again. Raises `RegistrationError` for what cannot work.
+        Args:
+            type: The annotation.
+            factory: A function or class, sync or async. Its parameters get what is provided, by their annotations. A
+                generator yields what it makes, and goes on to close it; a context manager is entered and left.
+            scope: ``"process"`` makes one when it is first needed, and closes it when `App.run` ends. ``"message"``
+                makes one for each call of a handler, and closes it after the call; it sees what the handler raised.
+
+        Raises:
+            RegistrationError: *type* is provided already, or nobody provides what *factory* needs.
         """
         self._providers.add(type, factory, scope)
 
     def include(self, router: Router) -> Self:
-        """Take in the handlers that *router* has now, in its order, and what it provides."""
+        """Add the handlers that *router* has now, in its order, and what it provides; return this router."""
         if not isinstance(router, Router) or router is self:
             raise RegistrationError(f"include() takes another Router, not {router!r}")
-        self._providers.include(router.providers)
+        self._providers.include(router._providers)
         for handler in router.handlers:
             self.register(handler)
         return self
 
     def register(self, handler: Handler) -> None:
-        """Add a handler that was made elsewhere, as `make_handler` makes them."""
+        """Add a handler of another router."""
         self._handlers.append(handler)
 
     def _decorator(self, kind: Kind, pattern: Condition, given: Mapping[str, Any]) -> Decorator:

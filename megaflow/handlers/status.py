@@ -7,23 +7,23 @@ from typing import Final
 
 
 class ProcessStatus(Enum):
-    """What became of one handler's work on one message."""
+    """What a handler says about a message. It returns one, or raises; returning nothing is `DONE`."""
 
     DONE = "done"
-    """Processed, or not worth processing. The message is deleted once no handler keeps it."""
+    """Done with the message. It is deleted, unless another handler keeps it."""
 
     RETRY_LATER = "retry_later"
-    """Not ready yet. The message stays and is seen again later; this is no error."""
+    """Not ready yet. The message stays in the queue and comes again later. This is no error."""
 
     RETRIABLE_ERROR = "retriable_error"
-    """Failed, and worth another try. The message stays and is seen again later."""
+    """Failed, and worth another try. The message stays in the queue and comes again later."""
 
     FATAL_ERROR = "fatal_error"
-    """Failed for good. The message is dead-lettered and deleted once no handler keeps it."""
+    """Failed for good. The message goes to the dead-letter queue, unless another handler keeps it."""
 
     @property
     def keeps(self) -> bool:
-        """Whether the message must come again."""
+        """Whether the message comes again."""
         return self in KEEPING
 
 
@@ -34,14 +34,17 @@ KEEPING: Final = (ProcessStatus.RETRY_LATER, ProcessStatus.RETRIABLE_ERROR)
 class RetryLater(Exception):
     """Raise it in a handler to say `ProcessStatus.RETRY_LATER`.
 
-    *after* is the number of seconds until the message is seen again, at most 12 hours after it was received; without
-    it the app's backoff decides.
+    Args:
+        reason: Why, for the log.
+        after: Seconds until the message comes again, at most 12 hours after it was received. Without it, the backoff of
+            the app decides.
     """
 
     def __init__(self, reason: str = "", *, after: float | None = None) -> None:
         super().__init__(reason)
         self.after = after
+        """The seconds that were asked for; None leaves it to the backoff."""
 
 
 class Reject(Exception):
-    """Raise it in a handler to say `ProcessStatus.FATAL_ERROR`, whatever ``retry_on`` holds."""
+    """Raise it in a handler to say `ProcessStatus.FATAL_ERROR`, with a reason: ``Reject("no such account")``."""

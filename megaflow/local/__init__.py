@@ -1,7 +1,7 @@
 """SQS and SNS on this machine, for development, tests and simulation.
 
-:class:`Account` holds the queues and topics; :class:`SqsClient` and :class:`SnsClient` speak to it as boto3 would. The
-account cannot do everything AWS does; what it cannot do it refuses, and never ignores.
+`Account` holds the queues and topics. `SqsClient` and `SnsClient` have the methods of boto3's clients. What the account
+cannot do it refuses, and never ignores.
 """
 
 from megaflow.local.account import Account

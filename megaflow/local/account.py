@@ -69,12 +69,15 @@ class Journal(Protocol):
 class Account:
     """SQS and SNS on this machine: the queues and topics of one account in one region.
 
-    *clock* gives seconds since the epoch, *random* makes the ids, *url* is where queue URLs begin. Whoever calls
-    anything here has taken a ``turn``; ``SqsClient`` and ``SnsClient`` do, and may be used from any thread.
+    Use it through `SqsClient` and `SnsClient`, which call its methods within a `turn`. What you need of it are the
+    parameters, `faults`, and `wake` after you have moved a clock of your own.
 
-    A long poll ends early when a message is sent and when a delay or visibility timeout ends. With a clock of your own,
-    call ``wake`` after moving it, so that polls that wait look at it again; a poll also ends once it has waited that
-    long for real.
+    Args:
+        clock: Gives the time, in seconds since the epoch.
+        region: The region in its ARNs.
+        account_id: The twelve digits in its ARNs.
+        url: Where the URLs of its queues begin.
+        random: Makes the ids.
 
     Example:
         >>> from megaflow.local import Account, SqsClient
@@ -92,11 +95,23 @@ class Account:
         random: random_module.Random | None = None,
     ) -> None:
         self.clock = clock
+        """Gives the time, in seconds since the epoch."""
+
         self.region = region
+        """The region in its ARNs."""
+
         self.account_id = account_id
+        """The twelve digits in its ARNs."""
+
         self.url = url
+        """Where the URLs of its queues begin."""
+
         self.lock = threading.RLock()
+        """Held while something changes; `turn` takes it."""
+
         self.queues: dict[str, HostedQueue] = {}
+        """The queues by name."""
+
         self.topics: dict[str, Topic] = {}
         """By ARN."""
 
@@ -104,7 +119,11 @@ class Account:
         """When queues were deleted that cannot be created again yet, by name, in the order of time."""
 
         self.moves = Moves(find=self._find, clock=clock, new_id=self.new_id, touched=self._touch_account)
+        """The message move tasks."""
+
         self.polls = Polls()
+        """The long polls that wait."""
+
         self.changed = threading.Condition(self.lock)
         """Notified at the end of each turn."""
 
@@ -112,9 +131,13 @@ class Account:
         """Called, in any thread, when ``next_alarm`` answers something else than before."""
 
         self.touched = Touched()
+        """What has changed since the journal was last written."""
+
         self.journal: Journal | None = None
+        """Where changes are written down; None keeps everything in memory."""
+
         self.faults = Faults()
-        """What goes wrong on request; may be replaced at any time."""
+        """The `Faults`: what goes wrong. Set others at any time."""
 
         self._random = random or random_module.Random()
         self._next_number = 1
@@ -122,7 +145,7 @@ class Account:
         self._announced: float | None = None
         renew_in_child(self)
 
-    def after_fork_in_child(self) -> None:
+    def _after_fork_in_child(self) -> None:
         """See `megaflow.forks`."""
         self.lock = threading.RLock()
         self.changed = threading.Condition(self.lock)
@@ -136,7 +159,7 @@ class Account:
 
     @contextmanager
     def turn(self) -> Iterator[None]:
-        """Have the account as it is now for yourself; at the end, polls are served and what changed is written down."""
+        """Let no other thread change the account within a ``with``. At its end, polls are served."""
         with self.lock:
             try:
                 self._pass_time()
@@ -145,7 +168,7 @@ class Account:
                 self._finish_turn()
 
     def wake(self) -> None:
-        """Let every long poll look at the clock and its queue again."""
+        """Let long polls look at the clock again, after you have moved it."""
         with self.turn():
             self._stirred.update(self.queues)
 

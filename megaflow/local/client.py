@@ -46,8 +46,14 @@ class _Client:
         sleep: Callable[[float], object],
     ) -> None:
         self.account = account
+        """The account."""
+
         self.exceptions = _exceptions(service)
+        """The error classes, as ``boto3_client.exceptions``."""
+
         self.meta = ClientMeta(account.region, account.url, service_model(service))
+        """Region, endpoint and service model, as ``boto3_client.meta``."""
+
         self._service = service
         self._show_error = show_error
         self._sleep = sleep
@@ -106,9 +112,9 @@ class _Client:
 
 
 class SqsClient(_Client):
-    """What ``boto3.client("sqs")`` is, over an :class:`Account` in this process. Safe for threads.
+    """What ``boto3.client("sqs")`` is, over an `Account` in this process. May be used from any thread.
 
-    *sleep* waits, in seconds, where a fault on request makes an answer late.
+    *sleep* waits so many seconds, where a fault makes an answer late.
     """
 
     def __init__(self, account: Account, *, sleep: Callable[[float], object] = time.sleep) -> None:
@@ -208,9 +214,9 @@ class SqsClient(_Client):
 
 
 class SnsClient(_Client):
-    """What ``boto3.client("sns")`` is, over an :class:`Account` in this process. Safe for threads.
+    """What ``boto3.client("sns")`` is, over an `Account` in this process. May be used from any thread.
 
-    *sleep* waits, in seconds, where a fault on request makes an answer late.
+    *sleep* waits so many seconds, where a fault makes an answer late.
     """
 
     def __init__(self, account: Account, *, sleep: Callable[[float], object] = time.sleep) -> None:

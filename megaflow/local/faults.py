@@ -75,27 +75,37 @@ _ONLY_FOR: Final[Mapping[FaultKind, frozenset[str]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What goes wrong, and with which calls of *operation*: boto3's name, such as ``SendMessageBatch``, or ``*``.
-
-    *target* is the name of the one queue or topic that it concerns; without, it concerns all. Each fault counts for
-    itself the calls it can do something to: it lets *skip* of them pass and then strikes every one, or each with
-    *chance*, until it has struck *times*; None is without end. Any kind of answer can be *seconds* late. *error* is
-    one of ``ERRORS``. *entries* are places in a batch, from 0; without, it is some at random.
-
-    Raises:
-        ConfigurationError: a value that is not allowed, or has no meaning for this kind.
+    """What goes wrong, and with which calls. A fault counts the calls that it could strike, and then strikes as it
+    says. Raises `ConfigurationError` for a value that is not allowed, or that means nothing for this kind.
     """
 
     operation: str
+    """The operation by AWS's own name, such as ``SendMessageBatch``, or ``*`` for all."""
+
     kind: FaultKind
+    """What goes wrong."""
+
     _: KW_ONLY
     target: str | None = None
+    """The name of the one queue or topic; None is all."""
+
     skip: int = 0
+    """How many calls pass first."""
+
     times: int | None = None
+    """How many calls it strikes; None is without end."""
+
     chance: float = 1.0
+    """With which chance it strikes a call, 0 to 1."""
+
     seconds: float = 0.0
+    """How late the answer is; any kind of fault can have it."""
+
     error: str = _USUAL_ERROR
+    """The error code of the answer, such as ``ServiceUnavailable``."""
+
     entries: tuple[int, ...] = ()
+    """Which places of a batch fail, from 0; where you leave it out, some at random."""
 
     def __post_init__(self) -> None:
         """Refuse what could never strike, or not as it says."""
@@ -186,10 +196,12 @@ class _Aim:
 class Faults:
     """All that goes wrong with the calls of an account: ``account.faults = Faults([...])``, at any time.
 
-    More than one fault can strike a call. What is left to chance depends on *seed* and on how many calls of the same
-    operation came before, not on calls of others. Faults hold for calls that begin from then on. Safe for threads.
+    They hold for calls that begin from then on. More than one fault can strike a call. Over HTTP, boto3 itself tries
+    again what fails or gets lost, unless its ``Config(retries=...)`` says otherwise.
 
-    Over HTTP, boto3 itself tries again what fails or gets lost, unless its ``Config(retries=...)`` says otherwise.
+    Args:
+        faults: The faults.
+        seed: Decides all that is left to chance, together with how many calls of the same operation came before.
 
     Example:
         >>> from megaflow.local import Account, Fault, FaultKind, Faults
@@ -202,7 +214,11 @@ class Faults:
         if not _is_whole(seed, -inf):
             raise ConfigurationError(f"seed={seed!r} is not allowed: give a whole number")
         self.faults: Final = tuple(faults)
+        """The faults."""
+
         self.seed: Final = seed
+        """What decides all that is left to chance."""
+
         self._aims = [_Aim(fault) for fault in self.faults]
         self._streams: dict[tuple[str, str], Random] = {}
         self._lock = Lock()

@@ -25,6 +25,8 @@ try:
 except ImportError as error:
     raise ConfigurationError(describe_missing_extra("the embedded queue behind HTTP", "local", error)) from error
 
+__all__ = ["Server"]
+
 _HOST: Final = "127.0.0.1"
 _BACKLOG: Final = 2048
 _KEEP_ALIVE: Final = 3600
@@ -37,12 +39,16 @@ _SHORTEST_WAIT: Final = 0.001
 
 
 class Server:
-    """An account behind HTTP, in a thread of its own while used in a ``with`` statement, or run by :meth:`serve`.
+    """SQS and SNS behind HTTP, in a thread of its own within a ``with``, or in this thread by `serve`.
 
-    It listens on 127.0.0.1 and nowhere else, from the start: nobody has to wait for it. Any credentials do. *port* 0
-    takes a free one. The URLs of queues begin with ``url``. It serves once; one that never did wants a :meth:`close`.
-    Requests of web pages are refused, and those by another name than ``localhost`` or one below it, or an address:
-    *allowed_hosts* are more names, where ``*.example.com`` stands for all below one.
+    It listens on 127.0.0.1 and nowhere else, as soon as it is made. Any credentials are accepted. It serves once. Close
+    one that has never served. Requests of web pages are refused.
+
+    Args:
+        account: The account to serve; a new one by default.
+        port: The port; 0 takes a free one.
+        allowed_hosts: Host names that it answers to, beside addresses, ``localhost`` and names below ``localhost``:
+            ``*.example.com`` is all names below one.
 
     Raises:
         ConfigurationError: the port is taken.
@@ -57,8 +63,12 @@ class Server:
 
     def __init__(self, account: Account | None = None, *, port: int = 0, allowed_hosts: Collection[str] = ()) -> None:
         self.account = account or Account()
+        """The account that it serves."""
+
         self._socket = _listen(port)
         self.url = f"http://{_HOST}:{self._socket.getsockname()[1]}"
+        """Its URL: the endpoint for boto3, the AWS CLI and ``AWS_ENDPOINT_URL``."""
+
         self.account.url = self.url
         self._server = _Uvicorn(self.account, allowed_hosts)
         self._thread: threading.Thread | None = None
@@ -66,7 +76,7 @@ class Server:
         renew_in_child(self)
 
     def serve(self) -> None:
-        """Answer until :meth:`stop` is called or, on the main thread, a signal comes; the signal then goes on.
+        """Answer until `stop` is called or, on the main thread, a signal comes; the signal then goes on.
 
         Raises:
             UsageError: it has served before, or was closed.
@@ -87,7 +97,7 @@ class Server:
             self._begin()
             self._socket.close()
 
-    def after_fork_in_child(self) -> None:
+    def _after_fork_in_child(self) -> None:
         """See `megaflow.forks`: whoever speaks to this server hears of its end only once no child holds the line."""
         let_go(self._socket)
         self._server.let_go()

@@ -32,7 +32,7 @@ def from_base64(text: str) -> bytes:
     """Return the bytes of *text*.
 
     Raises:
-        ValueError: it is not what :func:`to_base64` would make of any bytes.
+        ValueError: it is not what `to_base64` would make of any bytes.
     """
     decoded = a2b_base64(text)
     # Python skips what is not of the alphabet, and bits left over; AWS takes neither.

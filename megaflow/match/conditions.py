@@ -17,40 +17,39 @@ Test: TypeAlias = Callable[[Any], bool]
 
 
 class Condition(ABC):
-    """What a pattern asks of one value.
+    """A pattern as `megaflow.match.functions` returns it. ``a & b``, ``a | b`` and ``~a`` make new ones.
 
-    ``a & b``, ``a | b`` and ``~a`` make new ones, where either side may be any pattern; ``str(a)`` shows it as it is
-    written. Conditions are immutable, and compared by identity.
+    On either side may stand any pattern. ``repr`` shows a condition as you write it. Conditions never change.
     """
 
     __slots__ = ()
 
     read: ClassVar[Callable[[object], Condition]]
-    """What makes a condition of the other side of an operator: `pattern.as_condition`, which stands above this tree."""
+    """Makes a condition of the pattern on the other side of an operator."""
 
     @property
     def parts(self) -> tuple[Condition, ...]:
-        """The conditions it is made of."""
+        """The conditions that it is made of."""
         return ()
 
     @property
     def matches_missing(self) -> bool:
-        """Whether it holds where there is no value at all. Only `absent()` does, also inside `or_`."""
+        """Whether it matches a missing key. Only `absent()` does, also inside `or_`."""
         return False
 
     @property
     def asks_functions(self) -> bool:
-        """Whether it needs an answer from a user's function; a condition of a user's own is taken for one."""
+        """Whether it calls functions of yours."""
         return True
 
     @property
     def key(self) -> Hashable:
-        """What is equal for conditions that say the same, and so hold for the same values."""
+        """A value that is equal for conditions that match the same."""
         return self
 
     @abstractmethod
     def compile(self) -> Test:
-        """Return the function that tells whether a value that is there matches."""
+        """Return a function that tells whether a value matches."""
 
     def __and__(self, other: object) -> Condition:
         """Hold where both do."""

@@ -27,10 +27,10 @@ https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-create-pattern-opera
 
 
 def from_eventbridge(pattern: str | dict[str, Any]) -> JsonFilter:
-    """Match what the EventBridge event *pattern*, as JSON or as the dict, matches.
+    """Return a pattern that matches what the EventBridge event *pattern* matches: JSON text, or the dict.
 
-    It says what it says to EventBridge, whatever patterns say elsewhere: numbers are not text, a list matches if one of
-    its items does, ``"exists"`` asks for a scalar. It accepts nothing but objects.
+    It matches objects only, and compares as EventBridge does: numbers are not text, a list matches if one of its items
+    does, and ``exists`` asks for a value that is no object and no list.
 
     Raises:
         PatternError: EventBridge does not take it, or one field stands in it twice; with the path, in AWS's own words.

@@ -18,16 +18,7 @@ from megaflow.match.filter_tree import Every, Field, Found, finder, load_json, r
 from megaflow.match.json_filter import JsonFilter
 from megaflow.match.operators import only_item, split_wildcard
 
-__all__ = [
-    "SCOPES",
-    "Attributes",
-    "FilterPolicy",
-    "Received",
-    "Scope",
-    "from_eventbridge",
-    "from_sns_filter_policy",
-    "read_filter_policy",
-]
+__all__ = ["from_eventbridge", "from_sns_filter_policy"]
 
 Scope: TypeAlias = Literal["MessageAttributes", "MessageBody"]
 SCOPES: Final[tuple[Scope, ...]] = get_args(Scope)
@@ -78,17 +69,20 @@ def from_sns_filter_policy(
 def from_sns_filter_policy(
     policy: str | dict[str, Any], *, scope: Scope = "MessageBody"
 ) -> Condition | Callable[[Received], bool]:
-    """Match what the SNS filter *policy*, as JSON or as the dict, accepts.
+    """Return a pattern that matches what the SNS filter *policy* lets through: JSON text, or the dict.
 
-    For bodies it is a condition, for `on_data` and wherever a pattern stands; it accepts nothing but objects. For
-    attributes it is a function of the message, for `on_message`. It says what it says to SNS, whatever patterns say
-    elsewhere.
+    A policy for bodies gives a `megaflow.Condition`, for `App.on_data` or inside a pattern; it matches objects only. A
+    policy for attributes gives a function of the message, for `App.on_message`. Both compare as SNS does.
 
-    The envelope that SNS puts around a message leaves no types of attributes: text that is a JSON array then counts
-    as a ``String.Array``, and other text as a ``String``. With raw message delivery nothing is lost.
+    The SNS envelope keeps no types of attributes. There, text that is a JSON array counts as a ``String.Array``, other
+    text as a ``String``. With raw message delivery the types are kept.
+
+    Args:
+        policy: The value of ``FilterPolicy``.
+        scope: The value of ``FilterPolicyScope``: ``"MessageBody"`` or ``"MessageAttributes"``.
 
     Raises:
-        PatternError: SNS does not take it, in the words of SNS where they are known.
+        PatternError: SNS would refuse the policy.
 
     Example:
         ``@app.on_message(from_sns_filter_policy({"store": ["example_corp"]}, scope="MessageAttributes"))``

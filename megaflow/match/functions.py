@@ -1,8 +1,8 @@
 """Functions for patterns: ``gt``, ``one_of``, ``not_``, ``prefix`` and the others.
 
-Every function returns a `Condition`, to be used wherever a pattern stands: ``{"user": {"id": gt(0)}}``. Where one takes
-patterns, these can be anything a pattern can be. A condition on a value of another type does not hold; a key that is
-missing matches `absent()` and nothing else. A pattern that is wrong in itself raises `PatternError`.
+Each returns a `Condition`, which can stand wherever a pattern stands: ``{"user": {"id": gt(0)}}``. Those that take
+patterns take any pattern. A condition on a value of another type does not match. A missing key matches `absent()` and
+nothing else. A pattern that is wrong in itself raises `PatternError`.
 """
 
 from __future__ import annotations
@@ -59,37 +59,37 @@ Bound: TypeAlias = int | float | Decimal | date | str
 
 
 def eq(value: object) -> Condition:
-    """Equal *value*: scalars as patterns compare them, dicts and lists exactly, nothing partial."""
+    """Match what equals *value*: texts and numbers as patterns compare them, dicts and lists exactly."""
     return _exactly("eq", value)
 
 
 def neq(value: object) -> Condition:
-    """Be there, and not equal *value*."""
+    """Match a value that is there and does not equal *value*."""
     return Not(_exactly("neq", value), f"neq({value!r})")
 
 
 def gt(bound: Bound) -> Condition:
-    """Be a number or a date above *bound*."""
+    """Match a number or a date above *bound*."""
     return _comparison("gt", bound)
 
 
 def gte(bound: Bound) -> Condition:
-    """Be a number or a date from *bound* on."""
+    """Match a number or a date that is *bound* or above."""
     return _comparison("gte", bound)
 
 
 def lt(bound: Bound) -> Condition:
-    """Be a number or a date below *bound*."""
+    """Match a number or a date below *bound*."""
     return _comparison("lt", bound)
 
 
 def lte(bound: Bound) -> Condition:
-    """Be a number or a date up to *bound*, which is included."""
+    """Match a number or a date that is *bound* or below."""
     return _comparison("lte", bound)
 
 
 def between(low: Bound, high: Bound) -> Condition:
-    """Be a number or a date from *low* on, which is included, and below *high*, which is not."""
+    """Match a number or a date that is *low* or above, and below *high*."""
     lowest = _comparison("gte", low, "between")
     highest = _comparison("lt", high, "between")
     if lowest.is_number != highest.is_number:
@@ -100,112 +100,112 @@ def between(low: Bound, high: Bound) -> Condition:
 
 
 def one_of(*patterns: object) -> Condition:
-    """Match any of *patterns*."""
+    """Match what any of *patterns* matches: ``one_of(1, 2)``."""
     return _any_of("one_of", patterns)
 
 
 def in_(patterns: Collection[object]) -> Condition:
-    """Match any of *patterns*, given as a list, tuple or set."""
+    """Match what any of *patterns* matches, which are in a list, tuple or set."""
     if isinstance(patterns, str | bytes | dict) or not isinstance(patterns, Collection):
         raise PatternError(f"in_() needs a list, tuple or set of patterns, got {patterns!r}; or use one_of()")
     return _any_of("in_", tuple(patterns))
 
 
 def not_(pattern: object) -> Condition:
-    """Be there, and not match *pattern*."""
+    """Match a value that is there and that *pattern* does not match: also ``~pattern``."""
     return Not(as_condition(pattern))
 
 
 def and_(*patterns: object) -> Condition:
-    """Match all of *patterns*."""
+    """Match what all of *patterns* match: also ``p & q``."""
     if not patterns:
         raise PatternError("and_() needs at least one pattern")
     return AllOf(tuple(map(as_condition, patterns)))
 
 
 def or_(*patterns: object) -> Condition:
-    """Match any of *patterns*."""
+    """Match what any of *patterns* matches: also ``p | q``."""
     return _any_of("or_", patterns)
 
 
 def match(regex: str | re.Pattern[str]) -> Condition:
-    """Be text that *regex* matches at its start, as `re.match` does."""
+    """Match text that begins with what *regex* matches, as ``re.match`` does."""
     return _regex("match", regex)
 
 
 def search(regex: str | re.Pattern[str]) -> Condition:
-    """Be text that *regex* finds somewhere in it, as `re.search` does."""
+    """Match text in which *regex* matches somewhere, as ``re.search`` does."""
     return _regex("search", regex)
 
 
 def fullmatch(regex: str | re.Pattern[str]) -> Condition:
-    """Be text that *regex* matches as a whole, as `re.fullmatch` does."""
+    """Match text that *regex* matches as a whole, as ``re.fullmatch`` does."""
     return _regex("fullmatch", regex)
 
 
 def prefix(text: str) -> Condition:
-    """Be text that starts with *text*."""
+    """Match text that starts with *text*."""
     start = _need_text("prefix", text)
     return Text("prefix", start, lambda left: left.startswith(start))
 
 
 def suffix(text: str) -> Condition:
-    """Be text that ends with *text*."""
+    """Match text that ends with *text*."""
     end = _need_text("suffix", text)
     return Text("suffix", end, lambda left: left.endswith(end))
 
 
 def wildcard(text: str) -> Condition:
-    """Be text that is *text*, in which ``*`` stands for anything, line breaks too."""
+    """Match text that is *text*, in which ``*`` stands for any characters, also none: ``wildcard("a*b")``."""
     form = _need_text("wildcard", text)
     pieces = form.split("*")
     return Text("wildcard", form, lambda left: has_pieces(left, pieces))
 
 
 def iequals(text: str) -> Condition:
-    """Be *text*, whatever the case of its letters (by Unicode's case folding)."""
+    """Match *text* in upper or lower case, by Unicode's case folding."""
     wanted = _need_text("iequals", text)
     folded = wanted.casefold()
     return Text("iequals", wanted, lambda left: left.casefold() == folded)
 
 
 def empty() -> Condition:
-    """Be null, or an empty text, list or object."""
+    """Match null, ``""``, ``[]`` and ``{}``."""
     return Check("empty()", lambda left: left is None or (isinstance(left, str | list | tuple | dict) and not left))
 
 
 def any_() -> Condition:
-    """Be there, whatever it is, null included."""
+    """Match any value that is there, also null."""
     return Present("any_()")
 
 
 def exists() -> Condition:
-    """Be there, whatever it is, null included."""
+    """Match any value that is there, also null; the same as `any_`."""
     return Present("exists()")
 
 
 def absent() -> Condition:
-    """Be missing."""
+    """Match a missing key."""
     return Absent()
 
 
 def contains(pattern: object) -> Condition:
-    """Be a list in which some item matches *pattern*."""
+    """Match a list in which *pattern* matches some item."""
     return Inside("contains", as_condition(pattern))
 
 
 def all_items(pattern: object) -> Condition:
-    """Be a list in which every item matches *pattern*; an empty list does."""
+    """Match a list in which *pattern* matches every item, also an empty list."""
     return Inside("all_items", as_condition(pattern))
 
 
 def length(pattern: object) -> Condition:
-    """Be a text, list or object whose length matches *pattern*: ``length(gt(3))``."""
+    """Match a text, list or object whose length *pattern* matches: ``length(gt(3))``."""
     return Inside("length", as_condition(pattern))
 
 
 def cidr(block: str) -> Condition:
-    """Be text holding an IP address, v4 or v6, of *block*: ``cidr("10.0.0.0/8")``."""
+    """Match text that is an IP address of *block*, v4 or v6: ``cidr("10.0.0.0/8")``."""
     text = _need_text("cidr", block)
     try:
         network = ipaddress.ip_network(text)

@@ -27,14 +27,17 @@ _FARTHEST: Final = 324
 
 @dataclass(frozen=True, slots=True)
 class Attribute:
-    """A message attribute as SQS and SNS carry it: its type (``String``, ``Number.price``, …) and its value."""
+    """A message attribute as SQS and SNS carry it. Give one to `App.publish` where the type matters."""
 
     type: str
+    """The type, with or without a label: ``String``, ``Number``, ``Binary``, ``Number.price``."""
+
     value: str | bytes
+    """Text for ``String`` and ``Number``, bytes for ``Binary``."""
 
     @property
     def plain(self) -> AttributeValue:
-        """The value as Python sees it; what is no number, or one that no float comes near, stays text."""
+        """The value in Python: text, bytes, an int or a Decimal. A number that Python cannot read stays text."""
         if not isinstance(self.value, str) or not self.type.startswith("Number"):
             return self.value
         if _WHOLE_NUMBER.fullmatch(self.value):

@@ -32,19 +32,22 @@ KIND_ATTRIBUTE: Final = "megaflow-kind"
 
 
 class Kind(StrEnum):
-    """What a payload is, and what a handler is for."""
+    """What a payload is, and what a handler takes."""
 
     MEGA = "mega"
-    """A MEGA event, as `megaflow.event.Payload`."""
+    """A MEGA event, as `Payload`."""
 
     DATA = "data"
-    """Any other object, as `dict`."""
+    """Another object, from JSON or BSON, as `dict`."""
 
     TEXT = "text"
+    """Text, as `str`."""
+
     BINARY = "binary"
+    """Bytes, as `bytes`."""
 
     ANY = "any"
-    """Only handlers are of this kind: they take every message, as `Message`."""
+    """All of these: the kind of a handler of `App.on_message`, which gets the `Message`."""
 
 
 _MEGA: Final = Kind.MEGA

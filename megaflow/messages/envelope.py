@@ -27,18 +27,29 @@ def is_sns_envelope(data: Mapping[str, Any]) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class SnsInfo:
-    """What the SNS envelope of a message says; ``subscribe_url`` stands in confirmations only, and is never visited."""
+    """What the SNS envelope of a message says. With raw message delivery there is no envelope."""
 
     type: str
+    """``Notification``, or SNS's own ``SubscriptionConfirmation`` and ``UnsubscribeConfirmation``."""
+
     topic_arn: str
+    """The topic."""
+
     message_id: str
+    """The id that SNS gave the message."""
+
     timestamp: str
+    """When it was published, as SNS writes it."""
+
     subject: str = ""
+    """The subject; ``""`` where there is none."""
+
     subscribe_url: str = ""
+    """The URL that confirms a subscription; ``""`` for messages. megaflow never visits it."""
 
     @property
     def is_notification(self) -> bool:
-        """Whether this is a published message, and not SNS speaking about a subscription."""
+        """Whether this is a published message; False for a confirmation of a subscription."""
         return self.type == "Notification"
 
 

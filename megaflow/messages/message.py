@@ -29,106 +29,139 @@ _ENVELOPES: Final = 4
 
 @dataclass(slots=True)
 class Lease:
-    """How long this delivery of the message is ours alone; the consumer extends it while it has the message in hand.
-
-    Until the visibility timeout ends, *clock* being the time in seconds, SQS gives the message to nobody else.
-    """
+    """For how long SQS gives this message to nobody else. The consumer extends it while it has the message in hand."""
 
     receipt_handle: str
+    """The receipt handle of this delivery."""
+
     received_at: float
+    """When it was received, by the consumer's clock."""
+
     expires_at: float
+    """When the visibility timeout ends, as far as it is extended by now."""
+
     clock: Callable[[], float] = field(repr=False, compare=False)
+    """That clock, in seconds."""
+
     is_refused: bool = False
-    """Whether SQS has said that the receipt handle is good for nothing any more."""
+    """Whether SQS has said that the receipt handle is no longer good."""
 
     is_given_up: bool = False
-    """Whether the consumer has let the message come again without waiting for its handlers."""
+    """Whether the consumer lets the message come again without waiting for its handlers."""
 
     trace: Any = field(default=None, repr=False, compare=False)
     """The trace of this delivery, where messages are traced; its owner is `megaflow.telemetry`."""
 
     @property
     def remaining(self) -> float:
-        """Seconds until SQS may deliver the message again, as far as it is extended by now; 0 once it is lost."""
+        """Seconds until the visibility timeout ends, as far as it is extended by now; 0 once the lease is lost."""
         return 0.0 if self.is_refused or self.is_given_up else max(0.0, self.expires_at - self.clock())
 
     @property
     def lost(self) -> bool:
-        """Whether somebody else may have the message by now; may be asked from any thread.
+        """Whether somebody else may have the message by now. May be read from any thread.
 
-        A handler that can stop halfway should, then: its message comes again, and is not deleted for what it did.
+        A long handler should look at it, and stop: its message comes again, whatever the handler still does.
         """
         return self.is_given_up or self.is_over(self.clock())
 
     def is_over(self, now: float) -> bool:
-        """Tell whether the receipt handle is good for nothing at *now*."""
+        """Tell whether the receipt handle is no longer good at *now*."""
         return self.is_refused or now >= self.expires_at
 
     def renew(self, lease: Lease) -> None:
-        """Go on with the *lease* of a later delivery of the same message."""
+        """Take over the *lease* of a later delivery of the same message."""
         self.receipt_handle, self.received_at = lease.receipt_handle, lease.received_at
         self.expires_at, self.is_refused = lease.expires_at, False
 
 
 @dataclass(frozen=True)
 class Message:
-    """One received message.
-
-    ``body`` is as received; ``payload`` is what it holds, by ``kind``; ``binary_encoding`` tells whether that travelled
-    as BSON. ``problem`` says why a body that claims to be a MEGA event is only data, or only text, or that it is a
-    pointer to a payload elsewhere. ``attributes`` are the publisher's, those inside the innermost envelope where SNS
-    put one around the message; ``sqs_attributes`` are those that SQS delivered. ``system_attributes`` are SQS's own, by
-    the names in https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_ReceiveMessage.html.
-    ``sent_at`` is when SQS got it, in UTC. ``sns`` and ``lease`` are None where there is no envelope, or no queue.
-    """
+    """One received message. A handler gets it in a parameter that is annotated ``Message``."""
 
     id: str
+    """The message id of SQS."""
+
     body: str
+    """The body as it was received, with the SNS envelope where there is one."""
+
     kind: Kind
+    """What the payload is."""
+
     payload: Any
+    """What the body holds: a `Payload`, a dict, text or bytes."""
+
     problem: str = ""
+    """Why the payload is only data or text: an event that breaks the protocol, an object that is nested too deeply, a
+    pointer to S3. Else ``""``.
+    """
+
     attributes: Mapping[str, AttributeValue] = field(default_factory=dict)
+    """The publisher's message attributes, as Python values; those inside the envelope where SNS has put one around the
+    message.
+    """
+
     receive_count: int = 1
+    """How often SQS has delivered it, this time included."""
+
     sent_at: datetime | None = None
+    """When SQS got it, in UTC."""
+
     group_id: str = ""
+    """Its message group; ``""`` where it has none."""
+
     deduplication_id: str = ""
+    """Its deduplication id; ``""`` where it has none."""
+
     sns: SnsInfo | None = None
+    """What the SNS envelope says; None where there is none."""
+
     queue_url: str = ""
+    """The URL of its queue; ``""`` where there is none."""
+
     lease: Lease | None = None
+    """For how long nobody else gets it; None where there is no queue."""
+
     sqs_attributes: Mapping[str, Attribute] = field(default_factory=dict, repr=False)
+    """The message attributes as SQS delivered them, with their types."""
+
     binary_encoding: bool = False
+    """Whether the object travelled as BSON."""
+
     system_attributes: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """The attributes that SQS sets, by the names of its API:
+    https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_ReceiveMessage.html
+    """
 
     @property
     def sequence_number(self) -> str:
-        """Its place in a FIFO queue: a later message of its group has a higher one. Elsewhere ``""``."""
+        """The sequence number of SQS in a FIFO queue: later messages have higher ones. Elsewhere ``""``."""
         return self.system_attributes.get("SequenceNumber", "")
 
     @property
     def sender_id(self) -> str:
-        """Who sent it: the id of a user, a role or an account; ``""`` where there is no queue."""
+        """The id of the user, role or account that sent it; ``""`` where there is no queue."""
         return self.system_attributes.get("SenderId", "")
 
     @property
     def trace_header(self) -> str:
-        """The X-Ray header that it was sent with, or ``""``."""
+        """The X-Ray trace header that it was sent with; ``""`` where there is none."""
         return self.system_attributes.get("AWSTraceHeader", "")
 
     @property
     def dead_letter_source(self) -> str:
-        """The ARN of the queue from which SQS itself has moved it to this dead-letter queue, or ``""``."""
+        """The ARN of the queue from which SQS has moved it to this dead-letter queue; ``""`` where SQS has not."""
         return self.system_attributes.get("DeadLetterQueueSourceArn", "")
 
     @property
     def has_payload(self) -> bool:
-        """Whether there is something to handle: SNS's own words about a subscription are nothing of the kind."""
+        """Whether there is something to handle. A confirmation of a subscription by SNS has no payload."""
         return self.sns is None or self.sns.is_notification
 
     def to_json(self) -> str:
-        """Return what it holds and what is known of it as JSON text, for logs and tests of your own.
+        """Return the message as JSON text, for logs and tests of your own: all but body and lease, and nothing empty.
 
-        That is all but the body, which the payload was, and the lease; what is empty is left out. In the payload bytes
-        are Base64, and dates ISO 8601. Raises `EncodeError` for a payload that no message can bring.
+        In the payload, bytes are Base64, and dates ISO 8601. Raises `EncodeError` for a payload that cannot be sent.
         """
         known = {name: getattr(self, name) for name in _TOLD}
         known["payload"] = serialize_payload(self.payload) if isinstance(self.payload, Payload) else self.payload
@@ -136,7 +169,7 @@ class Message:
         return write_readable({name: value for name, value in known.items() if name == "payload" or value})
 
     def with_own_payload(self) -> Message:
-        """Return the same message with a payload that shares nothing with this one's."""
+        """Return the same message with a copy of the payload."""
         return replace(self, payload=_copy_payload(self.payload))
 
 

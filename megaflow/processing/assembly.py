@@ -14,7 +14,7 @@ from typing import Any, TypeAlias, get_args
 
 from megaflow.errors import RegistrationError, UsageError
 from megaflow.forks import renew_in_child
-from megaflow.handlers.dependencies import Dependencies
+from megaflow.handlers.dependencies import Dependencies, Providers
 from megaflow.handlers.handler import Handler
 from megaflow.handlers.router import Router
 from megaflow.logs import get_logger
@@ -65,7 +65,7 @@ class Stores:
 
 
 class Assembly:
-    """The processor for the handlers of *router*, and for what else was added, as they are now.
+    """The processor for the handlers of *router*, what its *providers* make, and what else was added, as they are now.
 
     Where *is_running* says so, what cannot work is refused when it is added, and not message by message. *find_queue*
     gives the address of the app's queue, or ``""``. May be used from any thread. For the rest see `App`.
@@ -74,6 +74,7 @@ class Assembly:
     def __init__(
         self,
         router: Router,
+        providers: Providers,
         *,
         retry_on: RetryOn | None,
         unmatched: Unmatched,
@@ -106,7 +107,8 @@ class Assembly:
         self._middleware: tuple[Middleware, ...] = ()
         self._arounds: tuple[Around, ...] = ()
         self._watchers: tuple[Watcher, ...] = ()
-        self._dependencies = Dependencies(router.providers)
+        self._providers = providers
+        self._dependencies = Dependencies(providers)
         # Reentrant: a middleware, or a signal handler, may add something while something is being added.
         self._changing = threading.RLock()
         self._version = 0
@@ -170,16 +172,20 @@ class Assembly:
             self._outdate()
 
     @contextmanager
-    def replacing(self, factories: Factories, stores: Stores | None) -> Iterator[None]:
+    def replacing(self, factories: Factories, progress: Store | None, idempotency: Store | None) -> Iterator[None]:
         """Let other *factories* make what the router provides within a ``with``, and close what they made.
 
-        Where *stores* are given, they remember meanwhile.
+        Where another store is given, it remembers meanwhile.
         """
         before, stores_before = self._dependencies, self.stores
-        with self._router.providers.replaced(factories):
+        with self._providers.replaced(factories):
             for handler in self._router.handlers:
                 self._check_needs(handler)
-            self._depend_on(Dependencies(self._router.providers), stores or stores_before)
+            stores = Stores(
+                stores_before.progress if progress is None else progress,
+                stores_before.idempotency if idempotency is None else idempotency,
+            )
+            self._depend_on(Dependencies(self._providers), stores)
             try:
                 yield
             finally:
@@ -225,7 +231,7 @@ class Assembly:
         """Close what was made for the process."""
         self._dependencies.close()
 
-    def after_fork_in_child(self) -> None:
+    def _after_fork_in_child(self) -> None:
         """See `megaflow.forks`."""
         self._changing = threading.RLock()
 
@@ -249,7 +255,7 @@ class Assembly:
         )
 
     def _check_needs(self, handler: Handler) -> None:
-        self._router.providers.check(handler.name, handler.needs, is_async=handler.is_async)
+        self._providers.check(handler.name, handler.needs, is_async=handler.is_async)
 
     def _depend_on(self, dependencies: Dependencies, stores: Stores) -> None:
         with self._changing:

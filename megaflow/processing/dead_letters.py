@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+import logging
+from typing import Any, NamedTuple
 
 from megaflow import limits
 from megaflow.errors import describe_error
 from megaflow.handlers.status import ProcessStatus
 from megaflow.messages.message import Message
 from megaflow.messages.origin import digest_of, replace_origin
+from megaflow.processing.log_lines import LogKeys
 from megaflow.processing.verdict import Outcome, Verdict
 from megaflow.transport.entries import measure
 
@@ -40,6 +42,35 @@ def why_too_large(message: Message, size_limit: int) -> str:
     """Return why *message* does not go where it may have *size_limit* bytes; ``""`` where it does, or nobody knows."""
     size = measure(message.body, replace_origin(message, ""))
     return f"it has {size:,} bytes, and the dead-letter queue takes {size_limit:,}" if 0 < size_limit < size else ""
+
+
+class Farewell(NamedTuple):
+    """What the log says of a message that does not come again: *text* takes the message's id, and *said*."""
+
+    level: int
+    text: str
+    said: str
+    error: BaseException | None = None
+    keys: LogKeys = {}  # noqa: RUF012 - nobody changes it
+
+
+def describe_end(verdict: Verdict, problem: str, *, is_dropped: bool) -> Farewell | None:
+    """Return what the log says of a failed message that is *dropped*, or goes to the dead-letter queue, if anything.
+
+    One line about it is an error: that of the handler that has failed for good; or this one, where the message was to
+    come again, and does not for a *problem*, with the error that kept it the last time.
+    """
+    if not (problem or is_dropped):
+        return None
+    text = "message %s: no dead-letter queue, so it is deleted: %s"
+    if not is_dropped:
+        text = "message %s goes to the dead-letter queue: %s"
+    if not problem and (verdict.outcomes or verdict.message.problem):
+        return Farewell(logging.WARNING, text, str(verdict))
+    keepers = [outcome for outcome in verdict.outcomes if outcome.status.keeps]
+    error = next((outcome.error for outcome in keepers if outcome.error is not None), None)
+    keys: LogKeys = {"handler": ", ".join(outcome.handler.name for outcome in keepers)} if keepers else {}
+    return Farewell(logging.ERROR, text, problem or str(verdict), error, keys)
 
 
 def describe_origin(verdict: Verdict, problem: str = "", *, with_texts: bool = True) -> str:

@@ -64,6 +64,10 @@ class Idempotency:
         key = self._drop(message, handler, key)
         ask_store("release a key", self._store.release, key, work_of(message))
 
+    def holds(self, message: Message) -> bool:
+        """Tell whether keys are being worked on for a message."""
+        return message.id in self._claimed
+
     def renew(self, message: Message) -> None:
         """Keep the keys that are being worked on for a message, whose lease was extended."""
         with self._lock:
@@ -71,7 +75,7 @@ class Idempotency:
         for key in keys:
             ask_store("renew a key", self._store.renew, key, work_of(message), self._seconds)
 
-    def after_fork_in_child(self) -> None:
+    def _after_fork_in_child(self) -> None:
         """See `megaflow.forks`."""
         self._lock = threading.Lock()
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Final, TypeAlias
 
 from megaflow.dispatch.suspects import find_suspects
-from megaflow.errors import InvalidPayloadError, text_of
+from megaflow.errors import EarlierFailureError, InvalidPayloadError, text_of
 from megaflow.handlers.handler import Handler
 from megaflow.handlers.status import ProcessStatus, Reject
 from megaflow.logs import get_logger
@@ -41,6 +41,9 @@ def log_outcome(message: Message, outcome: Outcome) -> None:
     if isinstance(error, InvalidPayloadError):
         level = logging.ERROR if status is ProcessStatus.FATAL_ERROR else logging.WARNING
         log.log(level, "message %s: it is not what %s takes: %s", message.id, name, text_of(error), extra=keys)
+    elif isinstance(error, EarlierFailureError):
+        # It had its line when it failed.
+        log.info("message %s: %s failed for good earlier: %s", message.id, name, text_of(error), extra=keys)
     elif status is ProcessStatus.RETRIABLE_ERROR:
         text = "message %s: %s failed and will be tried again"
         log.warning(text, message.id, name, exc_info=error, extra=keys)

@@ -116,6 +116,10 @@ class Processor:
         """Run the handlers of *message* one after another: async ones in this event loop, the others in a thread."""
         return await adrive(self.steps(message), arun_step)
 
+    def holds_keys(self, message: Message) -> bool:
+        """Tell whether something is claimed for *message*."""
+        return self._idempotency is not None and self._idempotency.holds(message)
+
     def renew(self, message: Message) -> None:
         """Keep what is claimed for a message whose lease was extended; raises `StoreError`."""
         if self._idempotency is not None:

@@ -19,8 +19,13 @@ class Fate(Enum):
     """What becomes of a message."""
 
     DELETE = "deleted"
+    """It is deleted: every handler that matched has finished."""
+
     KEEP = "kept"
+    """It stays in the queue, hidden for the backoff, and is delivered again."""
+
     DEAD_LETTER = "dead-lettered"
+    """It goes to the dead-letter queue, and is then deleted. Without a dead-letter queue it is deleted."""
 
 
 def decide_fate(statuses: Iterable[ProcessStatus]) -> Fate:
@@ -36,20 +41,28 @@ def decide_fate(statuses: Iterable[ProcessStatus]) -> Fate:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one handler made of one message: *error* is what it raised, *after* the seconds that it asked for.
-
-    ``seconds`` is how long it took, what it waited for included; 0 where it was not called. ``skipped`` says why it was
-    not called where it had ended with this message, or with the same idempotency key, before. ``is_logged`` is whether
-    the log has its line already, as where something is around that.
-    """
+    """What one handler made of one message."""
 
     handler: Handler
+    """The handler."""
+
     status: ProcessStatus
+    """The status: what it returned, or what its exception means."""
+
     error: BaseException | None = None
+    """What it raised, or why it was not called; None where nothing went wrong."""
+
     after: float | None = None
+    """The seconds of ``RetryLater(after=...)``, where it raised that."""
+
     seconds: float = field(default=0.0, compare=False)
+    """How long it took, with all that it waited for; 0 where it was not called."""
+
     skipped: str = field(default="", compare=False)
+    """Why it was not called: it had ended with this message, or this idempotency key, before. Else ``""``."""
+
     is_logged: bool = field(default=False, compare=False, repr=False)
+    """Whether the log has its line already: what is around a handler is around that line, too."""
 
     def __str__(self) -> str:
         """Name the handler and what it said: ``app.reserve: RETRY_LATER``, or why it was skipped."""
@@ -58,7 +71,7 @@ class Outcome:
 
     @property
     def interrupts(self) -> bool:
-        """Whether it ends the consumer: the handler exited, or was interrupted from the keyboard."""
+        """Whether it ends the consumer: the handler raised `SystemExit`, `KeyboardInterrupt` or the like."""
         if self.error is None:
             return False
         return any(not isinstance(cause, Exception | asyncio.CancelledError) for cause in flatten(self.error))
@@ -66,20 +79,25 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What becomes of one message, and why. Exactly one of ``deletes``, ``keeps`` and ``dead_letters`` is true."""
+    """What becomes of one message, and why. One of ``deletes``, ``keeps`` and ``dead_letters`` is true."""
 
     message: Message
+    """The message."""
+
     outcomes: tuple[Outcome, ...]
+    """What each handler made of it, in the order in which they ran. Empty where no handler matched."""
+
     fate: Fate
+    """What becomes of it."""
 
     @property
     def statuses(self) -> dict[Handler, ProcessStatus]:
-        """What each handler that matched said."""
+        """The status of each handler that matched."""
         return {outcome.handler: outcome.status for outcome in self.outcomes}
 
     @property
     def deletes(self) -> bool:
-        """Whether the message is done with."""
+        """Whether the message is deleted, as all its handlers have finished."""
         return self.fate is Fate.DELETE
 
     @property
@@ -94,12 +112,12 @@ class Verdict:
 
     @property
     def unmatched(self) -> bool:
-        """Whether no handler wanted the message."""
+        """Whether no handler matched the message."""
         return not self.outcomes
 
     @property
     def after(self) -> float | None:
-        """The longest time in seconds that a handler asked for; None leaves it to the backoff."""
+        """The longest time in seconds that a handler asked for; None leaves it to the backoff of the app."""
         return max((outcome.after for outcome in self.outcomes if outcome.after is not None), default=None)
 
     @property
@@ -109,7 +127,7 @@ class Verdict:
 
     @property
     def interruption(self) -> BaseException | None:
-        """What a handler raised to end the consumer; None where none did."""
+        """What a handler raised that ends the consumer, such as `SystemExit`; None where none did."""
         return next((outcome.error for outcome in self.outcomes if outcome.interrupts), None)
 
     def __str__(self) -> str:

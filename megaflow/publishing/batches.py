@@ -23,11 +23,16 @@ _FIRST_PAUSE: Final = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """What became of one message of a stream: its message id, or why it did not go, or may not have gone."""
+    """What became of one message of `App.publish_stream`."""
 
     index: int
+    """Its place in what you gave, from 0."""
+
     message_id: str = ""
+    """Its message id; ``""`` where it did not go."""
+
     failure: FailedEntry | None = None
+    """Why it did not go, or may not have gone; None where it went."""
 
 
 class EntryAnswer(NamedTuple):

@@ -28,30 +28,45 @@ _NO_ATTRIBUTES: Final[Mapping[str, Attribute]] = MappingProxyType({})
 
 
 class PublishOptions(TypedDict, total=False):
-    """What can be said of a message besides its payload; see `Outgoing`."""
+    """What can be said of a message beside its payload."""
 
     binary_encoding: bool
+    """Send an object as BSON in Base64, in place of JSON."""
+
     attributes: Mapping[str, AttributeInput]
+    """Message attributes by name, at most ten: text, numbers, bytes, or an `Attribute`."""
+
     delay_seconds: int | None
+    """Standard queues: how long the message stays invisible, up to 900. None leaves it to the queue."""
+
     group_id: str
+    """The message group. FIFO queues and topics need one."""
+
     deduplication_id: str
+    """FIFO: a second message with the same id within five minutes is not delivered."""
+
     subject: str
+    """Topics: the subject of e-mails, and a field of the envelope."""
+
     trace_header: str
+    """AWS's trace header, ``Root=1-…;Parent=…;Sampled=…``, in place of that of the span in which this is sent."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outgoing:
-    """A payload and what goes with it, for `publish_batch`, where entries differ in more than their payloads."""
+    """A payload with options of its own, for `App.publish_batch` and `App.publish_stream`."""
 
     payload: Any = field(kw_only=False)
+    """A `Payload`, a dict, text, bytes, a pydantic model or a dataclass."""
+
     binary_encoding: bool = False
-    """Send an object as BSON instead of JSON."""
+    """Send an object as BSON in Base64, in place of JSON."""
 
     attributes: Mapping[str, AttributeInput] = field(default_factory=dict)
-    """Message attributes, at most ten: text, numbers or bytes, or an `Attribute` where the type matters."""
+    """Message attributes by name, at most ten: text, numbers, bytes, or an `Attribute`."""
 
     delay_seconds: int | None = None
-    """SQS standard queues: how long the message stays invisible, up to 900 s; None leaves it to the queue."""
+    """Standard queues: how long the message stays invisible, up to 900. None leaves it to the queue."""
 
     group_id: str = ""
     """The message group. FIFO queues and topics need one."""
@@ -60,7 +75,7 @@ class Outgoing:
     """FIFO: a second message with the same id within five minutes is not delivered."""
 
     subject: str = ""
-    """SNS: the subject of e-mails, and a field of the envelope."""
+    """Topics: the subject of e-mails, and a field of the envelope."""
 
     trace_header: str = ""
     """AWS's trace header, ``Root=1-…;Parent=…;Sampled=…``, in place of that of the span in which this is sent."""

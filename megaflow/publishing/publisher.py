@@ -67,27 +67,38 @@ class Publisher(ABC):
         self.propagation.add(names)
 
     def publish(self, payload: Any, **options: Unpack[PublishOptions]) -> str:
-        """Publish *payload*, a `Payload`, dict, str, bytes, or a model, and return its message id.
+        """Publish *payload*, and return its message id.
 
-        A model is one that a handler can take: it goes as pydantic writes it, by its aliases, without what it computes.
-        `Outgoing` says what the options mean. Raises `EncodeError` before any call to AWS for what AWS would refuse,
-        and `PublishError` for what is too large for this queue or topic, where that takes less than AWS allows. AWS's
-        other errors pass through as botocore's.
+        Args:
+            payload: A `Payload`, a dict, text, bytes, a pydantic model or a dataclass. A model is written as pydantic
+                does it: by its aliases, and without computed fields.
+            options: Each as in `Outgoing`.
+
+        Raises:
+            EncodeError: AWS would refuse the message. Nothing was sent.
+            PublishError: The message is too large for this queue or topic, which takes less than AWS allows.
         """
         check_options(self.publish, options, PublishOptions)
         return self._publish(prepare(Outgoing(payload, **options), max_size=self._max_size, offered=self._offer()))
 
     def publish_raw_message(self, body: str, **options: Unpack[PublishOptions]) -> str:
-        """Publish the text *body* exactly as it is, and return its message id."""
+        """Publish the text *body* exactly as it is, and return its message id. The options are those in `Outgoing`."""
         check_options(self.publish_raw_message, options, PublishOptions)
         return self._publish(prepare_raw(Outgoing(body, **options), max_size=self._max_size, offered=self._offer()))
 
     def publish_batch(self, items: Iterable[object], **options: Unpack[PublishOptions]) -> list[str]:
         """Publish *items*, payloads or `Outgoing`, ten to a call, and return their message ids in order.
 
-        The options hold for the payloads; an `Outgoing` brings its own. Several calls are under way at once, so that a
-        standard queue gets them in about their order. Raises `EncodeError`, with nothing sent, where one cannot be
-        sent, and `PublishError` with exactly those that did not go, or of which that is not known.
+        Up to eight calls are under way at once, so a standard queue gets the messages in about their order. On FIFO it
+        is one, and their order is kept.
+
+        Args:
+            items: Payloads, or `Outgoing` where they differ in more.
+            options: The options of all payloads, each as in `Outgoing`. An `Outgoing` has its own.
+
+        Raises:
+            EncodeError: AWS would refuse one of them. Nothing was sent.
+            PublishError: Some did not go, or nobody knows whether they went. The error lists exactly those.
         """
         check_options(self.publish_batch, options, PublishOptions)
         check_several(items)
@@ -105,11 +116,16 @@ class Publisher(ABC):
         in_flight: int = BATCHES_IN_FLIGHT,
         **options: Unpack[PublishOptions],
     ) -> Iterator[Sent]:
-        """Publish *items* as they come, and give what became of each, in their order: for more than memory holds.
+        """Publish *items* as they come, and give a `Sent` for each, in order: for more messages than memory holds.
 
-        What is said of `publish_batch` holds, but for errors: a message that cannot be sent, or did not go, is told as
-        its `Sent.failure`, and the others go all the same. After a call that failed as a whole nothing more is sent.
-        Up to *in_flight* batches are under way at once, on FIFO one. With *raw*, texts go exactly as they are.
+        A message that did not go raises nothing: `Sent.failure` says why, and the others go all the same. After a call
+        that failed as a whole, nothing more is sent.
+
+        Args:
+            items: Payloads, or `Outgoing` where they differ in more.
+            raw: Send texts exactly as they are.
+            in_flight: How many batches are under way at once, 1 to 100. On FIFO it is always one.
+            options: The options of all payloads, each as in `Outgoing`. An `Outgoing` has its own.
         """
         check_options(self.publish_stream, options, PublishOptions)
         check_several(items)
@@ -181,7 +197,7 @@ class Publisher(ABC):
     @cached_property
     @abstractmethod
     def client(self) -> object:
-        """The client that sends; raises `ConfigurationError` where nothing can be sent at all."""
+        """The client that sends; raises `ConfigurationError` where there is no queue or topic, or no way to it."""
 
     @cached_property
     @abstractmethod

@@ -32,12 +32,16 @@ _REFUSED_IN_SUBJECT: Final = r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufff
 
 
 class SnsPublisher(Publisher):
-    """Publishes messages to a topic. May be used from any thread.
+    """Publishes messages to a topic. May be used from any thread. Nothing is asked of AWS before the first message.
 
-    *topic_arn* is left to ``MEGAFLOW_TOPIC_ARN`` where it is not given, and names the region; credentials that are not
-    given are left to boto3, and *client* takes a ready client of it. *max_message_size*, in bytes, is what the topic
-    allows: 256 KiB unless it was set to more, at most 1 MiB. Nothing is asked of AWS before the first message. *sleep*
-    waits between the tries of a batch. *telemetry* is whether what is sent has spans; see `App`.
+    The options in `AwsOptions` say how to reach AWS.
+
+    Args:
+        topic_arn: The topic; it names the region. Without it, ``MEGAFLOW_TOPIC_ARN`` is read.
+        max_message_size: How many bytes the topic allows: 256 KiB, unless you have set it to more; at most 1 MiB.
+        client: Your own boto3 SNS client, for the region of the topic.
+        sleep: Waits between the tries of a batch.
+        telemetry: Trace what is sent where OpenTelemetry's SDK is set up.
     """
 
     def __init__(
@@ -58,13 +62,13 @@ class SnsPublisher(Publisher):
 
     @cached_property
     def topic_arn(self) -> str:
-        """The topic's ARN; raises `ConfigurationError` where none is set, or it is none."""
+        """The topic's ARN; raises `ConfigurationError` where none is set, or it is no ARN of a topic."""
         return resolve("topic_arn", self._topic_arn, TOPIC_ARN_VARIABLE, read=topic_arn_of)
 
     @cached_property
     @override
     def client(self) -> SnsClient:
-        """The client that publishes."""
+        """The SNS client that publishes."""
         client: SnsClient = self._clients.client_for(self.topic_arn)
         let_header_through(client)
         return client

@@ -28,12 +28,16 @@ from megaflow.wire.pending import Pending
 
 
 class SqsPublisher(Publisher):
-    """Sends messages to a queue. May be used from any thread.
+    """Sends messages to a queue. May be used from any thread. Nothing is asked of AWS before the first message.
 
-    *queue_url*, the queue's URL or ARN, is left to ``MEGAFLOW_QUEUE_URL`` where it is not given, and names the region;
-    credentials that are not given are left to boto3, and *client* takes a ready client of it. Nothing is asked of AWS
-    before the first message. *sleep* waits between the tries of a batch. Without *wire*, boto3 makes all calls, and not
-    those alone that are made rarely. *telemetry* is whether what is sent has spans; see `App`.
+    The options in `AwsOptions` say how to reach AWS.
+
+    Args:
+        queue_url: The queue, by URL or ARN; it names the region. Without it, ``MEGAFLOW_QUEUE_URL`` is read.
+        client: Your own boto3 SQS client, for the region of the queue.
+        wire: Make the calls without boto3 where that is possible. False makes every call through boto3.
+        sleep: Waits between the tries of a batch.
+        telemetry: Trace what is sent where OpenTelemetry's SDK is set up.
     """
 
     def __init__(
@@ -53,25 +57,25 @@ class SqsPublisher(Publisher):
 
     @cached_property
     def queue_url(self) -> str:
-        """The queue's URL; raises `ConfigurationError` where none is set, or it is none."""
+        """The queue's URL; raises `ConfigurationError` where none is set, or it is no URL or ARN of a queue."""
         return resolve("queue_url", self._queue_url, QUEUE_URL_VARIABLE, read=queue_url_of)
 
     @cached_property
     @override
     def client(self) -> SqsClient:
-        """The client that sends."""
+        """The SQS client that sends."""
         return self.client_for(self.queue_url)
 
     def client_for(self, address: str) -> SqsClient:
-        """Return a client for another queue, in its own region, made as this one's is.
+        """Return a client for another queue, by URL or ARN, in the region of that queue.
 
-        Raises `ConfigurationError` where the region, or the client, that was given is not for *address*.
+        Raises `ConfigurationError` where you gave a region or a client, and *address* is in another region.
         """
         client: SqsClient = self._clients.client_for(address)
         return client
 
     def check(self, address: str) -> None:
-        """Raise `ConfigurationError` where the region that was given, or that of the client, is not for *address*."""
+        """Raise `ConfigurationError` where you gave a region or a client, and *address* is in another region."""
         self._clients.check(address)
 
     @cached_property

@@ -96,7 +96,7 @@ class _Server(ThreadingHTTPServer):
             if time.monotonic() - since > _CLIENT_TIMEOUT:
                 _hang_up(request)
 
-    def after_fork_in_child(self) -> None:
+    def _after_fork_in_child(self) -> None:
         """See `megaflow.forks`: who asks on this port asks the parent, and once that is gone nobody listens."""
         for sock in (self.socket, *self._open):
             let_go(sock)

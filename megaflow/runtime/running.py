@@ -63,7 +63,7 @@ class Running:
         current = self._current
         return NOT_RUNNING if current is None else current.health()
 
-    def after_fork_in_child(self) -> None:
+    def _after_fork_in_child(self) -> None:
         """See `megaflow.forks`: what runs does so in the parent."""
         self._changing = threading.RLock()
         self._current, self._stop_wanted = None, False

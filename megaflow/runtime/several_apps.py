@@ -17,10 +17,10 @@ _End: TypeAlias = tuple[Runs, BaseException | None]
 
 
 def run(*apps: Runs) -> None:
-    """Run several apps in this process until SIGTERM or SIGINT, or until all have been stopped.
+    """Run several apps in this process, each as `App.run` does, until SIGTERM or SIGINT, or until all are stopped.
 
-    Where one fails the others are stopped, and its error is raised. Raises `UsageError` without any app, or for one
-    given twice.
+    Where one fails, the others are stopped, and its error is raised. Raises `UsageError` for no app, and for one that
+    is given twice.
     """
     if not apps or len(set(map(id, apps))) < len(apps):
         raise UsageError("run() takes one or more apps, each once")

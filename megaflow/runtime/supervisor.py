@@ -209,7 +209,7 @@ class Supervisor:
         problems = (f"{missing} of {len(self._lives)} processes are not running",) if missing else ()
         return Health(live=True, ready=not missing and not self._stopping, problems=problems, stopping=self._stopping)
 
-    def after_fork_in_child(self) -> None:
+    def _after_fork_in_child(self) -> None:
         """See `megaflow.forks`: the children would not hear that their parent is dead, while others hold its pipes."""
         for child in self._children.values():
             child.orders.close()

@@ -18,12 +18,18 @@ from megaflow.transport.session import AwsOptions, AwsSettings
 
 
 class DynamoDbStore(ClosableStore):
-    """Remembers in a DynamoDB table, for processes wherever they run; `create_table` makes it.
+    """Remembers in a DynamoDB table, for processes on any machine. `create_table` makes the table.
 
-    Its partition key is ``id``, a text; ``expires_at`` is its time to live. The role needs dynamodb:GetItem and
-    dynamodb:UpdateItem.
+    The partition key is ``id``, a text. ``expires_at`` is the time to live. The role needs ``dynamodb:GetItem`` and
+    ``dynamodb:UpdateItem``. https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/TTL.html
 
-    https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/TTL.html
+    The options in `AwsOptions` say how to reach AWS.
+
+    Args:
+        table_name: The table.
+        client: Your own boto3 client for DynamoDB.
+        keep_for: Seconds for which it remembers how a handler ended; 14 days by default, as long as SQS keeps messages.
+        clock: Gives the time, in seconds since the epoch.
     """
 
     def __init__(
@@ -43,7 +49,7 @@ class DynamoDbStore(ClosableStore):
         self._aws = AwsSettings(**aws)
 
     def create_table(self) -> None:
-        """Create the table, paid for by the request, and wait until it is there."""
+        """Create the table, with on-demand billing, and wait until it is there."""
         self._client.create_table(
             TableName=self._table_name,
             KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
@@ -57,7 +63,7 @@ class DynamoDbStore(ClosableStore):
         )
 
     def check(self) -> None:
-        """See `Store.check`: with the calls that all of this takes, so that a role that allows less is found out."""
+        """See `Store`: make the calls that the other methods make, so that a role that allows less is noticed."""
         try:
             self.load(CHECK)
             self._update(
@@ -136,6 +142,7 @@ class DynamoDbStore(ClosableStore):
 
     @override
     def close(self) -> None:
+        """See `Store`."""
         # A client that was given is closed by whoever gave it.
         made = self.__dict__.pop("_client", None) if self._given_client is None else None
         if made is not None:

@@ -13,9 +13,11 @@ from megaflow.stores.store import KEEP_FOR, Claim, ClosableStore, Ended
 
 
 class MemoryStore(ClosableStore):
-    """Remembers in this process, for one consumer and for tests; what has expired is dropped bit by bit.
+    """Remembers in this process, for one consumer and for tests. Closing it changes nothing.
 
-    Closing it changes nothing.
+    Args:
+        keep_for: Seconds for which it remembers how a handler ended; 14 days by default, as long as SQS keeps messages.
+        clock: Gives the time, in seconds since the epoch.
     """
 
     def __init__(self, *, keep_for: float = KEEP_FOR, clock: Callable[[], float] = time.time) -> None:
@@ -28,7 +30,7 @@ class MemoryStore(ClosableStore):
         renew_in_child(self)
 
     def check(self) -> None:
-        """See `Store.check`: there is nothing to find out."""
+        """See `Store`: there is nothing to check."""
 
     def load(self, work: str) -> Mapping[str, Ended]:
         """See `Store.load`."""
@@ -73,7 +75,7 @@ class MemoryStore(ClosableStore):
             if self._keys.get(key, (0.0, None))[1] == owner:
                 del self._keys[key]
 
-    def after_fork_in_child(self) -> None:
+    def _after_fork_in_child(self) -> None:
         """See `megaflow.forks`."""
         self._lock = threading.Lock()
 

@@ -64,9 +64,14 @@ _IN_MEMORY: Final = ":memory:"
 
 
 class SqliteStore(ClosableStore):
-    """Remembers in an SQLite file, for the processes of one machine; opened when it is first needed.
+    """Remembers in an SQLite file, for the processes of one machine. It is opened when it is first needed.
 
-    Close it at the end, as `App.run` and `App.close` do, or use it in a ``with``.
+    `App.run` and `App.close` close it. Elsewhere, close it yourself, or use it in a ``with``.
+
+    Args:
+        path: The file. It is created with mode 0600 where it is not there.
+        keep_for: Seconds for which it remembers how a handler ended; 14 days by default, as long as SQS keeps messages.
+        clock: Gives the time, in seconds since the epoch.
     """
 
     def __init__(
@@ -85,7 +90,7 @@ class SqliteStore(ClosableStore):
         close_before_fork(self)
 
     def check(self) -> None:
-        """See `Store.check`: the file is opened anew, as another one may have taken its place."""
+        """See `Store`: open the file anew, as another one may have taken its place."""
         with self._lock:
             try:
                 if self._path != _IN_MEMORY:
@@ -143,17 +148,18 @@ class SqliteStore(ClosableStore):
 
     @override
     def close(self) -> None:
+        """See `Store`."""
         with self._lock:
             connection, self._connection = self._connection, None
             if connection is not None:
                 connection.close()
 
-    def before_fork(self) -> None:
+    def _before_fork(self) -> None:
         """See `megaflow.forks`."""
         self._lock.acquire()
         self.close()
 
-    def after_fork(self) -> None:
+    def _after_fork(self) -> None:
         """See `megaflow.forks`."""
         self._lock.release()
 

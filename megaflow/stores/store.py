@@ -20,67 +20,70 @@ KEEP_FOR: Final = 14 * 86_400.0
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How a handler ended for good: `ProcessStatus.DONE`, or `ProcessStatus.FATAL_ERROR` and what it raised."""
+    """How a handler ended for good, as a store keeps it."""
 
     status: ProcessStatus
+    """`ProcessStatus.DONE` or `ProcessStatus.FATAL_ERROR`."""
+
     error: str = ""
+    """Type and text of what the handler raised; ``""`` where it raised nothing."""
 
 
 class Claim(Enum):
-    """What came of claiming an idempotency key: whose turn it is."""
+    """Whose turn it is, after `Store.claim`."""
 
     TAKEN = "taken"
-    """It is your turn: you have the key, and nobody else does. Run the handler, then complete or release the key."""
+    """You have the key, and nobody else does. Run the handler, then complete or release the key."""
 
     BUSY = "busy"
-    """It is another one's turn, who has the key and is at work. Do not run the handler; come again later."""
+    """Another owner has the key and is at work. Do not run the handler; the message comes again later."""
 
     DONE = "done"
-    """It is nobody's turn: the handler ran for this key, and not too long ago. Do not run it again."""
+    """The handler ran for this key, and not too long ago. Do not run it again."""
 
 
 class Store(Protocol):
-    """Remembers how handlers ended, and who works on which idempotency key.
+    """Remembers how handlers ended, and which idempotency keys are in use or done. Write one for your own database.
 
-    Every method may be called from any thread. It raises whatever its database raises, and then what it was to write
-    may be written or not.
+    Every method may be called from any thread. A method raises whatever its database raises; what it was to write may
+    then be written or not.
 
-    A store that holds a connection has a method ``close()`` too, which an app calls at the end of `App.run` and in
-    `App.close`: it may be called again and again, forgets nothing, and a closed store opens again at its next use.
+    A store may have a method ``close()``. `App.run` calls it at its end, and `App.close`. It may be called again and
+    again, forgets nothing, and the store opens again at its next use.
 
-    It may have a method ``check()``, which `App.run` calls before it receives anything, and again once a call has
-    failed, until it returns: it opens what is to be opened, reads something, and writes something that it takes back,
-    or that expires soon. It raises `ConfigurationError` for what fails until someone changes something, saying what,
-    and whatever else for what may pass by itself: the database is busy, or out of reach. Where a store has none, an
-    entry of its own is saved, or claimed, that nobody asks for: ``megaflow check``.
+    A store may have a method ``check()``. `App.run` calls it before it receives anything, and after a call has failed,
+    until it returns. It opens what has to be opened, reads something, and writes something that it takes back or that
+    expires soon. It raises `ConfigurationError` for what somebody has to change, and says what; anything else for what
+    may pass by itself, such as a database that is busy. For a store without ``check()``, an entry is saved or claimed
+    that nobody asks for: ``megaflow check``.
     """
 
     def load(self, work: str) -> Mapping[str, Ended]:
-        """Return how handlers, by name, ended on one piece of work."""
+        """Return how handlers ended with one message, by the names of the handlers; *work* stands for the message."""
         ...
 
     def save(self, work: str, handler: str, ended: Ended) -> None:
-        """Remember how a handler ended."""
+        """Remember how *handler* ended with one message."""
         ...
 
     def claim(self, key: str, owner: str, seconds: float) -> Claim:
         """Claim *key* for so many *seconds*, and return whose turn it is.
 
-        What *owner* claimed before is theirs again, since that attempt has died; what another one claimed is free once
-        its time is over. All this at once: of several that ask, one gets it.
+        *owner* gets a key again that it has claimed before, as that attempt has died. A key of another owner is free
+        once its seconds are over. The method has to be atomic: of several owners that ask at once, one gets the key.
         """
         ...
 
     def renew(self, key: str, owner: str, seconds: float) -> None:
-        """Hold *key* for so many more seconds from now, if it is *owner*'s."""
+        """Hold *key* for so many seconds from now, where *owner* has it."""
         ...
 
     def complete(self, key: str, owner: str, seconds: float) -> None:
-        """Remember for so many *seconds* that *key* ran, whoever holds it by now."""
+        """Remember for so many *seconds* that the handler ran for *key*, whoever holds the key by now."""
         ...
 
     def release(self, key: str, owner: str) -> None:
-        """Free *key*, if it is *owner*'s and has not run."""
+        """Free *key*, where *owner* has it and the handler did not run."""
         ...
 
 
@@ -88,7 +91,7 @@ class ClosableStore:
     """A store that is closed at the end of a ``with``."""
 
     def close(self) -> None:
-        """Let go of what is open; nothing is forgotten, and the next use opens it again."""
+        """Close what is open. Nothing is forgotten, and the next use opens it again."""
 
     def __enter__(self) -> Self:
         """Return the store."""

@@ -28,6 +28,7 @@ class LogFilter(logging.Filter):
 
     @override
     def filter(self, record: logging.LogRecord) -> bool:
+        """Add the keys to *record*, and let it through."""
         for key, value in _read_keys():
             vars(record).setdefault(key, value)
         return True

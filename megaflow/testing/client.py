@@ -12,12 +12,11 @@ from contextlib import ExitStack
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar, Unpack
 
-from megaflow.app import App
+from megaflow.app import App, parts_of
 from megaflow.errors import UsageError
 from megaflow.handlers.handler import Handler
 from megaflow.local import Account, SnsClient, SqsClient
 from megaflow.messages.message import Message
-from megaflow.processing.assembly import Stores
 from megaflow.publishing.batches import Sent
 from megaflow.publishing.outgoing import PublishOptions
 from megaflow.stores import MemoryStore, Store
@@ -37,22 +36,26 @@ open_clients: Final[list[TestClient]] = []
 
 
 class TestClient:
-    """Runs an app over an embedded queue within a ``with``, in the calling thread: nothing waits, nothing is sent out.
+    """Runs an app over an embedded queue within a ``with``, in the thread of the test. Nothing waits or leaves it.
 
-    The handlers, their verdicts and the consumer's decisions are those of `App.run`. Messages are handled one by one,
-    and time passes in `advance` only, or where an async handler sleeps. The queue has the name and kind of the app's
-    own, or is a standard one, *fifo* where that is said; it has a dead-letter queue, and a topic before it where the
-    app has one. *replacing* has other factories for what the app provides, by type. Where the app has a store for
-    *progress* or *idempotency*, one in memory takes its place, empty and with the clock of the test, unless another is
-    given here; the app's own is neither asked nor written. Its metrics begin at 0.
+    Handlers, verdicts and all that the consumer decides are as in `App.run`. Messages are handled one by one. Time
+    passes in `advance`, and where an async handler sleeps. There is a dead-letter queue, and a topic before the queue
+    where the app has one. The metrics of the app begin at 0.
 
-    What differs from `App.run`: a ``timeout=`` stops async handlers only. The default backoff has no random part: a
-    pause is as long as it can be. A FIFO queue takes equal bodies within five minutes for one message, unless they have
-    ids of their own. Async handlers that wait for sockets or threads do so for real. What an async handler leaves
-    running goes on while others are waited for.
+    What differs from `App.run`: a ``timeout=`` stops async handlers only. The default backoff has no random part, so a
+    message comes again after the longest time that it could take. A FIFO queue takes equal bodies within five minutes
+    for one message, unless they have deduplication ids. Async handlers that wait for sockets or threads wait for real.
 
-    Where an `AssertionError` leaves the ``with``, it gets a note that says which handlers the messages reached, and
-    why not the others.
+    An `AssertionError` that leaves the ``with`` gets a note: which handlers the messages reached, and why not the
+    others.
+
+    Args:
+        app: The app.
+        fifo: Whether the queue is FIFO. By default it is what the app's own queue or topic is, else standard.
+        replacing: Other factories for what the app provides, by type: ``{Bank: FakeBank}``.
+        progress: A store in place of the app's. By default an empty `MemoryStore` with the clock of the test takes the
+            place of one that the app has.
+        idempotency: The same for idempotency keys.
 
     Example:
         >>> from megaflow import App
@@ -67,6 +70,21 @@ class TestClient:
 
     __test__ = False  # pytest takes what is called so for tests
 
+    account: Account
+    """The embedded account with all its queues and topics."""
+
+    sqs: SqsClient
+    """A client with boto3's methods for its queues: send what others would send, then call `run`."""
+
+    sns: SnsClient
+    """A client with boto3's methods for its topics."""
+
+    queue_url: str
+    """The URL of the queue that the app consumes."""
+
+    dead_letter_queue_url: str
+    """The URL of its dead-letter queue."""
+
     def __init__(
         self,
         app: App,
@@ -79,8 +97,10 @@ class TestClient:
         if not isinstance(app, App):
             raise UsageError(f"a TestClient takes an App, not a {type(app).__name__}")
         self.app = app
+        """The app."""
+
         self._replacing = replacing or {}
-        self._stores = Stores(progress, idempotency)
+        self._stores = {"progress": progress, "idempotency": idempotency}
         is_ordered = any(map(is_fifo, filter(None, (app.queue_url, app.topic_arn))))
         self._fifo = is_ordered if fifo is None else fifo
         self._exits = ExitStack()
@@ -88,7 +108,7 @@ class TestClient:
         self._engine: Engine | None = None
 
     def __enter__(self) -> Self:
-        """Make the queues, and connect the app to them; what was seen before is forgotten.
+        """Make the queues, and connect the app to them. What an earlier ``with`` has seen is forgotten.
 
         Raises `UsageError` inside a running event loop, where handlers cannot be waited for, and `RegistrationError`
         where handlers cannot work.
@@ -113,30 +133,30 @@ class TestClient:
         self._exits.close()
 
     def publish(self, payload: Any, **options: Unpack[PublishOptions]) -> str:
-        """Publish as `App.publish` does, let the app handle what it can, and return the message id."""
+        """Publish as `App.publish` does, handle all that can be handled now, and return the message id."""
         return self._after(lambda: self.app.publish(payload, **options))
 
     def publish_batch(self, items: Iterable[object], **options: Unpack[PublishOptions]) -> list[str]:
-        """Publish as `App.publish_batch` does, and let the app handle what it can."""
+        """Publish as `App.publish_batch` does, and handle all that can be handled now."""
         return self._after(lambda: self.app.publish_batch(items, **options))
 
     def publish_stream(self, items: Iterable[object], **options: Any) -> Iterator[Sent]:
-        """Publish all of *items* as `App.publish_stream` does, and let the app handle what it can."""
+        """Publish as `App.publish_stream` does, and handle all that can be handled now."""
         return self._after(lambda: iter(list(self.app.publish_stream(items, **options))))
 
     def publish_raw_message(self, body: str, **options: Unpack[PublishOptions]) -> str:
-        """Publish as `App.publish_raw_message` does, and let the app handle what it can."""
+        """Publish as `App.publish_raw_message` does, and handle all that can be handled now."""
         return self._after(lambda: self.app.publish_raw_message(body, **options))
 
     def run(self) -> None:
-        """Let the app handle what it can before time passes: messages that others have sent.
+        """Handle all that can be handled now, such as what you have sent with ``client.sqs``.
 
-        Raises what a handler raised that is no `Exception`; whatever was in hand was given back.
+        Raises what a handler raised that is no `Exception`; the messages in hand are given back.
         """
         self._use().run()
 
     def advance(self, seconds: float) -> None:
-        """Let *seconds* pass, and the app handle what it can meanwhile, at the very time."""
+        """Let *seconds* pass. What becomes due meanwhile is handled at its time."""
         if not 0 <= seconds < math.inf:
             raise UsageError(f"time passes by a number of seconds, 0 or more, not by {seconds!r}")
         self._use().advance(seconds)
@@ -158,7 +178,7 @@ class TestClient:
 
     @property
     def deleted(self) -> list[Message]:
-        """The messages that were done with, and deleted."""
+        """The messages that were deleted, as all their handlers have finished or none matched."""
         return list(self._record.deleted)
 
     @property
@@ -241,7 +261,7 @@ class TestClient:
         )
         self.sqs, self.sns = SqsClient(self.account), SnsClient(self.account)
         name = name_of(self.app.queue_url or _QUEUE).removesuffix(".fifo")
-        dead_letters = name_of(self.app.settings.dead_letter_queue_url or "").removesuffix(".fifo")
+        dead_letters = name_of(parts_of(self.app).settings.dead_letter_queue_url or "").removesuffix(".fifo")
         self.dead_letter_queue_url = self._create_queue(dead_letters or f"{name}-dead")
         self.queue_url = self._create_queue(name, self.dead_letter_queue_url)
         exits.enter_context(
@@ -253,17 +273,17 @@ class TestClient:
                 dead_letter_queue_url=self.dead_letter_queue_url if dead_letters else None,
             )
         )
-        exits.enter_context(self.app.replacing(self._replacing, stores=self._choose_stores()))
+        exits.enter_context(self.app.replacing(self._replacing, **self._choose_stores()))
         self.app.metrics.clear()
         return Engine(self.app, self.account, self.queue_url, self._clock)
 
-    def _choose_stores(self) -> Stores:
-        own, given = self.app.stores, self._stores
-        return Stores(*map(self._choose_store, (own.progress, own.idempotency), (given.progress, given.idempotency)))
-
-    def _choose_store(self, own: Store | None, given: Store | None) -> Store | None:
-        """Return a store that no other test has written to, unless one was *given*."""
-        return MemoryStore(clock=self._clock) if given is None and own is not None else given
+    def _choose_stores(self) -> dict[str, Store | None]:
+        """Return stores that no other test has written to, in place of the app's own, unless some were given."""
+        own = parts_of(self.app).assembly.stores
+        return {
+            name: MemoryStore(clock=self._clock) if given is None and getattr(own, name) is not None else given
+            for name, given in self._stores.items()
+        }
 
     def _create_queue(self, name: str, dead_letter_queue_url: str = "") -> str:
         attributes: dict[str, str] = {}

@@ -12,7 +12,7 @@ from contextvars import copy_context
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from megaflow.app import App
+from megaflow.app import App, parts_of
 from megaflow.backoff import ExponentialBackoff
 from megaflow.consumer.core.core import Core
 from megaflow.consumer.core.protocol import (
@@ -85,8 +85,10 @@ class Engine:
         self._app = app
         self._account = account
         self._clock = clock
-        self._queue = Queue(_Impatient(account), queue_url, clock=clock, tracing=app.destination.tracing)
-        self._settings = _without_chance(app.settings)
+        parts = parts_of(app)
+        self._queue = Queue(_Impatient(account), queue_url, clock=clock, tracing=parts.destination.tracing)
+        self._get_processor = parts.assembly.processor
+        self._settings = _without_chance(parts.settings)
         self._loop = asyncio.Runner(loop_factory=lambda: FakeTimeLoop(clock, self._pass_time))
         self._inputs: deque[Input] = deque()
         self._started: deque[Message] = deque()
@@ -104,7 +106,7 @@ class Engine:
 
     def check(self) -> None:
         """Raise `RegistrationError` where handlers cannot work: in a log it would be seen by nobody."""
-        _ = self._app.processor
+        self._get_processor()
 
     def fail(self, failure: BaseException) -> None:
         """Let `run` raise *failure*: what a handler is told is the message's business only."""
@@ -214,7 +216,7 @@ class Engine:
                 self._failure = error
 
     def _settle(self, action: Extend | Delete | Hide | DeadLetter) -> Settled:
-        settled = settle(self._queue, action, self._app.processor.renew)
+        settled = settle(self._queue, action, self._get_processor().renew)
         done = [each for each in action.messages if each.id not in settled.problems]
         if isinstance(action, DeadLetter) and done:
             self.record.dead_lettered += [self.record.received.get(each.id, each) for each in done]
@@ -256,7 +258,7 @@ class Engine:
                 called.append(step.handler)
             return run_step(step, self._wait, self._watch)
 
-        return drive(self._app.processor.steps(message), run)
+        return drive(self._get_processor().steps(message), run)
 
     def _wait(self, awaitable: Awaitable[Any]) -> Any:
         try:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def megaflow_account() -> Account:
-    """SQS and SNS in this process: `megaflow.local.Account`, for clients of its own."""
+    """SQS and SNS in this process: a `megaflow.local.Account`."""
     from megaflow.local import Account
 
     return Account()
@@ -23,7 +23,7 @@ def megaflow_account() -> Account:
 
 @pytest.fixture
 def megaflow_sqs(megaflow_account: Account) -> SqsClient:
-    """A client with boto3's methods for the queues of ``megaflow_account``."""
+    """A client with boto3's methods for ``megaflow_account``: a `megaflow.local.SqsClient`."""
     from megaflow.local import SqsClient
 
     return SqsClient(megaflow_account)
@@ -37,7 +37,7 @@ def megaflow_queue_url(megaflow_sqs: SqsClient) -> str:
 
 @pytest.fixture
 def megaflow_server() -> Iterator[Server]:
-    """SQS and SNS behind HTTP, for real boto3 and other processes: its ``url`` is the endpoint. The extra ``local``."""
+    """SQS and SNS behind HTTP: a `megaflow.local.server.Server`. Its ``url`` is the endpoint. Extra ``local``."""
     from megaflow.local.server import Server
 
     with Server() as server:

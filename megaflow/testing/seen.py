@@ -16,19 +16,22 @@ _SHOWN: Final = 300
 
 @dataclass(frozen=True, slots=True)
 class Handled:
-    """A handler's work on a message: what it got, and what came of it."""
+    """One call of a handler, as `TestClient.handled` has it."""
 
     handler: str
-    """The handler's name."""
+    """The name of the handler."""
 
     payload: Any
-    """As the handler got it, whatever it has done to it since."""
+    """The payload as the handler got it, whatever the handler has done to it since."""
 
     status: ProcessStatus
+    """What it returned, or what its exception means."""
+
     error: BaseException | None = field(default=None, compare=False)
     """What it raised."""
 
     message: Message | None = field(default=None, repr=False, compare=False)
+    """The message."""
 
 
 class Unmet(AssertionError):

@@ -21,14 +21,29 @@ _ANY_REGION: Final = "us-east-1"
 
 
 class AwsOptions(TypedDict, total=False):
-    """How to reach AWS, as every constructor takes it; see `AwsSettings`."""
+    """How to reach AWS: a dict of these options can be passed on, as ``App(url, **options)``. What you leave out, boto3
+    finds by itself: in the environment, the profile, or the role.
+
+    https://boto3.amazonaws.com/v1/documentation/api/latest/guide/credentials.html
+    """
 
     aws_access_key_id: str | None
+    """The access key. Give the secret key with it, or neither."""
+
     aws_secret_access_key: str | None
+    """The secret key."""
+
     aws_session_token: str | None
+    """The session token of temporary credentials."""
+
     region_name: str | None
+    """The region. An address that names its region needs none, and another one is a `ConfigurationError`."""
+
     profile_name: str | None
+    """The profile of the AWS configuration."""
+
     endpoint_url: str | None
+    """Where to call, in place of AWS: ``http://127.0.0.1:4566``."""
 
 
 class _GivingWay(str):

@@ -1,4 +1,16 @@
-"""Fallback to boto3: the reasons why a client's calls have to go through boto3 itself."""
+"""Fallback to boto3: the reasons why a client's calls have to go through boto3 itself.
+
+- There is a proxy.
+- Somebody has registered an event handler on the client (``client.meta.events``), as a mock such as moto does.
+- A tracer wraps boto3, or what boto3 itself calls: ddtrace, the X-Ray SDK, elastic-apm.
+- OpenTelemetry's instrumentation wraps them, and its SDK is not set up, or there is ``telemetry=False``.
+- A method of the client, its HTTP session, urllib3 or ``http.client`` was replaced.
+- The client is not boto3's.
+- The endpoint URL is more than scheme, host and port, or boto3 calls another host than the client says.
+- Requests are signed in another way than SigV4.
+- The retry mode is ``adaptive``, or there is no read timeout.
+- The installed botocore does not speak JSON with SQS, or is not known.
+"""
 
 from __future__ import annotations
 

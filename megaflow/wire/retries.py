@@ -94,7 +94,7 @@ class Quota:
         with self._lock:
             self._left = min(_CAPACITY, self._left + amount)
 
-    def after_fork_in_child(self) -> None:
+    def _after_fork_in_child(self) -> None:
         """See `megaflow.forks`."""
         self._lock = threading.Lock()
 

@@ -20,7 +20,8 @@ from megaflow.cli.logs import JsonFormatter, set_up_logging
 from megaflow.local import Account, SqsClient
 from megaflow.local.server import Server
 from megaflow.logs import make_text_handler
-from tests.cli.test_printable_output import EVIL, envelope, is_harmless
+from tests.cli.bad_messages import EVIL, is_harmless
+from tests.cli.test_printable_output import envelope
 
 FORGED = "message 4711: deleted"
 URL = "https://sqs.us-east-1.amazonaws.com/123456789012/orders"

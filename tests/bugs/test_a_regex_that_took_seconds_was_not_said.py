@@ -15,7 +15,7 @@ from megaflow.match.functions import all_items, contains, fullmatch, length, mat
 from megaflow.messages.message import open_message
 from megaflow.processing import processor as module
 from megaflow.processing.processor import Processor
-from tests.cli.test_printable_output import EVIL
+from tests.cli.bad_messages import EVIL
 
 EXPLODING = r"([a-z0-9]+)*@example\.com(?<!x)"  # RE2 does not know what stands at its end, and cannot help
 SECRET = "4111111111111111"

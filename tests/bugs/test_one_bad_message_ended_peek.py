@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import os
 import subprocess
@@ -10,7 +9,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import bson
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -19,68 +17,25 @@ from megaflow.cli import queues
 from megaflow.messages.attributes import Attribute
 from megaflow.messages.message import open_message
 from megaflow.messages.origin import ORIGIN_ATTRIBUTE
+from tests.cli.bad_messages import BAD_BODIES, BAD_ORIGINS, envelope, send, send_bad_messages
 from tests.cli.conftest import Run, _alone, orders, run, server, sqs, take_all
 from tests.strategies import json_objects
 
 __all__ = ["_alone", "orders", "run", "server", "sqs"]
 
 
-def envelope(**said: Any) -> dict[str, Any]:
-    topic = "arn:aws:sns:us-east-1:123456789012:t"
-    fields = {"Type": "Notification", "MessageId": "m", "TopicArn": topic, "Timestamp": "t", "Message": "x"}
-    return fields | said
-
-
-def as_bson(document: dict[str, Any]) -> str:
-    encode = bson.dumps if hasattr(bson, "dumps") else bson.encode
-    return base64.b64encode(encode(document)).decode()
-
-
-BAD_BODIES = {
-    "an envelope as BSON": as_bson(envelope(Message="from within")),
-    "an envelope that holds BSON": json.dumps(envelope(Message=as_bson({"a": 1}))),
-    "an envelope as BSON in an envelope": json.dumps(envelope(Message=as_bson(envelope()))),
-    "an envelope of odd types": json.dumps(envelope(MessageAttributes=[1], Subject={"a": 1}, SubscribeURL=7)),
-    "a confirmation": json.dumps(envelope(Type="SubscriptionConfirmation")),
-    "too deep": "[" * 5_000,
-    "too deep an object": '{"a":' * 5_000,
-    "too many digits": '{"a": ' + "9" * 100_000 + "}",
-    "infinite": '{"a": 1e999, "b": NaN}',
-    "lone surrogates": '{"protocol": "mega", "version": "\\ud800", "\\udfff": "\\ud800"}',
-    "lone surrogates in an envelope": json.dumps(envelope(Message="\ud800", TopicArn="\udcff")),
-    "other scripts": "世界 🎉 Grüße\u202e",
-    "line breaks": "\r\n\n\r",
-    "an event of odd types": '{"protocol": "mega", "version": 1, "event": {"name": [], "timestamp": 1e400}}',
-}
-BAD_ORIGINS = [
-    *("", "[]", "null", "7", "{", "[" * 5_000, '{"failed": [1], "problem": {"a": 1}}', '"\\ud800"'),
-    '{"queue": "\\ud800", "message_id": "\\udfff", "failed": {"\\ud800": "\\ud800"}, "problem": "\\ud800"}',
-    '{"queue": "", "message_id": ""}',
-    '{"queue": "https://[::1", "message_id": "m"}',
-    '{"queue": "arn:aws:sqs", "failed": {"a": {"b": 1e999}}}',
-]
-
-
-def send(sqs: Any, url: str, body: str, **attributes: str) -> None:
-    said = {name: {"DataType": "String", "StringValue": value} for name, value in attributes.items() if value}
-    sqs.send_message(QueueUrl=url, MessageBody=body, MessageAttributes=said)
-
-
 @pytest.mark.parametrize("options", [(), ("--full",), ("--json",)])
 def test_whatever_one_message_is_the_others_are_shown_and_given_back(
     run: Run, sqs: Any, orders: str, options: tuple[str, ...]
 ) -> None:
-    for body in BAD_BODIES.values():
-        send(sqs, orders, body)
-    for origin in BAD_ORIGINS:
-        send(sqs, orders, "{}", **{ORIGIN_ATTRIBUTE: origin})
+    count = send_bad_messages(sqs, orders)
     send(sqs, orders, "the last one")
 
     ran = run("peek", "orders", "--count", "100", *options)
 
     shown = [line for line in ran.out.splitlines() if line.startswith("{") or "received once" in line]
     assert ran.code == 0
-    assert len(shown) == len(BAD_BODIES) + len(BAD_ORIGINS) + 1
+    assert len(shown) == count + 1
     assert "the last one" in ran.out
     assert len(take_all(sqs, orders)) == len(shown)
 

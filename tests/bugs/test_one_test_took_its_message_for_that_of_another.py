@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from megaflow import App, Ended, MemoryStore, ProcessStatus, Reject, SqliteStore, Store
+from megaflow.app import parts_of
 from megaflow.messages.message import open_message
 from megaflow.processing.progress import work_of
 from megaflow.testing import TestClient
@@ -65,7 +66,7 @@ def test_the_apps_own_store_is_neither_asked_nor_written(kind: str) -> None:
         client.publish(ORDER | {"key": "a"})
 
         client.assert_handled("pay", times=1)
-    assert isinstance(getattr(app.stores, kind), Untouchable)
+    assert isinstance(getattr(parts_of(app).assembly.stores, kind), Untouchable)
 
 
 @pytest.mark.parametrize("kind", ["progress", "idempotency"])

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import TextIOWrapper
 from pathlib import Path
 from queue import Empty, Queue
 
@@ -27,17 +28,18 @@ class Process:
             [sys.executable, "-m", "megaflow", *arguments],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            text=True,
             env=os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"},
         )
+        assert self._process.stdout is not None
+        # A carriage return is not to pass for the end of a line.
+        self._stream = TextIOWrapper(self._process.stdout, "utf-8", newline="\n")
         self._lines: Queue[str] = Queue()
         self.said: list[str] = []
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
 
     def _read(self) -> None:
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
+        for line in self._stream:
             self._lines.put(line.rstrip("\n"))
 
     def wait_for(self, wanted: str) -> str:
@@ -76,8 +78,7 @@ class Process:
             self._process.kill()
         self._process.wait()
         self._reader.join()
-        assert self._process.stdout is not None
-        self._process.stdout.close()
+        self._stream.close()
 
 
 @contextmanager

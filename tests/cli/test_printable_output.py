@@ -7,14 +7,8 @@ from typing import Any
 
 import pytest
 
+from tests.cli.bad_messages import EVIL, is_harmless
 from tests.cli.conftest import Run
-
-EVIL = "\x1b]52;c;cm0gLXJm\x07\x9b31m\u202e\u2066\r\nmessage 4711: deleted\x85\u2028\x00"
-
-
-def is_harmless(shown: str) -> bool:
-    """Tell whether nothing in what a command wrote moves, colours, turns or rings."""
-    return all(char.isprintable() or char == "\n" for char in shown)
 
 
 def envelope(message: str, topic: str) -> str:

@@ -90,6 +90,35 @@ def test_run_logs_for_programs(server: Server, sqs: Any, orders: str) -> None:
     assert all(json.loads(line) for line in process.said)
 
 
+LOGGING_SHOP = """
+import asyncio, logging
+from megaflow import App
+log = logging.getLogger("shop")
+app = App()
+app.propagate("x-request-id")
+@app.on_data({"kind": "refund"})
+async def refund(data):
+    await asyncio.sleep(0)
+    log.info("refunding", extra={"amount": data["amount"], "tags": {1}, "order": {"id": 7}})
+"""
+
+
+def test_lines_of_ones_own_have_what_they_were_given_and_know_their_message(
+    server: Server, sqs: Any, orders: str
+) -> None:
+    Path("shop.py").write_text(LOGGING_SHOP)
+    attributes = {"x-request-id": {"DataType": "String", "StringValue": "r-1"}}
+    body = '{"kind": "refund", "amount": 5}'
+    sent = sqs.send_message(QueueUrl=orders, MessageBody=body, MessageAttributes=attributes)["MessageId"]
+    with running("run", "shop.py", "--queue-url", orders, "--log-format", "json") as process:
+        own = json.loads(process.wait_for("refunding"))
+        process.end()
+
+    known = {"message_id": sent, "queue": orders, "handler": "shop.refund", "receive_count": 1, "x-request-id": "r-1"}
+    given = {"amount": 5, "tags": "{1}", "order": {"id": 7}, "logger": "shop", "message": "refunding"}
+    assert {key: own.get(key) for key in known | given} == known | given
+
+
 @pytest.mark.parametrize("processes", [1, 2])
 def test_run_answers_for_its_health_where_it_is_told(server: Server, orders: str, processes: int) -> None:
     Path("shop.py").write_text(SHOP)

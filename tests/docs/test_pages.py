@@ -5,6 +5,7 @@ import logging
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -80,6 +81,20 @@ def test_every_parameter_of_app_is_on_the_page_of_settings() -> None:
     annotations = set(App.__init__.__annotations__) - {"return", "aws"} | set(megaflow.AwsOptions.__annotations__)
 
     assert [name for name in sorted(annotations) if f"`{name}`" not in settings] == []
+
+
+def test_every_extra_is_on_the_page_of_installation() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    installation = PAGES["docs/reference/installation.md"]
+
+    assert [extra for extra in set(extras) - {"dev", "docs", "test"} if f"| `{extra}` |" not in installation] == []
+
+
+def test_every_page_of_the_docs_is_in_the_navigation() -> None:
+    navigation = (ROOT / "zensical.toml").read_text()
+    pages = {name.removeprefix("docs/") for name in PAGES if name.startswith("docs/")}
+
+    assert [page for page in pages if f'"{page}"' not in navigation] == []
 
 
 @pytest.mark.parametrize("name", [*PAGES, *OTHERS])

@@ -19,7 +19,7 @@ from tests.docs.pages import PAGES
 from tests.waiting import PATIENCE
 
 SESSIONS = ("README.md", "docs/how-to/dead-letters.md", "docs/reference/command-line.md")
-STEP = re.compile(r"<!-- (?P<kind>.*?) -->\n```(?:console|python)\n(?P<text>.*?)```", re.DOTALL)
+STEP = re.compile(r"<!-- (?P<kind>[^\n]*?) -->\n```(?:console|python)\n(?P<text>.*?)```", re.DOTALL)
 MASKS = {
     r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}": "<id>",
     r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d": "<when>",

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from megaflow import App, HandlerTimeoutError, Message, ProcessStatus, Verdict
+from megaflow.app import parts_of
 from megaflow.messages.message import message_with
 from megaflow.processing.steps import HandlerCall, Result, Step, adrive, arun_step, drive, run_step
 
@@ -54,7 +55,7 @@ def name(step: Step | Verdict) -> str:
 
 
 def test_steps_that_are_left_are_gone_on_with_elsewhere(app: App) -> None:
-    steps, run = app.processor.steps(MESSAGE), partial(run_step, wait=wait)
+    steps, run = parts_of(app).assembly.processor().steps(MESSAGE), partial(run_step, wait=wait)
 
     left = drive(steps, run, is_for_a_loop)
     left_again = asyncio.run(adrive(steps, arun_step, is_for_a_thread))
@@ -67,7 +68,7 @@ def test_steps_that_are_left_are_gone_on_with_elsewhere(app: App) -> None:
 def test_a_driver_can_say_what_came_of_a_step_without_running_it(app: App) -> None:
     failed = ConnectionError("down")
 
-    verdict = drive(app.processor.steps(MESSAGE), lambda step: Result(error=failed))
+    verdict = drive(parts_of(app).assembly.processor().steps(MESSAGE), lambda step: Result(error=failed))
 
     assert {outcome.error for outcome in verdict.outcomes} == {failed}
     assert verdict.dead_letters
@@ -79,7 +80,7 @@ def test_who_watches_hears_of_a_call_with_a_time_limit_and_of_its_end(app: App) 
     def watch(message: Message, handler: object, seconds: float | None) -> None:
         heard.append(seconds)
 
-    drive(app.processor.steps(MESSAGE), partial(run_step, wait=wait, watch=watch))
+    drive(parts_of(app).assembly.processor().steps(MESSAGE), partial(run_step, wait=wait, watch=watch))
 
     assert heard == [10.0, None]
 

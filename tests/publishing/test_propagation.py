@@ -240,7 +240,7 @@ def test_a_name_that_no_attribute_can_have_is_refused(name: Any, said: str) -> N
     with pytest.raises(ConfigurationError, match=said):
         app.propagate("good", name)
 
-    assert app.destination.propagation.names == ()
+    assert app._destination.propagation.names == ()
 
 
 @pytest.mark.parametrize(("own", "taken"), [(7, 2), (8, 1), (9, 0), (10, 0)])
@@ -357,11 +357,10 @@ def test_over_http_by_way_of_a_topic_and_back_again(raw: bool) -> None:
         second = App(queues[1], client=sqs, retry_on=(), wait_time_seconds=1, dead_letter_queue_url=queues[2])
         for app in (web, first, second):
             app.propagate("x-request-id")
-        next_queue = second.destination
 
         @first.on_text("order")
         def forward(text: str) -> None:
-            next_queue.publisher.publish_batch(["a", "b"], attributes={f"own-{number}": "x" for number in range(8)})
+            second.publish_batch(["a", "b"], attributes={f"own-{number}": "x" for number in range(8)})
             first.stop()
 
         failed: list[str] = []

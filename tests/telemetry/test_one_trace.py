@@ -25,6 +25,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from megaflow import App, Reject
+from megaflow.app import parts_of
 from megaflow.local import Account, SnsClient, SqsClient
 from megaflow.local.server import Server
 from megaflow.wire.client import WireClient
@@ -205,7 +206,7 @@ def test_all_that_becomes_of_a_message_is_one_trace(
         app = OpenTelemetryMiddleware(world.web, exclude_spans=["receive", "send"])
         with serving(app) as world.url:
             run(world)
-        queue_client = world.app.destination.queue.client
+        queue_client = parts_of(world.app).destination.queue.client
 
     count = world.count
     roots = [span for span in spans.all if span.name.split()[0] in ("receive", "settle")]

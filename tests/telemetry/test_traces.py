@@ -32,6 +32,7 @@ from megaflow import (
     SqsPublisher,
     Telemetry,
 )
+from megaflow.app import parts_of
 from megaflow.local import Account, Fault, FaultKind, Faults, SqsClient
 from megaflow.local.server import Server
 from megaflow.telemetry.conventions import ATTRIBUTES, SPANS
@@ -523,7 +524,7 @@ def test_a_message_that_crashes_ends_its_span(spans: Spans, queues: Queues, monk
     def crash(*args: Any) -> None:
         raise MemoryError
 
-    monkeypatch.setattr(app.processor, "_select", crash)
+    monkeypatch.setattr(parts_of(app).assembly.processor(), "_select", crash)
     app.publish("x")
     with running(app):
         process = spans.one("process")

@@ -19,6 +19,13 @@ class Act(Enum):
     STALL = "the network stalls"
     DELAY = "the network is slow"
     CUT = "answers are cut in half"
+    LOCK_STORE = "somebody else writes to the store"
+    SHUT_STORE = "nobody can read or write the store"
+    MOVE_STORE = "the folder of the store is moved away, and somebody writes to it"
+    FAIL_DISK = "the disk takes no writes from the consumers of a queue"
+
+
+STORE_ACTS: Final = frozenset({Act.LOCK_STORE, Act.SHUT_STORE, Act.MOVE_STORE, Act.FAIL_DISK})
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +38,14 @@ class Blow:
     pick: float
 
 
-_FAIR: Final = {Act.KILL_CONSUMER: 3, Act.STOP_CONSUMERS: 2}
+_FAIR: Final = {
+    Act.KILL_CONSUMER: 3,
+    Act.STOP_CONSUMERS: 2,
+    Act.LOCK_STORE: 2,
+    Act.SHUT_STORE: 1,
+    Act.MOVE_STORE: 2,
+    Act.FAIL_DISK: 3,
+}
 _FOUL: Final = {
     Act.KILL_CONSUMER: 2,
     Act.STOP_CONSUMERS: 1,
@@ -40,8 +54,20 @@ _FOUL: Final = {
     Act.STALL: 2,
     Act.DELAY: 1,
     Act.CUT: 3,
+    Act.LOCK_STORE: 1,
+    Act.MOVE_STORE: 1,
+    Act.FAIL_DISK: 1,
 }
-_LENGTHS: Final = {Act.KILL_SERVER: (0.0, 2.0), Act.STALL: (0.5, 5.0), Act.DELAY: (1.0, 3.0), Act.CUT: (0.3, 2.0)}
+_LENGTHS: Final = {
+    Act.KILL_SERVER: (0.0, 2.0),
+    Act.STALL: (0.5, 5.0),
+    Act.DELAY: (1.0, 3.0),
+    Act.CUT: (0.3, 2.0),
+    Act.LOCK_STORE: (1.0, 12.0),
+    Act.SHUT_STORE: (4.0, 14.0),
+    Act.MOVE_STORE: (1.0, 8.0),
+    Act.FAIL_DISK: (0.5, 10.0),
+}
 _TWICE: Final = 0.4
 """Of the stops, those that are repeated at once."""
 
@@ -54,7 +80,10 @@ _FAIR_GAP: Final = 3.0
 
 
 def plan_blows(seed: int, seconds: float) -> list[Blow]:
-    """Return what happens during so many *seconds*, in order; it begins with a foul spell."""
+    """Return what happens during so many *seconds*, in order; it begins with a foul spell.
+
+    What befalls a store does so in fair spells, too: it explains nothing but that a consumer waits.
+    """
     luck = random.Random(seed)
     blows: list[Blow] = []
     at, foul = 0.0, True

@@ -7,14 +7,11 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Final
 
+from tests.torture.excuses import find_faults, given_up_at, may_cost_lease, name
 from tests.torture.ledger import COMPLETIONS, RUN_ENDS, Entry, Key, What
 from tests.torture.outcomes import fails_for_good
-from tests.torture.settings import READ_TIMEOUT, SHUTDOWN_TIMEOUT, VISIBILITY_TIMEOUTS
-
-AFTERMATH: Final = max(VISIBILITY_TIMEOUTS) + 2 * READ_TIMEOUT
-"""Seconds after a fault within which a lease may be lost by it: its extension hung, was tried again, and then ended."""
+from tests.torture.store_checks import check_stores, summarize_stores
 
 
 class Excuse(Enum):
@@ -54,6 +51,7 @@ def check(seed: int, queue: str, entries: Sequence[Entry], dead: Mapping[Key, in
     """Give every violation that the *entries* of one *queue* show; *dead* is what its dead-letter queue holds."""
     yield from _check_handled(seed, queue, entries, dead)
     yield from _check_dead(queue, entries, dead)
+    yield from check_stores(queue, entries)
     if queue == "fifo":
         yield from _check_order(entries)
     for overlap in find_overlaps(entries):
@@ -63,11 +61,6 @@ def check(seed: int, queue: str, entries: Sequence[Entry], dead: Mapping[Key, in
                 f"{queue}: {name(first)} was run at once by process {first.pid} (since {first.at:.3f}) and "
                 f"{second.pid} (from {second.at:.3f}, receive count {second.receive_count}), and no fault explains it"
             )
-
-
-def name(entry: Entry) -> str:
-    """Return what to call a message."""
-    return f"message {entry.group or 'number'} {entry.number} ({entry.message_id or 'id unknown'})"
 
 
 def _check_handled(seed: int, queue: str, entries: Sequence[Entry], dead: Mapping[Key, int]) -> Iterator[str]:
@@ -107,13 +100,13 @@ def _check_order(entries: Iterable[Entry]) -> Iterator[str]:
 def find_overlaps(entries: Sequence[Entry]) -> Iterator[Overlap]:
     """Give every run that began while another one of the same message was under way in a living process."""
     runs = _Runs()
-    faults = [entry for entry in entries if entry.what in (What.FAULT, What.LATE)]
-    given_up = _given_up_at(entries)
+    faults, given_up = find_faults(entries), given_up_at(entries)
     for entry in entries:
         if entry.what is What.START:
             for first in runs.by_message[entry.message_id]:
                 is_given_up = entry.at >= given_up.get(first.pid, math.inf)
-                excuse = Excuse.FAULT if any(_excuses(fault, entry) for fault in faults) else Excuse.NONE
+                is_fault = any(may_cost_lease(fault, entry.at, entry.at) for fault in faults)
+                excuse = Excuse.FAULT if is_fault else Excuse.NONE
                 yield Overlap(first, entry, Excuse.GIVEN_UP if is_given_up else excuse)
             runs.by_message[entry.message_id].append(entry)
         elif entry.what in RUN_ENDS:
@@ -122,24 +115,8 @@ def find_overlaps(entries: Sequence[Entry]) -> Iterator[Overlap]:
             runs.end_all(entry.pid)
 
 
-def _given_up_at(entries: Iterable[Entry]) -> dict[int, float]:
-    """Return when each consumer that was asked to stop gives up its handlers: a second signal does not wait."""
-    times: dict[int, float] = {}
-    for entry in entries:
-        if entry.what is What.STOP:
-            later = entry.at if entry.pid in times else entry.at + SHUTDOWN_TIMEOUT
-            times[entry.pid] = min(times.get(entry.pid, math.inf), later)
-    return times
-
-
-def _excuses(fault: Entry, run: Entry) -> bool:
-    # A fault is noted as it begins; that somebody was late, once he knows.
-    begins = fault.at - (fault.seconds if fault.what is What.LATE else 0.0)
-    return begins <= run.at <= fault.at + fault.seconds + AFTERMATH
-
-
 def summarize(queue: str, entries: Sequence[Entry], dead: Mapping[Key, int]) -> str:
-    """Return in one line what became of the messages of a queue."""
+    """Return in a few words what became of the messages of a queue."""
     counts = Counter(entry.what for entry in entries)
     overlaps = Counter(overlap.excuse for overlap in find_overlaps(entries))
     keys = {what: len({entry.key for entry in entries if entry.what is what}) for what in (What.SENDING, *COMPLETIONS)}
@@ -153,5 +130,6 @@ def summarize(queue: str, entries: Sequence[Entry], dead: Mapping[Key, int]) -> 
         f"{counts[What.START]} runs, {again} of them redeliveries; "
         f"{counts[What.LATER]} asked for later, {counts[What.ERROR]} failed for now, "
         f"{counts[What.CANCELLED]} were cancelled; {repeated} messages completed more than once; "
-        f"overlapping runs: {', '.join(f'{overlaps[excuse]} {excuse.value}' for excuse in Excuse)}"
+        f"overlapping runs: {', '.join(f'{overlaps[excuse]} {excuse.value}' for excuse in Excuse)}; "
+        f"{summarize_stores(entries)}"
     )

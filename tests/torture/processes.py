@@ -28,7 +28,7 @@ class Server:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._popen: subprocess.Popen[str] | None = None
-        self.port = _find_port()
+        self.port = find_port()
 
     @property
     def url(self) -> str:
@@ -88,7 +88,8 @@ class Consumer:
         self.queue = orders.queue
         self.log = log
         self._ready = Path(orders.ready)
-        self._started_at = time.monotonic()
+        self._unwell = Path(orders.unwell)
+        self.started_at = time.monotonic()
         self._asked_at: float | None = None
         with log.open("w") as stream:
             self._popen = subprocess.Popen(
@@ -105,6 +106,11 @@ class Consumer:
     def is_ready(self) -> bool:
         """Whether it can be signalled."""
         return self._ready.exists()
+
+    @property
+    def is_well(self) -> bool:
+        """Whether it has found its store well, and nothing else since."""
+        return not self._unwell.exists()
 
     @property
     def leaves(self) -> bool:
@@ -132,10 +138,11 @@ class Consumer:
         """Tell whether it takes too long to stop, or to start."""
         if self._asked_at is not None:
             return time.monotonic() > self._asked_at + SHUTDOWN_TIMEOUT + EXIT_GRACE
-        return not self.is_ready and time.monotonic() > self._started_at + _PATIENCE
+        return not self.is_ready and time.monotonic() > self.started_at + _PATIENCE
 
 
-def _find_port() -> int:
+def find_port() -> int:
+    """Return a port that nobody listens to."""
     for _ in range(100):
         port = random.randrange(*_PORTS)
         with socket.socket() as probe:

@@ -17,7 +17,8 @@ from botocore.exceptions import BotoCoreError
 from megaflow import SqsPublisher
 from tests.torture.chaos import plan_blows
 from tests.torture.checks import check, summarize
-from tests.torture.ledger import Entry, Key, Ledger, What, read_entries
+from tests.torture.consumer_script import Plant
+from tests.torture.ledger import Entry, Key, Ledger, LedgerPipe, What, read_entries
 from tests.torture.producer import Producers
 from tests.torture.settings import make_client
 from tests.torture.watch import watch
@@ -58,14 +59,15 @@ class Report:
 class Torture:
     """One run of so many *seconds*."""
 
-    def __init__(self, folder: Path, seed: int, seconds: float, say: Say) -> None:
+    def __init__(self, folder: Path, seed: int, seconds: float, say: Say, plant: Plant) -> None:
         self._folder = folder
         self._seed = seed
         self._seconds = seconds
         self._began_at = time.monotonic()
         self._say_outside = say
-        self._ledger = Ledger(folder / "ledger.jsonl")
-        self._yard = Yard(folder, seed, self._ledger, self._say)
+        self._pipe = LedgerPipe(folder / "ledger", folder / "ledger.jsonl")
+        self._ledger = Ledger(folder / "ledger")
+        self._yard = Yard(folder, seed, self._ledger, self._say, plant)
         self._may_send = threading.Event()
         self._pause = threading.Event()
         self._watched_until = threading.Event()
@@ -84,6 +86,7 @@ class Torture:
             self._watched_until.set()
             watcher.join()
             self._ledger.close()
+            self._pipe.close()
         entries = read_entries(self._folder / "ledger.jsonl")
         return self._report(entries, dead)
 
@@ -102,7 +105,7 @@ class Torture:
             producers.stop()
             client.close()
         self._wait(self._is_quiet(), _DRAIN_PATIENCE, "the queues were not emptied")
-        self._wait(self._yard.are_ready, _START_PATIENCE, "the consumers did not start")
+        self._wait(self._yard.are_well, _START_PATIENCE, "the consumers did not find their stores well again")
         self._yard.stop_consumers()
         for queue in NAMES:
             if left := self._yard.count(queue):
@@ -177,11 +180,14 @@ class Torture:
         self._say_outside(f"{time.monotonic() - self._began_at:7.2f} s  {text}")
 
 
-def torture(*, seed: int, seconds: float, say: Say) -> Report:
-    """Run it in a folder of its own, which is kept where something was violated, or went wrong."""
+def torture(*, seed: int, seconds: float, say: Say, plant: Plant = Plant.NONE) -> Report:
+    """Run it in a folder of its own, which is kept where something was violated, or went wrong.
+
+    *plant* is a fault that the consumers have, to see that it is found.
+    """
     folder = Path(tempfile.mkdtemp(prefix="megaflow-torture-"))
     say(f"seed {seed}, {seconds:g} s, in {folder}")
-    report = Torture(folder, seed, seconds, say).run()
+    report = Torture(folder, seed, seconds, say, plant).run()
     if not report.violations:
         shutil.rmtree(folder)
     return report

@@ -12,6 +12,13 @@ SHUTDOWN_TIMEOUT: Final = 5.0
 EXIT_GRACE: Final = 30.0
 """What a consumer may take beyond its shutdown timeout, on a busy machine: one that hangs does not end at all."""
 
+BUSY_TIMEOUTS: Final = (0.5, 2.0, 10.0)
+"""Of the stores: how long a consumer waits for another one that writes."""
+
+CANNOT_START: Final = 78
+"""The exit code of a consumer whose store could not be opened or written at the start."""
+
+TABLE: Final = "progress"
 WAIT_TIME: Final = 2
 READ_TIMEOUT: Final = 4.0
 CONNECT_TIMEOUT: Final = 2.0
@@ -20,13 +27,13 @@ GROUPS: Final = tuple(f"group-{number}" for number in range(8))
 ACCOUNT: Final = "000000000000"
 
 
-def make_client(url: str) -> Any:
+def make_client(url: str, service: str = "sqs") -> Any:
     """Return a boto3 client for the server behind *url*, which gives up soon."""
     import boto3
     from botocore.config import Config
 
     return boto3.client(
-        "sqs",
+        service,
         endpoint_url=url,
         region_name="us-east-1",
         aws_access_key_id="any",

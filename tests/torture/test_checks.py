@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests.torture.chaos import plan_blows
-from tests.torture.checks import AFTERMATH, Excuse, check, find_overlaps
+from tests.torture.checks import Excuse, check, find_overlaps
+from tests.torture.excuses import AFTERMATH
 from tests.torture.ledger import Entry, Key, Ledger, What, read_entries
 from tests.torture.outcomes import fails_for_good
 from tests.torture.settings import SHUTDOWN_TIMEOUT
@@ -21,7 +22,7 @@ HARNESS, ONE, OTHER = 1, 2, 3
 
 
 def entry(what: What, number: int = FINE, *, at: float = 0.0, pid: int = ONE, seconds: float = 0.0) -> Entry:
-    return Entry(what, at, pid, "fifo", "red", number, f"id-{number}", seconds=seconds)
+    return Entry(what, at, pid, "fifo", "red", number, f"id-{number}", seconds=seconds, work=f"work {number}")
 
 
 def violations(*entries: Entry, dead: tuple[int, ...] = ()) -> list[str]:

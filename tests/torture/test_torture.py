@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 
 import pytest
 
+from tests.torture.consumer_script import Plant
 from tests.torture.run import torture
 
 SECONDS = float(os.environ.get("MEGAFLOW_TORTURE_SECONDS", "60"))
@@ -18,3 +20,19 @@ def test_consumers_lose_nothing_whatever_befalls_them() -> None:
 
     print(report)
     assert report.violations == [], str(report)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("plant", "said"),
+    [
+        (Plant.IGNORES_OUTAGES, "and its store was out since"),
+        (Plant.FORGETS, "was run again by"),
+    ],
+)
+def test_a_fault_that_consumers_have_is_found(plant: Plant, said: str) -> None:
+    report = torture(seed=1, seconds=30.0, say=print, plant=plant)
+
+    print(report)
+    assert any(said in violation for violation in report.violations), str(report)
+    shutil.rmtree(report.folder)

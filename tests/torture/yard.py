@@ -1,4 +1,4 @@
-"""Everything that lives during a run: the server, the proxy before it, and the consumers of two queues."""
+"""Everything that lives during a run: the server, the proxy before it, and the consumers and stores of two queues."""
 
 from __future__ import annotations
 
@@ -12,13 +12,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-from tests.torture.chaos import Act, Blow
-from tests.torture.consumer_script import Orders
+from tests.torture.chaos import STORE_ACTS, Act, Blow
+from tests.torture.consumer_script import Orders, Plant
 from tests.torture.ledger import Key, Ledger, What
 from tests.torture.processes import Consumer, Server
 from tests.torture.proxy import Proxy
 from tests.torture.settings import (
     ACCOUNT,
+    BUSY_TIMEOUTS,
+    CANNOT_START,
     CONCURRENCIES,
     CONSUMERS_PER_QUEUE,
     EXIT_GRACE,
@@ -26,6 +28,8 @@ from tests.torture.settings import (
     VISIBILITY_TIMEOUTS,
     make_client,
 )
+from tests.torture.stores import StoreFaults
+from tests.torture.table import TableFaults
 
 NAMES: Final = {"standard": "torture", "fifo": "torture.fifo"}
 DEAD_NAMES: Final = {"standard": "torture-dead", "fifo": "torture-dead.fifo"}
@@ -44,8 +48,11 @@ class Yard:
     What must not be is in *violations*, what was done is counted in *done*. For one thread, but for the proxy's own.
     """
 
-    def __init__(self, folder: Path, seed: int, ledger: Ledger, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, folder: Path, seed: int, ledger: Ledger, say: Callable[[str], None], plant: Plant = Plant.NONE
+    ) -> None:
         self._folder = folder
+        self._plant = plant
         self._seed = seed
         self._luck = random.Random(f"{seed} yard")
         self._ledger = ledger
@@ -57,6 +64,9 @@ class Yard:
         self.server = Server(folder)
         self.proxy = Proxy(self.server.port, seed)
         self._direct = make_client(self.server.url)
+        # The order of groups is tried with both kinds of stores: each seed has its own.
+        kinds = {"standard": StoreFaults, "fifo": self._luck.choice((StoreFaults, TableFaults))}
+        self._stores = {queue: kinds[queue](folder / "stores" / queue, queue, ledger) for queue in NAMES}
         self.violations: list[str] = []
         self.done: Counter[str] = Counter()
 
@@ -65,6 +75,7 @@ class Yard:
         self.server.start()
         for queue in NAMES:
             self._create_queues(queue)
+            self._stores[queue].make()
             for _ in range(self._luck.choice(CONSUMERS_PER_QUEUE)):
                 self._start_consumer(queue)
 
@@ -78,6 +89,10 @@ class Yard:
 
     def are_ready(self) -> bool:
         return all(consumer.is_ready for consumer in self._consumers)
+
+    def are_well(self) -> bool:
+        """Tell whether all consumers have found their store well, and can be signalled."""
+        return self.are_ready() and all(consumer.is_well for consumer in self._consumers)
 
     @property
     def is_hopeless(self) -> bool:
@@ -94,6 +109,9 @@ class Yard:
                 self._stop_consumers(queue)
             case Act.KILL_SERVER:
                 self._kill_server(blow.seconds)
+            case act if act in STORE_ACTS:
+                if not self._harm_store(queue, blow):
+                    return
             case _:
                 self._harm_network(blow)
         self.done[blow.act.value] += 1
@@ -106,12 +124,16 @@ class Yard:
         if not self.server.is_up and time.monotonic() >= self._server_back_at:
             self.server.start()
             self._ledger.note(What.FAULT, text="the server was away until now")
+        for store in self._stores.values():
+            store.tick()
         for consumer in tuple(self._consumers):
             self._look_after(consumer)
 
     def calm(self) -> None:
         """End every fault."""
         self.proxy.calm()
+        for store in self._stores.values():
+            store.heal()
         self._server_back_at = 0.0
         self.tick()
 
@@ -148,6 +170,8 @@ class Yard:
         """Kill what is left, whatever happened before."""
         for consumer in self._consumers:
             consumer.kill()
+        for store in self._stores.values():
+            store.close()
         self.server.kill()
         self._direct.close()
 
@@ -168,13 +192,17 @@ class Yard:
             queue=queue,
             queue_url=self.queue_url(queue),
             endpoint=self.endpoint,
-            ledger=str(self._folder / "ledger.jsonl"),
+            ledger=str(self._folder / "ledger"),
             ready=str(self._folder / f"{label}.ready"),
+            unwell=str(self._folder / f"{label}.unwell"),
             parent=os.getpid(),
             seed=self._seed,
             concurrency=self._luck.choice(CONCURRENCIES),
             visibility_timeout=self._luck.choice(VISIBILITY_TIMEOUTS),
             wire=self._luck.choice([True, False]),
+            store=self._stores[queue].address,
+            busy_timeout=self._luck.choice(BUSY_TIMEOUTS),
+            plant=self._plant,
         )
         self._consumers.append(Consumer(orders, self._folder / f"{label}.log"))
 
@@ -210,6 +238,17 @@ class Yard:
             case _:
                 self.proxy.reset()
 
+    def _harm_store(self, queue: str, blow: Blow) -> bool:
+        pids = [each.pid for each in self._consumers if each.queue == queue]
+        if is_harmed := self._stores[queue].harm(blow.act, blow.seconds, pids):
+            self._say(f"{self._stores[queue].tell(blow.act)} ({queue}), for {blow.seconds:.1f} s")
+        return is_harmed
+
+    def _could_not_start(self, consumer: Consumer, code: int) -> bool:
+        """Tell whether a consumer has ended since its store was out of reach as it started."""
+        store = self._stores[consumer.queue]
+        return code == CANNOT_START and (store.is_harmed or store.healed_at >= consumer.started_at)
+
     def _look_after(self, consumer: Consumer) -> None:
         code = consumer.exit_code()
         if code is None:
@@ -218,7 +257,9 @@ class Yard:
                 self.violations.append(f"consumer {consumer.pid} did not {verb} in time: {consumer.last_words()}")
                 self._kill_consumer(consumer)
             return
-        if code or not consumer.leaves:
+        if self._could_not_start(consumer, code):
+            self.done["consumers without a store at their start"] += 1
+        elif code or not consumer.leaves:
             asked = "asked to" if consumer.leaves else "unasked"
             self.violations.append(f"consumer {consumer.pid} exited {asked}, with code {code}: {consumer.last_words()}")
         self._replace(consumer)

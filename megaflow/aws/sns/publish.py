@@ -15,7 +15,7 @@ __all__ = ["SnsPublisher"]
 
 
 class SnsPublisher(sns.SnsPublisher):
-    """What `megaflow.SnsPublisher` is, but that *region_name* gives way to the region of *topic_arn*."""
+    """The same as `megaflow.SnsPublisher`, but the region in *topic_arn* wins over *region_name*, with a warning."""
 
     def __init__(
         self,

@@ -14,7 +14,7 @@ __all__ = ["SqsPublisher"]
 
 
 class SqsPublisher(sqs.SqsPublisher):
-    """What `megaflow.SqsPublisher` is, but that *region_name* gives way to the region of *queue_url*."""
+    """The same as `megaflow.SqsPublisher`, but the region in *queue_url* wins over *region_name*, with a warning."""
 
     def __init__(
         self,

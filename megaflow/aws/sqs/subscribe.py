@@ -30,40 +30,41 @@ __all__ = ["DataSubscriber", "EventSubscriber", "MessageSubscriber", "ProcessSta
 
 
 class MessageSubscriber:
-    """Takes every message, whatever its kind: ``process`` gets the `Message`.
+    """The base of subscriber classes. A subclass of this one gets every `megaflow.Message`, of any kind.
 
-    A subscriber is registered by its class, and made once, without arguments.
+    `SqsListener.register_subscriber` takes the class, and makes one object of it, without arguments.
     """
 
     retry_on: ClassVar[RetryOn | None] = None
-    """The exceptions after which a message comes again; ``()`` says that none is worth another try."""
+    """Exceptions after which a message comes again; ``()`` says that none is worth another try."""
 
     def process(self, payload: Any) -> ProcessStatus | Awaitable[ProcessStatus | None] | None:
-        """Process one message; nothing returned is `ProcessStatus.DONE`. It may be async."""
+        """Process one message. Returning nothing is `ProcessStatus.DONE`. The method may be async."""
         raise NotImplementedError
 
 
 class DataSubscriber(MessageSubscriber):
-    """Takes data objects that match the dict in its class attribute ``pattern``; all of them where it has none."""
+    """Takes data objects that match its class attribute ``pattern``; all of them where it has none."""
 
     pattern: ClassVar[object]
+    """The pattern, a dict."""
 
 
 class EventSubscriber(MessageSubscriber):
-    """Takes MEGA events that match its class attributes.
+    """Takes MEGA events that match its class attributes, each of which is a pattern. Without any it takes all events.
 
-    These are ``event_name``, ``event_domain``, ``event_version``, ``event_timestamp``, ``event_subject``,
+    The attributes are ``event_name``, ``event_domain``, ``event_version``, ``event_timestamp``, ``event_subject``,
     ``event_publisher``, ``event_attributes`` (each also without ``event_``), ``object_type``, ``object_version``,
-    ``object_id``, ``object_current`` and ``object_previous`` (also ``current_object``, ``previous_object``). Each is a
-    pattern; an alias is ignored where the class declares the attribute too.
+    ``object_id``, ``object_current`` and ``object_previous`` (also ``current_object``, ``previous_object``). An
+    alias is ignored where the class declares the attribute, too.
     """
 
 
 class SqsListener:
-    """Listens to a queue and hands each message to every registered subscriber that matches it.
+    """Listens to a queue and gives each message to every registered subscriber that matches it.
 
-    `App` underneath, with the README's defaults: one message and one handler at a time. *region_name* gives way to the
-    region of *queue_url*.
+    The parameters are those of `megaflow.App`, on which it is built. As the sqs-mega README has it, one message is
+    received and handled at a time, and the region in *queue_url* wins over *region_name*, with a warning.
     """
 
     def __init__(
@@ -102,10 +103,12 @@ class SqsListener:
             wire=wire,
             **giving_way(aws),
         )
+        """The `megaflow.App` underneath: ``listener.app.health()``."""
+
         self._registered: set[type] = set()
 
     def register_subscriber(self, subscriber: type[MessageSubscriber]) -> None:
-        """Register a subscriber class, once; raise `RegistrationError` for what cannot be one."""
+        """Register a subscriber class, once. Raises `megaflow.RegistrationError` for what cannot be one."""
         _check_class(subscriber)
         if subscriber in self._registered:
             raise RegistrationError(f"{subscriber.__qualname__} is registered already")
@@ -122,7 +125,7 @@ class SqsListener:
         self._registered.add(subscriber)
 
     def listen(self) -> None:
-        """Listen until `stop`, SIGTERM or SIGINT; see `App.run`."""
+        """Listen until `stop`, SIGTERM or SIGINT, as `megaflow.App.run` does."""
         self.app.run()
 
     def stop(self) -> None:

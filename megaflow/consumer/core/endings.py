@@ -17,7 +17,13 @@ from megaflow.consumer.core.queue_facts import Inspection
 from megaflow.consumer.core.settling import Settling
 from megaflow.consumer.core.timeouts import Timeouts
 from megaflow.messages.message import Message
-from megaflow.processing.dead_letters import describe_origin, has_room_for_origin, why_too_large, why_unhandled
+from megaflow.processing.dead_letters import (
+    describe_end,
+    describe_origin,
+    has_room_for_origin,
+    why_too_large,
+    why_unhandled,
+)
 from megaflow.processing.verdict import Fate, Verdict
 from megaflow.settings import ConsumerSettings
 
@@ -73,13 +79,13 @@ class Endings:
         if queue_url := inspection.dead_letter_queue_url:
             # Its group goes on only when it is certain that the message does not come again.
             self._held_messages.begin_dead_lettering(held)
+            self._report_end(verdict, problem, is_dropped=False)
             origin = describe_origin(verdict, problem, with_texts=self._settings.records_error_texts)
             has_room = has_room_for_origin(held.message, origin, inspection.dead_letter_size_limit)
             self._actions.add(DeadLetter(held.message, queue_url, origin, has_room))
             return
         self._actions.count("dropped")
-        text = "message %s: no dead-letter queue, so it is deleted: %s"
-        self._actions.report_message(logging.ERROR, text, held.message, problem or str(verdict))
+        self._report_end(verdict, problem, is_dropped=True)
         self.delete((held,), now)
 
     def end_dead_lettering(self, asked: DeadLetter, problem: Problem | None, now: float) -> None:
@@ -176,6 +182,10 @@ class Endings:
         for held in several:
             self._held_messages.drop(held)
             self.give_back(held, now)
+
+    def _report_end(self, verdict: Verdict, problem: str, *, is_dropped: bool) -> None:
+        if end := describe_end(verdict, problem, is_dropped=is_dropped):
+            self._actions.report_message(end.level, end.text, verdict.message, end.said, error=end.error, **end.keys)
 
     def _leave_to_redrive(self, held: Held, reason: str, now: float) -> None:
         """Keep a message that the dead-letter queue does not take from anybody but SQS itself."""

@@ -8,47 +8,51 @@ from typing import Final
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Health:
-    """How a consumer is at one moment; times in seconds."""
+    """How a consumer is doing at one moment, as `App.health` returns it. Times are in seconds."""
 
     live: bool
-    """Whether to leave the process alone: False is that it hangs, and only a restart helps."""
+    """False where the process hangs, and only a restart helps."""
 
     ready: bool
-    """Whether it is receiving messages; not so before SQS has answered, during an outage, be it a store's, and while it
-    stops.
+    """Whether it receives messages. It does not before SQS has answered, during an outage of SQS or a store, and while
+    it stops.
     """
 
     problems: tuple[str, ...] = ()
     """What is wrong now, in words."""
 
     stopping: bool = False
-    heard_ago: tuple[float | None, ...] = ()
-    """For how long SQS is silent to each poller that asks, None where it has never answered.
+    """Whether it is being stopped."""
 
-    It counts from the last answer, or from when a poller with nothing to ask began to ask again.
+    heard_ago: tuple[float | None, ...] = ()
+    """For each poller that asks SQS now: how long SQS has not answered; None where it never has.
+
+    It counts from the last answer, or from when the poller began to ask again.
     """
 
     finished_ago: float | None = None
-    """How long ago a worker last finished a message; None is not yet."""
+    """How long ago a message was last finished; None where none was."""
 
     in_hand: int = 0
-    """Messages received and not settled."""
+    """How many messages are received and not settled."""
 
     running: int = 0
-    """Those of them whose handlers are at work, and do not wait for a store."""
+    """For how many of those a handler is at work."""
 
     longest_running: float = 0.0
+    """How long the oldest of these handlers has been at work."""
+
     lost_leases: int = 0
     """Messages whose visibility timeout ended before they were settled, since the start."""
 
     failed_extensions: int = 0
-    """Extensions of visibility timeouts that failed, the last ones in a row."""
+    """How many extensions of visibility timeouts have failed in a row, up to now."""
 
     stuck_threads: int = 0
-    """Handlers that did not return in their ``timeout=``, since the start: each still holds a thread."""
+    """Handlers that did not return within their ``timeout=``, since the start. Each still holds a thread."""
 
     over_limit: bool = False
-    """Whether the queue gives nothing since too many of its messages are in flight."""
+    """Whether the queue gives nothing because too many of its messages are in flight."""
 
     def as_dict(self) -> dict[str, object]:
         """Return it as JSON has it."""

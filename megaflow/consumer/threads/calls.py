@@ -20,16 +20,12 @@ from megaflow.consumer.core.protocol import (
     Settled,
     Settlement,
 )
-from megaflow.errors import StoreError, text_of
-from megaflow.logs import get_logger
+from megaflow.consumer.threads.renewals import renew_or_warn
 from megaflow.messages.message import Message
-from megaflow.processing.log_lines import about
 from megaflow.settings import ConsumerSettings
 from megaflow.transport.errors import is_over_limit, is_refusal, is_refused_message
 from megaflow.transport.queue import Failed, Queue
 from megaflow.wire.pending import Pending, failing
-
-log = get_logger(__name__)
 
 Answered: TypeAlias = Inspected | Received | AskFailed
 _Answer = TypeVar("_Answer")
@@ -60,7 +56,9 @@ def begin_settling(queue: Queue, action: Settlement, renew: Callable[[Message], 
     def read(failed: Sequence[Failed]) -> Settled:
         problems = _describe_problems(action, handles, failed) if failed else {}
         if isinstance(action, Extend):
-            _renew([message for message in action.messages if message.id not in problems], renew)
+            for message in action.messages:
+                if message.id not in problems:
+                    renew_or_warn(message, renew)
         return Settled(action, problems)
 
     pending = _begin(lambda: _begin_settling(queue, action, handles))
@@ -117,12 +115,3 @@ def _handles(action: Settlement) -> list[str]:
     if isinstance(action, Extend):
         return list(action.receipt_handles)
     return [message.lease.receipt_handle for message in action.messages if message.lease is not None]
-
-
-def _renew(messages: list[Message], renew: Callable[[Message], None]) -> None:
-    for message in messages:
-        try:
-            renew(message)
-        except StoreError as error:
-            text = "message %s: its idempotency keys may be taken for free: %s"
-            log.warning(text, message.id, text_of(error), extra=about(message))

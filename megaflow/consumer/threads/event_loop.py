@@ -117,7 +117,7 @@ class EventLoop:
             if self._loop is not None:
                 self._loop.call_soon_threadsafe(self._loop.stop)
 
-    def after_fork_in_child(self) -> None:
+    def _after_fork_in_child(self) -> None:
         """See `megaflow.forks`: the thread is not here, and what wakes it, and epoll, are one with the parent's."""
         self._lock = threading.Lock()
         # Kept, as it would close itself otherwise, and so take away what wakes the parent's.

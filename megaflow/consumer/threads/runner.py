@@ -42,6 +42,7 @@ from megaflow.consumer.core.protocol import (
 from megaflow.consumer.threads.caller import Caller
 from megaflow.consumer.threads.calls import begin_asking, begin_settling, settle
 from megaflow.consumer.threads.pollers import Pollers
+from megaflow.consumer.threads.renewals import Renewals
 from megaflow.consumer.threads.settlers import Settlers
 from megaflow.consumer.threads.signals import stopping_on_signals
 from megaflow.consumer.threads.slow_handlers import SlowHandlerWatch
@@ -97,7 +98,8 @@ class Runner:
         self._generation = forks.generation
         self._core = Core(settings, fifo=queue.fifo, has_stores=get_processor().remembers)
         self._workers = Workers(get_processor, self._tell)
-        self._settlers = Settlers(lambda action: begin_settling(queue, action, self._renew), self._tell)
+        self._renewals = Renewals(get_processor)
+        self._settlers = Settlers(lambda action: begin_settling(queue, action, self._renewals.add), self._tell)
         self._pollers = Pollers(
             lambda question: begin_asking(queue, question, settings),
             self._tell,
@@ -273,9 +275,6 @@ class Runner:
         except Exception:
             log.warning("the metrics failed to count %s", name, exc_info=True)
 
-    def _renew(self, message: Message) -> None:
-        self._get_processor().renew(message)
-
     def _end(self) -> None:
         """Let the threads go, and give back what a poll has brought meanwhile."""
         if forks.generation != self._generation:
@@ -285,6 +284,7 @@ class Runner:
             self._failure = self._failure or RuntimeError("the consumer has ended")
         self._pollers.close()
         self._settlers.close()
+        self._renewals.close()
         # The event loops are still there: what was made in one is closed in it.
         self._at_end()
         self._workers.close()
@@ -295,7 +295,7 @@ class Runner:
     def _give_back(self, messages: Sequence[Message]) -> None:
         for start in range(0, len(messages), limits.BATCH_ENTRIES):
             batch = tuple(messages[start : start + limits.BATCH_ENTRIES])
-            settled = settle(self._queue, Hide(batch, (0.0,) * len(batch)), self._renew)
+            settled = settle(self._queue, Hide(batch, (0.0,) * len(batch)), self._renewals.add)
             if settled.problems:
                 # They come again by themselves, only later.
                 reason = next(iter(settled.problems.values())).reason

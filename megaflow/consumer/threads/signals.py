@@ -53,7 +53,7 @@ class _Taken:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
-    after_fork_in_child = give_back
+    _after_fork_in_child = give_back
 
 
 @contextmanager

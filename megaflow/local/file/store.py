@@ -24,6 +24,8 @@ from megaflow.local.settings import known_settings
 from megaflow.local.topic import Topic
 from megaflow.logs import get_logger
 
+__all__ = ["Store"]
+
 log = get_logger(__name__)
 
 _SWEEP_INTERVAL: Final = 1.0
@@ -31,18 +33,22 @@ _SWEEP_INTERVAL: Final = 1.0
 
 
 class Store:
-    """The file of an account.
+    """Keeps an account in an SQLite file: ``Store(Path("queues.db")).load(account)``.
 
-    An answered call survives the end of this process, however it ends: it is in the operating system's hands. Should
-    the machine itself stop, the file stays whole and may lack the last calls. One process has the file at a time, which
-    is never a child that was forked.
+    A call that was answered survives the end of this process, however it ends. Where the machine itself stops, the file
+    stays whole, and may lack the last calls. One process has the file at a time, and never a child that it has forked.
+
+    Args:
+        path: The file; it is created where it is not there.
 
     Raises:
-        ConfigurationError: the file cannot be opened, is in use, or is none of ours.
+        ConfigurationError: The file cannot be opened, is in use, or is not one of these.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        """The file."""
+
         # Whoever has the account's lock may write, in any thread.
         self._lock = threading.RLock()
         self._database = open_data_file(path)
@@ -57,13 +63,13 @@ class Store:
             self._database.close()
             self._is_open = False
 
-    def before_fork(self) -> None:
+    def _before_fork(self) -> None:
         """See `megaflow.forks`."""
         self._lock.acquire()
         self._database.close()
         self._forked_from = os.getpid()
 
-    def after_fork(self) -> None:
+    def _after_fork(self) -> None:
         """See `megaflow.forks`."""
         try:
             if self._is_open and self._forked_from == os.getpid():
@@ -74,10 +80,10 @@ class Store:
             self._lock.release()
 
     def load(self, account: Account) -> None:
-        """Fill *account*, which is new, with what the file holds, and write down its changes from now on.
+        """Fill *account*, which is new, with what the file holds, and write down its changes from then on.
 
         Raises:
-            ConfigurationError: the file is that of another account or region, or damaged.
+            ConfigurationError: The file is that of another account or region, or damaged.
         """
         try:
             self._load(account)
@@ -89,10 +95,10 @@ class Store:
         account.journal, self._lock = self, account.lock
 
     def write(self, account: Account, touched: Touched) -> None:
-        """Write down what was *touched*.
+        """Write down what was *touched*; the account calls it.
 
         Raises:
-            Refused: the file could not be written, so the call that changed something must not be answered.
+            Refused: The file could not be written, so the call that changed something must not be answered.
         """
         if not _is_any(touched):
             return

@@ -26,6 +26,7 @@ from megaflow import (
     UsageError,
     run,
 )
+from megaflow.app import parts_of
 from megaflow.consumer.core.core import Core
 from megaflow.consumer.threads.runner import Runner
 from megaflow.local import Account, SqsClient
@@ -979,7 +980,7 @@ def test_a_consumer_whose_handlers_are_all_at_work_for_long_is_live(queues: Queu
 
     app.publish("long")
     queue = Queue(queues.sqs, queues.url)
-    runner = Runner(queue, lambda: app.processor, app.settings, app.metrics, clock=lambda: now)
+    runner = Runner(queue, parts_of(app).assembly.processor, parts_of(app).settings, app.metrics, clock=lambda: now)
     thread = threading.Thread(target=runner.run)
     thread.start()
     assert begun.wait(PATIENCE)
