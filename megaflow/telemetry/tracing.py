@@ -25,11 +25,13 @@ Joining: TypeAlias = Literal["parent", "link"]
 class Telemetry:
     """How messages are traced, for ``telemetry=`` of `App`, `SqsPublisher` and `SnsPublisher`.
 
-    With *trace* ``"parent"`` what handles a message continues the trace of its sender. With ``"link"`` it is a trace of
-    its own, with a link to the sender's, and is sampled by itself.
+    Raises:
+        ConfigurationError: *trace* is another choice.
     """
 
     trace: Joining = "parent"
+    """``"parent"``: what handles a message continues the trace of its sender. ``"link"``: it is a trace of its own, with
+    a link to the sender's, and is sampled by itself."""
 
     def __post_init__(self) -> None:
         """Raise `ConfigurationError` for another choice."""

@@ -14,6 +14,7 @@ import pytest
 import megaflow
 from megaflow.cli.main import COMMANDS, cli
 from megaflow.local.__main__ import _parser
+from megaflow.telemetry.conventions import ATTRIBUTES
 from tests.docs.pages import PAGES
 from tests.docs.public import FIXTURES, MODULES, members_of, modules_with_all, public_classes, public_names
 
@@ -124,6 +125,7 @@ def test_every_dotted_name_is_public(name: str) -> None:
     named = {each for code in code_in(PAGES[name]) for each in re.findall(r"\bmegaflow(?:\.\w+)+", code)}
     named |= set(re.findall(r"\]\[(megaflow[\w.]*)\]", PAGES[name]))
 
+    named -= ATTRIBUTES.keys()
     assert [each for each in sorted(named) if not is_public(each) and not each.endswith(".__main__")] == []
 
 
