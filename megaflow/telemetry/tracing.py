@@ -30,8 +30,10 @@ class Telemetry:
     """
 
     trace: Joining = "parent"
-    """``"parent"``: what handles a message continues the trace of its sender. ``"link"``: it is a trace of its own, with
-    a link to the sender's, and is sampled by itself."""
+    """``"parent"``: what handles a message continues the trace of its sender.
+
+    ``"link"``: it is a trace of its own, with a link to the sender's, and is sampled by itself.
+    """
 
     def __post_init__(self) -> None:
         """Raise `ConfigurationError` for another choice."""
