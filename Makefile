@@ -50,7 +50,7 @@ fuzz: $(FOR_TESTS)
 	$(BIN)/python -m tests.fuzz --messages $(or $(MESSAGES),1000000) $(if $(SEED),--seed $(SEED))
 
 mutants: $(FOR_DEVELOPMENT)
-	$(BIN)/python -m tests.mutants $(if $(COUNT),--count $(COUNT)) $(if $(SEED),--seed $(SEED))
+	$(BIN)/python -m tests.mutants $(if $(COUNT),--count $(COUNT)) $(if $(SEED),--seed $(SEED)) $(if $(REACH),--reach $(REACH))
 
 lint: $(FOR_DEVELOPMENT)
 	$(BIN)/ruff check .

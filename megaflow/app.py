@@ -18,6 +18,7 @@ from megaflow.messages.message import message_with
 from megaflow.processing.around import Around
 from megaflow.processing.assembly import Assembly, Factories, Stores, Watcher
 from megaflow.processing.middleware import Middleware
+from megaflow.processing.processor import Processor
 from megaflow.processing.verdict import Verdict
 from megaflow.publishing.batches import Sent
 from megaflow.publishing.destination import Destination, Endpoints, read_dead_letter_queue
@@ -65,7 +66,8 @@ class App(Router):
             *max_number_of_messages*.
         shutdown_timeout: How long handlers may go on after SIGTERM.
         retry_on: Exceptions after which a message comes again. Any other exception dead-letters it. ``()`` says that
-            none is worth another try; where nothing is said, the log warns at the start. Also on a decorator.
+            none is worth another try; where nothing is said, the log warns at the start. Also on a
+            decorator, which adds to these, or says ``()`` for its handler alone.
         backoff: A function ``(receive_count) -> seconds``: how long a message that comes again stays hidden. By default
             `exponential_backoff`, 1 s to 15 min.
         max_receives: A message that is kept at this delivery is dead-lettered, for queues without a redrive policy.
@@ -434,6 +436,11 @@ class Parts(NamedTuple):
     assembly: Assembly
     destination: Destination
     settings: ConsumerSettings
+
+    @property
+    def processor(self) -> Processor:
+        """What takes messages through the handlers as they are now."""
+        return self.assembly.processor()
 
 
 def parts_of(app: App) -> Parts:

@@ -1,14 +1,21 @@
-"""Logs: loggers and a formatter whose lines are printable, so that no message can forge one, or speak to a terminal."""
+"""Logs: loggers and formatters whose lines are printable, so that no message can forge one, or speak to a terminal."""
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Mapping
-from typing import Final, TextIO
+from contextlib import suppress
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any, Final, TextIO
 
 from typing_extensions import override
 
+from megaflow.errors import describe_error
 from megaflow.printable import indented, printable
+
+__all__ = ["LOG_KEYS", "JsonFormatter"]
 
 LOG_KEYS: Final[Mapping[str, str]] = {
     "message_id": "the message's id",
@@ -22,6 +29,9 @@ LOG_KEYS: Final[Mapping[str, str]] = {
     "span_id": "that span, in 16",
 }
 """What a record of megaflow's has besides its text, where it has it, and what that is."""
+
+_STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+"""What every record has, or gets when it is formatted."""
 
 
 def get_logger(name: str) -> logging.Logger:
@@ -58,3 +68,46 @@ def make_text_handler(stream: TextIO, form: str) -> logging.Handler:
     handler = logging.StreamHandler(stream)
     handler.setFormatter(TextFormatter(form))
     return handler
+
+
+class JsonFormatter(logging.Formatter):
+    """Makes one line of a record, a JSON object: ``time``, ``level``, ``logger``, ``message``, and what else it has.
+
+    Where there is an error, it stands in ``error``, and again with its ``traceback``. What a record has under one of
+    these names, too, has ``extra.`` before it. What JSON cannot say is its ``repr``. With `LogFilter` on the same
+    handler of the log, your own lines say which message they speak of.
+    """
+
+    @override
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line for *record*; nothing that it holds makes this fail."""
+        line: dict[str, Any] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info and record.exc_info[1] is not None:
+            line["error"] = describe_error(record.exc_info[1])
+            line["traceback"] = self.formatException(record.exc_info)
+        if record.stack_info:
+            line["stack"] = self.formatStack(record.stack_info)
+        given = {key: value for key, value in vars(record).items() if key not in _STANDARD}
+        line |= {f"extra.{key}" if key in line else key: value for key, value in given.items()}
+        try:
+            return _write(line)
+        except Exception:  # noqa: BLE001 - a value of the user's may hold itself, or fail to say what it is
+            return json.dumps({str(key): _say(value) for key, value in line.items()})
+
+
+def _say(value: object) -> object:
+    """Return *value* as JSON can say it, alone: the other ones of its record are not to suffer from it."""
+    with suppress(Exception):
+        return json.loads(_write(value))
+    try:
+        return repr(value)
+    except Exception:  # noqa: BLE001 - see above
+        return f"<{type(value).__name__}>"
+
+
+_write: Final = partial(json.dumps, default=repr, allow_nan=False)

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from megaflow.telemetry.current import current
-from tests.logs import PlainRecords
+from tests.logs import PlainRecords, logging_as_before
 
 # A slow machine is no failure; and CI, which lands changes, tries the same examples each time.
 settings.register_profile(
@@ -61,13 +61,8 @@ def _leave_no_modules(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None
 
 @pytest.fixture(autouse=True)
 def _leave_no_log_handlers() -> Iterator[None]:
-    """Take away where a test has sent the log to: its stream is closed by the next one, and each line an error then."""
-    root = logging.getLogger()
-    before, level = list(root.handlers), root.level
-    yield
-    for handler in set(root.handlers) - set(before):
-        root.removeHandler(handler)
-    root.setLevel(level)
+    with logging_as_before():
+        yield
 
 
 @pytest.fixture(autouse=True)

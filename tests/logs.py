@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from megaflow.logs import LOG_KEYS
 from megaflow.printable import printable
@@ -20,6 +22,25 @@ def find_unplain(record: logging.LogRecord) -> list[str]:
     found += [f"{name}, which is no key" for name in extras if name not in LOG_KEYS]
     said = (record.getMessage(), *(value for value in extras.values() if isinstance(value, str)))
     return found + [f"{text!r}, which is not printable" for text in said if printable(text) != text]
+
+
+@contextmanager
+def logging_as_before() -> Iterator[None]:
+    """Take away where the log was sent to within a ``with``: once that stream is closed, each line is an error."""
+    root = logging.getLogger()
+    before, level = {logger: logger.handlers[:] for logger in _loggers()}, root.level
+    try:
+        yield
+    finally:
+        for logger in _loggers():
+            for handler in set(logger.handlers).difference(before.get(logger, [])):
+                logger.removeHandler(handler)
+        root.setLevel(level)
+
+
+def _loggers() -> list[logging.Logger]:
+    known = logging.root.manager.loggerDict.values()
+    return [logging.root, *(each for each in known if isinstance(each, logging.Logger))]
 
 
 class PlainRecords(logging.Handler):

@@ -255,7 +255,7 @@ def test_check_says_what_is_odd_about_the_handlers() -> None:
     first, second = map(str, app.check())
 
     assert re.fullmatch(r"never \(.*test_app\.py:\d+\) never matches: n: and_\(gt\(5\), lt\(3\)\)", first)
-    assert re.fullmatch(r"again \(.*test_app\.py:\d+\) has the pattern of one \(.*test_app\.py:\d+\)", second)
+    assert re.fullmatch(r"again \(.*test_app\.py:\d+\) has the same pattern as one \(.*test_app\.py:\d+\)", second)
 
 
 def test_an_app_is_connected_to_another_queue_for_a_while() -> None:

@@ -18,17 +18,18 @@ from typing import TYPE_CHECKING, Final, TextIO, cast
 
 import click
 
-from megaflow.app import App
+from megaflow.app import App, parts_of
 from megaflow.cli.errors import FAILED, WrongUsage, report
 from megaflow.cli.hosting import Hosted, make_queues
 from megaflow.cli.options import read_aws
-from megaflow.cli.output import WholeLines, allow_every_letter, count_handlers, note, shorten_paths, show
+from megaflow.cli.output import WholeLines, allow_every_letter, count_handlers, name_weight, note, shorten_paths, show
 from megaflow.cli.targets import folder_of, load_app
 from megaflow.consumer.threads.signals import stopping_on_signals
 from megaflow.distribution import describe_missing_extra
 from megaflow.errors import ConfigurationError, MegaflowError
 from megaflow.logs import make_text_handler
-from megaflow.processing.verdict import Verdict
+from megaflow.processing.dead_letters import why_not_kept
+from megaflow.processing.verdict import Fate, Verdict
 from megaflow.transport.addresses import is_fifo, name_of
 
 if TYPE_CHECKING:
@@ -220,7 +221,7 @@ def _announce(app: App, hosted: Hosted, *, is_first: bool) -> None:
     for handler in app.handlers:
         show(f"  {handler.name}  {handler.kind.value}: {handler.pattern!r}")
     for finding in app.check():
-        show(f"  warning: {shorten_paths(str(finding))}", style="yellow")
+        show(f"  {name_weight(finding)}: {shorten_paths(str(finding))}", style="yellow")
     if is_first:
         _say_how_to_publish(hosted)
     sys.stdout.flush()
@@ -247,13 +248,15 @@ def _show_verdict(app: App, verdict: Verdict) -> None:
     message = verdict.message
     said = ", ".join(f"{each.handler.name} {each.status.name}" for each in verdict.outcomes)
     took = f"{verdict.seconds * 1000:.1f} ms" if verdict.outcomes else ""
+    given_up = why_not_kept(verdict, parts_of(app).settings.max_receives) if verdict.keeps else ""
+    fate = Fate.DEAD_LETTER.value if given_up else verdict.fate.value
     later = f"again in {verdict.after:g} s" if verdict.keeps and verdict.after is not None else ""
     what = said or "no handler matched"
-    parts = [f"{datetime.now():%H:%M:%S}", message.id, verdict.fate.value, what, took, later]
-    show("  ".join(filter(None, parts)), style=_STYLES.get(verdict.fate.value, ""))
+    parts = [f"{datetime.now():%H:%M:%S}", message.id, fate, what, took, given_up or later]
+    show("  ".join(filter(None, parts)), style=_STYLES.get(fate, ""))
     if verdict.unmatched or not verdict.deletes:
-        body = message.body if len(message.body) <= _SHOWN else f"{message.body[:_SHOWN]}…"
-        show(f"  {body}")
+        body = " ".join(message.body.split())
+        show(f"  {body}" if len(body) <= _SHOWN else f"  {body[:_SHOWN]}…")
     if verdict.unmatched:
         try:
             for line in shorten_paths(str(app.explain(message))).splitlines()[1:]:

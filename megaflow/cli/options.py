@@ -90,7 +90,11 @@ def find_topic(topic: str, aws: AwsOptions) -> str:
 
 def _describe_place(client: Any) -> str:
     meta = getattr(client, "meta", None)
-    return f" at {meta.endpoint_url}, in {meta.region_name}" if meta is not None else ""
+    if meta is None:
+        return ""
+    is_of_aws = (urlsplit(meta.endpoint_url).hostname or "").endswith(".amazonaws.com")
+    elsewhere = "; set AWS_ENDPOINT_URL for one on this machine" if is_of_aws else ""
+    return f" at {meta.endpoint_url}, in {meta.region_name}{elsewhere}"
 
 
 def _credentials_for(endpoint_url: str) -> AwsOptions:

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterable, Sequence
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Any, Final, TextIO
+from typing import TYPE_CHECKING, Any, Final, TextIO
 
 import click
 from rich import box
@@ -20,8 +20,14 @@ from rich.text import Text
 
 from megaflow.printable import printable
 
+if TYPE_CHECKING:
+    from megaflow.dispatch.check import Finding
+
 _NO_LIMIT: Final = 100_000
 """Columns of a line that no person reads: nothing is cut there."""
+
+_OFTEN_MEANT: Final = ("duplicate", "covered")
+"""Values of `Oddity`; most commands need not import what finds these."""
 
 
 class WholeLines:
@@ -75,6 +81,11 @@ def note(line: str, style: str = "") -> None:
 def shorten_paths(text: str) -> str:
     """Return *text* with the paths of what is below the current folder as one would write them there."""
     return text.replace(f"{Path.cwd()}{os.sep}", "")
+
+
+def name_weight(finding: Finding) -> str:
+    """Say whether a finding is a warning, or a note: several handlers for one message are often what is wanted."""
+    return "note" if finding.oddity in _OFTEN_MEANT else "warning"
 
 
 def count_handlers(count: int) -> str:

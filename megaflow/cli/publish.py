@@ -74,10 +74,13 @@ def publish(
     FILE is one message: a JSON object as it stands, anything else as text; - is the standard input. With --lines each
     line is a message, a JSON object or a JSON string. Lines that fail are written to a file, which you can publish.
     """
+    is_lines = file.suffix in _LINES if lines is None else lines
+    if not is_lines and (skip or failed):
+        option = "--skip" if skip else "--failed"
+        raise WrongUsage(f"{option} is for lines, and {file} goes as one message: say --lines")
     aws = read_aws(endpoint_url, region, profile)
     publisher, place = _open(queue, topic, aws)
     form = Form.read(**said)
-    is_lines = file.suffix in _LINES if lines is None else lines
     if not is_lines:
         with open_text(file) as stream:
             text = read_text(stream, str(file))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from logging import INFO, WARNING
 from typing import Any
 
 import click
@@ -12,7 +13,7 @@ import megaflow
 from megaflow.app import App, parts_of
 from megaflow.cli.logs import Format, set_up_logging
 from megaflow.cli.options import aws_options, find_queue, read_aws
-from megaflow.cli.output import make_console, note, shorten_paths
+from megaflow.cli.output import make_console, name_weight, note, shorten_paths
 from megaflow.cli.targets import load_app
 from megaflow.errors import ConfigurationError
 from megaflow.logs import get_logger
@@ -116,13 +117,13 @@ class Connected:
 
 def announce(app: App, log_format: Format) -> None:
     """Say what is going to run: the queue, the handlers, and what is odd about them."""
-    findings = [shorten_paths(str(each)) for each in app.check()]
+    findings = [(name_weight(each), shorten_paths(str(each))) for each in app.check()]
     settings = parts_of(app).settings
     dead_letters = settings.dead_letter_queue_url or "as the queue's redrive policy says"
     if log_format == "json":
         log.info("megaflow %s consumes %s", megaflow.__version__, app.queue_url)
-        for finding in findings:
-            log.warning("%s", str(finding))
+        for weight, finding in findings:
+            log.log(WARNING if weight == "warning" else INFO, "%s", finding)
         return
     console = make_console(stderr=True)
     console.print(f"megaflow {megaflow.__version__}", style="bold")
@@ -131,5 +132,5 @@ def announce(app: App, log_format: Format) -> None:
     note(f"  handlers      {len(app.handlers)}, up to {settings.concurrency} at once")
     for handler in app.handlers:
         note(f"    {handler.name}  {handler.kind.value}: {handler.pattern!r}  ({shorten_paths(handler.where)})")
-    for finding in findings:
-        note(f"  warning       {finding}", style="yellow")
+    for weight, finding in findings:
+        note(f"  {weight:<12}  {finding}", style="yellow")

@@ -154,7 +154,7 @@ def _find_duplicates(rules: Sequence[_Known]) -> Iterator[Finding]:
     for each in rules:
         other = first.setdefault(each.key, each)
         if other is not each:
-            yield Finding(Oddity.DUPLICATE, each.handler, f"has the pattern of{_same(each, other)}", other.handler)
+            yield Finding(Oddity.DUPLICATE, each.handler, f"has the same pattern as{_same(each, other)}", other.handler)
 
 
 def _same(one: _Known, other: _Known) -> str:

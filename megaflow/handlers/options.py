@@ -20,7 +20,7 @@ class HandlerOptions(TypedDict, total=False):
     """What every decorator takes beside the pattern."""
 
     retry_on: RetryOn | None
-    """Exceptions after which the message comes again, in place of those of the app. ``()`` is none."""
+    """Exceptions after which the message comes again, besides those of the app. ``()`` is none, not even those."""
 
     handler_name: str
     """The name in logs, explanations and stores; by default ``module.qualname`` of the function."""
@@ -47,7 +47,7 @@ class Options:
     """The same without the name, checked; times in seconds."""
 
     retry_on: tuple[type[Exception], ...] | None = None
-    """After which exceptions its message comes again; None is that nobody has thought of it."""
+    """After which exceptions, besides the app's, its message comes again; () is after none, None says nothing."""
 
     timeout: float | None = None
     """How long it may take; None is as long as it wants."""
@@ -77,6 +77,11 @@ def read_options(given: Mapping[str, Any]) -> Options:
     if options.on_invalid is not None:
         check_choice("on_invalid", options.on_invalid, get_args(OnInvalid))
     check_seconds("idempotent_for", options.idempotent_for)
+    if "idempotent_for" in given and "idempotency_key" not in given:
+        raise ConfigurationError(
+            f"idempotent_for={options.idempotent_for!r} says how long an idempotency key is remembered, and there is "
+            "none: give idempotency_key= too, or leave it out"
+        )
     if options.idempotency_key is not None and not callable(options.idempotency_key):
         raise ConfigurationError(f"idempotency_key={options.idempotency_key!r} must be a function of the payload")
     return options

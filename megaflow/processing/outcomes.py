@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Final
+from typing import Final, TypeAlias
 
 from megaflow.errors import DependencyError, HandlerTimeoutError, InvalidPayloadError, UsageError
 from megaflow.frozen import make_record
@@ -16,6 +16,7 @@ from megaflow.settings import OnInvalid
 
 log = get_logger(__name__)
 
+_RetryOn: TypeAlias = tuple[type[Exception], ...] | None
 _INVALID: Final[Mapping[OnInvalid, ProcessStatus]] = {
     "dead_letter": ProcessStatus.FATAL_ERROR,
     "keep": ProcessStatus.RETRIABLE_ERROR,
@@ -29,10 +30,8 @@ class OutcomeReader:
     *retry_on* and *on_invalid* are what the app says of all of them.
     """
 
-    def __init__(
-        self, handlers: Iterable[Handler], retry_on: tuple[type[Exception], ...] | None, on_invalid: OnInvalid
-    ) -> None:
-        self._retry_on = {handler: (retry_on or ()) + (handler.options.retry_on or ()) for handler in handlers}
+    def __init__(self, handlers: Iterable[Handler], retry_on: _RetryOn, on_invalid: OnInvalid) -> None:
+        self._retry_on = {handler: _add(retry_on, handler.options.retry_on) for handler in handlers}
         self._on_invalid = on_invalid
         self._warned: set[Handler] = set()
 
@@ -96,6 +95,11 @@ class OutcomeReader:
             type(returned).__qualname__,
             extra={"handler": handler.name},
         )
+
+
+def _add(of_app: _RetryOn, of_handler: _RetryOn) -> tuple[type[Exception], ...]:
+    """Return what is worth another try: a handler adds to what the app names, or says with () that nothing is."""
+    return () if of_handler == () else (of_app or ()) + (of_handler or ())
 
 
 def make_outcome(handler: Handler, status: ProcessStatus, seconds: float) -> Outcome:

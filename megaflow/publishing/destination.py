@@ -16,7 +16,7 @@ from megaflow.telemetry.tracing import Telemetry, Tracing
 from megaflow.transport.addresses import is_same_queue, queue_url_of
 from megaflow.transport.protocols import SnsClient, SqsClient
 from megaflow.transport.queue import Queue
-from megaflow.transport.session import AwsOptions
+from megaflow.transport.session import AwsOptions, refuse_beside_client
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,12 @@ class Endpoints:
             self.aws | to.aws,
         )
 
+    def refuse_idle(self, given: AwsOptions) -> None:
+        """Raise `ConfigurationError` for options that were *given*, where no client is made with them."""
+        is_topics = self.sns_client is None and (self.topic_arn or os.environ.get(TOPIC_ARN_VARIABLE))
+        if self.client is not None and not is_topics:
+            refuse_beside_client(given)
+
 
 class Destination:
     """The publishers for the queue and the topic of a *connection*."""
@@ -53,6 +59,7 @@ class Destination:
         """Whether there are spans: for whoever consumes from here."""
 
         self._max_message_size = max_message_size
+        connection.refuse_idle(connection.aws)
         self.propagation = Propagation()
         """What goes along with what is published here, from the message in hand."""
 
@@ -84,7 +91,9 @@ class Destination:
     def changed(self, to: Endpoints) -> Iterator[None]:
         """Be connected to what *to* says within a ``with``; what it does not say stays."""
         before = self._connection
-        self._connect(before.changed(to))
+        after = before.changed(to)
+        after.refuse_idle(to.aws)
+        self._connect(after)
         try:
             yield
         finally:
@@ -115,15 +124,18 @@ class Destination:
 
     def _connect(self, to: Endpoints) -> None:
         self._connection = to
+        # The options may be meant for the other one, or be those of an app that is connected elsewhere for a while.
+        of_queue = to.aws if to.client is None else AwsOptions()
+        of_topic = to.aws if to.sns_client is None else AwsOptions()
         self.queue = SqsPublisher(
-            queue_url=to.queue_url, client=to.client, wire=self._wire, telemetry=self._telemetry, **to.aws
+            queue_url=to.queue_url, client=to.client, wire=self._wire, telemetry=self._telemetry, **of_queue
         )
         self.topic = SnsPublisher(
             topic_arn=to.topic_arn,
             client=to.sns_client,
             max_message_size=self._max_message_size,
             telemetry=self._telemetry,
-            **to.aws,
+            **of_topic,
         )
         self.queue.propagation = self.topic.propagation = self.propagation
 

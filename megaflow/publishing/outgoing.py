@@ -126,6 +126,8 @@ def prepare_raw(
     body = source.payload
     if not isinstance(body, str):
         raise EncodeError(f"a raw message is text, not {type(body).__qualname__}", "body")
+    if source.binary_encoding:
+        raise EncodeError("is for objects, and a raw message goes as it is", "binary_encoding")
     attributes = read_attributes(source.attributes, "attributes")
     check_text(body, "payload")
     return _finish(index, source, body, attributes, max_size, offered)

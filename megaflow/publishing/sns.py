@@ -23,7 +23,7 @@ from megaflow.telemetry.tracing import Place, Telemetry
 from megaflow.transport.addresses import is_fifo, topic_arn_of
 from megaflow.transport.places import topic_place
 from megaflow.transport.protocols import SnsClient
-from megaflow.transport.session import AwsOptions, AwsSettings, Clients
+from megaflow.transport.session import AwsOptions, Clients
 from megaflow.transport.sns_header import let_header_through, sending_header
 from megaflow.wire.pending import Pending
 
@@ -58,7 +58,7 @@ class SnsPublisher(Publisher):
         check_whole("max_message_size", max_message_size, 1, limits.SQS_MESSAGE_SIZE)
         super().__init__(max_size=max_message_size, sleep=sleep, telemetry=telemetry)
         self._topic_arn = topic_arn
-        self._clients = Clients("sns", AwsSettings(**aws), client, wire=False, tracing=self._tracing)
+        self._clients = Clients("sns", aws, client, wire=False, tracing=self._tracing)
 
     @cached_property
     def topic_arn(self) -> str:

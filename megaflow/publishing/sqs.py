@@ -23,7 +23,7 @@ from megaflow.transport.addresses import is_fifo, queue_url_of
 from megaflow.transport.entries import write_trace_header
 from megaflow.transport.places import queue_place
 from megaflow.transport.protocols import SqsClient
-from megaflow.transport.session import AwsOptions, AwsSettings, Clients
+from megaflow.transport.session import AwsOptions, Clients
 from megaflow.wire.pending import Pending
 
 
@@ -53,7 +53,7 @@ class SqsPublisher(Publisher):
         check_options(SqsPublisher, aws, AwsOptions)
         super().__init__(max_size=limits.SQS_MESSAGE_SIZE, sleep=sleep, telemetry=telemetry)
         self._queue_url = queue_url
-        self._clients = Clients("sqs", AwsSettings(**aws), client, wire=wire, tracing=self._tracing)
+        self._clients = Clients("sqs", aws, client, wire=wire, tracing=self._tracing)
 
     @cached_property
     def queue_url(self) -> str:

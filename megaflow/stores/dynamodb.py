@@ -14,7 +14,7 @@ from megaflow.errors import ConfigurationError
 from megaflow.keywords import check_options
 from megaflow.stores.store import CHECK, KEEP_FOR, Claim, ClosableStore, Ended, read_ended
 from megaflow.transport.errors import is_refusal, read_code
-from megaflow.transport.session import AwsOptions, AwsSettings
+from megaflow.transport.session import AwsOptions, AwsSettings, refuse_beside_client
 
 
 class DynamoDbStore(ClosableStore):
@@ -42,6 +42,8 @@ class DynamoDbStore(ClosableStore):
         **aws: Unpack[AwsOptions],
     ) -> None:
         check_options(DynamoDbStore, aws, AwsOptions)
+        if client is not None:
+            refuse_beside_client(aws)
         self._table_name = table_name
         self._given_client = client
         self._keep_for = keep_for

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import heapq
+import math
 import threading
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Final
 
 from megaflow.forks import renew_in_child
 from megaflow.stores.store import KEEP_FOR, Claim, ClosableStore, Ended
+
+_NOTHING: Final[tuple[float, dict[str, Ended]]] = (-math.inf, {})
+"""What is known of work that nobody has begun, and when that expired."""
 
 
 class MemoryStore(ClosableStore):
@@ -35,7 +39,7 @@ class MemoryStore(ClosableStore):
     def load(self, work: str) -> Mapping[str, Ended]:
         """See `Store.load`."""
         with self._lock:
-            expires_at, ended = self._work.get(work, (0.0, {}))
+            expires_at, ended = self._work.get(work, _NOTHING)
             return dict(ended) if expires_at > self._clock() else {}
 
     def save(self, work: str, handler: str, ended: Ended) -> None:
@@ -43,7 +47,7 @@ class MemoryStore(ClosableStore):
         with self._lock:
             now = self._clock()
             self._sweep(now)
-            _, known = self._work.get(work, (0.0, {}))
+            _, known = self._work.get(work, _NOTHING)
             self._work[work] = (now + self._keep_for, known | {handler: ended})
             heapq.heappush(self._expiries, (now + self._keep_for, work, True))
 
@@ -52,7 +56,7 @@ class MemoryStore(ClosableStore):
         with self._lock:
             now = self._clock()
             self._sweep(now)
-            expires_at, holder = self._keys.get(key, (0.0, owner))
+            expires_at, holder = self._keys.get(key, (now, owner))
             if expires_at > now and holder != owner:
                 return Claim.DONE if holder is None else Claim.BUSY
             self._hold(key, owner, now + seconds)
@@ -61,7 +65,7 @@ class MemoryStore(ClosableStore):
     def renew(self, key: str, owner: str, seconds: float) -> None:
         """See `Store.renew`."""
         with self._lock:
-            if self._keys.get(key, (0.0, None))[1] == owner:
+            if self._is_held_by(key, owner):
                 self._hold(key, owner, self._clock() + seconds)
 
     def complete(self, key: str, owner: str, seconds: float) -> None:
@@ -72,12 +76,15 @@ class MemoryStore(ClosableStore):
     def release(self, key: str, owner: str) -> None:
         """See `Store.release`."""
         with self._lock:
-            if self._keys.get(key, (0.0, None))[1] == owner:
+            if self._is_held_by(key, owner):
                 del self._keys[key]
 
     def _after_fork_in_child(self) -> None:
         """See `megaflow.forks`."""
         self._lock = threading.Lock()
+
+    def _is_held_by(self, key: str, owner: str) -> bool:
+        return key in self._keys and self._keys[key][1] == owner
 
     def _hold(self, key: str, owner: str | None, expires_at: float) -> None:
         self._keys[key] = (expires_at, owner)

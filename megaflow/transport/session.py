@@ -58,6 +58,16 @@ def giving_way(aws: AwsOptions) -> AwsOptions:
     return aws | {"region_name": _GivingWay(region)} if region else aws
 
 
+def refuse_beside_client(aws: AwsOptions) -> None:
+    """Raise `ConfigurationError` for options, where a client was given that is made already."""
+    if given := [f"{name}=" for name, value in aws.items() if value is not None]:
+        changes = "change" if len(given) > 1 else "changes"
+        raise ConfigurationError(
+            f"{' and '.join(given)} {changes} nothing about a client that is made already: say it where you make the "
+            "client, or leave client= out"
+        )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AwsSettings:
     """How to reach AWS. What is None is left to boto3's own chain: environment, profile, instance role.
@@ -118,7 +128,8 @@ class AwsSettings:
             return self._create(service, read, **host) if host else client
         except NoRegionError as error:
             raise ConfigurationError(
-                f"no AWS region for {service}: give region_name=, or set AWS_DEFAULT_REGION, or the profile's"
+                f"no AWS region for {service}: give region_name=, or set AWS_DEFAULT_REGION, or the profile's; "
+                "for SQS and SNS on this machine, set AWS_ENDPOINT_URL"
             ) from error
         except ProfileNotFound as error:
             raise ConfigurationError(
@@ -152,15 +163,16 @@ class Clients:
     """Clients of one service: the one that was *given*, or one for each region, made when it is needed.
 
     May be used from any thread. With *wire*, they make SQS's hot calls themselves where they can; where *tracing* has
-    spans of its own, OpenTelemetry's instrumentation of boto3 is no hindrance.
+    spans of its own, OpenTelemetry's instrumentation of boto3 is no hindrance. Raises `ConfigurationError` for options
+    of *aws* beside a client that was given.
     """
 
-    def __init__(
-        self, service: str, settings: AwsSettings, given: Any, *, wire: bool, tracing: Tracing = NO_TRACING
-    ) -> None:
+    def __init__(self, service: str, aws: AwsOptions, given: Any, *, wire: bool, tracing: Tracing = NO_TRACING) -> None:
         self._tracing = tracing
+        if given is not None:
+            refuse_beside_client(aws)
         self._service = service
-        self._settings = settings
+        self._settings = AwsSettings(**aws)
         self._given = given
         self._wire = wire
         self._made: dict[tuple[str, str], Any] = {}

@@ -22,8 +22,11 @@ import pytest
 import trustme
 
 from megaflow import App, MemoryStore
+from megaflow.consumer.threads.event_loop import EventLoop
 from megaflow.local import Account, SqsClient
 from megaflow.local.server import Server
+from megaflow.messages.message import message_with
+from megaflow.processing.idempotency import Idempotency
 from megaflow.telemetry.metrics import Counters
 from megaflow.wire.retries import Quota
 from tests.waiting import PATIENCE
@@ -343,12 +346,17 @@ def _publish(account: Account) -> None:
     SqsClient(account).create_queue(QueueName="another")
 
 
+async def _do_nothing() -> None: ...
+
+
 @pytest.mark.parametrize(
     ("made", "lock", "use"),
     [
         (Counters(), "_lock", lambda counters: counters.count("handled")),
         (Quota(), "_lock", lambda quota: quota.acquire(1)),
         (MemoryStore(), "_lock", lambda store: store.load("work")),
+        (Idempotency(MemoryStore(), 30.0), "_lock", lambda keys: keys.renew(message_with("text"))),
+        (EventLoop(lambda error: None), "_lock", lambda loop: loop.wait(_do_nothing())),
         (Account(), "lock", _publish),
         (App()._running, "_changing", lambda running: running.stop()),
         (App()._assembly, "_changing", lambda assembly: assembly.use(lambda call_next: call_next)),

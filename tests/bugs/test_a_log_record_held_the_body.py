@@ -19,8 +19,8 @@ from pydantic import BaseModel, ConfigDict
 from pythonjsonlogger.json import JsonFormatter as PythonJsonLogger
 
 from megaflow import App, ProcessStatus, RegistrationError, Reject, RetryLater, SqsPublisher, Verdict
-from megaflow.cli.logs import JsonFormatter
 from megaflow.local import Account, SqsClient
+from megaflow.logs import JsonFormatter
 from megaflow.stores import MemoryStore
 from megaflow.testing import TestClient
 from tests.logs import find_unplain

@@ -16,10 +16,10 @@ from typing import Any
 import pytest
 
 from megaflow import App, Reject, SqsPublisher
-from megaflow.cli.logs import JsonFormatter, set_up_logging
+from megaflow.cli.logs import set_up_logging
 from megaflow.local import Account, SqsClient
 from megaflow.local.server import Server
-from megaflow.logs import make_text_handler
+from megaflow.logs import JsonFormatter, make_text_handler
 from tests.cli.bad_messages import EVIL, is_harmless
 from tests.cli.test_printable_output import envelope
 

@@ -9,7 +9,7 @@ import pytest
 from megaflow import App, Reject
 from megaflow.testing import TestClient
 
-DOCS = (Path(__file__).parents[2] / "docs" / "command-line.md").read_text()
+DOCS = (Path(__file__).parents[2] / "docs" / "reference" / "command-line.md").read_text()
 
 
 @pytest.mark.parametrize(("is_told", "status"), [(False, "FAILED"), (True, "COMPLETED")])

@@ -14,6 +14,7 @@ import pytest
 
 from megaflow.cli.main import main
 from megaflow.local.server import Server
+from tests.logs import logging_as_before
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,9 @@ def run(capfd: pytest.CaptureFixture[str]) -> Run:
 
     def run(*arguments: object) -> Ran:
         capfd.readouterr()
-        code = main([str(each) for each in arguments])
+        # The server's thread may have something to say, too, when nobody listens any more.
+        with logging_as_before():
+            code = main([str(each) for each in arguments])
         out, err = capfd.readouterr()
         return Ran(code, out, err)
 
@@ -88,7 +91,7 @@ def take_all(sqs: Any, url: str) -> list[Any]:
     while found := sqs.receive_message(
         QueueUrl=url, MaxNumberOfMessages=10, MessageAttributeNames=["All"], MessageSystemAttributeNames=["All"]
     ).get("Messages"):
-        for each in found:
-            sqs.delete_message(QueueUrl=url, ReceiptHandle=each["ReceiptHandle"])
+        entries = [{"Id": str(at), "ReceiptHandle": each["ReceiptHandle"]} for at, each in enumerate(found)]
+        sqs.delete_message_batch(QueueUrl=url, Entries=entries)
         taken += found
     return taken

@@ -9,23 +9,25 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from io import TextIOWrapper
 from pathlib import Path
 from queue import Empty, Queue
+from typing import Final
 
 from tests.waiting import PATIENCE
 
 ROOT = Path(__file__).parents[2]
+MEGAFLOW: Final = (sys.executable, "-m", "megaflow")
 
 
 class Process:
     """A command that runs, and what it says, line by line."""
 
-    def __init__(self, *arguments: str) -> None:
+    def __init__(self, *arguments: str, command: Sequence[str] = MEGAFLOW) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "megaflow", *arguments],
+            [*command, *arguments],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             env=os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"},
@@ -94,8 +96,8 @@ def piped(*arguments: str) -> Iterator[subprocess.Popen[str]]:
 
 
 @contextmanager
-def running(*arguments: str) -> Iterator[Process]:
-    process = Process(*arguments)
+def running(*arguments: str, command: Sequence[str] = MEGAFLOW) -> Iterator[Process]:
+    process = Process(*arguments, command=command)
     try:
         yield process
     finally:

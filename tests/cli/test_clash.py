@@ -160,6 +160,7 @@ def test_a_library_that_imports_megaflow_is_told_nothing(site: Path, tmp_path: P
     assert start(site, arguments=("-c", program)) == (0, "False False\n", [])
 
 
+@pytest.mark.long
 def test_what_it_says_to_type_helps(tmp_path: Path) -> None:
     venv = tmp_path / "venv"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", venv], check=True, timeout=PATIENCE)

@@ -77,6 +77,7 @@ def test_the_version(run: Run) -> None:
         (("explain", "shop", "nowhere.json"), 2, "megaflow: Invalid value for 'FILE'"),
         (("peek", "q", "--region", "eu-west-1"), 1, "megaflow: Unable to locate credentials. Set them in the"),
         (("peek", "q"), 2, "megaflow: no AWS region for sqs: give --region, or set"),
+        (("peek", "q"), 2, "for SQS and SNS on this machine, set AWS_ENDPOINT_URL"),
         (("peek", "q", "--endpoint-url", "nowhere"), 2, "megaflow: --endpoint-url 'nowhere' must begin with http"),
         (("handlers", ".:app"), 2, "megaflow: '.:app' names no module and no file"),
         (("peek", "q", "--profile", "nowhere"), 2, "megaflow: --profile 'nowhere'"),
@@ -136,46 +137,46 @@ def test_completion_is_for_three_shells() -> None:
         assert "_MEGAFLOW_COMPLETE" in _run(_MEGAFLOW_COMPLETE=f"{shell}_source").stdout
 
 
-def test_handlers_are_shown_with_what_is_odd_about_them() -> None:
+def test_handlers_are_shown_with_what_is_odd_about_them(run: Run) -> None:
     Path("shop.py").write_text(SHOP)
 
-    shown, told = _run("handlers", "shop.py"), _run("handlers", "shop.py", "--json")
+    shown, told = run("handlers", "shop.py"), run("handlers", "shop.py", "--json")
 
-    heading, *rows = shown.stdout.splitlines()
+    heading, *rows = shown.out.splitlines()
     assert heading.split() == ["handler", "kind", "pattern", "where"]
     assert rows[0].split("  ")[0] == "shop.refund"
     assert "{'kind': 'refund', 'amount': gt(5)}" in rows[0]
     assert "shop.py:5" in rows[0]
     assert "shop.again" in rows[2]
-    known = json.loads(told.stdout)
+    known = json.loads(told.out)
     assert [each["name"] for each in known["handlers"]] == ["shop.refund", "shop.again"]
     assert known["findings"][0]["other"] == "shop.refund"
-    assert "\x1b" not in shown.stdout
+    assert "\x1b" not in shown.out
 
 
-def test_the_filter_policy_for_a_topic() -> None:
+def test_the_filter_policy_for_a_topic(run: Run) -> None:
     Path("shop.py").write_text(SHOP)
 
     cut, whole = (
-        _run("handlers", "shop.py", "--sns-filter-policy", "--json-only"),
-        _run("handlers", "shop.py", "--sns-filter-policy"),
+        run("handlers", "shop.py", "--sns-filter-policy", "--json-only"),
+        run("handlers", "shop.py", "--sns-filter-policy"),
     )
 
-    assert (cut.returncode, json.loads(cut.stdout)["kind"]) == (0, ["refund"])
-    assert whole.returncode == 1
-    assert "BSON" in whole.stderr
-    assert "--json-only" in whole.stderr
+    assert (cut.code, json.loads(cut.out)["kind"]) == (0, ["refund"])
+    assert whole.code == 1
+    assert "BSON" in whole.err
+    assert "--json-only" in whole.err
 
 
-def test_a_body_is_explained() -> None:
+def test_a_body_is_explained(run: Run) -> None:
     Path("shop.py").write_text(SHOP)
     Path("body.json").write_text('{"kind": "refund", "amount": 3}\n')
 
-    shown = _run("explain", "shop.py", "body.json")
+    shown = run("explain", "shop.py", "body.json")
     told = _run("explain", "shop.py", "-", "--json", text='{"kind": "refund", "amount": 7}')
 
-    assert shown.returncode == 1
-    assert "shop.refund: not matched" in shown.stdout
-    assert "amount: wanted gt(5), found 3" in shown.stdout
+    assert shown.code == 1
+    assert "shop.refund: not matched" in shown.out
+    assert "amount: wanted gt(5), found 3" in shown.out
     assert told.returncode == 0
     assert [each["matched"] for each in json.loads(told.stdout)["handlers"]] == [True, True]

@@ -39,8 +39,7 @@ def test_run_says_what_it_runs_and_what_becomes_of_messages(server: Server, sqs:
         assert process.end() == 0
 
 
-@pytest.mark.parametrize("queue", ["orders", "arn:aws:sqs:us-east-1:000000000000:orders"])
-@pytest.mark.parametrize("processes", ["1", "2"])
+@pytest.mark.parametrize(("queue", "processes"), [("orders", "2"), ("arn:aws:sqs:us-east-1:000000000000:orders", "1")])
 def test_run_takes_a_name_or_an_arn_as_every_command_does(
     server: Server, sqs: Any, orders: str, queue: str, processes: str
 ) -> None:
@@ -53,22 +52,22 @@ def test_run_takes_a_name_or_an_arn_as_every_command_does(
         assert process.end() == 0
 
 
-def test_run_looks_a_name_up_where_the_app_itself_is(server: Server, sqs: Any, orders: str) -> None:
+def test_run_looks_a_name_up_where_the_app_itself_is(server: Server, run: Run) -> None:
     Path("shop.py").write_text(SHOP.replace("App()", "App(region_name='eu-west-1')"))
 
-    with running("run", "shop.py:app", "--queue-url", "nowhere") as process:
-        process.wait_for("there is no queue nowhere at .*, in eu-west-1")
+    ran = run("run", "shop.py:app", "--queue-url", "nowhere")
 
-        assert process.wait() == 2
+    assert ran.code == 2
+    assert re.search("there is no queue nowhere at .*, in eu-west-1", ran.err)
 
 
-def test_an_app_takes_addresses_alone(server: Server) -> None:
+def test_an_app_takes_addresses_alone(server: Server, run: Run) -> None:
     Path("shop.py").write_text(SHOP.replace("App()", "App('orders')"))
 
-    with running("run", "shop.py:app") as process:
-        process.wait_for("'orders' is not the URL or the ARN of a queue, but a name, which says neither region nor")
+    ran = run("run", "shop.py:app")
 
-        assert process.wait() == 2
+    assert ran.code == 2
+    assert "'orders' is not the URL or the ARN of a queue, but a name, which says neither region nor" in ran.err
 
 
 def test_run_logs_for_programs(server: Server, sqs: Any, orders: str) -> None:
@@ -168,10 +167,10 @@ def test_run_in_several_processes_connects_each_as_it_was_told(server: Server, s
 def test_what_cannot_run_is_said(server: Server, run: Run, arguments: list[str], code: int, said: str) -> None:
     Path("shop.py").write_text(SHOP)
 
-    with running("run", *(each.format(server=server.url) for each in arguments)) as process:
-        process.wait_for(re.escape(said))
+    ran = run("run", *(each.format(server=server.url) for each in arguments))
 
-        assert process.wait() == code
+    assert ran.code == code
+    assert said in ran.err
 
 
 def test_dev_makes_all_that_an_app_needs_shows_messages_and_starts_anew(

@@ -23,6 +23,7 @@ MODULES: Final = (
     "megaflow.local",
     "megaflow.local.server",
     "megaflow.local.file.store",
+    "megaflow.logs",
     "megaflow.awslambda",
     "megaflow.aws.sns",
     "megaflow.aws.sns.publish",

@@ -18,7 +18,7 @@ from zlib import crc32
 from megaflow import App, Message, ProcessStatus, Verdict
 from megaflow.awslambda.records import open_record
 from megaflow.cli import dev, queues
-from megaflow.cli.logs import JsonFormatter
+from megaflow.logs import JsonFormatter
 from megaflow.messages.message import read_body
 from megaflow.messages.origin import ORIGIN_ATTRIBUTE, digest_of, origin_of, read_origin
 from megaflow.processing.dead_letters import describe_origin, has_room_for_origin

@@ -7,7 +7,7 @@ import random
 import sys
 import time
 import tomllib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from queue import SimpleQueue
@@ -15,7 +15,8 @@ from tempfile import TemporaryDirectory
 from typing import Final
 
 from tests.mutants.mutations import Mutant, find_mutants
-from tests.mutants.trial import ROOT, Copy, Reached
+from tests.mutants.reached import Reached, digest_code
+from tests.mutants.trial import ROOT, Copy
 
 _CODE: Final = ("megaflow/consumer", "megaflow/processing", "megaflow/stores", "megaflow/handlers/status.py")
 _EQUIVALENT: Final = Path(__file__).with_name("equivalent.toml")
@@ -24,8 +25,8 @@ _WANTED: Final = 0.95
 
 def all_mutants() -> list[Mutant]:
     """Return every mutant of the code that decides."""
-    paths = [path for name in _CODE for path in _modules_of(ROOT / name)]
-    return [mutant for path in paths for mutant in find_mutants(str(path.relative_to(ROOT)), path.read_bytes())]
+    modules = [(str(path.relative_to(ROOT)), path.read_bytes()) for path in _all_modules()]
+    return [mutant for path, source in modules for mutant in find_mutants(path, source)]
 
 
 def read_equivalents(mutants: Sequence[Mutant]) -> dict[Mutant, str]:
@@ -47,6 +48,8 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=None, help="which ones at random")
     parser.add_argument("--only", default="", help="only of paths that begin so")
     parser.add_argument("--processes", type=int, default=2)
+    keep = "keep there which test reaches which line: as long as the code is the same, only new tests are asked again"
+    parser.add_argument("--reach", type=Path, metavar="FILE", help=keep)
     options = parser.parse_args()
     seed = random.randrange(10_000) if options.seed is None else options.seed
     everything = all_mutants()
@@ -57,21 +60,33 @@ def main() -> int:
     print(f"{len(mutants)} of {len(everything)} mutants, seed {seed}", flush=True)
     tried = [mutant for mutant in mutants if mutant not in equivalents]
     with TemporaryDirectory() as folder:
-        survivors = _try_all(tried, Path(folder), options.processes)
+        copies = [Copy(Path(folder) / str(number)) for number in range(options.processes)]
+        survivors = _try_all(tried, copies, _learn_reach(copies, options.reach))
     return _report(mutants, tried, survivors, equivalents)
 
 
-def _modules_of(place: Path) -> list[Path]:
-    return sorted(place.rglob("*.py")) if place.is_dir() else [place]
+def _all_modules() -> list[Path]:
+    places = [ROOT / name for name in _CODE]
+    return [path for place in places for path in (sorted(place.rglob("*.py")) if place.is_dir() else [place])]
 
 
-def _try_all(mutants: Sequence[Mutant], folder: Path, processes: int) -> list[Mutant]:
-    copies = [Copy(folder / str(number)) for number in range(processes)]
-    with ThreadPoolExecutor(processes) as pool:
-        began = time.monotonic()
-        shares = [(number, processes) for number in range(processes)]
-        reached = _join(pool.map(lambda copy, share: copy.learn_reach(_CODE, share), copies, shares))
-        print(f"{len(reached.seconds)} tests reach it, learnt in {time.monotonic() - began:.0f} s", flush=True)
+def _learn_reach(copies: Sequence[Copy], file: Path | None) -> Reached:
+    began = time.monotonic()
+    reached = Reached.read(file, digest_code(_all_modules()))
+    known = tuple(reached.seconds)
+    with ThreadPoolExecutor(len(copies)) as pool:
+        shares = [(number, len(copies)) for number in range(len(copies))]
+        for learnt in pool.map(lambda copy, share: copy.learn_reach(_CODE, share, known), copies, shares):
+            reached.add(learnt)
+    if file is not None:
+        reached.write(file)
+    spent = time.monotonic() - began
+    print(f"{len(reached.seconds)} tests reach it, {len(known)} of them known, learnt in {spent:.0f} s", flush=True)
+    return reached
+
+
+def _try_all(mutants: Sequence[Mutant], copies: Sequence[Copy], reached: Reached) -> list[Mutant]:
+    with ThreadPoolExecutor(len(copies)) as pool:
         free: SimpleQueue[Copy] = SimpleQueue()
         for copy in copies:
             free.put(copy)
@@ -91,16 +106,6 @@ def _try_all(mutants: Sequence[Mutant], folder: Path, processes: int) -> list[Mu
 
         killed = list(pool.map(try_one, mutants))
     return [mutant for mutant, is_killed in zip(mutants, killed, strict=True) if not is_killed]
-
-
-def _join(several: Iterable[Reached]) -> Reached:
-    whole = Reached()
-    for part in several:
-        whole.seconds |= part.seconds
-        for path, lines in part.lines.items():
-            for line, names in lines.items():
-                whole.lines.setdefault(path, {}).setdefault(line, set()).update(names)
-    return whole
 
 
 def _report(

@@ -75,7 +75,7 @@ def find_mutants(path: str, source: bytes) -> list[Mutant]:
         starts.append(starts[-1] + len(line))
     seen: Counter[tuple[str, str, str]] = Counter()
     mutants = []
-    for function, node, after in _walk(ast.parse(source), ""):
+    for function, node, after in _walk(_parse(source), ""):
         start = starts[node.lineno - 1] + node.col_offset  # type: ignore[attr-defined]
         end = starts[node.end_lineno - 1] + node.end_col_offset  # type: ignore[attr-defined]
         before = source[start:end].decode()
@@ -86,6 +86,14 @@ def find_mutants(path: str, source: bytes) -> list[Mutant]:
         mutants.append(Mutant(path, function, before, after, seen[same], start, end, lines))
         seen[same] += 1
     return mutants
+
+
+def _parse(source: bytes) -> ast.Module:
+    """Parse *source*, twice where another thread parses meanwhile, which Python 3.11 takes for an error of its own."""
+    try:
+        return ast.parse(source)
+    except SystemError:
+        return ast.parse(source)
 
 
 def _walk(node: ast.AST, function: str) -> Iterator[tuple[str, ast.AST, str]]:
@@ -111,6 +119,9 @@ def _children_of(node: ast.AST) -> Iterator[ast.AST]:
                 yield node.value
         case ast.Call(func=ast.Name(id="isinstance" | "issubclass"), args=[value, *_]):
             yield value
+        case ast.Call(func=ast.Name(id="zip"), args=args):
+            # What is strict is an assertion.
+            yield from args
         case _ if not _is_for_people(node):
             yield from ast.iter_child_nodes(node)
 
@@ -174,7 +185,7 @@ def _changes_of_statement(node: ast.AST) -> Iterator[_Change]:
             yield node, "pass"
         case ast.Expr(value=ast.Await()) | ast.Delete():
             yield node, "pass"
-        case ast.Return(value=ast.expr() as value) if not (isinstance(value, ast.Constant) and value.value is None):
+        case ast.Return(value=ast.expr() as value) if not _is_nothing(value):
             yield node, "return None"
         case ast.Continue():
             yield node, "break"
@@ -194,6 +205,11 @@ def _says(call: ast.Call) -> bool:
     names = {part.id for part in ast.walk(call.func) if isinstance(part, ast.Name)}
     names |= {part.attr for part in ast.walk(call.func) if isinstance(part, ast.Attribute)}
     return bool(names & _SAY) or ast.unparse(call.func).endswith("Error")
+
+
+def _is_nothing(value: ast.expr) -> bool:
+    # Who asks only whether there is something takes None for it; that True could stand for False is another mutant.
+    return isinstance(value, ast.Constant) and (value.value is None or value.value is False or value.value == "")
 
 
 def _is_text(node: ast.BinOp) -> bool:

@@ -16,6 +16,9 @@ FOLDERS = "MUTANTS_FOLDERS"
 SHARE = "MUTANTS_SHARE"
 """The variable that says which of the tests are run: every second, say, from the first on, as ``[0, 2]``."""
 
+KNOWN = "MUTANTS_KNOWN"
+"""The variable that names the file with the tests of which it is known: they are not run."""
+
 TOLD = "MUTANTS_TOLD"
 """The variable that names the file for what is found."""
 
@@ -28,6 +31,7 @@ class Reach:
         from coverage import Coverage
 
         self._told = Path(os.environ[TOLD])
+        self._known = frozenset(json.loads(Path(os.environ[KNOWN]).read_text()))
         self._first, self._step = json.loads(os.environ[SHARE])
         include = [f"{name}/*" if Path(name).is_dir() else name for name in json.loads(os.environ[FOLDERS])]
         self._coverage = Coverage(data_file=f"{self._told}.coverage", config_file=False, include=include)
@@ -37,7 +41,7 @@ class Reach:
         self._failed: set[str] = set()
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        items[:] = items[self._first :: self._step]
+        items[:] = [item for item in items if item.nodeid not in self._known][self._first :: self._step]
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:

@@ -8,20 +8,21 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from tests.mutants import reach
 from tests.mutants.mutations import Mutant
+from tests.mutants.reached import Reached
 
 ROOT: Final = Path(__file__).parents[2]
 _COPIED: Final = ("megaflow", "tests", "samples", "docs", "benchmarks", "pyproject.toml", "README.md", "CHANGELOG.md")
 _TESTS: Final = (
     "tests/consumer",
     "tests/processing",
+    "tests/verdicts",
     "tests/stores",
     "tests/handlers",
     "tests/runtime",
@@ -34,42 +35,8 @@ _TESTS: Final = (
 _FIRST: Final = 80
 """Tests of the first try: those that most mutants die of."""
 
-_BUDGET: Final = 120.0
-"""Seconds that the tests of one mutant may take when nothing is wrong: the quickest come first."""
-
 _PATIENCE: Final = 30.0
 """Seconds beyond four times what the tests take, until a mutant counts as killed because it hangs."""
-
-
-@dataclass
-class Reached:
-    """Which tests reach which lines, and the seconds each takes."""
-
-    seconds: dict[str, float] = field(default_factory=dict)
-    lines: dict[str, dict[int, set[str]]] = field(default_factory=dict)
-
-    def tests_of(self, mutant: Mutant) -> list[str]:
-        """Return the tests to run: those of the same room first, then the quickest."""
-        lines = self.lines.get(mutant.path, {})
-        first, last = mutant.lines
-        names = set().union(*(lines.get(line, set()) for line in range(first, last + 1)))
-        if not mutant.function or not names - {""}:
-            # What is run at import is reached by whoever uses the module.
-            names = set().union(*lines.values())
-        room = str(Path(mutant.path).parent).replace("megaflow", "tests", 1)
-        own = f"{room}/test_{Path(mutant.path).stem}"
-        known = [name for name in names if name in self.seconds]
-        known.sort(key=lambda name: (not name.startswith(own), not name.startswith(room), self.seconds[name]))
-        return self._within_budget(known)
-
-    def _within_budget(self, names: Sequence[str]) -> list[str]:
-        chosen, spent = [], 0.0
-        for name in names:
-            spent += self.seconds[name]
-            if spent > _BUDGET:
-                break
-            chosen.append(name)
-        return chosen
 
 
 class Copy:
@@ -84,14 +51,17 @@ class Copy:
             else:
                 shutil.copy(source, target)
 
-    def learn_reach(self, folders: Sequence[str], share: tuple[int, int]) -> Reached:
-        """Run the tests, or a *share* of them, and return what they reach."""
-        told = self._folder / "reach.json"
+    def learn_reach(self, folders: Sequence[str], share: tuple[int, int], known: Collection[str]) -> Reached:
+        """Run the tests that are not *known*, or a *share* of them, and return what they reach."""
+        told, left_out = self._folder / "reach.json", self._folder / "known.json"
+        left_out.write_text(json.dumps(list(known)))
         variables = {reach.FOLDERS: json.dumps(folders), reach.SHARE: json.dumps(share), reach.TOLD: str(told)}
-        self._run(["-p", "tests.mutants.reach", "-q", *_TESTS], 3600.0, variables)
-        found = json.loads(told.read_text())
-        lines = {path: {int(line): set(names) for line, names in each.items()} for path, each in found["lines"].items()}
-        return Reached(found["seconds"], lines)
+        variables[reach.KNOWN] = str(left_out)
+        code, said = self._run(["-p", "tests.mutants.reach", "-q", *_TESTS], 3600.0, variables)
+        # 0 is that all passed, 1 that some failed, which are left out, and 5 that none is new.
+        if code not in (0, 1, 5):
+            raise SystemExit(f"the tests cannot be run in a copy:\n{said}")
+        return Reached.parse(told.read_text())
 
     def try_out(self, mutant: Mutant, reached: Reached) -> str:
         """Return the test that notices *mutant*; empty where none does."""

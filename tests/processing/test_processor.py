@@ -185,6 +185,13 @@ def test_retry_on_counts_where_the_handler_says_it_and_where_the_app_does(proces
     assert said == {"both": ProcessStatus.RETRIABLE_ERROR, "app": ProcessStatus.FATAL_ERROR}
 
 
+def test_what_a_handler_says_adds_to_what_the_app_says(process: Process) -> None:
+    app = App(retry_on=ConnectionError)
+    app.on_text(retry_on=KeyError)(raising(ConnectionError()))
+
+    assert process(app, "ping").keeps
+
+
 def test_reject_wins_over_retry_on(process: Process) -> None:
     app = App(retry_on=Exception)
     app.on_text()(raising(Reject("never again")))

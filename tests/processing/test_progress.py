@@ -27,6 +27,7 @@ from megaflow import (
     StoreError,
     Verdict,
 )
+from megaflow.app import parts_of
 from megaflow.messages.message import open_message
 from megaflow.messages.origin import replace_origin
 from megaflow.processing.dead_letters import describe_origin
@@ -116,6 +117,10 @@ class Failing(MemoryStore):
     def complete(self, key: str, owner: str, seconds: float) -> None:
         self._check("complete")
         super().complete(key, owner, seconds)
+
+    def release(self, key: str, owner: str) -> None:
+        self._check("release")
+        super().release(key, owner)
 
     def _check(self, what: str) -> None:
         if what in self.failing:
@@ -351,6 +356,86 @@ def test_a_store_of_keys_that_fails_keeps_the_message(failing: str, ran: list[st
 
     assert handlers.process(message()).keeps
     assert handlers.ran == ran
+
+
+@pytest.mark.parametrize(
+    ("end", "status", "after"), [(RetryLater(after=7.0), RETRY, 7.0), (ERROR, ERROR, None), (Reject("no"), ERROR, None)]
+)
+def test_a_key_that_cannot_be_released_changes_nothing_for_a_message_that_comes_again(
+    end: Exception | ProcessStatus, status: ProcessStatus, after: float | None
+) -> None:
+    handlers = idempotent((end,), idempotency=Failing("release"))
+
+    (outcome,) = handlers.process(message()).outcomes
+
+    assert (outcome.status, outcome.after) == (status, after)
+    assert isinstance(outcome.error, StoreError) is isinstance(end, Reject)
+
+
+def test_a_message_that_no_handler_matches_asks_no_store() -> None:
+    app = App(progress=Failing("load"))
+    app.on_data({"id": 1})(lambda data: None)
+
+    assert app.process(message()).deletes
+
+
+def test_where_one_handler_is_done_and_progress_is_not_remembered_plain_handlers_still_run_once_each() -> None:
+    handlers = Handlers(idempotency=MemoryStore())
+    handlers.add("charge", idempotency_key=lambda text: text)
+    handlers.add("log")
+
+    handlers.process(message(id="m1"))
+    assert handlers.ran == ["charge", "log"]
+    handlers.process(message(id="m2"))
+
+    assert handlers.ran == ["log"]
+
+
+def test_a_message_whose_lease_was_extended_keeps_its_keys() -> None:
+    store = MemoryStore(clock=(clock := Clock()))
+    handlers = idempotent(idempotency=store)
+    (charge,) = handlers.app.handlers_for("order-1")
+    processor, first = parts_of(handlers.app).processor, message("order-1", id="m1")
+    assert processor._idempotency is not None
+    processor._idempotency.claim(first, charge, "order-1")
+
+    clock.now += 50
+    processor.renew(first)
+    clock.now += 50
+
+    assert handlers.process(message("order-1", id="m2")).keeps
+
+
+def test_a_message_is_extended_where_nothing_is_remembered() -> None:
+    parts_of(App()).processor.renew(message())
+
+
+@pytest.mark.parametrize(
+    ("stores", "remembers"),
+    [({}, False), ({"progress": MemoryStore()}, True), ({"idempotency": MemoryStore()}, True)],
+)
+def test_a_processor_knows_whether_it_remembers(stores: dict[str, Any], remembers: bool) -> None:
+    assert parts_of(App(**stores)).processor.remembers is remembers
+
+
+class Checked(MemoryStore):
+    def __init__(self) -> None:
+        super().__init__()
+        self.checks = 0
+
+    def check(self) -> None:
+        self.checks += 1
+
+
+def test_each_store_is_checked_once() -> None:
+    progress, keys, both = Checked(), Checked(), Checked()
+
+    parts_of(App(progress=progress, idempotency=keys)).processor.check_stores()
+    parts_of(App(progress=both)).processor.check_stores()
+    parts_of(App(idempotency=both)).processor.check_stores()
+    parts_of(App()).processor.check_stores()
+
+    assert (progress.checks, keys.checks, both.checks) == (1, 1, 2)
 
 
 def test_progress_and_keys_can_share_a_store() -> None:

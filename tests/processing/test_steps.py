@@ -1,6 +1,7 @@
 """The steps of a message: whoever drives them, wherever each is run, the verdict is the same."""
 
 import asyncio
+import threading
 import time
 from collections.abc import Awaitable
 from functools import partial
@@ -8,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from megaflow import App, HandlerTimeoutError, Message, ProcessStatus, Verdict
+from megaflow import App, HandlerTimeoutError, Message, ProcessStatus, Verdict, forks
 from megaflow.app import parts_of
 from megaflow.messages.message import message_with
 from megaflow.processing.steps import HandlerCall, Result, Step, adrive, arun_step, drive, run_step
@@ -55,7 +56,7 @@ def name(step: Step | Verdict) -> str:
 
 
 def test_steps_that_are_left_are_gone_on_with_elsewhere(app: App) -> None:
-    steps, run = parts_of(app).assembly.processor().steps(MESSAGE), partial(run_step, wait=wait)
+    steps, run = parts_of(app).processor.steps(MESSAGE), partial(run_step, wait=wait)
 
     left = drive(steps, run, is_for_a_loop)
     left_again = asyncio.run(adrive(steps, arun_step, is_for_a_thread))
@@ -68,7 +69,7 @@ def test_steps_that_are_left_are_gone_on_with_elsewhere(app: App) -> None:
 def test_a_driver_can_say_what_came_of_a_step_without_running_it(app: App) -> None:
     failed = ConnectionError("down")
 
-    verdict = drive(parts_of(app).assembly.processor().steps(MESSAGE), lambda step: Result(error=failed))
+    verdict = drive(parts_of(app).processor.steps(MESSAGE), lambda step: Result(error=failed))
 
     assert {outcome.error for outcome in verdict.outcomes} == {failed}
     assert verdict.dead_letters
@@ -80,7 +81,7 @@ def test_who_watches_hears_of_a_call_with_a_time_limit_and_of_its_end(app: App) 
     def watch(message: Message, handler: object, seconds: float | None) -> None:
         heard.append(seconds)
 
-    drive(parts_of(app).assembly.processor().steps(MESSAGE), partial(run_step, wait=wait, watch=watch))
+    drive(parts_of(app).processor.steps(MESSAGE), partial(run_step, wait=wait, watch=watch))
 
     assert heard == [10.0, None]
 
@@ -99,3 +100,122 @@ def test_what_a_plain_function_gives_to_await_has_the_time_limit_of_its_handler(
     for verdict in verdicts:
         assert [type(outcome.error) for outcome in verdict.outcomes] == [HandlerTimeoutError]
         assert verdict.keeps
+
+
+def watched(app: App) -> tuple[list[float | None], list[float | None]]:
+    """Return what who watches hears, in a thread and in an event loop."""
+    heard: tuple[list[float | None], list[float | None]] = ([], [])
+
+    def watch_into(place: list[float | None]) -> Any:
+        return lambda message, handler, seconds: place.append(seconds)
+
+    drive(parts_of(app).processor.steps(MESSAGE), partial(run_step, wait=wait, watch=watch_into(heard[0])))
+    asyncio.run(adrive(parts_of(app).processor.steps(MESSAGE), partial(arun_step, watch=watch_into(heard[1]))))
+    return heard
+
+
+def test_an_async_handler_has_five_seconds_more_to_take_note_that_it_is_cancelled() -> None:
+    app = App()
+
+    @app.on_text(timeout=10.0)
+    async def handle(text: str) -> None:
+        raise ValueError
+
+    assert watched(app) == ([15.0, None], [15.0, None])
+
+
+def test_a_plain_handler_is_watched_in_a_thread_alone() -> None:
+    app = App()
+    app.on_text(timeout=10.0)(lambda text: None)
+
+    assert watched(app) == ([10.0, None], [])
+
+
+def test_a_handler_without_a_time_limit_is_not_watched() -> None:
+    app = App()
+    app.on_text()(lambda text: None)
+
+    @app.on_text()
+    async def handle(text: str) -> None: ...
+
+    assert watched(app) == ([], [])
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+@pytest.mark.parametrize("timeout", [None, 60.0])
+@pytest.mark.parametrize("end", [None, ProcessStatus.RETRY_LATER, ValueError("bad")])
+def test_an_outcome_says_how_long_its_handler_took(is_async: bool, timeout: float | None, end: object) -> None:
+    app, own = App(), threading.get_ident()
+
+    def handle(text: str) -> Any:
+        if isinstance(end, Exception):
+            raise end
+        return end
+
+    async def ahandle(text: str) -> Any:
+        assert threading.get_ident() == own, "it runs in the event loop"
+        return handle(text)
+
+    app.on_text(timeout=timeout)(ahandle if is_async else handle)
+
+    for verdict in (app.process("ping"), asyncio.run(app.aprocess("ping"))):
+        assert 0.0 < verdict.seconds < 60.0
+
+
+def test_a_handler_that_is_cancelled_by_itself_is_not_the_one_who_waits() -> None:
+    app = App()
+
+    @app.on_text()
+    async def handle(text: str) -> None:
+        raise asyncio.CancelledError
+
+    async def process() -> Verdict:
+        task = asyncio.current_task()
+        assert task is not None
+        return await app.aprocess("ping")
+
+    assert asyncio.run(process()).keeps
+
+
+def test_a_timeout_of_the_handler_s_own_is_no_time_limit() -> None:
+    app = App(retry_on=())
+
+    @app.on_text(timeout=60.0)
+    async def handle(text: str) -> None:
+        raise TimeoutError("of a socket")
+
+    (outcome,) = app.process("ping").outcomes
+
+    assert type(outcome.error) is TimeoutError
+    assert outcome.status is ProcessStatus.FATAL_ERROR
+
+
+@pytest.mark.parametrize("forks_itself", [False, True])
+@pytest.mark.parametrize("timeout", [None, 60.0])
+@pytest.mark.parametrize("is_async", [False, True])
+@pytest.mark.parametrize("error", [None, ValueError("bad")])
+def test_a_child_that_comes_out_of_a_handler_ends_with_what_it_raised(
+    error: Exception | None, is_async: bool, timeout: float | None, forks_itself: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = App()
+    ended: list[BaseException | None] = []
+    monkeypatch.setattr(forks, "end_child", ended.append)
+    monkeypatch.setattr(forks, "generation", forks.generation)
+
+    def handle(text: str) -> None:
+        if forks_itself:
+            monkeypatch.setattr(forks, "generation", forks.generation + 1)
+        if error is not None:
+            raise error
+
+    async def ahandle(text: str) -> None:
+        handle(text)
+
+    app.on_text(timeout=timeout)(ahandle if is_async else handle)
+
+    app.process("ping")
+    assert ended[:1] == ([error] if forks_itself else [])
+    ended.clear()
+    asyncio.run(app.aprocess("ping"))
+
+    assert ended[:1] == ([error] if forks_itself else [])

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import boto3
@@ -26,6 +27,7 @@ from megaflow import (
     App,
     AwsOptions,
     Claim,
+    ConfigurationError,
     DynamoDbStore,
     Ended,
     MemoryStore,
@@ -35,6 +37,7 @@ from megaflow import (
     UsageError,
 )
 from megaflow.stores.store import close_store
+from megaflow.transport.session import AwsSettings
 from tests.consuming import Queues, run_until
 
 DONE = Ended(ProcessStatus.DONE)
@@ -107,9 +110,20 @@ def test_progress_is_forgotten_after_its_time(store: Store, clock: Clock) -> Non
     clock.now += 99
     assert store.load("queue m1") == {"reserve": DONE}
 
-    clock.now += 2
+    clock.now += 1
 
     assert store.load("queue m1") == {}
+
+
+def test_progress_is_kept_on_from_the_last_that_was_saved(store: Store, clock: Clock) -> None:
+    store.save("queue m1", "reserve", DONE)
+    clock.now += 60
+    store.save("queue m1", "reserve", DONE)
+    clock.now += 60
+
+    store.save("queue m2", "reserve", DONE)
+
+    assert store.load("queue m1") == {"reserve": DONE}
 
 
 def test_handlers_that_save_at_once_lose_nothing_of_each_other(store: Store) -> None:
@@ -139,14 +153,18 @@ def test_a_key_that_ran_is_done_for_its_time(store: Store, clock: Clock) -> None
 
     assert store.claim("k", "other", 10) is Claim.DONE
     assert store.claim("k", "one", 10) is Claim.DONE
-    clock.now += 51
+    clock.now += 49
+    assert store.claim("k", "other", 10) is Claim.DONE
+    clock.now += 1
     assert store.claim("k", "other", 10) is Claim.TAKEN
 
 
 def test_an_attempt_that_died_frees_its_key_in_time(store: Store, clock: Clock) -> None:
     store.claim("k", "one", 10)
 
-    clock.now += 11
+    clock.now += 9
+    assert store.claim("k", "other", 10) is Claim.BUSY
+    clock.now += 1
 
     assert store.claim("k", "other", 10) is Claim.TAKEN
 
@@ -175,6 +193,7 @@ def test_a_claim_is_released_by_its_owner_only(store: Store) -> None:
     store.claim("k", "one", 10)
 
     store.release("k", "other")
+    store.release("unknown", "one")
     assert store.claim("k", "other", 10) is Claim.BUSY
     store.release("k", "one")
 
@@ -262,9 +281,45 @@ def test_memory_does_not_grow_with_what_has_expired(clock: Clock) -> None:
         store.save(f"queue {number}", "reserve", DONE)
         store.claim(str(number), "one", 10)
 
-    assert len(store._work) <= 11
-    assert len(store._keys) <= 11
-    assert len(store._expiries) <= 22
+    assert len(store._work) == 10
+    assert len(store._keys) == 10
+    assert len(store._expiries) == 20
+
+
+def test_sqlite_does_not_grow_with_what_has_expired(clock: Clock) -> None:
+    def size(store: SqliteStore) -> tuple[int, ...]:
+        tables = ("progress", "keys")
+        return tuple(store._open().execute(f"SELECT COUNT(*) FROM {table}").fetchone()[0] for table in tables)
+
+    with SqliteStore(":memory:", keep_for=10, clock=clock) as store:
+        store.save("expires", "reserve", DONE)
+        store.claim("expires", "one", 10)
+        clock.now += 10
+
+        for number in range(998):
+            store.save("queue m1", str(number), DONE)
+        assert size(store) == (999, 1)
+        store.save("queue m1", "last", DONE)
+
+        assert size(store) == (999, 0)
+
+
+def test_sqlite_waits_ten_seconds_for_another_process_that_writes() -> None:
+    with SqliteStore(":memory:") as store:
+        assert store._open().execute("PRAGMA busy_timeout").fetchone() == (10_000,)
+
+
+@pytest.mark.parametrize("make", [MemoryStore, lambda **options: SqliteStore(":memory:", **options)])
+def test_progress_is_kept_as_long_as_sqs_keeps_a_message_at_the_most(make: Callable[..., Store], clock: Clock) -> None:
+    store = make(clock=clock)
+    store.save("queue m1", "reserve", DONE)
+
+    clock.now += 14 * 24 * 3_600 - 1
+    assert store.load("queue m1") == {"reserve": DONE}
+    clock.now += 1
+
+    assert store.load("queue m1") == {}
+    close_store(store)
 
 
 def test_an_sqlite_file_is_opened_when_it_is_needed(tmp_path: Path) -> None:
@@ -341,6 +396,174 @@ def test_a_dynamodb_store_makes_its_own_client_with_what_it_was_given(table: str
 
         assert store.load("queue m1") == {"reserve": DONE}
         assert "testing" not in repr(store)
+
+
+class NoTable:
+    """A client of DynamoDB that notes what it is asked, for a table in which there is nothing."""
+
+    exceptions = SimpleNamespace(ConditionalCheckFailedException=type("Conditional", (Exception,), {}))
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, dict[str, Any]]] = []
+        self.is_taken = False
+        self.closed = 0
+
+    def get_item(self, **asked: Any) -> dict[str, Any]:
+        self.asked.append(("get_item", asked))
+        return {}
+
+    def update_item(self, **asked: Any) -> None:
+        self.asked.append(("update_item", asked))
+        if self.is_taken:
+            raise self.exceptions.ConditionalCheckFailedException
+
+    def create_table(self, **asked: Any) -> None:
+        self.asked.append(("create_table", asked))
+
+    def get_waiter(self, name: str) -> Any:
+        self.asked.append((name, {}))
+        return self
+
+    def wait(self, **asked: Any) -> None:
+        self.asked.append(("wait", asked))
+
+    def update_time_to_live(self, **asked: Any) -> None:
+        self.asked.append(("update_time_to_live", asked))
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+def test_dynamodb_is_waited_for_until_the_table_is_there_and_told_to_delete_what_has_expired() -> None:
+    client = NoTable()
+
+    DynamoDbStore("t", client=client).create_table()
+
+    assert [name for name, _ in client.asked] == ["create_table", "table_exists", "wait", "update_time_to_live"]
+    assert client.asked[-1][1] == {
+        "TableName": "t",
+        "TimeToLiveSpecification": {"Enabled": True, "AttributeName": "expires_at"},
+    }
+
+
+def test_what_was_written_a_moment_ago_is_read_from_dynamodb() -> None:
+    client = NoTable()
+    store = DynamoDbStore("t", client=client)
+    client.is_taken = True
+
+    store.load("queue m1")
+    claim = store.claim("k", "one", 10)
+
+    assert claim is Claim.BUSY, "it was taken, and released just now"
+    assert [asked["ConsistentRead"] for name, asked in client.asked if name == "get_item"] == [True, True]
+
+
+def test_a_check_of_dynamodb_reads_and_writes(clock: Clock) -> None:
+    client = NoTable()
+
+    DynamoDbStore("t", client=client, clock=clock).check()
+
+    (read, of_read), (written, of_write) = client.asked
+    assert (read, written) == ("get_item", "update_item")
+    assert of_read["Key"] == of_write["Key"] == {"id": {"S": "work megaflow check"}}
+    assert of_write["ExpressionAttributeValues"] == {":now": {"N": "1000000.000"}}
+
+
+def test_a_client_that_a_dynamodb_store_has_made_is_closed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    client = NoTable()
+    store = DynamoDbStore("t", region_name="us-east-1")
+    monkeypatch.setattr(AwsSettings, "create_client", lambda *asked: client)
+    store.close()
+    assert client.closed == 0
+
+    store.load("queue m1")
+    store.close()
+    store.close()
+
+    assert client.closed == 1
+
+
+def test_sqlite_writes_what_it_has_answered_through_to_the_disk(tmp_path: Path) -> None:
+    with SqliteStore(tmp_path / "progress.db") as store:
+        connection = store._open()
+
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+        assert connection.execute("PRAGMA synchronous").fetchone() == (2,)
+
+
+def test_a_check_of_sqlite_leaves_nothing_behind(tmp_path: Path) -> None:
+    with SqliteStore(tmp_path / "progress.db") as store:
+        store.check()
+
+        for table in ("progress", "keys"):
+            assert store._open().execute(f"SELECT COUNT(*) FROM {table}").fetchone() == (0,)
+
+
+@pytest.mark.parametrize("table", ["progress", "keys"])
+def test_a_check_of_sqlite_writes_to_both_tables(table: str, tmp_path: Path) -> None:
+    with SqliteStore(tmp_path / "progress.db") as store:
+        store._open().execute(
+            f"CREATE TRIGGER no BEFORE INSERT ON {table} BEGIN SELECT RAISE(ABORT, 'not this one'); END"
+        )
+
+        with pytest.raises(ConfigurationError, match="not this one"):
+            store.check()
+
+
+def test_a_check_of_sqlite_is_seen_whole_or_not_at_all(tmp_path: Path) -> None:
+    with SqliteStore(tmp_path / "progress.db") as store:
+        connection = store._open()
+        connection.execute("CREATE TRIGGER no BEFORE INSERT ON keys BEGIN SELECT RAISE(ABORT, 'no'); END")
+
+        with pytest.raises(ConfigurationError):
+            store.check()
+
+        assert store._open().execute("SELECT COUNT(*) FROM progress").fetchone() == (0,)
+
+
+def test_sqlite_looks_through_all_of_its_file_only_where_a_part_was_found_damaged(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    looked: list[bool] = []
+    monkeypatch.setattr(SqliteStore, "_look_for_damage", lambda store: looked.append(True))
+    with SqliteStore(tmp_path / "progress.db") as store:
+        for _ in range(2):
+            store.check()
+        assert looked == []
+
+        store._is_suspect = True
+        for _ in range(2):
+            store.check()
+
+    assert looked == [True], "it was found well"
+
+
+def test_a_key_that_is_freed_just_as_sqlite_looks_who_has_it_is_busy(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(SqliteStore, "_execute", lambda store, *asked: [])
+
+    with SqliteStore(tmp_path / "progress.db") as store:
+        assert store.claim("k", "one", 10) is Claim.BUSY
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="only Linux shows which files a process has open")
+def test_a_file_that_is_no_database_is_not_left_open(tmp_path: Path) -> None:
+    path = tmp_path / "progress.db"
+    path.write_bytes(b"no database at all" * 100)
+
+    with SqliteStore(path) as store, pytest.raises(sqlite3.DatabaseError):
+        store.load("queue m1")
+
+    links = [os.path.realpath(link) for link in Path("/proc/self/fd").iterdir()]
+    assert [link for link in links if link.startswith(str(tmp_path))] == []
+
+
+def test_an_error_text_that_cannot_be_encoded_is_kept_with_escapes(tmp_path: Path) -> None:
+    with SqliteStore(tmp_path / "progress.db") as store:
+        store.save("queue m1", "reserve", Ended(ProcessStatus.FATAL_ERROR, "\ud800"))
+
+        assert store.load("queue m1")["reserve"].error == "\\ud800"
 
 
 # Closing

@@ -16,8 +16,7 @@ from opentelemetry.sdk.trace import TracerProvider
 
 import megaflow
 from megaflow import App, Attribute, LogFilter, Message
-from megaflow.cli.logs import JsonFormatter
-from megaflow.logs import LOG_KEYS
+from megaflow.logs import LOG_KEYS, JsonFormatter
 from megaflow.messages.message import open_message
 
 log = logging.getLogger("shop")

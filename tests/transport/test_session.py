@@ -195,7 +195,7 @@ def test_an_emulator_needs_no_region(address: str, region: str) -> None:
 
 @pytest.mark.usefixtures("no_aws")
 def test_there_is_one_client_for_each_region() -> None:
-    clients = Clients("sqs", AwsSettings(**KEYS), None, wire=True)
+    clients = Clients("sqs", {"aws_access_key_id": "a", "aws_secret_access_key": "b"}, None, wire=True)
     west = clients.client_for(f"https://sqs.us-west-2.amazonaws.com{QUEUE}")
 
     assert clients.client_for(f"https://us-west-2.queue.amazonaws.com{QUEUE}-dead") is west
@@ -207,7 +207,7 @@ def test_there_is_one_client_for_each_region() -> None:
 @pytest.mark.usefixtures("no_aws")
 def test_a_client_that_was_given_is_for_all_addresses_of_its_region() -> None:
     given = AwsSettings(**KEYS, region_name="us-west-2").create_client("sqs", "orders")
-    clients = Clients("sqs", AwsSettings(), given, wire=False)
+    clients = Clients("sqs", {}, given, wire=False)
 
     assert clients.client_for(f"https://{VPC}{QUEUE}") is given
     assert clients.client_for("orders") is given

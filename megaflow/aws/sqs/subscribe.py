@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import difflib
 import inspect
-from collections.abc import Awaitable, Callable
-from typing import Any, ClassVar, Unpack
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, ClassVar, Final, Unpack
 
 from megaflow.app import App
 from megaflow.backoff import Backoff
@@ -36,7 +36,7 @@ class MessageSubscriber:
     """
 
     retry_on: ClassVar[RetryOn | None] = None
-    """Exceptions after which a message comes again; ``()`` says that none is worth another try."""
+    """Exceptions after which a message comes again, besides those of the listener. ``()`` is none, not even those."""
 
     def process(self, payload: Any) -> ProcessStatus | Awaitable[ProcessStatus | None] | None:
         """Process one message. Returning nothing is `ProcessStatus.DONE`. The method may be async."""
@@ -58,6 +58,10 @@ class EventSubscriber(MessageSubscriber):
     ``object_id``, ``object_current`` and ``object_previous`` (also ``current_object``, ``previous_object``). An
     alias is ignored where the class declares the attribute, too.
     """
+
+
+_RULES: Final[Mapping[str, str]] = {"pattern": "DataSubscriber"} | dict.fromkeys(EVENT_RULES, "EventSubscriber")
+"""What no class has by chance: rules, and the kind of subscriber that has them."""
 
 
 class SqsListener:
@@ -171,11 +175,21 @@ def _read_rules(subscriber: type[MessageSubscriber]) -> tuple[Kind, Condition]:
 
 
 def _warn_of_misspelt_rules(subscriber: type[MessageSubscriber]) -> None:
-    rules = {"pattern"} if issubclass(subscriber, DataSubscriber) else {*EVENT_RULES, *EVENT_ALIASES.values()}
-    for name in set(dir(subscriber)) - set(dir(MessageSubscriber)) - rules:
-        meant = difflib.get_close_matches(name, rules, 1, 0.7)
-        if meant and not callable(getattr(subscriber, name)):
+    rules = _rules_of(subscriber)
+    for name in sorted(set(dir(subscriber)) - set(dir(MessageSubscriber)) - rules):
+        if callable(getattr(subscriber, name)):
+            continue
+        if meant := difflib.get_close_matches(name, rules, 1, 0.7):
             log.warning("%s.%s is no rule and is not asked: did you mean %s?", subscriber.__qualname__, name, meant[0])
+        elif name in _RULES:
+            text = "%s.%s is not asked, since the class is no %s: derive it from that one"
+            log.warning(text, subscriber.__qualname__, name, _RULES[name])
+
+
+def _rules_of(subscriber: type[MessageSubscriber]) -> set[str]:
+    if issubclass(subscriber, EventSubscriber):
+        return {*EVENT_RULES, *EVENT_ALIASES.values()}
+    return {"pattern"} if issubclass(subscriber, DataSubscriber) else set()
 
 
 def _declared(subscriber: type, rule: str) -> tuple[str, ...]:

@@ -75,7 +75,9 @@ class Core:
     ) -> None:
         self._settings = settings
         self._randomness = randomness
-        self._now = 0.0
+        self._now = math.inf
+        """When it was last told something: as long as it never was, nobody misses it."""
+
         self._actions = actions = Actions()
         self._held_messages = held_messages = HeldMessages(fifo=fifo)
         self._leases = Leases(settings, held_messages, actions)
@@ -94,8 +96,8 @@ class Core:
             actions,
             self._pause,
         )
-        self._abandon_at: float | None = None
-        """When it waits no longer for handlers; None is that it is not stopping."""
+        self._abandon_at = math.inf
+        """When it waits no longer for handlers; infinity is that it is not stopping."""
 
         self._at_once = False
         self._exited = False
@@ -111,7 +113,7 @@ class Core:
         for input in inputs:
             self._note(input)
         self._endings.abandon_timed_out(now)
-        if self._abandon_at is not None and now >= self._abandon_at:
+        if now >= self._abandon_at:
             self._endings.abandon_parked(self._outages.take_parked(), now)
             self._endings.abandon_running(now, give_back=self._at_once)
         if now >= self._leases.due_at:
@@ -135,10 +137,10 @@ class Core:
     def wake_at(self) -> float:
         """When to come back with a `Tick`, if nothing happens before; infinity where there is no such time."""
         times = [self._leases.due_at, self._settling.wake_at, self._timeouts.next_at, self._outages.due_at]
-        if self._abandon_at is None:
-            times.append(self._polling.wake_at(self._now))
-        else:
+        if self._stopping:
             times += [self._abandon_at, self._abandon_at + FLUSH_GRACE]
+        else:
+            times.append(self._polling.wake_at(self._now))
         return min([time for time in times if time > self._now], default=math.inf)
 
     @property
@@ -163,7 +165,7 @@ class Core:
 
     @property
     def _stopping(self) -> bool:
-        return self._abandon_at is not None
+        return self._abandon_at < math.inf
 
     def _note(self, input: Input) -> None:
         match input:
@@ -193,18 +195,13 @@ class Core:
         self._polling.note_received(received.poll, len(messages), received.seconds, self._now)
         self._actions.count("received", len(messages))
         several = self._held_messages.describe(messages)
-        if self._are_new(several):
+        if not self._stopping and self._are_new(several):
             self._take_new(several)
-            return
-        for held in several:
-            if self._are_new((held,)):
-                self._take_new((held,))
-            else:
-                self._take_known(held)
+        else:
+            for held in several:
+                self._take(held)
 
     def _are_new(self, several: Sequence[Held]) -> bool:
-        if self._stopping:
-            return False
         ids = [held.id for held in several]
         is_unique = len(set(ids)) == len(ids)
         return is_unique and self._held_messages.has_none_of(ids) and self._settling.has_none_of(ids)
@@ -213,8 +210,8 @@ class Core:
         self._held_messages.wait(several)
         self._leases.watch(several)
 
-    def _take_known(self, held: Held) -> None:
-        """Take a message that came before, or that comes too late."""
+    def _take(self, held: Held) -> None:
+        """Take a message that perhaps came before, or that comes too late."""
         known = self._held_messages.find(held.id)
         if known is not None:
             # It came twice, or its lease was lost and it is still at work: the newer receipt handle is the good one.
@@ -334,7 +331,7 @@ class Core:
             self._stop(at_once=told.now)
 
     def _stop(self, *, at_once: bool) -> None:
-        if self._abandon_at is None:
+        if not self._stopping:
             self._abandon_at = self._now + self._settings.shutdown_timeout
             if self._held_messages.running and not at_once:
                 self._actions.report(
@@ -355,7 +352,7 @@ class Core:
         self._stop(at_once=False)
 
     def _exit_when_done(self) -> None:
-        if self._abandon_at is None or self._exited or self._held_messages.running:
+        if self._exited or self._held_messages.running:
             return
         settled = self._settling.is_empty and not self._held_messages.dead_lettering
         if settled or self._now >= self._abandon_at + FLUSH_GRACE:

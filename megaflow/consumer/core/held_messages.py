@@ -43,8 +43,8 @@ class HeldMessages:
     def describe(self, messages: Sequence[Message]) -> list[Held]:
         """Return *messages* as they would be held."""
         if not self._fifo:
-            return [Held(message, message.id, message.lease or lease_of(message)) for message in messages]
-        return [Held(message, message.id, message.lease or lease_of(message), message.group_id) for message in messages]
+            return [Held(message, message.id, lease_of(message)) for message in messages]
+        return [Held(message, message.id, lease_of(message), message.group_id) for message in messages]
 
     def has_none_of(self, message_ids: Sequence[str]) -> bool:
         """Tell whether none of these messages is in hand."""
@@ -89,13 +89,11 @@ class HeldMessages:
         taken: list[Held] = []
         while self._ready and len(taken) < most:
             held = self._ready.popleft()
-            if self.waiting.get(held.id) is not held or held.group in self._busy:
+            if self.waiting.get(held.id) is not held:
                 continue
+            self.drop(held)
             if held.group:
-                self._leave(held)
                 self._busy.add(held.group)
-            else:
-                del self.waiting[held.id]
             taken.append(held)
         return taken
 
@@ -118,23 +116,7 @@ class HeldMessages:
         return self.dead_lettering.pop(message_id)
 
     def drop(self, held: Held) -> None:
-        """Take out a message that waits."""
-        self._leave(held)
-        self._wake(held.group)
-
-    def free(self, several: Iterable[Held]) -> None:
-        """Let the next ones of these messages' groups have their turn."""
-        if self._fifo:
-            for held in several:
-                self._busy.discard(held.group)
-                self._wake(held.group)
-
-    def followers(self, held: Held) -> tuple[Held, ...]:
-        """Return what waits behind this message, in its group."""
-        queue = tuple(self._queues.get(held.group, ()))
-        return queue[queue.index(held) + 1 :] if held in queue else queue
-
-    def _leave(self, held: Held) -> None:
+        """Take out a message that waits: it is started, or is not to be, as all that waits behind it."""
         del self.waiting[held.id]
         if held.group:
             queue = self._queues[held.group]
@@ -142,9 +124,18 @@ class HeldMessages:
             if not queue:
                 del self._queues[held.group]
 
-    def _wake(self, group: str) -> None:
-        if group in self._queues and group not in self._busy:
-            self._ready.append(self._queues[group][0])
+    def free(self, several: Iterable[Held]) -> None:
+        """Let the next ones of these messages' groups have their turn."""
+        if self._fifo:
+            for held in several:
+                self._busy.discard(held.group)
+                if held.group in self._queues:
+                    self._ready.append(self._queues[held.group][0])
+
+    def followers(self, held: Held) -> tuple[Held, ...]:
+        """Return what waits behind this message, in its group."""
+        queue = tuple(self._queues.get(held.group, ()))
+        return queue[queue.index(held) + 1 :] if held in queue else queue
 
 
 def lease_of(message: Message) -> Lease:

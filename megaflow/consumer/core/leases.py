@@ -82,8 +82,6 @@ class Leases:
 
     def tend(self, now: float) -> list[Held]:
         """Extend what is due, and return what has expired and was not known to be lost."""
-        if now < self.due_at:
-            return []
         expired = [held for held in self._held_messages.leased() if held.lease.is_over(now) and not self.is_lost(held)]
         self._forget_absent()
         self._extend(now)
@@ -105,9 +103,8 @@ class Leases:
             self._actions.report(logging.ERROR, "visibility timeouts cannot be extended: %s", text_of(refusal))
 
     def patience_ends_at(self, message_id: str) -> float:
-        """Return until when a settlement waits for an extension of this message that is under way, else 0."""
-        asked_at = self._asked_at.get(message_id)
-        return 0.0 if asked_at is None else asked_at + _PATIENCE
+        """Return until when a settlement waits for an extension of this message; long past where none is under way."""
+        return self._asked_at.get(message_id, -math.inf) + _PATIENCE
 
     def _note_one(
         self, held: Held, problem: Problem | None, refusal: BaseException | None, expires_at: float, now: float
@@ -126,8 +123,7 @@ class Leases:
             self._put_off[held.id] = now + max(0.1, (held.lease.expires_at - now) / 4)
             text = "message %s: its visibility was not extended: %s"
             self._actions.report_message(logging.WARNING, text, held.message, problem.reason)
-        ends_at = now if held.lease.is_refused else held.lease.expires_at
-        self.due_at = min(self.due_at, self._extend_at(held), ends_at)
+        self.due_at = now
 
     def _extend(self, now: float) -> None:
         leased = self._held_messages.leased()
@@ -144,7 +140,7 @@ class Leases:
     def _seconds_for(self, held: Held, now: float) -> float:
         """Return for how long to extend; 0 where that is over, which is said."""
         seconds = math.floor(min(self._timeout, held.lease.received_at + self._longest - now))
-        if seconds > 0 and now + seconds > held.lease.expires_at:
+        if now + seconds > held.lease.expires_at:
             return seconds
         self._put_off[held.id] = math.inf
         text = "message %s: its handlers have had max_processing_time, %s s, so its lease is not extended any more"

@@ -58,10 +58,10 @@ class Polling:
         self._polls: dict[int, _Poll] = {}
         self._asked = 0
         self._wanted = 1
-        self._not_before = 0.0
+        self._not_before = -math.inf
         self._inspecting = False
         self._is_inspected = False
-        self._looked_at = 0.0
+        self._looked_at = -math.inf
         self._finished = [0, 0]
         self.finished_at: float | None = None
         self._window_ends_at = -math.inf

@@ -220,7 +220,7 @@ class Settling:
         verb = "deleted" if unsettled.pause is None else "hidden"
         if unsettled.is_ordered_delete and not unsettled.is_overdue:
             self._undeleted.append(unsettled.held)
-            self.overdue_at = 0.0
+            self.overdue_at = -math.inf
         self._actions.count("not_deleted" if unsettled.pause is None else "not_hidden")
         text = "message %s could not be %s and comes again: %s"
         self._actions.report_message(logging.WARNING, text, unsettled.held.message, verb, reason)

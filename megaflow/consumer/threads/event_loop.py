@@ -126,7 +126,11 @@ class EventLoop:
 
     def _start(self) -> asyncio.AbstractEventLoop:
         loop = asyncio.new_event_loop()
-        threading.Thread(target=self._live, args=(loop,), name="megaflow-async", daemon=True).start()
+        try:
+            threading.Thread(target=self._live, args=(loop,), name="megaflow-async", daemon=True).start()
+        except RuntimeError:
+            loop.close()
+            raise
         return loop
 
     def _live(self, loop: asyncio.AbstractEventLoop) -> None:

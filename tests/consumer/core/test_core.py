@@ -3,21 +3,16 @@
 import json
 import logging
 import math
-from collections.abc import Sequence
 from dataclasses import replace
-from typing import TypeVar
 
 import pytest
 
 from megaflow import Kind, Lease, Message, Outcome, Verdict
-from megaflow.consumer.core.core import FLUSH_GRACE, Core
 from megaflow.consumer.core.polling import HANGS
 from megaflow.consumer.core.protocol import (
     AbandonPoll,
-    Action,
     AskFailed,
     Called,
-    Count,
     Crashed,
     DeadLetter,
     Delete,
@@ -33,7 +28,6 @@ from megaflow.consumer.core.protocol import (
     Problem,
     Receive,
     Received,
-    Report,
     Settled,
     Start,
     Stop,
@@ -41,120 +35,15 @@ from megaflow.consumer.core.protocol import (
 )
 from megaflow.consumer.core.settling import LINGER
 from megaflow.errors import UsageError
-from megaflow.handlers.handler import Handler, make_handler
 from megaflow.handlers.status import ProcessStatus
-from megaflow.match.conditions import EVERYTHING
 from megaflow.messages.attributes import Attribute
 from megaflow.messages.origin import ORIGIN_ATTRIBUTE, digest_of
 from megaflow.processing.dead_letters import describe_origin
 from megaflow.processing.verdict import Fate
 from megaflow.settings import ConsumerSettings
 from megaflow.transport.queue import QueueFacts
+from tests.consumer.core.driving import HANDLER, Driver, ids, message, messages, verdict_on
 from tests.guarantees import guarantee
-
-Kept = TypeVar("Kept", bound=Action)
-
-
-class Driver:
-    """Tells a core what happens, and keeps what it answered; the clock is `now`."""
-
-    def __init__(
-        self,
-        settings: ConsumerSettings | None = None,
-        *,
-        fifo: bool = False,
-        dead_letters: bool = True,
-        inspected: bool = True,
-    ) -> None:
-        self.core = Core(
-            settings or ConsumerSettings(concurrency=3, backoff=lambda count: 10.0 * count),
-            fifo=fifo,
-            randomness=lambda: 1.0,
-        )
-        self.now = 100.0
-        self.answered: list[Action] = []
-        self.poll = 0
-        self.facts = QueueFacts(dead_letter_queue_url="https://dead" if dead_letters else "")
-        if inspected:
-            self.tell(Tick())
-            self.polled = self.tell(Inspected(self.facts))
-
-    def tell(self, input: Input) -> list[Action]:
-        self.answered = self.core.handle(input, self.now)
-        self.poll = max([self.poll, *(each.poll for each in self.all(Receive))])
-        return self.answered
-
-    def receive(self, *messages: Message) -> list[Message]:
-        self.tell(Received(messages, self.poll))
-        return [message for action in self.all(Start) for message in action.messages]
-
-    def fail(self, error: Exception, *, refused: bool = False) -> list[Action]:
-        return self.tell(AskFailed(error, refused, poll=self.poll))
-
-    def finish(self, message: Message, fate: Fate = Fate.DELETE, after: float | None = None) -> list[Action]:
-        return self.tell(Finished((verdict_on(message, fate, after),)))
-
-    def all(self, kind: type[Kept]) -> list[Kept]:
-        return [action for action in self.answered if isinstance(action, kind)]
-
-    def one(self, kind: type[Kept]) -> Kept:
-        (action,) = self.all(kind)
-        return action
-
-    def wait_for(self, kind: type[Kept]) -> Kept:
-        """Let time pass until there is such an action."""
-        for _ in range(20):
-            if self.all(kind):
-                return self.one(kind)
-            self.now = self.core.wake_at
-            self.tell(Tick())
-        raise AssertionError(f"no {kind.__name__} comes")
-
-    def run_until_counted(self, name: str) -> float:
-        """Let time pass until this is counted, extensions succeeding; return when that was."""
-        for _ in range(20):
-            self.now = self.core.wake_at
-            self.tell(Tick())
-            if self.counted(name):
-                return self.now
-            for asked in self.all(Extend):
-                self.tell(Settled(asked))
-        raise AssertionError(f"{name} is never counted")
-
-    def counted(self, name: str) -> int:
-        return sum(each.amount for each in self.all(Count) if each.name == name)
-
-    def reports(self, level: int) -> list[str]:
-        return [each.text % each.values for each in self.all(Report) if each.level == level]
-
-
-def handle(payload: object) -> None: ...
-
-
-HANDLER: Handler = make_handler(handle, Kind.TEXT, EVERYTHING)
-
-
-def message(name: str, *, group: str = "", expires_at: float = 130.0, count: int = 1) -> Message:
-    lease = Lease(f"handle-{name}", 100.0, expires_at, lambda: 0.0)
-    return Message(name, "body", Kind.TEXT, "body", receive_count=count, group_id=group, lease=lease)
-
-
-def messages(count: int) -> list[Message]:
-    return [message(str(number)) for number in range(count)]
-
-
-def verdict_on(message: Message, fate: Fate, after: float | None = None) -> Verdict:
-    status = {
-        Fate.DELETE: ProcessStatus.DONE,
-        Fate.KEEP: ProcessStatus.RETRY_LATER,
-        Fate.DEAD_LETTER: ProcessStatus.FATAL_ERROR,
-    }[fate]
-    return Verdict(message, (Outcome(HANDLER, status, None, after),), fate)
-
-
-def ids(messages: Sequence[Message]) -> list[str]:
-    return [message.id for message in messages]
-
 
 # Polling
 
@@ -229,6 +118,7 @@ def test_a_failed_poll_is_reported_with_its_reason() -> None:
     driver.fail(ConnectionError("down"), refused=False)
 
     assert driver.reports(logging.WARNING) == ["the queue does not answer, trying again in 1.0 s: down"]
+    assert driver.counted("failed_polls") == 1
 
 
 def test_refused_access_at_the_start_ends_it() -> None:
@@ -422,6 +312,8 @@ def test_a_message_without_a_verdict_is_kept() -> None:
 
     assert driver.one(Hide).messages == (only,)
     assert driver.reports(logging.ERROR) == ["message only: its handlers could not be run"]
+    driver.tell(Settled(driver.one(Hide)))
+    assert driver.all(Exit) == []
 
 
 def test_a_message_is_not_deleted_once_its_lease_is_lost() -> None:
@@ -432,10 +324,37 @@ def test_a_message_is_not_deleted_once_its_lease_is_lost() -> None:
     driver.finish(slow)
 
     assert driver.all(Delete) == []
+    assert driver.counted("lost_leases") == 1
     assert driver.reports(logging.WARNING) == [
         "message slow: its lease was lost while it was handled; it comes again",
         "message slow could not be deleted and comes again: its lease is lost",
     ]
+
+
+def test_a_message_whose_lease_is_lost_is_not_hidden_from_whoever_has_it_by_now() -> None:
+    driver = Driver()
+    (slow, *_) = driver.receive(message("slow", expires_at=110.0))
+    driver.now = 110.0
+    driver.tell(Tick())
+    assert driver.counted("lost_leases") == 1
+
+    driver.finish(slow, Fate.KEEP)
+
+    assert driver.all(Hide) == []
+    assert (driver.counted("kept"), driver.counted("lost_leases")) == (1, 0)
+
+
+def test_what_waits_behind_a_kept_message_whose_lease_is_lost_comes_after_it() -> None:
+    driver = Driver(fifo=True)
+    slow, *_ = driver.receive(message("a1", group="a", expires_at=110.0), message("a2", group="a"))
+    driver.now = 110.0
+    driver.tell(Tick())
+
+    driver.finish(slow, Fate.KEEP)
+
+    assert driver.all(Start) == []
+    assert given_back(driver) == ["a2"]
+    assert ids(driver.receive(message("a1", group="a", expires_at=150.0))) == ["a1"]
 
 
 def test_refused_deletes_end_it_where_none_has_succeeded() -> None:
@@ -879,7 +798,7 @@ def test_deletes_under_way_are_waited_for_a_little_longer() -> None:
     driver.now = driver.core.wake_at
     driver.tell(Tick())
 
-    assert driver.now == pytest.approx(100 + FLUSH_GRACE)
+    assert driver.now == 103.0
     assert driver.one(Exit).error is None
 
 
@@ -914,16 +833,74 @@ def test_deletes_that_go_on_failing_do_not_hold_up_an_idle_stop() -> None:
     assert driver.now - started < 2
 
 
+def test_deletes_that_fail_are_tried_again_as_long_as_a_handler_is_waited_for() -> None:
+    driver = Driver(ConsumerSettings(shutdown_timeout=20))
+    first, _ = driver.receive(*messages(2))
+    driver.tell(Stop())
+    driver.finish(first)
+
+    for _ in range(10):
+        driver.tell(Settled(driver.wait_for(Delete), {"0": Problem("InternalError")}))
+
+    assert driver.reports(logging.WARNING) == []
+    assert ids(driver.wait_for(Delete).messages) == ["0"]
+
+
+@pytest.mark.parametrize(
+    ("running", "stop", "said"),
+    [
+        (2, Stop(), ["stopping: waiting up to 30.0 s for 2 handlers; a second signal does not wait"]),
+        (2, Stop(now=True), []),
+        (0, Stop(), []),
+    ],
+)
+def test_a_stop_says_what_it_waits_for(running: int, stop: Stop, said: list[str]) -> None:
+    driver = Driver(ConsumerSettings(shutdown_timeout=30.0))
+    driver.receive(*messages(running))
+
+    driver.tell(stop)
+
+    assert driver.reports(logging.INFO) == said
+
+
+def test_what_went_wrong_first_is_why_it_ends() -> None:
+    driver = Driver()
+    first, second = driver.receive(*messages(2))
+    interruption = SystemExit(3)
+    driver.tell(Interrupted(interruption))
+    driver.tell(Crashed(first, KeyboardInterrupt()))
+    driver.tell(Settled(driver.one(Hide)))
+
+    driver.finish(second)
+    driver.tell(Settled(driver.one(Delete)))
+
+    assert driver.one(Exit).error is interruption
+
+
+def test_what_is_on_its_way_to_the_dead_letter_queue_is_waited_for() -> None:
+    driver = Driver()
+    (only,) = driver.receive(message("only"))
+    driver.finish(only, Fate.DEAD_LETTER)
+    asked = driver.one(DeadLetter)
+
+    driver.tell(Stop())
+    assert driver.all(Exit) == []
+    driver.tell(Settled(asked))
+    driver.tell(Settled(driver.one(Delete)))
+
+    assert driver.one(Exit).error is None
+
+
 def test_more_stops_do_not_move_the_end_away() -> None:
     driver = Driver(ConsumerSettings(shutdown_timeout=0))
     (only,) = driver.receive(message("only"))
     driver.finish(only)
     driver.tell(Stop())
 
-    driver.now += FLUSH_GRACE - 1
+    driver.now += 2
     driver.tell(Stop(now=True))
 
-    assert driver.core.wake_at == 100.0 + FLUSH_GRACE
+    assert driver.core.wake_at == 103.0
 
 
 def test_the_end_comes_whatever_floats_do() -> None:
@@ -1059,6 +1036,7 @@ def test_a_role_that_may_not_extend_does_not_lose_leases_for_it() -> None:
     asked = driver.wait_for(Extend)
 
     driver.tell(Settled(asked, {"only": Problem("AccessDenied", final=True)}, PermissionError("no")))
+    assert not driver.core.health(driver.now).stopping
     driver.finish(only)
 
     assert ids(driver.one(Delete).messages) == ["only"]
@@ -1110,6 +1088,8 @@ def test_the_same_message_twice_in_one_batch_is_handled_once() -> None:
     first, again = message("m"), replace(message("m"), lease=Lease("newer", 100.0, 130.0, lambda: 0.0))
 
     started = driver.receive(first, again)
+    assert (driver.counted("received"), driver.counted("duplicates")) == (2, 1)
+    assert driver.reports(logging.INFO) == ["message m came again while it is in hand, and goes on as one"]
     driver.finish(started[0])
 
     assert ids(started) == ["m"]
@@ -1145,6 +1125,7 @@ def test_a_handled_message_that_was_not_deleted_is_deleted_unhandled_when_it_com
 
     assert started == []
     assert ids(driver.one(Delete).messages) == ["only"]
+    assert driver.counted("duplicates") == 1
 
 
 def test_a_kept_message_that_comes_again_before_it_was_hidden_is_handled() -> None:
@@ -1159,6 +1140,30 @@ def test_a_kept_message_that_comes_again_before_it_was_hidden_is_handled() -> No
     driver.now += 20
     driver.tell(Tick())
     assert driver.all(Hide) == []
+
+
+def test_what_comes_again_is_counted_and_what_comes_with_it_is_handled() -> None:
+    driver = Driver()
+    driver.receive(message("first"))
+
+    started = driver.receive(message("first"), message("second"))
+
+    assert ids(started) == ["second"]
+    assert (driver.counted("received"), driver.counted("duplicates")) == (2, 1)
+
+
+def test_what_comes_is_counted_and_what_becomes_of_it() -> None:
+    driver = Driver()
+    first, second, third = driver.receive(*messages(3))
+    assert driver.counted("received") == 3
+
+    driver.tell(Finished((verdict_on(first, Fate.DELETE), Verdict(second, (), Fate.DELETE))))
+    assert (driver.counted("handled"), driver.counted("unmatched")) == (1, 1)
+    driver.now += 4
+    driver.tell(Finished((Verdict(third, (), Fate.DELETE),)))
+
+    assert (driver.counted("handled"), driver.counted("unmatched")) == (0, 1)
+    assert driver.core.health(driver.now).finished_ago == 0.0
 
 
 # Receiving in advance
@@ -1276,6 +1281,48 @@ def test_a_handler_that_returns_in_time_is_not_given_up() -> None:
     assert driver.all(GiveUp) == []
 
 
+@pytest.mark.parametrize(
+    "ended", [Finished((verdict_on(message("only"), Fate.DELETE),)), Crashed(message("only"), OSError())]
+)
+def test_a_message_that_has_ended_is_not_given_up_although_nobody_told_that_its_handler_returned(ended: Input) -> None:
+    driver = Driver()
+    (only,) = driver.receive(message("only"))
+    driver.tell(Called(only, HANDLER, 5.0))
+
+    driver.tell(ended)
+    driver.now += 6
+    driver.tell(Tick())
+
+    assert driver.all(GiveUp) == []
+
+
+def test_what_is_said_of_a_message_that_was_given_up_holds_up_nothing() -> None:
+    driver = Driver()
+    stuck, other = driver.receive(*messages(2))
+    driver.tell(Called(stuck, HANDLER, 5.0))
+    driver.wait_for(GiveUp)
+
+    driver.tell(Called(stuck, HANDLER, 5.0))
+    driver.tell(Crashed(stuck, OSError()))
+    assert driver.core.health(driver.now).finished_ago is None
+    driver.tell(Finished((verdict_on(stuck, Fate.KEEP), verdict_on(other, Fate.DELETE))))
+
+    assert ids(driver.one(Delete).messages) == ["1"]
+    assert driver.counted("handled") == 1
+
+
+def test_verdicts_on_messages_that_were_given_up_are_no_sign_of_life() -> None:
+    driver = Driver()
+    (stuck,) = driver.receive(message("stuck"))
+    driver.tell(Called(stuck, HANDLER, 5.0))
+    driver.wait_for(GiveUp)
+
+    driver.finish(stuck)
+
+    assert driver.core.health(driver.now).finished_ago is None
+    assert driver.counted("handled") == 0
+
+
 # The most receives
 
 
@@ -1303,6 +1350,14 @@ def test_a_message_received_too_often_is_dead_lettered_unhandled() -> None:
 
 
 # Health
+
+
+def test_a_consumer_that_was_told_nothing_yet_is_live() -> None:
+    driver = Driver(inspected=False)
+
+    health = driver.core.health(1_000_000.0)
+
+    assert (health.live, health.ready, health.problems) == (True, False, ("SQS has not answered yet",))
 
 
 def test_a_consumer_is_ready_once_the_queue_has_answered() -> None:

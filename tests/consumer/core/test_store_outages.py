@@ -26,11 +26,10 @@ from megaflow.consumer.core.protocol import (
     StoresChecked,
     Tick,
 )
-from megaflow.consumer.core.store_outages import MOST_TRIES
 from megaflow.errors import ConfigurationError, StoreError
 from megaflow.processing.verdict import Fate
 from megaflow.settings import ConsumerSettings
-from tests.consumer.core.test_core import Driver, ids, message, messages
+from tests.consumer.core.driving import Driver, ids, message, messages
 
 OUT = StoreError("the store could not save progress: OSError: disk full")
 LOCKED, FULL = OSError("database is locked"), OSError("disk full")
@@ -283,12 +282,12 @@ def test_a_message_that_fails_again_and_again_in_a_store_that_is_well_is_itself_
     poison, good = messages(2)
     driver.receive(poison, good)
 
-    for tries in range(1, MOST_TRIES + 1):
+    for tries in range(1, 7):
         driver.tell(StoreFailed(poison, OUT))
         driver.tell(StoresChecked())
         assert driver.core.health(driver.now).ready
         resumed = driver.wait_for(Resume)
-        assert resumed == Resume((poison,), failed=tries == MOST_TRIES)
+        assert resumed == Resume((poison,), failed=tries == 6)
 
     driver.finish(poison, Fate.KEEP)
     driver.finish(good)
@@ -299,7 +298,7 @@ def test_failures_of_an_outage_do_not_count_against_a_message() -> None:
     driver = StoreDriver()
     driver.receive(message("1"))
 
-    for _ in range(MOST_TRIES + 1):
+    for _ in range(7):
         driver.tell(StoreFailed(message("1"), OUT))
         driver.tell(StoresChecked(FULL))
         driver.now += 30.0

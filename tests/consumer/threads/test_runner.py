@@ -621,7 +621,7 @@ def test_threads_take_turns_at_the_core(queues: Queues, monkeypatch: pytest.Monk
 
         return enter
 
-    monkeypatch.setattr(Core, "handle", alone(Core.handle))
+    monkeypatch.setattr(Core, "handle_all", alone(Core.handle_all))
     monkeypatch.setattr(Core, "wake_at", property(alone(Core.wake_at.fget)))  # type: ignore[attr-defined]
     app, done = queues.app(concurrency=4), threading.Event()
     handled: list[str] = []

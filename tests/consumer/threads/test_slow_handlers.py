@@ -15,11 +15,14 @@ class Threads:
         self.is_slow = self.is_held_up = self.are_waited_for = self.have_finished = False
         self.are_quick = True
         self.told: list[str] = []
+        self.asked: list[float] = []
 
     def replace_slow(self, seconds: float) -> bool:
+        self.asked.append(seconds)
         return self.is_slow
 
     def are_held_up(self, seconds: float) -> bool:
+        self.asked.append(seconds)
         return self.is_held_up
 
     def let_others_wait(self) -> None:
@@ -40,6 +43,12 @@ def watch(threads: Any) -> SlowHandlerWatch:
 
 
 def test_it_does_not_look_before_something_is_started(watch: SlowHandlerWatch) -> None:
+    assert watch.pause == math.inf
+
+
+def test_a_look_before_something_is_started_is_the_only_one(watch: SlowHandlerWatch) -> None:
+    watch.look()
+
     assert watch.pause == math.inf
 
 
@@ -76,6 +85,7 @@ def test_the_pause_grows_while_handlers_are_quick_up_to_four_times(watch: SlowHa
     threads.are_waited_for = True
     watch.note_start()
     first, pauses = watch.pause, []
+    assert first == 0.004
 
     for _ in range(3):
         watch.look()
@@ -114,3 +124,42 @@ def test_workers_are_woken_for_what_is_held_up(watch: SlowHandlerWatch, threads:
 
     assert threads.told == ["wake for the rest"]
     assert not is_to_be_told
+
+
+def test_it_asks_for_what_is_slower_than_four_milliseconds(watch: SlowHandlerWatch, threads: Any) -> None:
+    watch.look()
+
+    assert threads.asked == [0.004, 0.004]
+
+
+def test_what_is_held_up_was_woken_for_and_is_not_looked_at_again(watch: SlowHandlerWatch, threads: Any) -> None:
+    threads.is_held_up = threads.are_waited_for = True
+    watch.note_start()
+    watch.look()
+
+    watch.look()
+
+    assert watch.pause == math.inf
+
+
+def test_after_a_slow_poller_it_looks_again_soon(watch: SlowHandlerWatch, threads: Any) -> None:
+    threads.are_waited_for = True
+    watch.note_start()
+    watch.look()
+    assert watch.pause == 0.008
+    threads.is_slow = True
+    watch.note_start()
+
+    watch.look()
+    watch.note_start()
+
+    assert watch.pause == 0.004
+
+
+@pytest.mark.parametrize("finished", [False, True])
+def test_what_is_finished_is_told_where_somebody_is_held_up(
+    watch: SlowHandlerWatch, threads: Any, finished: bool
+) -> None:
+    threads.is_held_up, threads.have_finished = True, finished
+
+    assert watch.look() is finished
