@@ -765,7 +765,8 @@ def test_of_a_topic_only_a_batch_whose_entries_share_a_context_has_the_header(se
     url, topic = sqs.create_queue(QueueName="q")["QueueUrl"], sns.create_topic(Name="t")["TopicArn"]
     arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
     sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn)
-    publisher = SnsPublisher(topic_arn=topic, client=sns)
+    publisher, sent = SnsPublisher(topic_arn=topic, client=sns), []
+    sns.meta.events.register("before-send.sns", lambda request, **_: sent.append(str(request.headers["Authorization"])))
 
     def headers() -> list[str]:
         asked = {"MaxNumberOfMessages": 10, "MessageSystemAttributeNames": ["All"]}
@@ -785,6 +786,8 @@ def test_of_a_topic_only_a_batch_whose_entries_share_a_context_has_the_header(se
     assert mixed == ["", ""]
     assert alone == [HEADER]
     assert headers() == [""]
+    assert sent
+    assert not any("x-amzn-trace-id" in authorization for authorization in sent)
     assert attributes_of(spans.named("send t")[0])["aws.sns.topic.arn"] == topic
     assert attributes_of(spans.named("send t")[0])["messaging.system"] == "aws.sns"
 
