@@ -33,8 +33,6 @@ def end_handle(trace: MessageTrace, outcome: Outcome) -> None:
 
 def end_process(trace: MessageTrace, verdict: Verdict) -> None:
     """End the span of a message with its verdict."""
-    if not trace.is_recorded:
-        return
     said = {names.FATE: verdict.fate.value}
     if verdict.outcomes:
         said[names.HANDLER] = ", ".join(outcome.handler.name for outcome in verdict.outcomes)

@@ -51,28 +51,30 @@ class MessageTrace:
         self.has_begun = False
         self._process = self._handle = _NONE
 
-    def begin(self, message: Message, *, as_link: bool) -> None:
-        """Begin ``process``, and let it be current."""
+    def find_place(self, *, as_link: bool) -> tuple[Context, Context, Sequence[Link]]:
+        """Return what ``process`` is below, what is current in it besides, and what it is linked to."""
+        base = self.sender or self.ambient or NOWHERE
+        parent = NOWHERE if self.ambient is None else self.ambient
+        if self.sent_in is not None and self.sender is not None:
+            parent = NOWHERE if as_link else self.sender
+        if not as_link and self.received_in is None:
+            return parent, base, ()
+        received_in = None if parent is self.ambient else self.received_in
+        return parent, base, link_to([self.sent_in if as_link else None, received_in])
+
+    def begin(self, span: Span, context: Context, message: Message) -> None:
+        """Go on with ``process``, which is current in *context*, and is kept."""
         self.has_begun = True
-        parent = self._find_parent(as_link)
-        links: Sequence[Link] = ()
-        if as_link or self.received_in is not None:
-            links = link_to([self.sent_in if as_link else None, None if parent is self.ambient else self.received_in])
-        name, attributes = _describe_process(message.queue_url)
-        span = start(self._tracer, name, parent, SpanKind.CONSUMER, attributes, links)
-        self._context = set_span_in_context(span, self.sender or self.ambient or NOWHERE)
-        attach(self._context)
-        if span.is_recording():
-            span.set_attributes(_describe_message(message))
-            self._process = [span]
+        self._context = context
+        self._process = [span]
+        span.set_attributes(_describe_message(message))
 
     def begin_handle(self, handler: str) -> None:
-        """Begin ``handle``, and let it be current; where ``process`` is not sampled, there is none."""
-        if self._process:
-            attributes = {names.HANDLER: handler}
-            span = start(self._tracer, f"handle {handler}", self._context, SpanKind.INTERNAL, attributes)
-            self._handle = [span]
-            attach(set_span_in_context(span, self._context))
+        """Begin ``handle``, and let it be current."""
+        attributes = {names.HANDLER: handler}
+        span = start(self._tracer, f"handle {handler}", self._context, SpanKind.INTERNAL, attributes)
+        self._handle = [span]
+        attach(set_span_in_context(span, self._context))
 
     def end_handle(self, status: str, problem: str) -> None:
         """End ``handle``, and let ``process`` be current again."""
@@ -81,11 +83,6 @@ class MessageTrace:
             end(span, problem)
             # Not by a token: it may have begun in another copy of the context.
             attach(self._context)
-
-    @property
-    def is_recorded(self) -> bool:
-        """Whether anybody will see what is said of it."""
-        return bool(self._process)
 
     def end(self, said: Mapping[str, str], problem: str) -> None:
         """End ``process`` with what is *said* of it, by the names of attributes."""
@@ -103,14 +100,10 @@ class MessageTrace:
         for span in filter(None, (_take(self._handle), _take(self._process))):
             end(span, names.GIVEN_UP if isinstance(error, GeneratorExit) else names.name_error(error))
 
-    def _find_parent(self, as_link: bool) -> Context:
-        if self.sent_in is not None and self.sender is not None:
-            return NOWHERE if as_link else self.sender
-        return NOWHERE if self.ambient is None else self.ambient
-
 
 @cache
-def _describe_process(queue_url: str) -> tuple[str, Mapping[str, str | int]]:
+def describe_process(queue_url: str) -> tuple[str, Mapping[str, str | int]]:
+    """Return the name of ``process`` for messages of a queue, and what these have in common, made once."""
     name = queue_url.rpartition("/")[2]
     if not name:
         # A body that was handed over, and not received.

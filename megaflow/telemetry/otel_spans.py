@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, NoReturn
 
-from opentelemetry.context import Context, get_current
+from opentelemetry.context import Context, attach, get_current
 from opentelemetry.trace import (
     Link,
     Span,
@@ -33,7 +33,7 @@ from megaflow.telemetry.otel_context import (
     write_attributes,
     write_header,
 )
-from megaflow.telemetry.otel_messages import MessageTrace
+from megaflow.telemetry.otel_messages import MessageTrace, describe_process
 from megaflow.telemetry.tracing import Place
 
 
@@ -53,75 +53,93 @@ class Spans:
         """Begin a ``send``, below what is current in *parent*; a batch has so many messages."""
         attributes = {**describe(place, names.SEND), **_count(count)}
         span = start(self._tracer, f"send {place.name}", parent, SpanKind.PRODUCER, attributes)
-        return SendSpan(span, set_span_in_context(span, parent))
+        return SendSpan(span, parent)
 
     def note_receive(self, place: Place, messages: Sequence[Message], began: int, answer: Mapping[str, Any]) -> None:
         """Note that a poll, begun at *began* in nanoseconds of the epoch, has brought *messages*."""
-        traces = [self._read(message) for message in messages]
+        senders = [self._reader.read(message) for message in messages]
+        traces = [None if sender is None else MessageTrace(self._tracer, sender) for sender in senders]
         attributes = {**describe(place, names.RECEIVE), **_count(len(messages))}
         name, links = f"receive {place.name}", _link(traces)
         span = start(self._tracer, name, NOWHERE, SpanKind.CLIENT, attributes, links, began)
         received_in = if_kept(span.get_span_context())
-        for message, trace in zip(messages, traces, strict=True):
-            trace.received_in = received_in
-            if message.lease is not None:
-                message.lease.trace = trace
-        call = CallSpan(span, NOWHERE)
-        call.note_answer(answer)
-        call.end()
+        for message, known in zip(messages, traces, strict=True):
+            if message.lease is not None and not (known is None and received_in is None):
+                message.lease.trace = trace = known or MessageTrace(self._tracer, None)
+                trace.received_in = received_in
+        CallSpan(span, NOWHERE).end_with(answer)
 
     def note_invocation(self, messages: Iterable[Message]) -> None:
         """Note that a function was called with *messages*, in the span that is current."""
         ambient = get_current()
         for message in messages:
-            trace = self._read(message)
+            trace = MessageTrace(self._tracer, self._reader.read(message))
             trace.ambient, trace.received_in = ambient, if_kept(get_current_span(ambient).get_span_context())
             if message.lease is not None:
                 message.lease.trace = trace
 
-    def begin_process(self, message: Message) -> MessageTrace:
-        """Begin a ``process``, in the context of the message, which is its own, and so need not be left."""
-        lease = message.lease
-        trace: MessageTrace | None = None if lease is None else lease.trace
-        if trace is None or trace.has_begun:
-            trace = self._read(message)
-            if lease is None:
-                trace.ambient = get_current()
-            else:
-                lease.trace = trace
-        trace.begin(message, as_link=self._as_link)
+    def begin_process(self, message: Message) -> MessageTrace | None:
+        """Begin a ``process``, in the context of the message, which is its own, and so need not be left.
+
+        None is that it is not sampled: whatever handlers publish and call says so, and nothing more is to be done.
+        """
+        trace = self._find_trace(message)
+        parent, base, links = (NOWHERE, NOWHERE, ()) if trace is None else trace.find_place(as_link=self._as_link)
+        name, attributes = describe_process(message.queue_url)
+        span = start(self._tracer, name, parent, SpanKind.CONSUMER, attributes, links)
+        context = set_span_in_context(span, base)
+        attach(context)
+        if not span.is_recording():
+            return None
+        if trace is None:
+            trace = MessageTrace(self._tracer, None)
+            if message.lease is not None:
+                message.lease.trace = trace
+        trace.begin(span, context, message)
         return trace
 
     def begin_settle(self, place: Place, how: str, messages: Sequence[Message]) -> CallSpan:
         """Begin a ``settle``: *how* is the word for it."""
-        traces = [each.lease.trace for each in messages if each.lease is not None and each.lease.trace is not None]
+        traces = [None if each.lease is None else each.lease.trace for each in messages]
         is_alone = how == names.DEAD_LETTER
         about = {names.MESSAGE_ID: messages[0].id} if is_alone else _count(len(messages))
         attributes = {**describe(place, names.SETTLE), names.SETTLEMENT: how, **about}
         name, links = f"settle {place.name}", _link(traces)
         span = start(self._tracer, name, NOWHERE, SpanKind.CLIENT, attributes, links)
-        return CallSpan(span, set_span_in_context(span, NOWHERE))
+        return CallSpan(span, NOWHERE)
 
     def suppressing_others(self) -> AbstractContextManager[None]:
         """Have OpenTelemetry make no other span within a ``with``."""
         return suppressing(NOWHERE)
 
-    def _read(self, message: Message) -> MessageTrace:
-        return MessageTrace(self._tracer, self._reader.read(message))
+    def _find_trace(self, message: Message) -> MessageTrace | None:
+        """Return what is known of a message's trace before it is processed; None where nothing is."""
+        lease = message.lease
+        if lease is None:
+            trace = MessageTrace(self._tracer, self._reader.read(message))
+            trace.ambient = get_current()
+            return trace
+        if lease.trace is not None and not lease.trace.has_begun:
+            return lease.trace  # type: ignore[no-any-return]
+        sender = self._reader.read(message)
+        if sender is None:
+            return None
+        lease.trace = trace = MessageTrace(self._tracer, sender)
+        return trace
 
 
 class CallSpan:
-    """The span of a call, which ends once."""
+    """The span of a call, below what is current in *parent*; it ends once."""
 
-    __slots__ = ("_span", "context")
+    __slots__ = ("_parent", "_span")
 
-    def __init__(self, span: Span, context: Context) -> None:
+    def __init__(self, span: Span, parent: Context) -> None:
         self._span = span
-        self.context = context
+        self._parent = parent
 
     def calling(self) -> AbstractContextManager[None]:
         """Make the call within a ``with``: no span of another instrumentation is below this one."""
-        return suppressing(self.context)
+        return suppressing(set_span_in_context(self._span, self._parent))
 
     def note_answer(self, answer: Mapping[str, Any]) -> Mapping[str, Any]:
         """Note which request this was, and return its *answer*."""
@@ -169,9 +187,9 @@ class SendSpan(CallSpan):
 
     __slots__ = ("offered", "trace_header")
 
-    def __init__(self, span: Span, context: Context) -> None:
-        super().__init__(span, context)
-        self.offered = write_attributes(context)
+    def __init__(self, span: Span, parent: Context) -> None:
+        super().__init__(span, parent)
+        self.offered = write_attributes(set_span_in_context(span, parent))
         """The attributes, the most important one first."""
 
         self.trace_header = write_header(span.get_span_context())
@@ -182,8 +200,8 @@ class SendSpan(CallSpan):
         self._span.set_attribute(names.MESSAGE_ID, message_id)
 
 
-def _link(traces: Iterable[MessageTrace]) -> list[Link]:
-    return link_to([trace.sent_in for trace in traces])
+def _link(traces: Iterable[MessageTrace | None]) -> list[Link]:
+    return link_to([trace.sent_in for trace in traces if trace is not None])
 
 
 def _count(count: int | None) -> dict[str, int]:
