@@ -15,7 +15,7 @@ SECONDS_OF_TORTURE ?= 300
 # The tests start hundreds of processes: where Python is told to keep no bytecode, each would compile megaflow anew.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo install test coverage test-long torture simulate fuzz mutants lint docs bench bench-consume bench-wire bench-publish bench-lambda bench-local bench-bytecodes format release-check clean
+.PHONY: demo install test coverage test-long torture simulate fuzz mutants lint docs bench bench-consume bench-wire bench-publish bench-lambda bench-local bench-telemetry bench-bytecodes format release-check clean
 
 demo: $(FOR_DEMO)
 	@echo 'Starting the demo, samples/demo.py'
@@ -59,8 +59,7 @@ lint: $(FOR_DEVELOPMENT)
 	$(BIN)/lint-imports
 
 docs: $(FOR_DEVELOPMENT)
-	$(BIN)/zensical build --clean --strict
-	@echo 'Open site/index.html'
+	$(BIN)/python .ci/docs
 
 bench: $(FOR_DEVELOPMENT)
 	$(BIN)/python -m benchmarks.dispatch
@@ -79,6 +78,9 @@ bench-lambda: $(FOR_DEVELOPMENT)
 
 bench-local: $(FOR_DEVELOPMENT)
 	$(BIN)/python benchmarks/local.py
+
+bench-telemetry: $(FOR_DEVELOPMENT)
+	$(BIN)/python -m benchmarks.telemetry
 
 bench-bytecodes: $(FOR_DEVELOPMENT)
 	$(BIN)/python -m benchmarks.bytecodes --functions 20

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,9 @@ import megaflow.wire.client  # noqa: F401 - a loop has imported everything, too,
 from benchmarks.bare import BareClient
 from benchmarks.sqs import connect
 from megaflow import App
+from megaflow.app import parts_of
 from megaflow.match.functions import gt
+from megaflow.telemetry.metrics import Told
 
 Measured = dict[str, float]
 
@@ -90,17 +93,34 @@ def run_loop(endpoint_url: str, url: str, *, count: int, threads: int, bare: boo
     return watch.measured
 
 
-def tell_nobody() -> None:
-    """Leave OpenTelemetry alone."""
+def tell_nobody(app: App) -> None:
+    """Tell nobody."""
 
 
-def tell_the_api() -> None:
-    """Import OpenTelemetry's API, without an SDK."""
+def tell_the_api(app: App) -> None:
+    """Have OpenTelemetry's API there, and nobody who has set it up."""
+    import opentelemetry.metrics
     import opentelemetry.trace  # noqa: F401
 
 
-def trace_some() -> None:
-    """Set the SDK up so that it keeps one trace of a hundred."""
+def tell_prometheus(app: App) -> None:
+    """Be read by Prometheus."""
+    from megaflow.telemetry.prometheus import PrometheusCollector
+
+    PrometheusCollector(app.metrics)
+
+
+def tell_the_sdk(app: App) -> None:
+    """Have OpenTelemetry's SDK keep what it is told."""
+    from opentelemetry import metrics
+    from opentelemetry.sdk.metrics import MeterProvider
+    from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+
+    metrics.set_meter_provider(MeterProvider([InMemoryMetricReader()]))
+
+
+def trace_some(app: App) -> None:
+    """Set OpenTelemetry's SDK up so that it keeps one trace of a hundred."""
     from opentelemetry import trace
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
@@ -112,7 +132,13 @@ def trace_some() -> None:
     trace.set_tracer_provider(provider)
 
 
-OUTLETS = {"off": tell_nobody, "API": tell_the_api, "SDK, 1 %": trace_some}
+OUTLETS = {
+    "off": tell_nobody,
+    "API": tell_the_api,
+    "Prometheus": tell_prometheus,
+    "SDK, metrics": tell_the_sdk,
+    "SDK, 1 %": trace_some,
+}
 """Who is told what is counted, measured and traced."""
 
 
@@ -120,17 +146,18 @@ def run_megaflow(
     endpoint_url: str, url: str, *, count: int, handlers: int = 1, wire: bool = True, outlet: str = "off"
 ) -> Measured:
     """Drain with a handler that does nothing, one of *handlers*, until everything is deleted."""
-    OUTLETS[outlet]()
     app = App(url, client=connect(endpoint_url), wait_time_seconds=1, wire=wire)
+    OUTLETS[outlet](app)
     watch = Stopwatch(count)
-    count_of = app.metrics.count
+    outlets = parts_of(app).outlets
+    note = outlets.note
 
-    def note(name: str, amount: int = 1) -> None:
-        count_of(name, amount)
-        if name == "deleted":
-            watch.press(amount)
+    def note_and_look(queue: str, counts: Mapping[Told, int], *values: Mapping[Told, Sequence[float]]) -> None:
+        note(queue, counts, *values)
+        if deleted := counts.get(("deleted",)):
+            watch.press(deleted)
 
-    app.metrics.count = note  # type: ignore[method-assign]
+    outlets.note = note_and_look  # type: ignore[assignment, method-assign]
     app.on_data({"type": "order.placed"})(lambda data: None)
     for number in range(1, handlers):
         app.on_data({"type": f"order.{number}", "order": {"id": gt(number)}})(lambda data: None)

@@ -44,7 +44,7 @@ from megaflow.publishing.sqs import SqsPublisher
 from megaflow.stores import Claim, DynamoDbStore, Ended, MemoryStore, SqliteStore, Store
 from megaflow.telemetry.current import context, current_message
 from megaflow.telemetry.log_keys import LogFilter, add_message_keys
-from megaflow.telemetry.metrics import Counters
+from megaflow.telemetry.metrics import Measurements, Metrics
 from megaflow.telemetry.tracing import Telemetry
 from megaflow.transport.session import AwsOptions
 
@@ -64,7 +64,6 @@ __all__ = [
     "Claim",
     "Condition",
     "ConfigurationError",
-    "Counters",
     "DependencyError",
     "DynamoDbStore",
     "EarlierFailureError",
@@ -88,9 +87,11 @@ __all__ = [
     "Lease",
     "LeaseLostError",
     "LogFilter",
+    "Measurements",
     "MegaflowError",
     "MemoryStore",
     "Message",
+    "Metrics",
     "ObjectData",
     "Oddity",
     "Outcome",

@@ -27,7 +27,8 @@ from megaflow.publishing.publisher import BATCHES_IN_FLIGHT
 from megaflow.runtime.running import Running, serving_health
 from megaflow.settings import ConsumerSettings, OnInvalid, RecordErrors, RetryOn, Unmatched, check_whole
 from megaflow.stores import Store
-from megaflow.telemetry.metrics import Counters
+from megaflow.telemetry.metrics import Measurements, Metrics
+from megaflow.telemetry.outlets import Outlets
 from megaflow.telemetry.tracing import Telemetry
 from megaflow.transport.protocols import SnsClient, SqsClient
 from megaflow.transport.session import AwsOptions
@@ -70,7 +71,8 @@ class App(Router):
             decorator, which adds to these, or says ``()`` for its handler alone.
         backoff: A function ``(receive_count) -> seconds``: how long a message that comes again stays hidden. By default
             `exponential_backoff`, 1 s to 15 min.
-        max_receives: A message that is kept at this delivery is dead-lettered, for queues without a redrive policy.
+        max_receives: A message that is kept at this delivery is dead-lettered, with the reason. Where the queue has a
+                redrive policy, the smaller of the two numbers holds.
         unmatched: What becomes of a message that no handler matches: ``"delete"``, ``"keep"`` or ``"dead_letter"``.
         on_invalid: What becomes of a message that is not what the annotations of its handler say: ``"dead_letter"``,
             ``"keep"`` or ``"delete"``. Also on a decorator.
@@ -81,6 +83,7 @@ class App(Router):
         idempotency: A store of idempotency keys. Without it, the store of *progress* has them.
         max_message_size: How many bytes the topic allows for a message.
         wire: Make the calls of SQS that are made over and over without boto3. False makes every call through boto3.
+        metrics: An object of yours that is told what is counted and measured: `Metrics`.
         telemetry: Trace messages where OpenTelemetry's SDK is set up. A `Telemetry` says how; False does not trace.
 
     Raises:
@@ -112,13 +115,20 @@ class App(Router):
         idempotency: Store | None = None,
         max_message_size: int = limits.SNS_MESSAGE_SIZE,
         wire: bool = True,
+        metrics: Metrics | None = None,
         telemetry: bool | Telemetry = True,
         **aws: Unpack[AwsOptions],
     ) -> None:
         check_options(App, aws, AwsOptions)
         super().__init__()
+        self.metrics = Measurements()
+        """What has happened since the app was made, as `Measurements`: ``app.metrics.snapshot()["deleted"]``."""
+
+        self._outlets = Outlets(self.metrics, metrics)
         connection = Endpoints(queue_url, topic_arn, client, sns_client, aws)
-        self._destination = Destination(connection, wire=wire, max_message_size=max_message_size, telemetry=telemetry)
+        self._destination = Destination(
+            connection, wire=wire, max_message_size=max_message_size, outlets=self._outlets, telemetry=telemetry
+        )
         self._settings = ConsumerSettings(
             concurrency=concurrency,
             max_number_of_messages=max_number_of_messages,
@@ -148,8 +158,6 @@ class App(Router):
             propagation=self._destination.propagation,
             tracing=self._destination.tracing,
         )
-        self.metrics = Counters()
-        """What has happened since the app was made, as `Counters`: ``app.metrics.snapshot()["deleted"]``."""
 
     @override
     def register(self, handler: Handler) -> None:
@@ -360,7 +368,8 @@ class App(Router):
         Args:
             processes: How many processes consume. With more than one, this process starts them, and replaces one that
                 dies. Each makes its own clients.
-            health_port: A port that answers ``GET /live`` and ``GET /ready`` with 200 or 503, and `health` as JSON.
+            health_port: A port that answers ``GET /live`` and ``GET /ready`` with 200 or 503, and `health` as JSON, and
+                ``GET /metrics`` for Prometheus, with the extra ``prometheus``. It answers for all processes.
             health_host: The name or address that the port is bound to. Without it, every IPv4 address.
 
         Raises:
@@ -377,7 +386,7 @@ class App(Router):
 
             refuse_nested_start()
         self._check_for_running()
-        with serving_health(health_host, health_port, self.health):
+        with serving_health(health_host, health_port, self.health, self.metrics):
             if processes == 1:
                 self._consume()
             else:
@@ -396,7 +405,7 @@ class App(Router):
             self._assembly.processor,
             self._settings,
             self._destination,
-            self.metrics,
+            self._outlets,
             tracing=self._destination.tracing,
         )
 
@@ -420,14 +429,16 @@ class App(Router):
 
         queue = self._destination.open_queue(self._settings.dead_letter_queue_url)
         at_end = self._assembly.close_dependencies
-        runner = Runner(queue, self._assembly.processor, self._settings, self.metrics, at_end=at_end)
+        runner = Runner(queue, self._assembly.processor, self._settings, self._outlets, at_end=at_end)
         # Stores not earlier: what is given back at the end may still ask them.
         self._running.run(runner, at_end=self._assembly.stores.close)
 
     def _supervise(self, processes: int) -> None:
         from megaflow.runtime.supervisor import Supervisor, find_target
 
-        self._running.run(Supervisor(find_target(self), processes, shutdown_timeout=self._settings.shutdown_timeout))
+        timeout = self._settings.shutdown_timeout
+        supervisor = Supervisor(find_target(self), processes, shutdown_timeout=timeout, measurements=self.metrics)
+        self._running.run(supervisor)
 
 
 class Parts(NamedTuple):
@@ -436,6 +447,7 @@ class Parts(NamedTuple):
     assembly: Assembly
     destination: Destination
     settings: ConsumerSettings
+    outlets: Outlets
 
     @property
     def processor(self) -> Processor:
@@ -445,4 +457,4 @@ class Parts(NamedTuple):
 
 def parts_of(app: App) -> Parts:
     """Return the parts of *app* as it is connected now."""
-    return Parts(app._assembly, app._destination, app._settings)  # noqa: SLF001 - the command line and tests drive it
+    return Parts(app._assembly, app._destination, app._settings, app._outlets)  # noqa: SLF001 - the command line and tests drive it

@@ -88,6 +88,11 @@ PRINTED = {
         "[r-1 ship] shipping A-1",
         "[r-1 ship] ends: ProcessStatus.DONE",
     ],
+    "15_metrics.py": [
+        'megaflow_handler_duration_seconds_count{handler="ship",queue="orders",status="DONE"} 1.0',
+        'megaflow_messages_ended_total{fate="kept",queue="orders"} 1.0',
+        "{'deleted': 1, 'kept': 1}",
+    ],
 }
 MIGRATED = ROOT / "samples" / "07_sqs_mega.py"
 DEMO = ROOT / "samples" / "demo.py"

@@ -25,12 +25,13 @@ from megaflow.processing.dead_letters import (
     why_unhandled,
 )
 from megaflow.processing.log_lines import about
+from megaflow.processing.measuring import measure_ages, measure_verdicts
 from megaflow.processing.processor import Processor
 from megaflow.processing.verdict import Verdict
 from megaflow.settings import ConsumerSettings
-from megaflow.telemetry.metrics import Metrics
+from megaflow.telemetry.outlets import Outlets
 from megaflow.telemetry.tracing import NO_TRACING, Tracing
-from megaflow.transport.addresses import is_fifo
+from megaflow.transport.addresses import is_fifo, name_of
 from megaflow.transport.errors import is_refused_message
 from megaflow.transport.protocols import ClientSource
 
@@ -58,7 +59,7 @@ class LambdaHandler:
         get_processor: Callable[[], Processor],
         settings: ConsumerSettings,
         clients: ClientSource,
-        metrics: Metrics,
+        outlets: Outlets,
         *,
         tracing: Tracing = NO_TRACING,
         clock: Callable[[], float] = time.monotonic,
@@ -67,7 +68,7 @@ class LambdaHandler:
         self.__name__ = self.__qualname__ = "lambda_handler"
         self._get_processor = get_processor
         self._settings = settings
-        self._metrics = metrics
+        self._outlets = outlets
         self._clock = clock
         self._event_loops = EventLoops()
         self._tracing = tracing
@@ -90,7 +91,9 @@ class LambdaHandler:
         begin, left = self._clock(), _time_left(context)
         killed_at, ends_at = begin + left, begin + left - min(_MARGIN, left / 5)
         messages = self._open(records, killed_at)
-        self._metrics.count("received", len(messages))
+        self._outlets.look()
+        for message in messages.values():
+            self._count(message, "received")
         processor = self._check(messages)
         invocation = Invocation(
             processor,
@@ -136,20 +139,22 @@ class LambdaHandler:
     def _settle(self, verdict: Verdict) -> End:
         problem = why_unhandled(verdict.message, self._settings.max_receives)
         if not problem:
-            self._metrics.count("unmatched" if verdict.unmatched else "handled")
+            self._count(verdict.message, "unmatched" if verdict.unmatched else "handled")
             problem = why_not_kept(verdict, self._settings.max_receives) if verdict.keeps else ""
+            self._measure(verdict)
         if verdict.deletes:
+            self._count(verdict.message, "ended", "deleted")
             return End(done=True)
         if verdict.dead_letters or problem:
             return self._dead_letter(verdict, problem)
         return self._keep(verdict.message, verdict.after)
 
     def _give_up(self, message: Message) -> End:
-        self._metrics.count("timed_out")
+        self._count(message, "timed_out")
         return self._keep(message)
 
     def _keep(self, message: Message, after: float | None = None) -> End:
-        self._metrics.count("kept")
+        self._count(message, "ended", "kept")
         return End(done=False, pause=self._read_pause(message, after))
 
     def _dead_letter(self, verdict: Verdict, problem: str) -> End:
@@ -162,12 +167,21 @@ class LambdaHandler:
         except Exception as error:  # noqa: BLE001 - whatever a client raises, the message comes again
             text = "message %s: kept, as it could not be dead-lettered: %s"
             log.error(text, message.id, text_of(error), extra=about(message))
-            self._metrics.count("not_dead_lettered")
+            self._count(message, "not_dead_lettered")
             return self._keep(message)
         if end := describe_end(verdict, problem, is_dropped=not to.url):
             log.log(end.level, end.text, message.id, end.said, exc_info=end.error, extra=about(message, **end.keys))
-        self._metrics.count("dead_lettered" if to.url else "dropped")
+        self._count(message, "ended", "dead-lettered" if to.url else "dropped")
         return End(done=True)
+
+    def _count(self, message: Message, *told: str) -> None:
+        self._outlets.note(name_of(message.queue_url), {told: 1})
+
+    def _measure(self, verdict: Verdict) -> None:
+        if self._outlets.are_told_all:
+            message, began = verdict.message, time.time() - verdict.seconds
+            values = {("message_age",): measure_ages((message,), began), **measure_verdicts((verdict,))}
+            self._outlets.note(name_of(message.queue_url), {}, values)
 
     def _send(self, to: DeadLetterQueue, message: Message, origin: str) -> None:
         """Dead-letter a message, without its origin where there is no room for it; raise where it cannot go at all."""

@@ -19,6 +19,7 @@ from megaflow.errors import ConfigurationError
 from megaflow.logs import get_logger
 from megaflow.runtime.running import serving_health
 from megaflow.runtime.supervisor import Supervisor
+from megaflow.telemetry.metrics import Measurements
 
 log = get_logger(__name__)
 
@@ -32,7 +33,7 @@ LEVELS = ["debug", "info", "warning", "error"]
 )
 @click.option("--concurrency", type=click.IntRange(1, 10_000), help="How many handlers run at once, in each process.")
 @click.option("--queue-url", help="The queue, by name, URL or ARN, in place of the app's own.")
-@click.option("--health-port", type=click.IntRange(0, 65_535), help="A port that answers /live and /ready.")
+@click.option("--health-port", type=click.IntRange(0, 65_535), help="A port that answers /live, /ready and /metrics.")
 @click.option("--health-host", help="The name or address that the port is bound to. [every IPv4 address]")
 @click.option(
     "--log-format",
@@ -75,8 +76,9 @@ def run(
             app.run(health_port=health_port, health_host=health_host)
             return
         child = Child(target, given, log_format, log_level)
-        supervisor = Supervisor(child, processes, shutdown_timeout=parts_of(app).settings.shutdown_timeout)
-        with serving_health(health_host, health_port, supervisor.health):
+        timeout = parts_of(app).settings.shutdown_timeout
+        supervisor = Supervisor(child, processes, shutdown_timeout=timeout, measurements=app.metrics)
+        with serving_health(health_host, health_port, supervisor.health, app.metrics):
             supervisor.run()
 
 
@@ -104,6 +106,11 @@ class Connected:
 
     app: App
     given: Mapping[str, Any]
+
+    @property
+    def metrics(self) -> Measurements:
+        """What it has counted and measured."""
+        return self.app.metrics
 
     def run(self) -> None:
         """Consume until it is stopped."""

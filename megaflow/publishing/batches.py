@@ -66,13 +66,17 @@ def _trace_nothing(batch: Sequence[Prepared]) -> Sequence[Prepared]:
     return batch
 
 
+def _note_nothing(answers: Iterable[EntryAnswer]) -> None:
+    """Note nothing."""
+
+
 class BatchSender:
     """Sends batches, and knows what became of earlier ones.
 
     Failed entries that are worth it are tried again, four times in all; on *fifo* that would let later messages of the
     group overtake, so its group is stopped instead. After a call that failed as a whole nothing more is sent. *sleep*
     waits between the tries. With *ahead*, the client can send more before it has an answer. *trace* is asked once for
-    each batch, whatever of it is tried again.
+    each batch, whatever of it is tried again. *note* is told what was said in the end of what was sent.
     """
 
     def __init__(
@@ -84,7 +88,9 @@ class BatchSender:
         trace: TraceBatch = _trace_nothing,
         sleep: Callable[[float], None] = time.sleep,
         randomness: Callable[[], float] = random.random,
+        note: Callable[[Iterable[EntryAnswer]], None] = _note_nothing,
     ) -> None:
+        self._note = note
         self._begin_batch = begin
         self.sends_ahead: Final = ahead
         """Whether what `begin` begins is under way when it returns."""
@@ -142,6 +148,7 @@ class BatchSender:
             self._sleep(self._randomness() * _FIRST_PAUSE * 2.0**attempt)
             answers |= self._begin(going).result()
         _end_spans(all_going, answers)
+        self._note(answers.values())
         return [self._describe(entry, answers) for entry in batch]
 
     def _describe(self, entry: Entry, answers: Mapping[int, EntryAnswer]) -> Sent:

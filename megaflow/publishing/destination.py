@@ -11,6 +11,7 @@ from megaflow.errors import ConfigurationError
 from megaflow.publishing.sns import SnsPublisher
 from megaflow.publishing.sqs import SqsPublisher
 from megaflow.settings import QUEUE_URL_VARIABLE, TOPIC_ARN_VARIABLE
+from megaflow.telemetry.outlets import Outlets
 from megaflow.telemetry.propagation import Propagation
 from megaflow.telemetry.tracing import Telemetry, Tracing
 from megaflow.transport.addresses import is_same_queue, queue_url_of
@@ -51,7 +52,13 @@ class Destination:
     """The publishers for the queue and the topic of a *connection*."""
 
     def __init__(
-        self, connection: Endpoints, *, wire: bool, max_message_size: int, telemetry: bool | Telemetry = False
+        self,
+        connection: Endpoints,
+        *,
+        wire: bool,
+        max_message_size: int,
+        outlets: Outlets,
+        telemetry: bool | Telemetry = False,
     ) -> None:
         self._wire = wire
         self._telemetry = telemetry
@@ -59,6 +66,7 @@ class Destination:
         """Whether there are spans: for whoever consumes from here."""
 
         self._max_message_size = max_message_size
+        self._outlets = outlets
         connection.refuse_idle(connection.aws)
         self.propagation = Propagation()
         """What goes along with what is published here, from the message in hand."""
@@ -128,12 +136,18 @@ class Destination:
         of_queue = to.aws if to.client is None else AwsOptions()
         of_topic = to.aws if to.sns_client is None else AwsOptions()
         self.queue = SqsPublisher(
-            queue_url=to.queue_url, client=to.client, wire=self._wire, telemetry=self._telemetry, **of_queue
+            queue_url=to.queue_url,
+            client=to.client,
+            wire=self._wire,
+            metrics=self._outlets,
+            telemetry=self._telemetry,
+            **of_queue,
         )
         self.topic = SnsPublisher(
             topic_arn=to.topic_arn,
             client=to.sns_client,
             max_message_size=self._max_message_size,
+            metrics=self._outlets,
             telemetry=self._telemetry,
             **of_topic,
         )

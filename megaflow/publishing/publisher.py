@@ -21,6 +21,7 @@ from megaflow.publishing.batches import (
     read_message_ids,
     send_all,
 )
+from megaflow.publishing.measuring import Measuring, Place
 from megaflow.publishing.outgoing import (
     Outgoing,
     Prepared,
@@ -34,8 +35,11 @@ from megaflow.publishing.outgoing import (
 )
 from megaflow.settings import check_whole
 from megaflow.telemetry.current import find_attributes
+from megaflow.telemetry.metrics import Metrics
+from megaflow.telemetry.outlets import Outlets
 from megaflow.telemetry.propagation import Propagation
-from megaflow.telemetry.tracing import Place, Telemetry, Tracing
+from megaflow.telemetry.tracing import Place as TracedPlace
+from megaflow.telemetry.tracing import Telemetry, Tracing
 from megaflow.transport.errors import is_too_large
 from megaflow.wire.pending import Pending
 
@@ -55,10 +59,20 @@ class Publisher(ABC):
     *telemetry* is whether there are spans of what is sent, where OpenTelemetry's SDK is set up.
     """
 
-    def __init__(self, *, max_size: int, sleep: Callable[[float], None], telemetry: bool | Telemetry) -> None:
+    def __init__(
+        self,
+        *,
+        max_size: int,
+        sleep: Callable[[float], None],
+        telemetry: bool | Telemetry,
+        metrics: Metrics | Outlets | None = None,
+    ) -> None:
         self._max_size = max_size
         self._sleep = sleep
         self._tracing = Tracing(telemetry)
+        self._measuring = Measuring(
+            metrics if isinstance(metrics, Outlets) else Outlets(own=metrics), lambda: self._place
+        )
         self.propagation = Propagation()
         """What goes along with each message, from the one in hand; that of an app's publishers is the app's."""
 
@@ -141,7 +155,7 @@ class Publisher(ABC):
         spans = self._tracing.look()
         if spans is None:
             return self._send_alone(message)
-        span = spans.begin_send(self._place, spans.read_current())
+        span = spans.begin_send(self._traced_place, spans.read_current())
         with span.calling(), span.ending():
             message_id = self._send_alone(*trace_all((message,), span, self._max_size))
             span.note_message(message_id)
@@ -149,17 +163,20 @@ class Publisher(ABC):
 
     def _send_alone(self, message: Prepared) -> str:
         try:
-            answer = self._send(message)
+            answer = self._measuring.call(lambda: Pending(lambda: self._send(message)), 1).result()
         except Exception as error:
+            said = read_error(error)
+            self._measuring.count((said,))
             if not is_too_large(error):
                 raise
-            said = read_error(error)
             reason = f"{said.reason} It has {message.size:,} bytes, and the destination takes fewer"
             failed = FailedEntry(0, message.source.payload, said.code, reason, said.unknown)
             raise PublishError([failed], [""]) from error
+        message_id = str(answer["MessageId"])
+        self._measuring.count((EntryAnswer(message_id),))
         if message.span is not None:
             message.span.note_answer(answer)
-        return str(answer["MessageId"])
+        return message_id
 
     def _offer(self) -> Mapping[str, Attribute]:
         """Return the attributes that go along where a message has room for them, the most important ones first."""
@@ -176,16 +193,16 @@ class Publisher(ABC):
         from megaflow.wire.client import WireClient
 
         ahead = isinstance(self.client, WireClient)
-        spans = self._tracing.look()
-        sender = partial(BatchSender, self._begin_batch, fifo=self._is_fifo, ahead=ahead, sleep=self._sleep)
+        spans, note = self._tracing.look(), self._measuring.count
+        sender = partial(BatchSender, self._begin_batch, fifo=self._is_fifo, ahead=ahead, sleep=self._sleep, note=note)
         return sender() if spans is None else sender(trace=partial(self._trace, spans, spans.read_current()))
 
     def _trace(self, spans: Spans, parent: Any, batch: Sequence[Prepared]) -> list[Prepared]:
         """Begin the span of a batch, below what was current where the publishing began."""
-        return trace_all(batch, spans.begin_send(self._place, parent, len(batch)), self._max_size)
+        return trace_all(batch, spans.begin_send(self._traced_place, parent, len(batch)), self._max_size)
 
     def _begin_batch(self, batch: Sequence[Prepared]) -> Pending[list[EntryAnswer]]:
-        pending, span = self._begin(batch), batch[0].span
+        pending, span = self._measuring.call(lambda: self._begin(batch), len(batch)), batch[0].span
         if span is not None:
             pending = pending.within(span.calling).map(span.note_answer)
         return pending.map(lambda answer: read_batch_answer(answer, batch))
@@ -201,13 +218,18 @@ class Publisher(ABC):
 
     @cached_property
     @abstractmethod
-    def _place(self) -> Place:
+    def _traced_place(self) -> TracedPlace:
         """Where it publishes to, as spans name it."""
 
     @property
     @abstractmethod
     def _is_fifo(self) -> bool:
         """Whether messages of a group must arrive in order."""
+
+    @property
+    @abstractmethod
+    def _place(self) -> Place:
+        """What metrics call the place that it publishes to."""
 
     @abstractmethod
     def _check(self, source: Outgoing) -> None:

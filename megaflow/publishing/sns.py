@@ -16,11 +16,15 @@ from typing_extensions import override
 from megaflow import limits
 from megaflow.errors import EncodeError
 from megaflow.keywords import check_options
+from megaflow.publishing.measuring import Place
 from megaflow.publishing.outgoing import Outgoing, Prepared, write_options
 from megaflow.publishing.publisher import Publisher
 from megaflow.settings import TOPIC_ARN_VARIABLE, check_whole, resolve
-from megaflow.telemetry.tracing import Place, Telemetry
-from megaflow.transport.addresses import is_fifo, topic_arn_of
+from megaflow.telemetry.metrics import Metrics
+from megaflow.telemetry.outlets import Outlets
+from megaflow.telemetry.tracing import Place as TracedPlace
+from megaflow.telemetry.tracing import Telemetry
+from megaflow.transport.addresses import is_fifo, name_of, topic_arn_of
 from megaflow.transport.places import topic_place
 from megaflow.transport.protocols import SnsClient
 from megaflow.transport.session import AwsOptions, Clients
@@ -41,6 +45,7 @@ class SnsPublisher(Publisher):
         max_message_size: How many bytes the topic allows: 256 KiB, unless you have set it to more; at most 1 MiB.
         client: Your own boto3 SNS client, for the region of the topic.
         sleep: Waits between the tries of a batch.
+        metrics: An object of yours that is told what is sent, and how long that takes: `Metrics`.
         telemetry: Trace what is sent where OpenTelemetry's SDK is set up.
     """
 
@@ -51,12 +56,13 @@ class SnsPublisher(Publisher):
         max_message_size: int = limits.SNS_MESSAGE_SIZE,
         client: SnsClient | None = None,
         sleep: Callable[[float], None] = time.sleep,
+        metrics: Metrics | Outlets | None = None,
         telemetry: bool | Telemetry = True,
         **aws: Unpack[AwsOptions],
     ) -> None:
         check_options(SnsPublisher, aws, AwsOptions)
         check_whole("max_message_size", max_message_size, 1, limits.SQS_MESSAGE_SIZE)
-        super().__init__(max_size=max_message_size, sleep=sleep, telemetry=telemetry)
+        super().__init__(max_size=max_message_size, sleep=sleep, telemetry=telemetry, metrics=metrics)
         self._topic_arn = topic_arn
         self._clients = Clients("sns", aws, client, wire=False, tracing=self._tracing)
 
@@ -75,13 +81,18 @@ class SnsPublisher(Publisher):
 
     @cached_property
     @override
-    def _place(self) -> Place:
+    def _traced_place(self) -> TracedPlace:
         return topic_place(self.client, self.topic_arn)
 
     @property
     @override
     def _is_fifo(self) -> bool:
         return is_fifo(self.topic_arn)
+
+    @property
+    @override
+    def _place(self) -> Place:
+        return Place(topic=name_of(self.topic_arn))
 
     @override
     def _check(self, source: Outgoing) -> None:

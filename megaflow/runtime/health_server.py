@@ -1,4 +1,4 @@
-"""The health server: an HTTP port that answers ``/live`` and ``/ready``."""
+"""The health server: an HTTP port that answers ``/live``, ``/ready`` and ``/metrics``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from typing_extensions import override
 
@@ -30,10 +30,19 @@ _GLANCE: Final = 0.1
 """Seconds after which the server looks whether it is to end, and whose time is up."""
 
 
+Scrape: TypeAlias = Callable[[str], tuple[bytes, str]] | ConfigurationError
+"""Gives all metrics, and their content type, for what a header ``Accept`` says; or is why it cannot."""
+
+_NO_METRICS: Final = ConfigurationError("there are no metrics here")
+
+
 @contextmanager
-def serve_health(port: int, get_health: Callable[[], Health], *, host: str | None = None) -> Iterator[int]:
+def serve_health(
+    port: int, get_health: Callable[[], Health], scrape: Scrape = _NO_METRICS, *, host: str | None = None
+) -> Iterator[int]:
     """Answer ``/live`` and ``/ready`` on *port* until the end, 200 or 503, with the rest as JSON; give the port.
 
+    ``/metrics`` is answered with what *scrape* gives for the header ``Accept``, or with 404 and the error that it is.
     0 takes any free port. *host* is a name or an address of this machine, v4 or v6; by default it is all IPv4
     addresses, since what asks is mostly another machine. *get_health* is called from any thread, several times at once.
     Raises `ConfigurationError` where the port cannot be had there.
@@ -41,6 +50,7 @@ def serve_health(port: int, get_health: Callable[[], Health], *, host: str | Non
 
     class Answers(_Answers):
         ask = staticmethod(get_health)
+        metrics = scrape if isinstance(scrape, Exception) else staticmethod(scrape)
 
     try:
         server = _Server((host or "", port), Answers)
@@ -49,7 +59,7 @@ def serve_health(port: int, get_health: Callable[[], Health], *, host: str | Non
         raise ConfigurationError(f"{where} cannot be listened on: {error}; give another one") from error
     threading.Thread(target=server.serve_forever, args=(_GLANCE,), name="megaflow-health", daemon=True).start()
     where = host or "every IPv4 address"
-    log.info("health is answered on port %d of %s: /live, /ready", server.server_port, where)
+    log.info("health is answered on port %d of %s: /live, /ready, /metrics", server.server_port, where)
     begun = forks.generation
     try:
         yield server.server_port
@@ -117,6 +127,7 @@ class _Answers(BaseHTTPRequestHandler):
     """Answers one connection."""
 
     ask: Callable[[], Health]
+    metrics: Scrape
     timeout = _CLIENT_TIMEOUT
     server_version = "megaflow"
     sys_version = ""
@@ -124,15 +135,26 @@ class _Answers(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         """Answer a question."""
         path = self.path.partition("?")[0]
-        if path not in ("/live", "/ready"):
-            self._answer(HTTPStatus.NOT_FOUND, {"error": "ask for /live or /ready"})
+        if path not in ("/live", "/ready", "/metrics"):
+            self._answer(HTTPStatus.NOT_FOUND, {"error": "ask for /live, /ready or /metrics"})
             return
         try:
-            health = type(self).ask()
+            self._tell_metrics() if path == "/metrics" else self._tell_health(path)
         except Exception:
-            log.exception("the health cannot be told")
-            self._answer(HTTPStatus.SERVICE_UNAVAILABLE, {"error": "the health cannot be told; see the log"})
+            what = "the metrics" if path == "/metrics" else "the health"
+            log.exception("%s cannot be told", what)
+            self._answer(HTTPStatus.SERVICE_UNAVAILABLE, {"error": f"{what} cannot be told; see the log"})
+
+    def _tell_metrics(self) -> None:
+        scrape = type(self).metrics
+        if isinstance(scrape, Exception):
+            self._answer(HTTPStatus.NOT_FOUND, {"error": str(scrape)})
             return
+        body, content_type = scrape(self.headers.get("Accept", ""))
+        self._send(HTTPStatus.OK, body, content_type)
+
+    def _tell_health(self, path: str) -> None:
+        health = type(self).ask()
         is_well = health.live if path == "/live" else health.ready
         self._answer(HTTPStatus.OK if is_well else HTTPStatus.SERVICE_UNAVAILABLE, health.as_dict())
 
@@ -144,11 +166,13 @@ class _Answers(BaseHTTPRequestHandler):
     do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = _refuse  # noqa: N815 - the library's own names
 
     def _answer(self, status: HTTPStatus, said: dict[str, object], **headers: str) -> None:
-        body = json.dumps(said).encode()
+        self._send(status, json.dumps(said).encode(), "application/json", **headers)
+
+    def _send(self, status: HTTPStatus, body: bytes, content_type: str, **headers: str) -> None:
         self.send_response(status)
         for name, value in headers.items():
             self.send_header(name, value)
-        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Type", content_type)
         self.send_header("Content-Length", str(len(body)))
         self.send_header("Cache-Control", "no-store")
         self.end_headers()

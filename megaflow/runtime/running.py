@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from typing import TYPE_CHECKING
 
 from megaflow.errors import ConfigurationError, UsageError
@@ -14,6 +15,8 @@ from megaflow.runtime.protocols import AppRun
 
 if TYPE_CHECKING:
     from megaflow.consumer.core.health import Health
+    from megaflow.runtime.health_server import Scrape
+    from megaflow.telemetry.metrics import Measurements
 
 log = get_logger(__name__)
 
@@ -84,12 +87,24 @@ class Running:
             self._stop_wanted = before
 
 
-def serving_health(host: str | None, port: int | None, health: Callable[[], Health]) -> AbstractContextManager[object]:
-    """Answer on *port* of *host* how it is within a ``with``, where there is a port."""
+def serving_health(
+    host: str | None, port: int | None, health: Callable[[], Health], *measurements: Measurements
+) -> AbstractContextManager[object]:
+    """Answer on *port* of *host* how it is within a ``with``, and what was measured, where there is a port."""
     if port is None:
         if host is not None:
             raise ConfigurationError(f"health_host={host!r} needs a health_port=: nothing answers without one")
         return nullcontext()
     from megaflow.runtime.health_server import serve_health
 
-    return serve_health(port, health, host=host)
+    return serve_health(port, health, _scraping(measurements), host=host)
+
+
+def _scraping(measurements: Sequence[Measurements]) -> Scrape:
+    """Return what gives the metrics to Prometheus, or the reason why it cannot."""
+    from megaflow.telemetry.prometheus import PrometheusCollector, render
+
+    try:
+        return partial(render, PrometheusCollector(*measurements))
+    except ConfigurationError as error:
+        return error.with_traceback(None)

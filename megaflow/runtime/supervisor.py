@@ -17,6 +17,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
@@ -29,7 +30,10 @@ from megaflow.consumer.threads.signals import stopping_on_signals
 from megaflow.errors import ConfigurationError, ProcessError, RegistrationError
 from megaflow.forks import renew_in_child
 from megaflow.logs import get_logger
+from megaflow.runtime.instances import instance_of_its_own
 from megaflow.runtime.protocols import Runs
+from megaflow.runtime.reports import Reporter, Reports
+from megaflow.telemetry.metrics import Measurements
 
 log = get_logger(__name__)
 
@@ -158,7 +162,10 @@ class _Child:
 
 
 class Supervisor:
-    """Keeps so many *processes* running what stands at *target*; *shutdown_timeout* is in seconds, as *clock* is."""
+    """Keeps so many *processes* running what stands at *target*; *shutdown_timeout* is in seconds, as *clock* is.
+
+    Where *measurements* are read by somebody, those of the children are in them as long as they run.
+    """
 
     def __init__(
         self,
@@ -166,9 +173,12 @@ class Supervisor:
         processes: int,
         *,
         shutdown_timeout: float,
+        measurements: Measurements | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._target = target
+        self._measurements = measurements or Measurements()
+        self._reports = Reports()
         self._shutdown_timeout = shutdown_timeout
         self._clock = clock
         self._context = multiprocessing.get_context("spawn")
@@ -188,7 +198,8 @@ class Supervisor:
         they die one after another, or all of them fail at the start; what goes wrong for them stands in their own
         logs. The others may finish first.
         """
-        with stopping_on_signals(lambda again: self.stop(now=again)):
+        including = self._measurements.including(self._reports.read)
+        with stopping_on_signals(lambda again: self.stop(now=again)), including:
             try:
                 while not self._stopping:
                     self._start_missing()
@@ -213,33 +224,48 @@ class Supervisor:
         """See `megaflow.forks`: the children would not hear that their parent is dead, while others hold its pipes."""
         for child in self._children.values():
             child.orders.close()
+        self._reports.close_in_child()
 
     def _start_missing(self) -> None:
         for place, life in enumerate(self._lives):
             if not self._stopping and place not in self._children and self._clock() >= life.start_at:
-                self._children[place] = child = self._start(f"megaflow-{place}")
+                self._children[place] = child = self._start(place)
                 life.note_start(self._clock())
                 log.info("process %d of %d started: pid %s", place + 1, len(self._lives), child.process.pid)
 
-    def _start(self, name: str) -> _Child:
+    def _start(self, place: int) -> _Child:
         theirs, ours = self._context.Pipe(duplex=False)
-        with theirs:
-            process = self._context.Process(target=_live, args=(self._target, theirs), name=name)
+        with theirs, self._reporting(place) as reports, instance_of_its_own(place):
+            arguments = (self._target, theirs, reports)
+            process = self._context.Process(target=_live, args=arguments, name=f"megaflow-{place}")
             process.start()
         return _Child(process, ours)
+
+    @contextmanager
+    def _reporting(self, place: int) -> Iterator[Connection | None]:
+        """Give a pipe to the child that is started within a ``with``, where somebody reads what it says there."""
+        if not self._measurements.is_read:
+            yield None
+            return
+        ours, theirs = self._context.Pipe(duplex=False)
+        self._reports.begin(place, ours)
+        with theirs:
+            yield theirs
 
     def _wait(self) -> None:
         resting = (life for place, life in enumerate(self._lives) if place not in self._children)
         soonest = min((life.start_at - self._clock() for life in resting), default=_LONGEST_WAIT)
         # Not zero, or it would spin while they are stopped, and nobody takes the place of one that has ended.
         longest = min(max(0.01, soonest), _LONGEST_WAIT)
-        wait([child.process.sentinel for child in self._children.values()], longest)
+        wait([*self._reports.pipes, *(child.process.sentinel for child in self._children.values())], longest)
+        self._reports.take()
 
     def _bury(self) -> None:
         for place, child in tuple(self._children.items()):
             if not child.process.is_alive():
                 del self._children[place]
                 child.orders.close()
+                self._reports.end(place)
                 self._note_end(self._lives[place], child.process)
 
     def _note_end(self, life: Life, process: SpawnProcess) -> None:
@@ -301,14 +327,16 @@ def refuse_nested_start() -> None:
         raise SystemExit(CONFIGURATION_EXIT)
 
 
-def _live(target: Loads, orders: Connection) -> None:
+def _live(target: Loads, orders: Connection, reports: Connection | None) -> None:
     """Be a child."""
     # Ctrl-C goes to every process of the terminal's group; the parent passes it on.
     os.setpgrp()
     try:
         app = target.load()
         threading.Thread(target=_obey, args=(orders, app), name="megaflow-parent", daemon=True).start()
-        app.run()
+        measurements = getattr(app, "metrics", None)
+        with nullcontext() if reports is None or measurements is None else Reporter(measurements, reports):
+            app.run()
     except (ConfigurationError, RegistrationError):
         log.exception("this process cannot work (what stands below if __name__ == '__main__' is not there in it)")
         raise SystemExit(CONFIGURATION_EXIT) from None

@@ -20,7 +20,6 @@ from megaflow.consumer.core.protocol import (
     Action,
     AskFailed,
     Called,
-    Count,
     Crashed,
     DeadLetter,
     Delete,
@@ -31,6 +30,7 @@ from megaflow.consumer.core.protocol import (
     Hide,
     Input,
     Inspect,
+    Measure,
     Receive,
     Received,
     Report,
@@ -52,6 +52,7 @@ from megaflow.settings import ConsumerSettings
 from megaflow.telemetry import tracing
 from megaflow.testing.clock import Clock, FakeTimeLoop, StuckError
 from megaflow.testing.seen import Handled
+from megaflow.transport.addresses import name_of
 from megaflow.transport.queue import Queue
 
 log = get_logger(__name__)
@@ -85,9 +86,11 @@ class Engine:
         self._app = app
         self._account = account
         self._clock = clock
+        self._queue_name = name_of(queue_url)
         parts = parts_of(app)
         self._queue = Queue(_Impatient(account), queue_url, clock=clock, tracing=parts.destination.tracing)
         self._get_processor = parts.assembly.processor
+        self._outlets = parts.outlets
         self._settings = _without_chance(parts.settings)
         self._loop = asyncio.Runner(loop_factory=lambda: FakeTimeLoop(clock, self._pass_time))
         self._inputs: deque[Input] = deque()
@@ -148,7 +151,13 @@ class Engine:
         self._inputs.clear()
         self._started.clear()
         self._polls.clear()
-        self._core = Core(self._settings, fifo=self._queue.fifo, randomness=random.Random(0).random)
+        self._core = Core(
+            self._settings,
+            fifo=self._queue.fifo,
+            randomness=random.Random(0).random,
+            is_observed=lambda: self._outlets.are_told_all,
+            wall_clock=self._clock,
+        )
         self._tell(Tick())
 
     def _step(self, handled: Counter[str]) -> bool:
@@ -205,8 +214,8 @@ class Engine:
                 self._started += messages
             case Extend() | Delete() | Hide() | DeadLetter():
                 self._inputs.append(self._settle(action))
-            case Count(name, amount):
-                self._app.metrics.count(name, amount)
+            case Measure(counts, values):
+                self._outlets.note(self._queue_name, counts, values)
             case Report(level, text, values, error, keys):
                 log.log(level, text, *values, exc_info=error, extra={"queue": self._queue.url, **keys})
             case GiveUp(message):

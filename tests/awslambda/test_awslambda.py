@@ -17,6 +17,7 @@ from megaflow import App, Ended, MemoryStore, Reject, RetryLater
 from megaflow.awslambda import LambdaHandler
 from megaflow.errors import ConfigurationError, RegistrationError, UsageError
 from tests.consuming import Faulty, Queues
+from tests.telemetry.kept import KeptMetrics
 from tests.verdicts.drivers import write_record
 from tests.waiting import EARLY, PATIENCE, wait_until
 
@@ -618,3 +619,27 @@ def test_no_store_is_asked_again_once_the_time_is_up(monkeypatch: pytest.MonkeyP
     assert len(answer["batchItemFailures"]) == 1
     assert ran == ["ping"]
     assert store.saves == 2
+
+
+def test_metrics_are_told_what_a_function_does() -> None:
+    queues, kept = Queues(), KeptMetrics()
+    app = queues.app(metrics=kept, retry_on=ConnectionError, max_receives=9)
+
+    @app.on_text(handler_name="handle")
+    def handle(text: str) -> None:
+        if text == "later":
+            raise RetryLater(after=10)
+        if text == "never":
+            raise Reject
+
+    app.lambda_handler()(receive(queues, "now", "later", "never"))
+
+    assert kept.counted("received", queue="q") == kept.counted("handled", queue="q") == 3
+    for fate in ("deleted", "kept", "dead-lettered"):
+        assert kept.counted("ended", queue="q", fate=fate) == 1
+        assert len(kept.observed("process_duration", queue="q", fate=fate)) == 1
+    for status in ("DONE", "RETRY_LATER", "FATAL_ERROR"):
+        assert len(kept.observed("handler_duration", queue="q", handler="handle", status=status)) == 1
+    ages = kept.observed("message_age", queue="q")
+    assert len(ages) == 3
+    assert all(0 <= age < PATIENCE for age in ages)

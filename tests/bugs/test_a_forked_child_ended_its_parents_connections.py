@@ -27,7 +27,7 @@ from megaflow.local import Account, SqsClient
 from megaflow.local.server import Server
 from megaflow.messages.message import message_with
 from megaflow.processing.idempotency import Idempotency
-from megaflow.telemetry.metrics import Counters
+from megaflow.telemetry.metrics import Measurements
 from megaflow.wire.retries import Quota
 from tests.waiting import PATIENCE
 from tests.wire.scripted import QUEUE_URL, answer, scripted
@@ -352,7 +352,7 @@ async def _do_nothing() -> None: ...
 @pytest.mark.parametrize(
     ("made", "lock", "use"),
     [
-        (Counters(), "_lock", lambda counters: counters.count("handled")),
+        (Measurements(), "_lock", lambda measurements: measurements.note("a", {("handled",): 1}, {})),
         (Quota(), "_lock", lambda quota: quota.acquire(1)),
         (MemoryStore(), "_lock", lambda store: store.load("work")),
         (Idempotency(MemoryStore(), 30.0), "_lock", lambda keys: keys.renew(message_with("text"))),

@@ -23,7 +23,9 @@ from megaflow.local import SnsClient, SqsClient
 from megaflow.logs import LOG_KEYS
 from megaflow.settings import VARIABLES
 from megaflow.telemetry import conventions
+from megaflow.telemetry.instruments import INSTRUMENTS, LABELS
 from megaflow.telemetry.metrics import NAMES
+from megaflow.telemetry.otel_metrics import ATTRIBUTES
 from megaflow.wire import fallback
 from tests import guarantees
 from tests.docs.pages import PAGES, ROOT
@@ -46,6 +48,26 @@ def _write(text: str) -> str:
 
 def _metrics() -> str:
     return _table(("counter", "counts"), *((f"`{name}`", meaning) for name, meaning in NAMES.items()))
+
+
+def _instruments() -> str:
+    rows = (
+        (
+            f"`{name}`",
+            f"`{each.prometheus_name}`",
+            f"`{each.otel_name}`",
+            each.kind.value,
+            ", ".join(each.labels),
+            each.meaning,
+        )
+        for name, each in INSTRUMENTS.items()
+    )
+    return _table(("name", "Prometheus", "OpenTelemetry", "", "labels", "what it is"), *rows)
+
+
+def _labels() -> str:
+    rows = ((f"`{name}`", f"`{ATTRIBUTES[name]}`", meaning) for name, meaning in LABELS.items())
+    return _table(("label", "OpenTelemetry", ""), *rows)
 
 
 def _log_keys() -> str:
@@ -164,6 +186,8 @@ PARTS: Final[Mapping[str, Callable[[], str]]] = {
     "exit codes": _exit_codes,
     "guarantees": lambda: guarantees.render(guarantees.collect()),
     "health": _health,
+    "instruments": _instruments,
+    "labels": _labels,
     "log keys": _log_keys,
     "metrics": _metrics,
     "span attributes": _span_attributes,

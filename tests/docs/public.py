@@ -24,6 +24,7 @@ MODULES: Final = (
     "megaflow.local.server",
     "megaflow.local.file.store",
     "megaflow.logs",
+    "megaflow.telemetry.prometheus",
     "megaflow.awslambda",
     "megaflow.aws.sns",
     "megaflow.aws.sns.publish",

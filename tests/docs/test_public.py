@@ -14,7 +14,9 @@ import pytest
 import megaflow
 from megaflow.cli.main import COMMANDS, cli
 from megaflow.local.__main__ import _parser
-from megaflow.telemetry.conventions import ATTRIBUTES
+from megaflow.telemetry import conventions
+from megaflow.telemetry.instruments import INSTRUMENTS
+from megaflow.telemetry.otel_metrics import ATTRIBUTES
 from tests.docs.pages import PAGES
 from tests.docs.public import FIXTURES, MODULES, members_of, modules_with_all, public_classes, public_names
 
@@ -24,6 +26,7 @@ DOCUMENTED = [name for page in REFERENCE.values() for name in DIRECTIVE.findall(
 PUBLIC = public_names()
 CLASSES = public_classes()
 SHORT = {name.rpartition(".")[2]: kind for name, kind in reversed(CLASSES.items())}
+OTEL_NAMES = {each.otel_name for each in INSTRUMENTS.values()} | {*ATTRIBUTES.values()}
 OBJECTS = {"app": megaflow.App, "message": megaflow.Message, "verdict": megaflow.Verdict}
 
 
@@ -125,8 +128,7 @@ def test_every_dotted_name_is_public(name: str) -> None:
     named = {each for code in code_in(PAGES[name]) for each in re.findall(r"\bmegaflow(?:\.\w+)+", code)}
     named |= set(re.findall(r"\]\[(megaflow[\w.]*)\]", PAGES[name]))
 
-    named -= ATTRIBUTES.keys()
-    named -= {"megaflow.__main__", "megaflow.__version__"}
+    named -= {"megaflow.__main__", "megaflow.__version__", "megaflow.json"} | OTEL_NAMES | conventions.ATTRIBUTES.keys()
     assert [each for each in sorted(named) if not is_public(each)] == []
 
 

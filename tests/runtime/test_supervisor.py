@@ -6,12 +6,15 @@ import json
 import logging
 import math
 import os
+import re
 import signal
 import subprocess
 import sys
+import threading
+from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +26,7 @@ from megaflow.local import Account, SqsClient
 from megaflow.local.server import Server
 from megaflow.runtime import supervisor as module
 from megaflow.runtime.supervisor import KILL_GRACE, Life, Supervisor, Target, find_target, kill_time
+from tests.telemetry.test_prometheus import samples_of, scrape
 from tests.waiting import PATIENCE, wait_until
 
 SCRIPT = Path(__file__).parents[1] / "supervised" / "consume.py"
@@ -434,3 +438,47 @@ def test_an_app_of_a_prompt_is_refused() -> None:
 def test_a_number_of_processes_that_is_none_is_refused(processes: int) -> None:
     with pytest.raises(ConfigurationError, match="processes="):
         App("https://queue").run(processes=processes)
+
+
+# Metrics
+
+
+def find_health_port(script: subprocess.Popen[str]) -> int:
+    """Return the port that a script says it answers on, and read on: what is not read would hold up who logs."""
+    assert script.stderr is not None
+    said = iter(script.stderr)
+    port = next(int(found[1]) for line in said if (found := re.search(r"answered on port (\d+)", line)))
+
+    def read_on() -> None:
+        # It is closed at the end.
+        with suppress(ValueError):
+            deque(said, 0)
+
+    threading.Thread(target=read_on, daemon=True).start()
+    return port
+
+
+def test_one_port_has_the_metrics_of_all_processes_and_keeps_those_of_a_killed_one(place: Place) -> None:
+    received, ended = "megaflow_client_consumed_messages_total", "megaflow_messages_ended_total"
+    with place.script("scraped") as script:
+        port = find_health_port(script)
+
+        def read(name: str, **labels: str) -> float | None:
+            return samples_of(scrape(port)[2]).get((name, frozenset({"queue": "q", **labels}.items())))
+
+        place.send("wait", "wait")
+        wait_until(lambda: len(set(place.said("begins wait"))) == 2)
+        wait_until(lambda: read("megaflow_messages_running") == 2)
+        assert read(received) == 2
+        killed = place.said("begins wait")[0]
+        os.kill(killed, signal.SIGKILL)
+        wait_until(lambda: read("megaflow_messages_running") == 1)
+        after = read(received)
+        place.let_go()
+        wait_until(lambda: len(place.said("ends wait")) >= 1)
+        place.send("a", "b")
+        wait_until(lambda: read(ended, fate="deleted") == 3)
+
+        assert after == 2
+        assert read(received) == 4
+        assert read("megaflow_handler_duration_seconds_count", handler="__mp_main__.handle", status="DONE") == 3

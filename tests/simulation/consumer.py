@@ -14,7 +14,6 @@ from megaflow.consumer.core.protocol import (
     AskFailed,
     Called,
     CheckStores,
-    Count,
     DeadLetter,
     Delete,
     Exit,
@@ -24,6 +23,7 @@ from megaflow.consumer.core.protocol import (
     Hide,
     Input,
     Inspect,
+    Measure,
     Receive,
     Received,
     Report,
@@ -115,7 +115,7 @@ class Consumer(Observer):
         if not isinstance(input, Tick):
             self.world.note(self.name, "is told", input)
         for action in self.core.handle(input, self.world.clock.now):
-            if not isinstance(action, Count):
+            if not isinstance(action, Measure):
                 self.world.note(self.name, "answers", action)
             self._do(action)
         if self.alive:
@@ -167,13 +167,13 @@ class Consumer(Observer):
                 self.world.ledger.forget_run(self.name, message.id)
             case Extend() | Delete() | Hide() | DeadLetter():
                 self._settle(action)
-            case Count("lost_leases") if not self.world.is_foul:
+            case Measure(counts) if ("lost_leases",) in counts and not self.world.is_foul:
                 raise Violation(f"{self.name} lost a lease, and nothing was wrong")
             case CheckStores() | Resume():
                 self._go_on_with_stores(action)
             case Exit(error):
                 self._exit(error)
-            case Count() | Report() | AbandonPoll():
+            case Measure() | Report() | AbandonPoll():
                 pass
 
     def _exit(self, error: BaseException | None) -> None:

@@ -63,4 +63,6 @@ if HOW == "app below the guard" and __name__ == "__mp_main__":
     del app
 
 if __name__ == "__main__" or HOW == "unguarded":
-    app.run(processes=2)
+    app.run(
+        processes=2, health_port=0 if HOW == "scraped" else None, health_host="127.0.0.1" if HOW == "scraped" else None
+    )

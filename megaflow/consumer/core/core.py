@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import math
 import random
+import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
@@ -17,6 +18,7 @@ from megaflow.consumer.core.endings import Endings
 from megaflow.consumer.core.health import Health
 from megaflow.consumer.core.held_messages import Held, HeldMessages
 from megaflow.consumer.core.leases import Leases
+from megaflow.consumer.core.measuring import Measuring
 from megaflow.consumer.core.polling import Polling
 from megaflow.consumer.core.protocol import (
     Action,
@@ -62,7 +64,8 @@ _LONGEST_PAUSE: Final = 30.0
 class Core:
     """One consumer's state. Not thread-safe: a single driver tells it everything; `health` may be asked by others.
 
-    *has_stores* is whether what handlers do is remembered in stores.
+    *has_stores* is whether what handlers do is remembered in stores. *is_observed* is asked at each poll whether
+    anybody wants to know what is measured, *wall_clock* for the seconds since 1970 by which messages are so old.
     """
 
     def __init__(
@@ -72,6 +75,8 @@ class Core:
         fifo: bool,
         has_stores: bool = False,
         randomness: Callable[[], float] = random.random,
+        is_observed: Callable[[], bool] = lambda: False,
+        wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self._settings = settings
         self._randomness = randomness
@@ -79,6 +84,7 @@ class Core:
         """When it was last told something: as long as it never was, nobody misses it."""
 
         self._actions = actions = Actions()
+        self._measuring = Measuring(actions, is_observed, wall_clock)
         self._held_messages = held_messages = HeldMessages(fifo=fifo)
         self._leases = Leases(settings, held_messages, actions)
         self._settling = Settling(actions, self._pause, self._leases.patience_ends_at)
@@ -193,7 +199,10 @@ class Core:
     def _note_received(self, received: Received) -> None:
         messages = received.messages
         self._polling.note_received(received.poll, len(messages), received.seconds, self._now)
-        self._actions.count("received", len(messages))
+        self._actions.count(("received",), len(messages))
+        self._measuring.look()
+        if self._measuring.is_on:
+            self._measuring.note_received(received)
         several = self._held_messages.describe(messages)
         if not self._stopping and self._are_new(several):
             self._take_new(several)
@@ -215,12 +224,12 @@ class Core:
         known = self._held_messages.find(held.id)
         if known is not None:
             # It came twice, or its lease was lost and it is still at work: the newer receipt handle is the good one.
-            self._actions.count("duplicates")
+            self._actions.count(("duplicates",))
             text = "message %s came again while it is in hand, and goes on as one"
             self._actions.report_message(logging.INFO, text, held.message)
             self._leases.renew(known, held.lease)
         elif self._settling.is_done(held.id):
-            self._actions.count("duplicates")
+            self._actions.count(("duplicates",))
             self._settling.delete(held, self._now)
         elif self._stopping:
             self._endings.give_back(held, self._now)
@@ -231,11 +240,13 @@ class Core:
     def _note_failed_question(self, failed: AskFailed) -> None:
         if self._stopping:
             return
+        if self._measuring.is_on:
+            self._measuring.note_failed(failed)
         pause = self._polling.note_failed(failed.poll, self._now, over_limit=failed.over_limit)
         if failed.refused and not self._polling.has_received:
             self._interrupt(failed.error)
             return
-        self._actions.count("failed_polls")
+        self._actions.count(("polls", "failed"))
         text = "the queue does not answer, trying again in %.1f s: %s"
         self._actions.report(logging.WARNING, text, pause, text_of(failed.error))
 
@@ -248,7 +259,10 @@ class Core:
                 ready = self._endings.dead_letter_exhausted(ready, self._now)
             held_messages.start(ready, self._now)
             if ready:
-                self._actions.add(Start(tuple([held.message for held in ready])))
+                messages = tuple([held.message for held in ready])
+                self._actions.add(Start(messages))
+                if self._measuring.is_on:
+                    self._measuring.note_started(messages)
 
     def _note_finished(self, verdicts: Sequence[Verdict]) -> None:
         unmatched = handled = 0
@@ -271,8 +285,11 @@ class Core:
         self._endings.delete(done, self._now)
         if handled or unmatched:
             self._polling.note_finished(handled + unmatched, self._now)
-            self._actions.count("handled", handled)
-            self._actions.count("unmatched", unmatched)
+            self._actions.count(("handled",), handled)
+            self._actions.count(("unmatched",), unmatched)
+            self._actions.count(("ended", "deleted"), len(done))
+            if self._measuring.is_on:
+                self._measuring.note_finished(verdicts)
 
     def _end_undeleted(self, held: Held, verdict: Verdict) -> None:
         if verdict.interruption is not None:
@@ -310,6 +327,8 @@ class Core:
 
     def _note_settled(self, settled: Settled) -> None:
         asked, problems, refusal = settled.asked, settled.problems, settled.refusal
+        if self._measuring.is_on:
+            self._measuring.note_settled(settled)
         match asked:
             case Extend():
                 self._leases.note(asked, problems, refusal, self._now)

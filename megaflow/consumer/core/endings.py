@@ -61,13 +61,13 @@ class Endings:
 
     def keep(self, held: Held, now: float, after: float | None = None) -> None:
         """Let a message come again *after* so many seconds; None leaves that to the backoff."""
-        self._actions.count("kept")
+        self._actions.count(("ended", "kept"))
         self._settling.hide(held, self._backoff(held.message) if after is None else after, now)
         self._pass_over(held, now)
 
     def release(self, held: Held, now: float) -> None:
         """Leave a message to whoever has it by now."""
-        self._actions.count("kept")
+        self._actions.count(("ended", "kept"))
         self._pass_over(held, now)
 
     def dead_letter(self, held: Held, verdict: Verdict, now: float, problem: str = "") -> None:
@@ -84,7 +84,7 @@ class Endings:
             has_room = has_room_for_origin(held.message, origin, inspection.dead_letter_size_limit)
             self._actions.add(DeadLetter(held.message, queue_url, origin, has_room))
             return
-        self._actions.count("dropped")
+        self._actions.count(("ended", "dropped"))
         self._report_end(verdict, problem, is_dropped=True)
         self.delete((held,), now)
 
@@ -98,13 +98,13 @@ class Endings:
             return
         held = self._held_messages.end_dead_lettering(asked.message.id)
         if problem is None:
-            self._actions.count("dead_lettered")
+            self._actions.count(("ended", "dead-lettered"))
             self.delete((held,), now)
             return
         if problem.of_message:
             self._leave_to_redrive(held, problem.reason, now)
             return
-        self._actions.count("not_dead_lettered")
+        self._actions.count(("not_dead_lettered",))
         text = "message %s: kept, as it could not be dead-lettered: %s"
         self._actions.report_message(logging.ERROR, text, held.message, problem.reason)
         self.keep(held, now)
@@ -142,7 +142,7 @@ class Endings:
         for timeout in self._timeouts.take_overdue(now):
             held, handler = timeout.held, timeout.call.handler
             self._held_messages.end(held.id)
-            self._actions.count("timed_out")
+            self._actions.count(("timed_out",))
             text = "message %s: %s has not returned in its time, and cannot be stopped; its thread is replaced"
             self._actions.report_message(logging.ERROR, text, held.message, handler.name, handler=handler.name)
             self._actions.add(GiveUp(held.message, handler))
@@ -174,7 +174,7 @@ class Endings:
 
     def give_back(self, held: Held, now: float) -> None:
         """Let a message be seen again at once."""
-        self._actions.count("given_back")
+        self._actions.count(("ended", "given-back"))
         self._settling.hide(held, 0.0, now)
 
     def give_back_waiting(self, several: Iterable[Held], now: float) -> None:
@@ -189,7 +189,7 @@ class Endings:
 
     def _leave_to_redrive(self, held: Held, reason: str, now: float) -> None:
         """Keep a message that the dead-letter queue does not take from anybody but SQS itself."""
-        self._actions.count("not_dead_lettered")
+        self._actions.count(("not_dead_lettered",))
         text = "message %s: kept, as it cannot be dead-lettered: %s; %s"
         policy = "the queue's redrive policy moves it in the end"
         if not self._inspection.has_redrive_policy:

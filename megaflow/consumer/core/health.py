@@ -54,6 +54,15 @@ class Health:
     over_limit: bool = False
     """Whether the queue gives nothing because too many of its messages are in flight."""
 
+    def gauges(self, now: float) -> dict[str, float]:
+        """Return what the metrics are told; *now* is in seconds since 1970."""
+        heard = (
+            {"last_heard": now - min(known)} if (known := [each for each in self.heard_ago if each is not None]) else {}
+        )
+        # Where nothing is asked there is nothing to hear.
+        unasked = {"last_heard": now} if not self.heard_ago and self.live else {}
+        return {"in_hand": self.in_hand, "running": self.running, **heard, **unasked}
+
     def as_dict(self) -> dict[str, object]:
         """Return it as JSON has it."""
         return asdict(self)

@@ -76,7 +76,7 @@ class Leases:
         """Note that a lease is lost; *when* says where its message stood."""
         self._lost.add(held.id)
         self.losses += 1
-        self._actions.count("lost_leases")
+        self._actions.count(("lost_leases",))
         text = "message %s: its lease was lost %s; it comes again"
         self._actions.report_message(logging.WARNING, text, held.message, when)
 
@@ -110,7 +110,7 @@ class Leases:
         self, held: Held, problem: Problem | None, refusal: BaseException | None, expires_at: float, now: float
     ) -> None:
         if problem is None:
-            self._actions.count("extended")
+            self._actions.count(("extended",))
             held.lease.expires_at = max(held.lease.expires_at, expires_at)
             self._put_off.pop(held.id, None)
         elif problem.final and refusal is None:
@@ -119,7 +119,7 @@ class Leases:
             text = "message %s: its lease is lost: %s"
             self._actions.report_message(logging.WARNING, text, held.message, problem.reason)
         else:
-            self._actions.count("not_extended")
+            self._actions.count(("not_extended",))
             self._put_off[held.id] = now + max(0.1, (held.lease.expires_at - now) / 4)
             text = "message %s: its visibility was not extended: %s"
             self._actions.report_message(logging.WARNING, text, held.message, problem.reason)

@@ -119,6 +119,7 @@ class Polling:
         self.has_received, self.failures = True, 0
         if asked is None:
             return
+        self._actions.count(("polls", "messages" if count else "empty"))
         self.heard_at[asked.place] = now
         if count:
             self._looked_at, self.over_limit = now, False
@@ -170,7 +171,7 @@ class Polling:
     def _abandon_hung(self, now: float) -> None:
         for poll in [poll for poll, asked in self._polls.items() if asked.hangs_at <= now]:
             del self._polls[poll]
-            self._actions.count("hung_polls")
+            self._actions.count(("polls", "hung"))
             self._actions.add(AbandonPoll(poll))
 
     def _next_count(self, now: float) -> int:

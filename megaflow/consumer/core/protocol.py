@@ -6,7 +6,7 @@ their ids.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -14,6 +14,7 @@ from megaflow.handlers.handler import Handler
 from megaflow.messages.message import Message
 from megaflow.processing.log_lines import about
 from megaflow.processing.verdict import Verdict
+from megaflow.telemetry.metrics import Told
 from megaflow.transport.queue import QueueFacts
 
 
@@ -33,6 +34,9 @@ class Received:
     seconds: float | None = None
     """For how long somebody waited for it; None is since it was asked for."""
 
+    took: float | None = field(default=None, repr=False, compare=False)
+    """Seconds from when it was begun to when its answer was read, for the metrics; None is not known."""
+
 
 @dataclass(frozen=True, slots=True)
 class AskFailed:
@@ -44,6 +48,7 @@ class AskFailed:
     """Whether too many of the queue's messages are in flight."""
 
     poll: int = 0
+    took: float | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +98,10 @@ class Settled:
     problems: Mapping[str, Problem] = field(default_factory=dict)
     refusal: BaseException | None = None
     """The error, where the whole call was refused."""
+
+    took: float | None = field(default=None, repr=False, compare=False)
+    error_type: str = ""
+    """Of what the whole call failed with, for the metrics."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,11 +258,11 @@ class Report:
 
 
 @dataclass(frozen=True, slots=True)
-class Count:
-    """Something that happened, for the metrics."""
+class Measure:
+    """What happened, how often, and what was measured, for the metrics; the driver knows the queue."""
 
-    name: str
-    amount: int = 1
+    counts: Mapping[Told, int]
+    values: Mapping[Told, Sequence[float]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,7 +274,7 @@ class Exit:
 
 Settlement: TypeAlias = Extend | Delete | Hide | DeadLetter
 Action: TypeAlias = (
-    Inspect | Receive | AbandonPoll | Start | GiveUp | CheckStores | Resume | Settlement | Report | Count | Exit
+    Inspect | Receive | AbandonPoll | Start | GiveUp | CheckStores | Resume | Settlement | Report | Measure | Exit
 )
 
 
@@ -274,16 +283,21 @@ class Actions:
 
     def __init__(self) -> None:
         self._actions: list[Action] = []
-        self._counts: dict[str, int] = {}
+        self._counts: dict[Told, int] = {}
+        self._values: dict[Told, list[float]] = {}
 
     def add(self, action: Action) -> None:
         """Add an action; they are carried out in this order."""
         self._actions.append(action)
 
-    def count(self, name: str, amount: int = 1) -> None:
+    def count(self, told: Told, amount: int = 1) -> None:
         """Count something that happened, so many times."""
         if amount:
-            self._counts[name] = self._counts.get(name, 0) + amount
+            self._counts[told] = self._counts.get(told, 0) + amount
+
+    def measure(self, told: Told, values: Iterable[float]) -> None:
+        """Take note of values that were measured."""
+        self._values.setdefault(told, []).extend(values)
 
     def report(self, level: int, text: str, *values: str | float) -> None:
         """Say something to the people who run this."""
@@ -303,6 +317,9 @@ class Actions:
 
     def take(self) -> list[Action]:
         """Return everything, and begin anew."""
-        actions = [Count(name, amount) for name, amount in self._counts.items()] + self._actions
-        self._actions, self._counts = [], {}
+        actions = self._actions
+        if self._counts or self._values:
+            actions = [Measure(self._counts, self._values), *actions]
+            self._counts, self._values = {}, {}
+        self._actions = []
         return actions

@@ -181,9 +181,9 @@ class Settling:
             settled = [each for each in settled if each.held.id not in problems]
         if settled and isinstance(asked, Delete):
             self._has_deleted = True
-            self._actions.count("deleted", len(settled))
+            self._actions.count(("deleted",), len(settled))
         elif settled:
-            self._actions.count("hidden", len(settled))
+            self._actions.count(("hidden",), len(settled))
 
     def _drop_expired(self, now: float) -> None:
         # Somebody else may have them by now, and the receipt handle may be theirs to undo.
@@ -221,7 +221,7 @@ class Settling:
         if unsettled.is_ordered_delete and not unsettled.is_overdue:
             self._undeleted.append(unsettled.held)
             self.overdue_at = -math.inf
-        self._actions.count("not_deleted" if unsettled.pause is None else "not_hidden")
+        self._actions.count(("not_deleted",) if unsettled.pause is None else ("not_hidden",))
         text = "message %s could not be %s and comes again: %s"
         self._actions.report_message(logging.WARNING, text, unsettled.held.message, verb, reason)
 

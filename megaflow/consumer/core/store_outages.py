@@ -102,7 +102,7 @@ class StoreOutages:
         return [each.held for each in parked.values()]
 
     def _note_failed(self, held: Held, error: BaseException, now: float) -> None:
-        self._actions.count("failed_store_calls")
+        self._actions.count(("failed_store_calls",))
         tries = self._tries.pop(held.id, 0) + 1
         self._parked[held.id] = _Parked(held, tries, now + self._pause(tries))
         self._tries = {each: tries for each, tries in self._tries.items() if each in self._held_messages.running}

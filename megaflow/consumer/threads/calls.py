@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TypeAlias, TypeVar
@@ -37,6 +38,7 @@ def begin_asking(queue: Queue, action: Inspect | Receive, settings: ConsumerSett
         whole = partial(queue.inspect, settings.dead_letter_queue_url or "")
         inspect = queue.inspect_depth if action.depth_alone else whole
         return Pending(inspect).map(Inspected, _describe_failure)
+    began = time.perf_counter()
     pending = _begin(
         lambda: queue.begin_receive(
             action.count,
@@ -45,13 +47,14 @@ def begin_asking(queue: Queue, action: Inspect | Receive, settings: ConsumerSett
         )
     )
     return pending.map(
-        lambda messages: Received(messages, action.poll), lambda error: _describe_failure(error, action.poll)
+        lambda messages: Received(messages, action.poll, took=time.perf_counter() - began),
+        lambda error: _describe_failure(error, action.poll, time.perf_counter() - began),
     )
 
 
 def begin_settling(queue: Queue, action: Settlement, renew: Callable[[Message], None]) -> Pending[Settled]:
     """Begin to extend, delete, hide or dead-letter; *renew* is told of each message whose lease was extended."""
-    handles = _handles(action)
+    began, handles = time.perf_counter(), _handles(action)
 
     def read(failed: Sequence[Failed]) -> Settled:
         problems = _describe_problems(action, handles, failed) if failed else {}
@@ -59,10 +62,10 @@ def begin_settling(queue: Queue, action: Settlement, renew: Callable[[Message], 
             for message in action.messages:
                 if message.id not in problems:
                     renew_or_warn(message, renew)
-        return Settled(action, problems)
+        return Settled(action, problems, took=time.perf_counter() - began)
 
     pending = _begin(lambda: _begin_settling(queue, action, handles))
-    return pending.map(read, lambda error: _describe_refusal(action, error))
+    return pending.map(read, lambda error: _describe_refusal(action, error, time.perf_counter() - began))
 
 
 def ask(queue: Queue, action: Inspect | Receive, settings: ConsumerSettings) -> Answered:
@@ -95,8 +98,8 @@ def _begin_settling(queue: Queue, action: Settlement, handles: Sequence[str]) ->
             return Pending(lambda: queue.send_dead_letter(queue_url, message, said)).map(lambda _: ())
 
 
-def _describe_failure(error: BaseException, poll: int = 0) -> AskFailed:
-    return AskFailed(error, is_refusal(error), is_over_limit(error), poll)
+def _describe_failure(error: BaseException, poll: int = 0, took: float | None = None) -> AskFailed:
+    return AskFailed(error, is_refusal(error), is_over_limit(error), poll, took)
 
 
 def _describe_problems(action: Settlement, handles: Sequence[str], failed: Sequence[Failed]) -> dict[str, Problem]:
@@ -104,11 +107,12 @@ def _describe_problems(action: Settlement, handles: Sequence[str], failed: Seque
     return {ids[each.receipt_handle]: Problem(f"{each.code}: {each.reason}", each.final) for each in failed}
 
 
-def _describe_refusal(action: Settlement, error: BaseException) -> Settled:
+def _describe_refusal(action: Settlement, error: BaseException, took: float) -> Settled:
     refusal = error if is_refusal(error) else None
     of_message = isinstance(action, DeadLetter) and is_refused_message(error)
     problem = Problem(f"{type(error).__name__}: {error}", final=refusal is not None, of_message=of_message)
-    return Settled(action, dict.fromkeys([message.id for message in action.messages], problem), refusal)
+    problems = dict.fromkeys([message.id for message in action.messages], problem)
+    return Settled(action, problems, refusal, took, type(error).__name__)
 
 
 def _handles(action: Settlement) -> list[str]:

@@ -136,7 +136,7 @@ class Pollers:
         answer = pending.result()
         poll = _poll_of(answer)
         if isinstance(answer, Received):
-            answer = Received(answer.messages, answer.poll, time.perf_counter() - began)
+            answer = Received(answer.messages, answer.poll, time.perf_counter() - began, answer.took)
         own = threading.get_ident()
         with self._lock:
             is_wanted = poll in self._polls

@@ -22,7 +22,6 @@ from megaflow.consumer.core.protocol import (
     AbandonPoll,
     Action,
     CheckStores,
-    Count,
     DeadLetter,
     Delete,
     Exit,
@@ -31,6 +30,7 @@ from megaflow.consumer.core.protocol import (
     Hide,
     Input,
     Inspect,
+    Measure,
     Receive,
     Received,
     Report,
@@ -52,7 +52,8 @@ from megaflow.logs import get_logger
 from megaflow.messages.message import Message
 from megaflow.processing.processor import Processor
 from megaflow.settings import ConsumerSettings
-from megaflow.telemetry.metrics import Metrics
+from megaflow.telemetry.outlets import Outlets
+from megaflow.transport.addresses import name_of
 from megaflow.transport.errors import as_configuration_error, is_refusal
 from megaflow.transport.queue import Queue
 
@@ -63,6 +64,9 @@ _LONGEST_WAIT: Final = 0.5
 
 _HEARTBEAT: Final = 10.0
 """Seconds after which the main thread tells the core the time although nothing happens, to show that it is there."""
+
+_BETWEEN_GAUGES: Final = 1.0
+"""Seconds after which the metrics are told again what is so now."""
 
 _WAKE: Final = Tick()
 """Wakes the main thread, to see anew for how long it waits."""
@@ -83,7 +87,7 @@ class Runner:
         queue: Queue,
         get_processor: Callable[[], Processor],
         settings: ConsumerSettings,
-        metrics: Metrics,
+        outlets: Outlets,
         *,
         at_end: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
@@ -92,11 +96,18 @@ class Runner:
         self._about_queue = {"queue": queue.url}
         self._get_processor = get_processor
         self._settings = settings
-        self._metrics = metrics
+        self._outlets = outlets
+        self._queue_name = name_of(queue.url)
+        self._gauges_at = 0.0
         self._at_end = at_end
         self._clock = clock
         self._generation = forks.generation
-        self._core = Core(settings, fifo=queue.fifo, has_stores=get_processor().remembers)
+        self._core = Core(
+            settings,
+            fifo=queue.fifo,
+            has_stores=get_processor().remembers,
+            is_observed=lambda: outlets.are_told_all,
+        )
         self._workers = Workers(get_processor, self._tell)
         self._renewals = Renewals(get_processor)
         self._settlers = Settlers(lambda action: begin_settling(queue, action, self._renewals.add), self._tell)
@@ -134,6 +145,7 @@ class Runner:
         Raises `ConfigurationError` where the queue does not exist or refuses access at the start, or a store cannot be
         opened or written, and whatever a handler raised that is no `Exception`.
         """
+        self._outlets.begin(self._queue_name)
         self._settlers.start()
         try:
             with stopping_on_signals(lambda again: self.stop(now=again)):
@@ -177,6 +189,8 @@ class Runner:
             # Whoever changes `_wakes_at` while it is read here finds infinity, and so wakes this thread.
             self._sleeps_until = math.inf
             self._sleeps_until = self._wakes_at
+            if time.monotonic() >= self._gauges_at:
+                self._tell_gauges()
             longest = min(self._watch.pause, _LONGEST_WAIT)
             try:
                 told = self._inbox.get(timeout=max(0.0, min(self._sleeps_until - self._clock(), longest)))
@@ -249,8 +263,8 @@ class Runner:
 
     def _do(self, action: Action, caller: Caller) -> None:
         match action:
-            case Count(name, amount):
-                self._count(name, amount)
+            case Measure(counts, values):
+                self._outlets.note(self._queue_name, counts, values)
             case Start(messages):
                 self._workers.start(messages)
             case Inspect() | Receive():
@@ -269,11 +283,13 @@ class Runner:
             case CheckStores():
                 begin_check(self._get_processor().check_stores, self._tell)
 
-    def _count(self, name: str, amount: int) -> None:
-        try:
-            self._metrics.count(name, amount)
-        except Exception:
-            log.warning("the metrics failed to count %s", name, exc_info=True)
+    def _tell_gauges(self) -> None:
+        """Tell the metrics once a second what is so now."""
+        self._gauges_at = time.monotonic() + _BETWEEN_GAUGES
+        self._outlets.look()
+        if self._outlets.are_told_all:
+            for name, value in self.health().gauges(time.time()).items():
+                self._outlets.gauge(self._queue_name, name, value)
 
     def _end(self) -> None:
         """Let the threads go, and give back what a poll has brought meanwhile."""
@@ -282,6 +298,8 @@ class Runner:
             return
         with self._telling:
             self._failure = self._failure or RuntimeError("the consumer has ended")
+        for name in ("in_hand", "running"):
+            self._outlets.gauge(self._queue_name, name, 0)
         self._pollers.close()
         self._settlers.close()
         self._renewals.close()

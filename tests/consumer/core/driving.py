@@ -10,11 +10,11 @@ from megaflow.consumer.core.core import Core
 from megaflow.consumer.core.protocol import (
     Action,
     AskFailed,
-    Count,
     Extend,
     Finished,
     Input,
     Inspected,
+    Measure,
     Receive,
     Received,
     Report,
@@ -27,6 +27,7 @@ from megaflow.handlers.status import ProcessStatus
 from megaflow.match.conditions import EVERYTHING
 from megaflow.processing.verdict import Fate
 from megaflow.settings import ConsumerSettings
+from megaflow.telemetry.metrics import Measurements
 from megaflow.transport.queue import QueueFacts
 
 Kept = TypeVar("Kept", bound=Action)
@@ -99,7 +100,11 @@ class Driver:
         raise AssertionError(f"{name} is never counted")
 
     def counted(self, name: str) -> int:
-        return sum(each.amount for each in self.all(Count) if each.name == name)
+        """Return how often this was counted, by its name in a snapshot."""
+        measurements = Measurements()
+        for each in self.all(Measure):
+            measurements.note("orders", each.counts, each.values)
+        return measurements.snapshot()[name]
 
     def reports(self, level: int) -> list[str]:
         return [each.text % each.values for each in self.all(Report) if each.level == level]

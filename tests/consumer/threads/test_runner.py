@@ -980,7 +980,9 @@ def test_a_consumer_whose_handlers_are_all_at_work_for_long_is_live(queues: Queu
 
     app.publish("long")
     queue = Queue(queues.sqs, queues.url)
-    runner = Runner(queue, parts_of(app).assembly.processor, parts_of(app).settings, app.metrics, clock=lambda: now)
+    runner = Runner(
+        queue, parts_of(app).assembly.processor, parts_of(app).settings, parts_of(app).outlets, clock=lambda: now
+    )
     thread = threading.Thread(target=runner.run)
     thread.start()
     assert begun.wait(PATIENCE)

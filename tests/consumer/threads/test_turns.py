@@ -17,13 +17,13 @@ from megaflow.consumer.core.protocol import (
     AbandonPoll,
     Action,
     CheckStores,
-    Count,
     Delete,
     Exit,
     GiveUp,
     Hide,
     Input,
     Inspect,
+    Measure,
     Receive,
     Received,
     Report,
@@ -38,7 +38,8 @@ from megaflow.consumer.threads.runner import Runner
 from megaflow.handlers.handler import make_handler
 from megaflow.match.conditions import EVERYTHING
 from megaflow.settings import ConsumerSettings
-from megaflow.telemetry.metrics import Counters
+from megaflow.telemetry.metrics import Labels, Measurements
+from megaflow.telemetry.outlets import Outlets
 from megaflow.transport.queue import Failed
 from megaflow.wire.pending import Pending
 from tests.waiting import EARLY
@@ -139,16 +140,28 @@ class Parts:
         return Pending(lambda: self.problems)
 
 
+class Unreachable:
+    """Metrics of the user's own, which fail."""
+
+    def count(self, name: str, amount: int, labels: Labels) -> None:
+        raise OSError("no route")
+
+    def observe(self, name: str, value: float, labels: Labels) -> None: ...
+
+    def gauge(self, name: str, value: float, labels: Labels) -> None: ...
+
+
 class Engine:
     """A runner made of such parts, whose core answers what the test wants."""
 
     def __init__(self) -> None:
         self.inbox, self.parts = Inbox(), Parts()
+        self.measurements = Measurements()
         runner: Any = Runner(
             self.parts,  # type: ignore[arg-type]
             lambda: parts_of(App()).processor,
             ConsumerSettings(),
-            Counters(),
+            Outlets(self.measurements),
             clock=lambda: self.inbox.now,
         )
         runner._inbox = self.inbox
@@ -412,12 +425,12 @@ def test_a_report_is_logged_with_the_queue_and_its_keys(engine: Engine, caplog: 
 
 
 def test_metrics_that_fail_stop_nothing(engine: Engine, caplog: pytest.LogCaptureFixture) -> None:
-    engine.runner._metrics = None
+    engine.runner._outlets = Outlets(own=Unreachable())
 
-    done = engine.carry_out([Count("received", 3), AbandonPoll(3)], Caller.WORKER)
+    done = engine.carry_out([Measure({("received",): 3}, {}), AbandonPoll(3)], Caller.WORKER)
 
     assert done == [("abandon", 3)]
-    assert "the metrics failed to count received" in caplog.text
+    assert "the metrics failed at received, and go on without: no route" in caplog.text
 
 
 def test_what_comes_after_the_exit_is_not_done(engine: Engine) -> None:
@@ -425,9 +438,9 @@ def test_what_comes_after_the_exit_is_not_done(engine: Engine) -> None:
 
 
 def test_what_is_counted_is_in_the_metrics(engine: Engine) -> None:
-    engine.carry_out([Count("received", 3)], Caller.WORKER)
+    engine.carry_out([Measure({("received",): 3}, {})], Caller.WORKER)
 
-    assert engine.runner._metrics.snapshot()["received"] == 3
+    assert engine.measurements.snapshot()["received"] == 3
 
 
 def test_the_stores_are_checked(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
