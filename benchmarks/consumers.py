@@ -99,7 +99,8 @@ def tell_nobody(app: App) -> None:
 
 def tell_the_api(app: App) -> None:
     """Have OpenTelemetry's API there, and nobody who has set it up."""
-    import opentelemetry.metrics  # noqa: F401
+    import opentelemetry.metrics
+    import opentelemetry.trace  # noqa: F401
 
 
 def tell_prometheus(app: App) -> None:
@@ -118,8 +119,27 @@ def tell_the_sdk(app: App) -> None:
     metrics.set_meter_provider(MeterProvider([InMemoryMetricReader()]))
 
 
-OUTLETS = {"off": tell_nobody, "API": tell_the_api, "Prometheus": tell_prometheus, "SDK, metrics": tell_the_sdk}
-"""Who is told what is counted and measured."""
+def trace_some(app: App) -> None:
+    """Set OpenTelemetry's SDK up so that it keeps one trace of a hundred."""
+    from opentelemetry import trace
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor
+    from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+    from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
+
+    provider = TracerProvider(sampler=ParentBased(TraceIdRatioBased(0.01)))
+    provider.add_span_processor(BatchSpanProcessor(InMemorySpanExporter()))
+    trace.set_tracer_provider(provider)
+
+
+OUTLETS = {
+    "off": tell_nobody,
+    "API": tell_the_api,
+    "Prometheus": tell_prometheus,
+    "SDK, metrics": tell_the_sdk,
+    "SDK, 1 %": trace_some,
+}
+"""Who is told what is counted, measured and traced."""
 
 
 def run_megaflow(

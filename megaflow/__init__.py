@@ -45,6 +45,7 @@ from megaflow.stores import Claim, DynamoDbStore, Ended, MemoryStore, SqliteStor
 from megaflow.telemetry.current import context, current_message
 from megaflow.telemetry.log_keys import LogFilter, add_message_keys
 from megaflow.telemetry.metrics import Measurements, Metrics
+from megaflow.telemetry.tracing import Telemetry
 from megaflow.transport.session import AwsOptions
 
 if TYPE_CHECKING:
@@ -115,6 +116,7 @@ __all__ = [
     "SqsPublisher",
     "Store",
     "StoreError",
+    "Telemetry",
     "UsageError",
     "Verdict",
     "add_message_keys",

@@ -29,6 +29,7 @@ from megaflow.settings import ConsumerSettings, OnInvalid, RecordErrors, RetryOn
 from megaflow.stores import Store
 from megaflow.telemetry.metrics import Measurements, Metrics
 from megaflow.telemetry.outlets import Outlets
+from megaflow.telemetry.tracing import Telemetry
 from megaflow.transport.protocols import SnsClient, SqsClient
 from megaflow.transport.session import AwsOptions
 
@@ -83,6 +84,7 @@ class App(Router):
         max_message_size: How many bytes the topic allows for a message.
         wire: Make the calls of SQS that are made over and over without boto3. False makes every call through boto3.
         metrics: An object of yours that is told what is counted and measured: `Metrics`.
+        telemetry: Trace messages where OpenTelemetry's SDK is set up. A `Telemetry` says how; False does not trace.
 
     Raises:
         ConfigurationError: A value is out of range.
@@ -114,6 +116,7 @@ class App(Router):
         max_message_size: int = limits.SNS_MESSAGE_SIZE,
         wire: bool = True,
         metrics: Metrics | None = None,
+        telemetry: bool | Telemetry = True,
         **aws: Unpack[AwsOptions],
     ) -> None:
         check_options(App, aws, AwsOptions)
@@ -123,7 +126,9 @@ class App(Router):
 
         self._outlets = Outlets(self.metrics, metrics)
         connection = Endpoints(queue_url, topic_arn, client, sns_client, aws)
-        self._destination = Destination(connection, wire=wire, max_message_size=max_message_size, outlets=self._outlets)
+        self._destination = Destination(
+            connection, wire=wire, max_message_size=max_message_size, outlets=self._outlets, telemetry=telemetry
+        )
         self._settings = ConsumerSettings(
             concurrency=concurrency,
             max_number_of_messages=max_number_of_messages,
@@ -152,6 +157,7 @@ class App(Router):
             find_queue=lambda: self.queue_url or "",
             is_running=lambda: self._running.is_under_way,
             propagation=self._destination.propagation,
+            tracing=self._destination.tracing,
         )
 
     @override
@@ -397,7 +403,13 @@ class App(Router):
         """
         from megaflow.awslambda import LambdaHandler
 
-        return LambdaHandler(self._assembly.processor, self._settings, self._destination, self._outlets)
+        return LambdaHandler(
+            self._assembly.processor,
+            self._settings,
+            self._destination,
+            self._outlets,
+            tracing=self._destination.tracing,
+        )
 
     def health(self) -> Health:
         """Return how the consumer is doing, and what is wrong. May be called from any thread, at any time."""

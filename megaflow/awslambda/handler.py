@@ -30,6 +30,7 @@ from megaflow.processing.processor import Processor
 from megaflow.processing.verdict import Verdict
 from megaflow.settings import ConsumerSettings
 from megaflow.telemetry.outlets import Outlets
+from megaflow.telemetry.tracing import NO_TRACING, Tracing
 from megaflow.transport.addresses import is_fifo, name_of
 from megaflow.transport.errors import is_refused_message
 from megaflow.transport.protocols import ClientSource
@@ -60,6 +61,7 @@ class LambdaHandler:
         clients: ClientSource,
         outlets: Outlets,
         *,
+        tracing: Tracing = NO_TRACING,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         # As a function has them: what wraps functions asks.
@@ -69,7 +71,8 @@ class LambdaHandler:
         self._outlets = outlets
         self._clock = clock
         self._event_loops = EventLoops()
-        self._queues = Queues(clients, settings.dead_letter_queue_url, clock)
+        self._tracing = tracing
+        self._queues = Queues(clients, settings.dead_letter_queue_url, clock, tracing)
         self._stores = StoreWatch(lambda: get_processor().check_stores())
         self._has_started = False
 
@@ -118,6 +121,8 @@ class LambdaHandler:
                 log.error(text, message_id, text_of(error), extra={"message_id": message_id})
             else:
                 messages[message.id] = message
+        if spans := self._tracing.look():
+            spans.note_invocation(messages.values())
         return messages
 
     def _check(self, messages: Mapping[str, Message]) -> Processor:

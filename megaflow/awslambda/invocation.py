@@ -24,6 +24,7 @@ from megaflow.processing.processor import Processor
 from megaflow.processing.steps import Result, StoreCall, ask_once, ask_or_raise, drive, run_step
 from megaflow.processing.verdict import Fate, Verdict
 from megaflow.settings import ConsumerSettings
+from megaflow.telemetry import tracing
 from megaflow.transport.addresses import is_fifo
 
 log = get_logger(__name__)
@@ -143,6 +144,8 @@ class Invocation:
         self._stopped = True
         self._under_way.clear()
         _give_up_leases(late)
+        for message in late:
+            tracing.give_up(message, timed_out=False)
 
     def _handle(self, lane: Lane) -> None:
         for message in lane:
@@ -214,6 +217,7 @@ class Invocation:
                 if limit.handler.is_async:
                     # It does not give way to others either.
                     self._event_loops.replace()
+                tracing.give_up(message)
                 self._ends[message.id] = self._give_up(message)
                 del self._limits[message.id]
                 self._under_way.pop(key, None)

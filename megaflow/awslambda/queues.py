@@ -11,6 +11,7 @@ from megaflow import limits
 from megaflow.errors import ConfigurationError, UsageError, text_of
 from megaflow.logs import get_logger
 from megaflow.messages.message import Message
+from megaflow.telemetry.tracing import Tracing
 from megaflow.transport.addresses import is_same_queue
 from megaflow.transport.errors import is_refusal
 from megaflow.transport.protocols import ClientSource
@@ -36,12 +37,15 @@ class Queues:
     Raises `ConfigurationError` where the dead-letter queue is in another region than was given.
     """
 
-    def __init__(self, clients: ClientSource, dead_letter_queue_url: str | None, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, clients: ClientSource, dead_letter_queue_url: str | None, clock: Callable[[], float], tracing: Tracing
+    ) -> None:
         if dead_letter_queue_url:
             clients.check(dead_letter_queue_url)
         self._clients = clients
         self._configured = dead_letter_queue_url or ""
         self._clock = clock
+        self._tracing = tracing
         self._lock = threading.Lock()
         self._dead_letters: dict[str, DeadLetterQueue] = {}
         self._refused: dict[tuple[str, str], tuple[float, str]] = {}
@@ -49,7 +53,8 @@ class Queues:
 
     def __getitem__(self, url: str) -> Queue:
         """Return the queue at *url*."""
-        return Queue(self._clients.client_for(url), url, connect=self._clients.client_for)
+        client, connect = self._clients.client_for(url), self._clients.client_for
+        return Queue(client, url, connect=connect, tracing=self._tracing)
 
     def check(self, url: str) -> None:
         """Raise `ConfigurationError` where the queue at *url* is its own dead-letter queue, or in another region."""
@@ -72,12 +77,11 @@ class Queues:
 
     def hide(self, pauses: Sequence[tuple[Message, float]]) -> None:
         """Let messages be seen again after so many seconds; what the role refuses is left to the queue's own time."""
-        by_queue: dict[str, list[tuple[str, float]]] = {}
+        by_queue: dict[str, list[tuple[Message, float]]] = {}
         for message, seconds in pauses:
-            if message.lease is not None:
-                by_queue.setdefault(message.queue_url, []).append((message.lease.receipt_handle, seconds))
-        for url, handles in by_queue.items():
-            self._hide(url, handles)
+            by_queue.setdefault(message.queue_url, []).append((message, seconds))
+        for url, some in by_queue.items():
+            self._hide(url, some)
 
     def _look_up(self, url: str) -> DeadLetterQueue:
         if self._configured:
@@ -90,13 +94,15 @@ class Queues:
             problem = self._remember(url, "inspect", facts.problem)
         raise UsageError(f"{problem}; give dead_letter_queue_url=, or let the function's role ask for it")
 
-    def _hide(self, url: str, handles: Sequence[tuple[str, float]]) -> None:
+    def _hide(self, url: str, pauses: Sequence[tuple[Message, float]]) -> None:
         if self._recall(url, "hide"):
             return
         try:
             queue = self[url]
-            for start in range(0, len(handles), limits.BATCH_ENTRIES):
-                for each in queue.hide(handles[start : start + limits.BATCH_ENTRIES]):
+            for start in range(0, len(pauses), limits.BATCH_ENTRIES):
+                some = pauses[start : start + limits.BATCH_ENTRIES]
+                handles = [(each.lease.receipt_handle, seconds) for each, seconds in some if each.lease is not None]
+                for each in queue.hide(handles, [message for message, _ in some]):
                     text = "a message comes again when its visibility timeout ends: %s: %s"
                     log.warning(text, each.code, each.reason, extra={"queue": url})
         except Exception as error:  # noqa: BLE001 - whatever a client raises, the messages come again

@@ -18,7 +18,7 @@ from megaflow.errors import ConfigurationError
 from megaflow.messages.message import Message
 from megaflow.publishing.batches import EntryAnswer, read_batch_answer, read_error
 from megaflow.transport.addresses import is_fifo, is_same_queue
-from megaflow.transport.entries import measure, write_attributes
+from megaflow.transport.entries import measure, write_attributes, write_trace_header
 from megaflow.transport.errors import is_refusal, is_refused_message
 from megaflow.transport.protocols import SqsClient
 from megaflow.transport.queue import Failed, Queue
@@ -286,10 +286,12 @@ class Mover:
 
 
 def write_entry(message: Message, target: str, id_: str) -> dict[str, Any]:
-    """Return *message* as it goes to *target*: its body and attributes as they are, its group where it has one."""
+    """Return *message* as it goes to *target*: body, attributes and trace as they are, its group if it has one."""
     entry: dict[str, Any] = {"Id": id_, "MessageBody": message.body}
     if message.sqs_attributes:
         entry["MessageAttributes"] = write_attributes(message.sqs_attributes)
+    if message.trace_header:
+        entry["MessageSystemAttributes"] = write_trace_header(message.trace_header)
     if message.group_id:
         entry["MessageGroupId"] = message.group_id
     if is_fifo(target):

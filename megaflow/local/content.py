@@ -13,6 +13,8 @@ from megaflow.limits import MESSAGE_ATTRIBUTES, allows_attribute_name, refused_c
 from megaflow.local.refused import Refused, missing
 
 TRACE_HEADER: Final = "AWSTraceHeader"
+"""The one system attribute that a sender may give; also the name by which a call has what its header says."""
+
 _NUMBER: Final = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
 _CHECKED_LATER: Final = frozenset({"MessageBody", "StringValue", "Message"})
 _TYPES: Final = ("String", "Number", "Binary")
@@ -98,7 +100,13 @@ def read_content(given: Mapping[str, Any]) -> Content:
     check_text(body)
     attributes = read_attributes(given.get("MessageAttributes", {}))
     check_count(attributes)
-    return Content(body, attributes, _read_system_attributes(given.get("MessageSystemAttributes", {})))
+    system = read_trace_header(given) | _read_system_attributes(given.get("MessageSystemAttributes", {}))
+    return Content(body, attributes, system or NO_ATTRIBUTES)
+
+
+def read_trace_header(given: Mapping[str, Any]) -> dict[str, MessageAttribute]:
+    """Make the system attribute of what the header of a call says, where it has one."""
+    return {TRACE_HEADER: MessageAttribute("String", given[TRACE_HEADER])} if TRACE_HEADER in given else {}
 
 
 def check_text(text: str) -> None:
@@ -212,8 +220,8 @@ def _check_value(name: str, attribute: MessageAttribute) -> None:
         raise _wrong(f"Can't cast the value of message (user) attribute '{name}' to a number.")
 
 
-def _read_system_attributes(given: Mapping[str, Mapping[str, Any]]) -> Mapping[str, MessageAttribute]:
-    attributes = read_attributes(given)
+def _read_system_attributes(given: Mapping[str, Mapping[str, Any]]) -> dict[str, MessageAttribute]:
+    attributes = dict(read_attributes(given))
     for name in attributes:
         if name != TRACE_HEADER:
             raise _wrong(f"Message system attribute name '{name}' is invalid.")

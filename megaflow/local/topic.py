@@ -68,6 +68,9 @@ class Publication:
     attributes: Mapping[str, MessageAttribute] = field(default_factory=dict)
     group_id: str | None = None
     deduplication_id: str | None = None
+    system_attributes: Mapping[str, MessageAttribute] = field(default_factory=dict)
+    """What goes on to SQS as such: the trace header."""
+
     id: str = ""
     published_at: float = 0.0
     sequence_number: str | None = None
@@ -148,9 +151,10 @@ def content_for(subscription: Subscription, publication: Publication, region: st
 
     https://docs.aws.amazon.com/sns/latest/dg/sns-large-payload-raw-message-delivery.html
     """
+    system = publication.system_attributes
     if subscription.raw:
-        return Content(publication.message, publication.attributes)
-    return Content(_envelope(subscription, publication, region))
+        return Content(publication.message, publication.attributes, system)
+    return Content(_envelope(subscription, publication, region), system_attributes=system)
 
 
 def _envelope(subscription: Subscription, publication: Publication, region: str) -> str:

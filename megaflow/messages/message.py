@@ -49,6 +49,9 @@ class Lease:
     is_given_up: bool = False
     """Whether the consumer lets the message come again without waiting for its handlers."""
 
+    trace: Any = field(default=None, repr=False, compare=False)
+    """The trace of this delivery, where messages are traced; its owner is `megaflow.telemetry`."""
+
     @property
     def remaining(self) -> float:
         """Seconds until the visibility timeout ends, as far as it is extended by now; 0 once the lease is lost."""

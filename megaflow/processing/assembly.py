@@ -31,6 +31,7 @@ from megaflow.settings import OnInvalid, RetryOn, Unmatched, check_choice, read_
 from megaflow.stores.store import Store, close_store
 from megaflow.telemetry.current import NOTHING_GIVEN, current
 from megaflow.telemetry.propagation import Propagation
+from megaflow.telemetry.tracing import Tracing
 
 Watcher: TypeAlias = Callable[[Verdict], object]
 """Is told of a verdict. May be called from any thread."""
@@ -85,6 +86,7 @@ class Assembly:
         find_queue: Callable[[], str],
         is_running: Callable[[], bool],
         propagation: Propagation,
+        tracing: Tracing,
     ) -> None:
         check_choice("on_invalid", on_invalid, get_args(OnInvalid))
         self._make_processor = partial(
@@ -94,9 +96,11 @@ class Assembly:
             on_invalid=on_invalid,
             max_receives=max_receives,
             propagation=propagation,
+            tracing=tracing,
         )
         self._propagation = propagation
         self._log_verdict = log_verdict if max_receives is None else partial(log_verdict, max_receives=max_receives)
+        self._tracing = tracing
         self._visibility_timeout = visibility_timeout
         self._with_error_texts = with_error_texts
         self._find_queue = find_queue
@@ -202,6 +206,7 @@ class Assembly:
             pass
         else:
             raise UsageError("process() cannot wait inside a running event loop: await app.aprocess(body)")
+        self._tracing.look()
         with asyncio.Runner() as loop:
             verdict = copy_context().run(self.processor().process, _open(body), partial(wait_in, loop))
             if self._dependencies.has_loops:
@@ -210,6 +215,7 @@ class Assembly:
 
     async def aprocess(self, body: object) -> Verdict:
         """Take one body through the handlers in this event loop, and return the verdict; see `App.aprocess`."""
+        self._tracing.look()
         # A task has a copy of the context, as each message has one.
         return _raise_interruption(await asyncio.create_task(self.processor().aprocess(_open(body))))
 

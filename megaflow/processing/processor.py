@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import inspect
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final
 
 from megaflow import forks
 from megaflow.dispatch.table import DispatchTable, Selection
@@ -24,11 +24,11 @@ from megaflow.processing.log_lines import about, log_outcome, log_slow_matching,
 from megaflow.processing.middleware import Middleware, make_pipeline
 from megaflow.processing.outcomes import OutcomeReader, make_outcome
 from megaflow.processing.progress import Progress
+from megaflow.processing.selected import each_with_own_payload, identify, read_raised
+from megaflow.processing.spans import Given, end_handle, end_process, give_traced
 from megaflow.processing.steps import (
     Asking,
     HandlerCall,
-    Result,
-    Step,
     Steps,
     StoreCall,
     Wait,
@@ -42,6 +42,10 @@ from megaflow.settings import OnInvalid, Unmatched
 from megaflow.stores import Claim, Ended
 from megaflow.telemetry.current import NOTHING_GIVEN, current
 from megaflow.telemetry.propagation import Propagation
+from megaflow.telemetry.tracing import NO_TRACING, Tracing
+
+if TYPE_CHECKING:
+    from megaflow.telemetry.otel_messages import MessageTrace
 
 log = get_logger(__name__)
 
@@ -74,6 +78,7 @@ class Processor:
         dependencies: Dependencies | None = None,
         propagation: Propagation | None = None,
         max_receives: int | None = None,
+        tracing: Tracing = NO_TRACING,
         tell: Callable[[Verdict], None] = log_verdict,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
@@ -92,6 +97,7 @@ class Processor:
         self._progress = progress
         self._idempotency = idempotency
         self._propagation = propagation or Propagation()
+        self._tracing = tracing
         self._tell = tell
         self._clock = clock
         _check_stores(handlers, progress, idempotency)
@@ -141,20 +147,38 @@ class Processor:
         Plain is what is not async, may take as long as it wants, and is not remembered anywhere; *wait* waits for what
         it gives all the same.
         """
-        selection = self._select(message)
-        if not self._plain.issuperset(selection.matched):
-            return self._steps(message, selection)
-        outcomes = _read_selection(selection) if selection.raised else []
-        for handler, own in _each_with_own_payload(selection, message):
-            outcome = self._call(handler, own, wait)
-            outcomes.append(outcome)
-            if outcome.error is not None and outcome.interrupts:
-                break
-        return self._decide(message, outcomes)
+        trace = None if self._tracing.spans is None else self._begin_trace(message)
+        try:
+            selection = self._select(message)
+            if not self._plain.issuperset(selection.matched):
+                return self._steps(message, selection, trace)
+            outcomes = read_raised(selection) if selection.raised else []
+            for handler, own in each_with_own_payload(selection, message):
+                outcome = self._call(handler, own, wait, trace)
+                if trace is not None:
+                    end_handle(trace, outcome)
+                outcomes.append(outcome)
+                if outcome.error is not None and outcome.interrupts:
+                    break
+            return self._decide(message, outcomes, trace)
+        except BaseException as error:
+            if trace is not None:
+                trace.crash(error)
+            raise
 
     def steps(self, message: Message) -> Steps:
         """Give the steps that *message* takes; whoever drives them decides when and where each is run."""
-        return self._steps(message, self._select(message))
+        trace = self._begin_trace(message)
+        try:
+            return self._steps(message, self._select(message), trace)
+        except BaseException as error:
+            if trace is not None:
+                trace.crash(error)
+            raise
+
+    def _begin_trace(self, message: Message) -> MessageTrace | None:
+        spans = self._tracing.spans
+        return None if spans is None else spans.begin_process(message)
 
     def _select(self, message: Message) -> Selection:
         asked_at = self._clock()
@@ -164,37 +188,40 @@ class Processor:
             log_slow_matching(message, seconds, self.table.handlers)
         return selection
 
-    def _steps(self, message: Message, selection: Selection) -> Steps:
-        return Steps(self._give_steps(message, selection))
+    def _steps(self, message: Message, selection: Selection, trace: MessageTrace | None) -> Steps:
+        given = self._give_steps(message, selection, trace)
+        return Steps(given if trace is None else give_traced(given, trace))
 
-    def _give_steps(self, message: Message, selection: Selection) -> Generator[Step | Verdict, Result, None]:
-        outcomes = _read_selection(selection)
+    def _give_steps(self, message: Message, selection: Selection, trace: MessageTrace | None) -> Given:
+        outcomes = read_raised(selection)
         earlier: Mapping[str, Ended] = {}
         if self._progress is not None and selection.matched:
             loaded = yield StoreCall(partial(self._progress.load, message))
             if loaded.error is not None:
                 # To run handlers that have perhaps finished already is not what was asked for.
                 unknown = [Outcome(each, ProcessStatus.RETRIABLE_ERROR, loaded.error) for each in selection.matched]
-                yield self._decide(message, [*outcomes, *unknown])
+                yield self._decide(message, [*outcomes, *unknown], trace)
                 return
             earlier = loaded.returned
-        for handler, own in _each_with_own_payload(selection, message):
+        for handler, own in each_with_own_payload(selection, message):
             ended = earlier.get(handler.name)
             if ended is not None:
                 outcomes.append(_recall(handler, ended))
             elif message.lease is not None and message.lease.lost:
                 outcomes.append(_refuse_lost(handler))
             else:
-                outcomes.append((yield from self._run(handler, own)))
+                outcomes.append((yield from self._run(handler, own, trace)))
             if outcomes[-1].interrupts:
                 break
-        yield self._decide(message, outcomes)
+        yield self._decide(message, outcomes, trace)
 
-    def _call(self, handler: Handler, message: Message, wait: Wait) -> Outcome:
+    def _call(self, handler: Handler, message: Message, wait: Wait, trace: MessageTrace | None) -> Outcome:
         lease, pipeline = message.lease, self._pipelines[handler]
         if lease is not None and lease.lost:
             return _refuse_lost(handler)
         current.set((message, handler.name, self._propagation, NOTHING_GIVEN))
+        if trace is not None:
+            trace.begin_handle(handler.name)
         began, generation = time.perf_counter(), forks.generation
         try:
             returned = pipeline(handler, message)
@@ -211,27 +238,35 @@ class Processor:
             return self._reader.read(handler, None, error, time.perf_counter() - began)
         return self._reader.read(handler, returned, None, time.perf_counter() - began)
 
-    def _run(self, handler: Handler, message: Message) -> Asking:
+    def _run(self, handler: Handler, message: Message, trace: MessageTrace | None) -> Asking:
         # Here, and not where the handler is called: its idempotency key is asked for on its behalf, too.
         current.set((message, handler.name, self._propagation, NOTHING_GIVEN))
         find = handler.options.idempotency_key
+        ask = partial(self._ask, handler, message, trace)
         if find is None or self._idempotency is None:
-            outcome = yield from self._ask(handler, message)
+            outcome = yield from ask()
         else:
-            outcome = yield from self._ask_once(handler, message, find, self._idempotency)
+            outcome = yield from self._ask_once(handler, message, find, self._idempotency, ask)
         if self._progress is None or outcome.status.keeps:
             return outcome
         saved = yield StoreCall(partial(self._progress.save, message, handler, outcome.status, outcome.error))
         return outcome if saved.error is None else Outcome(handler, ProcessStatus.RETRIABLE_ERROR, saved.error)
 
-    def _ask_once(self, handler: Handler, message: Message, find: FindKey, idempotency: Idempotency) -> Asking:
+    def _ask_once(
+        self,
+        handler: Handler,
+        message: Message,
+        find: FindKey,
+        idempotency: Idempotency,
+        ask: Callable[[], Asking],
+    ) -> Asking:
         try:
             key = find_key(handler, find, message)
         except Exception as error:  # noqa: BLE001 - a user's function raises whatever it likes
             # As if the handler had: what is a bug fails each time.
             return self._reader.read(handler, None, error, 0.0)
         if key is None:
-            return (yield from self._ask(handler, message))
+            return (yield from ask())
         claimed = yield StoreCall(partial(idempotency.claim, message, handler, key))
         if claimed.error is not None:
             return Outcome(handler, ProcessStatus.RETRIABLE_ERROR, claimed.error)
@@ -240,20 +275,25 @@ class Processor:
         if claimed.returned is Claim.BUSY:
             busy = KeyBusyError("its idempotency key is being worked on elsewhere")
             return Outcome(handler, ProcessStatus.RETRY_LATER, busy)
-        outcome = yield from self._ask(handler, message)
+        outcome = yield from ask()
         end = idempotency.complete if outcome.status is ProcessStatus.DONE else idempotency.release
         ended = yield StoreCall(partial(end, message, handler, key))
         if ended.error is None or outcome.status.keeps:
             return outcome
         return Outcome(handler, ProcessStatus.RETRIABLE_ERROR, ended.error)
 
-    def _ask(self, handler: Handler, message: Message) -> Asking:
+    def _ask(self, handler: Handler, message: Message, trace: MessageTrace | None) -> Asking:
+        if trace is not None:
+            trace.begin_handle(handler.name)
         began = time.perf_counter()
         result = yield HandlerCall(handler, message, self._pipelines[handler])
         seconds = time.perf_counter() - began
-        return self._reader.read(handler, result.returned, result.error, seconds, was_awaited=result.was_awaited)
+        outcome = self._reader.read(handler, result.returned, result.error, seconds, was_awaited=result.was_awaited)
+        if trace is not None:
+            end_handle(trace, outcome)
+        return outcome
 
-    def _decide(self, message: Message, outcomes: Sequence[Outcome]) -> Verdict:
+    def _decide(self, message: Message, outcomes: Sequence[Outcome], trace: MessageTrace | None) -> Verdict:
         for outcome in outcomes:
             if (outcome.status is not _DONE or outcome.error is not None) and not outcome.is_logged:
                 self._log_outcome(message, outcome)
@@ -261,6 +301,8 @@ class Processor:
         fate = decide_fate(said) if said else self._decide_unmatched(message)
         verdict = make_record(Verdict, {"message": message, "outcomes": tuple(outcomes), "fate": fate})
         self._tell(verdict)
+        if trace is not None:
+            end_process(trace, verdict)
         return verdict
 
     def _decide_unmatched(self, message: Message) -> Fate:
@@ -274,28 +316,6 @@ class Processor:
             sns = message.sns
             log.warning(text, message.id, sns.type, sns.topic_arn, sns.subscribe_url, extra=about(message))
         return self._unmatched
-
-
-def _read_selection(selection: Selection) -> list[Outcome]:
-    return [Outcome(handler, ProcessStatus.RETRIABLE_ERROR, error) for handler, error in selection.raised.items()]
-
-
-def _each_with_own_payload(selection: Selection, message: Message) -> Iterable[tuple[Handler, Message]]:
-    """Give each function its first handler that matched, and a payload that no other handler can have changed."""
-    if len(selection.matched) == 1:
-        return ((selection.matched[0], message),)
-    return _share_out(selection, message)
-
-
-def _share_out(selection: Selection, message: Message) -> Iterator[tuple[Handler, Message]]:
-    first: dict[tuple[int, int], Handler] = {}
-    for handler in selection.matched:
-        first.setdefault(_identify(handler.function), handler)
-    handlers = list(first.values())
-    for handler in handlers[:-1]:
-        yield handler, message.with_own_payload()
-    for handler in handlers[-1:]:
-        yield handler, message
 
 
 def _refuse_lost(handler: Handler) -> Outcome:
@@ -312,17 +332,12 @@ def _is_plain(handler: Handler) -> bool:
     return not handler.is_async and options.timeout is None and options.idempotency_key is None
 
 
-def _identify(function: Callable[..., Any]) -> tuple[int, int]:
-    # Python makes a bound method anew each time it is asked for one.
-    return id(getattr(function, "__self__", None)), id(getattr(function, "__func__", function))
-
-
 def _check_stores(handlers: Sequence[Handler], progress: Progress | None, idempotency: Idempotency | None) -> None:
     if progress is not None:
         named: dict[str, Handler] = {}
         for handler in handlers:
             first = named.setdefault(handler.name, handler)
-            if _identify(first.function) != _identify(handler.function):
+            if identify(first.function) != identify(handler.function):
                 raise RegistrationError(
                     f"two handlers are named {handler.name} ({first.where} and {handler.where}), and progress is "
                     "remembered by name: give one of them handler_name="

@@ -53,10 +53,17 @@ class EntryAnswer(NamedTuple):
 BeginBatch: TypeAlias = Callable[[Sequence[Prepared]], Pending[Sequence[EntryAnswer]]]
 """Begins to send a batch; whatever goes wrong comes with the answer."""
 
+TraceBatch: TypeAlias = Callable[[Sequence[Prepared]], Sequence[Prepared]]
+"""Begins the span of a batch, and returns its messages with what goes along with them."""
+
 Entry: TypeAlias = Prepared | FailedEntry
 """A message, or why it cannot be sent."""
 
 AnyEntry = TypeVar("AnyEntry", bound=Entry)
+
+
+def _trace_nothing(batch: Sequence[Prepared]) -> Sequence[Prepared]:
+    return batch
 
 
 def _note_nothing(answers: Iterable[EntryAnswer]) -> None:
@@ -68,8 +75,8 @@ class BatchSender:
 
     Failed entries that are worth it are tried again, four times in all; on *fifo* that would let later messages of the
     group overtake, so its group is stopped instead. After a call that failed as a whole nothing more is sent. *sleep*
-    waits between the tries. With *ahead*, the client can send more before it has an answer. *note* is told what was
-    said in the end of what was sent.
+    waits between the tries. With *ahead*, the client can send more before it has an answer. *trace* is asked once for
+    each batch, whatever of it is tried again. *note* is told what was said in the end of what was sent.
     """
 
     def __init__(
@@ -78,6 +85,7 @@ class BatchSender:
         *,
         fifo: bool,
         ahead: bool = False,
+        trace: TraceBatch = _trace_nothing,
         sleep: Callable[[float], None] = time.sleep,
         randomness: Callable[[], float] = random.random,
         note: Callable[[Iterable[EntryAnswer]], None] = _note_nothing,
@@ -87,6 +95,7 @@ class BatchSender:
         self.sends_ahead: Final = ahead
         """Whether what `begin` begins is under way when it returns."""
 
+        self._trace = trace
         self._fifo = fifo
         self._sleep = sleep
         self._randomness = randomness
@@ -100,11 +109,13 @@ class BatchSender:
 
     def begin(self, batch: Sequence[Entry]) -> Pending[list[Sent]]:
         """Begin to `send`."""
-        going = [
+        going: Sequence[Prepared] = [
             entry
             for entry in batch
             if isinstance(entry, Prepared) and entry.source.group_id not in self._stopped_groups
         ]
+        if going and self.cause is None:
+            going = self._trace(going)
         return self._begin(going).map(partial(self._finish, batch, going))
 
     def _begin(self, going: Sequence[Prepared]) -> Pending[dict[int, EntryAnswer]]:
@@ -127,6 +138,7 @@ class BatchSender:
 
     def _finish(self, batch: Sequence[Entry], going: Sequence[Prepared], answers: dict[int, EntryAnswer]) -> list[Sent]:
         """Try again what is worth it, and return what became of each."""
+        all_going = going
         for attempt in range(1, _TRIES):
             if self._fifo or self.cause is not None:
                 break
@@ -135,6 +147,7 @@ class BatchSender:
                 break
             self._sleep(self._randomness() * _FIRST_PAUSE * 2.0**attempt)
             answers |= self._begin(going).result()
+        _end_spans(all_going, answers)
         self._note(answers.values())
         return [self._describe(entry, answers) for entry in batch]
 
@@ -150,6 +163,13 @@ class BatchSender:
             return Sent(entry.index, answer.message_id)
         failure = FailedEntry(entry.index, entry.source.payload, answer.code, answer.reason, answer.unknown)
         return Sent(entry.index, failure=failure)
+
+
+def _end_spans(going: Sequence[Prepared], answers: Mapping[int, EntryAnswer]) -> None:
+    """End the spans of what was sent, each with the first failure of its messages."""
+    for span in dict.fromkeys(entry.span for entry in going if entry.span is not None):
+        said = (answers.get(entry.index, _UNANSWERED) for entry in going if entry.span is span)
+        span.end(next((answer.code for answer in said if not answer.sent), ""))
 
 
 def send_all(entries: Iterable[Entry], sender: BatchSender, *, max_size: int, in_flight: int = 1) -> Iterator[Sent]:

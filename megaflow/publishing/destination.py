@@ -13,6 +13,7 @@ from megaflow.publishing.sqs import SqsPublisher
 from megaflow.settings import QUEUE_URL_VARIABLE, TOPIC_ARN_VARIABLE
 from megaflow.telemetry.outlets import Outlets
 from megaflow.telemetry.propagation import Propagation
+from megaflow.telemetry.tracing import Telemetry, Tracing
 from megaflow.transport.addresses import is_same_queue, queue_url_of
 from megaflow.transport.protocols import SnsClient, SqsClient
 from megaflow.transport.queue import Queue
@@ -50,8 +51,20 @@ class Endpoints:
 class Destination:
     """The publishers for the queue and the topic of a *connection*."""
 
-    def __init__(self, connection: Endpoints, *, wire: bool, max_message_size: int, outlets: Outlets) -> None:
+    def __init__(
+        self,
+        connection: Endpoints,
+        *,
+        wire: bool,
+        max_message_size: int,
+        outlets: Outlets,
+        telemetry: bool | Telemetry = False,
+    ) -> None:
         self._wire = wire
+        self._telemetry = telemetry
+        self.tracing = Tracing(telemetry)
+        """Whether there are spans: for whoever consumes from here."""
+
         self._max_message_size = max_message_size
         self._outlets = outlets
         connection.refuse_idle(connection.aws)
@@ -115,7 +128,7 @@ class Destination:
         """Return the queue to consume; raise `ConfigurationError` where there is no way to it, or its dead letters."""
         if dead_letter_queue_url:
             self.queue.client_for(dead_letter_queue_url)
-        return Queue(self.queue.client, self.queue.queue_url, connect=self.queue.client_for)
+        return Queue(self.queue.client, self.queue.queue_url, connect=self.queue.client_for, tracing=self.tracing)
 
     def _connect(self, to: Endpoints) -> None:
         self._connection = to
@@ -123,13 +136,19 @@ class Destination:
         of_queue = to.aws if to.client is None else AwsOptions()
         of_topic = to.aws if to.sns_client is None else AwsOptions()
         self.queue = SqsPublisher(
-            queue_url=to.queue_url, client=to.client, wire=self._wire, metrics=self._outlets, **of_queue
+            queue_url=to.queue_url,
+            client=to.client,
+            wire=self._wire,
+            metrics=self._outlets,
+            telemetry=self._telemetry,
+            **of_queue,
         )
         self.topic = SnsPublisher(
             topic_arn=to.topic_arn,
             client=to.sns_client,
             max_message_size=self._max_message_size,
             metrics=self._outlets,
+            telemetry=self._telemetry,
             **of_topic,
         )
         self.queue.propagation = self.topic.propagation = self.propagation

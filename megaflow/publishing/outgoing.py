@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from types import MappingProxyType
-from typing import Any, Final, TypedDict
+from typing import TYPE_CHECKING, Any, Final, TypedDict
 
 from megaflow import limits
 from megaflow.errors import EncodeError, UsageError
@@ -16,7 +16,11 @@ from megaflow.logs import get_logger
 from megaflow.messages.attributes import Attribute, AttributeInput, check_text, read_attributes
 from megaflow.messages.codec import KIND_ATTRIBUTE, encode
 from megaflow.messages.models import is_model
+from megaflow.telemetry.trace_header import allows_trace_header
 from megaflow.transport.entries import measure, write_attributes
+
+if TYPE_CHECKING:
+    from megaflow.telemetry.otel_spans import SendSpan
 
 log = get_logger(__name__)
 
@@ -44,6 +48,9 @@ class PublishOptions(TypedDict, total=False):
     subject: str
     """Topics: the subject of e-mails, and a field of the envelope."""
 
+    trace_header: str
+    """AWS's trace header, ``Root=1-…;Parent=…;Sampled=…``, in place of that of the span in which this is sent."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Outgoing:
@@ -70,6 +77,9 @@ class Outgoing:
     subject: str = ""
     """Topics: the subject of e-mails, and a field of the envelope."""
 
+    trace_header: str = ""
+    """AWS's trace header, ``Root=1-…;Parent=…;Sampled=…``, in place of that of the span in which this is sent."""
+
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
@@ -80,6 +90,9 @@ class Prepared:
     body: str
     attributes: Mapping[str, Attribute]
     size: int
+    trace_header: str = ""
+    span: SendSpan | None = None
+    """The span in which it is sent, where there is one."""
 
 
 def prepare(
@@ -190,7 +203,18 @@ def _finish(
     _check_delivery(source)
     if offered:
         attributes, size = _take_along(attributes, size, offered, max_size)
-    return Prepared(index, source, body, attributes, size)
+    return Prepared(index, source, body, attributes, size, source.trace_header)
+
+
+def trace_all(messages: Sequence[Prepared], span: SendSpan, max_size: int) -> list[Prepared]:
+    """Return *messages* with what lets their receivers continue *span*, as far as there is room in *max_size* bytes."""
+    traced, room = [], max_size - sum(message.size for message in messages)
+    for each in messages:
+        attributes, size = _take_along(each.attributes, each.size, span.offered, each.size + room)
+        header = each.trace_header or span.trace_header
+        traced.append(Prepared(each.index, each.source, each.body, attributes, size, header, span))
+        room -= size - each.size
+    return traced
 
 
 def _take_along(
@@ -226,6 +250,8 @@ def _check_delivery(source: Outgoing) -> None:
     delay = source.delay_seconds
     if delay is not None and (isinstance(delay, bool) or not isinstance(delay, int) or not 0 <= delay <= limits.DELAY):
         raise EncodeError(f"{delay!r} is no whole number from 0 to {limits.DELAY}", "delay_seconds")
+    if source.trace_header and not allows_trace_header(source.trace_header):
+        raise EncodeError(f"{source.trace_header!r} is not 'Root=1-…;Parent=…;Sampled=…' as AWS has it", "trace_header")
     for name in ("group_id", "deduplication_id"):
         value = getattr(source, name)
         if value not in ("", None) and not (isinstance(value, str) and limits.allows_group_id(value)):

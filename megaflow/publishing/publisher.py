@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from types import MappingProxyType
-from typing import Any, Final, Unpack
+from typing import TYPE_CHECKING, Any, Final, Unpack
 
 from megaflow.errors import EncodeError, FailedEntry, PublishError
 from megaflow.keywords import check_options
@@ -31,14 +31,20 @@ from megaflow.publishing.outgoing import (
     prepare,
     prepare_all,
     prepare_raw,
+    trace_all,
 )
 from megaflow.settings import check_whole
 from megaflow.telemetry.current import find_attributes
 from megaflow.telemetry.metrics import Metrics
 from megaflow.telemetry.outlets import Outlets
 from megaflow.telemetry.propagation import Propagation
+from megaflow.telemetry.tracing import Place as TracedPlace
+from megaflow.telemetry.tracing import Telemetry, Tracing
 from megaflow.transport.errors import is_too_large
 from megaflow.wire.pending import Pending
+
+if TYPE_CHECKING:
+    from megaflow.telemetry.otel_spans import Spans
 
 _NO_ATTRIBUTES: Final[Mapping[str, Attribute]] = MappingProxyType({})
 
@@ -50,13 +56,20 @@ class Publisher(ABC):
     """Publishes payloads to one place. May be used from any thread.
 
     *max_size* is what a message, and a batch, may have in bytes; *sleep* waits between the tries of a batch.
+    *telemetry* is whether there are spans of what is sent, where OpenTelemetry's SDK is set up.
     """
 
     def __init__(
-        self, *, max_size: int, sleep: Callable[[float], None], metrics: Metrics | Outlets | None = None
+        self,
+        *,
+        max_size: int,
+        sleep: Callable[[float], None],
+        telemetry: bool | Telemetry,
+        metrics: Metrics | Outlets | None = None,
     ) -> None:
         self._max_size = max_size
         self._sleep = sleep
+        self._tracing = Tracing(telemetry)
         self._measuring = Measuring(
             metrics if isinstance(metrics, Outlets) else Outlets(own=metrics), lambda: self._place
         )
@@ -139,8 +152,18 @@ class Publisher(ABC):
 
     def _publish(self, message: Prepared) -> str:
         self._check(message.source)
+        spans = self._tracing.look()
+        if spans is None:
+            return self._send_alone(message)
+        span = spans.begin_send(self._traced_place, spans.read_current())
+        with span.calling(), span.ending():
+            message_id = self._send_alone(*trace_all((message,), span, self._max_size))
+            span.note_message(message_id)
+            return message_id
+
+    def _send_alone(self, message: Prepared) -> str:
         try:
-            message_id = self._measuring.call(lambda: Pending(lambda: self._send(message)), 1).result()
+            answer = self._measuring.call(lambda: Pending(lambda: self._send(message)), 1).result()
         except Exception as error:
             said = read_error(error)
             self._measuring.count((said,))
@@ -149,7 +172,10 @@ class Publisher(ABC):
             reason = f"{said.reason} It has {message.size:,} bytes, and the destination takes fewer"
             failed = FailedEntry(0, message.source.payload, said.code, reason, said.unknown)
             raise PublishError([failed], [""]) from error
+        message_id = str(answer["MessageId"])
         self._measuring.count((EntryAnswer(message_id),))
+        if message.span is not None:
+            message.span.note_answer(answer)
         return message_id
 
     def _offer(self) -> Mapping[str, Attribute]:
@@ -167,11 +193,18 @@ class Publisher(ABC):
         from megaflow.wire.client import WireClient
 
         ahead = isinstance(self.client, WireClient)
-        note = self._measuring.count
-        return BatchSender(self._begin_batch, fifo=self._is_fifo, ahead=ahead, sleep=self._sleep, note=note)
+        spans, note = self._tracing.look(), self._measuring.count
+        sender = partial(BatchSender, self._begin_batch, fifo=self._is_fifo, ahead=ahead, sleep=self._sleep, note=note)
+        return sender() if spans is None else sender(trace=partial(self._trace, spans, spans.read_current()))
+
+    def _trace(self, spans: Spans, parent: Any, batch: Sequence[Prepared]) -> list[Prepared]:
+        """Begin the span of a batch, below what was current where the publishing began."""
+        return trace_all(batch, spans.begin_send(self._traced_place, parent, len(batch)), self._max_size)
 
     def _begin_batch(self, batch: Sequence[Prepared]) -> Pending[list[EntryAnswer]]:
-        pending = self._measuring.call(lambda: self._begin(batch), len(batch))
+        pending, span = self._measuring.call(lambda: self._begin(batch), len(batch)), batch[0].span
+        if span is not None:
+            pending = pending.within(span.calling).map(span.note_answer)
         return pending.map(lambda answer: read_batch_answer(answer, batch))
 
     def _send_all(self, entries: Iterable[Entry], sender: BatchSender, in_flight: int) -> Iterator[Sent]:
@@ -182,6 +215,11 @@ class Publisher(ABC):
     @abstractmethod
     def client(self) -> object:
         """The client that sends; raises `ConfigurationError` where there is no queue or topic, or no way to it."""
+
+    @cached_property
+    @abstractmethod
+    def _traced_place(self) -> TracedPlace:
+        """Where it publishes to, as spans name it."""
 
     @property
     @abstractmethod
@@ -198,8 +236,8 @@ class Publisher(ABC):
         """Raise `EncodeError` for what only another kind of place takes."""
 
     @abstractmethod
-    def _send(self, message: Prepared) -> str:
-        """Send one message, and return its id."""
+    def _send(self, message: Prepared) -> Mapping[str, Any]:
+        """Send one message, and return the answer, which has its id."""
 
     @abstractmethod
     def _begin(self, batch: Sequence[Prepared]) -> Pending[Mapping[str, Any]]:

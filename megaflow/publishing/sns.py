@@ -22,9 +22,13 @@ from megaflow.publishing.publisher import Publisher
 from megaflow.settings import TOPIC_ARN_VARIABLE, check_whole, resolve
 from megaflow.telemetry.metrics import Metrics
 from megaflow.telemetry.outlets import Outlets
+from megaflow.telemetry.tracing import Place as TracedPlace
+from megaflow.telemetry.tracing import Telemetry
 from megaflow.transport.addresses import is_fifo, name_of, topic_arn_of
+from megaflow.transport.places import topic_place
 from megaflow.transport.protocols import SnsClient
 from megaflow.transport.session import AwsOptions, Clients
+from megaflow.transport.sns_header import let_header_through, sending_header
 from megaflow.wire.pending import Pending
 
 _REFUSED_IN_SUBJECT: Final = r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufffe\uffff]"
@@ -42,6 +46,7 @@ class SnsPublisher(Publisher):
         client: Your own boto3 SNS client, for the region of the topic.
         sleep: Waits between the tries of a batch.
         metrics: An object of yours that is told what is sent, and how long that takes: `Metrics`.
+        telemetry: Trace what is sent where OpenTelemetry's SDK is set up.
     """
 
     def __init__(
@@ -52,13 +57,14 @@ class SnsPublisher(Publisher):
         client: SnsClient | None = None,
         sleep: Callable[[float], None] = time.sleep,
         metrics: Metrics | Outlets | None = None,
+        telemetry: bool | Telemetry = True,
         **aws: Unpack[AwsOptions],
     ) -> None:
         check_options(SnsPublisher, aws, AwsOptions)
         check_whole("max_message_size", max_message_size, 1, limits.SQS_MESSAGE_SIZE)
-        super().__init__(max_size=max_message_size, sleep=sleep, metrics=metrics)
+        super().__init__(max_size=max_message_size, sleep=sleep, telemetry=telemetry, metrics=metrics)
         self._topic_arn = topic_arn
-        self._clients = Clients("sns", aws, client, wire=False)
+        self._clients = Clients("sns", aws, client, wire=False, tracing=self._tracing)
 
     @cached_property
     def topic_arn(self) -> str:
@@ -70,7 +76,13 @@ class SnsPublisher(Publisher):
     def client(self) -> SnsClient:
         """The SNS client that publishes."""
         client: SnsClient = self._clients.client_for(self.topic_arn)
+        let_header_through(client)
         return client
+
+    @cached_property
+    @override
+    def _traced_place(self) -> TracedPlace:
+        return topic_place(self.client, self.topic_arn)
 
     @property
     @override
@@ -87,16 +99,18 @@ class SnsPublisher(Publisher):
         _check_for_topic(source, self.topic_arn)
 
     @override
-    def _send(self, message: Prepared) -> str:
-        answer = self.client.publish(TopicArn=self.topic_arn, **_write_entry(message))
-        return str(answer["MessageId"])
+    def _send(self, message: Prepared) -> Mapping[str, Any]:
+        with sending_header(message.trace_header):
+            return self.client.publish(TopicArn=self.topic_arn, **_write_entry(message))
 
     @override
     def _begin(self, batch: Sequence[Prepared]) -> Pending[Mapping[str, Any]]:
         from megaflow.wire.client import begin_call
 
         entries = [{"Id": str(place), **_write_entry(message)} for place, message in enumerate(batch)]
-        return begin_call(self.client, "publish_batch", TopicArn=self.topic_arn, PublishBatchRequestEntries=entries)
+        pending = begin_call(self.client, "publish_batch", TopicArn=self.topic_arn, PublishBatchRequestEntries=entries)
+        header, *others = dict.fromkeys(message.trace_header for message in batch)
+        return pending if others else pending.within(lambda: sending_header(header))
 
 
 def _check_for_topic(source: Outgoing, topic_arn: str) -> None:

@@ -21,7 +21,11 @@ from megaflow.publishing.publisher import Publisher
 from megaflow.settings import QUEUE_URL_VARIABLE, resolve
 from megaflow.telemetry.metrics import Metrics
 from megaflow.telemetry.outlets import Outlets
+from megaflow.telemetry.tracing import Place as TracedPlace
+from megaflow.telemetry.tracing import Telemetry
 from megaflow.transport.addresses import is_fifo, name_of, queue_url_of
+from megaflow.transport.entries import write_trace_header
+from megaflow.transport.places import queue_place
 from megaflow.transport.protocols import SqsClient
 from megaflow.transport.session import AwsOptions, Clients
 from megaflow.wire.pending import Pending
@@ -38,6 +42,7 @@ class SqsPublisher(Publisher):
         wire: Make the calls without boto3 where that is possible. False makes every call through boto3.
         sleep: Waits between the tries of a batch.
         metrics: An object of yours that is told what is sent, and how long that takes: `Metrics`.
+        telemetry: Trace what is sent where OpenTelemetry's SDK is set up.
     """
 
     def __init__(
@@ -48,12 +53,13 @@ class SqsPublisher(Publisher):
         wire: bool = True,
         sleep: Callable[[float], None] = time.sleep,
         metrics: Metrics | Outlets | None = None,
+        telemetry: bool | Telemetry = True,
         **aws: Unpack[AwsOptions],
     ) -> None:
         check_options(SqsPublisher, aws, AwsOptions)
-        super().__init__(max_size=limits.SQS_MESSAGE_SIZE, sleep=sleep, metrics=metrics)
+        super().__init__(max_size=limits.SQS_MESSAGE_SIZE, sleep=sleep, telemetry=telemetry, metrics=metrics)
         self._queue_url = queue_url
-        self._clients = Clients("sqs", aws, client, wire=wire)
+        self._clients = Clients("sqs", aws, client, wire=wire, tracing=self._tracing)
 
     @cached_property
     def queue_url(self) -> str:
@@ -78,6 +84,11 @@ class SqsPublisher(Publisher):
         """Raise `ConfigurationError` where you gave a region or a client, and *address* is in another region."""
         self._clients.check(address)
 
+    @cached_property
+    @override
+    def _traced_place(self) -> TracedPlace:
+        return queue_place(self.client, self.queue_url)
+
     @property
     @override
     def _is_fifo(self) -> bool:
@@ -93,9 +104,8 @@ class SqsPublisher(Publisher):
         _check_for_queue(source, self.queue_url)
 
     @override
-    def _send(self, message: Prepared) -> str:
-        answer = self.client.send_message(QueueUrl=self.queue_url, **_write_entry(message))
-        return str(answer["MessageId"])
+    def _send(self, message: Prepared) -> Mapping[str, Any]:
+        return self.client.send_message(QueueUrl=self.queue_url, **_write_entry(message))
 
     @override
     def _begin(self, batch: Sequence[Prepared]) -> Pending[Mapping[str, Any]]:
@@ -121,4 +131,6 @@ def _check_for_queue(source: Outgoing, queue_url: str) -> None:
 def _write_entry(message: Prepared) -> dict[str, Any]:
     delay = message.source.delay_seconds
     entry = {"MessageBody": message.body, **write_options(message)}
+    if message.trace_header:
+        entry["MessageSystemAttributes"] = write_trace_header(message.trace_header)
     return entry if delay is None else entry | {"DelaySeconds": delay}

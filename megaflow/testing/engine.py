@@ -49,6 +49,7 @@ from megaflow.processing.log_lines import about
 from megaflow.processing.steps import HandlerCall, Result, Step, drive, run_step, wait_in
 from megaflow.processing.verdict import Outcome, Verdict
 from megaflow.settings import ConsumerSettings
+from megaflow.telemetry import tracing
 from megaflow.testing.clock import Clock, FakeTimeLoop, StuckError
 from megaflow.testing.seen import Handled
 from megaflow.transport.addresses import name_of
@@ -86,8 +87,8 @@ class Engine:
         self._account = account
         self._clock = clock
         self._queue_name = name_of(queue_url)
-        self._queue = Queue(_Impatient(account), queue_url, clock=clock)
         parts = parts_of(app)
+        self._queue = Queue(_Impatient(account), queue_url, clock=clock, tracing=parts.destination.tracing)
         self._get_processor = parts.assembly.processor
         self._outlets = parts.outlets
         self._settings = _without_chance(parts.settings)
@@ -218,6 +219,7 @@ class Engine:
             case Report(level, text, values, error, keys):
                 log.log(level, text, *values, exc_info=error, extra={"queue": self._queue.url, **keys})
             case GiveUp(message):
+                tracing.give_up(message)
                 log.error("message %s was given up", message.id, extra=about(message))
             case Exit(error):
                 self._failure = error

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from megaflow.messages.attributes import Attribute
+from megaflow.telemetry.trace_header import TRACE_ATTRIBUTE
 
 
 def measure(body: str, attributes: Mapping[str, Attribute]) -> int:
@@ -23,6 +24,11 @@ def _measure(part: str | bytes) -> int:
     if isinstance(part, bytes) or part.isascii():
         return len(part)
     return len(part.encode("utf-8", "surrogatepass"))
+
+
+def write_trace_header(header: str) -> dict[str, dict[str, Any]]:
+    """Return AWS's trace header as boto3 takes it, for SQS; it counts towards no limit."""
+    return {TRACE_ATTRIBUTE: {"DataType": "String", "StringValue": header}}
 
 
 def write_attributes(attributes: Mapping[str, Attribute]) -> dict[str, dict[str, Any]]:

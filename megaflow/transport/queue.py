@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Final
 
 from megaflow import limits
@@ -17,10 +18,13 @@ from megaflow.logs import get_logger
 from megaflow.messages.attributes import Attribute
 from megaflow.messages.message import Lease, Message, open_message
 from megaflow.messages.origin import replace_origin
+from megaflow.telemetry import conventions
+from megaflow.telemetry.tracing import NO_TRACING, Place, Tracing
 from megaflow.transport.addresses import is_fifo, read_address
-from megaflow.transport.entries import write_attributes
+from megaflow.transport.entries import write_attributes, write_trace_header
 from megaflow.transport.errors import is_denied, is_missing_queue
 from megaflow.transport.numbers import read_time, read_whole
+from megaflow.transport.places import queue_place
 from megaflow.transport.protocols import SqsClient
 from megaflow.wire.pending import Pending
 
@@ -69,7 +73,8 @@ class Failed:
 class Queue:
     """One queue, as a consumer uses it. May be used from any thread; *clock* gives seconds.
 
-    *connect* gives a client for another queue, by its URL; without it *client* reaches all of them.
+    *connect* gives a client for another queue, by its URL; without it *client* reaches all of them. Where *tracing* has
+    spans, there is one of each poll that brings something, and of each call that settles messages.
     """
 
     def __init__(
@@ -79,12 +84,14 @@ class Queue:
         *,
         connect: Callable[[str], SqsClient] | None = None,
         clock: Callable[[], float] = time.monotonic,
+        tracing: Tracing = NO_TRACING,
     ) -> None:
         self.url: Final = url
         self.fifo: Final = is_fifo(url)
         self._client = client
         self._connect = connect or (lambda url: client)
         self._clock = clock
+        self._tracing = tracing
         self._redrives_to = ""
         """The dead-letter queue that the queue itself names, once that was asked: it is where the queue is.
 
@@ -113,7 +120,8 @@ class Queue:
 
         client = self._client_for(dead_letter_queue_url)
         try:
-            answer = client.get_queue_attributes(QueueUrl=dead_letter_queue_url, AttributeNames=[_SIZE_LIMIT])
+            with self._tracing.suppressing_others():
+                answer = client.get_queue_attributes(QueueUrl=dead_letter_queue_url, AttributeNames=[_SIZE_LIMIT])
         except ClientError as error:
             # What does not fit is refused, and then sent with less.
             log.info("the size limit of %s is not known: %s", dead_letter_queue_url, str(error))
@@ -133,7 +141,8 @@ class Queue:
             return QueueFacts(visible=visible, in_flight=in_flight)
         try:
             address = read_address(arn)
-            self._redrives_to = find_queue_url(self._client, address.name, address.account)
+            with self._tracing.suppressing_others():
+                self._redrives_to = find_queue_url(self._client, address.name, address.account)
             return QueueFacts(self._redrives_to, most, visible=visible, in_flight=in_flight)
         except ClientError as error:
             if not (is_denied(error) or is_missing_queue(error)):
@@ -151,13 +160,16 @@ class Queue:
         """Delete up to ten messages, and return those that were not."""
         return self.begin_delete(receipt_handles).result()
 
-    def hide(self, pauses: Sequence[tuple[str, float]]) -> list[Failed]:
-        """Let up to ten messages, by receipt handle, be seen again after so many seconds; return those that failed."""
-        return self.begin_hide(pauses).result()
+    def hide(self, pauses: Sequence[tuple[str, float]], messages: Sequence[Message] = ()) -> list[Failed]:
+        """Let up to ten messages, by receipt handle, be seen again after so many seconds; return those that failed.
+
+        Where they are settled by it, *messages* are they, for the span of that.
+        """
+        return self.begin_hide(pauses, messages).result()
 
     def begin_receive(self, count: int, *, wait_time_seconds: int, visibility_timeout: int) -> Pending[list[Message]]:
         """Begin to `receive`."""
-        asked_at = self._clock()
+        spans, began, asked_at = self._tracing.look(), time.time_ns(), self._clock()
         pending = self._begin(
             "receive_message",
             MaxNumberOfMessages=count,
@@ -172,26 +184,31 @@ class Queue:
             # What was there before it was asked for may have been on its way for as long as anybody knows.
             at = asked_at if was_there else self._clock()
             until = at + visibility_timeout
-            return [read_message(raw, self.url, at, until, self._clock) for raw in answer.get("Messages", ())]
+            messages = [read_message(raw, self.url, at, until, self._clock) for raw in answer.get("Messages", ())]
+            if spans is not None and messages:
+                spans.note_receive(self._place, messages, began, answer)
+            return messages
 
         return Pending(receive, pending.sent)
 
-    def begin_delete(self, receipt_handles: Sequence[str]) -> Pending[list[Failed]]:
+    def begin_delete(self, receipt_handles: Sequence[str], messages: Sequence[Message] = ()) -> Pending[list[Failed]]:
         """Begin to `delete`."""
         entries = [
             {"Id": place, "ReceiptHandle": handle}
             for place, handle in zip(_PLACES[: len(receipt_handles)], receipt_handles, strict=True)
         ]
-        pending = self._begin("delete_message_batch", Entries=entries)
+        pending = self._settle(conventions.DELETE, messages, "delete_message_batch", entries)
         return pending.map(lambda answer: _read_failures(answer, receipt_handles))
 
-    def begin_hide(self, pauses: Sequence[tuple[str, float]]) -> Pending[list[Failed]]:
+    def begin_hide(
+        self, pauses: Sequence[tuple[str, float]], messages: Sequence[Message] = ()
+    ) -> Pending[list[Failed]]:
         """Begin to `hide`."""
         entries = [
             {"Id": place, "ReceiptHandle": handle, "VisibilityTimeout": math.ceil(seconds)}
             for place, (handle, seconds) in zip(_PLACES[: len(pauses)], pauses, strict=True)
         ]
-        pending = self._begin("change_message_visibility_batch", Entries=entries)
+        pending = self._settle(conventions.HIDE, messages, "change_message_visibility_batch", entries)
         return pending.map(lambda answer: _read_failures(answer, [handle for handle, _ in pauses]))
 
     def send_dead_letter(self, queue_url: str, message: Message, origin: str) -> None:
@@ -200,25 +217,50 @@ class Queue:
         parameters: dict[str, Any] = {"QueueUrl": queue_url, "MessageBody": message.body}
         if attributes:
             parameters["MessageAttributes"] = write_attributes(attributes)
+        if message.trace_header:
+            parameters["MessageSystemAttributes"] = write_trace_header(message.trace_header)
         if message.group_id:
             parameters["MessageGroupId"] = message.group_id
         if is_fifo(queue_url):
             parameters.setdefault("MessageGroupId", message.id)
             # Sent twice, if the answer to the first was lost, it is still one.
             parameters["MessageDeduplicationId"] = message.id
-        self._client_for(queue_url).send_message(**parameters)
+        client, spans = self._client_for(queue_url), self._tracing.spans
+        if spans is None:
+            client.send_message(**parameters)
+            return
+        span = spans.begin_settle(self._place, conventions.DEAD_LETTER, (message,))
+        with span.calling(), span.ending():
+            span.note_answer(client.send_message(**parameters))
+
+    @cached_property
+    def _place(self) -> Place:
+        return queue_place(self._client, self.url)
+
+    def _settle(
+        self, how: str, messages: Sequence[Message], method: str, entries: Sequence[Mapping[str, Any]]
+    ) -> Pending[Mapping[str, Any]]:
+        """Begin to settle *messages*; without these it is something else, and has no span."""
+        spans = self._tracing.spans
+        if spans is None or not messages:
+            return self._begin(method, Entries=entries)
+        span = spans.begin_settle(self._place, how, messages)
+        return self._begin(method, Entries=entries).map(span.end_with, span.fail_with)
 
     def _begin(self, method: str, **parameters: Any) -> Pending[Mapping[str, Any]]:
         from megaflow.wire.client import begin_call
 
-        return begin_call(self._client, method, QueueUrl=self.url, **parameters)
+        pending = begin_call(self._client, method, QueueUrl=self.url, **parameters)
+        spans = self._tracing.spans
+        return pending if spans is None else pending.within(spans.suppressing_others)
 
     def _read_attributes(self, names: Sequence[str]) -> tuple[Mapping[str, str], str]:
         """Return attributes of the queue, or why it refuses to say them; any other error is raised."""
         from botocore.exceptions import ClientError
 
         try:
-            answer = self._client.get_queue_attributes(QueueUrl=self.url, AttributeNames=list(names))
+            with self._tracing.suppressing_others():
+                answer = self._client.get_queue_attributes(QueueUrl=self.url, AttributeNames=list(names))
         except ClientError as error:
             if not is_denied(error):
                 raise

@@ -8,6 +8,7 @@ from typing import Any, Final, TypedDict
 
 from megaflow.errors import ConfigurationError
 from megaflow.logs import get_logger
+from megaflow.telemetry.tracing import NO_TRACING, Tracing
 from megaflow.transport.addresses import Address, Host, read_address
 from megaflow.wire.control_characters import check_credentials, refuse_control_characters
 
@@ -161,11 +162,13 @@ class AwsSettings:
 class Clients:
     """Clients of one service: the one that was *given*, or one for each region, made when it is needed.
 
-    May be used from any thread. With *wire*, they make SQS's hot calls themselves where they can. Raises
-    `ConfigurationError` for options of *aws* beside a client that was given.
+    May be used from any thread. With *wire*, they make SQS's hot calls themselves where they can; where *tracing* has
+    spans of its own, OpenTelemetry's instrumentation of boto3 is no hindrance. Raises `ConfigurationError` for options
+    of *aws* beside a client that was given.
     """
 
-    def __init__(self, service: str, aws: AwsOptions, given: Any, *, wire: bool) -> None:
+    def __init__(self, service: str, aws: AwsOptions, given: Any, *, wire: bool, tracing: Tracing = NO_TRACING) -> None:
+        self._tracing = tracing
         if given is not None:
             refuse_beside_client(aws)
         self._service = service
@@ -203,7 +206,7 @@ class Clients:
             return client
         from megaflow.wire.client import open_wire
 
-        return open_wire(client, wanted=self._wire)
+        return open_wire(client, wanted=self._wire, stands_in=self._tracing.stands_in)
 
 
 def _check_client(client: Any, address: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 
 from megaflow.logs import get_logger
 from megaflow.wire.answers import WireOperation
@@ -19,16 +19,20 @@ from megaflow.wire.sockets import connector
 log = get_logger(__name__)
 
 _Client = TypeVar("_Client")
+StandsIn: TypeAlias = Callable[[], bool]
 
 
 class WireClient:
     """Has boto3's method names and answers, errors included; what is not in `HOT_METHODS` is the boto3 client's own.
 
     Region, endpoint, credentials, timeouts and certificates are those of *client*, whose credentials are asked for each
-    request. May be used from any thread. *client* is one for which `why_aside` knows no reason.
+    request. May be used from any thread. *client* is one for which `why_aside` knows no reason. *stands_in* tells
+    whether the caller has spans in place of those of OpenTelemetry's instrumentation.
     """
 
-    def __init__(self, client: Any, *, sleep: Callable[[float], None] = time.sleep) -> None:
+    def __init__(
+        self, client: Any, *, stands_in: StandsIn = lambda: False, sleep: Callable[[float], None] = time.sleep
+    ) -> None:
         model, config = client.meta.service_model, client.meta.config
         self.boto3_client: Final = client
         self._operations = {
@@ -43,6 +47,7 @@ class WireClient:
             quota=Quota(),
             sleep=sleep,
         )
+        self._stands_in = stands_in
         self._is_unchanged = _is_unknown
         self._aside = ""
 
@@ -106,7 +111,8 @@ class WireClient:
     def _look_again(self) -> None:
         """Note whether somebody has put in something that only boto3 calls."""
         # In this order: what comes meanwhile is seen before the next call.
-        is_unchanged, aside = watch(self.boto3_client), why_aside(self.boto3_client)
+        is_unchanged = watch(self.boto3_client)
+        aside = why_aside(self.boto3_client, stands_in=self._stands_in())
         if aside and aside != self._aside:
             log.info("every call goes through the client itself from now on: %s", aside)
         self._aside, self._is_unchanged = aside, is_unchanged
@@ -117,15 +123,15 @@ def _is_unknown() -> bool:
     return False
 
 
-def open_wire(client: _Client, *, wanted: bool = True) -> _Client | WireClient:
+def open_wire(client: _Client, *, wanted: bool = True, stands_in: StandsIn = lambda: False) -> _Client | WireClient:
     """Return a client that makes the hot calls of the boto3 client *client* itself, or *client*, and log why."""
     if isinstance(client, WireClient):
         return client
-    reason = why_aside(client) if wanted else "wire=False"
+    reason = why_aside(client, stands_in=stands_in()) if wanted else "wire=False"
     if reason:
         log.info("every call goes through the client itself: %s", reason)
         return client
-    return WireClient(client)
+    return WireClient(client, stands_in=stands_in)
 
 
 def begin_call(client: Any, method: str, **parameters: Any) -> Pending[Mapping[str, Any]]:

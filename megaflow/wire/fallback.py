@@ -2,7 +2,8 @@
 
 - There is a proxy.
 - Somebody has registered an event handler on the client (``client.meta.events``), as a mock such as moto does.
-- A tracer wraps boto3, or what boto3 itself calls: OpenTelemetry, ddtrace, the X-Ray SDK, elastic-apm.
+- A tracer wraps boto3, or what boto3 itself calls: ddtrace, the X-Ray SDK, elastic-apm.
+- OpenTelemetry's instrumentation wraps them, and its SDK is not set up, or there is ``telemetry=False``.
 - A method of the client, its HTTP session, urllib3 or ``http.client`` was replaced.
 - The client is not boto3's.
 - The endpoint URL is more than scheme, host and port, or boto3 calls another host than the client says.
@@ -17,7 +18,13 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from megaflow.wire.identity import describe_callable, find_replaced, find_shadowed, is_original
+from megaflow.wire.identity import (
+    describe_callable,
+    find_replaced,
+    find_shadowed,
+    is_instrumentation,
+    is_original,
+)
 
 HOT_METHODS: Final = {
     "receive_message": "ReceiveMessage",
@@ -50,10 +57,13 @@ _EVENTS: Final = (
 _RETRY_MODES: Final = ("standard", "legacy")
 
 
-def why_aside(client: object) -> str:
-    """Return why calls of *client* have to go through boto3, or ``""`` where they need not."""
+def why_aside(client: object, *, stands_in: bool = False) -> str:
+    """Return why calls of *client* have to go through boto3, or ``""`` where they need not.
+
+    *stands_in* is whether something stands in for OpenTelemetry's instrumentation, which then is no reason.
+    """
     try:
-        return next(_reasons(client), "")
+        return next(_reasons(client, is_instrumentation if stands_in else _is_nothing), "")
     except Exception as error:  # noqa: BLE001 - most of what is looked at here is botocore's own business
         return f"this version of botocore is not known ({type(error).__name__}: {error})"
 
@@ -93,7 +103,11 @@ def watch(client: Any) -> Callable[[], bool]:
     return is_unchanged
 
 
-def _reasons(client: Any) -> Iterator[str]:
+def _is_nothing(value: object) -> bool:
+    return False
+
+
+def _reasons(client: Any, is_replaced: Callable[[Any], bool]) -> Iterator[str]:
     from botocore.client import BaseClient
 
     # Not isinstance: it believes what a proxy says.
@@ -101,28 +115,32 @@ def _reasons(client: Any) -> Iterator[str]:
         yield f"the client is a {type(client).__module__}.{type(client).__qualname__}, not boto3's"
         return
     yield from _reasons_of_settings(client)
-    yield from _reasons_of_code(client)
+    yield from _reasons_of_code(client, is_replaced)
     yield from _reasons_of_handlers(client)
 
 
-def _reasons_of_code(client: Any) -> Iterator[str]:
+def _reasons_of_code(client: Any, is_replaced: Callable[[Any], bool]) -> Iterator[str]:
+    """Give what others have put in the way of a call, but for what *is_replaced* by something of the caller's."""
     from botocore.client import BaseClient
 
     names = frozenset({*HOT_METHODS, *vars(BaseClient), "__getattribute__"})
     for find, part in ((find_shadowed, client), (find_replaced, type(client))):
         for name, by in find(part, names):
+            if is_replaced(by):
+                continue
             yield f"the client's {name} was replaced by {describe_callable(by)}"
     for part in _parts(client):
-        yield from _reasons_of_class(type(part), *find_shadowed(part))
+        yield from _reasons_of_class(type(part), is_replaced, *find_shadowed(part))
     for kind in _classes(client):
-        yield from _reasons_of_class(kind)
+        yield from _reasons_of_class(kind, is_replaced)
 
 
-def _reasons_of_class(kind: type, *shadowed: tuple[str, Any]) -> Iterator[str]:
+def _reasons_of_class(kind: type, is_replaced: Callable[[Any], bool], *shadowed: tuple[str, Any]) -> Iterator[str]:
     if not is_original(kind):
         yield f"the client works with a {kind.__qualname__} of its own"
     for name, by in (*shadowed, *find_replaced(kind)):
-        yield f"{kind.__qualname__}.{name} was replaced by {describe_callable(by)}"
+        if not is_replaced(by):
+            yield f"{kind.__qualname__}.{name} was replaced by {describe_callable(by)}"
 
 
 def _parts(client: Any) -> Iterator[Any]:

@@ -15,6 +15,7 @@ from typing import Any, Final
 _PACKAGES: Final = frozenset({"boto3", "botocore", "http", "queue", "urllib3"})
 """Those that a call of boto3's goes through."""
 
+_OPENTELEMETRY: Final = "opentelemetry.instrumentation."
 _FOR_TESTS: Final = "botocore.stub"
 _OF_C: Final = (BuiltinFunctionType, MethodDescriptorType, WrapperDescriptorType)
 """The types of functions that are written in C; a proxy's own type says the same of its module as these do."""
@@ -34,6 +35,15 @@ def is_original(value: Any) -> bool:
     if issubclass(kind, type):
         return _is_module(value.__module__) or vars(builtins).get(value.__name__) is value
     return not callable(value) or issubclass(kind, _OF_C) or _is_module(kind.__module__)
+
+
+def is_instrumentation(value: Any) -> bool:
+    """Tell whether *value* is what OpenTelemetry's instrumentation has put around a function of those packages."""
+    wrapper, wrapped = (getattr(value, name, None) for name in ("_self_wrapper", "__wrapped__"))
+    function = getattr(_without_partial(wrapper), "__func__", wrapper)
+    if type(function) is not FunctionType or not str(function.__globals__.get("__name__")).startswith(_OPENTELEMETRY):
+        return False
+    return is_original(wrapped) or is_instrumentation(wrapped)
 
 
 def find_replaced(kind: type, names: Container[str] | None = None) -> Iterator[tuple[str, Any]]:

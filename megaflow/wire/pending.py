@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Final, Generic, NoReturn, TypeVar
 
 if TYPE_CHECKING:
@@ -54,6 +55,17 @@ class Pending(Generic[_T]):
             return function(result)
 
         return Pending(finish, self.sent)
+
+    def within(self, enter: Callable[[], AbstractContextManager[object]]) -> Pending[_T]:
+        """Return the same call, which is made within a ``with`` where it is not under way."""
+        if self.is_under_way:
+            return self
+
+        def finish() -> _T:
+            with enter():
+                return self._finish()
+
+        return Pending(finish)
 
 
 def failing(error: BaseException) -> Pending[NoReturn]:

@@ -135,6 +135,25 @@ def test_all_goes_with_its_attributes() -> None:
     assert place.take(place.source) == []
 
 
+def test_all_goes_with_its_trace() -> None:
+    place, header = Place(), "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1"
+    place.sqs.send_message(
+        QueueUrl=place.source,
+        MessageBody="x",
+        MessageAttributes={"traceparent": {"DataType": "String", "StringValue": "00-1-2-01"}},
+        MessageSystemAttributes={"AWSTraceHeader": {"DataType": "String", "StringValue": header}},
+    )
+    place.clock.sleep(1)
+
+    place.mover().run()
+
+    (moved,) = place.sqs.receive_message(
+        QueueUrl=place.target, MessageAttributeNames=["All"], MessageSystemAttributeNames=["All"]
+    )["Messages"]
+    assert moved["Attributes"]["AWSTraceHeader"] == header
+    assert moved["MessageAttributes"]["traceparent"]["StringValue"] == "00-1-2-01"
+
+
 def test_what_does_not_match_stays_and_can_be_seen_at_once() -> None:
     place = Place()
     place.send(25)

@@ -22,6 +22,7 @@ from megaflow.cli.main import COMMANDS, cli
 from megaflow.local import SnsClient, SqsClient
 from megaflow.logs import LOG_KEYS
 from megaflow.settings import VARIABLES
+from megaflow.telemetry import conventions
 from megaflow.telemetry.instruments import INSTRUMENTS, LABELS
 from megaflow.telemetry.metrics import NAMES
 from megaflow.telemetry.otel_metrics import ATTRIBUTES
@@ -71,6 +72,16 @@ def _labels() -> str:
 
 def _log_keys() -> str:
     return _table(("key", ""), *((f"`{key}`", meaning) for key, meaning in LOG_KEYS.items()))
+
+
+def _spans() -> str:
+    rows = ((f"`{name}`", kind, meaning) for name, (kind, meaning) in conventions.SPANS.items())
+    return _table(("span", "kind", "what it stands for"), *rows)
+
+
+def _span_attributes() -> str:
+    rows = ((f"`{name}`", ", ".join(spans), meaning) for name, (spans, meaning) in conventions.ATTRIBUTES.items())
+    return _table(("attribute", "spans", ""), *rows)
 
 
 def _settings() -> str:
@@ -179,6 +190,8 @@ PARTS: Final[Mapping[str, Callable[[], str]]] = {
     "labels": _labels,
     "log keys": _log_keys,
     "metrics": _metrics,
+    "span attributes": _span_attributes,
+    "spans": _spans,
     "oddities": _oddities,
     "operations of SnsClient": lambda: _operations(SnsClient),
     "operations of SqsClient": lambda: _operations(SqsClient),

@@ -5,10 +5,13 @@ import re
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
+import opentelemetry.trace
 import pytest
 from botocore.loaders import Loader
+from opentelemetry.util._once import Once
 
 import megaflow
 from megaflow import App
@@ -21,6 +24,15 @@ BLOCKS = [(name, block) for name, page in PAGES.items() for block in read_blocks
 TESTS = [(name, block) for name, block in BLOCKS if "\ndef test_" in block.text]
 
 
+@pytest.fixture
+def tracing_as_before() -> Iterator[None]:
+    """Let a block set up OpenTelemetry as a program does, once."""
+    before = opentelemetry.trace._TRACER_PROVIDER
+    yield
+    opentelemetry.trace._TRACER_PROVIDER, opentelemetry.trace._TRACER_PROVIDER_SET_ONCE = before, Once()
+
+
+@pytest.mark.usefixtures("tracing_as_before")
 @pytest.mark.parametrize("block", [block for _, block in BLOCKS], ids=[name for name, _ in BLOCKS])
 def test_a_block_runs_and_prints_what_is_shown_below_it(block: Block, capsys: pytest.CaptureFixture[str]) -> None:
     names = run(block.before)

@@ -14,6 +14,7 @@ import pytest
 import megaflow
 from megaflow.cli.main import COMMANDS, cli
 from megaflow.local.__main__ import _parser
+from megaflow.telemetry import conventions
 from megaflow.telemetry.instruments import INSTRUMENTS
 from megaflow.telemetry.otel_metrics import ATTRIBUTES
 from tests.docs.pages import PAGES
@@ -127,7 +128,7 @@ def test_every_dotted_name_is_public(name: str) -> None:
     named = {each for code in code_in(PAGES[name]) for each in re.findall(r"\bmegaflow(?:\.\w+)+", code)}
     named |= set(re.findall(r"\]\[(megaflow[\w.]*)\]", PAGES[name]))
 
-    named -= {"megaflow.__main__", "megaflow.__version__", "megaflow.json"} | OTEL_NAMES
+    named -= {"megaflow.__main__", "megaflow.__version__", "megaflow.json"} | OTEL_NAMES | conventions.ATTRIBUTES.keys()
     assert [each for each in sorted(named) if not is_public(each)] == []
 
 

@@ -314,3 +314,45 @@ def test_what_comes_after_the_wire_was_opened_is_called_and_makes_way_when_it_go
     assert isinstance(wire, WireClient)
     assert (during, len(called)) == (1, 1)
     assert len(server.requests) == 3
+
+
+@pytest.mark.usefixtures("restore")
+@pytest.mark.parametrize("instrumented", [("botocore",), ("urllib3",), ("botocore", "urllib3")])
+def test_opentelemetry_is_no_reason_where_something_stands_in_for_it(
+    instrumented: tuple[str, ...], server: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    instrumentors = [_instrumentor(name) for name in instrumented]
+    for instrumentor in instrumentors:
+        instrumentor.instrument()
+    try:
+        client = server.client()
+
+        assert "replaced by opentelemetry.instrumentation." in why_aside(client)
+        assert why_aside(client, stands_in=True) == ""
+    finally:
+        for instrumentor in instrumentors:
+            instrumentor.uninstrument()
+
+
+def _instrumentor(name: str) -> Any:
+    module = import_module(f"opentelemetry.instrumentation.{name}")
+    return getattr(module, {"botocore": "BotocoreInstrumentor", "urllib3": "URLLib3Instrumentor"}[name])()
+
+
+@pytest.mark.usefixtures("restore")
+@pytest.mark.parametrize("is_inside", [True, False])
+def test_another_tracer_beside_opentelemetrys_is_seen(
+    is_inside: bool, server: Scripted, wrapt: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    instrumentor = _instrumentor("botocore")
+    if is_inside:
+        monkeypatch.setattr(BaseClient, "_make_api_call", wrapt.FunctionWrapper(BaseClient._make_api_call, count))
+    instrumentor.instrument()
+    try:
+        if not is_inside:
+            wrapped = vars(BaseClient)["_make_api_call"]
+            monkeypatch.setattr(BaseClient, "_make_api_call", wrapt.FunctionWrapper(wrapped, count))
+
+        assert "_make_api_call" in why_aside(server.client(), stands_in=True)
+    finally:
+        instrumentor.uninstrument()

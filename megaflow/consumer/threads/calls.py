@@ -88,8 +88,10 @@ def _begin(begin: Callable[[], Pending[_Answer]]) -> Pending[_Answer]:
 def _begin_settling(queue: Queue, action: Settlement, handles: Sequence[str]) -> Pending[Sequence[Failed]]:
     match action:
         case Delete():
-            return queue.begin_delete(handles)
-        case Hide(seconds=seconds) | Extend(seconds=seconds):
+            return queue.begin_delete(handles, action.messages)
+        case Hide(seconds=seconds):
+            return queue.begin_hide(list(zip(handles, seconds, strict=True)), action.messages)
+        case Extend(seconds=seconds):
             return queue.begin_hide(list(zip(handles, seconds, strict=True)))
         case DeadLetter(message, queue_url, origin, with_origin):
             said = origin if with_origin else ""

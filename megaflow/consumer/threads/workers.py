@@ -28,6 +28,7 @@ from megaflow.processing.log_lines import about
 from megaflow.processing.processor import Processor
 from megaflow.processing.steps import Result, Step, Steps, adrive, arun_step, ask_or_raise, drive, run_step
 from megaflow.processing.verdict import Verdict
+from megaflow.telemetry import tracing
 
 log = get_logger(__name__)
 
@@ -151,6 +152,7 @@ class Workers:
     def give_up(self, message: Message, handler: Handler) -> None:
         """Go on without the thread, or the event loop, that this message's handler holds."""
         work = self._at_work.pop(id(message), None)
+        tracing.give_up(message)
         if handler.is_async:
             # It does not give way to others either; those that share its loop stay there.
             self._event_loops.append(self._make_event_loop())
@@ -183,6 +185,8 @@ class Workers:
             self._wake_ups.put(False)
         for event_loop in self._event_loops:
             event_loop.close()
+        for work in list(self._at_work.values()):
+            tracing.give_up(work.message, timed_out=False)
 
     def _work_forever(self) -> None:
         while self._wake_ups.get():

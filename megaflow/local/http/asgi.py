@@ -22,6 +22,7 @@ from megaflow.local.calls import SERVICES, perform
 from megaflow.local.faults import NO_STRIKE, Faults
 from megaflow.local.http import json_protocol, query_protocol
 from megaflow.local.http.gate import Gate, check_form
+from megaflow.local.http.trace import with_trace_header
 from megaflow.local.operations.operation import Answer
 from megaflow.local.polls import Poll
 from megaflow.local.refused import Refused
@@ -175,6 +176,7 @@ class Application:
             operation, ask = protocol.read(headers, await _read_body(headers, receive))
             if operation not in SERVICES[protocol.service]:
                 raise protocol.unknown_operation(operation)
+            ask = with_trace_header(operation, ask, headers)
             strike = self._account.faults.strike(operation, ask)
             outcome = perform(self._account, protocol.service, operation, ask, strike)
             answer = await self._wait_for(outcome, caller) if isinstance(outcome, Poll) else outcome

@@ -62,7 +62,7 @@ def _send(hosted: HostedQueue, ask: Ask) -> Answer:
         delay=ask.get("DelaySeconds"),
     )
     sequence = {"SequenceNumber": message.sequence_number} if message.sequence_number else {}
-    return {"MessageId": message.id, **_sums(content), **sequence}
+    return {"MessageId": message.id, **_sums(content, ask), **sequence}
 
 
 def _check_send(ask: Ask, *, fifo: bool) -> None:
@@ -82,11 +82,11 @@ def _check_send(ask: Ask, *, fifo: bool) -> None:
             )
 
 
-def _sums(content: Content) -> Answer:
+def _sums(content: Content, ask: Ask) -> Answer:
     sums = {"MD5OfMessageBody": md5_of_body(content.body)}
     if content.attributes:
         sums["MD5OfMessageAttributes"] = md5_of_attributes(content.attributes)
-    if content.system_attributes:
+    if ask.get("MessageSystemAttributes"):
         sums["MD5OfMessageSystemAttributes"] = md5_of_attributes(content.system_attributes)
     return sums
 

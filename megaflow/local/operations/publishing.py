@@ -10,7 +10,14 @@ from typing import Final
 
 from megaflow.limits import SNS_MESSAGE_SIZE, SNS_SUBJECT_LENGTH, allows_group_id, refused_character
 from megaflow.local.account import Account
-from megaflow.local.content import Content, MessageAttribute, check_count, read_attributes, size_of_entry
+from megaflow.local.content import (
+    Content,
+    MessageAttribute,
+    check_count,
+    read_attributes,
+    read_trace_header,
+    size_of_entry,
+)
 from megaflow.local.operations.operation import Answer, Ask
 from megaflow.local.refused import Refused, invalid_parameter
 from megaflow.local.topic import Publication, Subscription, Topic, content_for
@@ -64,6 +71,7 @@ def _read_publication(topic: Topic, ask: Ask) -> Publication:
         read_attributes_of(ask),
         ask.get("MessageGroupId"),
         ask.get("MessageDeduplicationId"),
+        read_trace_header(ask),
     )
 
 

@@ -70,10 +70,10 @@ class Desk:
     def begin_receive(self, count: int, *, wait_time_seconds: int, visibility_timeout: int) -> Pending[Any]:
         return Pending(lambda: self._say("receive", count, wait_time_seconds, visibility_timeout))
 
-    def begin_delete(self, handles: Sequence[str]) -> Pending[Any]:
+    def begin_delete(self, handles: Sequence[str], messages: Sequence[Message] = ()) -> Pending[Any]:
         return Pending(lambda: self._say("delete", list(handles)))
 
-    def begin_hide(self, pauses: Sequence[tuple[str, float]]) -> Pending[Any]:
+    def begin_hide(self, pauses: Sequence[tuple[str, float]], messages: Sequence[Message] = ()) -> Pending[Any]:
         return Pending(lambda: self._say("hide", list(pauses)))
 
     def send_dead_letter(self, queue_url: str, message: Message, origin: str) -> None:
@@ -203,7 +203,7 @@ def test_a_call_that_fails_has_failed_for_every_message(
 
 def test_a_call_that_cannot_be_begun_has_failed() -> None:
     class Broken(Desk):
-        def begin_delete(self, handles: Sequence[str]) -> Pending[Any]:
+        def begin_delete(self, handles: Sequence[str], messages: Sequence[Message] = ()) -> Pending[Any]:
             raise OSError("no socket")
 
     pending = begin_settling(Broken(), DELETE, lambda message: None)  # type: ignore[arg-type]

@@ -135,7 +135,7 @@ class Parts:
     def wait(self, seconds: float) -> None:
         self.noted.append(("wait", seconds))
 
-    def begin_hide(self, pauses: Sequence[tuple[str, float]]) -> Pending[Any]:
+    def begin_hide(self, pauses: Sequence[tuple[str, float]], messages: Sequence[Message] = ()) -> Pending[Any]:
         self.noted.append(("hide", list(pauses)))
         return Pending(lambda: self.problems)
 
