@@ -84,7 +84,8 @@ class App(Router):
         max_message_size: How many bytes the topic allows for a message.
         wire: Make the calls of SQS that are made over and over without boto3. False makes every call through boto3.
         metrics: An object of yours that is told what is counted and measured: `Metrics`.
-        telemetry: Trace messages where OpenTelemetry's SDK is set up. A `Telemetry` says how; False does not trace.
+        telemetry: Trace messages, and count them, by OpenTelemetry where its SDK is set up. A `Telemetry` says how;
+            False does neither.
 
     Raises:
         ConfigurationError: A value is out of range.
@@ -124,7 +125,7 @@ class App(Router):
         self.metrics = Measurements()
         """What has happened since the app was made, as `Measurements`: ``app.metrics.snapshot()["deleted"]``."""
 
-        self._outlets = Outlets(self.metrics, metrics)
+        self._outlets = Outlets(self.metrics, metrics, tells_opentelemetry=bool(telemetry))
         connection = Endpoints(queue_url, topic_arn, client, sns_client, aws)
         self._destination = Destination(
             connection, wire=wire, max_message_size=max_message_size, outlets=self._outlets, telemetry=telemetry

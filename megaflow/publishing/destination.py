@@ -139,7 +139,6 @@ class Destination:
             queue_url=to.queue_url,
             client=to.client,
             wire=self._wire,
-            metrics=self._outlets,
             telemetry=self._telemetry,
             **of_queue,
         )
@@ -147,11 +146,11 @@ class Destination:
             topic_arn=to.topic_arn,
             client=to.sns_client,
             max_message_size=self._max_message_size,
-            metrics=self._outlets,
             telemetry=self._telemetry,
             **of_topic,
         )
         self.queue.propagation = self.topic.propagation = self.propagation
+        self.queue.outlets = self.topic.outlets = self._outlets
 
 
 def read_dead_letter_queue(address: str | None) -> str | None:

@@ -5,29 +5,25 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
-from typing import NamedTuple, NoReturn, TypeVar
+from typing import NoReturn, TypeVar
 
 from megaflow.publishing.batches import EntryAnswer
+from megaflow.telemetry import conventions
 from megaflow.telemetry.metrics import Told
 from megaflow.telemetry.outlets import Outlets
+from megaflow.telemetry.tracing import Place
 from megaflow.wire.pending import Pending
 
 _Answer = TypeVar("_Answer")
 
 
-class Place(NamedTuple):
-    """Where messages go: the name of a queue, or of a topic."""
-
-    queue: str = ""
-    topic: str = ""
-
-
 class Measuring:
     """Tells *outlets* of calls to one place: its queue, or its topic. May be used from any thread."""
 
-    def __init__(self, outlets: Outlets, place: Callable[[], Place]) -> None:
+    def __init__(self, outlets: Outlets, place: Place) -> None:
         self._outlets = outlets
-        self._place = place
+        is_topic = place.system == conventions.SNS
+        self._queue, self._topic = ("", place.name) if is_topic else (place.name, "")
 
     def call(self, begin: Callable[[], Pending[_Answer]], messages: int) -> Pending[_Answer]:
         """Begin a call that sends so many messages, and measure it once it is answered."""
@@ -37,10 +33,9 @@ class Measuring:
         began = time.perf_counter()
 
         def note(error: str = "") -> None:
-            queue, topic = self._place()
-            took = time.perf_counter() - began
+            topic, took = self._topic, time.perf_counter() - began
             values = {("operation_duration", "send", error, topic): (took,), ("batch_size", "send", topic): (messages,)}
-            self._outlets.note(queue, {}, values)
+            self._outlets.note(self._queue, {}, values)
 
         def note_answer(answer: _Answer) -> _Answer:
             note()
@@ -54,6 +49,5 @@ class Measuring:
 
     def count(self, answers: Iterable[EntryAnswer]) -> None:
         """Count messages by what was said of them in the end."""
-        queue, topic = self._place()
-        counts: Counter[Told] = Counter([("sent", "" if each.sent else each.code, topic) for each in answers])
-        self._outlets.note(queue, counts)
+        counts: Counter[Told] = Counter([("sent", "" if each.sent else each.code, self._topic) for each in answers])
+        self._outlets.note(self._queue, counts)

@@ -21,7 +21,7 @@ from megaflow.publishing.batches import (
     read_message_ids,
     send_all,
 )
-from megaflow.publishing.measuring import Measuring, Place
+from megaflow.publishing.measuring import Measuring
 from megaflow.publishing.outgoing import (
     Outgoing,
     Prepared,
@@ -38,8 +38,7 @@ from megaflow.telemetry.current import find_attributes
 from megaflow.telemetry.metrics import Metrics
 from megaflow.telemetry.outlets import Outlets
 from megaflow.telemetry.propagation import Propagation
-from megaflow.telemetry.tracing import Place as TracedPlace
-from megaflow.telemetry.tracing import Telemetry, Tracing
+from megaflow.telemetry.tracing import Place, Telemetry, Tracing
 from megaflow.transport.errors import is_too_large
 from megaflow.wire.pending import Pending
 
@@ -65,14 +64,14 @@ class Publisher(ABC):
         max_size: int,
         sleep: Callable[[float], None],
         telemetry: bool | Telemetry,
-        metrics: Metrics | Outlets | None = None,
+        metrics: Metrics | None,
     ) -> None:
         self._max_size = max_size
         self._sleep = sleep
         self._tracing = Tracing(telemetry)
-        self._measuring = Measuring(
-            metrics if isinstance(metrics, Outlets) else Outlets(own=metrics), lambda: self._place
-        )
+        self.outlets = Outlets(own=metrics, tells_opentelemetry=bool(telemetry))
+        """Who is told what is sent; those of an app's publishers are the app's."""
+
         self.propagation = Propagation()
         """What goes along with each message, from the one in hand; that of an app's publishers is the app's."""
 
@@ -155,25 +154,26 @@ class Publisher(ABC):
         spans = self._tracing.look()
         if spans is None:
             return self._send_alone(message)
-        span = spans.begin_send(self._traced_place, spans.read_current())
+        span = spans.begin_send(self._place, spans.read_current())
         with span.calling(), span.ending():
             message_id = self._send_alone(*trace_all((message,), span, self._max_size))
             span.note_message(message_id)
             return message_id
 
     def _send_alone(self, message: Prepared) -> str:
+        measuring = self._measuring
         try:
-            answer = self._measuring.call(lambda: Pending(lambda: self._send(message)), 1).result()
+            answer = measuring.call(lambda: Pending(lambda: self._send(message)), 1).result()
         except Exception as error:
             said = read_error(error)
-            self._measuring.count((said,))
+            measuring.count((said,))
             if not is_too_large(error):
                 raise
             reason = f"{said.reason} It has {message.size:,} bytes, and the destination takes fewer"
             failed = FailedEntry(0, message.source.payload, said.code, reason, said.unknown)
             raise PublishError([failed], [""]) from error
         message_id = str(answer["MessageId"])
-        self._measuring.count((EntryAnswer(message_id),))
+        measuring.count((EntryAnswer(message_id),))
         if message.span is not None:
             message.span.note_answer(answer)
         return message_id
@@ -199,7 +199,7 @@ class Publisher(ABC):
 
     def _trace(self, spans: Spans, parent: Any, batch: Sequence[Prepared]) -> list[Prepared]:
         """Begin the span of a batch, below what was current where the publishing began."""
-        return trace_all(batch, spans.begin_send(self._traced_place, parent, len(batch)), self._max_size)
+        return trace_all(batch, spans.begin_send(self._place, parent, len(batch)), self._max_size)
 
     def _begin_batch(self, batch: Sequence[Prepared]) -> Pending[list[EntryAnswer]]:
         pending, span = self._measuring.call(lambda: self._begin(batch), len(batch)), batch[0].span
@@ -217,19 +217,18 @@ class Publisher(ABC):
         """The client that sends; raises `ConfigurationError` where there is no queue or topic, or no way to it."""
 
     @cached_property
+    def _measuring(self) -> Measuring:
+        return Measuring(self.outlets, self._place)
+
+    @cached_property
     @abstractmethod
-    def _traced_place(self) -> TracedPlace:
-        """Where it publishes to, as spans name it."""
+    def _place(self) -> Place:
+        """Where it publishes to; raises as `client` does."""
 
     @property
     @abstractmethod
     def _is_fifo(self) -> bool:
         """Whether messages of a group must arrive in order."""
-
-    @property
-    @abstractmethod
-    def _place(self) -> Place:
-        """What metrics call the place that it publishes to."""
 
     @abstractmethod
     def _check(self, source: Outgoing) -> None:

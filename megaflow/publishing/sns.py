@@ -16,15 +16,12 @@ from typing_extensions import override
 from megaflow import limits
 from megaflow.errors import EncodeError
 from megaflow.keywords import check_options
-from megaflow.publishing.measuring import Place
 from megaflow.publishing.outgoing import Outgoing, Prepared, write_options
 from megaflow.publishing.publisher import Publisher
 from megaflow.settings import TOPIC_ARN_VARIABLE, check_whole, resolve
 from megaflow.telemetry.metrics import Metrics
-from megaflow.telemetry.outlets import Outlets
-from megaflow.telemetry.tracing import Place as TracedPlace
-from megaflow.telemetry.tracing import Telemetry
-from megaflow.transport.addresses import is_fifo, name_of, topic_arn_of
+from megaflow.telemetry.tracing import Place, Telemetry
+from megaflow.transport.addresses import is_fifo, topic_arn_of
 from megaflow.transport.places import topic_place
 from megaflow.transport.protocols import SnsClient
 from megaflow.transport.session import AwsOptions, Clients
@@ -46,7 +43,7 @@ class SnsPublisher(Publisher):
         client: Your own boto3 SNS client, for the region of the topic.
         sleep: Waits between the tries of a batch.
         metrics: An object of yours that is told what is sent, and how long that takes: `Metrics`.
-        telemetry: Trace what is sent where OpenTelemetry's SDK is set up.
+        telemetry: Trace and count what is sent by OpenTelemetry, where its SDK is set up.
     """
 
     def __init__(
@@ -56,7 +53,7 @@ class SnsPublisher(Publisher):
         max_message_size: int = limits.SNS_MESSAGE_SIZE,
         client: SnsClient | None = None,
         sleep: Callable[[float], None] = time.sleep,
-        metrics: Metrics | Outlets | None = None,
+        metrics: Metrics | None = None,
         telemetry: bool | Telemetry = True,
         **aws: Unpack[AwsOptions],
     ) -> None:
@@ -81,18 +78,13 @@ class SnsPublisher(Publisher):
 
     @cached_property
     @override
-    def _traced_place(self) -> TracedPlace:
+    def _place(self) -> Place:
         return topic_place(self.client, self.topic_arn)
 
     @property
     @override
     def _is_fifo(self) -> bool:
         return is_fifo(self.topic_arn)
-
-    @property
-    @override
-    def _place(self) -> Place:
-        return Place(topic=name_of(self.topic_arn))
 
     @override
     def _check(self, source: Outgoing) -> None:

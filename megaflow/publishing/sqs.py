@@ -15,15 +15,12 @@ from typing_extensions import override
 from megaflow import limits
 from megaflow.errors import EncodeError
 from megaflow.keywords import check_options
-from megaflow.publishing.measuring import Place
 from megaflow.publishing.outgoing import Outgoing, Prepared, write_options
 from megaflow.publishing.publisher import Publisher
 from megaflow.settings import QUEUE_URL_VARIABLE, resolve
 from megaflow.telemetry.metrics import Metrics
-from megaflow.telemetry.outlets import Outlets
-from megaflow.telemetry.tracing import Place as TracedPlace
-from megaflow.telemetry.tracing import Telemetry
-from megaflow.transport.addresses import is_fifo, name_of, queue_url_of
+from megaflow.telemetry.tracing import Place, Telemetry
+from megaflow.transport.addresses import is_fifo, queue_url_of
 from megaflow.transport.entries import write_trace_header
 from megaflow.transport.places import queue_place
 from megaflow.transport.protocols import SqsClient
@@ -42,7 +39,7 @@ class SqsPublisher(Publisher):
         wire: Make the calls without boto3 where that is possible. False makes every call through boto3.
         sleep: Waits between the tries of a batch.
         metrics: An object of yours that is told what is sent, and how long that takes: `Metrics`.
-        telemetry: Trace what is sent where OpenTelemetry's SDK is set up.
+        telemetry: Trace and count what is sent by OpenTelemetry, where its SDK is set up.
     """
 
     def __init__(
@@ -52,7 +49,7 @@ class SqsPublisher(Publisher):
         client: SqsClient | None = None,
         wire: bool = True,
         sleep: Callable[[float], None] = time.sleep,
-        metrics: Metrics | Outlets | None = None,
+        metrics: Metrics | None = None,
         telemetry: bool | Telemetry = True,
         **aws: Unpack[AwsOptions],
     ) -> None:
@@ -86,18 +83,13 @@ class SqsPublisher(Publisher):
 
     @cached_property
     @override
-    def _traced_place(self) -> TracedPlace:
+    def _place(self) -> Place:
         return queue_place(self.client, self.queue_url)
 
     @property
     @override
     def _is_fifo(self) -> bool:
         return is_fifo(self.queue_url)
-
-    @property
-    @override
-    def _place(self) -> Place:
-        return Place(queue=name_of(self.queue_url))
 
     @override
     def _check(self, source: Outgoing) -> None:

@@ -23,10 +23,16 @@ _NONE: Final[Mapping[Told, Sequence[float]]] = {}
 class Outlets:
     """Tells *measurements*, a user's *own* metrics, and OpenTelemetry where it is set up. May be used from any thread.
 
-    Raises `ConfigurationError` where *own* is no such thing.
+    *tells_opentelemetry* is whether it is. Raises `ConfigurationError` where *own* is no such thing.
     """
 
-    def __init__(self, measurements: Measurements | None = None, own: Metrics | None = None) -> None:
+    def __init__(
+        self,
+        measurements: Measurements | None = None,
+        own: Metrics | None = None,
+        *,
+        tells_opentelemetry: bool = True,
+    ) -> None:
         for method in ("count", "observe", "gauge") if own is not None else ():
             if not callable(getattr(own, method, None)):
                 raise ConfigurationError(
@@ -38,6 +44,8 @@ class Outlets:
         self._looking = threading.Lock()
         """Held by whoever looks, and for ever once there is nothing more to look for."""
 
+        if not tells_opentelemetry:
+            self._looking.acquire()
         self._says_again_at = 0.0
 
     @property

@@ -14,7 +14,7 @@ from opentelemetry import metrics as api
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
-from megaflow import App, SqsPublisher
+from megaflow import App, SqsPublisher, Telemetry
 from megaflow.local import Account, SqsClient
 from megaflow.telemetry import otel_metrics
 from megaflow.telemetry.instruments import INSTRUMENTS, LABELS, Kind
@@ -36,7 +36,8 @@ def reader(monkeypatch: pytest.MonkeyPatch) -> Iterator[InMemoryMetricReader]:
 def points_of(reader: InMemoryMetricReader) -> dict[str, list[Any]]:
     """Return the points of each instrument."""
     data: Any = reader.get_metrics_data()
-    metrics = [each for resource in data.resource_metrics for scope in resource.scope_metrics for each in scope.metrics]
+    resources = data.resource_metrics if data is not None else ()
+    metrics = [each for resource in resources for scope in resource.scope_metrics for each in scope.metrics]
     return {each.name: list(each.data.data_points) for each in metrics}
 
 
@@ -106,6 +107,23 @@ def test_a_publisher_of_its_own_tells_what_failed(reader: InMemoryMetricReader) 
     (called,) = points["messaging.client.operation.duration"]
     assert sent.attributes["error.type"].endswith("NonExistentQueue")
     assert called.attributes["error.type"] == "QueueDoesNotExist"
+
+
+@pytest.mark.parametrize(("telemetry", "is_told"), [(True, True), (Telemetry(trace="link"), True), (False, False)])
+def test_telemetry_says_whether_opentelemetry_is_told(
+    reader: InMemoryMetricReader, telemetry: bool | Telemetry, is_told: bool
+) -> None:
+    app = App(retry_on=(), telemetry=telemetry)
+    app.on_text("ping")(lambda _: None)
+    sqs = SqsClient(Account())
+    queue_url = sqs.create_queue(QueueName="orders")["QueueUrl"]
+
+    with TestClient(app) as client:
+        client.publish("ping")
+    SqsPublisher(queue_url=queue_url, client=sqs, telemetry=telemetry).publish("ping")
+
+    assert app.metrics.snapshot()["deleted"] == 1
+    assert bool(points_of(reader)) is is_told
 
 
 def test_without_a_provider_nothing_is_told_and_one_that_comes_later_is_found(

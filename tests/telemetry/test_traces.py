@@ -239,7 +239,7 @@ def test_nothing_of_opentelemetry_is_imported_where_nobody_has() -> None:
         "from megaflow import App\n"
         "from megaflow.testing import TestClient\n"
         "app = App()\n"
-        "app.on_message(lambda message: None, handler_name='all')\n"
+        "app.on_message(handler_name='all')(lambda message: None)\n"
         "with TestClient(app) as client:\n"
         "    client.publish('x')\n"
         "    client.run()\n"

@@ -8,6 +8,8 @@ from typing import Unpack
 
 from megaflow import limits
 from megaflow.publishing import sns
+from megaflow.telemetry.metrics import Metrics
+from megaflow.telemetry.tracing import Telemetry
 from megaflow.transport.protocols import SnsClient
 from megaflow.transport.session import AwsOptions, giving_way
 
@@ -24,7 +26,16 @@ class SnsPublisher(sns.SnsPublisher):
         max_message_size: int = limits.SNS_MESSAGE_SIZE,
         client: SnsClient | None = None,
         sleep: Callable[[float], None] = time.sleep,
+        metrics: Metrics | None = None,
+        telemetry: bool | Telemetry = True,
         **aws: Unpack[AwsOptions],
     ) -> None:
-        options = giving_way(aws)
-        super().__init__(topic_arn=topic_arn, max_message_size=max_message_size, client=client, sleep=sleep, **options)
+        super().__init__(
+            topic_arn=topic_arn,
+            max_message_size=max_message_size,
+            client=client,
+            sleep=sleep,
+            metrics=metrics,
+            telemetry=telemetry,
+            **giving_way(aws),
+        )

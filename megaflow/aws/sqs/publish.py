@@ -8,7 +8,7 @@ from typing import Unpack
 
 from megaflow.publishing import sqs
 from megaflow.telemetry.metrics import Metrics
-from megaflow.telemetry.outlets import Outlets
+from megaflow.telemetry.tracing import Telemetry
 from megaflow.transport.protocols import SqsClient
 from megaflow.transport.session import AwsOptions, giving_way
 
@@ -25,7 +25,16 @@ class SqsPublisher(sqs.SqsPublisher):
         client: SqsClient | None = None,
         wire: bool = True,
         sleep: Callable[[float], None] = time.sleep,
-        metrics: Metrics | Outlets | None = None,
+        metrics: Metrics | None = None,
+        telemetry: bool | Telemetry = True,
         **aws: Unpack[AwsOptions],
     ) -> None:
-        super().__init__(queue_url=queue_url, client=client, wire=wire, sleep=sleep, metrics=metrics, **giving_way(aws))
+        super().__init__(
+            queue_url=queue_url,
+            client=client,
+            wire=wire,
+            sleep=sleep,
+            metrics=metrics,
+            telemetry=telemetry,
+            **giving_way(aws),
+        )
