@@ -350,6 +350,27 @@ def test_cancelling_aprocess_cancels_it(app: App) -> None:
         asyncio.run(cancel())
 
 
+def test_an_error_of_a_handler_that_is_cancelled_is_its_own(app: App) -> None:
+    begun = asyncio.Event()
+
+    @app.on_text()
+    async def wait(text: str) -> None:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            raise LookupError("in the midst of it") from None
+
+    async def cancel() -> Verdict:
+        task = asyncio.create_task(app.aprocess("ping"))
+        await begun.wait()
+        task.cancel()
+        return await task
+
+    (outcome,) = asyncio.run(cancel()).outcomes
+    assert isinstance(outcome.error, LookupError)
+
+
 def test_process_inside_a_running_loop_says_to_use_aprocess(app: App) -> None:
     async def call() -> None:
         app.process("ping")

@@ -377,6 +377,7 @@ def test_a_number_as_key_is_the_same_key_each_time() -> None:
 
     assert (first.deletes, second.deletes) == (True, True)
     assert [first.outcomes[0].skipped, second.outcomes[0].skipped] == ["", "finished earlier with the same key"]
+    assert second.outcomes[0].seconds == 0.0
 
 
 @pytest.mark.parametrize(("failing", "ran"), [("claim", []), ("complete", ["charge"])])

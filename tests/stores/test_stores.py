@@ -39,6 +39,7 @@ from megaflow import (
 from megaflow.stores.store import close_store
 from megaflow.transport.session import AwsSettings
 from tests.consuming import Queues, run_until
+from tests.waiting import PATIENCE
 
 DONE = Ended(ProcessStatus.DONE)
 FAILED = Ended(ProcessStatus.FATAL_ERROR, "ValueError: expired")
@@ -699,6 +700,37 @@ def test_a_forked_child_inherits_no_connection_and_can_use_the_store(tmp_path: P
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
 
     assert (ended.stdout, ended.stderr) == ("20 0\n", "")
+
+
+_FORKING_AT_WORK = """
+import os, threading, time
+from megaflow import MemoryStore
+at_work, may_go_on = threading.Event(), threading.Event()
+def tell_time():
+    if threading.current_thread() is not threading.main_thread():
+        at_work.set()
+        may_go_on.wait()
+    return time.time()
+store = MemoryStore(clock=tell_time)
+thread = threading.Thread(target=store.claim, args=("key", "thread", 60))
+thread.start()
+at_work.wait()
+child = os.fork()
+if not child:
+    print(store.claim("key", "child", 60).name, flush=True)
+    os._exit(0)
+os.waitpid(child, 0)
+may_go_on.set()
+thread.join()
+"""
+
+
+def test_a_memory_store_that_is_at_work_when_its_process_forks_can_be_used_in_the_child() -> None:
+    command = [sys.executable, "-W", "ignore", "-c", _FORKING_AT_WORK]
+
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE)
+
+    assert (ended.stdout, ended.stderr) == ("TAKEN\n", "")
 
 
 def test_the_file_of_a_store_is_for_its_owner_s_eyes(tmp_path: Path) -> None:

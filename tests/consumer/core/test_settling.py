@@ -319,6 +319,22 @@ def test_a_group_whose_delete_is_under_way_when_its_lease_ends_is_passed_over_on
     assert driver.counted("not_deleted") == 1
 
 
+def test_what_comes_after_its_group_was_passed_over_waits_on_when_another_group_is() -> None:
+    driver = Driver(fifo=True)
+    names = [("a1", "a", 130.0), ("b1", "b", 140.0), ("a2", "a", 1_000.0)]
+    for each in driver.receive(*[message(name, group=group, expires_at=end) for name, group, end in names]):
+        driver.finish(each)
+    driver.wait_for(Delete)
+    driver.now = 130.0
+    driver.tell(Tick())
+    assert driver.receive(message("a3", group="a", expires_at=1_000.0)) == []
+
+    driver.now = 140.0
+    driver.tell(Tick())
+
+    assert ids(driver.core.waiting) == ["a3"]
+
+
 def test_a_group_does_not_go_on_where_the_receipt_handle_of_its_handled_message_was_refused() -> None:
     driver = Driver(fifo=True)
     first, *_ = driver.receive(message("a1", group="a"), message("a2", group="a", expires_at=1_000.0))
