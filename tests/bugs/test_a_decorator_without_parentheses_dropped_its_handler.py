@@ -104,6 +104,16 @@ def test_a_decorator_without_its_at_sign_is_refused_too(pattern: Any) -> None:
         app.check()
 
 
+def test_an_app_that_has_processed_something_is_refused_at_the_start() -> None:
+    app = make_app()
+    app.on_text()(lambda text: None)
+    app.process("ping")
+    app.on_data({"type": "order"})
+
+    with pytest.raises(RegistrationError, match=r"on_data\(\) has got no handler"):
+        app.run()
+
+
 def test_a_function_stays_a_pattern() -> None:
     app = make_app()
     decorator = app.on_data(is_order)

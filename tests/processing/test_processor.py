@@ -336,18 +336,25 @@ def test_an_interruption_runs_no_further_handler_and_is_raised(
 
 
 def test_cancelling_aprocess_cancels_it(app: App) -> None:
+    begun, went_on = asyncio.Event(), []
+    app.on_verdict(went_on.append)
+
     @app.on_text()
     async def wait(text: str) -> None:
+        begun.set()
         await asyncio.Event().wait()
+
+    app.on_text()(went_on.append)
 
     async def cancel() -> None:
         task = asyncio.create_task(app.aprocess("ping"))
-        await asyncio.sleep(0)
+        await begun.wait()
         task.cancel()
         await task
 
     with pytest.raises(asyncio.CancelledError):
         asyncio.run(cancel())
+    assert went_on == []
 
 
 def test_an_error_of_a_handler_that_is_cancelled_is_its_own(app: App) -> None:
