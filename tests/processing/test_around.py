@@ -141,6 +141,22 @@ def test_the_error_that_ends_iterators_is_raised_there_too() -> None:
     assert (around.seen[-1], verdict.outcomes[0].error) == (error, error)
 
 
+@pytest.mark.parametrize("error", [ValueError("no"), StopIteration("no")], ids=repr)
+def test_an_error_that_one_makes_of_another_is_read_in_its_place(error: Exception) -> None:
+    app = make_app(raising(error), is_async=False)
+
+    @app.around
+    def around(handler: Handler, message: Message) -> Iterator[None]:
+        try:
+            yield
+        except type(error):
+            raise ConnectionError("in its place") from None
+
+    verdict = app.process("ping")
+
+    assert (status_of(verdict), str(verdict.outcomes[0].error)) == (RETRIABLE, "in its place")
+
+
 class Lines(logging.Handler):
     """Notes lines about failures, among what else happens."""
 

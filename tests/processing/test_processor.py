@@ -336,7 +336,8 @@ def test_an_interruption_runs_no_further_handler_and_is_raised(
 
 
 def test_cancelling_aprocess_cancels_it(app: App) -> None:
-    begun, went_on = asyncio.Event(), []
+    begun = asyncio.Event()
+    went_on: list[object] = []
     app.on_verdict(went_on.append)
 
     @app.on_text()

@@ -492,6 +492,15 @@ def test_sqlite_writes_what_it_has_answered_through_to_the_disk(tmp_path: Path) 
         assert connection.execute("PRAGMA synchronous").fetchone() == (2,)
 
 
+def test_a_check_of_a_store_in_memory_forgets_nothing() -> None:
+    with SqliteStore(":memory:") as store:
+        store.save("queue m1", "answer", Ended(ProcessStatus.DONE))
+
+        store.check()
+
+        assert store.load("queue m1") == {"answer": Ended(ProcessStatus.DONE)}
+
+
 def test_a_check_of_sqlite_leaves_nothing_behind(tmp_path: Path) -> None:
     with SqliteStore(tmp_path / "progress.db") as store:
         store.check()

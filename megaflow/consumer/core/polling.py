@@ -161,6 +161,7 @@ class Polling:
             self._actions.add(AbandonPoll(0))
         self._polls.clear()
         self._inspecting = False
+        self._forget_silent()
 
     def _forget_silent(self) -> None:
         if len(self.heard_at) > len(self._polls):

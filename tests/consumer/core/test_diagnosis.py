@@ -31,6 +31,22 @@ def test_a_consumer_that_stops_is_live_and_not_ready() -> None:
     assert (health.live, health.ready, health.stopping, health.problems) == (True, False, True, ())
 
 
+def test_a_consumer_that_takes_long_to_stop_waits_for_no_poll() -> None:
+    driver = Driver(ConsumerSettings(shutdown_timeout=600.0, concurrency=2))
+    driver.receive(message("running"))
+    driver.now += 1
+    driver.tell(Stop())
+
+    for _ in range(30):
+        driver.now += 10
+        driver.tell(Tick())
+        for asked in driver.all(Extend):
+            driver.tell(Settled(asked))
+
+    health = driver.core.health(driver.now)
+    assert (health.live, health.problems) == (True, ())
+
+
 @pytest.mark.parametrize(("silence", "ready"), [(80.0, True), (80.1, False)])
 def test_a_poll_that_is_not_answered_a_minute_beyond_its_wait_makes_it_not_ready(silence: float, ready: bool) -> None:
     driver = Driver(ConsumerSettings(wait_time_seconds=20))
