@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -41,6 +42,7 @@ from megaflow.consumer.core.store_outages import MOST_TRIES
 from megaflow.consumer.threads.calls import ask, settle
 from megaflow.consumer.threads.store_checks import check_stores
 from megaflow.errors import StoreError
+from megaflow.handlers.handler import Handler
 from megaflow.limits import BATCH_ENTRIES
 from megaflow.messages.message import Message
 from megaflow.processing.steps import HandlerCall, Result, Step, Steps, StoreCall, Turn, lease_lost
@@ -84,6 +86,12 @@ class Consumer(Observer):
         """Receipt handles of what was received and not started, given back or deleted, with the message's id."""
 
         self._in_line: dict[str, tuple[Message, Steps]] = {}
+        self._turns: defaultdict[str, list[float]] = defaultdict(list)
+        """When messages had their turns at each handler."""
+
+        self._calls: dict[str, Run] = {}
+        """The calls under way that are waited for, by message."""
+
         self._parked: dict[str, tuple[Steps, StoreError]] = {}
         self._has_outage = False
         """Whether it was told that its store fails, and not yet that it is well again."""
@@ -166,6 +174,7 @@ class Consumer(Observer):
             case GiveUp(message):
                 self._given_up[id(message)] = message
                 self._running.pop(message.id)
+                self._calls.pop(message.id, None)
                 self.world.ledger.forget_run(self.name, message.id)
             case Extend() | Delete() | Hide() | DeadLetter():
                 self._settle(action)
@@ -357,6 +366,9 @@ class Consumer(Observer):
         if message.id in self._in_line:
             _, steps = self._in_line.pop(message.id)
             self._run(message)
+            if not failed:
+                assert isinstance(steps.step, Turn)
+                self._note_turn(steps.step.handler)
             step = steps.take(Result(error=lease_lost() if failed else None))
         else:
             steps, error = self._parked.pop(message.id)
@@ -366,6 +378,13 @@ class Consumer(Observer):
                     self._unsaved = {each for each in self._unsaved if each[0] != message.id}
                 step = steps.take(Result(error=error))
         self.world.clock.later(0.0, partial(self._advance, message, steps, step))
+
+    def _note_turn(self, handler: Handler) -> None:
+        rate, now = handler.options.rate, self.world.clock.now
+        turns = self._turns[handler.name]
+        turns.append(now)
+        if rate is not None and sum(now < turn + rate.seconds for turn in turns) > rate.calls:
+            raise Violation(f"{self.name}: more than {rate} calls of {handler.name} begin")
 
     def _check_stores(self) -> None:
         if self.alive:
@@ -380,6 +399,7 @@ class Consumer(Observer):
             raise Violation(f"{message.id}: {handler.name} has finished it, and is called again instead of its store")
         self._ended.pop(message.id, None)
         self.world.note(self.name, "calls", f"{handler.name} with {message.id}")
+        self._note_call(message, handler, run)
         plan = self.world.draw_plan(handler, message)
         if handler.options.timeout is not None:
             self.tell(Called(message, handler, handler.options.timeout))
@@ -388,9 +408,11 @@ class Consumer(Observer):
             if not self.alive:
                 return
             self.world.ledger.note_end(run, plan.status)
+            if self._calls.get(message.id) is run:
+                del self._calls[message.id]
             if not plan.status.keeps:
                 self._ended[message.id] = handler.name
-            if handler.options.timeout is not None:
+            if handler.options.timeout is not None or handler.options.max_concurrency is not None:
                 self.tell(Called(message, handler, None))
             self.world.note(self.name, "ends", f"{handler.name} with {message.id}: {plan.said!r}")
             said = plan.said
@@ -398,6 +420,13 @@ class Consumer(Observer):
             self._advance(message, steps, steps.take(result))
 
         self.world.clock.later(plan.seconds, end)
+
+    def _note_call(self, message: Message, handler: Handler, run: Run) -> None:
+        if id(message) not in self._given_up:
+            self._calls[message.id] = run
+        most = handler.options.max_concurrency
+        if most is not None and sum(each.handler == handler.name for each in self._calls.values()) > most:
+            raise Violation(f"{self.name}: more than {most} calls of {handler.name} at once")
 
     # What takes effect in the queue
 
