@@ -1,4 +1,4 @@
-"""Options of a handler, as its decorator takes them: ``retry_on``, ``timeout``, ``idempotency_key`` and others."""
+"""Options of a handler, as its decorator takes them: ``retry_on``, ``timeout``, ``rate`` and others."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeAlias, TypedDict, get_args
 
 from megaflow.errors import ConfigurationError
+from megaflow.handlers.rate import Rate, read_rate
 from megaflow.keywords import check_keywords
-from megaflow.settings import OnInvalid, RetryOn, check_choice, check_seconds, read_retry_on
+from megaflow.settings import OnInvalid, RetryOn, check_choice, check_seconds, check_whole, read_retry_on
 
 DAY: Final = 86_400.0
 
@@ -42,6 +43,17 @@ class HandlerOptions(TypedDict, total=False):
     on_invalid: OnInvalid | None
     """What becomes of a message that is not what the annotations say, in place of what the app says."""
 
+    max_concurrency: int | None
+    """How many calls of the handler may run at once, in each process. A message that has to wait for that, or for the
+    *rate*, is in hand: its visibility timeout is extended, and it holds neither a thread nor a place of *concurrency*.
+    Handlers without such limits get it first.
+    """
+
+    rate: str | None
+    """How many calls of the handler may begin within any second, minute or hour, in each process: ``"10/s"``,
+    ``"100/m"``, ``"1000/h"``.
+    """
+
 
 @dataclass(frozen=True, slots=True)
 class Options:
@@ -61,6 +73,17 @@ class Options:
     on_invalid: OnInvalid | None = None
     """What becomes of a message that is not what the annotations say; None leaves it to the app."""
 
+    max_concurrency: int | None = None
+    """How many calls may run at once; None is as many as there are."""
+
+    rate: Rate | None = None
+    """How many calls may begin within a time; None is as many as there are."""
+
+    @property
+    def has_turns(self) -> bool:
+        """Whether a message may have to wait for its turn before the handler is called."""
+        return self.max_concurrency is not None or self.rate is not None
+
 
 DEFAULTS: Final = Options()
 
@@ -72,11 +95,15 @@ def read_options(given: Mapping[str, Any]) -> Options:
     """
     check_keywords("the decorator of a handler", given, HandlerOptions.__annotations__)
     named = {option: value for option, value in given.items() if option != "handler_name"}
-    options = Options(**named | {"retry_on": read_retry_on(given.get("retry_on"))})
+    rate = given.get("rate")
+    read = {"retry_on": read_retry_on(given.get("retry_on")), "rate": None if rate is None else read_rate(rate)}
+    options = Options(**named | read)
     if options.timeout is not None:
         check_seconds("timeout", options.timeout)
     if options.on_invalid is not None:
         check_choice("on_invalid", options.on_invalid, get_args(OnInvalid))
+    if options.max_concurrency is not None:
+        check_whole("max_concurrency", options.max_concurrency, 1, 10_000)
     check_seconds("idempotent_for", options.idempotent_for)
     if "idempotent_for" in given and "idempotency_key" not in given:
         raise ConfigurationError(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from megaflow import forks
 from megaflow.dispatch.table import DispatchTable, Selection
-from megaflow.errors import EarlierFailureError, KeyBusyError, LeaseLostError, RegistrationError
+from megaflow.errors import EarlierFailureError, KeyBusyError, RegistrationError
 from megaflow.frozen import make_record
 from megaflow.handlers.dependencies import Dependencies
 from megaflow.handlers.handler import Handler
@@ -31,10 +31,12 @@ from megaflow.processing.steps import (
     HandlerCall,
     Steps,
     StoreCall,
+    Turn,
     Wait,
     adrive,
     arun_step,
     drive,
+    lease_lost,
     run_step,
 )
 from megaflow.processing.verdict import Fate, Outcome, Verdict, decide_fate
@@ -90,6 +92,7 @@ class Processor:
             handler: surround(handler, call, arounds, self._reader, self._log_outcome) for handler, call in calls
         }
         self._plain = frozenset(handler for handler in handlers if _is_plain(handler) and progress is None)
+        self._with_turns = frozenset(handler for handler in handlers if handler.options.has_turns)
         self.undecided: Final = () if retry_on is not None else tuple(filter(_leaves_retries_open, handlers))
         """Those handlers of which nothing says which exceptions are worth another try, not even that none is."""
 
@@ -144,8 +147,8 @@ class Processor:
     def begin(self, message: Message, wait: Wait) -> Verdict | Steps:
         """Take *message* through its handlers here and now where all of them are plain; else give the steps it takes.
 
-        Plain is what is not async, may take as long as it wants, and is not remembered anywhere; *wait* waits for what
-        it gives all the same.
+        Plain is what is not async, may take as long as it wants, waits for no turn, and is not remembered anywhere;
+        *wait* waits for what it gives all the same.
         """
         trace = None if self._tracing.spans is None else self._begin_trace(message)
         try:
@@ -203,12 +206,14 @@ class Processor:
                 yield self._decide(message, [*outcomes, *unknown], trace)
                 return
             earlier = loaded.returned
-        for handler, own in each_with_own_payload(selection, message):
+        for handler, own in each_with_own_payload(selection, message, last=self._with_turns):
             ended = earlier.get(handler.name)
             if ended is not None:
                 outcomes.append(_recall(handler, ended))
-            elif message.lease is not None and message.lease.lost:
+            elif _is_lost(message):
                 outcomes.append(_refuse_lost(handler))
+            elif handler in self._with_turns:
+                outcomes.append((yield from self._run_in_turn(handler, own, trace)))
             else:
                 outcomes.append((yield from self._run(handler, own, trace)))
             if outcomes[-1].interrupts:
@@ -237,6 +242,14 @@ class Processor:
                 forks.end_child(error)
             return self._reader.read(handler, None, error, time.perf_counter() - began)
         return self._reader.read(handler, returned, None, time.perf_counter() - began)
+
+    def _run_in_turn(self, handler: Handler, message: Message, trace: MessageTrace | None) -> Asking:
+        turn = yield Turn(handler)
+        if turn.error is not None:
+            return Outcome(handler, ProcessStatus.RETRY_LATER, turn.error)
+        if _is_lost(message):
+            return _refuse_lost(handler)
+        return (yield from self._run(handler, message, trace))
 
     def _run(self, handler: Handler, message: Message, trace: MessageTrace | None) -> Asking:
         # Here, and not where the handler is called: its idempotency key is asked for on its behalf, too.
@@ -318,9 +331,12 @@ class Processor:
         return self._unmatched
 
 
+def _is_lost(message: Message) -> bool:
+    return message.lease is not None and message.lease.lost
+
+
 def _refuse_lost(handler: Handler) -> Outcome:
-    lost = LeaseLostError("its lease was lost before this handler was called")
-    return Outcome(handler, ProcessStatus.RETRY_LATER, lost)
+    return Outcome(handler, ProcessStatus.RETRY_LATER, lease_lost())
 
 
 def _leaves_retries_open(handler: Handler) -> bool:
@@ -329,7 +345,8 @@ def _leaves_retries_open(handler: Handler) -> bool:
 
 def _is_plain(handler: Handler) -> bool:
     options = handler.options
-    return not handler.is_async and options.timeout is None and options.idempotency_key is None
+    takes_steps = handler.is_async or options.timeout is not None or options.has_turns
+    return not takes_steps and options.idempotency_key is None
 
 
 def _check_stores(handlers: Sequence[Handler], progress: Progress | None, idempotency: Idempotency | None) -> None:

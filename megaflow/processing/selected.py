@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Any
 
 from megaflow.dispatch.table import Selection
@@ -17,18 +17,25 @@ def read_raised(selection: Selection) -> list[Outcome]:
     return [Outcome(handler, ProcessStatus.RETRIABLE_ERROR, error) for handler, error in selection.raised.items()]
 
 
-def each_with_own_payload(selection: Selection, message: Message) -> Iterable[tuple[Handler, Message]]:
-    """Give each function its first handler that matched, and a payload that no other handler can have changed."""
+def each_with_own_payload(
+    selection: Selection, message: Message, last: Collection[Handler] = ()
+) -> Iterable[tuple[Handler, Message]]:
+    """Give each function its first handler that matched, and a payload that no other handler can have changed.
+
+    Those of *last* come after the others.
+    """
     if len(selection.matched) == 1:
         return ((selection.matched[0], message),)
-    return _share_out(selection, message)
+    return _share_out(selection, message, last)
 
 
-def _share_out(selection: Selection, message: Message) -> Iterator[tuple[Handler, Message]]:
+def _share_out(selection: Selection, message: Message, last: Collection[Handler]) -> Iterator[tuple[Handler, Message]]:
     first: dict[tuple[int, int], Handler] = {}
     for handler in selection.matched:
         first.setdefault(identify(handler.function), handler)
     handlers = list(first.values())
+    if last:
+        handlers.sort(key=last.__contains__)
     for handler in handlers[:-1]:
         yield handler, message.with_own_payload()
     for handler in handlers[-1:]:

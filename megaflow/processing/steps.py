@@ -1,4 +1,4 @@
-"""Steps of one message: a handler to call, a store to ask. Who drives them decides when and where."""
+"""Steps of one message: a turn to wait for, a handler to call, a store to ask. Their driver decides when and where."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Final, NamedTuple, TypeAlias, overload
 
 from megaflow import forks
 from megaflow.contexts import adopt
-from megaflow.errors import HandlerTimeoutError, HandlingError, StoreError
+from megaflow.errors import HandlerTimeoutError, HandlingError, LeaseLostError, StoreError
 from megaflow.handlers.handler import Handler
 from megaflow.messages.message import Message
 from megaflow.processing.middleware import Call
@@ -62,7 +62,18 @@ class StoreCall:
         return self.ask()
 
 
-Step: TypeAlias = HandlerCall | StoreCall
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A step of processing: wait until the message has its turn at a handler. An error is that it does not come.
+
+    Whoever drives the steps with a core leaves it to that one. Nobody else makes anything wait.
+    """
+
+    handler: Handler
+    is_async: ClassVar[bool] = False
+
+
+Step: TypeAlias = HandlerCall | StoreCall | Turn
 
 
 class Result(NamedTuple):
@@ -74,6 +85,11 @@ class Result(NamedTuple):
     """Whether what it gave had to be awaited."""
 
     error: BaseException | None = None
+
+
+def lease_lost() -> LeaseLostError:
+    """Return the error of a handler that is not called any more, and of a turn that does not come."""
+    return LeaseLostError("its lease was lost before this handler was called")
 
 
 Asking: TypeAlias = Generator[Step, Result, Outcome]
@@ -158,11 +174,11 @@ def ask_or_raise(step: StoreCall) -> Result:
 def run_step(step: Step, wait: Wait, watch: Watch = _watch_nothing, ask: Ask = ask_once) -> Result:
     """Run one step in this thread.
 
-    *wait* waits for what a handler gives; *watch* is told when one with a time limit is called, and has returned; *ask*
-    asks a store.
+    *wait* waits for what a handler gives; *watch* is told when one with a time limit is called, and when that one, or
+    one of which so many may run, has returned; *ask* asks a store.
     """
-    if isinstance(step, StoreCall):
-        return ask(step)
+    if not isinstance(step, HandlerCall):
+        return ask(step) if isinstance(step, StoreCall) else Result()
     handler = step.handler
     timeout = handler.options.timeout
     if timeout is not None:
@@ -175,7 +191,7 @@ def run_step(step: Step, wait: Wait, watch: Watch = _watch_nothing, ask: Ask = a
         result = Result(error=error)
     if forks.generation != begun:
         forks.end_child(result.error)
-    if timeout is not None:
+    if timeout is not None or handler.options.max_concurrency is not None:
         watch(step.message, handler, None)
     return result
 
@@ -191,8 +207,8 @@ def wait_in(loop: asyncio.Runner, said: Awaitable[Any]) -> Any:
 
 async def arun_step(step: Step, watch: Watch = _watch_nothing) -> Result:
     """Run one step in this event loop, or in a thread where it is not async, and is not watched."""
-    if isinstance(step, StoreCall):
-        return await _run_in_thread(partial(ask_once, step))
+    if not isinstance(step, HandlerCall):
+        return await _run_in_thread(partial(ask_once, step)) if isinstance(step, StoreCall) else Result()
     handler = step.handler
     timeout = handler.options.timeout if handler.is_async else None
     if timeout is not None:
@@ -213,7 +229,7 @@ async def arun_step(step: Step, watch: Watch = _watch_nothing) -> Result:
     finally:
         if forks.generation != begun:
             forks.end_child(None)
-        if timeout is not None:
+        if timeout is not None or handler.options.max_concurrency is not None:
             watch(step.message, handler, None)
 
 

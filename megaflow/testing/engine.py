@@ -8,7 +8,7 @@ import math
 import random
 from collections import Counter, deque
 from collections.abc import Awaitable
-from contextvars import copy_context
+from contextvars import Context, copy_context
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -30,10 +30,12 @@ from megaflow.consumer.core.protocol import (
     Hide,
     Input,
     Inspect,
+    LinedUp,
     Measure,
     Receive,
     Received,
     Report,
+    Resume,
     Settled,
     Start,
     Tick,
@@ -46,7 +48,7 @@ from megaflow.logs import get_logger
 from megaflow.messages.message import Message
 from megaflow.processing.dead_letters import why_not_kept
 from megaflow.processing.log_lines import about
-from megaflow.processing.steps import HandlerCall, Result, Step, drive, run_step, wait_in
+from megaflow.processing.steps import HandlerCall, Result, Step, Steps, Turn, drive, lease_lost, run_step, wait_in
 from megaflow.processing.verdict import Outcome, Verdict
 from megaflow.settings import ConsumerSettings
 from megaflow.telemetry import tracing
@@ -78,6 +80,19 @@ class Record:
     """What became of a message each time, in words."""
 
 
+@dataclass(eq=False)
+class _Work:
+    """A message on its way through its handlers."""
+
+    message: Message
+    context: Context = field(default_factory=copy_context)
+    steps: Steps | None = None
+    result: Result = field(default_factory=Result)
+    """What its turn has come to, once it was in line."""
+
+    called: list[Handler] = field(default_factory=list)
+
+
 class Engine:
     """The consumer of *app* over the queue at *queue_url*, with *clock*."""
 
@@ -94,7 +109,10 @@ class Engine:
         self._settings = _without_chance(parts.settings)
         self._loop = asyncio.Runner(loop_factory=lambda: FakeTimeLoop(clock, self._pass_time))
         self._inputs: deque[Input] = deque()
-        self._started: deque[Message] = deque()
+        self._started: deque[_Work] = deque()
+        self._in_line: dict[str, _Work] = {}
+        """What waits for its turn at a handler, by message id."""
+
         self._polls: dict[int, tuple[Receive, float]] = {}
         self._failure: BaseException | None = None
         self._is_busy = False
@@ -150,6 +168,7 @@ class Engine:
     def _start(self) -> None:
         self._inputs.clear()
         self._started.clear()
+        self._in_line.clear()
         self._polls.clear()
         self._core = Core(
             self._settings,
@@ -167,14 +186,14 @@ class Engine:
         elif self._core.wake_at <= self._clock.now:
             self._tell(Tick())
         elif self._started:
-            message = self._started.popleft()
-            handled[message.id] += 1
-            if handled[message.id] > _MOST_TIMES or len(handled) > _MOST_AT_ONCE:
+            work = self._started.popleft()
+            handled[work.message.id] += 1
+            if handled[work.message.id] > _MOST_TIMES or len(handled) > _MOST_AT_ONCE:
                 raise UsageError(
                     "messages come again and again without time passing: does a handler publish what it handles, or "
                     "ask for it to come again after 0 seconds?"
                 )
-            self._handle(message)
+            self._handle(work)
         else:
             return self._poll()
         return True
@@ -208,10 +227,8 @@ class Engine:
             case AbandonPoll(poll):
                 self._polls.pop(poll, None)
                 self._inputs.append(Received((), poll))
-            case Start(messages):
-                # What a handler does to its payload is not what was received.
-                self.record.received |= {each.id: each.with_own_payload() for each in messages}
-                self._started += messages
+            case Start() | Resume():
+                self._begin(action)
             case Extend() | Delete() | Hide() | DeadLetter():
                 self._inputs.append(self._settle(action))
             case Measure(counts, values):
@@ -237,10 +254,22 @@ class Engine:
             self.record.deleted += [self.record.received.get(each.id, each) for each in gone]
         return settled
 
-    def _handle(self, message: Message) -> None:
-        called: list[Handler] = []
+    def _begin(self, action: Start | Resume) -> None:
+        if isinstance(action, Start):
+            # What a handler does to its payload is not what was received.
+            self.record.received |= {each.id: each.with_own_payload() for each in action.messages}
+            self._started += map(_Work, action.messages)
+            return
+        result = Result(error=lease_lost() if action.failed else None)
+        for message in action.messages:
+            work = self._in_line.pop(message.id)
+            work.result = result
+            self._started.append(work)
+
+    def _handle(self, work: _Work) -> None:
+        message = work.message
         try:
-            verdict = copy_context().run(self._process, message, called)
+            ended = work.context.run(self._process, work)
         except RegistrationError as error:
             # Not the message's fault: whoever wrote the test has to know.
             self._failure = error
@@ -248,9 +277,17 @@ class Engine:
         except Exception as error:  # noqa: BLE001 - a message that is out must come back to the core
             self._inputs.append(Crashed(message, error))
             return
+        if isinstance(ended, Verdict):
+            self._end(work, ended)
+        elif isinstance(ended, Turn):
+            self._in_line[message.id] = work
+            self._inputs.append(LinedUp(message, ended.handler))
+
+    def _end(self, work: _Work, verdict: Verdict) -> None:
+        message = work.message
         received = self.record.received[message.id]
         for outcome in verdict.outcomes:
-            if outcome.handler in called:
+            if outcome.handler in work.called:
                 self.record.handled.append(_describe(outcome, received.with_own_payload()))
         self._note_end(message, str(verdict), *_describe_errors(verdict))
         is_given_up = message.lease is not None and message.lease.is_given_up
@@ -261,13 +298,17 @@ class Engine:
     def _note_end(self, message: Message, *said: str) -> None:
         self.record.became.setdefault(message.id, []).extend(said)
 
-    def _process(self, message: Message, called: list[Handler]) -> Verdict:
+    def _process(self, work: _Work) -> Step | Verdict:
         def run(step: Step) -> Result:
             if isinstance(step, HandlerCall):
-                called.append(step.handler)
+                work.called.append(step.handler)
             return run_step(step, self._wait, self._watch)
 
-        return drive(self._get_processor().steps(message), run)
+        if work.steps is None:
+            work.steps = self._get_processor().steps(work.message)
+        else:
+            work.steps.take(work.result)
+        return drive(work.steps, run, lambda step: isinstance(step, Turn))
 
     def _wait(self, awaitable: Awaitable[Any]) -> Any:
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ from megaflow.consumer.core.protocol import (
     Hide,
     Input,
     Inspect,
+    LinedUp,
     Measure,
     Receive,
     Received,
@@ -40,9 +42,10 @@ from megaflow.consumer.core.store_outages import MOST_TRIES
 from megaflow.consumer.threads.calls import ask, settle
 from megaflow.consumer.threads.store_checks import check_stores
 from megaflow.errors import StoreError
+from megaflow.handlers.handler import Handler
 from megaflow.limits import BATCH_ENTRIES
 from megaflow.messages.message import Message
-from megaflow.processing.steps import HandlerCall, Result, Step, Steps, StoreCall
+from megaflow.processing.steps import HandlerCall, Result, Step, Steps, StoreCall, Turn, lease_lost
 from megaflow.processing.verdict import Verdict
 from megaflow.transport.queue import Queue
 from tests.simulation.faults import Fault, FaultyClient, Observer
@@ -81,6 +84,13 @@ class Consumer(Observer):
         self._given_up: dict[int, Message] = {}
         self._unstarted: dict[str, str] = {}
         """Receipt handles of what was received and not started, given back or deleted, with the message's id."""
+
+        self._in_line: dict[str, tuple[Message, Steps]] = {}
+        self._turns: defaultdict[str, list[float]] = defaultdict(list)
+        """When messages had their turns at each handler."""
+
+        self._calls: dict[str, Run] = {}
+        """The calls under way that are waited for, by message."""
 
         self._parked: dict[str, tuple[Steps, StoreError]] = {}
         self._has_outage = False
@@ -164,13 +174,14 @@ class Consumer(Observer):
             case GiveUp(message):
                 self._given_up[id(message)] = message
                 self._running.pop(message.id)
+                self._calls.pop(message.id, None)
                 self.world.ledger.forget_run(self.name, message.id)
             case Extend() | Delete() | Hide() | DeadLetter():
                 self._settle(action)
             case Measure(counts) if ("lost_leases",) in counts and not self.world.is_foul:
                 raise Violation(f"{self.name} lost a lease, and nothing was wrong")
             case CheckStores() | Resume():
-                self._go_on_with_stores(action)
+                self._go_on(action)
             case Exit(error):
                 self._exit(error)
             case Measure() | Report() | AbandonPoll():
@@ -279,15 +290,18 @@ class Consumer(Observer):
         if self._has_outage:
             raise Violation(f"{message.id}: started by {self.name}, and its store is out")
         self._unstarted.pop(message.lease.receipt_handle, None)
-        if message.id in self._running:
+        if message.id in self._running or message.id in self._in_line:
             raise Violation(f"{message.id}: started twice in {self.name}")
         self.world.check_turn(self.name, message.id)
-        self._running[message.id] = message
-        if len(self._running) > self.world.settings.concurrency:
-            raise Violation(f"{self.name}: more handlers than concurrency allows")
+        self._run(message)
         self._started_at[message.id] = self.world.clock.now
         steps = self._processor.steps(message)
         self._advance(message, steps, steps.step)
+
+    def _run(self, message: Message) -> None:
+        self._running[message.id] = message
+        if len(self._running) > self.world.settings.concurrency:
+            raise Violation(f"{self.name}: more handlers than concurrency allows")
 
     def _advance(self, message: Message, steps: Steps, step: Step | Verdict) -> None:
         if not self.alive:
@@ -296,8 +310,16 @@ class Consumer(Observer):
             self._finish(message, step)
         elif isinstance(step, StoreCall):
             self.world.clock.later(self.world.draw_latency() / 10, lambda: self._ask_store(message, steps, step))
+        elif isinstance(step, Turn):
+            self._line_up(message, steps, step)
         else:
             self._call(message, steps, step)
+
+    def _line_up(self, message: Message, steps: Steps, turn: Turn) -> None:
+        if id(message) in self._given_up:
+            return
+        self._in_line[message.id] = self._running.pop(message.id), steps
+        self.tell(LinedUp(message, turn.handler))
 
     def _finish(self, message: Message, verdict: Verdict) -> None:
         if id(message) in self._given_up:
@@ -331,18 +353,38 @@ class Consumer(Observer):
             self._unsaved.add((message.id, self._ended[message.id]))
         self.tell(StoreFailed(message, error))
 
-    def _go_on_with_stores(self, action: CheckStores | Resume) -> None:
+    def _go_on(self, action: CheckStores | Resume) -> None:
         if isinstance(action, CheckStores):
             self.world.clock.later(self.world.draw_latency(), self._check_stores)
             return
         for message in action.messages:
+            self._resume(message, failed=action.failed)
+
+    def _resume(self, message: Message, *, failed: bool) -> None:
+        if self._has_outage:
+            raise Violation(f"{message.id}: {self.name} goes on with it, and its store is out")
+        if message.id in self._in_line:
+            _, steps = self._in_line.pop(message.id)
+            self._run(message)
+            if not failed:
+                assert isinstance(steps.step, Turn)
+                self._note_turn(steps.step.handler)
+            step = steps.take(Result(error=lease_lost() if failed else None))
+        else:
             steps, error = self._parked.pop(message.id)
             step = steps.step
-            if action.failed:
+            if failed:
                 if self._failures.pop(message.id, 0) >= MOST_TRIES:
                     self._unsaved = {each for each in self._unsaved if each[0] != message.id}
                 step = steps.take(Result(error=error))
-            self.world.clock.later(0.0, partial(self._advance, message, steps, step))
+        self.world.clock.later(0.0, partial(self._advance, message, steps, step))
+
+    def _note_turn(self, handler: Handler) -> None:
+        rate, now = handler.options.rate, self.world.clock.now
+        turns = self._turns[handler.name]
+        turns.append(now)
+        if rate is not None and sum(now < turn + rate.seconds for turn in turns) > rate.calls:
+            raise Violation(f"{self.name}: more than {rate} calls of {handler.name} begin")
 
     def _check_stores(self) -> None:
         if self.alive:
@@ -357,6 +399,7 @@ class Consumer(Observer):
             raise Violation(f"{message.id}: {handler.name} has finished it, and is called again instead of its store")
         self._ended.pop(message.id, None)
         self.world.note(self.name, "calls", f"{handler.name} with {message.id}")
+        self._note_call(message, handler, run)
         plan = self.world.draw_plan(handler, message)
         if handler.options.timeout is not None:
             self.tell(Called(message, handler, handler.options.timeout))
@@ -365,9 +408,11 @@ class Consumer(Observer):
             if not self.alive:
                 return
             self.world.ledger.note_end(run, plan.status)
+            if self._calls.get(message.id) is run:
+                del self._calls[message.id]
             if not plan.status.keeps:
                 self._ended[message.id] = handler.name
-            if handler.options.timeout is not None:
+            if handler.options.timeout is not None or handler.options.max_concurrency is not None:
                 self.tell(Called(message, handler, None))
             self.world.note(self.name, "ends", f"{handler.name} with {message.id}: {plan.said!r}")
             said = plan.said
@@ -375,6 +420,13 @@ class Consumer(Observer):
             self._advance(message, steps, steps.take(result))
 
         self.world.clock.later(plan.seconds, end)
+
+    def _note_call(self, message: Message, handler: Handler, run: Run) -> None:
+        if id(message) not in self._given_up:
+            self._calls[message.id] = run
+        most = handler.options.max_concurrency
+        if most is not None and sum(each.handler == handler.name for each in self._calls.values()) > most:
+            raise Violation(f"{self.name}: more than {most} calls of {handler.name} at once")
 
     # What takes effect in the queue
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 from megaflow.handlers.handler import Handler
 from megaflow.handlers.router import Router
@@ -132,6 +132,7 @@ class World:
         self.store = chosen([True, False])
         self._memory = MemoryStore(clock=self.clock)
         self._timeouts = {name: chosen([None, None, 4.0]) for name in ("first", "second", "third")}
+        self._limits = {name: self._choose_limits() for name in ("first", "second", "third")}
         self._keyed = self.store and chosen([True, False])
         self.handles: dict[str, str] = {}
         self.ids: dict[str, str] = {}
@@ -210,14 +211,10 @@ class World:
 
     def make_processor(self, consumer: Consumer) -> Processor:
         """Return the handlers as every process has them: one for all, one for half, one for some."""
-        router = Router()
-        router.on_text(handler_name="first", timeout=self._timeouts["first"], idempotency_key=self._key())(_handle)
-        router.on_text(lambda text: text.endswith("even"), handler_name="second", timeout=self._timeouts["second"])(
-            lambda text: None
-        )
-        router.on_text(lambda text: "rare" in text, handler_name="third", timeout=self._timeouts["third"])(
-            lambda text: None
-        )
+        router, options = Router(), self._options_of
+        router.on_text(**options("first"), idempotency_key=self._key())(_handle)
+        router.on_text(lambda text: text.endswith("even"), **options("second"))(lambda text: None)
+        router.on_text(lambda text: "rare" in text, **options("third"))(lambda text: None)
         store = ObservedStore(self._memory, self)
         return Processor(
             router.handlers,
@@ -235,6 +232,16 @@ class World:
     @property
     def _living(self) -> list[Consumer]:
         return [consumer for consumer in self._consumers if consumer.alive]
+
+    def _choose_limits(self) -> dict[str, Any]:
+        chosen = self.random.choice
+        return {
+            "max_concurrency": chosen([None, None, 1, 2]),
+            "rate": chosen([None, None, None, "1/s", "3/s", "20/m"]),
+        }
+
+    def _options_of(self, name: str) -> dict[str, Any]:
+        return {"handler_name": name, "timeout": self._timeouts[name], **self._limits[name]}
 
     def _key(self) -> Callable[[str], str] | None:
         return (lambda text: text.split()[0]) if self._keyed else None

@@ -16,7 +16,7 @@ from typing import Final
 from megaflow.consumer.core.diagnosis import Diagnosis
 from megaflow.consumer.core.endings import Endings
 from megaflow.consumer.core.health import Health
-from megaflow.consumer.core.held_messages import Held, HeldMessages
+from megaflow.consumer.core.held_messages import Held, HeldMessages, lease_of
 from megaflow.consumer.core.leases import Leases
 from megaflow.consumer.core.measuring import Measuring
 from megaflow.consumer.core.polling import Polling
@@ -35,6 +35,7 @@ from megaflow.consumer.core.protocol import (
     Input,
     Inspected,
     Interrupted,
+    LinedUp,
     Received,
     Settled,
     Start,
@@ -46,6 +47,7 @@ from megaflow.consumer.core.queue_facts import Inspection
 from megaflow.consumer.core.settling import Settling
 from megaflow.consumer.core.store_outages import StoreOutages
 from megaflow.consumer.core.timeouts import Timeouts
+from megaflow.consumer.core.turns import Turns
 from megaflow.errors import text_of
 from megaflow.messages.message import Message
 from megaflow.processing.dead_letters import why_not_kept
@@ -91,6 +93,7 @@ class Core:
         self._polling = Polling(settings, held_messages, actions, self._pause, fifo=fifo)
         self._inspection = Inspection(settings, self._polling, actions)
         self._timeouts = Timeouts()
+        self._turns = Turns(held_messages, actions, settings.concurrency)
         self._outages = StoreOutages(held_messages, actions, self._pause, has_stores=has_stores)
         self._endings = Endings(
             settings,
@@ -121,9 +124,10 @@ class Core:
         self._endings.abandon_timed_out(now)
         if now >= self._abandon_at:
             self._endings.abandon_parked(self._outages.take_parked(), now)
+            self._endings.abandon_in_line(self._turns.take_all(), now)
             self._endings.abandon_running(now, give_back=self._at_once)
         if now >= self._leases.due_at:
-            self._endings.drop_expired(now)
+            self._turns.release(self._endings.drop_expired(now))
         if now >= self._settling.overdue_at:
             self._endings.pass_over_undeleted(now)
         if now >= self._outages.due_at:
@@ -142,7 +146,8 @@ class Core:
     @property
     def wake_at(self) -> float:
         """When to come back with a `Tick`, if nothing happens before; infinity where there is no such time."""
-        times = [self._leases.due_at, self._settling.wake_at, self._timeouts.next_at, self._outages.due_at]
+        due_at = self._leases.due_at, self._outages.due_at, self._turns.due_at
+        times = [self._settling.wake_at, self._timeouts.next_at, *due_at]
         if self._stopping:
             times += [self._abandon_at, self._abandon_at + FLUSH_GRACE]
         else:
@@ -151,8 +156,9 @@ class Core:
 
     @property
     def waiting(self) -> tuple[Message, ...]:
-        """The messages in hand whose handlers were not started."""
-        return tuple(held.message for held in self._held_messages.waiting.values())
+        """The messages in hand for which no handler is at work."""
+        held_messages = self._held_messages
+        return tuple(held.message for held in (*held_messages.waiting.values(), *held_messages.in_line.values()))
 
     def health(self, now: float) -> Health:
         """Return how the consumer is. May be called from any thread: what it reads is at worst a moment old."""
@@ -181,8 +187,8 @@ class Core:
                 self._note_finished(verdicts)
             case Settled():
                 self._note_settled(input)
-            case Called():
-                self._note_call(input)
+            case Called() | LinedUp():
+                self._note_at_work(input)
             case Inspected(facts):
                 self._inspection.note(facts, self._now)
             case AskFailed():
@@ -254,6 +260,8 @@ class Core:
 
     def _start_handlers(self) -> None:
         held_messages, concurrency = self._held_messages, self._settings.concurrency
+        if self._turns.are_used:
+            self._turns.give(self._now)
         while ready := held_messages.take_ready(concurrency - len(held_messages.running)):
             if self._settings.max_receives is not None:
                 ready = self._endings.dead_letter_exhausted(ready, self._now)
@@ -318,10 +326,19 @@ class Core:
         if self._outages.refusal is not None:
             self._interrupt(self._outages.refusal)
 
-    def _note_call(self, call: Called) -> None:
-        held = self._held_messages.running.get(call.message.id)
+    def _note_at_work(self, told: Called | LinedUp) -> None:
+        message = told.message
+        if lease_of(message).is_given_up:
+            # It may be at work once more, as it came again.
+            return
+        if isinstance(told, LinedUp):
+            self._turns.line_up(message.id, told.handler)
+            return
+        if told.seconds is None:
+            self._turns.leave(message.id)
+        held = self._held_messages.running.get(message.id)
         if held is not None:
-            self._timeouts.note(held, call, self._now)
+            self._timeouts.note(held, told, self._now)
 
     # Settling
 
@@ -335,7 +352,7 @@ class Core:
             case DeadLetter(message):
                 self._endings.end_dead_lettering(asked, problems.get(message.id), self._now)
             case Delete() | Hide():
-                last = self._stopping and not self._held_messages.running
+                last = self._stopping and not self._held_messages.are_begun
                 self._settling.note(asked, problems, self._now, stopping=self._stopping, last=last)
         if refusal is not None and isinstance(asked, Delete) and not self._settling.has_deleted:
             # To go on would be to handle the same messages for ever.
@@ -352,8 +369,9 @@ class Core:
     def _stop(self, *, at_once: bool) -> None:
         if not self._stopping:
             self._abandon_at = self._now + self._settings.shutdown_timeout
-            if self._held_messages.running and not at_once:
-                count = len(self._held_messages.running)
+            self._endings.abandon_in_line(self._turns.take_late(self._abandon_at, self._now), self._now)
+            if self._held_messages.are_begun and not at_once:
+                count = len(self._held_messages.running) + len(self._held_messages.in_line)
                 self._actions.report(
                     logging.INFO,
                     "stopping: waiting up to %s s for %d %s; a second signal does not wait",
@@ -373,7 +391,7 @@ class Core:
         self._stop(at_once=False)
 
     def _exit_when_done(self) -> None:
-        if self._exited or self._held_messages.running:
+        if self._exited or self._held_messages.are_begun:
             return
         settled = self._settling.is_empty and not self._held_messages.dead_lettering
         if settled or self._now >= self._abandon_at + FLUSH_GRACE:

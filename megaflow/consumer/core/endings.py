@@ -119,18 +119,26 @@ class Endings:
                 left.append(held)
         return left
 
-    def drop_expired(self, now: float) -> None:
-        """Take out what waits and whose lease has expired; what is at work goes on, and is known to be lost."""
+    def drop_expired(self, now: float) -> list[Held]:
+        """Take out what waits and whose lease has expired; what is at work goes on, and is known to be lost.
+
+        Return what is in line, and is lost.
+        """
         behind: dict[str, Held] = {}
+        in_line = []
         for held in self._leases.tend(now):
             if held.id in self._held_messages.waiting:
                 behind |= {follower.id: follower for follower in self._held_messages.followers(held)}
                 self._held_messages.drop(held)
                 self._leases.lose(held, "before it was started")
+            elif held.id in self._held_messages.in_line:
+                self._leases.lose(held, "before its turn at a handler came")
+                in_line.append(held)
             else:
                 self._leases.lose(held, "while it is handled, so it may be handled twice")
         # Those whose own leases have ended, too, are not ours to give back.
         self.give_back_waiting([held for held in behind.values() if held.id in self._held_messages.waiting], now)
+        return in_line
 
     def pass_over_undeleted(self, now: float) -> None:
         """Give back what waits behind messages that are done with and come again, as they could not be deleted."""
@@ -171,6 +179,17 @@ class Endings:
             self._actions.report_message(logging.WARNING, text, held.message)
             self._leases.give_up(held)
             self.give_back(held, now)
+
+    def abandon_in_line(self, in_line: Sequence[Held], now: float) -> None:
+        """Give back messages that were in line, and whose turn does not come any more."""
+        for held in in_line:
+            self._leases.give_up(held)
+            self.give_back(held, now)
+        if in_line:
+            text = "%d %s given back before their turn at a handler came"
+            self._actions.report(
+                logging.INFO, text, len(in_line), "message is" if len(in_line) == 1 else "messages are"
+            )
 
     def give_back(self, held: Held, now: float) -> None:
         """Let a message be seen again at once."""

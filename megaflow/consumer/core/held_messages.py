@@ -28,6 +28,7 @@ class Held:
 class HeldMessages:
     """The messages in hand whose handlers have not come to a verdict, or that are on their way to a dead-letter queue.
 
+    They wait for a start, are at work, or in line: begun, and waiting for their turn at a handler.
     Of one message group, where *fifo* says that these matter, one is at work at a time, in the order received.
     """
 
@@ -35,6 +36,7 @@ class HeldMessages:
         self._fifo = fifo
         self.waiting: dict[str, Held] = {}
         self.running: dict[str, Held] = {}
+        self.in_line: dict[str, Held] = {}
         self.dead_lettering: dict[str, Held] = {}
         self._busy: set[str] = set()
         self._queues: dict[str, deque[Held]] = {}
@@ -48,22 +50,26 @@ class HeldMessages:
 
     def has_none_of(self, message_ids: Sequence[str]) -> bool:
         """Tell whether none of these messages is in hand."""
-        places = (self.running, self.waiting, self.dead_lettering)
-        return all(place.keys().isdisjoint(message_ids) for place in places)
+        return all(place.keys().isdisjoint(message_ids) for place in self._places())
 
     def leased(self) -> Iterator[Held]:
         """Give every message in hand, in no particular order."""
-        for place in (self.running, self.waiting, self.dead_lettering):
+        for place in self._places():
             yield from tuple(place.values())
 
     def find(self, message_id: str) -> Held | None:
         """Return the message of this id, where it is in hand."""
-        return self.running.get(message_id) or self.waiting.get(message_id) or self.dead_lettering.get(message_id)
+        return next((place[message_id] for place in self._places() if message_id in place), None)
 
     @property
     def size(self) -> int:
         """How many there are."""
-        return len(self.waiting) + len(self.running) + len(self.dead_lettering)
+        return len(self.waiting) + len(self.running) + len(self.in_line) + len(self.dead_lettering)
+
+    @property
+    def are_begun(self) -> bool:
+        """Whether handlers were started of which something is still to come."""
+        return bool(self.running or self.in_line)
 
     @property
     def startable(self) -> int:
@@ -107,6 +113,20 @@ class HeldMessages:
         """Take out a message whose handlers have ended, or are not waited for; None where they were not at work."""
         return self.running.pop(message_id, None)
 
+    def line_up(self, held: Held) -> None:
+        """Let a message that was at work wait for its turn at a handler."""
+        self.in_line[held.id] = held
+
+    def leave_line(self, message_id: str) -> Held:
+        """Take out a message in line."""
+        return self.in_line.pop(message_id)
+
+    def go_on(self, message_id: str, now: float) -> Held:
+        """Note that the handlers of a message in line are at work again."""
+        held = self.leave_line(message_id)
+        self.start((held,), now)
+        return held
+
     def begin_dead_lettering(self, held: Held) -> None:
         """Note that a message is on its way to the dead-letter queue."""
         self.dead_lettering[held.id] = held
@@ -131,6 +151,9 @@ class HeldMessages:
                 self._busy.discard(held.group)
                 if held.group in self._queues:
                     self._ready.append(self._queues[held.group][0])
+
+    def _places(self) -> tuple[dict[str, Held], ...]:
+        return self.running, self.waiting, self.in_line, self.dead_lettering
 
     def followers(self, held: Held) -> tuple[Held, ...]:
         """Return what waits behind this message, in its group."""

@@ -26,6 +26,9 @@ _FIRST_WAIT: Final = 1
 _LOOK_AGAIN: Final = 60.0
 """Seconds after which a FIFO queue that gives nothing is asked what it holds."""
 
+_LONGEST_REST: Final = 5.0
+"""Seconds between two polls where nearly all that there is room for waits in line."""
+
 _QUICK: Final = 0.004
 """Seconds: several polls bring no more than one that is answered within this."""
 
@@ -59,6 +62,7 @@ class Polling:
         self._asked = 0
         self._wanted = 1
         self._not_before = -math.inf
+        self._asked_at = -math.inf
         self._inspecting = False
         self._is_inspected = False
         self._looked_at = -math.inf
@@ -78,8 +82,9 @@ class Polling:
     def wake_at(self, now: float) -> float:
         """When `ask` has something to do again, if nothing happens before."""
         wakes_at = min([poll.hangs_at for poll in self._polls.values()], default=math.inf)
-        if self._not_before > now and self._can_take(now) > 0:
-            return min(wakes_at, self._not_before)
+        not_before = max(self._not_before, self._rests_until())
+        if not_before > now and self._can_take(now) > 0:
+            return min(wakes_at, not_before)
         return wakes_at
 
     def is_hung(self, now: float) -> bool:
@@ -97,6 +102,7 @@ class Polling:
         self._abandon_hung(now)
         while len(self._polls) < self._wanted and (count := self._next_count(now)) > 0:
             self._asked += 1
+            self._asked_at = now
             place = min(set(range(MOST_POLLS)) - {poll.place for poll in self._polls.values()})
             self.heard_at.setdefault(place, now if self.has_received else None)
             wait = self._next_wait()
@@ -177,6 +183,8 @@ class Polling:
 
     def _next_count(self, now: float) -> int:
         """Return how much one more poll may bring; 0 where there is no need of it yet."""
+        if now < self._rests_until():
+            return 0
         most = self._settings.max_number_of_messages
         room = self._can_take(now)
         idle = self._settings.concurrency - self._in_hand() - self._expected()
@@ -192,10 +200,20 @@ class Polling:
         """Return how many messages could be started soon: the rest is for others."""
         soon = self._settings.concurrency + min(self._settings.received_in_advance, self._recently_finished(now))
         room = soon - self._in_hand() - self._expected()
-        # In a group whose turn has not come nothing can be started, but it is not to fill up what is held either.
+        return min(room, self._most_in_hand - self._held_messages.size - self._expected())
+
+    @property
+    def _most_in_hand(self) -> int:
+        """How much is held at most: what waits for its turn, in its group or at a handler, takes no room but this."""
         settings = self._settings
-        most = settings.max_number_of_messages * (settings.concurrency + 1) + settings.received_in_advance
-        return min(room, most - self._held_messages.size - self._expected())
+        return settings.max_number_of_messages * (settings.concurrency + 1) + settings.received_in_advance
+
+    def _rests_until(self) -> float:
+        """Return when to ask again: where half of what can be held is in line, polls are further and further apart."""
+        in_line = len(self._held_messages.in_line)
+        if not in_line:
+            return -math.inf
+        return self._asked_at + _LONGEST_REST * max(0.0, 2 * in_line / self._most_in_hand - 1)
 
     def _recently_finished(self, now: float) -> int:
         return max(self._finished) if now < self._window_ends_at + _WINDOW else 0

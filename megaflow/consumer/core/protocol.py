@@ -53,7 +53,7 @@ class AskFailed:
 
 @dataclass(frozen=True, slots=True)
 class Called:
-    """A handler with a time limit was called; without *seconds*, it has returned."""
+    """A handler with a time limit was called; without *seconds*, it has returned, or one that so many may be in."""
 
     message: Message
     handler: Handler
@@ -73,6 +73,14 @@ class Crashed:
 
     message: Message
     error: BaseException
+
+
+@dataclass(frozen=True, slots=True)
+class LinedUp:
+    """A message has come to a handler at which it has to wait for its turn, and so for a `Resume`."""
+
+    message: Message
+    handler: Handler
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +150,7 @@ Input: TypeAlias = (
     | Called
     | Finished
     | Crashed
+    | LinedUp
     | StoreFailed
     | StoresChecked
     | Settled
@@ -196,7 +205,10 @@ class CheckStores:
 
 @dataclass(frozen=True, slots=True)
 class Resume:
-    """Ask the store once more that failed in the midst of these messages; with *failed*, take it as having failed."""
+    """Go on with these messages: their turn has come, or the store that failed is to be asked once more.
+
+    With *failed*, the store is taken as having failed, and the turn as one that does not come: the lease is lost.
+    """
 
     messages: tuple[Message, ...]
     failed: bool = False

@@ -252,7 +252,7 @@ class Runner:
             if isinstance(action, Exit):
                 self._exit = action
                 return
-            if isinstance(action, Start):
+            if isinstance(action, Start | Resume):
                 started += len(action.messages)
             self._do(action, caller)
         if started:

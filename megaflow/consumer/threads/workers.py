@@ -17,7 +17,7 @@ from functools import partial
 from queue import SimpleQueue
 from typing import Any, Final
 
-from megaflow.consumer.core.protocol import Called, Crashed, Finished, Input, Interrupted, Resume, StoreFailed
+from megaflow.consumer.core.protocol import Called, Crashed, Finished, Input, Interrupted, LinedUp, Resume, StoreFailed
 from megaflow.consumer.threads.caller import Caller, Tell
 from megaflow.consumer.threads.event_loop import EventLoop
 from megaflow.errors import StoreError, text_of
@@ -26,7 +26,18 @@ from megaflow.logs import get_logger
 from megaflow.messages.message import Message
 from megaflow.processing.log_lines import about
 from megaflow.processing.processor import Processor
-from megaflow.processing.steps import Result, Step, Steps, adrive, arun_step, ask_or_raise, drive, run_step
+from megaflow.processing.steps import (
+    Result,
+    Step,
+    Steps,
+    Turn,
+    adrive,
+    arun_step,
+    ask_or_raise,
+    drive,
+    lease_lost,
+    run_step,
+)
 from megaflow.processing.verdict import Verdict
 from megaflow.telemetry import tracing
 
@@ -53,7 +64,10 @@ class _Work:
 
     steps: Steps | None = None
     failure: StoreError | None = None
-    """What a store failed with, as long as the step is not to be done once more."""
+    """What a store failed with, as long as the core has it."""
+
+    result: Result | None = None
+    """What its step has come to while the core had it; None where it is to be done."""
 
     handled_by: Caller = _WORKER
 
@@ -74,8 +88,11 @@ class Workers:
         # are one step each, and whoever pops a message handles it, or notes its end, alone.
         self._backlog: deque[_Work] = deque()
         self._wake_ups: SimpleQueue[bool] = SimpleQueue()
-        self._finished: deque[Verdict | Crashed | StoreFailed] = deque()
+        self._finished: deque[Verdict | Crashed | StoreFailed | LinedUp] = deque()
         self._at_work: dict[int, _Work] = {}
+        self._in_line: dict[int, _Work] = {}
+        """What waits for its turn, which needs no thread."""
+
         self._workers = 0
         """Changed by one thread at a time. Others may wake one too many, for nothing, or one too few: whoever starts it
         wakes it."""
@@ -119,6 +136,9 @@ class Workers:
         works = [_Work(message) for message in messages]
         self._at_work |= {id(work.message): work for work in works}
         self._backlog += works
+        self._start_missing()
+
+    def _start_missing(self) -> None:
         while self._workers < len(self._at_work):
             try:
                 threading.Thread(target=self._work_forever, name="megaflow-worker", daemon=True).start()
@@ -160,15 +180,22 @@ class Workers:
             self._workers -= 1
 
     def resume(self, action: Resume) -> None:
-        """Go on with messages in the midst of which a store has failed."""
-        works = [self._at_work[id(message)] for message in action.messages]
-        for work in works:
-            work.failure = work.failure if action.failed else None
+        """Go on with messages whose turn has come, or in the midst of which a store has failed."""
+        works = []
+        for message in action.messages:
+            work = self._in_line.pop(id(message), None)
+            if work is not None:
+                work.result = Result(error=lease_lost() if action.failed else None)
+                self._at_work[id(message)] = work
+            else:
+                work = self._at_work[id(message)]
+                work.result = Result(error=work.failure) if action.failed else None
+            works.append(work)
         self._backlog += works
-        self.wake(len(works))
+        self._start_missing()
 
     def take_finished(self) -> list[Input]:
-        """Return what has finished meanwhile, or waits for a store, all verdicts together."""
+        """Return what has finished meanwhile, or waits for a store or its turn, all verdicts together."""
         verdicts: list[Verdict] = []
         others: list[Input] = []
         while self._finished:
@@ -185,7 +212,7 @@ class Workers:
             self._wake_ups.put(False)
         for event_loop in self._event_loops:
             event_loop.close()
-        for work in list(self._at_work.values()):
+        for work in [*self._at_work.values(), *self._in_line.values()]:
             tracing.give_up(work.message, timed_out=False)
 
     def _work_forever(self) -> None:
@@ -208,28 +235,33 @@ class Workers:
     def _handle(self, work: _Work, caller: Caller) -> bool:
         """Handle a message as far as can be in this thread, and tell whether that was still waited for."""
         work.handled_by = caller
-        ended: Verdict | Crashed | None
+        ended: Step | Verdict | Crashed
         context = self._context.copy() if work.context is None else work.context
         began = self._began_at = time.perf_counter()
         try:
             pending = work.steps or context.run(self._get_processor().begin, work.message, self._wait)
-            ended = pending if isinstance(pending, Verdict) else context.run(self._advance, work, pending)
+            if isinstance(pending, Verdict):
+                ended = pending
+            else:
+                ended = context.run(self._advance, work, pending)
+                if not isinstance(ended, Verdict):
+                    # The event loop goes on with it, or it waits for its turn.
+                    return not isinstance(ended, Turn) or self._line_up(work, ended, context)
         except StoreError as error:
             work.context = context
             return self._park(work, error)
         except BaseException as error:  # noqa: BLE001 - a message that is out must come back to the core
             ended = Crashed(work.message, error)
         self._seconds += (time.perf_counter() - began - self._seconds) / 8
-        return ended is None or self._end(work, ended)
+        return self._end(work, ended)
 
-    def _advance(self, work: _Work, steps: Steps) -> Verdict | None:
-        """Take a message step by step; None is that the event loop goes on with it."""
+    def _advance(self, work: _Work, steps: Steps) -> Step | Verdict:
+        """Take a message step by step, to the verdict or the step with which the event loop or the core goes on."""
         work.steps = steps
-        if work.failure is not None:
-            failure, work.failure = work.failure, None
-            steps.take(Result(error=failure))
-        ended = drive(steps, self._run, lambda step: step.is_async and self._spawn(work, steps))
-        return ended if isinstance(ended, Verdict) else None
+        _take_result(work, steps)
+        return drive(
+            steps, self._run, lambda step: isinstance(step, Turn) or (step.is_async and self._spawn(work, steps))
+        )
 
     def _spawn(self, work: _Work, steps: Steps) -> bool:
         """Let the event loop go on with a message; tell whether there is one."""
@@ -244,6 +276,8 @@ class Workers:
         else:
             if isinstance(ended, Verdict):
                 self._end(work, ended)
+            elif isinstance(ended, Turn):
+                self._line_up(work, ended, copy_context())
             else:
                 self._hand_over(work)
         loop = asyncio.get_running_loop()
@@ -268,10 +302,13 @@ class Workers:
         self._began_at = time.perf_counter()
         try:
             steps = work.steps = work.steps or self._get_processor().steps(work.message)
+            _take_result(work, steps)
         except BaseException as error:  # noqa: BLE001 - a message that is out must come back to the core
             return self._end(work, Crashed(work.message, error))
         if isinstance(steps.step, Verdict):
             return self._end(work, steps.step)
+        if isinstance(steps.step, Turn):
+            return self._line_up(work, steps.step, copy_context())
         if steps.step.is_async and self._spawn(work, steps):
             return True
         self._hand_over(work)
@@ -291,6 +328,15 @@ class Workers:
             return True
         return self._end(work, Crashed(work.message, error))
 
+    def _line_up(self, work: _Work, turn: Turn, context: Context) -> bool:
+        """Leave a message to the core until its turn has come; tell whether it is still waited for."""
+        work.context = context
+        if self._at_work.pop(id(work.message), None) is None:
+            return False
+        self._in_line[id(work.message)] = work
+        self._finished.append(LinedUp(work.message, turn.handler))
+        return True
+
     def _end(self, work: _Work, ended: Verdict | Crashed) -> bool:
         """Note what came of a message, unless it was given up; then say so, as the core does not hear of it."""
         if self._at_work.pop(id(work.message), None) is not None:
@@ -309,6 +355,13 @@ class Workers:
 
     def _make_event_loop(self) -> EventLoop:
         return EventLoop(on_interrupt=lambda error: self._tell(Interrupted(error), Caller.HANDLER))
+
+
+def _take_result(work: _Work, steps: Steps) -> None:
+    """Take a message on from its step, where that was done while the core had it."""
+    result, work.result = work.result, None
+    if result is not None:
+        steps.take(result)
 
 
 def _is_for_a_thread(step: Step) -> bool:

@@ -404,12 +404,12 @@ def test_settlers_settle_for_who_tells(engine: Engine, action: Action) -> None:
     assert engine.carry_out([action], Caller.WORKER) == [("settle", action, Caller.WORKER)]
 
 
-def test_workers_go_on_with_what_waited_for_a_store_and_without_what_hangs(engine: Engine) -> None:
+def test_workers_go_on_with_what_waited_and_are_woken_for_it_and_go_on_without_what_hangs(engine: Engine) -> None:
     handler = make_handler(lambda text: None, Kind.TEXT, EVERYTHING, name="handle")
 
     done = engine.carry_out([Resume(MESSAGES), GiveUp(MESSAGES[0], handler)], Caller.WORKER)
 
-    assert done == [("resume", Resume(MESSAGES)), ("give up", MESSAGES[0], handler)]
+    assert done == [("resume", Resume(MESSAGES)), ("give up", MESSAGES[0], handler), ("wake", 2), "started"]
 
 
 def test_a_report_is_logged_with_the_queue_and_its_keys(engine: Engine, caplog: pytest.LogCaptureFixture) -> None:

@@ -6,18 +6,20 @@ import asyncio
 import logging
 import threading
 from collections.abc import Iterator
+from contextvars import ContextVar, copy_context
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from megaflow import App, Message, StoreError, Verdict
+from megaflow import App, LeaseLostError, Message, StoreError, Verdict
 from megaflow.app import parts_of
-from megaflow.consumer.core.protocol import Crashed, Finished, Input, Resume, StoreFailed
+from megaflow.consumer.core.protocol import Crashed, Finished, Input, LinedUp, Resume, StoreFailed
 from megaflow.consumer.threads import workers as module
 from megaflow.consumer.threads.caller import Caller
 from megaflow.consumer.threads.workers import Workers
 from megaflow.messages.message import message_with
+from megaflow.processing.steps import Turn
 from tests.waiting import PATIENCE, wait_until
 
 QUICK = -1e6
@@ -483,7 +485,6 @@ def test_a_message_goes_on_where_its_store_failed(house: House, no_threads: type
     message, ran = failing(house, no_threads)
 
     house.workers.resume(Resume((message,)))
-    assert house.wake_ups == 1
     house.make_quick()
     house.workers.handle_while_quick()
 
@@ -503,6 +504,127 @@ def test_a_message_whose_store_is_not_asked_again_comes_again(house: House, no_t
     assert verdict.keeps
     assert isinstance(verdict.outcomes[0].error, StoreError)
     assert ran == ["a"]
+
+
+# Turns
+
+
+def line_up(house: House, *, is_async: bool = False) -> tuple[Message, list[str]]:
+    """Start a message that comes to a handler with a limit, and return it, and what its handlers do."""
+    ran: list[str] = []
+
+    async def ahandle(text: str) -> None:
+        ran.append(f"limited, in {threading.current_thread().name}")
+
+    house.app.on_text(rate="1/s")(ahandle if is_async else lambda text: ran.append("limited"))
+    house.app.on_text()(lambda text: ran.append("plain"))
+    (message,) = house.start("a")
+    house.make_quick()
+    assert house.workers.handle_while_quick()
+    (told,) = house.workers.take_finished()
+    assert isinstance(told, LinedUp)
+    assert (told.message, told.handler) == (message, house.app.handlers[0])
+    assert ran == ["plain"]
+    return message, ran
+
+
+def test_a_message_in_line_needs_no_thread(house: House, no_threads: type[NoThread]) -> None:
+    message, _ = line_up(house)
+    assert no_threads.started == 1
+
+    house.start("b")
+    assert no_threads.started == 1
+    house.workers.resume(Resume((message,)))
+
+    assert no_threads.started == 2
+
+
+def test_a_message_goes_on_when_its_turn_has_come(house: House, no_threads: type[NoThread]) -> None:
+    message, ran = line_up(house)
+
+    house.workers.resume(Resume((message,)))
+    house.make_quick()
+    house.workers.handle_while_quick()
+
+    assert [verdict.deletes for verdict in house.verdicts()] == [True]
+    assert ran == ["plain", "limited"]
+
+
+def test_a_message_whose_turn_does_not_come_comes_again(house: House, no_threads: type[NoThread]) -> None:
+    message, ran = line_up(house)
+
+    house.workers.resume(Resume((message,), failed=True))
+    house.make_quick()
+    house.workers.handle_while_quick()
+
+    (verdict,) = house.verdicts()
+    assert verdict.keeps
+    assert isinstance(verdict.outcomes[1].error, LeaseLostError)
+    assert ran == ["plain"]
+
+
+def test_an_async_handler_is_called_in_the_event_loop_when_its_turn_has_come(house: House) -> None:
+    message, ran = line_up(house, is_async=True)
+
+    house.workers.resume(Resume((message,)))
+    house.workers.wake(1)
+
+    wait_until(lambda: house.finished)
+    assert ran == ["plain", "limited, in megaflow-async"]
+
+
+def test_what_was_set_in_the_context_is_there_when_the_turn_has_come(house: House, no_threads: type[NoThread]) -> None:
+    seen: ContextVar[str] = ContextVar("seen", default="nothing")
+    found: list[str] = []
+    house.app.on_text(rate="1/s")(lambda text: found.append(seen.get()))
+    house.app.on_text()(lambda text: seen.set("plain") and None)
+    (message,) = house.start("a")
+    house.make_quick()
+    house.workers.handle_while_quick()
+    house.workers.take_finished()
+
+    house.workers.resume(Resume((message,)))
+    house.make_quick()
+    house.workers.handle_while_quick()
+
+    assert found == ["plain"]
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_in_the_event_loop_a_message_is_put_in_line_and_gone_on_with(
+    house: House, no_threads: type[NoThread], is_async: bool
+) -> None:
+    ran: list[str] = []
+
+    async def ahandle(text: str) -> None:
+        ran.append("limited")
+
+    house.app.on_text(rate="1/s")(ahandle if is_async else lambda text: ran.append("limited"))
+    (message,) = house.start("a")
+    house.make_quick()
+    tell_in_a_loop(house)
+    told = [*house.finished, *house.workers.take_finished()]
+    assert told == [LinedUp(message, house.app.handlers[0])]
+
+    house.workers.resume(Resume((message,)))
+    house.make_quick()
+    tell_in_a_loop(house)
+    house.workers.handle_while_quick()
+
+    wait_until(lambda: ran)
+    assert ran == ["limited"]
+
+
+def test_a_message_that_was_given_up_does_not_stand_in_line(house: House) -> None:
+    _, go_on, stuck = blocked(house)
+    (handler,) = parts_of(house.app).processor.table.handlers
+    work = next(iter(house.workers._at_work.values()))
+
+    house.workers.give_up(stuck, handler)
+
+    assert not house.workers._line_up(work, Turn(handler), copy_context())
+    assert house.workers.take_finished() == []
+    go_on.set()
 
 
 # Async handlers
