@@ -184,8 +184,9 @@ def publication_facts(remembered: Remembered[Publication]) -> str:
 
 def read_publication(text: str, ends_at: float) -> Remembered[Publication]:
     """Read what ``publication_facts`` wrote."""
-    key, subject, *others = json.loads(text)
-    return Remembered(key, Publication("", subject, {}, *others), ends_at)
+    key, *values = json.loads(text)
+    names = ("subject", "group_id", "deduplication_id", "id", "published_at", "sequence_number")
+    return Remembered(key, Publication("", **dict(zip(names, values, strict=True))), ends_at)
 
 
 def _write_attributes(attributes: Mapping[str, MessageAttribute]) -> str:
