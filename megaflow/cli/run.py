@@ -34,7 +34,7 @@ LEVELS = ["debug", "info", "warning", "error"]
     "--processes", type=click.IntRange(1, 1_000), default=1, show_default=True, help="How many processes consume."
 )
 @click.option("--concurrency", type=click.IntRange(1, 10_000), help="How many handlers run at once, in each process.")
-@click.option("--queue-url", help="The queue, by name, URL or ARN, in place of the app's own; of one app.")
+@click.option("--queue-url", help="The queue, by name, URL or ARN, in place of the app's own; for one app alone.")
 @click.option("--health-port", type=click.IntRange(0, 65_535), help="A port that answers /live, /ready and /metrics.")
 @click.option("--health-host", help="The name or address that the port is bound to. [every IPv4 address]")
 @click.option(

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from megaflow.consumer.core.health import NOT_RUNNING, Health
 from megaflow.errors import ConfigurationError, UsageError
+from megaflow.logs import get_logger
 from megaflow.publishing.destination import Destination
 from megaflow.runtime.child import refuse_nested_start
 from megaflow.runtime.protocols import AppRun, Measured
@@ -19,6 +20,9 @@ from megaflow.runtime.supervisor import Supervisor
 from megaflow.runtime.targets import Loads, find_targets, name_apps
 from megaflow.runtime.together import run_together
 from megaflow.settings import ConsumerSettings, check_whole
+from megaflow.transport.addresses import name_of
+
+log = get_logger(__name__)
 
 
 class App(AppRun, Measured, Protocol):
@@ -154,10 +158,13 @@ def _check_for_running(apps: Mapping[str, App]) -> None:
 def _refuse_shared_queues(apps: Mapping[str, App]) -> None:
     """Raise where one app would get what only another one handles, and would delete it."""
     for (name, app), (other_name, other) in combinations(apps.items(), 2):
-        destination = app._destination  # noqa: SLF001 - apps are run by it
-        if destination.shares_queue_with(other._destination):  # noqa: SLF001 - apps are run by it
+        ours, theirs = app._destination, other._destination  # noqa: SLF001 - apps are run by it
+        if ours.shares_queue_with(theirs):
             raise ConfigurationError(
-                f"{name} and {other_name} consume one queue, {destination.queue.queue_url}, and each would delete what "
-                "only the other one handles: put their handlers into one app (app.include(router)), or give each app "
-                "a queue of its own"
+                f"{name} and {other_name} consume one queue, {ours.queue.queue_url}, and each would delete what only "
+                "the other one handles: put their handlers into one app (app.include(router)), or give each app a "
+                "queue of its own"
             )
+        if name_of(ours.queue.queue_url) == name_of(theirs.queue.queue_url):
+            text = "%s and %s consume two queues that are both called %s: the metrics count them as one"
+            log.warning(text, name, other_name, name_of(ours.queue.queue_url))

@@ -211,18 +211,25 @@ def test_apps_that_share_the_queue_of_the_environment_are_refused(
         run(orders, mails, processes=processes)
 
 
-def test_queues_of_one_name_on_two_servers_or_in_two_regions_are_two() -> None:
-    # Each is stopped, so that it ends at once.
-    apart = [each.app() for each in (Queues(), Queues())]
-    regions = [consuming(AWS), consuming(AWS.replace("eu-west-1", "us-east-1"))]
-    for app in apart:
+def test_queues_of_one_name_on_two_servers_are_two_and_the_log_says_that_metrics_take_them_for_one(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    apps = [each.app() for each in (Queues(), Queues())]
+    for app in apps:
         app.on_text()(lambda text: None)
+        # It ends at once.
         app.stop()
 
-    run(*apart)
+    run(*apps)
 
-    first, second = regions
-    assert not first._destination.shares_queue_with(second._destination)
+    assert "app 1 and app 2 consume two queues that are both called q: the metrics count them as one" in caplog.text
+
+
+@pytest.mark.parametrize("other", [AWS.replace("eu-west-1", "us-east-1"), AWS.replace("12345", "54321")])
+def test_queues_of_one_name_in_two_regions_or_accounts_are_two(other: str) -> None:
+    first, second = (consuming(url)._destination for url in (AWS, other))
+
+    assert not first.shares_queue_with(second)
 
 
 @pytest.mark.parametrize("processes", [0, True, 1.5, 1_001])
