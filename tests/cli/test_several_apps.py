@@ -83,6 +83,7 @@ def test_run_says_for_programs_which_app_consumes_which_queue(server: Server, sq
 
     with running("run", *TARGETS, "--log-format", "json") as process:
         said = [json.loads(process.wait_for(f"with {target}"))["message"] for target in TARGETS]
+        process.wait_for_all("consuming http.*billing", "consuming http.*mail")
 
         assert process.end() == 0
     assert all(
@@ -170,6 +171,7 @@ def test_dev_runs_several_apps_on_one_server_with_a_topic_that_leads_to_all(
         process.wait_for("no handler of shop.mail:app matched")
         Path("shop/mail.py").write_text(MAIL.format(queue=None).replace("mailed", "posted"))
         process.wait_for("mail.py changed: starting anew")
+        process.wait_for("on the queue shop-mail")
         assert run("publish", "order.json", "--queue", "shop-billing").code == 0
         process.wait_for_all("billed 7", "posted 7")
 
