@@ -311,6 +311,7 @@ def test_processes_that_end_unasked_are_replaced_until_that_is_no_use(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(module, "_FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(module, "_MOST_SHORT_LIVES", 2)
     # On a busy machine it takes a process seconds to start and to end.
     monkeypatch.setattr(module, "_SHORT_LIFE", PATIENCE)
     hopeless = "one process after another ended within seconds, the last one .* with exit code 0"
