@@ -385,7 +385,7 @@ class App(Router):
         """
         check_whole("processes", processes, 1, 1_000)
         if processes > 1:
-            from megaflow.runtime.supervisor import refuse_nested_start
+            from megaflow.runtime.child import refuse_nested_start
 
             refuse_nested_start()
         self._check_for_running()
@@ -437,11 +437,12 @@ class App(Router):
         self._running.run(runner, at_end=self._assembly.stores.close)
 
     def _supervise(self, processes: int) -> None:
-        from megaflow.runtime.supervisor import Supervisor, find_target
+        from megaflow.runtime.supervisor import Supervisor
+        from megaflow.runtime.targets import find_targets
 
-        timeout = self._settings.shutdown_timeout
-        supervisor = Supervisor(find_target(self), processes, shutdown_timeout=timeout, measurements=self.metrics)
-        self._running.run(supervisor)
+        timeout, measurements = self._settings.shutdown_timeout, {"app": self.metrics}
+        targets = find_targets({"app": self})
+        self._running.run(Supervisor(targets, processes, shutdown_timeout=timeout, measurements=measurements))
 
 
 class Parts(NamedTuple):

@@ -93,6 +93,7 @@ PRINTED = {
         'megaflow_messages_ended_total{fate="kept",queue="orders"} 1.0',
         "{'deleted': 1, 'kept': 1}",
     ],
+    "16_several_queues.py": ["billing: an invoice for A-1", "mail: the invoice for A-1 is on its way"],
 }
 MIGRATED = ROOT / "samples" / "07_sqs_mega.py"
 DEMO = ROOT / "samples" / "demo.py"

@@ -1,4 +1,4 @@
-"""``megaflow dev``: an app on queues of this machine, made for it, started anew whenever its code changes."""
+"""``megaflow dev``: apps on queues of this machine, made for them, started anew whenever their code changes."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from datetime import datetime
 from functools import partial
 from multiprocessing.connection import wait
@@ -20,7 +22,7 @@ import click
 
 from megaflow.app import App, parts_of
 from megaflow.cli.errors import FAILED, WrongUsage, report
-from megaflow.cli.hosting import Hosted, make_queues
+from megaflow.cli.hosting import Hosted, host
 from megaflow.cli.options import read_aws
 from megaflow.cli.output import (
     WholeLines,
@@ -32,13 +34,14 @@ from megaflow.cli.output import (
     shorten_paths,
     show,
 )
-from megaflow.cli.targets import folder_of, load_app
+from megaflow.cli.targets import folder_of, load_apps, refuse_twice
 from megaflow.consumer.threads.signals import stopping_on_signals
 from megaflow.distribution import describe_missing_extra
 from megaflow.errors import ConfigurationError, MegaflowError
 from megaflow.logs import make_text_handler
 from megaflow.processing.dead_letters import why_not_kept
 from megaflow.processing.verdict import Fate, Verdict
+from megaflow.runtime.several_apps import run_apps
 from megaflow.transport.addresses import is_fifo, name_of
 
 if TYPE_CHECKING:
@@ -57,8 +60,8 @@ _SHOWN: Final = 200
 """Characters of a body."""
 
 
-@click.command(short_help="Run an app on queues of this machine; restart it on changes.")
-@click.argument("target")
+@click.command(short_help="Run apps on queues of this machine; restart them on changes.")
+@click.argument("targets", metavar="TARGET...", nargs=-1, required=True)
 @click.option(
     "--port",
     type=click.IntRange(0, 65_535),
@@ -67,12 +70,15 @@ _SHOWN: Final = 200
     help="The port on 127.0.0.1; 0 takes a free one.",
 )
 @click.option("--data", type=click.Path(path_type=Path, dir_okay=False), help="Keep all messages in this SQLite file.")
-@click.option("--reload/--no-reload", default=True, show_default=True, help="Start the app anew when its code changes.")
-def dev(target: str, port: int, data: Path | None, reload: bool) -> int:
-    """Run TARGET on an embedded SQS and SNS, with a queue, a dead-letter queue and a topic made for it.
+@click.option("--reload/--no-reload", default=True, show_default=True, help="Start anew when the code changes.")
+def dev(targets: Sequence[str], port: int, data: Path | None, reload: bool) -> int:
+    """Run each TARGET on an embedded SQS and SNS, with a queue, a dead-letter queue and a topic made for it.
 
-    Each message is shown as it is handled. What is queued stays while the app starts anew. All calls of SQS and SNS go
+    Each message is shown as it is handled. What is queued stays while the apps start anew. All calls of SQS and SNS go
     to the embedded ones, those that handlers make by themselves too; calls of AWS's other services go to AWS.
+
+    Of several apps, the queue of each gets what is published to any topic. One that names neither a queue nor a topic
+    publishes to the topic "shared".
     """
     from megaflow.local.__main__ import kept
     from megaflow.local.account import Account
@@ -80,14 +86,15 @@ def dev(target: str, port: int, data: Path | None, reload: bool) -> int:
     if reload:
         _check_watching()
     account = Account()
-    # A file that fails to import is shown by the app's process; a missing one is wrong usage, here.
-    folder = folder_of(target)
+    # A file that fails to import is shown by the apps' process; a missing one is wrong usage, here.
+    folders = {folder_of(target) for target in targets}
+    refuse_twice(targets)
     with kept(account, data), _listen(account, port) as server:
         show(f"SQS and SNS on {server.url}; from another terminal:", style="bold")
         show(f"  export AWS_ENDPOINT_URL={server.url}")
-        show("All that the app asks of SQS and SNS goes there; what it asks of AWS's other services goes to AWS.")
+        show("All calls of SQS and SNS go there; those of AWS's other services go to AWS.")
         sys.stdout.flush()
-        return _Watched(target, server.url, folder).run(reload=reload)
+        return _Watched(targets, server.url, folders).run(reload=reload)
 
 
 def _check_watching() -> None:
@@ -109,18 +116,18 @@ def _listen(account: Account, port: int) -> Server:
 
 
 class _Watched:
-    """An app in a process of its own, and the folder that its code is in."""
+    """Apps in a process of their own, and the folders that their code is in."""
 
-    def __init__(self, target: str, endpoint_url: str, folder: Path) -> None:
-        self._target = target
+    def __init__(self, targets: Sequence[str], endpoint_url: str, folders: Iterable[Path]) -> None:
+        self._targets = targets
         self._endpoint_url = endpoint_url
-        self._folder = folder
+        self._folders = folders
         self._child: BaseProcess | None = None
         self._over = threading.Event()
         self._has_announced = multiprocessing.get_context("spawn").Event()
 
     def run(self, *, reload: bool) -> int:
-        """Run the app until a signal comes; without *reload*, until it ends."""
+        """Run the apps until a signal comes; without *reload*, until they end."""
         with stopping_on_signals(self._end):
             self._child = self._start()
             try:
@@ -132,7 +139,7 @@ class _Watched:
         from watchfiles import PythonFilter, watch
 
         changes = watch(
-            self._folder,
+            *self._folders,
             watch_filter=PythonFilter(),
             stop_event=self._over,
             rust_timeout=_LOOK_EVERY,
@@ -148,7 +155,8 @@ class _Watched:
             elif self._child is not None and not self._child.is_alive():
                 how = _describe_end(self._child.exitcode)
                 self._stop()
-                note(f"the app has ended{how}; it starts anew when its code changes", style="yellow")
+                who = "the app has" if len(self._targets) == 1 else "the apps have"
+                note(f"{who} ended{how}; they start anew when the code changes", style="yellow")
         return 0
 
     def _wait(self, child: BaseProcess) -> int:
@@ -159,7 +167,7 @@ class _Watched:
 
     def _start(self) -> BaseProcess:
         child = multiprocessing.get_context("spawn").Process(
-            target=_live, args=(self._target, self._endpoint_url, self._has_announced)
+            target=_live, args=(self._targets, self._endpoint_url, self._has_announced)
         )
         child.start()
         return child
@@ -190,31 +198,37 @@ def _describe_end(code: int | None) -> str:
     return f" with exit code {code}" if code > 0 else f", killed by {signal.Signals(-code).name}"
 
 
-def _live(target: str, endpoint_url: str, has_announced: Event) -> None:
-    """Be the process of the app."""
+def _live(targets: Sequence[str], endpoint_url: str, has_announced: Event) -> None:
+    """Be the process of the apps."""
     # Ctrl-C goes to every process of the terminal's group; the parent passes it on.
     os.setpgrp()
     threading.Thread(target=_end_with_parent, daemon=True).start()
     allow_every_letter()
     # What handlers print comes from many threads.
     sys.stdout = cast(TextIO, WholeLines(sys.stdout))
-    with report(debug=False) as ended:
-        app = load_app(target)
-        hosted = make_queues(app, endpoint_url, target)
+    with report(debug=False) as ended, ExitStack() as connected:
+        apps = load_apps(targets)
+        hosted = host(apps, endpoint_url)
         os.environ |= {"AWS_ENDPOINT_URL_SQS": endpoint_url, "AWS_ENDPOINT_URL_SNS": endpoint_url}
-        _show_messages(app)
-        _announce(app, hosted, is_first=not has_announced.is_set())
+        _show_messages(apps)
+        for target, app in apps.items():
+            connected.enter_context(_connected(app, hosted[target]))
+            _announce(app, hosted[target])
+        if not has_announced.is_set():
+            _say_how_to_publish(hosted.values())
         has_announced.set()
-        here = read_aws(endpoint_url, None, None)
-        here |= {"profile_name": None, "region_name": None}
-        with app.connected(
-            hosted.queue_url,
-            hosted.topic_arn if app.topic_arn else None,
-            dead_letter_queue_url=hosted.dead_letter_queue_url,
-            **here,
-        ):
-            app.run()
+        sys.stdout.flush()
+        run_apps(apps)
     sys.exit(ended.code)
+
+
+def _connected(app: App, hosted: Hosted) -> AbstractContextManager[App]:
+    return app.connected(
+        hosted.queue_url,
+        hosted.topic_arn if hosted.publishes_to_topic else None,
+        dead_letter_queue_url=hosted.dead_letter_queue_url,
+        **read_aws(hosted.endpoint_url, None, None) | {"profile_name": None, "region_name": None},
+    )
 
 
 def _end_with_parent() -> None:
@@ -224,44 +238,50 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _announce(app: App, hosted: Hosted, *, is_first: bool) -> None:
+def _announce(app: App, hosted: Hosted) -> None:
     queue = name_of(hosted.queue_url)
     show(f"{count_handlers(len(app.handlers))} on the queue {queue}, {hosted.endpoint_url}", style="bold")
-    show(f"  publishes to {describe_destination(hosted.topic_arn if app.topic_arn else None)}")
+    show(f"  publishes to {describe_destination(hosted.topic_arn if hosted.publishes_to_topic else None)}")
     for handler in app.handlers:
         show(f"  {handler.name}  {handler.kind.value}: {handler.pattern!r}")
     for finding in app.check():
         show(f"  {name_weight(finding)}: {shorten_paths(str(finding))}", style="yellow")
-    if is_first:
-        _say_how_to_publish(hosted)
-    sys.stdout.flush()
 
 
-def _say_how_to_publish(hosted: Hosted) -> None:
-    queue = name_of(hosted.queue_url)
-    group = "--group-id GROUP " if is_fifo(hosted.queue_url) else ""
+def _say_how_to_publish(several: Collection[Hosted]) -> None:
     show("  To publish:")
-    show(f"    megaflow publish --queue {queue} {group}FILE")
-    show(f"    megaflow publish --topic {hosted.topic_arn} {group}FILE")
+    queues = [f"--queue {_with_group(name_of(hosted.queue_url))}" for hosted in several]
+    for where in [*queues, *dict.fromkeys(f"--topic {_with_group(hosted.topic_arn)}" for hosted in several)]:
+        show(f"    megaflow publish {where} FILE")
     show("  To handle dead letters again:")
-    show(f"    megaflow redrive {name_of(hosted.dead_letter_queue_url)}")
+    for hosted in several:
+        show(f"    megaflow redrive {name_of(hosted.dead_letter_queue_url)}")
 
 
-def _show_messages(app: App) -> None:
+def _with_group(place: str) -> str:
+    return f"{place} --group-id GROUP" if is_fifo(place) else place
+
+
+def _show_messages(apps: Mapping[str, App]) -> None:
     """Show what becomes of each message, and what goes wrong."""
     handler = make_text_handler(sys.stdout, "%(levelname)s %(message)s")
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
-    app.on_verdict(partial(_show_verdict, app))
+    for target, app in apps.items():
+        others = [other for other in apps.values() if other is not app]
+        app.on_verdict(partial(_show_verdict, app, target=target if others else "", others=others))
 
 
-def _show_verdict(app: App, verdict: Verdict) -> None:
+def _show_verdict(app: App, verdict: Verdict, *, target: str = "", others: Iterable[App] = ()) -> None:
+    """Show what became of a message; but not that it is no matter of this app where its topic has it for another."""
     message = verdict.message
+    if verdict.unmatched and verdict.deletes and message.sns and any(other.handlers_for(message) for other in others):
+        return
     said = ", ".join(f"{each.handler.name} {each.status.name}" for each in verdict.outcomes)
     took = f"{verdict.seconds * 1000:.1f} ms" if verdict.outcomes else ""
     given_up = why_not_kept(verdict, parts_of(app).settings.max_receives)
     fate = Fate.DEAD_LETTER.value if given_up else verdict.fate.value
     later = f"again in {verdict.after:g} s" if verdict.keeps and verdict.after is not None else ""
-    what = said or "no handler matched"
+    what = said or f"no handler{' of ' if target else ''}{target} matched"
     parts = [f"{datetime.now():%H:%M:%S}", message.id, fate, what, took, given_up or later]
     show("  ".join(filter(None, parts)), style=_STYLES.get(fate, ""))
     if verdict.unmatched or not verdict.deletes:

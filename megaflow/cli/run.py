@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from logging import INFO, WARNING
 from typing import Any
@@ -11,14 +12,15 @@ import click
 
 import megaflow
 from megaflow.app import App, parts_of
+from megaflow.cli.errors import WrongUsage
 from megaflow.cli.logs import Format, set_up_logging
 from megaflow.cli.options import aws_options, find_queue, read_aws
 from megaflow.cli.output import describe_destination, make_console, name_weight, note, shorten_paths
-from megaflow.cli.targets import load_app
+from megaflow.cli.targets import load_apps
 from megaflow.errors import ConfigurationError
 from megaflow.logs import get_logger
-from megaflow.runtime.running import serving_health
-from megaflow.runtime.supervisor import Supervisor
+from megaflow.runtime.protocols import Runs
+from megaflow.runtime.several_apps import run_apps, supervise_apps
 from megaflow.telemetry.metrics import Measurements
 
 log = get_logger(__name__)
@@ -26,13 +28,13 @@ log = get_logger(__name__)
 LEVELS = ["debug", "info", "warning", "error"]
 
 
-@click.command(short_help="Consume the queue of an app until SIGTERM or SIGINT.")
-@click.argument("target")
+@click.command(short_help="Consume the queues of apps until SIGTERM or SIGINT.")
+@click.argument("targets", metavar="TARGET...", nargs=-1, required=True)
 @click.option(
     "--processes", type=click.IntRange(1, 1_000), default=1, show_default=True, help="How many processes consume."
 )
 @click.option("--concurrency", type=click.IntRange(1, 10_000), help="How many handlers run at once, in each process.")
-@click.option("--queue-url", help="The queue, by name, URL or ARN, in place of the app's own.")
+@click.option("--queue-url", help="The queue, by name, URL or ARN, in place of the app's own; for one app alone.")
 @click.option("--health-port", type=click.IntRange(0, 65_535), help="A port that answers /live, /ready and /metrics.")
 @click.option("--health-host", help="The name or address that the port is bound to. [every IPv4 address]")
 @click.option(
@@ -47,7 +49,7 @@ LEVELS = ["debug", "info", "warning", "error"]
 )
 @aws_options
 def run(
-    target: str,
+    targets: Sequence[str],
     processes: int,
     concurrency: int | None,
     queue_url: str | None,
@@ -57,45 +59,51 @@ def run(
     log_level: str,
     **aws: Any,
 ) -> None:
-    """Consume the queue of TARGET until SIGTERM or SIGINT.
+    """Consume the queue of each TARGET until SIGTERM or SIGINT.
 
-    The log says at the start which queue, which handlers, and what is odd about them; then it has a line for each
-    message.
+    The log says at the start which queues, which handlers, and what is odd about them; then it has a line for each
+    message. Several apps share the processes and the port; where one fails, all are stopped.
     """
     set_up_logging(log_format, log_level)
-    app = load_app(target)
+    apps = load_apps(targets)
     given: dict[str, Any] = {**read_aws(**aws)}
     if queue_url:
-        with app.connected(**given):
-            given["queue_url"] = find_queue(queue_url, parts_of(app).destination)
+        given["queue_url"] = _find_queue_of_one(queue_url, apps, given)
     if concurrency:
         given["concurrency"] = concurrency
-    with app.connected(**given):
-        announce(app, log_format)
+    children = Children(targets, given, log_format, log_level)
+    with ExitStack() as connected:
+        for target, app in apps.items():
+            connected.enter_context(app.connected(**given))
+            announce(app, log_format, target if len(apps) > 1 else "")
         if processes == 1:
-            app.run(health_port=health_port, health_host=health_host)
-            return
-        child = Child(target, given, log_format, log_level)
-        timeout = parts_of(app).settings.shutdown_timeout
-        supervisor = Supervisor(child, processes, shutdown_timeout=timeout, measurements=app.metrics)
-        with serving_health(health_host, health_port, supervisor.health, app.metrics):
-            supervisor.run()
+            run_apps(apps, health_port=health_port, health_host=health_host)
+        else:
+            supervise_apps(apps, children, processes, health_port=health_port, health_host=health_host)
+
+
+def _find_queue_of_one(queue: str, apps: Mapping[str, App], aws: dict[str, Any]) -> str:
+    if len(apps) > 1:
+        raise WrongUsage(f"--queue-url {queue} is one queue, for {len(apps)} apps: give each a queue_url= of its own")
+    (app,) = apps.values()
+    with app.connected(**aws):
+        return find_queue(queue, parts_of(app).destination)
 
 
 @dataclass(frozen=True)
-class Child:
-    """What a process of several runs: the target, loaded by it anew and connected as its parent was told."""
+class Children:
+    """What each process of several runs: the targets, loaded by it anew and connected as its parent was told."""
 
-    target: str
+    names: Sequence[str]
     given: Mapping[str, Any]
     log_format: Format
     log_level: str
 
-    def load(self) -> Connected:
-        """Return the app; raise `ConfigurationError` where it cannot be loaded."""
+    def load(self) -> dict[str, Runs]:
+        """Return the apps; raise `ConfigurationError` where one cannot be loaded."""
         set_up_logging(self.log_format, self.log_level)
         try:
-            return Connected(load_app(self.target), self.given)
+            return {name: Connected(app, self.given) for name, app in load_apps(self.names).items()}
         except click.UsageError as error:
             raise ConfigurationError(error.format_message()) from error
 
@@ -122,20 +130,23 @@ class Connected:
         self.app.stop(now=now)
 
 
-def announce(app: App, log_format: Format) -> None:
-    """Say what is going to run: the queue, where it publishes to, the handlers, and what is odd about them."""
+def announce(app: App, log_format: Format, target: str = "") -> None:
+    """Say what is going to run: the queue, where it publishes to, the handlers, and what is odd about them.
+
+    Of several apps, *target* says which one it is.
+    """
     findings = [(name_weight(each), shorten_paths(str(each))) for each in app.check()]
     settings = parts_of(app).settings
     destination = describe_destination(app.topic_arn) if app.queue_url or app.topic_arn else "(nowhere)"
     dead_letters = settings.dead_letter_queue_url or "as the queue's redrive policy says"
     if log_format == "json":
-        text = "megaflow %s consumes %s, and publishes to %s"
-        log.info(text, megaflow.__version__, app.queue_url, destination)
+        text = "megaflow %s consumes %s, and publishes to %s%s"
+        log.info(text, megaflow.__version__, app.queue_url, destination, f", with {target}" if target else "")
         for weight, finding in findings:
             log.log(WARNING if weight == "warning" else INFO, "%s", finding)
         return
     console = make_console(stderr=True)
-    console.print(f"megaflow {megaflow.__version__}", style="bold")
+    console.print(f"megaflow {megaflow.__version__}{f': {target}' if target else ''}", style="bold")
     note(f"  queue         {app.queue_url or '(none)'}")
     note(f"  dead letters  {dead_letters}")
     note(f"  publishes to  {destination}")

@@ -8,9 +8,11 @@ import os
 import sys
 import sysconfig
 import traceback
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Final
+from typing import Final
 
 import click
 
@@ -18,18 +20,60 @@ from megaflow.app import App
 from megaflow.cli.errors import WrongUsage
 
 _BELOW: Final = "what it does belongs below if __name__ == '__main__'"
+_CHECK: Final = "_check_for_running"
+"""The method of an app that is called first, however it is run, alone or with others."""
+
 _OTHERS: Final = (str(Path(__file__).parent.parent), *{path for path in sysconfig.get_paths().values() if path})
 """Where the code of megaflow, of Python and of what is installed is."""
 
 
 def load_app(target: str) -> App:
     """Return the app at *target*; raise `WrongUsage` where there is none, and say why."""
+    return _load(target, {})
+
+
+def load_apps(targets: Sequence[str]) -> dict[str, App]:
+    """Return the apps at *targets*, by target; raise `WrongUsage` where there is none, or one twice."""
+    refuse_twice(targets)
+    apps: dict[str, App] = {}
+    files: dict[Path, ModuleType] = {}
+    for target in targets:
+        app = _load(target, files)
+        for name, other in apps.items():
+            if other is app:
+                raise WrongUsage(f"{name} and {target} are the same app: name it once")
+        apps[target] = app
+    return apps
+
+
+def refuse_twice(targets: Sequence[str]) -> None:
+    """Raise `WrongUsage` where a target is named twice."""
+    for target, count in Counter(targets).items():
+        if count > 1:
+            raise WrongUsage(f"{target} is named {count} times: name each app once")
+
+
+def _load(target: str, files: dict[Path, ModuleType]) -> App:
+    """Return the app at *target*; *files* are the modules of the files that are loaded by now."""
     place, _, name = target.partition(":")
     if not place or (place.startswith(".") and not _is_path(place)):
         raise WrongUsage(f"{target!r} names no module and no file: say module:app or path/file.py:app")
     is_file = _is_path(place)
-    module = _load_file(Path(place)) if is_file else _load_module(place)
+    module = _load_file_once(Path(place), files) if is_file else _load_module(place)
     return _find_named(module, place, name) if name else _find_only(module, place)
+
+
+def _load_file_once(path: Path, files: dict[Path, ModuleType]) -> ModuleType:
+    whole = path.resolve()
+    for other in files:
+        if other != whole and other.stem == whole.stem:
+            raise WrongUsage(
+                f"{_relative(str(other))} and {path} would both be the module {path.stem}: rename one of them, or name "
+                "modules of packages, as package.module:app"
+            )
+    if whole not in files:
+        files[whole] = _load_file(path)
+    return files[whole]
 
 
 def _is_path(place: str) -> bool:
@@ -108,16 +152,16 @@ class _Importing:
 
     def __init__(self, what: str) -> None:
         self._what = what
-        self._run = App.run
+        self._check = getattr(App, _CHECK)
 
     def __enter__(self) -> None:
-        def refuse(app: App, **options: Any) -> None:
+        def refuse(app: App) -> None:
             raise WrongUsage(f"{self._what} runs its app while it is imported: {_BELOW}")
 
-        setattr(App, "run", refuse)  # noqa: B010 - it is put back
+        setattr(App, _CHECK, refuse)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
-        setattr(App, "run", self._run)  # noqa: B010
+        setattr(App, _CHECK, self._check)
         if isinstance(error, click.UsageError):
             return
         if isinstance(error, SystemExit):

@@ -14,7 +14,7 @@ from megaflow.settings import QUEUE_URL_VARIABLE, TOPIC_ARN_VARIABLE
 from megaflow.telemetry.outlets import Outlets
 from megaflow.telemetry.propagation import Propagation
 from megaflow.telemetry.tracing import Telemetry, Tracing
-from megaflow.transport.addresses import is_same_queue, queue_url_of
+from megaflow.transport.addresses import is_same_queue, queue_url_of, read_address
 from megaflow.transport.protocols import SnsClient, SqsClient
 from megaflow.transport.queue import Queue
 from megaflow.transport.session import AwsOptions, refuse_beside_client
@@ -40,6 +40,14 @@ class Endpoints:
             to.sns_client or (self.sns_client if keeps_clients else None),
             self.aws | to.aws,
         )
+
+    @property
+    def server(self) -> object:
+        """What says which server is called, where it is not AWS: an endpoint, or the account of an embedded one."""
+        if self.client is None:
+            return self.aws.get("endpoint_url")
+        endpoint = getattr(getattr(self.client, "meta", None), "endpoint_url", self.client)
+        return getattr(self.client, "account", endpoint)
 
     def refuse_idle(self, given: AwsOptions) -> None:
         """Raise `ConfigurationError` for options that were *given*, where no client is made with them."""
@@ -123,6 +131,14 @@ class Destination:
             raise ConfigurationError(
                 f"dead_letter_queue_url={dead_letter_queue_url!r} is the queue itself: give another one"
             )
+
+    def shares_queue_with(self, other: Destination) -> bool:
+        """Tell whether both consume one queue, as far as addresses and clients say."""
+        ours, theirs = self.queue.queue_url, other.queue.queue_url
+        if not is_same_queue(ours, theirs):
+            return False
+        # Anybody's server may have a queue of that name.
+        return read_address(ours).is_awss or self._connection.server == other._connection.server
 
     def open_queue(self, dead_letter_queue_url: str | None) -> Queue:
         """Return the queue to consume; raise `ConfigurationError` where there is no way to it, or its dead letters."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from megaflow.consumer.core.health import Health
+    from megaflow.telemetry.metrics import Measurements
 
 
 class Runs(Protocol):
@@ -18,6 +19,12 @@ class Runs(Protocol):
     def stop(self, *, now: bool = False) -> None:
         """End `run`, or the next one; may be called from any thread, and again and again."""
         ...
+
+
+class Measured(Runs, Protocol):
+    """Something that runs and is measured."""
+
+    metrics: Measurements
 
 
 class AppRun(Runs, Protocol):

@@ -38,6 +38,15 @@ class Running:
 
     def run(self, what: AppRun, *, at_end: Callable[[], None] = lambda: None) -> None:
         """Run *what* until it is stopped, and call *at_end*; raise `UsageError` where something runs already."""
+        with self.by(what):
+            try:
+                what.run()
+            finally:
+                at_end()
+
+    @contextmanager
+    def by(self, what: AppRun) -> Iterator[None]:
+        """Be run by *what*, which somebody runs within a ``with``; raise `UsageError` where something runs already."""
         with self._changing:
             if self._current is not None:
                 raise UsageError("this app is running already; a second consumer needs a second App, or process")
@@ -46,9 +55,8 @@ class Running:
                 log.info("stop() was called before run(), which ends at once")
                 what.stop()
         try:
-            what.run()
+            yield
         finally:
-            at_end()
             with self._changing:
                 self._current, self._stop_wanted = None, False
 

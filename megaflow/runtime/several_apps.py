@@ -1,108 +1,170 @@
-"""Several apps in one process."""
+"""Several apps in one worker: in one process, or in each of several, with one port that answers for all."""
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterable, Sequence
-from contextvars import copy_context
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
-from itertools import chain
-from queue import Empty, SimpleQueue
-from typing import Protocol, TypeAlias
+from itertools import chain, combinations
+from typing import Protocol
 
-from megaflow.consumer.core.health import Health
-from megaflow.consumer.threads.signals import stopped_by_another_thread, stopping_on_signals
-from megaflow.errors import UsageError
-from megaflow.runtime.protocols import AppRun
-from megaflow.runtime.running import serving_health
-from megaflow.telemetry.metrics import Measurements
+from megaflow.consumer.core.health import NOT_RUNNING, Health
+from megaflow.errors import ConfigurationError, UsageError
+from megaflow.logs import get_logger
+from megaflow.publishing.destination import Destination
+from megaflow.runtime.child import refuse_nested_start
+from megaflow.runtime.protocols import AppRun, Measured
+from megaflow.runtime.running import Running, serving_health
+from megaflow.runtime.supervisor import Supervisor
+from megaflow.runtime.targets import Loads, find_targets, name_apps
+from megaflow.runtime.together import run_together
+from megaflow.settings import ConsumerSettings, check_whole
+from megaflow.transport.addresses import name_of
 
-_End: TypeAlias = "tuple[App, BaseException | None]"
+log = get_logger(__name__)
 
 
-class App(AppRun, Protocol):
-    """An app, and what it has counted and measured."""
+class App(AppRun, Measured, Protocol):
+    """An `megaflow.App`, as far as it is run together with others."""
 
-    metrics: Measurements
+    _destination: Destination
+    _settings: ConsumerSettings
+    _running: Running
+
+    def _check_for_running(self) -> None: ...
 
 
-def run(*apps: App, health_port: int | None = None, health_host: str | None = None) -> None:
+def run(*apps: App, processes: int = 1, health_port: int | None = None, health_host: str | None = None) -> None:
     """Run several apps in this process, each as `App.run` does, until SIGTERM or SIGINT, or until all are stopped.
 
-    Where one fails, the others are stopped, and its error is raised.
+    Where one fails, the others are stopped, and its error is raised. `App.stop` ends one app, and the others go on.
 
     Args:
-        apps: One or more apps, each once.
-        health_port: As in `App.run`. All together are live, or ready, where each app is; the label ``queue`` tells
-            their metrics apart.
+        apps: One or more apps, each once, and each with a queue of its own.
+        processes: How many processes consume, as in `App.run`. Each runs all the apps.
+        health_port: As in `App.run`. All together are live, or ready, where each app is, and `Health.apps` says how
+            each is, by the name of its global: ``shop.billing:app``. The label ``queue`` tells their metrics apart.
         health_host: As in `App.run`.
 
     Raises:
-        UsageError: No app is given, or one twice.
+        UsageError: No app is given, or one twice, or one that is running already.
+        ConfigurationError: Two apps consume one queue, or one of them cannot work, as in `App.run`.
+        ProcessError: The processes end one after another.
     """
     if not apps or len(set(map(id, apps))) < len(apps):
         raise UsageError("run() takes one or more apps, each once")
-    with serving_health(health_host, health_port, partial(join_health, apps), *(app.metrics for app in apps)):
-        _run_all(apps)
+    check_whole("processes", processes, 1, 1_000)
+    named = name_apps(apps)
+    if processes == 1:
+        run_apps(named, health_port=health_port, health_host=health_host)
+        return
+    refuse_nested_start()
+    supervise_apps(named, find_targets(named), processes, health_port=health_port, health_host=health_host)
 
 
-def _run_all(apps: Sequence[App]) -> None:
-    running, ended = list(apps), SimpleQueue[_End]()
-    first: BaseException | None = None
-    with stopping_on_signals(lambda again: _stop_all(running, now=again)):
-        # Not earlier: a signal that comes at once would end the process.
-        for app in apps:
-            run = partial(copy_context().run, _run_one, app, ended)
-            threading.Thread(target=run, name="megaflow-app", daemon=True).start()
-        while running:
-            app, error = _wait_for_end(ended)
-            running.remove(app)
-            if error is not None and first is None:
-                first = error
-                _stop_all(running)
-    if first is not None:
-        raise first
+def run_apps(apps: Mapping[str, App], *, health_port: int | None = None, health_host: str | None = None) -> None:
+    """Run *apps*, by name, in this process, as `run` does."""
+    _check_for_running(apps)
+    measurements = (app.metrics for app in apps.values())
+    with serving_health(health_host, health_port, partial(join_health, apps), *measurements):
+        run_together(apps)
 
 
-def join_health(apps: Iterable[App]) -> Health:
-    """Return how all of them together are."""
-    each = [app.health() for app in apps]
+def supervise_apps(
+    apps: Mapping[str, App],
+    targets: Loads,
+    processes: int,
+    *,
+    health_port: int | None,
+    health_host: str | None,
+) -> None:
+    """Run *apps*, by name, in so many *processes*, as `run` does; these find them at *targets*, by the same names."""
+    _check_for_running(apps)
+    measurements = {name: app.metrics for name, app in apps.items()}
+    timeout = max(app._settings.shutdown_timeout for app in apps.values())  # noqa: SLF001 - apps are run by it
+    supervisor = Supervisor(targets, processes, shutdown_timeout=timeout, measurements=measurements)
+    with ExitStack() as stack:
+        for name, app in apps.items():
+            stack.enter_context(app._running.by(_InChildren(name, supervisor)))  # noqa: SLF001 - apps are run by it
+        health = partial(_health_of_children, apps, supervisor)
+        stack.enter_context(serving_health(health_host, health_port, health, *measurements.values()))
+        supervisor.run()
+
+
+def join_health(apps: Mapping[str, AppRun]) -> Health:
+    """Return how all of them together are, and how each is, by name; of one app, how that one is."""
+    each = {name: app.health() for name, app in apps.items()}
+    several = each.values()
+    if len(each) == 1:
+        return next(iter(several))
     return Health(
-        live=all(one.live for one in each),
-        ready=all(one.ready for one in each),
-        problems=tuple(chain.from_iterable(one.problems for one in each)),
-        stopping=any(one.stopping for one in each),
-        heard_ago=tuple(chain.from_iterable(one.heard_ago for one in each)),
-        finished_ago=min((one.finished_ago for one in each if one.finished_ago is not None), default=None),
-        in_hand=sum(one.in_hand for one in each),
-        running=sum(one.running for one in each),
-        longest_running=max(one.longest_running for one in each),
-        lost_leases=sum(one.lost_leases for one in each),
-        failed_extensions=sum(one.failed_extensions for one in each),
-        stuck_threads=sum(one.stuck_threads for one in each),
-        over_limit=any(one.over_limit for one in each),
+        live=all(one.live for one in several),
+        ready=all(one.ready for one in several),
+        problems=_name_problems(each),
+        stopping=any(one.stopping for one in several),
+        heard_ago=tuple(chain.from_iterable(one.heard_ago for one in several)),
+        finished_ago=min((one.finished_ago for one in several if one.finished_ago is not None), default=None),
+        in_hand=sum(one.in_hand for one in several),
+        running=sum(one.running for one in several),
+        longest_running=max(one.longest_running for one in several),
+        lost_leases=sum(one.lost_leases for one in several),
+        failed_extensions=sum(one.failed_extensions for one in several),
+        stuck_threads=sum(one.stuck_threads for one in several),
+        over_limit=any(one.over_limit for one in several),
+        apps=each,
     )
 
 
-def _run_one(app: App, ended: SimpleQueue[_End]) -> None:
-    try:
-        with stopped_by_another_thread():
-            app.run()
-    except BaseException as error:  # noqa: BLE001 - whoever waits raises it
-        ended.put((app, error))
-    else:
-        ended.put((app, None))
+class _InChildren:
+    """One of the apps that the children of a supervisor run."""
+
+    def __init__(self, name: str, supervisor: Supervisor) -> None:
+        self._name = name
+        self._supervisor = supervisor
+        self._is_stopped = False
+
+    def run(self) -> None:
+        """Do nothing: the supervisor runs."""
+
+    def stop(self, *, now: bool = False) -> None:
+        """Stop it in all children; the others go on."""
+        self._is_stopped = True
+        self._supervisor.stop(now=now, app=self._name)
+
+    def health(self) -> Health:
+        """Return how the children are, as far as their parent knows, where it is not stopped alone."""
+        return NOT_RUNNING if self._is_stopped else self._supervisor.health()
 
 
-def _wait_for_end(ended: SimpleQueue[_End]) -> _End:
-    while True:
-        try:
-            # A signal that comes just before the wait begins does not end it.
-            return ended.get(timeout=0.5)
-        except Empty:
-            continue
+def _health_of_children(apps: Mapping[str, AppRun], supervisor: Supervisor) -> Health:
+    whole, each = supervisor.health(), {name: app.health() for name, app in apps.items()}
+    if len(each) == 1:
+        return whole
+    stopped = _name_problems({name: one for name, one in each.items() if one is NOT_RUNNING})
+    return replace(whole, ready=whole.ready and not stopped, problems=whole.problems + stopped, apps=each)
 
 
-def _stop_all(apps: Iterable[App], *, now: bool = False) -> None:
-    for app in tuple(apps):
-        app.stop(now=now)
+def _name_problems(each: Mapping[str, Health]) -> tuple[str, ...]:
+    return tuple(f"{name}: {problem}" for name, one in each.items() for problem in one.problems)
+
+
+def _check_for_running(apps: Mapping[str, App]) -> None:
+    for app in apps.values():
+        app._check_for_running()  # noqa: SLF001 - apps are run by it
+    _refuse_shared_queues(apps)
+
+
+def _refuse_shared_queues(apps: Mapping[str, App]) -> None:
+    """Raise where one app would get what only another one handles, and would delete it."""
+    for (name, app), (other_name, other) in combinations(apps.items(), 2):
+        ours, theirs = app._destination, other._destination  # noqa: SLF001 - apps are run by it
+        if ours.shares_queue_with(theirs):
+            raise ConfigurationError(
+                f"{name} and {other_name} consume one queue, {ours.queue.queue_url}, and each would delete what only "
+                "the other one handles: put their handlers into one app (app.include(router)), or give each app a "
+                "queue of its own"
+            )
+        if name_of(ours.queue.queue_url) == name_of(theirs.queue.queue_url):
+            text = "%s and %s consume two queues that are both called %s: the metrics count them as one"
+            log.warning(text, name, other_name, name_of(ours.queue.queue_url))

@@ -1,44 +1,32 @@
-"""Several processes that consume one queue: started, watched, replaced when they die, and stopped together.
-
-A child exits with 0 where it was asked to stop, with 78 where it cannot work as it is configured, and with 1 for any
-other error. It logs as the user's script sets it up while it is imported: what stands below ``if __name__ ==
-"__main__"`` is not there in a child.
-"""
+"""Several processes that run the same apps: started, watched, replaced when they die, and stopped together."""
 
 from __future__ import annotations
 
-import importlib
 import math
 import multiprocessing
-import os
 import random
 import signal
-import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
-from pathlib import Path
-from types import ModuleType
-from typing import Final, Protocol
+from typing import Final
 
 from megaflow.consumer.core.health import Health
 from megaflow.consumer.threads.signals import stopping_on_signals
-from megaflow.errors import ConfigurationError, ProcessError, RegistrationError
+from megaflow.errors import ConfigurationError, ProcessError
 from megaflow.forks import renew_in_child
 from megaflow.logs import get_logger
+from megaflow.runtime.child import CONFIGURATION_EXIT, Order, live
 from megaflow.runtime.instances import instance_of_its_own
-from megaflow.runtime.protocols import Runs
-from megaflow.runtime.reports import Reporter, Reports
+from megaflow.runtime.reports import Reports
+from megaflow.runtime.targets import Loads
 from megaflow.telemetry.metrics import Measurements
 
 log = get_logger(__name__)
-
-CONFIGURATION_EXIT: Final = 78
-"""What a child exits with that cannot work before somebody changes something (EX_CONFIG of sysexits.h)."""
 
 KILL_GRACE: Final = 10.0
 """Seconds beyond the shutdown timeout after which a child that has not ended is killed."""
@@ -49,62 +37,6 @@ _MOST_SHORT_LIVES: Final = 5
 _FIRST_PAUSE: Final = 1.0
 _LONGEST_PAUSE: Final = 30.0
 _LONGEST_WAIT: Final = 0.5
-
-
-class Loads(Protocol):
-    """Where a child finds what it runs; it is pickled on the way."""
-
-    def load(self) -> Runs:
-        """Return it, in this process; raise `ConfigurationError` where it is not there."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """Where a child finds what it runs: a global of a module."""
-
-    module: str
-    name: str
-
-    def load(self) -> Runs:
-        """Return what stands there, in this process; raise `ConfigurationError` where nothing does."""
-        found: Runs | None = getattr(importlib.import_module(self.module), self.name, None)
-        if found is None:
-            raise ConfigurationError(
-                f"{self.name} is not there when {self.module} is imported: make it above if __name__ == '__main__'"
-            )
-        return found
-
-
-def find_target(app: object) -> Target:
-    """Return where *app* stands; raise `ConfigurationError` where a child could not find it."""
-    places = dict(_places_of(app))
-    if "__main__" in places and _is_imported_by_children(sys.modules["__main__"]):
-        return Target("__mp_main__", places["__main__"])
-    for module, name in places.items():
-        # multiprocessing has the main module under another name too, which only its children have of their own.
-        if module not in ("__main__", "__mp_main__"):
-            return Target(module, name)
-    if places:
-        raise ConfigurationError(
-            "processes= needs the app in a module that its children can import, which a prompt, python -c and "
-            "__main__.py are not: move it to a module of its own"
-        )
-    raise ConfigurationError("processes= needs the app as a global of a module: that is where its children look for it")
-
-
-def _places_of(app: object) -> Iterator[tuple[str, str]]:
-    for module_name, module in tuple(sys.modules.items()):
-        # Anything may stand there, even None.
-        if isinstance(module, ModuleType):
-            yield from ((module_name, name) for name, value in tuple(vars(module).items()) if value is app)
-
-
-def _is_imported_by_children(main: ModuleType) -> bool:
-    # What multiprocessing leaves out: multiprocessing.spawn, _fixup_main_from_name and _fixup_main_from_path.
-    if main.__spec__ is not None:
-        return main.__spec__.name.rpartition(".")[2] != "__main__"
-    return Path(getattr(main, "__file__", None) or "").is_file()
 
 
 class Life:
@@ -152,42 +84,45 @@ def kill_time(before: float, now: float, *, at_once: bool, shutdown_timeout: flo
 class _Child:
     process: SpawnProcess
     orders: Connection
-    """Where it is told to stop, at once or not. It is closed when this process dies, however that is."""
+    """Where it is told to stop. It is closed when this process dies, however that is."""
 
-    def tell_to_stop(self, *, now: bool) -> None:
+    def tell(self, order: Order) -> None:
         try:
-            self.orders.send(now)
+            # Not by a signal: systemd and others signal whole groups, and the child would take ours for a second one.
+            self.orders.send(order)
         except OSError:
             log.debug("process %s has ended before it could be told to", self.process.pid)
 
 
 class Supervisor:
-    """Keeps so many *processes* running what stands at *target*; *shutdown_timeout* is in seconds, as *clock* is.
+    """Keeps so many *processes* running, each of which runs all that stands at *targets*.
 
-    Where *measurements* are read by somebody, those of the children are in them as long as they run.
+    *shutdown_timeout* is in seconds, as *clock* is. Where *measurements*, by the names that *targets* have, are read by
+    somebody, those of the children are in them as long as they run.
     """
 
     def __init__(
         self,
-        target: Loads,
+        targets: Loads,
         processes: int,
         *,
         shutdown_timeout: float,
-        measurements: Measurements | None = None,
+        measurements: Mapping[str, Measurements] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._target = target
-        self._measurements = measurements or Measurements()
-        self._reports = Reports()
+        self._targets = targets
+        self._measurements = measurements or {}
+        self._reports = {name: Reports() for name in self._measurements}
         self._shutdown_timeout = shutdown_timeout
         self._clock = clock
         self._context = multiprocessing.get_context("spawn")
         self._lives = [Life() for _ in range(processes)]
         self._children: dict[int, _Child] = {}
-        # Never set back, so that any thread may set them without a lock.
+        # It only grows, and these are never set back, so that any thread may do so without a lock.
+        self._orders: list[Order] = []
         self._stopping = False
         self._stopping_now = False
-        self._told: set[bool] = set()
+        self._passed_on = 0
         self._kill_at = math.inf
         renew_in_child(self)
 
@@ -198,21 +133,28 @@ class Supervisor:
         they die one after another, or all of them fail at the start; what goes wrong for them stands in their own
         logs. The others may finish first.
         """
-        including = self._measurements.including(self._reports.read)
-        with stopping_on_signals(lambda again: self.stop(now=again)), including:
+        with stopping_on_signals(lambda again: self.stop(now=again)), self._measuring_children():
             try:
                 while not self._stopping:
                     self._start_missing()
+                    self._pass_on_orders()
                     self._wait()
                     self._bury()
             finally:
                 self._drain()
 
-    def stop(self, *, now: bool = False) -> None:
-        """Let the children finish, or with *now* do not. May be called from any thread, and from signal handlers."""
-        if now:
+    def stop(self, *, now: bool = False, app: str | None = None) -> None:
+        """Let the children finish, or with *now* do not; or only one *app* in all of them, while others go on.
+
+        May be called from any thread, and from signal handlers.
+        """
+        order = Order(now, app)
+        if order not in self._orders:
+            self._orders.append(order)
+        if now and app is None:
             self._stopping_now = True
-        self._stopping = True
+        if app is None or {each.app for each in self._orders} >= set(self._targets.names):
+            self._stopping = True
 
     def health(self) -> Health:
         """Return how the children are, as far as their parent knows. May be called from any thread."""
@@ -224,7 +166,15 @@ class Supervisor:
         """See `megaflow.forks`: the children would not hear that their parent is dead, while others hold its pipes."""
         for child in self._children.values():
             child.orders.close()
-        self._reports.close_in_child()
+        for reports in self._reports.values():
+            reports.close_in_child()
+
+    @contextmanager
+    def _measuring_children(self) -> Iterator[None]:
+        with ExitStack() as stack:
+            for name, measurements in self._measurements.items():
+                stack.enter_context(measurements.including(self._reports[name].read))
+            yield
 
     def _start_missing(self) -> None:
         for place, life in enumerate(self._lives):
@@ -236,36 +186,43 @@ class Supervisor:
     def _start(self, place: int) -> _Child:
         theirs, ours = self._context.Pipe(duplex=False)
         with theirs, self._reporting(place) as reports, instance_of_its_own(place):
-            arguments = (self._target, theirs, reports)
-            process = self._context.Process(target=_live, args=arguments, name=f"megaflow-{place}")
+            arguments = (self._targets, theirs, reports)
+            process = self._context.Process(target=live, args=arguments, name=f"megaflow-{place}")
             process.start()
-        return _Child(process, ours)
+        child = _Child(process, ours)
+        for order in self._orders[: self._passed_on]:
+            child.tell(order)
+        return child
 
     @contextmanager
-    def _reporting(self, place: int) -> Iterator[Connection | None]:
-        """Give a pipe to the child that is started within a ``with``, where somebody reads what it says there."""
-        if not self._measurements.is_read:
-            yield None
-            return
-        ours, theirs = self._context.Pipe(duplex=False)
-        self._reports.begin(place, ours)
-        with theirs:
-            yield theirs
+    def _reporting(self, place: int) -> Iterator[dict[str, Connection]]:
+        """Give pipes to the child that is started within a ``with``, for each app of which somebody reads a report."""
+        pipes: dict[str, Connection] = {}
+        with ExitStack() as stack:
+            for name, measurements in self._measurements.items():
+                if measurements.is_read:
+                    ours, theirs = self._context.Pipe(duplex=False)
+                    self._reports[name].begin(place, ours)
+                    pipes[name] = stack.enter_context(theirs)
+            yield pipes
 
     def _wait(self) -> None:
         resting = (life for place, life in enumerate(self._lives) if place not in self._children)
         soonest = min((life.start_at - self._clock() for life in resting), default=_LONGEST_WAIT)
         # Not zero, or it would spin while they are stopped, and nobody takes the place of one that has ended.
         longest = min(max(0.01, soonest), _LONGEST_WAIT)
-        wait([*self._reports.pipes, *(child.process.sentinel for child in self._children.values())], longest)
-        self._reports.take()
+        pipes = chain.from_iterable(reports.pipes for reports in self._reports.values())
+        wait([*pipes, *(child.process.sentinel for child in self._children.values())], longest)
+        for reports in self._reports.values():
+            reports.take()
 
     def _bury(self) -> None:
         for place, child in tuple(self._children.items()):
             if not child.process.is_alive():
                 del self._children[place]
                 child.orders.close()
-                self._reports.end(place)
+                for reports in self._reports.values():
+                    reports.end(place)
                 self._note_end(self._lives[place], child.process)
 
     def _note_end(self, life: Life, process: SpawnProcess) -> None:
@@ -291,64 +248,29 @@ class Supervisor:
 
     def _drain(self) -> None:
         """Stop the children, whatever ends this one, and wait for them."""
-        self.stop()
+        if not self._stopping:
+            self.stop()
         while self._children:
-            self._pass_on_stops()
+            self._pass_on_orders()
             self._wait()
             self._bury()
             if self._clock() >= self._kill_at:
                 self._kill_all()
 
-    def _pass_on_stops(self) -> None:
-        for now, is_wanted in ((False, self._stopping), (True, self._stopping_now)):
-            if is_wanted and now not in self._told:
-                self._told.add(now)
-                self._tell_all(now=now)
-
-    def _tell_all(self, *, now: bool) -> None:
-        # By pipe: systemd and others signal whole groups, and the child would take a SIGTERM of ours for a second one.
-        self._kill_at = kill_time(self._kill_at, self._clock(), at_once=now, shutdown_timeout=self._shutdown_timeout)
-        for child in self._children.values():
-            child.tell_to_stop(now=now)
+    def _pass_on_orders(self) -> None:
+        for order in self._orders[self._passed_on :]:
+            self._passed_on += 1
+            for child in self._children.values():
+                child.tell(order)
+            if self._stopping:
+                at_once, timeout = order.now and order.app is None, self._shutdown_timeout
+                self._kill_at = kill_time(self._kill_at, self._clock(), at_once=at_once, shutdown_timeout=timeout)
 
     def _kill_all(self) -> None:
         for child in self._children.values():
             log.error("process %s has not ended in time, and is killed", child.process.pid)
             child.process.kill()
             child.process.join()
-
-
-def refuse_nested_start() -> None:
-    """End a child whose main module starts processes while it is only imported."""
-    if getattr(multiprocessing.current_process(), "_inheriting", False):
-        log.error(
-            "run(processes=) was called while a child imports the script: write it below if __name__ == '__main__'"
-        )
-        raise SystemExit(CONFIGURATION_EXIT)
-
-
-def _live(target: Loads, orders: Connection, reports: Connection | None) -> None:
-    """Be a child."""
-    # Ctrl-C goes to every process of the terminal's group; the parent passes it on.
-    os.setpgrp()
-    try:
-        app = target.load()
-        threading.Thread(target=_obey, args=(orders, app), name="megaflow-parent", daemon=True).start()
-        measurements = getattr(app, "metrics", None)
-        with nullcontext() if reports is None or measurements is None else Reporter(measurements, reports):
-            app.run()
-    except (ConfigurationError, RegistrationError):
-        log.exception("this process cannot work (what stands below if __name__ == '__main__' is not there in it)")
-        raise SystemExit(CONFIGURATION_EXIT) from None
-
-
-def _obey(orders: Connection, app: Runs) -> None:
-    try:
-        while True:
-            app.stop(now=orders.recv())
-    except (EOFError, OSError):
-        # The parent is dead.
-        app.stop()
 
 
 def _describe_exit(code: int) -> str:

@@ -22,7 +22,8 @@ import megaflow
 from megaflow import App
 from megaflow.local import Account, SqsClient
 from megaflow.local.server import Server
-from megaflow.runtime.supervisor import Supervisor, Target
+from megaflow.runtime.supervisor import Supervisor
+from megaflow.runtime.targets import Targets
 from tests.waiting import PATIENCE, wait_until
 
 ROOT = Path(__file__).parents[2]
@@ -115,15 +116,23 @@ def unheard(caplog: pytest.LogCaptureFixture, run: Callable[[], object]) -> list
     return [record for record in caplog.records if UNHEARD in record.getMessage()]
 
 
+def run_with_another(app: App) -> None:
+    sqs = SqsClient(Account())
+    another = App(sqs.create_queue(QueueName="mails")["QueueUrl"], client=sqs)
+    another.on_text()(lambda text: None)
+    another.stop()
+    megaflow.run(app, another)
+
+
 def stop_at_once() -> None:
-    supervisor = Supervisor(Target("nowhere", "app"), 2, shutdown_timeout=0)
+    supervisor = Supervisor(Targets({}), 2, shutdown_timeout=0)
     supervisor.stop()
     supervisor.run()
 
 
 @pytest.mark.parametrize(
     "run",
-    [App.run, lambda app: megaflow.run(app), lambda app: stop_at_once()],
+    [App.run, run_with_another, lambda app: stop_at_once()],
     ids=["App.run", "several apps", "processes"],
 )
 def test_the_log_warns_once_that_nothing_hears_them(
@@ -153,7 +162,7 @@ def test_nothing_is_said_on_the_main_thread(app: App, caplog: pytest.LogCaptureF
 
 def test_a_thread_that_was_stopped_by_another_is_told_the_next_time(app: App, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, "megaflow"):
-        megaflow.run(app)
+        run_with_another(app)
     assert UNHEARD not in caplog.text
 
     app.publish("stop")

@@ -71,6 +71,7 @@ def test_an_app_runs_again_once_it_is_imported() -> None:
         ("shop", "x = 1\nx.y", "shop cannot be imported: shop.py:2: AttributeError: 'int' object has no attribute 'y'"),
         ("shop", "def f(:\n", "SyntaxError: invalid syntax"),
         ("shop.py", "import sys\nsys.exit(3)", "shop.py exits while it is imported"),
+        ("shop", f"{SHOP}\nimport megaflow\nmegaflow.run(app, App())", "shop runs its app while it is imported"),
         ("shop.py", f"{SHOP}\napp.run()", "shop.py runs its app while it is imported: what it does belongs below if"),
         ("shop.py", "from megaflow import App\nApp(concurrency=0)", "shop.py cannot be imported: shop.py:2: Config"),
         (":app", "", "':app' names no module and no file"),

@@ -13,6 +13,7 @@ import sys
 import textwrap
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import redirect_stdout, suppress
+from dataclasses import fields
 from typing import Any, Final
 from unittest import mock
 
@@ -158,7 +159,7 @@ def _reasons() -> str:
 def _health() -> str:
     health = Health(live=True, ready=True, heard_ago=(0.4, None), finished_ago=1.5, in_hand=12, running=10)
     documented = members_of(Health)
-    keys = ((f"`{key}`", _write(documented[key])) for key in health.as_dict())
+    keys = ((f"`{each.name}`", _write(documented[each.name])) for each in fields(Health))
     return f"```json\n{json.dumps(health.as_dict(), indent=2)}\n```\n\n{_table(('key', ''), *keys)}"
 
 

@@ -25,7 +25,8 @@ from megaflow.errors import ProcessError
 from megaflow.local import Account, SqsClient
 from megaflow.local.server import Server
 from megaflow.runtime import supervisor as module
-from megaflow.runtime.supervisor import KILL_GRACE, Life, Supervisor, Target, find_target, kill_time
+from megaflow.runtime.supervisor import KILL_GRACE, Life, Supervisor, kill_time
+from megaflow.runtime.targets import Target, Targets, find_target
 from tests.telemetry.test_prometheus import samples_of, scrape
 from tests.waiting import PATIENCE, wait_until
 
@@ -261,7 +262,7 @@ def test_a_package_can_run_an_app_of_one_of_its_modules(place: Place, tmp_path: 
 @contextmanager
 def supervised(name: str, *, shutdown_timeout: float = PATIENCE) -> Iterator[tuple[Supervisor, Callable[[], None]]]:
     """Run two children with what stands there, and give a function that waits for the end and raises its error."""
-    supervisor = Supervisor(Target(STUBS, name), 2, shutdown_timeout=shutdown_timeout)
+    supervisor = Supervisor(Targets({"app": Target(STUBS, name)}), 2, shutdown_timeout=shutdown_timeout)
     with ThreadPoolExecutor(1) as pool:
         ended = pool.submit(supervisor.run)
         try:
@@ -284,7 +285,7 @@ def test_a_supervisor_is_stopped_from_any_thread_and_says_how_it_is(caplog: pyte
 
 def test_a_supervisor_that_was_stopped_before_it_runs_starts_nothing(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
-    supervisor = Supervisor(Target(STUBS, "obedient"), 2, shutdown_timeout=1.0)
+    supervisor = Supervisor(Targets({"app": Target(STUBS, "obedient")}), 2, shutdown_timeout=1.0)
 
     supervisor.stop()
     supervisor.run()
@@ -310,6 +311,7 @@ def test_processes_that_end_unasked_are_replaced_until_that_is_no_use(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(module, "_FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(module, "_MOST_SHORT_LIVES", 2)
     # On a busy machine it takes a process seconds to start and to end.
     monkeypatch.setattr(module, "_SHORT_LIFE", PATIENCE)
     hopeless = "one process after another ended within seconds, the last one .* with exit code 0"

@@ -8,7 +8,6 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -22,7 +21,6 @@ from megaflow import App, ConfigurationError, Health
 from megaflow.local import Account, SqsClient
 from megaflow.runtime.health_server import serve_health
 from megaflow.runtime.running import serving_health
-from megaflow.runtime.several_apps import join_health
 from megaflow.telemetry.instruments import INSTRUMENTS
 from megaflow.telemetry.metrics import Measurements
 from megaflow.telemetry.prometheus import PrometheusCollector, render
@@ -242,13 +240,3 @@ def test_several_apps_run_with_one_port(caplog: pytest.LogCaptureFixture) -> Non
         assert sample(text, "megaflow_messages_deleted_total", queue=name) == 1
         assert sample(text, "megaflow_client_sent_messages_total", queue=name) == 1
     assert (ready, health["ready"], health["problems"]) == (200, True, [])
-
-
-def test_several_apps_are_ready_once_each_is() -> None:
-    well = Health(live=True, ready=True, in_hand=2, heard_ago=(1.0,), finished_ago=3.0, longest_running=4.0)
-    ill = Health(live=True, ready=False, problems=("polls fail",), in_hand=1, heard_ago=(None,), longest_running=1.0)
-
-    joined = join_health([SimpleNamespace(health=lambda: well), SimpleNamespace(health=lambda: ill)])
-
-    assert (joined.live, joined.ready, joined.problems) == (True, False, ("polls fail",))
-    assert (joined.in_hand, joined.heard_ago, joined.finished_ago, joined.longest_running) == (3, (1.0, None), 3.0, 4.0)

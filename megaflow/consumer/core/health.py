@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Final
 
 
@@ -54,6 +55,9 @@ class Health:
     over_limit: bool = False
     """Whether the queue gives nothing because too many of its messages are in flight."""
 
+    apps: Mapping[str, Health] = field(default_factory=dict, hash=False)
+    """Where several apps run together: how each of them is, by name. The rest is for all."""
+
     def gauges(self, now: float) -> dict[str, float]:
         """Return what the metrics are told; *now* is in seconds since 1970."""
         heard = (
@@ -64,8 +68,9 @@ class Health:
         return {"in_hand": self.in_hand, "running": self.running, **heard, **unasked}
 
     def as_dict(self) -> dict[str, object]:
-        """Return it as JSON has it."""
-        return asdict(self)
+        """Return it as JSON has it, which has ``apps`` for several apps only."""
+        said = asdict(self) | {"apps": {name: health.as_dict() for name, health in self.apps.items()}}
+        return said if self.apps else {key: value for key, value in said.items() if key != "apps"}
 
     def __str__(self) -> str:
         """Say it in one line."""
