@@ -1,6 +1,5 @@
 """What tests share: an AWS of our own, reached by real boto3 over real HTTP."""
 
-import functools
 import importlib.util
 import logging
 import os
@@ -10,10 +9,8 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
-from botocore.loaders import JSONFileLoader
 from hypothesis import HealthCheck, settings
 
 from megaflow.telemetry.current import current
@@ -28,19 +25,6 @@ settings.load_profile("megaflow")
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # So it is where the tests were started in the background, and their processes would not hear Ctrl-C either.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
-_load_file = JSONFileLoader.load_file
-
-
-@functools.cache
-def _load_file_once(path: str) -> Any:
-    return _load_file(JSONFileLoader(), path)
-
-
-# Each session of boto3's reads and parses its descriptions of services and endpoints anew, which is most of the time
-# that a client takes to make; and tests make some thousand. It behaves no differently.
-JSONFileLoader.load_file = lambda self, file_path: _load_file_once(file_path)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
