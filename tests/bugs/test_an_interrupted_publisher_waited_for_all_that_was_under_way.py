@@ -19,7 +19,7 @@ class Interrupted:
         self.begun = self.waited_for = 0
         self._error = error
 
-    def __call__(self, batch: Sequence[Prepared]) -> Pending[list[EntryAnswer]]:
+    def __call__(self, batch: Sequence[Prepared], until: float) -> Pending[list[EntryAnswer]]:
         self.begun += 1
         return Pending(self._answer)
 
