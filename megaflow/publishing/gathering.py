@@ -42,6 +42,9 @@ class Call:
     apart: str
     loop: asyncio.AbstractEventLoop
     future: Future[str] = field(default_factory=Future)
+    waiter: asyncio.Future[str] | None = None
+    """What its coroutine waits for."""
+
     late: PublishError | None = None
     """What is raised where it has waited too long."""
 
@@ -53,7 +56,8 @@ class Call:
     @property
     def is_wanted(self) -> bool:
         """Whether somebody waits for it."""
-        return not (self.future.cancelled() or self.loop.is_closed())
+        is_cancelled = self.future.cancelled() or (self.waiter is not None and self.waiter.cancelled())
+        return not (is_cancelled or self.loop.is_closed())
 
     def answer(self, answer: Answer) -> None:
         """Give the message id, or an error of its own, to whoever waits."""
@@ -100,10 +104,10 @@ class Gathering(Executor):
         loop = asyncio.get_running_loop()
         call = Call(message, parent, group, apart, loop)
         # In this way the loop of a `TestClient`, which waits for no timer, knows that there is something to wait for.
-        future = loop.run_in_executor(self, _be_sent, call)
-        timer = loop.call_later(self._patience, self._give_up, call, future, loop.time())
+        call.waiter = loop.run_in_executor(self, _be_sent, call)
+        timer = loop.call_later(self._patience, self._give_up, call, loop.time())
         try:
-            return await future
+            return await call.waiter
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if call.late is None or (task is not None and task.cancelling()):
@@ -113,16 +117,16 @@ class Gathering(Executor):
             timer.cancel()
             call.future.cancel()
 
-    def _give_up(self, call: Call, future: asyncio.Future[str], began: float) -> None:
+    def _give_up(self, call: Call, began: float) -> None:
         """Let a call wait no longer, unless it is known by now that its client has more patience."""
-        if future.done():
+        if call.waiter is None or call.waiter.done():
             return
         left = began + self._patience - call.loop.time()
         if left > 0:
-            call.loop.call_later(left, self._give_up, call, future, began)
+            call.loop.call_later(left, self._give_up, call, began)
             return
         call.late = _describe_late(call.message, goes=not call.future.cancel(), seconds=self._patience)
-        future.cancel()
+        call.waiter.cancel()
 
     @override
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:

@@ -41,7 +41,7 @@ from megaflow.publishing.outgoing import (
 )
 from megaflow.publishing.streams import Items, SendChunk, send_stream
 from megaflow.publishing.threads import Threads
-from megaflow.publishing.together import describe_too_large, make_client_error, send_together, try_alone
+from megaflow.publishing.together import Count, describe_too_large, make_client_error, send_together, try_alone
 from megaflow.settings import check_whole
 from megaflow.telemetry.current import find_attributes
 from megaflow.telemetry.metrics import Metrics
@@ -253,8 +253,9 @@ class Publisher(ABC):
 
         if len(calls) == 1:
             return [try_alone(send_alone, calls[0])]
-        sender = self._make_sender(spans, [call.parent for call in calls])
-        return send_together(calls, sender, send_alone, make_error=partial(make_client_error, self.client))
+        make_sender = partial(self._make_sender, spans, [call.parent for call in calls])
+        make_error = partial(make_client_error, self.client)
+        return send_together(calls, make_sender, send_alone, count=self._measuring.count, make_error=make_error)
 
     def _send_alone(self, message: Prepared) -> str:
         measuring = self._measuring
@@ -283,7 +284,7 @@ class Publisher(ABC):
         except EncodeError as error:
             return FailedEntry(index, source.payload, "EncodeError", str(error))
 
-    def _make_sender(self, spans: Spans | None, parents: Any) -> BatchSender:
+    def _make_sender(self, spans: Spans | None, parents: Any, count: Count | None = None) -> BatchSender:
         """Return what sends batches, each in a span below *parents*, or each message in one below its own of them."""
         from megaflow.wire.client import WireClient
 
@@ -293,7 +294,7 @@ class Publisher(ABC):
             fifo=self._is_fifo,
             ahead=isinstance(self.client, WireClient),
             sleep=self._sleep,
-            note=self._measuring.count,
+            note=count or self._measuring.count,
             patience=read_patience(self.client),
         )
         return sender() if spans is None else sender(trace=partial(self._trace, spans, parents))

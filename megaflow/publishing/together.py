@@ -2,30 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from typing import TypeAlias
 
 from megaflow.errors import FailedEntry, PublishError
-from megaflow.publishing.batches import BatchSender, Sent, read_error
+from megaflow.publishing.batches import BatchSender, EntryAnswer, Sent, read_error
 from megaflow.publishing.gathering import Answer, Call, copy_error
 from megaflow.publishing.outgoing import Prepared
 from megaflow.transport.errors import is_refused_message, is_too_large
 
+Count: TypeAlias = Callable[[Iterable[EntryAnswer]], None]
+
 
 def send_together(
     calls: Sequence[Call],
-    sender: BatchSender,
+    make_sender: Callable[[Count], BatchSender],
     send_alone: Callable[[Call], str],
+    *,
+    count: Count,
     make_error: Callable[[str, str], Exception],
 ) -> list[Answer]:
-    """Send *calls* by *sender*, a new one, and return a message id or an error for each.
+    """Send *calls* by the sender that *make_sender* makes, and return a message id or an error for each.
 
-    Where the request is refused for what is in it, each goes alone: the others are not to suffer from one.
-    *make_error* makes the error for a code and a text of AWS's.
+    Where the request is refused for what is in it, each goes alone: the others are not to suffer from one. *count*
+    counts what else became of them. *make_error* makes the error for a code and a text of AWS's.
     """
+    said: list[EntryAnswer] = []
+    sender = make_sender(said.extend)
     sent = sender.send([replace(call.message, index=place) for place, call in enumerate(calls)])
     cause = sender.cause
-    if cause is not None and is_refused_message(cause) and not read_error(cause).unknown:
+    go_alone = cause is not None and is_refused_message(cause) and not read_error(cause).unknown
+    count([each for each in said if each.sent or not go_alone])
+    if go_alone:
         return [each.message_id or try_alone(send_alone, call) for call, each in zip(calls, sent, strict=True)]
     return [
         each.message_id or _explain(each, call.message, cause, make_error)

@@ -73,9 +73,9 @@ def test_nothing_overtakes_an_earlier_one_of_its_group(waiting: list[Waiting], b
     places: dict[str, list[int]] = defaultdict(list)
     for place, each in enumerate(waiting):
         places[each.group].append(place)
-    for each in places.values():
-        gone = [place for place in each if place in chosen]
-        assert gone == each[: len(gone)]
+    for of_group in places.values():
+        gone = [place for place in of_group if place in chosen]
+        assert gone == of_group[: len(gone)]
 
 
 @given(lists(""))

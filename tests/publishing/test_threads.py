@@ -63,7 +63,8 @@ def test_where_there_may_be_more_they_come_with_what_waits() -> None:
 
 
 def test_what_is_cancelled_before_it_begins_is_not_called() -> None:
-    threads, go_on, called = Threads(1), threading.Event(), []
+    threads, go_on = Threads(1), threading.Event()
+    called: list[int] = []
     first = threads.submit(go_on.wait, PATIENCE)
     second = threads.submit(called.append, 2)
     third = threads.submit(called.append, 3)
