@@ -17,7 +17,7 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from typing_extensions import override
 
@@ -27,6 +27,9 @@ from megaflow.publishing.outgoing import Prepared
 from megaflow.publishing.sharing import choose
 from megaflow.publishing.threads import Threads
 from megaflow.wire.patience import PATIENCE
+
+AT_ONCE: Final = 10
+"""Requests that are under way at once: boto3 keeps as many connections."""
 
 
 @dataclass(eq=False, slots=True)

@@ -19,14 +19,13 @@ from megaflow.publishing.batches import (
     Entry,
     EntryAnswer,
     Sent,
-    cut_batches,
     note_answer,
     read_batch_answer,
     read_error,
     read_message_ids,
     send_all,
 )
-from megaflow.publishing.gathering import Answer, Call, Gathering
+from megaflow.publishing.gathering import AT_ONCE, Answer, Call, Gathering
 from megaflow.publishing.measuring import Measuring
 from megaflow.publishing.outgoing import (
     Outgoing,
@@ -39,25 +38,22 @@ from megaflow.publishing.outgoing import (
     prepare_raw,
     trace_all,
 )
-from megaflow.publishing.streams import Items, SendChunk, send_stream
+from megaflow.publishing.streams import Items, send_stream
 from megaflow.publishing.threads import Threads
-from megaflow.publishing.together import Count, describe_too_large, make_client_error, send_together, try_alone
+from megaflow.publishing.together import Count, describe_too_large, make_client_error, send_together
 from megaflow.settings import check_whole
 from megaflow.telemetry.current import find_attributes
 from megaflow.telemetry.metrics import Metrics
 from megaflow.telemetry.outlets import Outlets
 from megaflow.telemetry.propagation import Propagation
 from megaflow.telemetry.tracing import Place, Telemetry, Tracing
-from megaflow.wire.patience import read_patience
+from megaflow.wire.patience import is_boto3, read_patience
 from megaflow.wire.pending import Pending
 
 if TYPE_CHECKING:
     from megaflow.telemetry.otel_spans import Spans
 
 _NO_ATTRIBUTES: Final[Mapping[str, Attribute]] = MappingProxyType({})
-
-AT_ONCE: Final = 10
-"""Requests of `apublish` that are under way at once: boto3 keeps as many connections."""
 
 BATCHES_IN_FLIGHT: Final = 8
 """Batches that are under way at once: boto3 keeps ten connections."""
@@ -185,8 +181,13 @@ class Publisher(ABC):
         """
         check_options(self.apublish_batch, options, PublishOptions)
         check_several(items)
-        publish = partial(self.publish_batch, list(items), **options)
-        return await asyncio.get_running_loop().run_in_executor(self._threads, copy_context().run, publish)
+        given, context = list(items), copy_context()
+
+        def publish() -> list[str]:
+            self._open()
+            return context.run(self.publish_batch, given, **options)
+
+        return await asyncio.get_running_loop().run_in_executor(self._threads, publish)
 
     def apublish_stream(
         self,
@@ -207,18 +208,14 @@ class Publisher(ABC):
         # As it is here: the stream may be read elsewhere.
         offered, current = self._offer(), self._read_current()
 
-        def open_() -> tuple[SendChunk, int]:
-            sender = self._make_sender(*current)
+        def open_() -> tuple[BatchSender, int]:
+            return self._make_sender(*current), in_flight if self._may_send_ahead else 1
 
-            def send(index: int, chunk: Sequence[object]) -> list[Sent]:
-                outgoing = enumerate(as_outgoing(chunk, options), index)
-                entries = [self._prepare(source, place, raw, offered) for place, source in outgoing]
-                batches = cut_batches(entries, max_size=self._max_size)
-                return [sent for batch in batches for sent in sender.send(batch)]
+        def prepare_chunk(chunk: Iterable[object], first: int) -> list[Entry]:
+            outgoing = enumerate(as_outgoing(chunk, options), first)
+            return [self._prepare(source, index, raw, offered) for index, source in outgoing]
 
-            return send, in_flight if self._may_send_ahead else 1
-
-        return send_stream(items, open_)
+        return send_stream(items, open_, prepare_chunk, max_size=self._max_size)
 
     def _publish(self, message: Prepared) -> str:
         self._check(message.source)
@@ -241,7 +238,7 @@ class Publisher(ABC):
     def _open(self) -> tuple[float, int]:
         """Make the client; return how long a call takes at most, and how many may be made at once."""
         patience, at_once = read_patience(self.client), AT_ONCE if is_boto3(self.client) else 1
-        self._threads.most = at_once
+        self._threads.allow(at_once)
         return patience, at_once
 
     def _send_calls(self, calls: Sequence[Call]) -> Sequence[Answer]:
@@ -251,8 +248,6 @@ class Publisher(ABC):
         def send_alone(call: Call) -> str:
             return self._send_traced(call.message, spans, call.parent)
 
-        if len(calls) == 1:
-            return [try_alone(send_alone, calls[0])]
         make_sender = partial(self._make_sender, spans, [call.parent for call in calls])
         make_error = partial(make_client_error, self.client)
         return send_together(calls, make_sender, send_alone, count=self._measuring.count, make_error=make_error)
@@ -355,10 +350,3 @@ class Publisher(ABC):
     @abstractmethod
     def _begin(self, batch: Sequence[Prepared], until: float) -> Pending[Mapping[str, Any]]:
         """Begin to send a batch, whose entries have their places in it as ids; see `begin_call`."""
-
-
-def is_boto3(client: object) -> bool:
-    """Tell whether *client* is boto3's, or the wire's: there is a network then, and any thread may call it."""
-    from botocore.client import BaseClient
-
-    return isinstance(getattr(client, "boto3_client", client), BaseClient)

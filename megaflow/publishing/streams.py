@@ -4,50 +4,50 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextvars import copy_context
 from functools import partial
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from megaflow import limits
-from megaflow.publishing.batches import Sent
+from megaflow.publishing.batches import BatchSender, Entry, Sent, cut_batches
 from megaflow.publishing.threads import Threads
 
 Items: TypeAlias = Iterable[object] | AsyncIterable[object]
-SendChunk: TypeAlias = Callable[[int, Sequence[object]], list[Sent]]
-"""Sends items, the first of which has this index, and says what became of each."""
+_END: Final = object()
 
 
-async def send_stream(items: Items, open_: Callable[[], tuple[SendChunk, int]]) -> AsyncIterator[Sent]:
+async def send_stream(
+    items: Items,
+    open_: Callable[[], tuple[BatchSender, int]],
+    prepare: Callable[[Sequence[object], int], Sequence[Entry]],
+    *,
+    max_size: int,
+) -> AsyncIterator[Sent]:
     """Send *items* as they come, and give what became of each, in order.
 
-    *open_* returns what sends them, and how many calls may be under way at once. Where *items* end with an error, it is
-    raised once what was taken has been given. What was not begun at the end is not sent.
+    *open_* returns what sends batches, up to *max_size* bytes, and how many calls may be under way at once. *prepare*
+    makes entries of items, the first of which has this index. Where *items* end with an error, it is raised once what
+    was taken has been given. What was not begun at the end is not sent.
     """
-    loop, context = asyncio.get_running_loop(), copy_context()
-    threads = Threads(1)
-    under_way: deque[asyncio.Future[list[Sent]]] = deque()
+    loop, context, read = asyncio.get_running_loop(), copy_context(), _reader(items)
+    threads, index, is_over = Threads(1), 0, False
     failure: Exception | None = None
+    under_way: deque[asyncio.Future[list[Sent]]] = deque()
     try:
-        send, at_once = await loop.run_in_executor(threads, context.run, open_)
-        threads.most = at_once
-        chunks, index = _cut(items), 0
-        while failure is None:
-            try:
-                chunk = await anext(chunks, None)
-            except Exception as error:  # noqa: BLE001 - whoever gives the items raises whatever they like
-                failure = error
-                break
-            if chunk is None:
-                break
-            if len(under_way) == at_once:
+        sender, at_once = await loop.run_in_executor(threads, context.run, open_)
+        threads.allow(at_once)
+        while under_way or not is_over:
+            if is_over or len(under_way) == at_once:
                 for sent in await under_way.popleft():
                     yield sent
-            under_way.append(loop.run_in_executor(threads, context.copy().run, partial(send, index, chunk)))
-            index += len(chunk)
-        while under_way:
-            for sent in await under_way.popleft():
-                yield sent
+                continue
+            chunk, failure = await _take(read)
+            is_over = len(chunk) < limits.BATCH_ENTRIES
+            if chunk:
+                send = partial(_send_chunk, sender, prepare, chunk, index, max_size)
+                under_way.append(loop.run_in_executor(threads, context.copy().run, send))
+                index += len(chunk)
     finally:
         for future in under_way:
             future.cancel()
@@ -56,27 +56,36 @@ async def send_stream(items: Items, open_: Callable[[], tuple[SendChunk, int]]) 
         raise failure
 
 
-async def _cut(items: Items) -> AsyncIterator[list[object]]:
-    """Cut *items* into chunks of ten; where they end with an error, what came before it is given first."""
+def _send_chunk(
+    sender: BatchSender,
+    prepare: Callable[[Sequence[object], int], Sequence[Entry]],
+    chunk: Sequence[object],
+    index: int,
+    max_size: int,
+) -> list[Sent]:
+    batches = cut_batches(prepare(chunk, index), max_size=max_size)
+    return [sent for batch in batches for sent in sender.send(batch)]
+
+
+async def _take(read: Callable[[], Awaitable[object]]) -> tuple[list[object], Exception | None]:
+    """Return the next ten items, and the error with which they ended, if any."""
     chunk: list[object] = []
     try:
-        async for item in _each(items):
+        while len(chunk) < limits.BATCH_ENTRIES and (item := await read()) is not _END:
             chunk.append(item)
-            if len(chunk) == limits.BATCH_ENTRIES:
-                yield chunk
-                chunk = []
-    except Exception:
-        if chunk:
-            yield chunk
-        raise
-    if chunk:
-        yield chunk
+    except Exception as error:  # noqa: BLE001 - whoever gives the items raises whatever they like
+        return chunk, error
+    return chunk, None
 
 
-async def _each(items: Items) -> AsyncIterator[object]:
+def _reader(items: Items) -> Callable[[], Awaitable[object]]:
+    """Return what gives the next of *items*, and `_END` after the last, however often it is asked."""
     if isinstance(items, AsyncIterable):
-        async for item in items:
-            yield item
-    else:
-        for item in items:
-            yield item
+        later = aiter(items)
+        return lambda: anext(later, _END)
+    iterator = iter(items)
+
+    async def read() -> object:
+        return next(iterator, _END)
+
+    return read

@@ -25,9 +25,7 @@ class Threads(Executor):
     """Up to *most* threads. They are daemons: those of `concurrent.futures` are waited for when a process ends."""
 
     def __init__(self, most: int) -> None:
-        self.most = most
-        """It may be changed at any time."""
-
+        self._most = most
         self._reset()
         renew_in_child(self)
 
@@ -42,6 +40,15 @@ class Threads(Executor):
         if starts:
             self._start(future)
         return future
+
+    def allow(self, most: int) -> None:
+        """Let there be so many threads from now on."""
+        with self._wake:
+            self._most = most
+            starts = self._takes_another()
+        if starts:
+            # It starts the next one.
+            self._start()
 
     @override
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
@@ -62,7 +69,7 @@ class Threads(Executor):
 
     def _takes_another(self) -> bool:
         """Tell whether to start a thread, and count it."""
-        starts = len(self._work) > self._idle and self._count < self.most
+        starts = len(self._work) > self._idle and self._count < self._most
         self._count += starts
         return starts
 

@@ -28,6 +28,8 @@ def send_together(
     Where the request is refused for what is in it, each goes alone: the others are not to suffer from one. *count*
     counts what else became of them. *make_error* makes the error for a code and a text of AWS's.
     """
+    if len(calls) == 1:
+        return [_try(send_alone, calls[0])]
     said: list[EntryAnswer] = []
     sender = make_sender(said.extend)
     sent = sender.send([replace(call.message, index=place) for place, call in enumerate(calls)])
@@ -35,14 +37,14 @@ def send_together(
     go_alone = cause is not None and is_refused_message(cause) and not read_error(cause).unknown
     count([each for each in said if each.sent or not go_alone])
     if go_alone:
-        return [each.message_id or try_alone(send_alone, call) for call, each in zip(calls, sent, strict=True)]
+        return [each.message_id or _try(send_alone, call) for call, each in zip(calls, sent, strict=True)]
     return [
         each.message_id or _explain(each, call.message, cause, make_error)
         for call, each in zip(calls, sent, strict=True)
     ]
 
 
-def try_alone(send_alone: Callable[[Call], str], call: Call) -> Answer:
+def _try(send_alone: Callable[[Call], str], call: Call) -> Answer:
     """Return the message id of *call*, or the error that *send_alone* raises."""
     try:
         return send_alone(call)

@@ -25,3 +25,10 @@ def read_patience(client: Any) -> float:
     if not all(isinstance(each, int | float) for each in (connect, read, attempts)) or not (connect or read):
         return PATIENCE
     return float(attempts * max(connect, read) + (attempts - 1) * _PAUSE)
+
+
+def is_boto3(client: object) -> bool:
+    """Tell whether *client* is boto3's, or the wire's: there is a network then, and any thread may call it."""
+    from botocore.client import BaseClient
+
+    return isinstance(getattr(client, "boto3_client", client), BaseClient)

@@ -647,6 +647,46 @@ def test_a_batch_says_exactly_what_did_not_go(server: QueueServer) -> None:
     assert raised.value.message_ids == ("id of a", "", "id of c")
 
 
+def test_batches_are_under_way_beside_each_other(server: QueueServer) -> None:
+    publisher = server.publisher()
+
+    async def main() -> None:
+        server.go_on.clear()
+        tasks = [asyncio.create_task(publisher.apublish_batch([f"{n}"])) for n in range(5)]
+        await until(lambda: len(server.requests) == 5)
+        server.go_on.set()
+        assert await asyncio.gather(*tasks) == [[f"id of {n}"] for n in range(5)]
+
+    asyncio.run(main())
+
+
+def test_a_batch_that_is_cancelled_before_it_was_begun_does_not_go() -> None:
+    go_on, began = threading.Event(), threading.Event()
+
+    def hang(parameters: Any) -> Any:
+        began.set()
+        go_on.wait(PATIENCE)
+        return {"Successful": [{"Id": "0", "MessageId": "m"}]}
+
+    client = ScriptedClient(hang)
+    publisher = SqsPublisher(queue_url=URL, client=client)
+
+    async def main() -> None:
+        first = asyncio.create_task(publisher.apublish_batch(["a"]))
+        await asyncio.to_thread(began.wait, PATIENCE)
+        second = asyncio.create_task(publisher.apublish_batch(["b"]))
+        await asyncio.sleep(0.01)
+        second.cancel()
+        await asyncio.wait([second])
+        go_on.set()
+        assert await first == ["m"]
+        assert await publisher.apublish_batch(["c"]) == ["id of c"]
+
+    asyncio.run(main())
+
+    assert client.batches == [["a"], ["c"]]
+
+
 def test_a_batch_is_checked_before_any_call() -> None:
     client = ScriptedClient()
     publisher = SqsPublisher(queue_url=URL, client=client)
@@ -700,7 +740,7 @@ def test_a_stream_is_taken_only_as_it_can_be_sent(server: QueueServer) -> None:
         first = asyncio.ensure_future(anext(stream))
         await until(lambda: len(server.requests) == 2)
         await asyncio.sleep(0.02)
-        assert taken == 30
+        assert taken == 20
         assert len(server.requests) == 2
         server.go_on.set()
         assert (await first).message_id == "id of 0"

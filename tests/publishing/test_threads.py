@@ -50,16 +50,16 @@ def test_a_thread_that_is_free_takes_the_next() -> None:
     assert len(mine()) == 1
 
 
-def test_where_there_may_be_more_they_come_with_what_waits() -> None:
+def test_where_more_are_allowed_they_come_at_once() -> None:
     threads, go_on, together = Threads(1), threading.Event(), threading.Barrier(3)
     first = threads.submit(go_on.wait, PATIENCE)
     others = [threads.submit(together.wait, PATIENCE) for _ in range(3)]
 
-    threads.most = 3
-    go_on.set()
+    threads.allow(4)
 
-    assert first.result(PATIENCE)
     assert sorted(each.result(PATIENCE) for each in others) == [0, 1, 2]
+    go_on.set()
+    assert first.result(PATIENCE)
 
 
 def test_what_is_cancelled_before_it_begins_is_not_called() -> None:
