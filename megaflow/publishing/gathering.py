@@ -79,16 +79,16 @@ SendCalls: TypeAlias = Callable[[Sequence[Call]], Sequence[Answer]]
 
 
 class Gathering(Executor):
-    """Lets calls wait, and has *threads* send them. May be used from any thread, and by several event loops.
+    """Lets calls wait, and has threads send them. May be used from any thread, and by several event loops.
 
     *open_* makes the client, and returns how long a call may take, and how many may be made at once. *send* sends calls
     together, up to *max_size* bytes of them, and says what became of each.
     """
 
-    def __init__(
-        self, threads: Threads, open_: Callable[[], tuple[float, int]], send: SendCalls, *, max_size: int
-    ) -> None:
-        self._threads = threads
+    def __init__(self, open_: Callable[[], tuple[float, int]], send: SendCalls, *, max_size: int) -> None:
+        self.threads: Final = Threads(1)
+        """Those that send; one, as long as there is no client."""
+
         self._open = open_
         self._send = send
         self._max_size = max_size
@@ -161,7 +161,7 @@ class Gathering(Executor):
             self._is_beginning = True
             self._jobs += 1
         try:
-            self._threads.submit(self._send_all)
+            self.threads.submit(self._send_all)
         except RuntimeError as error:
             self._fail_all(error)
 

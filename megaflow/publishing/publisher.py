@@ -39,7 +39,6 @@ from megaflow.publishing.outgoing import (
     trace_all,
 )
 from megaflow.publishing.streams import Items, send_stream
-from megaflow.publishing.threads import Threads
 from megaflow.publishing.together import Count, describe_too_large, make_client_error, send_together
 from megaflow.settings import check_whole
 from megaflow.telemetry.current import find_attributes
@@ -77,8 +76,6 @@ class Publisher(ABC):
         self._max_size = max_size
         self._sleep = sleep
         self._tracing = Tracing(telemetry)
-        self._threads = Threads(1)
-        self._gathering = Gathering(self._threads, self._open, self._send_calls, max_size=max_size)
         self.outlets = Outlets(own=metrics, tells_opentelemetry=bool(telemetry))
         """Who is told what is sent; those of an app's publishers are the app's."""
 
@@ -187,7 +184,7 @@ class Publisher(ABC):
             self._open()
             return context.run(self.publish_batch, given, **options)
 
-        return await asyncio.get_running_loop().run_in_executor(self._threads, publish)
+        return await asyncio.get_running_loop().run_in_executor(self._gathering.threads, publish)
 
     def apublish_stream(
         self,
@@ -235,10 +232,16 @@ class Publisher(ABC):
             span.note_message(message_id)
             return message_id
 
+    @cached_property
+    def _gathering(self) -> Gathering:
+        made = Gathering(self._open, self._send_calls, max_size=self._max_size)
+        # Two threads that come at once are to have the same one.
+        return self.__dict__.setdefault("_gathering", made)  # type: ignore[no-any-return]
+
     def _open(self) -> tuple[float, int]:
         """Make the client; return how long a call takes at most, and how many may be made at once."""
         patience, at_once = read_patience(self.client), AT_ONCE if is_boto3(self.client) else 1
-        self._threads.allow(at_once)
+        self._gathering.threads.allow(at_once)
         return patience, at_once
 
     def _send_calls(self, calls: Sequence[Call]) -> Sequence[Answer]:
