@@ -31,6 +31,9 @@ from megaflow.wire.patience import PATIENCE
 AT_ONCE: Final = 10
 """Requests that are under way at once: boto3 keeps as many connections."""
 
+_LOOKED_AT: Final = 100
+"""How many of those that wait are looked at, whether they still do, before some are taken."""
+
 
 @dataclass(eq=False, slots=True)
 class Call:
@@ -188,13 +191,13 @@ class Gathering(Executor):
     def _take(self) -> list[Call]:
         """Take those that go together next; none is that this job has nothing to do."""
         with self._lock:
-            self._waiting = [call for call in self._waiting if call.is_wanted]
+            self._waiting[:_LOOKED_AT] = [call for call in self._waiting[:_LOOKED_AT] if call.is_wanted]
             places = choose(self._waiting, self._busy, max_size=self._max_size)
             calls = [self._waiting[place] for place in places]
             for place in reversed(places):
                 del self._waiting[place]
             # One that is cancelled just now is not sent.
-            calls = [call for call in calls if call.future.set_running_or_notify_cancel()]
+            calls = [call for call in calls if call.is_wanted and call.future.set_running_or_notify_cancel()]
             self._busy.update(call.group for call in calls if call.group)
             self._is_beginning = False
             if not calls:

@@ -16,9 +16,10 @@ from botocore.exceptions import ConnectTimeoutError, EndpointConnectionError, Re
 
 from megaflow import App, ConfigurationError, Outgoing, PublishError, SnsPublisher, SqsPublisher
 from megaflow.app import parts_of
+from megaflow.cli.options import connect
 from megaflow.publishing.batches import BatchSender, EntryAnswer
 from megaflow.publishing.outgoing import Prepared
-from megaflow.transport.session import AwsSettings
+from megaflow.transport.session import AwsOptions, AwsSettings
 from megaflow.transport.times import CONSUMING, PUBLISHING
 from megaflow.wire.client import WireClient
 from megaflow.wire.patience import PATIENCE as WITHOUT_A_NETWORK
@@ -227,6 +228,15 @@ def test_a_consumer_waits_for_long_polls_whatever_is_said(
 def test_a_consumer_and_a_publisher_of_an_app_have_times_of_their_own() -> None:
     assert CONSUMING.read_timeout is None
     assert PUBLISHING.read_timeout is not None
+
+
+def test_the_command_line_s_polls_have_their_time_too() -> None:
+    keys: AwsOptions = {"aws_access_key_id": "any", "aws_secret_access_key": "any"}
+
+    polls, _ = connect(QUEUE, keys)
+    publishes, _ = connect(QUEUE, keys, PUBLISHING)
+
+    assert (polls.meta.config.read_timeout, publishes.meta.config.read_timeout) == (60, 4)
 
 
 # Patience
