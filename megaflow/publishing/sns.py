@@ -105,7 +105,8 @@ class SnsPublisher(Publisher):
         from megaflow.wire.client import begin_call
 
         entries = [{"Id": str(place), **_write_entry(message)} for place, message in enumerate(batch)]
-        pending = begin_call(self.client, "publish_batch", TopicArn=self.topic_arn, PublishBatchRequestEntries=entries)
+        asked = {"TopicArn": self.topic_arn, "PublishBatchRequestEntries": entries}
+        pending = begin_call(self.client, "publish_batch", until=until, **asked)
         header, *others = dict.fromkeys(message.trace_header for message in batch)
         return pending if others else pending.within(lambda: sending_header(header))
 

@@ -17,6 +17,7 @@ from megaflow.wire.pending import Pending, failing
 from megaflow.wire.requests import Requests
 from megaflow.wire.retries import MAX_ATTEMPTS, Quota
 from megaflow.wire.sockets import connector
+from megaflow.wire.whole_answers import answered_by
 
 log = get_logger(__name__)
 
@@ -141,8 +142,9 @@ def open_wire(client: _Client, *, wanted: bool = True, stands_in: StandsIn = lam
 def begin_call(client: Any, method: str, *, until: float = math.inf, **parameters: Any) -> Pending[Mapping[str, Any]]:
     """Begin to call a *method* of *client*: on the wire it is under way, another client makes it for its result.
 
-    On the wire it takes no longer than *until*; another client has times of its own.
+    It takes no longer than *until*; a client that somebody else has made has times of its own.
     """
     if isinstance(client, WireClient):
         return client.begin(method, until=until, **parameters)
-    return Pending(lambda: getattr(client, method)(**parameters))
+    pending: Pending[Mapping[str, Any]] = Pending(lambda: getattr(client, method)(**parameters))
+    return pending if until == math.inf else pending.within(lambda: answered_by(until))

@@ -1,20 +1,39 @@
-"""Whole answers: boto3 has its read timeout for each piece of one; here it is the time for all of it."""
+"""Whole answers: boto3 has its read timeout for each piece of one; here it is the time for all of it.
+
+What is called within `answered_by` has an end besides, which boto3 does not know for its attempts together.
+"""
 
 from __future__ import annotations
 
 import io
+import math
 import socket
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from functools import cache
 from http.client import HTTPResponse
-from typing import Any
+from typing import Any, Final
 
 from typing_extensions import override
 
 from megaflow.logs import get_logger
 
 log = get_logger(__name__)
+
+
+_until: Final[ContextVar[float]] = ContextVar("megaflow-answered-by", default=math.inf)
+
+
+@contextmanager
+def answered_by(until: float) -> Iterator[None]:
+    """Let no request of a client with whole answers begin after *until*, by the monotonic clock, or be waited for."""
+    token = _until.set(until)
+    try:
+        yield
+    finally:
+        _until.reset(token)
 
 
 def want_whole_answers(client: Any) -> None:
@@ -30,7 +49,16 @@ def want_whole_answers(client: Any) -> None:
 
 @cache
 def _bound_pool(pool: Any) -> Any:
-    connection = type(pool.ConnectionCls.__name__, (pool.ConnectionCls,), {"response_class": _Answer})
+    from urllib3.exceptions import ConnectTimeoutError
+
+    base = pool.ConnectionCls
+
+    def request(connection: Any, *args: Any, **options: Any) -> Any:
+        if time.monotonic() > _until.get():
+            raise ConnectTimeoutError(connection, "there is no time left for another attempt")
+        return base.request(connection, *args, **options)
+
+    connection = type(base.__name__, (base,), {"response_class": _Answer, "request": request})
     return type(pool.__name__, (pool,), {"ConnectionCls": connection})
 
 
@@ -57,7 +85,7 @@ class _Pieces(io.RawIOBase):
     def __init__(self, sock: socket.socket) -> None:
         self._socket = sock
         self._timeout = sock.gettimeout()
-        self._until = None if self._timeout is None else time.monotonic() + self._timeout
+        self._until = min(_until.get(), math.inf if self._timeout is None else time.monotonic() + self._timeout)
         self._pieces: Any = sock.makefile("rb", buffering=0)
 
     @override
@@ -66,7 +94,7 @@ class _Pieces(io.RawIOBase):
 
     @override
     def readinto(self, buffer: Any) -> int | None:
-        if self._until is not None:
+        if self._until < math.inf:
             left = self._until - time.monotonic()
             if left <= 0:
                 raise TimeoutError("the answer does not end")

@@ -18,7 +18,7 @@ from megaflow import App, ConfigurationError, Outgoing, PublishError, SnsPublish
 from megaflow.app import parts_of
 from megaflow.cli.options import connect
 from megaflow.publishing.batches import BatchSender, EntryAnswer
-from megaflow.publishing.outgoing import Prepared
+from megaflow.publishing.outgoing import Prepared, prepare
 from megaflow.transport.session import AwsOptions, AwsSettings
 from megaflow.transport.times import CONSUMING, PUBLISHING
 from megaflow.wire.client import WireClient
@@ -281,6 +281,20 @@ def test_an_answer_that_comes_byte_by_byte_is_given_up(make: Callable[..., Any])
         seconds = seconds_of(lambda: publisher.publish("ping"), ReadTimeoutError)
 
     assert seconds < LONGEST
+
+
+@pytest.mark.parametrize("make", [MAKE["boto3"], MAKE["topic"]])
+def test_what_a_batch_tries_again_has_the_time_that_is_left(make: Callable[..., Any]) -> None:
+    with scripted(keep_silent) as server:
+        publisher = make(server.url, **KEYS, read_timeout=60, max_attempts=1)
+        entry = prepare(Outgoing("ping"), max_size=1_000)
+        assert publisher.client
+
+        late = seconds_of(lambda: publisher._begin([entry], time.monotonic() + 0.2).result(), ReadTimeoutError)
+        over = seconds_of(lambda: publisher._begin([entry], time.monotonic() - 1).result(), ConnectTimeoutError)
+
+    assert max(late, over) < LONGEST
+    assert len(server.requests) == 1
 
 
 def test_a_connection_of_boto3_s_is_used_again_with_the_time_it_had() -> None:
