@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar, Unpack
@@ -339,6 +339,28 @@ class App(Router):
     def publish_raw_message(self, body: str, **options: Unpack[PublishOptions]) -> str:
         """Send the text *body* exactly as it is, to the topic where one is set, else to the queue; return its id."""
         return self._destination.publisher.publish_raw_message(body, **options)
+
+    async def apublish(self, payload: Any, **options: Unpack[PublishOptions]) -> str:
+        """Do what `publish` does inside a running event loop, which is not blocked; see `SqsPublisher.apublish`."""
+        return await self._destination.publisher.apublish(payload, **options)
+
+    async def apublish_batch(self, items: Iterable[object], **options: Unpack[PublishOptions]) -> list[str]:
+        """Do what `publish_batch` does inside a running event loop, which is not blocked."""
+        return await self._destination.publisher.apublish_batch(items, **options)
+
+    def apublish_stream(
+        self,
+        items: Iterable[object] | AsyncIterable[object],
+        *,
+        raw: bool = False,
+        in_flight: int = BATCHES_IN_FLIGHT,
+        **options: Unpack[PublishOptions],
+    ) -> AsyncIterator[Sent]:
+        """Do what `publish_stream` does inside a running event loop, which is not blocked: ``async for sent in …``.
+
+        *items* may be an async iterable, too.
+        """
+        return self._destination.publisher.apublish_stream(items, raw=raw, in_flight=in_flight, **options)
 
     def process(self, body: object) -> Verdict:
         """Run the handlers for one message, without a queue, and return the `Verdict`.

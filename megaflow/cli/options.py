@@ -10,12 +10,12 @@ from urllib.parse import urlsplit
 import click
 
 from megaflow.cli.errors import WrongUsage
-from megaflow.publishing.sqs import SqsPublisher
 from megaflow.transport.addresses import name_of, queue_url_of, read_address, topic_arn_of
 from megaflow.transport.errors import is_missing_queue
 from megaflow.transport.protocols import ClientSource
 from megaflow.transport.queue import find_queue_url
-from megaflow.transport.session import AwsOptions, AwsSettings
+from megaflow.transport.session import AwsOptions, AwsSettings, Clients
+from megaflow.transport.times import CONSUMING, Times
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -55,11 +55,11 @@ def read_aws(endpoint_url: str | None, region: str | None, profile: str | None) 
     return given | _credentials_for(endpoint_url) if endpoint_url and not profile else given
 
 
-def connect(queue: str, aws: AwsOptions) -> tuple[Any, str]:
-    """Return a client for *queue*, which is a URL, a name or an ARN, and its URL."""
-    publisher = SqsPublisher(**aws)
-    url = find_queue(queue, publisher)
-    return publisher.client_for(queue), url
+def connect(queue: str, aws: AwsOptions, times: Times = CONSUMING) -> tuple[Any, str]:
+    """Return a client for *queue*, which is a URL, a name or an ARN, and its URL; its calls take *times*."""
+    clients = Clients("sqs", aws, None, wire=True, times=times)
+    url = find_queue(queue, clients)
+    return clients.client_for(queue), url
 
 
 def find_queue(queue: str, clients: ClientSource) -> str:

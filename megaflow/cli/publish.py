@@ -20,6 +20,7 @@ from megaflow.publishing.sqs import SqsPublisher
 from megaflow.settings import QUEUE_URL_VARIABLE, TOPIC_ARN_VARIABLE
 from megaflow.transport.addresses import name_of
 from megaflow.transport.session import AwsOptions
+from megaflow.transport.times import PUBLISHING
 
 _LINES: Final = (".jsonl", ".ndjson")
 
@@ -108,7 +109,7 @@ def _open(queue: str | None, topic: str | None, aws: AwsOptions) -> tuple[Publis
         to_topic = SnsPublisher(topic_arn=topic and find_topic(topic, aws), **aws)
         return to_topic, name_of(to_topic.topic_arn)
     if queue:
-        client, url = connect(queue, aws)
+        client, url = connect(queue, aws, PUBLISHING)
         to_queue = SqsPublisher(queue_url=url, client=client)
     elif os.environ.get(QUEUE_URL_VARIABLE):
         to_queue = SqsPublisher(**aws)

@@ -6,7 +6,6 @@ import random
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -15,6 +14,8 @@ from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
 from megaflow import forks, limits
 from megaflow.errors import FailedEntry, PublishError, UsageError
 from megaflow.publishing.outgoing import Prepared
+from megaflow.publishing.threads import Threads
+from megaflow.wire.patience import PATIENCE
 from megaflow.wire.pending import Pending
 
 _TRIES: Final = 4
@@ -50,8 +51,8 @@ class EntryAnswer(NamedTuple):
         return bool(self.message_id)
 
 
-BeginBatch: TypeAlias = Callable[[Sequence[Prepared]], Pending[Sequence[EntryAnswer]]]
-"""Begins to send a batch; whatever goes wrong comes with the answer."""
+BeginBatch: TypeAlias = Callable[[Sequence[Prepared], float], Pending[Sequence[EntryAnswer]]]
+"""Begins to send a batch, until a time of the monotonic clock; whatever goes wrong comes with the answer."""
 
 TraceBatch: TypeAlias = Callable[[Sequence[Prepared]], Sequence[Prepared]]
 """Begins the span of a batch, and returns its messages with what goes along with them."""
@@ -76,7 +77,8 @@ class BatchSender:
     Failed entries that are worth it are tried again, four times in all; on *fifo* that would let later messages of the
     group overtake, so its group is stopped instead. After a call that failed as a whole nothing more is sent. *sleep*
     waits between the tries. With *ahead*, the client can send more before it has an answer. *trace* is asked once for
-    each batch, whatever of it is tried again. *note* is told what was said in the end of what was sent.
+    each batch, whatever of it is tried again. *note* is told what was said in the end of what was sent. A batch takes
+    *patience* seconds at most by *clock*, all its tries included.
     """
 
     def __init__(
@@ -89,8 +91,12 @@ class BatchSender:
         sleep: Callable[[float], None] = time.sleep,
         randomness: Callable[[], float] = random.random,
         note: Callable[[Iterable[EntryAnswer]], None] = _note_nothing,
+        patience: float = PATIENCE,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._note = note
+        self._patience = patience
+        self._clock = clock
         self._begin_batch = begin
         self.sends_ahead: Final = ahead
         """Whether what `begin` begins is under way when it returns."""
@@ -116,13 +122,14 @@ class BatchSender:
         ]
         if going and self.cause is None:
             going = self._trace(going)
-        return self._begin(going).map(partial(self._finish, batch, going))
+        until = self._clock() + self._patience
+        return self._begin(going, until).map(partial(self._finish, batch, going, until))
 
-    def _begin(self, going: Sequence[Prepared]) -> Pending[dict[int, EntryAnswer]]:
+    def _begin(self, going: Sequence[Prepared], until: float) -> Pending[dict[int, EntryAnswer]]:
         """Begin a call, unless there is nothing to be sent any more."""
         if not going or self.cause is not None:
             return Pending(dict)
-        pending = self._begin_batch(going)
+        pending = self._begin_batch(going, until)
         return Pending(partial(self._read, going, pending), pending.sent)
 
     def _read(self, going: Sequence[Prepared], pending: Pending[Sequence[EntryAnswer]]) -> dict[int, EntryAnswer]:
@@ -136,8 +143,10 @@ class BatchSender:
             self._stopped_groups |= {entry.source.group_id for entry, answer in said if not answer.sent}
         return {entry.index: answer for entry, answer in said}
 
-    def _finish(self, batch: Sequence[Entry], going: Sequence[Prepared], answers: dict[int, EntryAnswer]) -> list[Sent]:
-        """Try again what is worth it, and return what became of each."""
+    def _finish(
+        self, batch: Sequence[Entry], going: Sequence[Prepared], until: float, answers: dict[int, EntryAnswer]
+    ) -> list[Sent]:
+        """Try again what is worth it, as long as there is time, and return what became of each."""
         all_going = going
         for attempt in range(1, _TRIES):
             if self._fifo or self.cause is not None:
@@ -145,8 +154,11 @@ class BatchSender:
             going = [entry for entry in going if answers[entry.index].retriable]
             if not going:
                 break
-            self._sleep(self._randomness() * _FIRST_PAUSE * 2.0**attempt)
-            answers |= self._begin(going).result()
+            pause = self._randomness() * _FIRST_PAUSE * 2.0**attempt
+            if self._clock() + pause >= until:
+                break
+            self._sleep(pause)
+            answers |= self._begin(going, until).result()
         _end_spans(all_going, answers)
         self._note(answers.values())
         return [self._describe(entry, answers) for entry in batch]
@@ -166,10 +178,19 @@ class BatchSender:
 
 
 def _end_spans(going: Sequence[Prepared], answers: Mapping[int, EntryAnswer]) -> None:
-    """End the spans of what was sent, each with the first failure of its messages."""
+    """End the spans of what was sent, each with the first failure of its messages, or the id of its only one."""
     for span in dict.fromkeys(entry.span for entry in going if entry.span is not None):
-        said = (answers.get(entry.index, _UNANSWERED) for entry in going if entry.span is span)
+        said = [answers.get(entry.index, _UNANSWERED) for entry in going if entry.span is span]
+        if len(said) == 1 and said[0].sent:
+            span.note_message(said[0].message_id)
         span.end(next((answer.code for answer in said if not answer.sent), ""))
+
+
+def note_answer(batch: Sequence[Prepared], answer: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Note in every span of *batch* which request this was, and return its *answer*."""
+    for span in dict.fromkeys(entry.span for entry in batch if entry.span is not None):
+        span.note_answer(answer)
+    return answer
 
 
 def send_all(entries: Iterable[Entry], sender: BatchSender, *, max_size: int, in_flight: int = 1) -> Iterator[Sent]:
@@ -183,17 +204,24 @@ def send_all(entries: Iterable[Entry], sender: BatchSender, *, max_size: int, in
             yield from sender.send(batch)
         return
     if sender.sends_ahead:
-        yield from _send_ahead(batches, sender.begin, in_flight)
+        # Where there is no connection, the next batch would wait for one just as long.
+        yield from _send_ahead(batches, sender.begin, in_flight, goes_on=lambda pending: pending.is_under_way)
         return
-    with ThreadPoolExecutor(in_flight, thread_name_prefix="megaflow-publisher") as threads:
+    with Threads(in_flight) as threads:
         # One more waits for a thread.
         yield from _send_ahead(batches, lambda batch: Pending(threads.submit(sender.send, batch).result), in_flight + 1)
 
 
 def _send_ahead(
-    batches: Iterator[list[Entry]], begin: Callable[[list[Entry]], Pending[list[Sent]]], most: int
+    batches: Iterator[list[Entry]],
+    begin: Callable[[list[Entry]], Pending[list[Sent]]],
+    most: int,
+    goes_on: Callable[[Pending[list[Sent]]], bool] = lambda pending: True,
 ) -> Iterator[Sent]:
-    """Keep up to *most* batches under way, and give what became of each message, in order."""
+    """Keep up to *most* batches under way, and give what became of each message, in order.
+
+    *goes_on* tells of a batch that was begun whether others are, before it is answered.
+    """
     failure: Exception | None = None
     begun = forks.generation
     under_way: deque[Pending[list[Sent]]] = deque()
@@ -203,6 +231,8 @@ def _send_ahead(
             try:
                 for batch in islice(batches, most - len(under_way)):
                     under_way.append(begin(batch))
+                    if not goes_on(under_way[-1]):
+                        break
             except Exception as error:  # noqa: BLE001 - whoever gave the entries raises whatever they like
                 failure = error
             if not under_way:

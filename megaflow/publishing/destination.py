@@ -17,7 +17,8 @@ from megaflow.telemetry.tracing import Telemetry, Tracing
 from megaflow.transport.addresses import is_same_queue, queue_url_of, read_address
 from megaflow.transport.protocols import SnsClient, SqsClient
 from megaflow.transport.queue import Queue
-from megaflow.transport.session import AwsOptions, refuse_beside_client
+from megaflow.transport.session import AwsOptions, Clients, refuse_beside_client
+from megaflow.transport.times import CONSUMING
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,9 +143,11 @@ class Destination:
 
     def open_queue(self, dead_letter_queue_url: str | None) -> Queue:
         """Return the queue to consume; raise `ConfigurationError` where there is no way to it, or its dead letters."""
+        connect = self._consuming.client_for
         if dead_letter_queue_url:
-            self.queue.client_for(dead_letter_queue_url)
-        return Queue(self.queue.client, self.queue.queue_url, connect=self.queue.client_for, tracing=self.tracing)
+            connect(dead_letter_queue_url)
+        url = self.queue.queue_url
+        return Queue(connect(url), url, connect=connect, tracing=self.tracing)
 
     def _connect(self, to: Endpoints) -> None:
         self._connection = to
@@ -158,6 +161,9 @@ class Destination:
             telemetry=self._telemetry,
             **of_queue,
         )
+        self._consuming = Clients("sqs", of_queue, to.client, wire=self._wire, tracing=self.tracing, times=CONSUMING)
+        """Clients with the times of polls, so not those that publish."""
+
         self.topic = SnsPublisher(
             topic_arn=to.topic_arn,
             client=to.sns_client,

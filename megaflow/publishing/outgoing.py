@@ -206,10 +206,10 @@ def _finish(
     return Prepared(index, source, body, attributes, size, source.trace_header)
 
 
-def trace_all(messages: Sequence[Prepared], span: SendSpan, max_size: int) -> list[Prepared]:
-    """Return *messages* with what lets their receivers continue *span*, as far as there is room in *max_size* bytes."""
+def trace_all(messages: Sequence[Prepared], spans: Iterable[SendSpan], max_size: int) -> list[Prepared]:
+    """Return *messages* with what lets the receiver of each continue its span, as far as *max_size* bytes have room."""
     traced, room = [], max_size - sum(message.size for message in messages)
-    for each in messages:
+    for each, span in zip(messages, spans, strict=False):
         attributes, size = _take_along(each.attributes, each.size, span.offered, each.size + room)
         header = each.trace_header or span.trace_header
         traced.append(Prepared(each.index, each.source, each.body, attributes, size, header, span))

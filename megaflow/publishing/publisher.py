@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from contextvars import copy_context
 from functools import cached_property, partial
+from itertools import repeat
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Unpack
 
-from megaflow.errors import EncodeError, FailedEntry, PublishError
+from megaflow.errors import EncodeError, FailedEntry
 from megaflow.keywords import check_options
 from megaflow.messages.attributes import Attribute
 from megaflow.publishing.batches import (
@@ -16,11 +19,13 @@ from megaflow.publishing.batches import (
     Entry,
     EntryAnswer,
     Sent,
+    note_answer,
     read_batch_answer,
     read_error,
     read_message_ids,
     send_all,
 )
+from megaflow.publishing.gathering import AT_ONCE, Answer, Call, Gathering
 from megaflow.publishing.measuring import Measuring
 from megaflow.publishing.outgoing import (
     Outgoing,
@@ -33,13 +38,15 @@ from megaflow.publishing.outgoing import (
     prepare_raw,
     trace_all,
 )
+from megaflow.publishing.streams import Items, send_stream
+from megaflow.publishing.together import Count, describe_too_large, make_client_error, send_together
 from megaflow.settings import check_whole
 from megaflow.telemetry.current import find_attributes
 from megaflow.telemetry.metrics import Metrics
 from megaflow.telemetry.outlets import Outlets
 from megaflow.telemetry.propagation import Propagation
 from megaflow.telemetry.tracing import Place, Telemetry, Tracing
-from megaflow.transport.errors import is_too_large
+from megaflow.wire.patience import is_boto3, read_patience
 from megaflow.wire.pending import Pending
 
 if TYPE_CHECKING:
@@ -117,7 +124,7 @@ class Publisher(ABC):
         check_several(items)
         outgoing = as_outgoing(items, options)
         entries = prepare_all(outgoing, max_size=self._max_size, check=self._check, offered=self._offer())
-        sender = self._make_sender()
+        sender = self._make_sender(*self._read_current())
         sent = list(self._send_all(entries, sender, min(BATCHES_IN_FLIGHT, -(-len(entries) // 10) or 1)))
         return read_message_ids(sent, sender.cause)
 
@@ -147,31 +154,117 @@ class Publisher(ABC):
         # As it is here: the stream may be read elsewhere.
         offered = self._offer()
         entries = (self._prepare(source, index, raw, offered) for index, source in enumerate(outgoing))
-        return self._send_all(entries, self._make_sender(), in_flight)
+        return self._send_all(entries, self._make_sender(*self._read_current()), in_flight)
+
+    async def apublish(self, payload: Any, **options: Unpack[PublishOptions]) -> str:
+        """Do what `publish` does in a running event loop, which is not blocked.
+
+        Calls that wait at the same moment may share a request; each has its own answer, or error, and those of one
+        message group go in order. One that is cancelled does not go, or nobody knows whether it went: once its request
+        is under way, it may have been sent. A `PublishError` says the same of one that waited too long.
+        """
+        check_options(self.apublish, options, PublishOptions)
+        message = prepare(Outgoing(payload, **options), max_size=self._max_size, offered=self._offer())
+        source = message.source
+        self._check(source)
+        group = source.group_id if self._is_fifo else ""
+        apart = source.trace_header if self._has_one_trace_header else ""
+        return await self._gathering.publish(message, self._read_current()[1], group=group, apart=apart)
+
+    async def apublish_batch(self, items: Iterable[object], **options: Unpack[PublishOptions]) -> list[str]:
+        """Do what `publish_batch` does in a running event loop, which is not blocked.
+
+        Where it is cancelled, nobody knows how many of them went.
+        """
+        check_options(self.apublish_batch, options, PublishOptions)
+        check_several(items)
+        given, context = list(items), copy_context()
+
+        def publish() -> list[str]:
+            self._open()
+            return context.run(self.publish_batch, given, **options)
+
+        return await asyncio.get_running_loop().run_in_executor(self._gathering.threads, publish)
+
+    def apublish_stream(
+        self,
+        items: Items,
+        *,
+        raw: bool = False,
+        in_flight: int = BATCHES_IN_FLIGHT,
+        **options: Unpack[PublishOptions],
+    ) -> AsyncIterator[Sent]:
+        """Do what `publish_stream` does in a running event loop, which is not blocked: ``async for sent in …``.
+
+        *items* may be an async iterable, too. Where you leave the loop early, nobody knows what became of the batches
+        that are under way.
+        """
+        check_options(self.apublish_stream, options, PublishOptions)
+        check_several(items)
+        check_whole("in_flight", in_flight, 1, 100)
+        # As it is here: the stream may be read elsewhere.
+        offered, current = self._offer(), self._read_current()
+
+        def open_() -> tuple[BatchSender, int]:
+            return self._make_sender(*current), in_flight if self._may_send_ahead else 1
+
+        def prepare_chunk(chunk: Iterable[object], first: int) -> list[Entry]:
+            outgoing = enumerate(as_outgoing(chunk, options), first)
+            return [self._prepare(source, index, raw, offered) for index, source in outgoing]
+
+        return send_stream(items, open_, prepare_chunk, max_size=self._max_size)
 
     def _publish(self, message: Prepared) -> str:
         self._check(message.source)
+        return self._send_traced(message, *self._read_current())
+
+    def _read_current(self) -> tuple[Spans | None, Any]:
+        """Return what makes spans, and what is current here: for what is sent elsewhere."""
         spans = self._tracing.look()
+        return spans, None if spans is None else spans.read_current()
+
+    def _send_traced(self, message: Prepared, spans: Spans | None, parent: Any) -> str:
         if spans is None:
             return self._send_alone(message)
-        span = spans.begin_send(self._place, spans.read_current())
+        span = spans.begin_send(self._place, parent)
         with span.calling(), span.ending():
-            message_id = self._send_alone(*trace_all((message,), span, self._max_size))
+            message_id = self._send_alone(*trace_all((message,), (span,), self._max_size))
             span.note_message(message_id)
             return message_id
+
+    @cached_property
+    def _gathering(self) -> Gathering:
+        made = Gathering(self._open, self._send_calls, max_size=self._max_size)
+        # Two threads that come at once are to have the same one.
+        return self.__dict__.setdefault("_gathering", made)  # type: ignore[no-any-return]
+
+    def _open(self) -> tuple[float, int]:
+        """Make the client; return how long a call takes at most, and how many may be made at once."""
+        patience, at_once = read_patience(self.client), AT_ONCE if is_boto3(self.client) else 1
+        self._gathering.threads.allow(at_once)
+        return patience, at_once
+
+    def _send_calls(self, calls: Sequence[Call]) -> Sequence[Answer]:
+        """Send what waited at the same moment, and return what became of each."""
+        spans = self._tracing.spans
+
+        def send_alone(call: Call) -> str:
+            return self._send_traced(call.message, spans, call.parent)
+
+        make_sender = partial(self._make_sender, spans, [call.parent for call in calls])
+        make_error = partial(make_client_error, self.client)
+        return send_together(calls, make_sender, send_alone, count=self._measuring.count, make_error=make_error)
 
     def _send_alone(self, message: Prepared) -> str:
         measuring = self._measuring
         try:
             answer = measuring.call(lambda: Pending(lambda: self._send(message)), 1).result()
         except Exception as error:
-            said = read_error(error)
-            measuring.count((said,))
-            if not is_too_large(error):
+            measuring.count((read_error(error),))
+            too_large = describe_too_large(error, message)
+            if too_large is None:
                 raise
-            reason = f"{said.reason} It has {message.size:,} bytes, and the destination takes fewer"
-            failed = FailedEntry(0, message.source.payload, said.code, reason, said.unknown)
-            raise PublishError([failed], [""]) from error
+            raise too_large from error
         message_id = str(answer["MessageId"])
         measuring.count((EntryAnswer(message_id),))
         if message.span is not None:
@@ -189,27 +282,41 @@ class Publisher(ABC):
         except EncodeError as error:
             return FailedEntry(index, source.payload, "EncodeError", str(error))
 
-    def _make_sender(self) -> BatchSender:
+    def _make_sender(self, spans: Spans | None, parents: Any, count: Count | None = None) -> BatchSender:
+        """Return what sends batches, each in a span below *parents*, or each message in one below its own of them."""
         from megaflow.wire.client import WireClient
 
-        ahead = isinstance(self.client, WireClient)
-        spans, note = self._tracing.look(), self._measuring.count
-        sender = partial(BatchSender, self._begin_batch, fifo=self._is_fifo, ahead=ahead, sleep=self._sleep, note=note)
-        return sender() if spans is None else sender(trace=partial(self._trace, spans, spans.read_current()))
+        sender = partial(
+            BatchSender,
+            self._begin_batch,
+            fifo=self._is_fifo,
+            ahead=isinstance(self.client, WireClient),
+            sleep=self._sleep,
+            note=count or self._measuring.count,
+            patience=read_patience(self.client),
+        )
+        return sender() if spans is None else sender(trace=partial(self._trace, spans, parents))
 
-    def _trace(self, spans: Spans, parent: Any, batch: Sequence[Prepared]) -> list[Prepared]:
-        """Begin the span of a batch, below what was current where the publishing began."""
-        return trace_all(batch, spans.begin_send(self._place, parent, len(batch)), self._max_size)
+    def _trace(self, spans: Spans, parents: Any, batch: Sequence[Prepared]) -> list[Prepared]:
+        """Begin the span of a batch, below what was current where the publishing began, or one for each message."""
+        begin = partial(spans.begin_send, self._place)
+        if isinstance(parents, list):
+            return trace_all(batch, [begin(parents[each.index]) for each in batch], self._max_size)
+        return trace_all(batch, repeat(begin(parents, len(batch))), self._max_size)
 
-    def _begin_batch(self, batch: Sequence[Prepared]) -> Pending[list[EntryAnswer]]:
-        pending, span = self._measuring.call(lambda: self._begin(batch), len(batch)), batch[0].span
+    def _begin_batch(self, batch: Sequence[Prepared], until: float) -> Pending[list[EntryAnswer]]:
+        pending, span = self._measuring.call(lambda: self._begin(batch, until), len(batch)), batch[0].span
         if span is not None:
-            pending = pending.within(span.calling).map(span.note_answer)
+            pending = pending.within(span.calling).map(partial(note_answer, batch))
         return pending.map(lambda answer: read_batch_answer(answer, batch))
 
     def _send_all(self, entries: Iterable[Entry], sender: BatchSender, in_flight: int) -> Iterator[Sent]:
-        at_once = in_flight if is_boto3(self.client) and not self._is_fifo else 1
-        return send_all(entries, sender, max_size=self._max_size, in_flight=at_once)
+        return send_all(entries, sender, max_size=self._max_size, in_flight=in_flight if self._may_send_ahead else 1)
+
+    @property
+    def _may_send_ahead(self) -> bool:
+        """Whether a batch may go before the one ahead of it is answered."""
+        return is_boto3(self.client) and not self._is_fifo
 
     @cached_property
     @abstractmethod
@@ -230,6 +337,11 @@ class Publisher(ABC):
     def _is_fifo(self) -> bool:
         """Whether messages of a group must arrive in order."""
 
+    @property
+    @abstractmethod
+    def _has_one_trace_header(self) -> bool:
+        """Whether all messages of a call have the same trace header, or none."""
+
     @abstractmethod
     def _check(self, source: Outgoing) -> None:
         """Raise `EncodeError` for what only another kind of place takes."""
@@ -239,12 +351,5 @@ class Publisher(ABC):
         """Send one message, and return the answer, which has its id."""
 
     @abstractmethod
-    def _begin(self, batch: Sequence[Prepared]) -> Pending[Mapping[str, Any]]:
-        """Begin to send a batch, whose entries have their places in it as ids."""
-
-
-def is_boto3(client: object) -> bool:
-    """Tell whether *client* is boto3's, or the wire's: there is a network then, and any thread may call it."""
-    from botocore.client import BaseClient
-
-    return isinstance(getattr(client, "boto3_client", client), BaseClient)
+    def _begin(self, batch: Sequence[Prepared], until: float) -> Pending[Mapping[str, Any]]:
+        """Begin to send a batch, whose entries have their places in it as ids; see `begin_call`."""

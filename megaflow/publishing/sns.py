@@ -86,6 +86,11 @@ class SnsPublisher(Publisher):
     def _is_fifo(self) -> bool:
         return is_fifo(self.topic_arn)
 
+    @property
+    @override
+    def _has_one_trace_header(self) -> bool:
+        return True
+
     @override
     def _check(self, source: Outgoing) -> None:
         _check_for_topic(source, self.topic_arn)
@@ -96,11 +101,12 @@ class SnsPublisher(Publisher):
             return self.client.publish(TopicArn=self.topic_arn, **_write_entry(message))
 
     @override
-    def _begin(self, batch: Sequence[Prepared]) -> Pending[Mapping[str, Any]]:
+    def _begin(self, batch: Sequence[Prepared], until: float) -> Pending[Mapping[str, Any]]:
         from megaflow.wire.client import begin_call
 
         entries = [{"Id": str(place), **_write_entry(message)} for place, message in enumerate(batch)]
-        pending = begin_call(self.client, "publish_batch", TopicArn=self.topic_arn, PublishBatchRequestEntries=entries)
+        asked = {"TopicArn": self.topic_arn, "PublishBatchRequestEntries": entries}
+        pending = begin_call(self.client, "publish_batch", until=until, **asked)
         header, *others = dict.fromkeys(message.trace_header for message in batch)
         return pending if others else pending.within(lambda: sending_header(header))
 

@@ -91,6 +91,11 @@ class SqsPublisher(Publisher):
     def _is_fifo(self) -> bool:
         return is_fifo(self.queue_url)
 
+    @property
+    @override
+    def _has_one_trace_header(self) -> bool:
+        return False
+
     @override
     def _check(self, source: Outgoing) -> None:
         _check_for_queue(source, self.queue_url)
@@ -100,11 +105,11 @@ class SqsPublisher(Publisher):
         return self.client.send_message(QueueUrl=self.queue_url, **_write_entry(message))
 
     @override
-    def _begin(self, batch: Sequence[Prepared]) -> Pending[Mapping[str, Any]]:
+    def _begin(self, batch: Sequence[Prepared], until: float) -> Pending[Mapping[str, Any]]:
         from megaflow.wire.client import begin_call
 
         entries = [{"Id": str(place), **_write_entry(message)} for place, message in enumerate(batch)]
-        return begin_call(self.client, "send_message_batch", QueueUrl=self.queue_url, Entries=entries)
+        return begin_call(self.client, "send_message_batch", until=until, QueueUrl=self.queue_url, Entries=entries)
 
 
 def _check_for_queue(source: Outgoing, queue_url: str) -> None:

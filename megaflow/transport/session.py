@@ -10,6 +10,7 @@ from megaflow.errors import ConfigurationError
 from megaflow.logs import get_logger
 from megaflow.telemetry.tracing import NO_TRACING, Tracing
 from megaflow.transport.addresses import Address, Host, read_address
+from megaflow.transport.times import BOTO3S, PUBLISHING, Times, check_times, write_config
 from megaflow.wire.control_characters import check_credentials, refuse_control_characters
 
 log = get_logger(__name__)
@@ -44,6 +45,20 @@ class AwsOptions(TypedDict, total=False):
 
     endpoint_url: str | None
     """Where to call, in place of AWS: ``http://127.0.0.1:4566``."""
+
+    connect_timeout: float | None
+    """How many seconds may pass until there is a connection; to publish, 2 by default."""
+
+    read_timeout: float | None
+    """How many seconds an answer may take, after which the call is tried again; to publish, 4 by default. A poll has
+    its wait and 5 seconds at least.
+    """
+
+    max_attempts: int | None
+    """How often a call is tried in all, 1 to 100; to publish, 3 by default, unless environment or profile say it."""
+
+    config: Any
+    """botocore's ``Config``, for what else there is to be said: proxies, certificates, connections."""
 
 
 class _GivingWay(str):
@@ -81,9 +96,16 @@ class AwsSettings:
     region_name: str | None = None
     profile_name: str | None = None
     endpoint_url: str | None = None
+    connect_timeout: float | None = None
+    read_timeout: float | None = None
+    max_attempts: int | None = None
+    config: Any = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
-        """Refuse half a set of credentials, which would hide those of boto3's own chain, and what cannot be sent."""
+        """Refuse half a set of credentials, which would hide those of boto3's own chain, and what cannot be sent.
+
+        Refuse times that cannot be, too, and what is said twice.
+        """
         for each in fields(self):
             refuse_control_characters(each.name, getattr(self, each.name))
         if (self.aws_access_key_id is None) != (self.aws_secret_access_key is None):
@@ -95,6 +117,8 @@ class AwsSettings:
             raise ConfigurationError(
                 "aws_session_token was given without aws_access_key_id and aws_secret_access_key; give all, or none"
             )
+        times = ("connect_timeout", "read_timeout", "max_attempts", "region_name")
+        check_times(self.config, {name: getattr(self, name) for name in times})
 
     def check(self, address: str) -> None:
         """Raise `ConfigurationError` where the region that was given is not that of *address*."""
@@ -105,8 +129,10 @@ class AwsSettings:
                 f"give region_name={region!r}"
             )
 
-    def create_client(self, service: str, address: str) -> Any:
+    def create_client(self, service: str, address: str, times: Times = BOTO3S) -> Any:
         """Return a boto3 client for *service*, to reach the queue or topic at *address*, or of this name.
+
+        Its calls take as long as the options say, and *times* where they do not.
 
         Its region is the one that the address names, else that of the options, environment or profile. It calls where
         ``endpoint_url``, environment or profile say; else the host in a queue's URL that is for FIPS, dual-stack or a
@@ -119,13 +145,13 @@ class AwsSettings:
         self.check(address)
         read = read_address(address)
         try:
-            client = self._create(service, read)
+            client = self._create(service, read, times)
             if self.endpoint_url or read_address(client.meta.endpoint_url).host not in _FOUND_BY_REGION:
                 return client
             if read.host is Host.FOREIGN:
                 raise _is_not_there(address, read, "calls go to AWS: give")
             host = _find_host(read)
-            return self._create(service, read, **host) if host else client
+            return self._create(service, read, times, **host) if host else client
         except NoRegionError as error:
             raise ConfigurationError(
                 f"no AWS region for {service}: give region_name=, or set AWS_DEFAULT_REGION, or the profile's; "
@@ -138,10 +164,15 @@ class AwsSettings:
         except (BotoCoreError, ValueError) as error:
             raise ConfigurationError(f"boto3 cannot make a client for {service} of {self}: {error}") from error
 
-    def _create(self, service: str, address: Address, **host: Any) -> Any:
+    def _create(
+        self, service: str, address: Address, times: Times, endpoint_url: str | None = None, **host: bool
+    ) -> Any:
         import boto3
+        import botocore.session
 
+        botocore_session = botocore.session.Session()
         session = boto3.Session(
+            botocore_session=botocore_session,
             aws_access_key_id=self.aws_access_key_id,
             aws_secret_access_key=self.aws_secret_access_key,
             aws_session_token=self.aws_session_token,
@@ -154,7 +185,11 @@ class AwsSettings:
         elif session.region_name not in (None, region):
             level = logging.WARNING if self.region_name else logging.INFO
             log.log(level, _NOT_USED, address.text, region, str(session.region_name))
-        client = session.client(service, region_name=region, **{"endpoint_url": self.endpoint_url, **host})
+        has_attempts = botocore_session.get_config_variable("max_attempts") is not None
+        given = Times(self.connect_timeout, self.read_timeout, self.max_attempts)
+        config = write_config(self.config, given, times, has_attempts=has_attempts, **host)
+        url = endpoint_url or self.endpoint_url
+        client = session.client(service, region_name=region, endpoint_url=url, config=config)
         check_credentials(client)
         return client
 
@@ -163,12 +198,22 @@ class Clients:
     """Clients of one service: the one that was *given*, or one for each region, made when it is needed.
 
     May be used from any thread. With *wire*, they make SQS's hot calls themselves where they can; where *tracing* has
-    spans of its own, OpenTelemetry's instrumentation of boto3 is no hindrance. Raises `ConfigurationError` for options
-    of *aws* beside a client that was given.
+    spans of its own, OpenTelemetry's instrumentation of boto3 is no hindrance. *times* are for what *aws* does not say.
+    Raises `ConfigurationError` for options of *aws* beside a client that was given.
     """
 
-    def __init__(self, service: str, aws: AwsOptions, given: Any, *, wire: bool, tracing: Tracing = NO_TRACING) -> None:
+    def __init__(
+        self,
+        service: str,
+        aws: AwsOptions,
+        given: Any,
+        *,
+        wire: bool,
+        tracing: Tracing = NO_TRACING,
+        times: Times = PUBLISHING,
+    ) -> None:
         self._tracing = tracing
+        self._times = times
         if given is not None:
             refuse_beside_client(aws)
         self._service = service
@@ -197,16 +242,20 @@ class Clients:
         return self._made[place]
 
     def _make(self, address: str) -> Any:
+        from megaflow.wire.client import open_wire
+        from megaflow.wire.whole_answers import want_whole_answers
+
         if self._given is None:
-            client = self._settings.create_client(self._service, address)
+            client = self._settings.create_client(self._service, address, self._times)
         else:
             client = self._given
             check_credentials(client)
-        if self._service != "sqs":
-            return client
-        from megaflow.wire.client import open_wire
-
-        return open_wire(client, wanted=self._wire, stands_in=self._tracing.stands_in)
+        opened = client
+        if self._service == "sqs":
+            opened = open_wire(client, wanted=self._wire, stands_in=self._tracing.stands_in)
+        if opened is client and self._given is None and self._times is PUBLISHING:
+            want_whole_answers(client)
+        return opened
 
 
 def _check_client(client: Any, address: str) -> None:
@@ -231,10 +280,7 @@ def _is_not_there(address: str, read: Address, what: str) -> ConfigurationError:
 
 def _find_host(address: Address) -> dict[str, Any]:
     """Return what has boto3 call the host in *address*, where it would not find that by the region."""
-    from botocore.config import Config
-
     if address.host is Host.AWS_VPC:
         return {"endpoint_url": address.endpoint_url}
     asked = {"use_fips_endpoint": address.fips, "use_dualstack_endpoint": address.dual_stack}
-    given = {name: True for name, is_asked in asked.items() if is_asked}
-    return {"config": Config(**given)} if given else {}
+    return {name: True for name, is_asked in asked.items() if is_asked}

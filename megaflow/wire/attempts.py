@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import random
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -37,19 +39,24 @@ class Line:
     endpoint_url: str
     read_timeout: float
     max_attempts: int
+    patience: float
     quota: Quota
     sleep: Callable[[float], None]
 
 
 class Attempts:
-    """The attempts of one call. For one thread at a time."""
+    """The attempts of one call, until *until* by the monotonic clock. For one thread at a time."""
 
-    def __init__(self, line: Line, operation: WireOperation, parameters: Mapping[str, Any]) -> None:
+    def __init__(
+        self, line: Line, operation: WireOperation, parameters: Mapping[str, Any], until: float = math.inf
+    ) -> None:
         self._line = line
         self._operation = operation
         self._body = _encode(parameters).encode()
         self._id = _make_id()
         self._timeout = _timeout_for(operation, parameters, line.read_timeout)
+        # A poll that hangs is given up by whoever has asked.
+        self._until = until if operation.is_poll else min(until, time.monotonic() + line.patience)
         self._retries = Retries(line.quota, max_attempts=line.max_attempts, is_poll=operation.is_poll)
 
     def begin(self) -> Pending[Mapping[str, Any]]:
@@ -68,7 +75,7 @@ class Attempts:
                 retries.note_success()
                 return self._operation.read(answer, retries.metadata)
             failure = CallFailure() if isinstance(answer, Exception) else self._operation.read_failure(answer)
-            wait, again = retries.wait_after(failure)
+            wait, again = retries.wait_after(failure, self._until - time.monotonic())
             if wait:
                 line.sleep(wait)
             if not again:
@@ -81,7 +88,7 @@ class Attempts:
         trial = f"{deadline}attempt={self._retries.attempt}; max={line.max_attempts}"
         request = line.requests.write(self._operation.target, self._body, self._id, trial)
         try:
-            return line.connections.send(request, self._timeout)
+            return line.connections.send(request, self._timeout, self._until)
         except (ConnectError, OSError) as error:
             return translate_error(error, line.endpoint_url)
 

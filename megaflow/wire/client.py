@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeAlias, TypeVar
@@ -11,10 +12,12 @@ from megaflow.wire.answers import WireOperation
 from megaflow.wire.attempts import Attempts, Line
 from megaflow.wire.connections import Connections
 from megaflow.wire.fallback import HOT_METHODS, watch, why_aside
+from megaflow.wire.patience import read_patience
 from megaflow.wire.pending import Pending, failing
 from megaflow.wire.requests import Requests
 from megaflow.wire.retries import MAX_ATTEMPTS, Quota
 from megaflow.wire.sockets import connector
+from megaflow.wire.whole_answers import answered_by
 
 log = get_logger(__name__)
 
@@ -44,6 +47,7 @@ class WireClient:
             endpoint_url=client.meta.endpoint_url,
             read_timeout=float(config.read_timeout),
             max_attempts=int((config.retries or {}).get("total_max_attempts", MAX_ATTEMPTS)),
+            patience=read_patience(client),
             quota=Quota(),
             sleep=sleep,
         )
@@ -88,17 +92,18 @@ class WireClient:
         self._line.connections.close()
         self.boto3_client.close()
 
-    def begin(self, method: str, **parameters: Any) -> Pending[Mapping[str, Any]]:
+    def begin(self, method: str, *, until: float = math.inf, **parameters: Any) -> Pending[Mapping[str, Any]]:
         """Send the request of one of the hot methods; every error comes with the result.
 
-        The parameters must be of the types that SQS takes.
+        The parameters must be of the types that SQS takes. It takes no longer than *until*, by the monotonic clock,
+        even where its client has more patience.
         """
         if not self._is_unchanged():
             self._look_again()
         if self._aside:
             return begin_call(self.boto3_client, method, **parameters)
         try:
-            return Attempts(self._line, self._operations[method], parameters).begin()
+            return Attempts(self._line, self._operations[method], parameters, until).begin()
         except Exception as error:  # noqa: BLE001 - whoever gives the credentials raises whatever they like
             return failing(error)
 
@@ -134,8 +139,12 @@ def open_wire(client: _Client, *, wanted: bool = True, stands_in: StandsIn = lam
     return WireClient(client, stands_in=stands_in)
 
 
-def begin_call(client: Any, method: str, **parameters: Any) -> Pending[Mapping[str, Any]]:
-    """Begin to call a *method* of *client*: on the wire it is under way, another client makes it for its result."""
+def begin_call(client: Any, method: str, *, until: float = math.inf, **parameters: Any) -> Pending[Mapping[str, Any]]:
+    """Begin to call a *method* of *client*: on the wire it is under way, another client makes it for its result.
+
+    It takes no longer than *until*; a client that somebody else has made has times of its own.
+    """
     if isinstance(client, WireClient):
-        return client.begin(method, **parameters)
-    return Pending(lambda: getattr(client, method)(**parameters))
+        return client.begin(method, until=until, **parameters)
+    pending: Pending[Mapping[str, Any]] = Pending(lambda: getattr(client, method)(**parameters))
+    return pending if until == math.inf else pending.within(lambda: answered_by(until))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import select
 import socket
@@ -24,6 +25,13 @@ _PATIENCE: Final = 5
 
 _SHORT: Final = 1.0
 """Seconds within which nobody closes a connection for being idle: to look would take its time."""
+
+
+_GLANCE: Final = 0.001
+"""Seconds for what is there already."""
+
+_TAKEN_AT_ONCE: Final = 16_384
+"""Bytes: what a connection takes from us whether or not the other side reads."""
 
 
 class ConnectError(Exception):
@@ -51,23 +59,28 @@ class Connection:
         self._deadline = 0.0
         renew_in_child(self)
 
-    def send(self, request: bytes, timeout: float) -> None:
+    def send(self, request: bytes, timeout: float, until: float) -> None:
         """Send *request*; up to *timeout* seconds may pass without a byte gone, or come. Raises `OSError`."""
         if timeout != self._timeout:
-            _set_timeout(self._socket, timeout)
-            self._timeout = timeout
+            self._set_timeout(timeout)
         self.has_answered = False
         try:
-            self._socket.sendall(request)
+            if len(request) <= _TAKEN_AT_ONCE:
+                self._socket.sendall(request)
+            else:
+                self._send_in_parts(request, until)
         except OSError as error:
             self._explain(error, f"nothing was taken within {timeout:g} s")
             raise
 
-    def receive(self) -> HttpAnswer:
-        """Return the answer to what was sent; raises `BrokenAnswerError` or `OSError`."""
+    def receive(self, until: float) -> HttpAnswer:
+        """Return the answer to what was sent; raises `BrokenAnswerError` or `OSError`.
+
+        It is not waited for after *until*, by the monotonic clock; what has come by then is read.
+        """
         if self.is_inherited:
             raise _parents_call()
-        self._deadline = time.monotonic() + self._timeout * _PATIENCE
+        self._deadline = min(until, time.monotonic() + self._timeout * _PATIENCE)
         try:
             answer = read_answer(self._receive)
         except OSError as error:
@@ -124,11 +137,26 @@ class Connection:
             raise TimeoutError(late) from error
 
     def _receive(self, size: int) -> bytes:
+        left = self._deadline - time.monotonic()
+        if left < self._timeout:
+            if left <= 0 and (self.has_answered or not self.has_news):
+                raise TimeoutError("the answer does not end")
+            self._set_timeout(max(left, _GLANCE))
         chunk = self._socket.recv(size)
         self.has_answered = self.has_answered or bool(chunk)
-        if time.monotonic() > self._deadline:
-            raise TimeoutError("the answer does not end")
         return chunk
+
+    def _send_in_parts(self, request: bytes, until: float) -> None:
+        """Send what may be more than the other side takes at once, which could take it drop by drop."""
+        left = memoryview(request)
+        while left:
+            if time.monotonic() > until:
+                raise TimeoutError("the request is not taken")
+            left = left[self._socket.send(left) :]
+
+    def _set_timeout(self, seconds: float) -> None:
+        _set_timeout(self._socket, seconds)
+        self._timeout = seconds
 
 
 @dataclass(slots=True)
@@ -138,6 +166,7 @@ class SentRequest:
     connection: Connection
     request: bytes
     timeout: float
+    until: float = math.inf
     _is_answered: bool = False
 
     @property
@@ -158,19 +187,19 @@ class Connections:
         self._busy: set[Connection] = set()
         weakref.finalize(self, _close_all, self._idle)
 
-    def send(self, request: bytes, timeout: float) -> SentRequest:
-        """Send *request* over a connection, on which *timeout* seconds may pass without a byte.
+    def send(self, request: bytes, timeout: float, until: float = math.inf) -> SentRequest:
+        """Send *request* over a connection, on which *timeout* seconds may pass without a byte, and none after *until*.
 
         A connection that was closed meanwhile, as it is found, is replaced once, and so in `receive`: but never after
         a byte of an answer. Raises `ConnectError` or `OSError`.
         """
         connection = self._take()
         try:
-            return self._send(connection, request, timeout)
+            return self._send(connection, request, timeout, until)
         except ConnectionError:
             if not connection.may_be_replaced:
                 raise
-        return self._send(self._open(), request, timeout)
+        return self._send(self._open(), request, timeout, until)
 
     def receive(self, sent: SentRequest) -> HttpAnswer:
         """Return the answer to what was sent; raises `ConnectError`, `BrokenAnswerError` or `OSError`."""
@@ -179,7 +208,7 @@ class Connections:
         except (NoAnswerError, ConnectionError):
             if not sent.connection.may_be_replaced:
                 raise
-        return self._receive(self._send(self._open(), sent.request, sent.timeout))
+        return self._receive(self._send(self._open(), sent.request, sent.timeout, sent.until))
 
     def close(self) -> None:
         """Close all of them, those in use as well."""
@@ -187,20 +216,20 @@ class Connections:
             connection.give_up()
         _close_all(self._idle)
 
-    def _send(self, connection: Connection, request: bytes, timeout: float) -> SentRequest:
+    def _send(self, connection: Connection, request: bytes, timeout: float, until: float) -> SentRequest:
         self._busy.add(connection)
         try:
-            connection.send(request, timeout)
+            connection.send(request, timeout, until)
         except BaseException:
             self._busy.discard(connection)
             connection.close()
             raise
-        return SentRequest(connection, request, timeout)
+        return SentRequest(connection, request, timeout, until)
 
     def _receive(self, sent: SentRequest) -> HttpAnswer:
         connection = sent.connection
         try:
-            answer = connection.receive()
+            answer = connection.receive(sent.until)
         except BaseException:
             connection.close()
             raise

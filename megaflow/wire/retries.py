@@ -5,6 +5,7 @@ https://docs.aws.amazon.com/sdkref/latest/guide/feature-retry-behavior.html
 
 from __future__ import annotations
 
+import math
 import random
 import threading
 from collections.abc import Callable, Mapping
@@ -123,11 +124,13 @@ class Retries:
             said["RetryQuotaReached"] = True
         return said
 
-    def wait_after(self, failure: CallFailure) -> tuple[float, bool]:
-        """Return how many seconds to wait, and whether to try again after that."""
+    def wait_after(self, failure: CallFailure, left: float = math.inf) -> tuple[float, bool]:
+        """Return how many seconds to wait, and whether to try again after that, where *left* seconds are left."""
         if self.attempt >= self._max_attempts or not failure.is_passing:
             return 0.0, False
         wait = self._wait_after(failure)
+        if wait >= left:
+            return 0.0, False
         cost = _THROTTLED_COST if failure.is_throttled else _COST
         if not self._quota.acquire(cost):
             self._is_short = True

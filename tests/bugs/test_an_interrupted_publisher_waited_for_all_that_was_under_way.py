@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import pytest
 
@@ -10,6 +11,9 @@ from megaflow import Outgoing
 from megaflow.publishing.batches import BatchSender, EntryAnswer, send_all
 from megaflow.publishing.outgoing import Prepared, prepare
 from megaflow.wire.pending import Pending
+
+UNDER_WAY: Any = object()
+"""What was sent, in place of a request."""
 
 
 class Interrupted:
@@ -19,9 +23,9 @@ class Interrupted:
         self.begun = self.waited_for = 0
         self._error = error
 
-    def __call__(self, batch: Sequence[Prepared]) -> Pending[list[EntryAnswer]]:
+    def __call__(self, batch: Sequence[Prepared], until: float) -> Pending[list[EntryAnswer]]:
         self.begun += 1
-        return Pending(self._answer)
+        return Pending(self._answer, UNDER_WAY)
 
     def _answer(self) -> list[EntryAnswer]:
         self.waited_for += 1

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.config import Config
 
 from megaflow import App, ConfigurationError, DynamoDbStore, EncodeError, Outgoing, Router, SnsPublisher, SqsPublisher
 from megaflow.app import parts_of
@@ -34,11 +35,15 @@ URL: str = SQS.create_queue(QueueName="orders")["QueueUrl"]
 TOPIC: str = SNS.create_topic(Name="orders")["TopicArn"]
 
 KEYS: dict[str, Any] = {"aws_access_key_id": "AKIAIOSFODNN7EXAMPLE", "aws_secret_access_key": "wJalrXUtnFEMI/K7MDENG"}
-OPTIONS = {
+OPTIONS: dict[str, Any] = {
     "region_name": "eu-west-1",
     "profile_name": "shop",
     "endpoint_url": "http://127.0.0.1:4566",
     "aws_session_token": "a",
+    "connect_timeout": 1.0,
+    "read_timeout": 1.0,
+    "max_attempts": 1,
+    "config": Config(),
 }
 TAKERS: dict[str, Callable[..., object]] = {
     "app": lambda **aws: App(URL, client=SQS, **aws),

@@ -98,7 +98,7 @@ class Script:
         self.calls: list[list[int]] = []
         self.pauses: list[float] = []
 
-    def __call__(self, batch: Sequence[Prepared]) -> Pending[list[EntryAnswer]]:
+    def __call__(self, batch: Sequence[Prepared], until: float) -> Pending[list[EntryAnswer]]:
         return Pending(partial(self._answer, batch))
 
     def _answer(self, batch: Sequence[Prepared]) -> list[EntryAnswer]:
@@ -267,7 +267,7 @@ class Gate:
     def __init__(self, parties: int) -> None:
         self._together = threading.Barrier(parties)
 
-    def __call__(self, batch: Sequence[Prepared]) -> Pending[list[EntryAnswer]]:
+    def __call__(self, batch: Sequence[Prepared], until: float) -> Pending[list[EntryAnswer]]:
         return Pending(partial(self._answer, batch))
 
     def _answer(self, batch: Sequence[Prepared]) -> list[EntryAnswer]:
@@ -344,7 +344,7 @@ class Unreliable:
         self.fates: dict[int, list[str]] = defaultdict(list)
         self.error: Exception | None = None
 
-    def __call__(self, batch: Sequence[Prepared]) -> Pending[list[EntryAnswer]]:
+    def __call__(self, batch: Sequence[Prepared], until: float) -> Pending[list[EntryAnswer]]:
         return Pending(partial(self._answer, batch))
 
     def _answer(self, batch: Sequence[Prepared]) -> list[EntryAnswer]:

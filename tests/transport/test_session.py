@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import boto3
 import pytest
@@ -13,7 +14,10 @@ from megaflow.errors import ConfigurationError
 from megaflow.transport.addresses import read_address
 from megaflow.transport.session import AwsSettings, Clients
 
-KEYS = {"aws_access_key_id": "AKIAIOSFODNN7EXAMPLE", "aws_secret_access_key": "wJalrXUtnFEMI/K7MDENG/EXAMPLEKEY"}
+KEYS: dict[str, Any] = {
+    "aws_access_key_id": "AKIAIOSFODNN7EXAMPLE",
+    "aws_secret_access_key": "wJalrXUtnFEMI/K7MDENG/EXAMPLEKEY",
+}
 ADDRESSES = {
     "sqs": "https://sqs.eu-central-1.amazonaws.com/424566909325/orders",
     "sns": "arn:aws:sns:eu-central-1:424566909325:orders",
