@@ -344,7 +344,8 @@ class App(Router):
         """Run the handlers for one message, without a queue, and return the `Verdict`.
 
         A text is a body as SQS would deliver it, so it is parsed. A dict, a `Payload`, bytes or a model is the payload.
-        Raises `UsageError` inside a running event loop: there, await `aprocess`.
+        It waits for no limit of a handler's: a consumer keeps to ``rate`` and ``max_concurrency``. Raises `UsageError`
+        inside a running event loop: there, await `aprocess`.
         """
         return self._assembly.process(body)
 

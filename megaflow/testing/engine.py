@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from megaflow.app import App, parts_of
-from megaflow.backoff import ExponentialBackoff
+from megaflow.backoff import Backoff, ExponentialBackoff
 from megaflow.consumer.core.core import Core
 from megaflow.consumer.core.protocol import (
     AbandonPoll,
@@ -50,7 +50,6 @@ from megaflow.processing.dead_letters import why_not_kept
 from megaflow.processing.log_lines import about
 from megaflow.processing.steps import HandlerCall, Result, Step, Steps, Turn, drive, lease_lost, run_step, wait_in
 from megaflow.processing.verdict import Outcome, Verdict
-from megaflow.settings import ConsumerSettings
 from megaflow.telemetry import tracing
 from megaflow.testing.clock import Clock, FakeTimeLoop, StuckError
 from megaflow.testing.seen import Handled
@@ -106,7 +105,7 @@ class Engine:
         self._queue = Queue(_Impatient(account), queue_url, clock=clock, tracing=parts.destination.tracing)
         self._get_processor = parts.assembly.processor
         self._outlets = parts.outlets
-        self._settings = _without_chance(parts.settings)
+        self._settings = replace(parts.settings, wait_time_seconds=_POLL)
         self._loop = asyncio.Runner(loop_factory=lambda: FakeTimeLoop(clock, self._pass_time))
         self._inputs: deque[Input] = deque()
         self._started: deque[_Work] = deque()
@@ -174,6 +173,7 @@ class Engine:
             self._settings,
             fifo=self._queue.fifo,
             randomness=random.Random(0).random,
+            ask_backoff=_ask_without_chance,
             is_observed=lambda: self._outlets.are_told_all,
             wall_clock=self._clock,
         )
@@ -356,9 +356,8 @@ class _Impatient(SqsClient):
         return super().receive_message(**parameters | {"WaitTimeSeconds": 0})
 
 
-def _without_chance(settings: ConsumerSettings) -> ConsumerSettings:
-    """Return the same with polls that wait, and a backoff that is always the longest that it can be."""
-    backoff = settings.backoff
+def _ask_without_chance(backoff: Backoff, receive_count: int) -> float:
+    """Return the longest that a backoff can be."""
     if isinstance(backoff, ExponentialBackoff):
         backoff = replace(backoff, randomness=lambda: 1.0)
-    return replace(settings, wait_time_seconds=_POLL, backoff=backoff)
+    return backoff(receive_count)

@@ -11,6 +11,7 @@ import math
 import random
 import time
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Final
 
 from megaflow.consumer.core.diagnosis import Diagnosis
@@ -51,6 +52,7 @@ from megaflow.consumer.core.turns import Turns
 from megaflow.errors import text_of
 from megaflow.messages.message import Message
 from megaflow.processing.dead_letters import why_not_kept
+from megaflow.processing.pauses import Ask, Pauses, ask_backoff
 from megaflow.processing.verdict import Fate, Verdict
 from megaflow.settings import ConsumerSettings
 
@@ -77,6 +79,7 @@ class Core:
         fifo: bool,
         has_stores: bool = False,
         randomness: Callable[[], float] = random.random,
+        ask_backoff: Ask = ask_backoff,
         is_observed: Callable[[], bool] = lambda: False,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
@@ -103,6 +106,7 @@ class Core:
             self._settling,
             self._inspection,
             actions,
+            Pauses(settings.backoff, partial(actions.report_message, logging.ERROR), ask_backoff),
             self._pause,
         )
         self._abandon_at = math.inf
@@ -309,7 +313,7 @@ class Core:
         elif problem := why_not_kept(verdict, self._settings.max_receives):
             self._endings.dead_letter(held, verdict, self._now, problem)
         else:
-            self._endings.keep(held, self._now, verdict.after)
+            self._endings.keep(held, self._now, verdict.outcomes)
 
     def _note_crash(self, message: Message, error: BaseException) -> None:
         held = self._held_messages.end(message.id)
