@@ -76,6 +76,7 @@ def join_health(apps: Iterable[App]) -> Health:
         finished_ago=min((one.finished_ago for one in each if one.finished_ago is not None), default=None),
         in_hand=sum(one.in_hand for one in each),
         running=sum(one.running for one in each),
+        in_line=sum(one.in_line for one in each),
         longest_running=max(one.longest_running for one in each),
         lost_leases=sum(one.lost_leases for one in each),
         failed_extensions=sum(one.failed_extensions for one in each),

@@ -186,7 +186,7 @@ def test_what_is_in_line_holds_no_place_of_others() -> None:
 
     assert driver.receive(several[6]) == [several[6]]
     health = driver.core.health(driver.now)
-    assert (health.in_hand, health.running) == (7, 2)
+    assert (health.in_hand, health.running, health.in_line) == (7, 2, 5)
 
 
 def use_up(driver: TurnDriver, handler: Handler) -> None:
