@@ -246,7 +246,9 @@ def test_several_apps_run_with_one_port(caplog: pytest.LogCaptureFixture) -> Non
 
 def test_several_apps_are_ready_once_each_is() -> None:
     well = Health(live=True, ready=True, in_hand=2, in_line=1, heard_ago=(1.0,), finished_ago=3.0, longest_running=4.0)
-    ill = Health(live=True, ready=False, problems=("polls fail",), in_hand=4, in_line=2, heard_ago=(None,), longest_running=1.0)
+    ill = Health(
+        live=True, ready=False, problems=("polls fail",), in_hand=4, in_line=2, heard_ago=(None,), longest_running=1.0
+    )
 
     joined = join_health([SimpleNamespace(health=lambda: well), SimpleNamespace(health=lambda: ill)])
 
