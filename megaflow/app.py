@@ -70,7 +70,7 @@ class App(Router):
             none is worth another try; where nothing is said, the log warns at the start. Also on a
             decorator, which adds to these, or says ``()`` for its handler alone.
         backoff: A function ``(receive_count) -> seconds``: how long a message that comes again stays hidden. By default
-            `exponential_backoff`, 1 s to 15 min.
+            `exponential_backoff`, 1 s to 15 min. Also on a decorator, for its handler.
         max_receives: A message that is kept at this delivery is dead-lettered, with the reason. Where the queue has a
             redrive policy, the smaller of the two numbers holds.
         unmatched: What becomes of a message that no handler matches: ``"delete"``, ``"keep"`` or ``"dead_letter"``.
