@@ -337,6 +337,8 @@ class Core:
             return
         if isinstance(told, LinedUp):
             self._turns.line_up(message.id, told.handler)
+            if self._stopping:
+                self._abandon_late()
             return
         if told.seconds is None:
             self._turns.leave(message.id)
@@ -373,7 +375,7 @@ class Core:
     def _stop(self, *, at_once: bool) -> None:
         if not self._stopping:
             self._abandon_at = self._now + self._settings.shutdown_timeout
-            self._endings.abandon_in_line(self._turns.take_late(self._abandon_at, self._now), self._now)
+            self._abandon_late()
             if self._held_messages.are_begun and not at_once:
                 count = len(self._held_messages.running) + len(self._held_messages.in_line)
                 self._actions.report(
@@ -389,6 +391,10 @@ class Core:
         if at_once:
             self._at_once = True
             self._abandon_at = min(self._now, self._abandon_at)
+
+    def _abandon_late(self) -> None:
+        late = self._turns.take_late(self._abandon_at, self._now)
+        self._endings.abandon_in_line(late, self._now)
 
     def _interrupt(self, error: BaseException) -> None:
         self._error = self._error or error

@@ -367,6 +367,23 @@ def test_at_a_stop_those_go_on_whose_turn_comes_in_time_and_others_are_given_bac
     assert driver.one(Exit).error is None
 
 
+def test_what_comes_to_its_turn_during_a_stop_is_given_back_at_once_where_that_does_not_come_in_time() -> None:
+    driver, several = TurnDriver(concurrency=10, shutdown_timeout=5.0), messages(3)
+    driver.receive(*several)
+    driver.tell(Stop())
+
+    for each in several[:2]:
+        driver.tell(LinedUp(each, TWO_A_MINUTE))
+        assert driver.resumed == [each.id]
+    driver.tell(LinedUp(several[2], TWO_A_MINUTE))
+
+    assert (driver.resumed, ids(driver.one(Hide).messages)) == ([], ["2"])
+    driver.tell(Settled(driver.one(Hide)))
+    driver.tell(Finished([verdict_on(each, Fate.DELETE) for each in several[:2]]))
+    driver.tell(Settled(driver.one(Delete)))
+    assert driver.one(Exit).error is None
+
+
 def test_what_is_in_line_when_the_time_to_stop_is_over_is_given_back() -> None:
     driver, (first, second) = TurnDriver(shutdown_timeout=5.0), messages(2)
     driver.line_up(ONE_AT_ONCE, first, second)
