@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Iterable
 from contextvars import Context
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from megaflow.consumer.core.held_messages import HeldMessages
-from megaflow.consumer.core.protocol import Actions, Resume
-from megaflow.consumer.core.turns import Turns
 from megaflow.messages.message import Message
 from megaflow.processing.steps import Steps, Turn
 from megaflow.transport.addresses import is_fifo
+
+if TYPE_CHECKING:
+    from megaflow.awslambda.lines import Lines
 
 
 @dataclass(slots=True, eq=False)
@@ -39,8 +42,7 @@ class Lanes:
     def __init__(self, concurrency: int) -> None:
         self._concurrency = concurrency
         self._held_messages = HeldMessages(fifo=False)
-        self._actions = Actions()
-        self._turns = Turns(self._held_messages, self._actions, concurrency)
+        self._lines: Lines | None = None
         self._begun: dict[str, Lane] = {}
         """By the ids of their first messages."""
 
@@ -62,7 +64,7 @@ class Lanes:
     @property
     def due_at(self) -> float:
         """When the next turn comes, if no call ends before."""
-        return self._turns.due_at
+        return math.inf if self._lines is None else self._lines.turns.due_at
 
     def have(self, lane: Lane) -> bool:
         """Tell whether *lane* is one of them: it is neither done with nor given up."""
@@ -85,17 +87,21 @@ class Lanes:
 
     def line_up(self, lane: Lane, turn: Turn) -> None:
         """Let a lane wait for its turn, without a thread."""
-        self._turns.line_up(lane.messages[0].id, turn.handler)
+        if self._lines is None:
+            # A function whose handlers have no limits starts the sooner.
+            from megaflow.awslambda.lines import Lines
+
+            self._lines = Lines(self._held_messages, self._concurrency)
+        self._lines.turns.line_up(lane.messages[0].id, turn.handler)
 
     def resume(self, now: float) -> list[Lane]:
         """Return those whose turn has come. They are at work from now on."""
-        self._turns.give(now)
-        resumed = [action for action in self._actions.take() if isinstance(action, Resume)]
-        return [self._begun[message.id] for action in resumed for message in action.messages]
+        return [] if self._lines is None else [self._begun[message_id] for message_id in self._lines.give(now)]
 
     def note_returned(self, message: Message) -> None:
         """Note that the handler of a message has returned that not all may be in at once."""
-        self._turns.leave(message.id)
+        if self._lines is not None:
+            self._lines.turns.leave(message.id)
 
     def end(self, lane: Lane) -> None:
         """Take out a lane that is at work."""
@@ -105,7 +111,8 @@ class Lanes:
 
     def clear(self) -> None:
         """Take out all of them."""
-        self._turns.take_all()
+        if self._lines is not None:
+            self._lines.turns.take_all()
         for lane in self.begun:
             self.end(lane)
 

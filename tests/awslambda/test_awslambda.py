@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -807,3 +809,20 @@ def test_once_nothing_more_is_begun_no_turns_are_given(caplog: pytest.LogCapture
 
     assert bodies_that_come_again(event, answer) == ["a", "b"]
     assert seen == ["a"]
+
+
+def test_a_function_without_limits_does_not_import_what_they_take() -> None:
+    program = """
+import sys
+from megaflow import App
+app = App(retry_on=())
+app.on_text()(print)
+record = {"messageId": "1", "receiptHandle": "r", "body": "ping", "attributes": {"ApproximateReceiveCount": "1"}}
+record |= {"messageAttributes": {}, "eventSource": "aws:sqs", "eventSourceARN": "arn:aws:sqs:eu-west-1:1:orders"}
+print(app.lambda_handler()({"Records": [record]}))
+print("megaflow.consumer.core.turns" in sys.modules)
+"""
+
+    said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+
+    assert said.splitlines() == ["ping", "{'batchItemFailures': []}", "False"]

@@ -603,3 +603,18 @@ def test_a_rate_is_exact_on_the_clock(step: float) -> None:
         # Nobody gave it back, and its visibility timeout never ended.
         assert {each.receive_count for each in client.deleted} == {1}
         assert len(client.deleted) == 250
+
+
+def test_the_backoff_of_a_handler_has_no_random_part_either() -> None:
+    app, tries = App(retry_on=ConnectionError), list[float]()
+
+    @app.on_text(backoff=exponential_backoff(first=10))
+    def charge(text: str) -> None:
+        tries.append(client.now)
+        raise ConnectionError
+
+    with TestClient(app) as client:
+        client.publish("ping")
+        client.advance(70)
+
+        assert [round(each - tries[0], 6) for each in tries] == [0.0, 10.0, 30.0, 70.0]
