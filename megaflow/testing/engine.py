@@ -78,6 +78,9 @@ class Record:
     became: dict[str, list[str]] = field(default_factory=dict)
     """What became of a message each time, in words."""
 
+    in_line: dict[str, str] = field(default_factory=dict)
+    """The handlers at which messages wait for their turn, by name; each at its message's id."""
+
 
 @dataclass(eq=False)
 class _Work:
@@ -168,6 +171,7 @@ class Engine:
         self._inputs.clear()
         self._started.clear()
         self._in_line.clear()
+        self.record.in_line.clear()
         self._polls.clear()
         self._core = Core(
             self._settings,
@@ -263,6 +267,7 @@ class Engine:
         result = Result(error=lease_lost() if action.failed else None)
         for message in action.messages:
             work = self._in_line.pop(message.id)
+            del self.record.in_line[message.id]
             work.result = result
             self._started.append(work)
 
@@ -281,6 +286,7 @@ class Engine:
             self._end(work, ended)
         elif isinstance(ended, Turn):
             self._in_line[message.id] = work
+            self.record.in_line[message.id] = ended.handler.name
             self._inputs.append(LinedUp(message, ended.handler))
 
     def _end(self, work: _Work, verdict: Verdict) -> None:

@@ -618,3 +618,18 @@ def test_the_backoff_of_a_handler_has_no_random_part_either() -> None:
         client.advance(70)
 
         assert [round(each - tries[0], 6) for each in tries] == [0.0, 10.0, 30.0, 70.0]
+
+
+def test_what_waits_for_its_turn_is_explained() -> None:
+    app = App()
+    app.on_text(rate="1/m", handler_name="charge")(lambda text: None)
+
+    with TestClient(app) as client:
+        client.publish_batch(["first", "second"])
+        waits = client.explain()
+        client.advance(60)
+        done = client.explain()
+
+    assert waits.endswith("\nwaits for its turn at charge")
+    assert "waits" not in done
+    assert done.count("deleted (charge: DONE)") == 2
