@@ -70,7 +70,7 @@ class App(Router):
             none is worth another try; where nothing is said, the log warns at the start. Also on a
             decorator, which adds to these, or says ``()`` for its handler alone.
         backoff: A function ``(receive_count) -> seconds``: how long a message that comes again stays hidden. By default
-            `exponential_backoff`, 1 s to 15 min.
+            `exponential_backoff`, 1 s to 15 min. Also on a decorator, for its handler.
         max_receives: A message that is kept at this delivery is dead-lettered, with the reason. Where the queue has a
             redrive policy, the smaller of the two numbers holds.
         unmatched: What becomes of a message that no handler matches: ``"delete"``, ``"keep"`` or ``"dead_letter"``.
@@ -366,7 +366,8 @@ class App(Router):
         """Run the handlers for one message, without a queue, and return the `Verdict`.
 
         A text is a body as SQS would deliver it, so it is parsed. A dict, a `Payload`, bytes or a model is the payload.
-        Raises `UsageError` inside a running event loop: there, await `aprocess`.
+        It waits for no limit of a handler's: a consumer keeps to ``rate`` and ``max_concurrency``. Raises `UsageError`
+        inside a running event loop: there, await `aprocess`.
         """
         return self._assembly.process(body)
 

@@ -61,8 +61,7 @@ class ConsumerSettings:
         check_seconds("shutdown_timeout", self.shutdown_timeout)
         check_choice("unmatched", self.unmatched, get_args(Unmatched))
         check_choice("record_errors", self.record_errors, get_args(RecordErrors))
-        if not callable(self.backoff):
-            raise ConfigurationError(f"backoff={self.backoff!r} must be a function (receive_count) -> seconds")
+        check_backoff(self.backoff)
 
     @property
     def records_error_texts(self) -> bool:
@@ -100,6 +99,12 @@ def resolve(parameter: str, value: str | None, variable: str, *, read: Callable[
     if found := os.environ.get(variable):
         return read(variable, found)
     raise ConfigurationError(f"{parameter} is not set: give {parameter}=, or set {variable} ({_FORMS[variable]})")
+
+
+def check_backoff(value: object) -> None:
+    """Raise `ConfigurationError` unless *value* can be called."""
+    if not callable(value):
+        raise ConfigurationError(f"backoff={value!r} must be a function (receive_count) -> seconds")
 
 
 def check_whole(name: str, value: object, lowest: int, highest: int) -> None:

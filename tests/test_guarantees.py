@@ -7,11 +7,13 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
@@ -163,6 +165,41 @@ def test_the_visibility_of_a_message_is_extended_while_its_handler_runs(
     assert ran == ["1", "2"]
     assert queues.depth() == (0, 0)
     assert app.metrics.snapshot()["lost_leases"] == 0
+
+
+@guarantee(
+    "standard, FIFO",
+    "a handler's `rate=` or `max_concurrency=` is reached",
+    "the message waits for its turn in hand, its visibility extended, without a thread; others go on, on FIFO those of "
+    "other groups",
+    "once",
+)
+@pytest.mark.parametrize("wire", [True, False], ids=["wire", "boto3"])
+def test_what_waits_for_its_turn_at_a_handler_is_extended(
+    queues: Queues, send: Callable[..., None], wire: bool
+) -> None:
+    texts = [f"{number}" for number in range(8)]
+    received: list[int] = []
+    send(*texts)
+
+    with Server(queues.sqs.account) as server:
+        client = boto3.client(
+            "sqs",
+            endpoint_url=server.url,
+            region_name="us-east-1",
+            aws_access_key_id="testing",
+            aws_secret_access_key="testing",
+        )
+        app = queues.app(client=client, wire=wire, visibility_timeout=1, wait_time_seconds=1)
+
+        @app.on_text(rate="3/s", max_concurrency=1)
+        def handle(text: str, message: Message) -> None:
+            received.append(message.receive_count)
+
+        with running(app):
+            wait_until(lambda: queues.depth() == (0, 0))
+
+    assert received == [1] * len(texts)
 
 
 @guarantee(
@@ -730,6 +767,38 @@ def test_what_a_killed_process_was_handling_is_handled_again(killed: Killed, sen
     killed.finish()
 
     assert killed.lines() == ["begins slow", "begins slow", "ends slow"]
+
+
+@guarantee(
+    "standard, FIFO",
+    "SIGTERM, and a `rate=` is used up",
+    "what cannot have its turn within `shutdown_timeout` is given back at once; the rest has it",
+    "once",
+)
+def test_what_waits_for_a_rate_is_given_back_at_sigterm(killed: Killed, send: Callable[..., None]) -> None:
+    texts = [f"{number}" for number in range(5)]
+    send(*texts)
+
+    def others_wait() -> bool:
+        # Of one group a consumer has few in hand.
+        most_visible = 3 if killed.queues.url.endswith(".fifo") else 0
+        visible, in_hand = killed.queues.depth()
+        return visible <= most_visible and (visible + in_hand, len(killed.lines())) == (4, 2)
+
+    process = killed.consume("limited")
+    try:
+        wait_until(others_wait)
+    finally:
+        stopped_at = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(PATIENCE) == 0
+    took, given_back, ended = time.monotonic() - stopped_at, killed.queues.depth(), killed.lines()
+    killed.finish()
+
+    assert took < EARLY
+    assert given_back == (4, 0)
+    assert len(ended) == 2
+    assert sorted(killed.lines()) == sorted(f"{what} {text}" for what in ("begins", "ends") for text in texts)
 
 
 @guarantee(

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import math
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from megaflow import limits
 from megaflow.awslambda.invocation import COMES_AGAIN, End, EventLoops, Invocation
+from megaflow.awslambda.lanes import Lanes
 from megaflow.awslambda.queues import DeadLetterQueue, Queues
 from megaflow.awslambda.records import open_record, read_records
 from megaflow.awslambda.store_watch import StoreWatch
 from megaflow.errors import RegistrationError, UsageError, text_of
+from megaflow.handlers.handler import Handler
+from megaflow.handlers.status import ProcessStatus
 from megaflow.logs import get_logger
 from megaflow.messages.message import Message
 from megaflow.processing.dead_letters import (
@@ -26,8 +28,9 @@ from megaflow.processing.dead_letters import (
 )
 from megaflow.processing.log_lines import about
 from megaflow.processing.measuring import measure_ages, measure_verdicts
+from megaflow.processing.pauses import Pauses
 from megaflow.processing.processor import Processor
-from megaflow.processing.verdict import Verdict
+from megaflow.processing.verdict import Outcome, Verdict
 from megaflow.settings import ConsumerSettings
 from megaflow.telemetry.outlets import Outlets
 from megaflow.telemetry.tracing import NO_TRACING, Tracing
@@ -50,8 +53,8 @@ https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
 class LambdaHandler:
     """The function that Lambda calls: ``handler(event, context)``. `App.lambda_handler` makes it.
 
-    It keeps between calls what it has learned about the queue. Making one raises `ConfigurationError` where the
-    dead-letter queue is in another region than you gave.
+    It keeps between calls what it has learned about the queue, and when handlers with a ``rate`` were called. Making
+    one raises `ConfigurationError` where the dead-letter queue is in another region than you gave.
     """
 
     def __init__(
@@ -69,11 +72,13 @@ class LambdaHandler:
         self._get_processor = get_processor
         self._settings = settings
         self._outlets = outlets
+        self._pauses = Pauses(settings.backoff, _report)
         self._clock = clock
         self._event_loops = EventLoops()
         self._tracing = tracing
         self._queues = Queues(clients, settings.dead_letter_queue_url, clock, tracing)
         self._stores = StoreWatch(lambda: get_processor().check_stores())
+        self._lanes = Lanes(settings.concurrency)
         self._has_started = False
 
     def __call__(self, event: Any, context: Any = None) -> dict[str, list[dict[str, str]]]:
@@ -102,8 +107,10 @@ class LambdaHandler:
             self._stores,
             self._clock,
             ends_at,
+            self._lanes,
             self._settle,
             self._give_up,
+            self._keep,
         )
         ends = invocation.run(list(messages.values())) if self._stores.are_well() else {}
         self._hide(messages, ends, killed_at)
@@ -147,15 +154,15 @@ class LambdaHandler:
             return End(done=True)
         if verdict.dead_letters or problem:
             return self._dead_letter(verdict, problem)
-        return self._keep(verdict.message, verdict.after)
+        return self._keep(verdict.message, verdict.outcomes)
 
-    def _give_up(self, message: Message) -> End:
+    def _give_up(self, message: Message, handler: Handler) -> End:
         self._count(message, "timed_out")
-        return self._keep(message)
+        return self._keep(message, (Outcome(handler, ProcessStatus.RETRIABLE_ERROR),))
 
-    def _keep(self, message: Message, after: float | None = None) -> End:
+    def _keep(self, message: Message, outcomes: Iterable[Outcome] = ()) -> End:
         self._count(message, "ended", "kept")
-        return End(done=False, pause=self._read_pause(message, after))
+        return End(done=False, pause=self._read_pause(message, outcomes))
 
     def _dead_letter(self, verdict: Verdict, problem: str) -> End:
         message = verdict.message
@@ -195,16 +202,10 @@ class LambdaHandler:
                 raise
             queue.send_dead_letter(to.url, message, "")
 
-    def _read_pause(self, message: Message, after: float | None) -> float | None:
-        try:
-            seconds = float(self._settings.backoff(message.receive_count) if after is None else after)
-        except Exception:
-            text = "message %s: the backoff failed for receive count %d"
-            log.exception(text, message.id, message.receive_count, extra=about(message))
-            return None
+    def _read_pause(self, message: Message, outcomes: Iterable[Outcome]) -> float | None:
+        seconds = self._pauses.choose(message, outcomes)
         # The function has had it for a while by now, and the limit counts from when it was received.
-        longest = limits.VISIBILITY_TIMEOUT - _LONGEST
-        return min(max(0.0, seconds), longest) if math.isfinite(seconds) else None
+        return None if seconds is None else min(max(0.0, seconds), limits.VISIBILITY_TIMEOUT - _LONGEST)
 
     def _hide(self, messages: Mapping[str, Message], ends: Mapping[str, End], killed_at: float) -> None:
         """Let what comes again do so when it is to, and what follows it in its group right after it."""
@@ -220,6 +221,10 @@ class LambdaHandler:
         hiding = threading.Thread(target=self._queues.hide, args=(seconds,), name="megaflow-lambda", daemon=True)
         hiding.start()
         hiding.join(max(0.0, (killed_at - self._clock()) / 2))
+
+
+def _report(text: str, message: Message, *values: str | float, error: Exception, **keys: str) -> None:
+    log.error(text, message.id, *values, exc_info=error, extra=about(message, **keys))
 
 
 def _group_of(message: Message) -> tuple[str, str] | None:

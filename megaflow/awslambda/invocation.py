@@ -9,31 +9,29 @@ from collections.abc import Callable, Iterable, Sequence
 from contextvars import copy_context
 from dataclasses import dataclass
 from functools import partial
-from typing import Final, TypeAlias
+from typing import Final
 
+from megaflow.awslambda.lanes import Lane, Lanes, sort_into_lanes
 from megaflow.awslambda.store_watch import StoreWatch
 from megaflow.consumer.threads.event_loop import EventLoop
 from megaflow.consumer.threads.renewals import Renewals
 from megaflow.errors import StoreError, describe_error, text_of
 from megaflow.handlers.handler import Handler
+from megaflow.handlers.status import ProcessStatus
 from megaflow.logs import get_logger
 from megaflow.messages.message import Message
 from megaflow.processing.dead_letters import why_unhandled
 from megaflow.processing.log_lines import about
 from megaflow.processing.processor import Processor
-from megaflow.processing.steps import Result, StoreCall, ask_once, ask_or_raise, drive, run_step
-from megaflow.processing.verdict import Fate, Verdict
+from megaflow.processing.steps import Result, Step, StoreCall, Turn, ask_once, ask_or_raise, drive, run_step
+from megaflow.processing.verdict import Fate, Outcome, Verdict
 from megaflow.settings import ConsumerSettings
 from megaflow.telemetry import tracing
-from megaflow.transport.addresses import is_fifo
 
 log = get_logger(__name__)
 
 _PAUSES: Final = (0.1, 0.4, 1.6)
 """Seconds between tries to ask a store."""
-
-Lane: TypeAlias = list[Message]
-"""Messages that are handled one after another: those of one group of a FIFO queue, or a single one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +79,10 @@ class Invocation:
         stores: StoreWatch,
         clock: Callable[[], float],
         ends_at: float,
+        lanes: Lanes,
         settle: Callable[[Verdict], End],
-        give_up: Callable[[Message], End],
+        give_up: Callable[[Message, Handler], End],
+        keep: Callable[[Message, Sequence[Outcome]], End],
     ) -> None:
         self._context = copy_context()
         self._processor = processor
@@ -93,8 +93,9 @@ class Invocation:
         self._ends_at = ends_at
         self._settle = settle
         self._give_up = give_up
+        self._keep = keep
+        self._lanes = lanes
         self._changed = threading.Condition()
-        self._under_way: dict[int, Lane] = {}
         self._limits: dict[str, _Limit] = {}
         self._ends: dict[str, End] = {}
         self._stopped = False
@@ -105,67 +106,103 @@ class Invocation:
 
     def run(self, messages: Sequence[Message]) -> dict[str, End]:
         """Handle *messages*, and return what became of each; those that are missing come again."""
-        waiting = deque(_sort_into_lanes(messages))
-        while self._go_on(waiting):
-            self._renew_claims()
-        self._renewals.close()
-        with self._changed:
-            self._end(waiting)
-            return dict(self._ends)
+        waiting = sort_into_lanes(messages)
+        try:
+            while self._go_on(waiting):
+                self._renew_claims()
+        finally:
+            self._renewals.close()
+            with self._changed:
+                self._end(waiting)
+        return dict(self._ends)
 
     def _go_on(self, waiting: deque[Lane]) -> bool:
         """Begin what can be begun, and wait until something happens; tell whether there is more to wait for."""
         with self._changed:
-            while waiting and not self._stopped and len(self._under_way) < self._settings.concurrency:
-                self._begin(waiting.popleft())
-            if not self._under_way or self._clock() >= self._ends_at:
+            now = self._clock()
+            self._begin_all(waiting, now)
+            comes_to_nothing = not self._lanes.at_work and (self._stopped or self._lanes.due_at > self._ends_at)
+            if comes_to_nothing or now >= self._ends_at:
                 return False
             times = [self._ends_at, self._renews_at, *(limit.ends_at for limit in self._limits.values())]
-            self._changed.wait(max(0.0, min(times) - self._clock()))
+            if self._lanes.due_at > now:
+                times.append(self._lanes.due_at)
+            self._changed.wait(max(0.0, min(times) - now))
             self._give_up_overdue()
             return True
 
+    def _begin_all(self, waiting: deque[Lane], now: float) -> None:
+        """Go on with those whose turn has come, then with others, as far as there are places."""
+        if not self._stopped:
+            for lane in self._lanes.resume(now):
+                self._begin(lane)
+        while waiting and not self._stopped and self._lanes.have_place:
+            self._lanes.begin(lane := waiting.popleft(), now)
+            self._begin(lane)
+
     def _begin(self, lane: Lane) -> None:
-        self._under_way[id(lane)] = lane
         try:
             threading.Thread(target=self._handle, args=(lane,), name="megaflow-lambda", daemon=True).start()
         except RuntimeError as error:
-            del self._under_way[id(lane)]
+            self._lanes.end(lane)
             self._stopped = True
-            log.error("%d messages come again: there is no thread for them: %s", len(lane), text_of(error))
+            text = "%d messages come again: there is no thread for them: %s"
+            log.error(text, len(lane.messages), text_of(error))
 
     def _end(self, waiting: Iterable[Lane]) -> None:
-        """Give up what still runs: its answer is given without it."""
-        late = [each for lane in (*self._under_way.values(), *waiting) for each in lane if each.id not in self._ends]
+        """Give up what still runs, or is in line: its answer is given without it."""
+        at_work = self._lanes.at_work
+        in_line = [lane for lane in self._lanes.begun if lane not in at_work]
+        late = [each for lane in (*at_work, *waiting) for each in lane.messages if each.id not in self._ends]
         if late and not self._stopped:
             log.warning("%d messages come again: the function's time is up", len(late))
-        if self._under_way:
+        if at_work:
             self._event_loops.replace()
+        if in_line and not self._stopped:
+            self._keep_in_line(in_line)
         self._stopped = True
-        self._under_way.clear()
+        self._lanes.clear()
+        late += [message for lane in in_line for message in lane.messages]
         _give_up_leases(late)
         for message in late:
             tracing.give_up(message, timed_out=False)
 
+    def _keep_in_line(self, in_line: Sequence[Lane]) -> None:
+        """Let those come again whose turn has not come, when its handler's backoff says so."""
+        count = sum(len(lane.messages) for lane in in_line)
+        log.warning("%d messages come again: their turn at a handler does not come in the function's time", count)
+        for lane in in_line:
+            if lane.turn is not None:
+                later = Outcome(lane.turn.handler, ProcessStatus.RETRY_LATER)
+                self._ends[lane.messages[0].id] = self._keep(lane.messages[0], (later,))
+
     def _handle(self, lane: Lane) -> None:
-        for message in lane:
-            # What follows in its group must not overtake a message that comes again.
-            if self._stopped or self._clock() >= self._ends_at or not self._handle_one(lane, message):
-                break
+        """Handle a lane, up to a message that waits for its turn, or comes again: what follows must not overtake it."""
+        while not self._stopped and self._clock() < self._ends_at and self._handle_first(lane):
+            pass
         with self._changed:
-            self._under_way.pop(id(lane), None)
+            if self._lanes.have(lane):
+                if lane.turn is None:
+                    self._lanes.end(lane)
+                else:
+                    self._lanes.line_up(lane, lane.turn)
             self._changed.notify()
 
-    def _handle_one(self, lane: Lane, message: Message) -> bool:
-        """Handle a message, and tell whether it is done with."""
+    def _handle_first(self, lane: Lane) -> bool:
+        """Handle the first message of a lane as far as it goes; tell whether the next one has its place now."""
+        message = lane.messages[0]
+        context = lane.context = lane.context or self._context.copy()
         try:
-            verdict = self._context.copy().run(self._process, message)
-            if self._is_given_up(lane):
+            verdict = context.run(self._process, lane)
+            if not isinstance(verdict, Verdict):
+                return False
+            if not self._has(lane):
                 text = "message %s: finished after it was given up: %s"
                 log.warning(text, message.id, str(verdict), extra=about(message))
                 return False
             end = self._settle(verdict)
         except BaseException:
+            lane.steps = None
             log.exception("message %s: its handlers could not be run", message.id, extra=about(message))
             return False
         if verdict.interruption is not None:
@@ -173,15 +210,21 @@ class Invocation:
             log.error(text, message.id, describe_error(verdict.interruption), extra=about(message))
             self._stopped = True
         with self._changed:
-            if id(lane) in self._under_way:
-                self._ends[message.id] = end
-        return end.done
+            if not self._lanes.have(lane):
+                return False
+            self._ends[message.id] = end
+            return end.done and self._lanes.go_on(lane, self._clock())
 
-    def _process(self, message: Message) -> Verdict:
-        if why_unhandled(message, self._settings.max_receives):
+    def _process(self, lane: Lane) -> Step | Verdict:
+        """Take the first message of a lane to its verdict, or to a handler where it has to wait for its turn."""
+        message = lane.messages[0]
+        if lane.turn is not None and lane.steps is not None:
+            lane.steps.take(Result())
+        elif why_unhandled(message, self._settings.max_receives):
             return Verdict(message, (), Fate.DEAD_LETTER)
+        steps = lane.steps = lane.steps or self._processor.steps(message)
         run = partial(run_step, wait=self._event_loops.current.wait, watch=self._watch, ask=self._ask_store)
-        return drive(self._processor.steps(message), run)
+        return drive(steps, run, lambda step: isinstance(step, Turn))
 
     def _ask_store(self, step: StoreCall) -> Result:
         """Ask a store, a few times where it fails; begin nothing more where it is not well then."""
@@ -198,34 +241,37 @@ class Invocation:
         return result
 
     def _watch(self, message: Message, handler: Handler, seconds: float | None) -> None:
+        is_given_up = message.lease is not None and message.lease.is_given_up
         with self._changed:
             if seconds is None:
                 self._limits.pop(message.id, None)
-            elif not (message.lease and message.lease.is_given_up):
+                if not is_given_up:
+                    self._lanes.note_returned(message)
+            elif not is_given_up:
                 self._limits[message.id] = _Limit(self._clock() + seconds, handler)
             self._changed.notify()
 
     def _give_up_overdue(self) -> None:
         now = self._clock()
-        for key, lane in list(self._under_way.items()):
-            for message in lane:
-                limit = self._limits.get(message.id)
-                if limit is None or limit.ends_at > now:
-                    continue
-                text, name = "message %s: %s has not returned in its time", limit.handler.name
-                log.error(text, message.id, name, extra=about(message, handler=name))
-                if limit.handler.is_async:
-                    # It does not give way to others either.
-                    self._event_loops.replace()
-                tracing.give_up(message)
-                self._ends[message.id] = self._give_up(message)
-                del self._limits[message.id]
-                self._under_way.pop(key, None)
-                _give_up_leases(each for each in lane if not self._ends.get(each.id, COMES_AGAIN).done)
+        for lane in self._lanes.at_work:
+            message = lane.messages[0]
+            limit = self._limits.get(message.id)
+            if limit is None or limit.ends_at > now:
+                continue
+            text, name = "message %s: %s has not returned in its time", limit.handler.name
+            log.error(text, message.id, name, extra=about(message, handler=name))
+            if limit.handler.is_async:
+                # It does not give way to others either.
+                self._event_loops.replace()
+            tracing.give_up(message)
+            self._ends[message.id] = self._give_up(message, limit.handler)
+            del self._limits[message.id]
+            self._lanes.end(lane)
+            _give_up_leases(lane.messages)
 
-    def _is_given_up(self, lane: Lane) -> bool:
+    def _has(self, lane: Lane) -> bool:
         with self._changed:
-            return id(lane) not in self._under_way
+            return self._lanes.have(lane)
 
     def _renew_claims(self) -> None:
         """Keep the idempotency keys that are worked on: a function may take longer than they live."""
@@ -233,7 +279,7 @@ class Invocation:
             return
         self._renews_at = self._clock() + self._settings.visibility_timeout
         with self._changed:
-            messages = [message for lane in self._under_way.values() for message in lane]
+            messages = [message for lane in self._lanes.begun for message in lane.messages]
         for message in messages:
             self._renewals.add(message)
 
@@ -243,14 +289,6 @@ def _give_up_leases(messages: Iterable[Message]) -> None:
     for message in messages:
         if message.lease is not None:
             message.lease.is_given_up = True
-
-
-def _sort_into_lanes(messages: Iterable[Message]) -> list[Lane]:
-    lanes: dict[object, Lane] = {}
-    for message in messages:
-        ordered = is_fifo(message.queue_url)
-        lanes.setdefault((message.queue_url, message.group_id) if ordered else message.id, []).append(message)
-    return list(lanes.values())
 
 
 def _log_interruption(error: BaseException) -> None:

@@ -6,10 +6,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias, TypedDict, get_args
 
+from megaflow.backoff import Backoff
 from megaflow.errors import ConfigurationError
 from megaflow.handlers.rate import Rate, read_rate
 from megaflow.keywords import check_keywords
-from megaflow.settings import OnInvalid, RetryOn, check_choice, check_seconds, check_whole, read_retry_on
+from megaflow.settings import (
+    OnInvalid,
+    RetryOn,
+    check_backoff,
+    check_choice,
+    check_seconds,
+    check_whole,
+    read_retry_on,
+)
 
 DAY: Final = 86_400.0
 
@@ -22,6 +31,11 @@ class HandlerOptions(TypedDict, total=False):
 
     retry_on: RetryOn | None
     """Exceptions after which the message comes again, besides those of the app. ``()`` is none, not even those."""
+
+    backoff: Backoff | None
+    """How long a message that the handler keeps stays hidden, in place of what the app says. Where several handlers
+    keep a message, the longest time holds.
+    """
 
     handler_name: str
     """The name in logs, explanations and stores; by default ``module.qualname`` of the function."""
@@ -62,6 +76,9 @@ class Options:
     retry_on: tuple[type[Exception], ...] | None = None
     """After which exceptions, besides the app's, its message comes again; () is after none, None says nothing."""
 
+    backoff: Backoff | None = None
+    """How long a message that it keeps stays hidden; None leaves it to the app."""
+
     timeout: float | None = None
     """How long it may take; None is as long as it wants."""
 
@@ -98,6 +115,8 @@ def read_options(given: Mapping[str, Any]) -> Options:
     rate = given.get("rate")
     read = {"retry_on": read_retry_on(given.get("retry_on")), "rate": None if rate is None else read_rate(rate)}
     options = Options(**named | read)
+    if options.backoff is not None:
+        check_backoff(options.backoff)
     if options.timeout is not None:
         check_seconds("timeout", options.timeout)
     if options.on_invalid is not None:

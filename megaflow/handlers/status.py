@@ -37,7 +37,7 @@ class RetryLater(Exception):
     Args:
         reason: Why, for the log.
         after: Seconds until the message comes again, at most 12 hours after it was received. Without it, the backoff of
-            the app decides.
+            the handler decides, or that of the app.
     """
 
     def __init__(self, reason: str = "", *, after: float | None = None) -> None:

@@ -117,7 +117,7 @@ class Verdict:
 
     @property
     def after(self) -> float | None:
-        """The longest time in seconds that a handler asked for; None leaves it to the backoff of the app."""
+        """The longest time in seconds that a handler asked for; None leaves it to backoffs."""
         return max((outcome.after for outcome in self.outcomes if outcome.after is not None), default=None)
 
     @property

@@ -107,6 +107,7 @@ def join_health(apps: Mapping[str, AppRun]) -> Health:
         finished_ago=min((one.finished_ago for one in several if one.finished_ago is not None), default=None),
         in_hand=sum(one.in_hand for one in several),
         running=sum(one.running for one in several),
+        in_line=sum(one.in_line for one in several),
         longest_running=max(one.longest_running for one in several),
         lost_leases=sum(one.lost_leases for one in several),
         failed_extensions=sum(one.failed_extensions for one in several),

@@ -211,6 +211,14 @@ INSTRUMENTS: Final[Mapping[str, Instrument]] = _by_name(
             "those of them whose handlers are at work",
         ),
         Instrument(
+            "in_line",
+            Kind.GAUGE,
+            "megaflow.messages.in_line",
+            _MESSAGES,
+            _QUEUE,
+            "those of them that wait for their turn at a handler that has a limit",
+        ),
+        Instrument(
             "last_heard",
             Kind.GAUGE,
             "megaflow.last_heard.timestamp",

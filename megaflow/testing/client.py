@@ -215,7 +215,9 @@ class TestClient:
         return "\n\n".join(map(self._explain, self._record.received.values()))
 
     def _explain(self, message: Message) -> str:
-        became = self._record.became.get(message.id, ())
+        became = [*self._record.became.get(message.id, ())]
+        if handler := self._record.in_line.get(message.id):
+            became.append(f"waits for its turn at {handler}")
         return "\n".join([show_payload(message.payload), str(self.app.explain(message)), *became])
 
     def _after(self, publish: Callable[[], Published]) -> Published:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from megaflow.app import App, parts_of
-from megaflow.backoff import ExponentialBackoff
+from megaflow.backoff import Backoff, ExponentialBackoff
 from megaflow.consumer.core.core import Core
 from megaflow.consumer.core.protocol import (
     AbandonPoll,
@@ -50,7 +50,6 @@ from megaflow.processing.dead_letters import why_not_kept
 from megaflow.processing.log_lines import about
 from megaflow.processing.steps import HandlerCall, Result, Step, Steps, Turn, drive, lease_lost, run_step, wait_in
 from megaflow.processing.verdict import Outcome, Verdict
-from megaflow.settings import ConsumerSettings
 from megaflow.telemetry import tracing
 from megaflow.testing.clock import Clock, FakeTimeLoop, StuckError
 from megaflow.testing.seen import Handled
@@ -79,6 +78,9 @@ class Record:
     became: dict[str, list[str]] = field(default_factory=dict)
     """What became of a message each time, in words."""
 
+    in_line: dict[str, str] = field(default_factory=dict)
+    """The handlers at which messages wait for their turn, by name; each at its message's id."""
+
 
 @dataclass(eq=False)
 class _Work:
@@ -106,7 +108,7 @@ class Engine:
         self._queue = Queue(_Impatient(account), queue_url, clock=clock, tracing=parts.destination.tracing)
         self._get_processor = parts.assembly.processor
         self._outlets = parts.outlets
-        self._settings = _without_chance(parts.settings)
+        self._settings = replace(parts.settings, wait_time_seconds=_POLL)
         self._loop = asyncio.Runner(loop_factory=lambda: FakeTimeLoop(clock, self._pass_time))
         self._inputs: deque[Input] = deque()
         self._started: deque[_Work] = deque()
@@ -169,11 +171,13 @@ class Engine:
         self._inputs.clear()
         self._started.clear()
         self._in_line.clear()
+        self.record.in_line.clear()
         self._polls.clear()
         self._core = Core(
             self._settings,
             fifo=self._queue.fifo,
             randomness=random.Random(0).random,
+            ask_backoff=_ask_without_chance,
             is_observed=lambda: self._outlets.are_told_all,
             wall_clock=self._clock,
         )
@@ -263,6 +267,7 @@ class Engine:
         result = Result(error=lease_lost() if action.failed else None)
         for message in action.messages:
             work = self._in_line.pop(message.id)
+            del self.record.in_line[message.id]
             work.result = result
             self._started.append(work)
 
@@ -281,6 +286,7 @@ class Engine:
             self._end(work, ended)
         elif isinstance(ended, Turn):
             self._in_line[message.id] = work
+            self.record.in_line[message.id] = ended.handler.name
             self._inputs.append(LinedUp(message, ended.handler))
 
     def _end(self, work: _Work, verdict: Verdict) -> None:
@@ -356,9 +362,8 @@ class _Impatient(SqsClient):
         return super().receive_message(**parameters | {"WaitTimeSeconds": 0})
 
 
-def _without_chance(settings: ConsumerSettings) -> ConsumerSettings:
-    """Return the same with polls that wait, and a backoff that is always the longest that it can be."""
-    backoff = settings.backoff
+def _ask_without_chance(backoff: Backoff, receive_count: int) -> float:
+    """Return the longest that a backoff can be."""
     if isinstance(backoff, ExponentialBackoff):
         backoff = replace(backoff, randomness=lambda: 1.0)
-    return replace(settings, wait_time_seconds=_POLL, backoff=backoff)
+    return backoff(receive_count)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import ContextVar
 from typing import Any
 
 import pytest
@@ -643,3 +646,183 @@ def test_metrics_are_told_what_a_function_does() -> None:
     ages = kept.observed("message_age", queue="q")
     assert len(ages) == 3
     assert all(0 <= age < PATIENCE for age in ages)
+
+
+# Limits of handlers.
+
+
+def test_what_gets_no_turn_in_time_comes_again_and_nobody_waits_for_it(caplog: pytest.LogCaptureFixture) -> None:
+    queues, seen, others = Queues(), list[str](), list[str]()
+    app = queues.app(backoff=lambda count: 40)
+    app.on_text(lambda text: text != "other", rate="2/h")(seen.append)
+    app.on_text("other")(others.append)
+    handler = app.lambda_handler()
+    event = receive(queues, "1", "2", "3", "other", "4", "other")
+    began = time.monotonic()
+
+    with caplog.at_level(logging.WARNING, "megaflow"):
+        answer = handler(event, Context(900))
+
+    assert (len(seen), others) == (2, ["other", "other"])
+    assert set(bodies_that_come_again(event, answer)) == {"1", "2", "3", "4"} - set(seen)
+    assert time.monotonic() - began < EARLY
+    assert "2 messages come again: their turn at a handler does not come in the function's time" in caplog.text
+    assert app.metrics.snapshot()["kept"] == 2
+    assert count_lanes() == 0
+
+
+def test_a_rate_holds_across_invocations() -> None:
+    queues, seen = Queues(), list[str]()
+    app = queues.app()
+    app.on_text(rate="2/h")(seen.append)
+    handler = app.lambda_handler()
+    handler._clock = clock = Clock()
+
+    come_again = []
+    for _ in range(2):
+        event = receive(queues, "a", "b", "c")
+        come_again.append(len(bodies_that_come_again(event, handler(event, Context(60)))))
+        clock.let_an_hour_pass()
+        event = receive(queues, "d")
+        come_again.append(len(bodies_that_come_again(event, handler(event, Context(60)))))
+
+    # After the hour, "d" is the first of the next two.
+    assert come_again == [1, 0, 2, 0]
+    assert len(seen) == 5
+
+
+def test_a_turn_that_comes_within_the_functions_time_is_waited_for_without_a_thread() -> None:
+    queues, began, threads = Queues(), list[float](), list[int]()
+    app = queues.app()
+
+    @app.on_text(rate="4/s")
+    def handle(text: str) -> None:
+        began.append(time.monotonic())
+        threads.append(count_lanes())
+
+    event = receive(queues, *map(str, range(6)))
+
+    assert app.lambda_handler()(event, Context(60)) == {"batchItemFailures": []}
+    assert len(began) == 6
+    assert began[4] - began[0] >= 0.99
+    assert threads[-1] <= 2
+
+
+def test_what_waits_for_its_turn_takes_no_place_of_another() -> None:
+    queues, seen = Queues(), list[str]()
+    app = queues.app(concurrency=1)
+    app.on_text(lambda text: text != "other", rate="1/h")(seen.append)
+    app.on_text("other")(seen.append)
+    event = receive(queues, "1", "2", "3", "other")
+
+    answer = app.lambda_handler()(event, Context(60))
+
+    assert bodies_that_come_again(event, answer) == ["2", "3"]
+    assert seen == ["1", "other"]
+
+
+def test_a_call_that_is_given_up_lets_the_next_one_have_its_turn(release: threading.Event) -> None:
+    queues, seen = Queues(), list[str]()
+    app = queues.app()
+
+    @app.on_text(max_concurrency=1, timeout=0.1)
+    def handle(text: str) -> None:
+        if text == "stuck":
+            release.wait(PATIENCE)
+        seen.append(text)
+
+    event = receive(queues, "stuck", "fine")
+    answer = app.lambda_handler()(event, Context(60))
+
+    assert bodies_that_come_again(event, answer) == ["stuck"]
+    assert seen == ["fine"]
+
+
+def test_a_call_that_outlasts_its_invocation_takes_no_turn_from_the_next(release: threading.Event) -> None:
+    queues, begun, seen = Queues(), threading.Event(), list[str]()
+    app = queues.app(visibility_timeout=1)
+    app.on_text("quick")(seen.append)
+
+    @app.on_text("slow", max_concurrency=1)
+    def slow(text: str) -> None:
+        begun.set()
+        release.wait(PATIENCE)
+
+    @app.on_text("next", max_concurrency=1)
+    def following(text: str) -> None:
+        seen.append(text)
+
+    handler = app.lambda_handler()
+    answer_late(handler, app, receive(queues, "slow", "quick"), begun)
+    release.set()
+    wait_until(lambda: count_lanes() == 0)
+    handler._clock = time.monotonic
+    event = receive(queues, "slow", "slow", "next")
+
+    assert handler(event, Context(60)) == {"batchItemFailures": []}
+    assert sorted(seen) == ["next", "quick"]
+
+
+def test_what_follows_in_a_group_comes_again_with_the_one_that_got_no_turn() -> None:
+    queues, seen = Queues(fifo=True), list[str]()
+    app = queues.app()
+    app.on_text("limited", rate="1/h")(seen.append)
+    app.on_text("plain")(seen.append)
+    handler = app.lambda_handler()
+    event = receive(queues, "plain", "limited", "limited", "plain", group="g")
+
+    answer = handler(event, Context(60))
+
+    assert seen == ["plain", "limited"]
+    assert bodies_that_come_again(event, answer) == ["limited", "plain"]
+
+
+def test_what_the_context_holds_is_still_there_after_a_turn() -> None:
+    queues, seen = Queues(), list[tuple[str, str]]()
+    app, said = queues.app(), ContextVar("said", default="")
+
+    @app.on_text()
+    def note(text: str) -> None:
+        said.set(text)
+
+    @app.on_text(max_concurrency=1)
+    def handle(text: str) -> None:
+        seen.append((text, said.get()))
+
+    event = receive(queues, "a", "b", "c")
+    app.lambda_handler()(event, Context(60))
+
+    assert sorted(seen) == [("a", "a"), ("b", "b"), ("c", "c")]
+
+
+def test_once_nothing_more_is_begun_no_turns_are_given(caplog: pytest.LogCaptureFixture) -> None:
+    queues, seen = Queues(), list[str]()
+    app = queues.app(concurrency=1)
+
+    @app.on_text(max_concurrency=1)
+    def handle(text: str) -> None:
+        seen.append(text)
+        raise SystemExit(1)
+
+    event = receive(queues, "a", "b")
+    answer = app.lambda_handler()(event, Context(60))
+
+    assert bodies_that_come_again(event, answer) == ["a", "b"]
+    assert seen == ["a"]
+
+
+def test_a_function_without_limits_does_not_import_what_they_take() -> None:
+    program = """
+import sys
+from megaflow import App
+app = App(retry_on=())
+app.on_text()(print)
+record = {"messageId": "1", "receiptHandle": "r", "body": "ping", "attributes": {"ApproximateReceiveCount": "1"}}
+record |= {"messageAttributes": {}, "eventSource": "aws:sqs", "eventSourceARN": "arn:aws:sqs:eu-west-1:1:orders"}
+print(app.lambda_handler()({"Records": [record]}))
+print("megaflow.consumer.core.turns" in sys.modules)
+"""
+
+    said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+
+    assert said.splitlines() == ["ping", "{'batchItemFailures': []}", "False"]

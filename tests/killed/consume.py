@@ -1,4 +1,4 @@
-"""A consumer to be killed: ``consume.py URL ENDPOINT LEDGER HOW``."""
+"""A consumer to be killed, or stopped: ``consume.py URL ENDPOINT LEDGER HOW``."""
 
 import os
 import sys
@@ -50,7 +50,7 @@ app = App(
 )
 
 
-@app.on_text()
+@app.on_text(rate="1/h" if HOW == "limited" else None)
 def handle(text: str) -> None:
     note(f"begins {text}")
     if text == HOW:

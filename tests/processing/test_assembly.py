@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from dataclasses import replace
 from typing import Any
@@ -162,3 +163,18 @@ def test_where_the_app_says_what_is_retried_no_handler_leaves_it_open(retry_on: 
     app.on_text(retry_on=())(lambda text: None)
 
     assert len(parts_of(app).processor.undecided) == undecided
+
+
+def test_to_process_a_message_waits_for_no_limit() -> None:
+    app, seen = App(), []
+
+    @app.on_text(rate="1/h", max_concurrency=1)
+    def handle(text: str) -> None:
+        seen.append(text)
+        if text == "outer":
+            app.process("inner")
+
+    app.process("outer")
+    asyncio.run(app.aprocess("last"))
+
+    assert seen == ["outer", "inner", "last"]

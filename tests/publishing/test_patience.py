@@ -195,7 +195,9 @@ def test_what_cannot_be_is_refused_where_it_is_given(
         make(**options)
 
 
-@pytest.mark.parametrize("options", [{"config": Config()}, {"read_timeout": 1}, {"max_attempts": 1}], ids=str)
+@pytest.mark.parametrize(
+    "options", [{"config": Config()}, {"read_timeout": 1}, {"max_attempts": 1}], ids=lambda each: next(iter(each))
+)
 def test_beside_a_client_they_are_refused(options: dict[str, Any]) -> None:
     client = AwsSettings(**KEYS).create_client("sqs", QUEUE)
     (name,) = options

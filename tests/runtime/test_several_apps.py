@@ -82,15 +82,18 @@ class Named:
         return self._health
 
 
-WELL = Health(live=True, ready=True, in_hand=2, heard_ago=(1.0,), finished_ago=3.0, longest_running=4.0)
-ILL = Health(live=True, ready=False, problems=("polls fail",), in_hand=1, heard_ago=(None,), longest_running=1.0)
+WELL = Health(live=True, ready=True, in_hand=2, in_line=1, heard_ago=(1.0,), finished_ago=3.0, longest_running=4.0)
+ILL = Health(
+    live=True, ready=False, problems=("polls fail",), in_hand=1, in_line=2, heard_ago=(None,), longest_running=1.0
+)
 
 
 def test_several_apps_are_ready_once_each_is_and_each_is_named() -> None:
     joined = join_health({"a:app": Named(WELL), "b:app": Named(ILL)})
 
     assert (joined.live, joined.ready, joined.problems) == (True, False, ("b:app: polls fail",))
-    assert (joined.in_hand, joined.heard_ago, joined.finished_ago, joined.longest_running) == (3, (1.0, None), 3.0, 4.0)
+    assert (joined.in_hand, joined.in_line, joined.heard_ago) == (3, 3, (1.0, None))
+    assert (joined.finished_ago, joined.longest_running) == (3.0, 4.0)
     assert joined.apps == {"a:app": WELL, "b:app": ILL}
     assert joined.as_dict()["apps"] == {"a:app": WELL.as_dict(), "b:app": ILL.as_dict()}
 

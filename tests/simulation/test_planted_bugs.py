@@ -1,4 +1,4 @@
-"""The simulation finds bugs: thirteen, planted one at a time."""
+"""The simulation finds bugs: seventeen, planted one at a time."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pytest
 
 from megaflow.consumer.core.core import Core
 from megaflow.consumer.core.endings import Endings
+from megaflow.consumer.core.gates import MostCalls, TokenBucket
 from megaflow.consumer.core.held_messages import Held, HeldMessages
 from megaflow.consumer.core.leases import Leases
 from megaflow.consumer.core.polling import Polling
@@ -117,6 +118,38 @@ def starts_on_without_its_store(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Core, "handle_all", handle_and_start)
 
 
+def messages_in_line_not_extended(patch: pytest.MonkeyPatch) -> None:
+    def without_those_in_line(self: HeldMessages) -> Iterator[Held]:
+        return chain.from_iterable(
+            map(tuple, (self.running.values(), self.waiting.values(), self.dead_lettering.values()))
+        )
+
+    patch.setattr(HeldMessages, "leased", without_those_in_line)
+
+
+def group_goes_on_while_its_head_is_in_line(patch: pytest.MonkeyPatch) -> None:
+    line_up = HeldMessages.line_up
+
+    def line_up_and_free(self: HeldMessages, held: Held) -> None:
+        line_up(self, held)
+        self.free((held,))
+
+    patch.setattr(HeldMessages, "line_up", line_up_and_free)
+
+
+def turns_do_not_wait_for_calls_to_end(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(MostCalls, "enter", nothing)
+
+
+def tokens_come_back_too_soon(patch: pytest.MonkeyPatch) -> None:
+    enter = TokenBucket.enter
+
+    def enter_earlier(self: TokenBucket, now: float) -> None:
+        enter(self, now - 0.1)
+
+    patch.setattr(TokenBucket, "enter", enter_earlier)
+
+
 @pytest.mark.long
 @pytest.mark.parametrize(
     ("plant", "found"),
@@ -134,6 +167,10 @@ def starts_on_without_its_store(patch: pytest.MonkeyPatch) -> None:
         (store_failure_taken_for_a_verdict, "is called again instead of its store"),
         (polls_on_without_its_store, "polls, and its store is out"),
         (starts_on_without_its_store, "started by .*, and its store is out"),
+        (messages_in_line_not_extended, "lost a lease, and nothing was wrong|has not given back"),
+        (group_goes_on_while_its_head_is_in_line, "overtakes .* of its group"),
+        (turns_do_not_wait_for_calls_to_end, "more than [12] calls of .* at once"),
+        (tokens_come_back_too_soon, "more than .*/[sm] calls of .* begin"),
     ],
 )
 def test_a_planted_bug_is_found(plant: Plant, found: str, monkeypatch: pytest.MonkeyPatch) -> None:

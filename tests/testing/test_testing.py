@@ -576,3 +576,60 @@ def test_what_the_consumer_says_is_logged(caplog: pytest.LogCaptureFixture) -> N
         client.publish({"kind": "refund", "amount": 7})
 
     assert f"deleted ({REFUND}: DONE)" in caplog.text
+
+
+# Limits of handlers.
+
+
+@pytest.mark.parametrize("step", [60.0, 7.5, 0.5])
+def test_a_rate_is_exact_on_the_clock(step: float) -> None:
+    app, began = App(), list[float]()
+
+    @app.on_data(rate="100/m")
+    def charge(order: dict[str, Any]) -> None:
+        began.append(client.now)
+
+    with TestClient(app) as client:
+        start = client.now
+        client.publish_batch([{"id": number} for number in range(250)])
+        counts = [len(began)]
+        for _ in range(3):
+            for _ in range(int(60 / step)):
+                client.advance(step)
+            counts.append(len(began))
+
+        assert counts == [100, 200, 250, 250]
+        assert [round(each - start, 6) for each in began] == [0.0] * 100 + [60.0] * 100 + [120.0] * 50
+        # Nobody gave it back, and its visibility timeout never ended.
+        assert {each.receive_count for each in client.deleted} == {1}
+        assert len(client.deleted) == 250
+
+
+def test_the_backoff_of_a_handler_has_no_random_part_either() -> None:
+    app, tries = App(retry_on=ConnectionError), list[float]()
+
+    @app.on_text(backoff=exponential_backoff(first=10))
+    def charge(text: str) -> None:
+        tries.append(client.now)
+        raise ConnectionError
+
+    with TestClient(app) as client:
+        client.publish("ping")
+        client.advance(70)
+
+        assert [round(each - tries[0], 6) for each in tries] == [0.0, 10.0, 30.0, 70.0]
+
+
+def test_what_waits_for_its_turn_is_explained() -> None:
+    app = App()
+    app.on_text(rate="1/m", handler_name="charge")(lambda text: None)
+
+    with TestClient(app) as client:
+        client.publish_batch(["first", "second"])
+        waits = client.explain()
+        client.advance(60)
+        done = client.explain()
+
+    assert waits.endswith("\nwaits for its turn at charge")
+    assert "waits" not in done
+    assert done.count("deleted (charge: DONE)") == 2

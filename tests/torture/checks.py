@@ -52,6 +52,7 @@ def check(seed: int, queue: str, entries: Sequence[Entry], dead: Mapping[Key, in
     yield from _check_handled(seed, queue, entries, dead)
     yield from _check_dead(queue, entries, dead)
     yield from check_stores(queue, entries)
+    yield from _check_limits(queue, entries)
     if queue == "fifo":
         yield from _check_order(entries)
     for overlap in find_overlaps(entries):
@@ -95,6 +96,19 @@ def _check_order(entries: Iterable[Entry]) -> Iterator[str]:
             completed[entry.group].add(entry.number)
         elif entry.what is What.START and entry.number and entry.number - 1 not in completed[entry.group]:
             yield f"fifo: {name(entry)} was started by {entry.pid} at {entry.at:.3f}, and the one ahead was not done"
+
+
+def _check_limits(queue: str, entries: Iterable[Entry]) -> Iterator[str]:
+    under_way: dict[int, set[str]] = defaultdict(set)
+    for entry in entries:
+        runs = under_way[entry.pid]
+        if entry.what is What.START and entry.most:
+            runs.add(entry.message_id)
+            if len(runs) > entry.most:
+                said = f"{len(runs)} times at once at {entry.at:.3f}, and it may {entry.most}"
+                yield f"{queue}: process {entry.pid} runs a handler {said}"
+        elif entry.what in RUN_ENDS:
+            runs.discard(entry.message_id)
 
 
 def find_overlaps(entries: Sequence[Entry]) -> Iterator[Overlap]:

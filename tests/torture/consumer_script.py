@@ -65,6 +65,12 @@ class Orders:
     parent: int
     seed: int
     concurrency: int
+    max_concurrency: int | None
+    """Of the sync handler."""
+
+    rate: str | None
+    """Of the async handler."""
+
     visibility_timeout: int
     wire: bool
     """Whether the hot calls go past boto3."""
@@ -89,7 +95,7 @@ class Hands:
         self._ledger = ledger
 
     def handle(self, data: dict[str, Any], message: Message) -> None:
-        key, run = self._start(data, message)
+        key, run = self._start(data, message, self._orders.max_concurrency or 0)
         time.sleep(run.seconds)
         self._finish(key, run, message)
 
@@ -102,9 +108,9 @@ class Hands:
             raise
         self._finish(key, run, message)
 
-    def _start(self, data: dict[str, Any], message: Message) -> tuple[Key, Run]:
+    def _start(self, data: dict[str, Any], message: Message, most: int = 0) -> tuple[Key, Run]:
         key = Key(data["group"], data["number"])
-        self._note(What.START, key, message)
+        self._note(What.START, key, message, most)
         return key, plan_run(self._orders.seed, key, message.receive_count)
 
     def _finish(self, key: Key, run: Run, message: Message) -> None:
@@ -119,9 +125,9 @@ class Hands:
             raise Reject(f"{key}")
         self._note(What.END, key, message)
 
-    def _note(self, what: What, key: Key, message: Message) -> None:
+    def _note(self, what: What, key: Key, message: Message, most: int = 0) -> None:
         queue, count, work = self._orders.queue, message.receive_count, work_of(message)
-        self._ledger.note(what, queue=queue, key=key, message_id=message.id, receive_count=count, work=work)
+        self._ledger.note(what, queue=queue, key=key, message_id=message.id, receive_count=count, work=work, most=most)
 
 
 def name_key(data: dict[str, Any]) -> str:
@@ -162,8 +168,8 @@ def make_app(orders: Orders, ledger: Ledger) -> App:
     )
     store.count_received = lambda: app.metrics.snapshot().get("received", 0)
     hands = Hands(orders, ledger)
-    app.on_data({"style": "sync"})(hands.handle)
-    app.on_data({"style": "async"}, idempotency_key=name_key)(hands.ahandle)
+    app.on_data({"style": "sync"}, max_concurrency=orders.max_concurrency)(hands.handle)
+    app.on_data({"style": "async"}, rate=orders.rate, idempotency_key=name_key)(hands.ahandle)
     return app
 
 

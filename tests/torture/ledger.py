@@ -109,6 +109,9 @@ class Entry:
     received: int = 0
     """What a consumer has received until then, where it uses its store."""
 
+    most: int = 0
+    """How many runs of this handler a consumer may have at once; 0 is as many as there are."""
+
     @property
     def key(self) -> Key:
         """The message, by its producer's name for it."""
@@ -133,11 +136,12 @@ class Ledger:
         text: str = "",
         work: str = "",
         received: int = 0,
+        most: int = 0,
         pid: int | None = None,
     ) -> None:
         """Append one line at once: it is there whole, whatever becomes of the process."""
         now, pid = time.monotonic(), os.getpid() if pid is None else pid
-        about = (queue, key.group, key.number, message_id, receive_count, seconds, text, work, received)
+        about = (queue, key.group, key.number, message_id, receive_count, seconds, text, work, received, most)
         entry = Entry(what, now, pid, *about)
         os.write(self._fd, f"{json.dumps(asdict(entry))}\n".encode())
 

@@ -7,6 +7,10 @@ from typing import Any, Final
 
 VISIBILITY_TIMEOUTS: Final = (2, 3)
 CONCURRENCIES: Final = (4, 5, 6, 8)
+MAX_CONCURRENCIES: Final = (None, 1, 2, 3)
+RATES: Final = (None, "10/s", "40/s", "500/m")
+"""Limits of handlers, in each consumer."""
+
 CONSUMERS_PER_QUEUE: Final = (2, 3, 4)
 SHUTDOWN_TIMEOUT: Final = 5.0
 EXIT_GRACE: Final = 30.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from tests.torture.chaos import plan_blows
@@ -71,6 +72,18 @@ def test_a_message_must_not_run_twice_at_once() -> None:
 
 def test_a_run_ends_with_its_process() -> None:
     assert violations(entry(What.START), entry(What.GONE), entry(What.START, pid=OTHER)) == []
+
+
+def test_a_handler_must_not_run_more_often_at_once_than_it_may() -> None:
+    first, second = (replace(entry(What.START, number), most=1) for number in (FINE, NEXT))
+
+    def said(*entries: Entry) -> list[str]:
+        return [each for each in violations(*entries) if "runs a handler" in each]
+
+    assert said(first, entry(What.END), second, entry(What.END, NEXT)) == []
+    assert said(first, replace(second, pid=OTHER)) == []
+    assert said(first, replace(second, most=0)) == []
+    assert said(first, second) == [f"fifo: process {ONE} runs a handler 2 times at once at 0.000, and it may 1"]
 
 
 def excuse(*meanwhile: Entry, at: float) -> Excuse:

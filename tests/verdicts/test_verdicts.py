@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
+import time
 from base64 import b64encode
 from collections.abc import Callable
 from typing import Any
@@ -117,6 +119,162 @@ def test_it_comes_again_after_the_time_that_was_asked_for(name: str) -> None:
 
         assert too_early == [1]
         assert seen == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "expected"),
+    [
+        ({"backoff": 20}, {}, 20),
+        ({"backoff": 20}, {"backoff": 300}, 300),
+        ({"backoff": 300}, {"after": 20}, 300),
+        ({"backoff": 20, "after": 100}, {}, 100),
+        ({"backoff": 300, "done": True}, {}, LATER),
+        ({"backoff": "fails"}, {}, LATER),
+        ({"backoff": "fails"}, {"backoff": 20}, 20),
+    ],
+    ids=str,
+)
+def test_it_comes_again_after_the_longest_that_a_handler_that_keeps_it_asks_for(
+    name: str, first: dict[str, Any], second: dict[str, Any], expected: float
+) -> None:
+    app, seen = make_app(), []
+
+    def register(place: str, asked: dict[str, Any]) -> None:
+        seconds = asked.get("backoff")
+        backoff = seconds if seconds is None else lambda count: 1 / 0 if seconds == "fails" else seconds
+
+        @app.on_text(handler_name=place, backoff=backoff)
+        def handle(text: str, message: Message) -> None:
+            seen.append(message.receive_count)
+            if not asked.get("done"):
+                raise RetryLater(after=asked.get("after"))
+
+    register("first", first)
+    register("second", second)
+    with driven(name, app) as driver:
+        app.publish("ping")
+        driver.run()
+        driver.advance(expected - 1)
+        too_early = list(seen)
+        driver.advance(1)
+
+        assert too_early == [1, 1]
+        assert seen == [1, 1, 2, 2]
+
+
+def test_a_handler_that_took_too_long_comes_again_after_its_own_backoff(name: str) -> None:
+    app, seen = make_app(), []
+
+    @app.on_text(timeout=0.05, backoff=lambda count: 300.0)
+    async def handle(text: str, message: Message) -> None:
+        seen.append(message.receive_count)
+        if message.receive_count == 1:
+            await asyncio.sleep(20)
+
+    with driven(name, app) as driver:
+        app.publish("ping")
+        driver.run()
+        driver.advance(299)
+        too_early = list(seen)
+        driver.advance(1)
+
+        assert too_early == [1]
+        assert seen == [1, 2]
+
+
+@pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
+def test_so_many_calls_of_a_handler_run_at_once(name: str, is_async: bool) -> None:
+    app, lock, running, most, done = make_app(), threading.Lock(), [], [], []
+
+    def enter(text: str) -> None:
+        with lock:
+            running.append(text)
+            most.append(len(running))
+
+    def leave(text: str) -> None:
+        with lock:
+            running.remove(text)
+            done.append(text)
+
+    def handle(text: str) -> None:
+        enter(text)
+        time.sleep(0.01)
+        leave(text)
+
+    async def ahandle(text: str) -> None:
+        enter(text)
+        await asyncio.sleep(0.01)
+        leave(text)
+
+    app.on_text(max_concurrency=2)(ahandle if is_async else handle)
+    with driven(name, app) as driver:
+        texts = [f"{number}" for number in range(20)]
+        app.publish_batch(texts)
+        driver.run()
+
+        assert sorted(done) == sorted(texts)
+        assert max(most) <= 2
+        assert count(driver) == GONE
+
+
+def test_calls_of_a_handler_begin_within_its_rate(name: str) -> None:
+    app, seen, others = make_app(), list[str](), list[str]()
+    app.on_text("limited", rate="3/h")(seen.append)
+    app.on_text("other")(others.append)
+
+    with driven(name, app) as driver:
+        app.publish_batch(["limited", "other"] * 3)
+        driver.run()
+
+        assert (len(seen), len(others)) == (3, 3)
+        assert count(driver) == GONE
+
+
+def test_handlers_with_limits_run_after_the_others(name: str) -> None:
+    app, seen = make_app(progress=MemoryStore()), []
+
+    @app.on_text(max_concurrency=1)
+    def first(text: str, message: Message) -> None:
+        seen.append("limited")
+        if message.receive_count == 1:
+            raise ConnectionError
+
+    @app.on_text()
+    def second(text: str) -> None:
+        seen.append("plain")
+
+    with driven(name, app) as driver:
+        app.publish("ping")
+        driver.run()
+        driver.advance(LATER)
+
+        assert seen == ["plain", "limited", "limited"]
+        assert count(driver) == GONE
+
+
+def test_of_a_group_no_message_overtakes_one_that_waits_for_its_turn(name: str) -> None:
+    app, seen = make_app(concurrency=4), []
+
+    @app.on_data({"limited": True}, max_concurrency=1)
+    def limited(step: dict[str, Any]) -> None:
+        time.sleep(0.005)
+        seen.append((step["group"], step["number"]))
+
+    @app.on_data({"limited": False})
+    def plain(step: dict[str, Any]) -> None:
+        seen.append((step["group"], step["number"]))
+
+    with driven(name, app, fifo=True) as driver:
+        steps = [(group, number) for number in range(4) for group in "abc"]
+        app.publish_batch(
+            Outgoing({"group": group, "number": number, "limited": number % 2 == 0}, group_id=group)
+            for group, number in steps
+        )
+        driver.run()
+
+        for group in "abc":
+            assert [number for each, number in seen if each == group] == [0, 1, 2, 3]
+        assert count(driver) == GONE
 
 
 @pytest.mark.parametrize("make", [say, say_async], ids=["sync", "async"])

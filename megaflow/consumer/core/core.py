@@ -11,6 +11,7 @@ import math
 import random
 import time
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Final
 
 from megaflow.consumer.core.diagnosis import Diagnosis
@@ -51,6 +52,7 @@ from megaflow.consumer.core.turns import Turns
 from megaflow.errors import text_of
 from megaflow.messages.message import Message
 from megaflow.processing.dead_letters import why_not_kept
+from megaflow.processing.pauses import Ask, Pauses, ask_backoff
 from megaflow.processing.verdict import Fate, Verdict
 from megaflow.settings import ConsumerSettings
 
@@ -77,6 +79,7 @@ class Core:
         fifo: bool,
         has_stores: bool = False,
         randomness: Callable[[], float] = random.random,
+        ask_backoff: Ask = ask_backoff,
         is_observed: Callable[[], bool] = lambda: False,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
@@ -103,6 +106,7 @@ class Core:
             self._settling,
             self._inspection,
             actions,
+            Pauses(settings.backoff, partial(actions.report_message, logging.ERROR), ask_backoff),
             self._pause,
         )
         self._abandon_at = math.inf
@@ -309,7 +313,7 @@ class Core:
         elif problem := why_not_kept(verdict, self._settings.max_receives):
             self._endings.dead_letter(held, verdict, self._now, problem)
         else:
-            self._endings.keep(held, self._now, verdict.after)
+            self._endings.keep(held, self._now, verdict.outcomes)
 
     def _note_crash(self, message: Message, error: BaseException) -> None:
         held = self._held_messages.end(message.id)
@@ -333,6 +337,8 @@ class Core:
             return
         if isinstance(told, LinedUp):
             self._turns.line_up(message.id, told.handler)
+            if self._stopping:
+                self._abandon_late()
             return
         if told.seconds is None:
             self._turns.leave(message.id)
@@ -369,7 +375,7 @@ class Core:
     def _stop(self, *, at_once: bool) -> None:
         if not self._stopping:
             self._abandon_at = self._now + self._settings.shutdown_timeout
-            self._endings.abandon_in_line(self._turns.take_late(self._abandon_at, self._now), self._now)
+            self._abandon_late()
             if self._held_messages.are_begun and not at_once:
                 count = len(self._held_messages.running) + len(self._held_messages.in_line)
                 self._actions.report(
@@ -385,6 +391,10 @@ class Core:
         if at_once:
             self._at_once = True
             self._abandon_at = min(self._now, self._abandon_at)
+
+    def _abandon_late(self) -> None:
+        late = self._turns.take_late(self._abandon_at, self._now)
+        self._endings.abandon_in_line(late, self._now)
 
     def _interrupt(self, error: BaseException) -> None:
         self._error = self._error or error

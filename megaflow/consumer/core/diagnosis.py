@@ -48,6 +48,7 @@ class Diagnosis:
             finished_ago=None if polling.finished_at is None else now - polling.finished_at,
             in_hand=self.held_messages.size,
             running=len(self._at_work),
+            in_line=len(self.held_messages.in_line),
             longest_running=max((now - held.started_at for held in self._at_work), default=0.0),
             lost_leases=self.leases.losses,
             failed_extensions=self.leases.failures,

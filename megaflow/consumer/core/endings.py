@@ -6,7 +6,6 @@ Its handlers have come to a verdict, or they are not started any more, or not wa
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
@@ -16,7 +15,7 @@ from megaflow.consumer.core.protocol import Actions, DeadLetter, GiveUp, Problem
 from megaflow.consumer.core.queue_facts import Inspection
 from megaflow.consumer.core.settling import Settling
 from megaflow.consumer.core.timeouts import Timeouts
-from megaflow.messages.message import Message
+from megaflow.handlers.status import ProcessStatus
 from megaflow.processing.dead_letters import (
     describe_end,
     describe_origin,
@@ -24,12 +23,13 @@ from megaflow.processing.dead_letters import (
     why_too_large,
     why_unhandled,
 )
-from megaflow.processing.verdict import Fate, Verdict
+from megaflow.processing.pauses import Pauses
+from megaflow.processing.verdict import Fate, Outcome, Verdict
 from megaflow.settings import ConsumerSettings
 
 
 class Endings:
-    """Ends messages. *pause* is the backoff where the user's fails.
+    """Ends messages. *pause* is the backoff where those of the user fail.
 
     What waits behind a message that comes again is given back: handled now, it would overtake that one.
     """
@@ -43,6 +43,7 @@ class Endings:
         settling: Settling,
         inspection: Inspection,
         actions: Actions,
+        pauses: Pauses,
         pause: Callable[[int], float],
     ) -> None:
         self._settings = settings
@@ -52,6 +53,7 @@ class Endings:
         self._settling = settling
         self._inspection = inspection
         self._actions = actions
+        self._pauses = pauses
         self._pause = pause
 
     def delete(self, several: Sequence[Held], now: float) -> None:
@@ -59,10 +61,11 @@ class Endings:
         self._settling.finish(several, now)
         self._held_messages.free(several)
 
-    def keep(self, held: Held, now: float, after: float | None = None) -> None:
-        """Let a message come again *after* so many seconds; None leaves that to the backoff."""
+    def keep(self, held: Held, now: float, outcomes: Iterable[Outcome] = ()) -> None:
+        """Let a message come again when those of its handlers ask for it whose *outcomes* these are."""
         self._actions.count(("ended", "kept"))
-        self._settling.hide(held, self._backoff(held.message) if after is None else after, now)
+        seconds = self._pauses.choose(held.message, outcomes)
+        self._settling.hide(held, self._pause(held.message.receive_count) if seconds is None else seconds, now)
         self._pass_over(held, now)
 
     def release(self, held: Held, now: float) -> None:
@@ -155,7 +158,7 @@ class Endings:
             self._actions.report_message(logging.ERROR, text, held.message, handler.name, handler=handler.name)
             self._actions.add(GiveUp(held.message, handler))
             self._leases.give_up(held)
-            self.keep(held, now)
+            self.keep(held, now, (Outcome(handler, ProcessStatus.RETRIABLE_ERROR),))
 
     def abandon_running(self, now: float, *, give_back: bool) -> None:
         """Wait no longer for any handler, and *give_back* their messages, or let them come again when their leases end.
@@ -222,13 +225,3 @@ class Endings:
 
     def _give_back_followers(self, held: Held, now: float) -> None:
         self.give_back_waiting(self._held_messages.followers(held), now)
-
-    def _backoff(self, message: Message) -> float:
-        receive_count = message.receive_count
-        try:
-            seconds = float(self._settings.backoff(receive_count))
-        except Exception as error:  # noqa: BLE001 - a user's function raises whatever it likes
-            text = "message %s: the backoff failed for receive count %d"
-            self._actions.report_message(logging.ERROR, text, message, receive_count, error=error)
-            return self._pause(receive_count)
-        return seconds if math.isfinite(seconds) else self._pause(receive_count)

@@ -40,6 +40,9 @@ class Health:
     running: int = 0
     """For how many of those a handler is at work."""
 
+    in_line: int = 0
+    """How many of those in hand wait for their turn at a handler that has a limit."""
+
     longest_running: float = 0.0
     """How long the oldest of these handlers has been at work."""
 
@@ -65,7 +68,7 @@ class Health:
         )
         # Where nothing is asked there is nothing to hear.
         unasked = {"last_heard": now} if not self.heard_ago and self.live else {}
-        return {"in_hand": self.in_hand, "running": self.running, **heard, **unasked}
+        return {"in_hand": self.in_hand, "running": self.running, "in_line": self.in_line, **heard, **unasked}
 
     def as_dict(self) -> dict[str, object]:
         """Return it as JSON has it, which has ``apps`` for several apps only."""

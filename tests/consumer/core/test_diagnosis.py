@@ -181,6 +181,7 @@ def test_of_a_consumer_that_is_not_running_nothing_else_is_said() -> None:
         "finished_ago": None,
         "in_hand": 0,
         "running": 0,
+        "in_line": 0,
         "longest_running": 0.0,
         "lost_leases": 0,
         "failed_extensions": 0,

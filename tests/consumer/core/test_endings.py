@@ -24,7 +24,11 @@ from megaflow.consumer.core.protocol import (
     Stop,
     Tick,
 )
+from megaflow.handlers.handler import make_handler
+from megaflow.handlers.options import Options
+from megaflow.match.conditions import EVERYTHING
 from megaflow.messages.attributes import Attribute
+from megaflow.messages.codec import Kind
 from megaflow.processing.verdict import Fate
 from megaflow.settings import ConsumerSettings
 from megaflow.transport.queue import QueueFacts
@@ -203,6 +207,19 @@ def test_a_message_kept_at_its_last_delivery_by_one_who_exits_comes_again() -> N
 
 
 # Given up
+
+
+def test_a_message_whose_handler_is_given_up_comes_again_when_the_backoff_of_that_handler_says() -> None:
+    handler = make_handler(
+        lambda text: None, Kind.TEXT, EVERYTHING, name="stuck", options=Options(backoff=lambda count: 7.0 * count)
+    )
+    driver = Driver()
+    (stuck,) = driver.receive(message("stuck", count=3))
+    driver.tell(Called(stuck, handler, 5.0))
+
+    driver.wait_for(GiveUp)
+
+    assert driver.one(Hide).seconds == (21.0,)
 
 
 def test_a_handler_that_is_given_up_is_counted_and_said() -> None:

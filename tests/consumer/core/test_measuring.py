@@ -143,9 +143,9 @@ def test_the_last_word_of_sqs(health: Health, heard: float | None) -> None:
 
 
 def test_what_is_in_hand() -> None:
-    gauges = Health(live=True, ready=True, in_hand=3, running=2).gauges(1000.0)
+    gauges = Health(live=True, ready=True, in_hand=6, running=2, in_line=3).gauges(1000.0)
 
-    assert (gauges["in_hand"], gauges["running"]) == (3, 2)
+    assert (gauges["in_hand"], gauges["running"], gauges["in_line"]) == (6, 2, 3)
     assert NOT_RUNNING.gauges(1000.0)["in_hand"] == 0
 
 

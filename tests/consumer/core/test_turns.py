@@ -186,7 +186,7 @@ def test_what_is_in_line_holds_no_place_of_others() -> None:
 
     assert driver.receive(several[6]) == [several[6]]
     health = driver.core.health(driver.now)
-    assert (health.in_hand, health.running) == (7, 2)
+    assert (health.in_hand, health.running, health.in_line) == (7, 2, 5)
 
 
 def use_up(driver: TurnDriver, handler: Handler) -> None:
@@ -363,6 +363,23 @@ def test_at_a_stop_those_go_on_whose_turn_comes_in_time_and_others_are_given_bac
     assert driver.all(Exit) == []
     assert driver.wait_until(160.0) == ["2", "3"]
     driver.tell(Finished([verdict_on(each, Fate.DELETE) for each in several[2:4]]))
+    driver.tell(Settled(driver.one(Delete)))
+    assert driver.one(Exit).error is None
+
+
+def test_what_comes_to_its_turn_during_a_stop_is_given_back_at_once_where_that_does_not_come_in_time() -> None:
+    driver, several = TurnDriver(concurrency=10, shutdown_timeout=5.0), messages(3)
+    driver.receive(*several)
+    driver.tell(Stop())
+
+    for each in several[:2]:
+        driver.tell(LinedUp(each, TWO_A_MINUTE))
+        assert driver.resumed == [each.id]
+    driver.tell(LinedUp(several[2], TWO_A_MINUTE))
+
+    assert (driver.resumed, ids(driver.one(Hide).messages)) == ([], ["2"])
+    driver.tell(Settled(driver.one(Hide)))
+    driver.tell(Finished([verdict_on(each, Fate.DELETE) for each in several[:2]]))
     driver.tell(Settled(driver.one(Delete)))
     assert driver.one(Exit).error is None
 

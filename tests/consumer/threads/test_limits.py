@@ -91,7 +91,7 @@ def test_what_is_in_line_at_the_end_is_given_back(queues: Queues) -> None:
     send(queues, *map(str, range(5)))
 
     with running(app):
-        wait_until(lambda: len(seen) == 1 and app.health().in_hand == 4)
+        wait_until(lambda: len(seen) == 1 and app.health().in_line == app.health().in_hand == 4)
 
     assert queues.depth() == (4, 0)
 
