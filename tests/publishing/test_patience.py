@@ -67,6 +67,11 @@ def full() -> Iterator[str]:
                 each.close()
 
 
+def _name(given: object) -> str:
+    """Return what a case is called, in every process alike."""
+    return ", ".join(given) if isinstance(given, dict) else str(given)
+
+
 def drip(connection: socket.socket) -> None:
     """Answer byte by byte, for as long as anybody listens."""
     for byte in answer(b" " * 100_000):
@@ -185,7 +190,7 @@ def test_a_fips_endpoint_is_called_with_the_times_too() -> None:
         ),
         ({"config": Config(region_name="us-east-1")}, "give region_name="),
     ],
-    ids=lambda each: each if isinstance(each, str) else "",
+    ids=_name,
 )
 @pytest.mark.parametrize("make", [SqsPublisher, SnsPublisher, App])
 def test_what_cannot_be_is_refused_where_it_is_given(
@@ -195,9 +200,7 @@ def test_what_cannot_be_is_refused_where_it_is_given(
         make(**options)
 
 
-@pytest.mark.parametrize(
-    "options", [{"config": Config()}, {"read_timeout": 1}, {"max_attempts": 1}], ids=lambda each: next(iter(each))
-)
+@pytest.mark.parametrize("options", [{"config": Config()}, {"read_timeout": 1}, {"max_attempts": 1}], ids=_name)
 def test_beside_a_client_they_are_refused(options: dict[str, Any]) -> None:
     client = AwsSettings(**KEYS).create_client("sqs", QUEUE)
     (name,) = options
@@ -213,7 +216,7 @@ def test_beside_a_client_they_are_refused(options: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("options", "read_timeout"),
     [({}, 60), ({"read_timeout": 3}, 25), ({"read_timeout": 40}, 40), ({"config": Config(read_timeout=3)}, 25)],
-    ids=str,
+    ids=_name,
 )
 def test_a_consumer_waits_for_long_polls_whatever_is_said(
     wire: bool, options: dict[str, Any], read_timeout: float
