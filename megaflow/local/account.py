@@ -198,13 +198,13 @@ class Account:
         self._stirred.add(hosted.name)
 
     def queue(self, url: str) -> HostedQueue:
-        """Return the queue of this URL, whatever its host.
+        """Return the queue of this URL, whatever its host, or of this name.
 
         Raises:
             Refused: ``QueueDoesNotExist``
         """
-        owner, _, name = url.rpartition("/")
-        if owner.rpartition("/")[2] != self.account_id:
+        owner, slash, name = url.rpartition("/")
+        if slash and owner.rpartition("/")[2] not in (self.account_id, "queue"):
             raise no_queue()
         return self.queue_named(name)
 
@@ -240,7 +240,7 @@ class Account:
         return queue.receive(
             count,
             visibility_timeout=visibility_timeout,
-            attempt_id=attempt_id,
+            attempt_id=attempt_id if queue.settings.fifo else None,
             dead_letters=self._find(queue.settings.dead_letter_arn),
         )
 

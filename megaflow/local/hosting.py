@@ -9,6 +9,7 @@ from megaflow.local.account import Account, HostedQueue
 from megaflow.local.refused import Refused
 from megaflow.local.settings import Settings, check_redrive, new_settings
 
+_TAGS: Final = 50
 SETTLING_TIME: Final = 60
 """Seconds between two purges of a queue, and between deleting a queue and creating one of that name.
 
@@ -24,6 +25,7 @@ def create_queue(account: Account, name: str, attributes: Mapping[str, str], tag
         Refused: a wrong name or attribute, a queue of that name with other attributes, or one deleted just now.
     """
     settings = new_settings(name, attributes)
+    check_tags(name, tags)
     if name in account.queues:
         _check_same(account.queues[name].queue.settings, settings, attributes)
         return account.queues[name]
@@ -53,8 +55,6 @@ def set_attributes(account: Account, url: str, attributes: Mapping[str, str]) ->
         Refused: a wrong attribute, or a dead-letter queue that is missing, of the other type, or not for this one.
     """
     hosted = account.queue(url)
-    if "FifoQueue" in attributes and not hosted.queue.settings.fifo:
-        raise Refused("InvalidAttributeName", "Unknown Attribute FifoQueue.")
     settings = hosted.queue.settings.with_attributes(attributes)
     if "RedrivePolicy" in attributes:
         _check_redrive(account, hosted.queue.arn, settings)
@@ -64,13 +64,24 @@ def set_attributes(account: Account, url: str, attributes: Mapping[str, str]) ->
 
 
 def set_tags(account: Account, hosted: HostedQueue, tags: Mapping[str, str]) -> None:
-    """Give a queue these tags, in place of any it had."""
+    """Give a queue these tags, in place of any it had.
+
+    Raises:
+        Refused: they are too many.
+    """
+    check_tags(hosted.name, tags)
     hosted.tags = dict(tags)
     account.touch(hosted)
 
 
+def check_tags(name: str, tags: Mapping[str, str]) -> None:
+    """Refuse more tags than the queue of this *name* can have."""
+    if len(tags) > _TAGS:
+        raise Refused("InvalidParameterValue", f"Too many tags added for queue {name}.")
+
+
 def purge_queue(account: Account, url: str) -> None:
-    """Delete all messages of a queue.
+    """Delete all messages of a queue, which then takes what it was sent of late as new.
 
     Raises:
         Refused: ``PurgeQueueInProgress``, within 60 seconds of the last purge.
@@ -84,7 +95,7 @@ def purge_queue(account: Account, url: str) -> None:
             status=403,
         )
     hosted.purged_at = now
-    hosted.queue.messages.purge()
+    hosted.queue.purge()
     account.touch(hosted)
 
 

@@ -91,6 +91,13 @@ class Messages:
         self._in_flight.set(stored.number, visible_at)
         self.touch(stored.number)
 
+    def hide_again(self, stored: Stored, visible_at: float) -> None:
+        """Let a message that was received before be in flight until *visible_at*, though it may wait again by now."""
+        if stored.number not in self._in_flight:
+            self._waiting.remove(stored.number, stored.group)
+            self._waiting.hold(stored.number, stored.group)
+        self.hide(stored, visible_at)
+
     def put_back(self, stored: Stored) -> None:
         """Let a message wait again that was taken."""
         self._waiting.put_back(stored.number, stored.group)
@@ -115,7 +122,7 @@ class Messages:
         self._touched()
 
     def purge(self) -> None:
-        """Delete all messages, those in flight too. What was sent of late is still remembered."""
+        """Delete all messages, those in flight too."""
         self.unsaved = Unsaved(purged=True)
         self._touched()
         self._messages.clear()

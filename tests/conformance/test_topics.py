@@ -9,7 +9,7 @@ import pytest
 from botocore.exceptions import ClientError, ParamValidationError
 
 from tests.conformance.conftest import World
-from tests.conformance.pages import ONCE, PUBLISH, RAW, SUBSCRIBE, TOPIC_DEAD_LETTERS, TOPIC_GROUPS, moto_differs
+from tests.conformance.pages import ENVELOPE, ONCE, PUBLISH, RAW, TOPIC_DEAD_LETTERS, TOPIC_GROUPS, moto_differs
 
 FIFO = {"FifoTopic": "true"}
 
@@ -154,13 +154,24 @@ def test_publishing_to_no_topic_says_so(world: World) -> None:
     assert error.value.response["ResponseMetadata"]["HTTPStatusCode"] == 404
 
 
+def all_topics(world: World) -> list[str]:
+    found: list[str] = []
+    token: dict[str, str] = {}
+    while True:
+        page = world.sns.list_topics(**token)
+        found += [one["TopicArn"] for one in page["Topics"]]
+        if "NextToken" not in page:
+            return found
+        token = {"NextToken": page["NextToken"]}
+
+
 def test_creating_a_topic_twice_gives_the_same_topic(world: World) -> None:
     topic = world.topic()
 
     again = world.sns.create_topic(Name=topic.rpartition(":")[2])["TopicArn"]
 
     assert again == topic
-    assert topic in [one["TopicArn"] for one in world.sns.list_topics()["Topics"]]
+    assert topic in all_topics(world)
 
 
 def test_a_topic_has_attributes(world: World) -> None:
@@ -330,12 +341,39 @@ def test_a_standard_topic_passes_the_group_on(world: World) -> None:
     assert received["Attributes"]["MessageGroupId"] == "tenant-1"
 
 
-@moto_differs("moto subscribes anything", SUBSCRIBE)
-def test_a_queue_must_be_there_to_subscribe(world: World) -> None:
-    topic = world.topic()
+def test_a_queue_may_subscribe_before_it_is_there(world: World) -> None:
+    topic, name = world.topic(), next(world.names)
+    endpoint = world.arn(name)
+    world.sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=endpoint, Attributes={"RawMessageDelivery": "true"})
 
-    with pytest.raises(world.sns.exceptions.InvalidParameterException):
-        world.sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint="arn:aws:sqs:us-east-1:123456789012:nowhere")
+    url = world.sqs.create_queue(QueueName=name)["QueueUrl"]
+    world.let_in(topic, url)
+    world.sns.publish(TopicArn=topic, Message="hello")
+
+    assert world.bodies(url) == ["hello"]
+
+
+@moto_differs("moto shows a signature", ENVELOPE)
+def test_an_envelope_of_a_fifo_topic_has_no_signature(world: World) -> None:
+    url, topic = world.fifo_queue(), world.topic(**FIFO)
+    world.subscribe(topic, url)
+
+    world.sns.publish(TopicArn=topic, Message="a", Subject="s", MessageGroupId="g", MessageDeduplicationId="1")
+
+    assert sorted(envelope(world, url)) == [
+        *("Message", "MessageId", "SequenceNumber", "Subject", "Timestamp", "TopicArn", "Type", "UnsubscribeURL"),
+    ]
+
+
+@moto_differs("moto delivers what is no text", PUBLISH)
+@pytest.mark.parametrize("part", [1, True, {"a": 1}, ["a"]])
+def test_a_message_for_sqs_that_is_no_text_is_passed_over(world: World, part: Any) -> None:
+    url, topic = world.queue(), world.topic()
+    world.subscribe(topic, url, RawMessageDelivery="true")
+
+    world.sns.publish(TopicArn=topic, Message=json.dumps({"default": "d", "sqs": part}), MessageStructure="json")
+
+    assert world.bodies(url) == ["d"]
 
 
 def test_a_redrive_policy_is_shown_as_it_was_given(world: World) -> None:

@@ -184,8 +184,17 @@ def publication_facts(remembered: Remembered[Publication]) -> str:
 
 def read_publication(text: str, ends_at: float) -> Remembered[Publication]:
     """Read what ``publication_facts`` wrote."""
-    key, subject, *others = json.loads(text)
-    return Remembered(key, Publication("", subject, {}, *others), ends_at)
+    key, subject, group_id, deduplication_id, message_id, published_at, sequence_number = json.loads(text)
+    publication = Publication(
+        "",
+        subject,
+        group_id=group_id,
+        deduplication_id=deduplication_id,
+        id=message_id,
+        published_at=published_at,
+        sequence_number=sequence_number,
+    )
+    return Remembered(tuple(key), publication, ends_at)
 
 
 def _write_attributes(attributes: Mapping[str, MessageAttribute]) -> str:

@@ -199,6 +199,7 @@ class Store:
         queue, messages = hosted.queue, hosted.queue.messages
         if messages.unsaved.purged:
             self._delete_messages(hosted.number)
+            self._database.execute("DELETE FROM recent WHERE owner = ?", (str(hosted.number),))
         self._write_rows(hosted.number, messages)
         if messages.unsaved.added:
             self._database.execute(

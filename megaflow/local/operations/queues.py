@@ -13,7 +13,6 @@ from megaflow.local.operations.permissions import with_permission, without_permi
 from megaflow.local.refused import Refused, invalid_value, no_queue
 
 _LIST_SIZE: Final = 1000
-_TAGS: Final = 50
 QUEUE_ATTRIBUTES: Final = frozenset(
     {
         *settings.NAMES,
@@ -120,10 +119,7 @@ def _purge_queue(account: Account, ask: Ask) -> Answer:
 
 def _tag_queue(account: Account, ask: Ask) -> Answer:
     hosted = account.queue(ask["QueueUrl"])
-    tags = {**hosted.tags, **ask["Tags"]}
-    if len(tags) > _TAGS:
-        raise Refused("InvalidParameterValue", f"Too many tags added for queue {hosted.name}.")
-    hosting.set_tags(account, hosted, tags)
+    hosting.set_tags(account, hosted, {**hosted.tags, **ask["Tags"]})
     return {}
 
 
