@@ -139,6 +139,9 @@ class Account:
         self.faults = Faults()
         """The `Faults`: what goes wrong. Set others at any time."""
 
+        self.owner_of: Callable[[str], Account | None] = lambda arn: self
+        """Finds the account that has the queue or topic of an ARN, among those beside this one."""
+
         self._random = random or random_module.Random()
         self._next_number = 1
         self._stirred: set[str] = set()
@@ -149,6 +152,12 @@ class Account:
         """See `megaflow.forks`."""
         self.lock = threading.RLock()
         self.changed = threading.Condition(self.lock)
+
+    def sibling(self, region: str, account_id: str) -> Account:
+        """Return a new account of another number or in another region, with the same lock, clock and watchers."""
+        made = Account(clock=self.clock, region=region, account_id=account_id, url=self.url, random=self._random)
+        made.lock, made.changed, made.watchers = self.lock, self.changed, self.watchers
+        return made
 
     def new_id(self) -> str:
         """Return a new UUID."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
+from contextlib import nullcontext
 from functools import partial
 from typing import Final
 
@@ -149,8 +150,9 @@ def _deliver(account: Account, topic: Topic, subscription: Subscription, publica
 
 def _send(account: Account, arn: str, content: Content, publication: Publication) -> bool:
     """Tell whether the queue of this ARN is there and took the message."""
-    hosted = account.queue_by_arn(arn)
-    if hosted is None:
+    owner = account.owner_of(arn)
+    hosted = None if owner is None else owner.queue_by_arn(arn)
+    if owner is None or hosted is None:
         log.debug("message %s not delivered: no queue %s", publication.id, arn)
         return False
     # Standard queues get the group of a standard topic (fair queues), but not that of a FIFO topic.
@@ -159,11 +161,12 @@ def _send(account: Account, arn: str, content: Content, publication: Publication
     passed_on = hosted.queue.settings.fifo == in_order
     try:
         check_count(content.attributes)
-        hosted.queue.send(
-            content,
-            group_id=publication.group_id if passed_on else None,
-            deduplication_id=publication.deduplication_id if passed_on else None,
-        )
+        with owner.turn() if owner is not account else nullcontext():
+            hosted.queue.send(
+                content,
+                group_id=publication.group_id if passed_on else None,
+                deduplication_id=publication.deduplication_id if passed_on else None,
+            )
     except Refused as refused:
         log.debug("message %s not delivered to %s: %s", publication.id, arn, str(refused))
         return False
