@@ -19,6 +19,7 @@ from typing_extensions import override
 from megaflow.errors import ConfigurationError
 from megaflow.local.account import Account
 from megaflow.local.accounts import NUMBER, REGION
+from megaflow.local.clock import Clock
 from megaflow.local.file.store import Store
 from megaflow.logs import make_text_handler
 from megaflow.printable import printable
@@ -53,7 +54,7 @@ def main(arguments: Sequence[str] | None = None, *, program: str = "python -m me
 
 
 def _serve(given: argparse.Namespace) -> None:
-    account = Account(region=given.region, account_id=given.account)
+    account = Account(clock=Clock(), region=given.region, account_id=given.account, relaxed=given.relaxed)
     with kept(account, given.data) as keep, closing(_listen(account, given, keep)) as server:
         for region, account_id in siblings_of(given.data):
             server.accounts.at(region, account_id)
@@ -164,6 +165,11 @@ def _parser(program: str) -> argparse.ArgumentParser:
         metavar="KEY=ACCOUNT",
         help="account of calls with this key id, twelve digits; may be given several times (a key id of twelve digits "
         "is its account)",
+    )
+    parser.add_argument(
+        "--relaxed",
+        action="store_true",
+        help="for tests: purge a queue, or make one that was deleted, again without the 60 seconds in between",
     )
     parser.add_argument(
         "--region-any",

@@ -8,12 +8,16 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
+from megaflow.errors import UsageError
 from megaflow.forks import renew_in_child
+from megaflow.local import aids
+from megaflow.local.clock import Clock
 from megaflow.local.faults import Faults
+from megaflow.local.hosted_queue import HostedQueue
+from megaflow.local.journal import Journal, Touched
 from megaflow.local.move_tasks import Moves
 from megaflow.local.polls import Poll, Polls
 from megaflow.local.queue import LocalQueue
@@ -24,46 +28,6 @@ from megaflow.local.topic import Topic
 
 _UUID_MASK: Final = 0xF000 << 64 | 0xC000 << 48
 _UUID_VERSION: Final = 0x4000 << 64 | 0x8000 << 48
-
-
-@dataclass(slots=True)
-class HostedQueue:
-    """A queue with what the account knows of it."""
-
-    number: int
-    name: str
-    queue: LocalQueue
-    created_at: float
-    modified_at: float
-    tags: dict[str, str] = field(default_factory=dict)
-    purged_at: float | None = None
-
-
-@dataclass(slots=True)
-class Touched:
-    """What came, changed or went since it was last written down."""
-
-    messages: set[str] = field(default_factory=set)
-    """The names of queues of which messages did."""
-
-    queues: set[tuple[int, str]] = field(default_factory=set)
-    """The numbers and names of queues that did."""
-
-    topics: set[str] = field(default_factory=set)
-    """The ARNs of topics that came or changed."""
-
-    topics_gone: set[str] = field(default_factory=set)
-    """The ARNs of topics that were deleted; one of the same name may have come since."""
-
-    account: bool = False
-    """The names of deleted queues, or the message move tasks."""
-
-
-class Journal(Protocol):
-    """Where an account is written down."""
-
-    def write(self, account: Account, touched: Touched) -> None:
-        """Write down what was *touched*, all of it or nothing; return once it would survive this process."""
 
 
 class Account:
@@ -78,6 +42,8 @@ class Account:
         account_id: The twelve digits in its ARNs.
         url: Where the URLs of its queues begin.
         random: Makes the ids.
+        relaxed: Whether a queue can be purged again, and made again after it was deleted, without the 60 seconds in
+            between.
 
     Example:
         >>> from megaflow.local import Account, SqsClient
@@ -93,6 +59,7 @@ class Account:
         account_id: str = "000000000000",
         url: str = "http://sqs.localhost",
         random: random_module.Random | None = None,
+        relaxed: bool = False,
     ) -> None:
         self.clock = clock
         """Gives the time, in seconds since the epoch."""
@@ -105,6 +72,9 @@ class Account:
 
         self.url = url
         """Where the URLs of its queues begin."""
+
+        self.relaxed = relaxed
+        """Whether the 60 seconds between purges, and after a queue was deleted, need not pass."""
 
         self.lock = threading.RLock()
         """Held while something changes; `turn` takes it."""
@@ -155,7 +125,14 @@ class Account:
 
     def sibling(self, region: str, account_id: str) -> Account:
         """Return a new account of another number or in another region, with the same lock, clock and watchers."""
-        made = Account(clock=self.clock, region=region, account_id=account_id, url=self.url, random=self._random)
+        made = Account(
+            clock=self.clock,
+            region=region,
+            account_id=account_id,
+            url=self.url,
+            random=self._random,
+            relaxed=self.relaxed,
+        )
         made.lock, made.changed, made.watchers = self.lock, self.changed, self.watchers
         return made
 
@@ -180,6 +157,36 @@ class Account:
         """Let long polls look at the clock again, after you have moved it."""
         with self.turn():
             self._stirred.update(self.queues)
+
+    def advance(self, seconds: float) -> None:
+        """Let *seconds* pass at once, on a `Clock`.
+
+        Raises:
+            UsageError: the account has another clock.
+        """
+        if not isinstance(self.clock, Clock):
+            raise UsageError("only a Clock can be moved: Account(clock=Clock())")
+        self.clock.advance(seconds)
+        self.wake()
+
+    def reset(self, queue: str | None = None) -> None:
+        """Forget everything, or the messages of one *queue*: its name or URL.
+
+        Raises:
+            UsageError: there is no such queue.
+        """
+        if queue is None:
+            aids.reset(self)
+        else:
+            aids.reset_queue(self, queue)
+
+    def peek(self, queue: str) -> list[aids.PeekedMessage]:
+        """Return all messages of a *queue*, its name or URL, in the order of sending, without receiving them.
+
+        Raises:
+            UsageError: there is no such queue.
+        """
+        return aids.peek(self, queue)
 
     def next_alarm(self) -> float | None:
         """Return when somebody has to take a turn though nobody calls: for those who poll, or for what is moved."""

@@ -17,6 +17,7 @@ from megaflow.errors import ConfigurationError, UsageError
 from megaflow.forks import let_go, renew_in_child
 from megaflow.local.account import Account
 from megaflow.local.accounts import Accounts
+from megaflow.local.clock import Clock
 from megaflow.local.refused import Refused
 
 try:
@@ -79,7 +80,7 @@ class Server:
         region_any: bool | None = None,
         opened: Callable[[Account], object] = lambda account: None,
     ) -> None:
-        self.account = account or Account()
+        self.account = account or Account(clock=Clock())
         """The account that it serves."""
 
         self._socket = _listen(port)

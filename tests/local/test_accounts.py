@@ -156,11 +156,13 @@ def test_an_account_that_is_given_is_for_all() -> None:
 
 def test_each_account_is_kept_in_a_file_of_its_own(tmp_path: Path) -> None:
     data = tmp_path / "queues.db"
-    with kept(Account(), data) as keep, Server(region_any=False, opened=keep) as server:
-        with client(server, "sqs", "eu-west-1", "OTHERS") as sqs:
-            # A key that nobody maps is for the default account.
-            url = sqs.create_queue(QueueName="orders")["QueueUrl"]
-            sqs.send_message(QueueUrl=url, MessageBody="a")
+    with (
+        kept(Account(), data) as keep,
+        Server(region_any=False, opened=keep) as server,
+        client(server, "sqs", "eu-west-1") as sqs,
+    ):
+        url = sqs.create_queue(QueueName="orders")["QueueUrl"]
+        sqs.send_message(QueueUrl=url, MessageBody="a")
 
     assert list(siblings_of(data)) == [("eu-west-1", MINE)]
     with kept(Account(), data) as keep, Server(region_any=False, opened=keep) as server:

@@ -14,7 +14,8 @@ from megaflow.local.stored_message import Attempt, MessageRecord, SentMessage, S
 from megaflow.local.topic import Publication, Subscription, Topic
 
 if TYPE_CHECKING:
-    from megaflow.local.account import Account, HostedQueue
+    from megaflow.local.account import Account
+    from megaflow.local.hosted_queue import HostedQueue
 
 Row = tuple[Any, ...]
 Facts = dict[str, Any]

@@ -14,9 +14,11 @@ from typing import Final
 
 from megaflow.errors import ConfigurationError
 from megaflow.forks import close_before_fork
-from megaflow.local.account import Account, HostedQueue, Touched
+from megaflow.local.account import Account
 from megaflow.local.file import rows
 from megaflow.local.file.datafile import damaged, open_data_file, transaction
+from megaflow.local.hosted_queue import HostedQueue
+from megaflow.local.journal import Touched
 from megaflow.local.messages import Messages
 from megaflow.local.recent import Kept, Recent, Remembered
 from megaflow.local.refused import Refused

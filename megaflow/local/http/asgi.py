@@ -63,7 +63,7 @@ class Application:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request: POSTs are calls, at whatever path, and so are GETs that name an operation."""
         # SDKs that post to the URL of a queue name it in the body as well.
-        if scope["type"] == "http" and (scope["method"] == "POST" or is_call(scope)):
+        if scope["type"] == "http" and is_call(scope):
             await self._answer(scope, receive, send)
             return
         try:

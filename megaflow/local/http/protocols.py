@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple, Protocol
 from starlette.types import Scope
 
 from megaflow.local.http import json_protocol, query_protocol
+from megaflow.local.http.pages import PREFIX
 from megaflow.local.http.query_protocol import QueryProtocol
 from megaflow.local.operations.operation import Answer
 from megaflow.local.refused import Refused
@@ -131,8 +132,10 @@ def protocol_of(call: Call) -> Spoken:
 
 
 def is_call(scope: Scope) -> bool:
-    """Tell whether a request calls an operation by GET, as AWS Query may."""
-    return scope["method"] == "GET" and _ACTION.search(scope["query_string"]) is not None
+    """Tell whether a request calls an operation: by POST, or by GET, as AWS Query may."""
+    if scope["path"].startswith(PREFIX):
+        return False
+    return scope["method"] == "POST" or (scope["method"] == "GET" and _ACTION.search(scope["query_string"]) is not None)
 
 
 def _is_for_sqs(call: Call) -> bool:

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Final
 
 from megaflow.limits import DELAY, RECEIVED_MESSAGES, SQS_MESSAGE_SIZE, VISIBILITY_TIMEOUT, WAIT_TIME, allows_group_id
-from megaflow.local.account import Account, HostedQueue
+from megaflow.local.account import Account
 from megaflow.local.content import (
     TRACE_HEADER,
     Content,
@@ -18,6 +18,7 @@ from megaflow.local.content import (
     show_attributes,
     size_of_entry,
 )
+from megaflow.local.hosted_queue import HostedQueue
 from megaflow.local.operations.batches import BatchEntry, check_batch, check_batch_size, each
 from megaflow.local.operations.operation import Answer, Ask, Operation
 from megaflow.local.operations.queues import QUEUE_ATTRIBUTES

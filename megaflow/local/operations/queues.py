@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from megaflow.local import hosting, settings
-from megaflow.local.account import Account, HostedQueue
+from megaflow.local.account import Account
+from megaflow.local.hosted_queue import HostedQueue
 from megaflow.local.operations.operation import Answer, Ask, Operation
 from megaflow.local.operations.pages import page
 from megaflow.local.operations.permissions import with_permission, without_permission
