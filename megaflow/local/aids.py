@@ -21,19 +21,34 @@ class PeekedMessage:
     """A message in a queue, as it is without being received."""
 
     id: str
+    """What SQS gave it."""
+
     body: str
+    """Its text."""
+
     attributes: dict[str, dict[str, Any]]
     """As boto3 gives them."""
 
     state: Literal["visible", "in flight", "delayed"]
+    """Whether it can be received, was received and is hidden, or is yet to come."""
+
     until: float | None
     """When it can be received, in seconds since the epoch; None where that is now."""
 
     sent_at: float
+    """In seconds since the epoch."""
+
     receive_count: int
+    """How often it was received, in all queues it was in."""
+
     group_id: str | None = None
+    """Its message group."""
+
     deduplication_id: str | None = None
+    """What tells it from a duplicate, on a FIFO queue."""
+
     sequence_number: str | None = None
+    """Its place, on a FIFO queue."""
 
 
 def reset(account: Account) -> None:
