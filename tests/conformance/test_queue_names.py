@@ -17,6 +17,15 @@ def test_a_name_stands_for_the_url(world: World) -> None:
     assert world.bodies(url) == ["hello"]
 
 
+def test_a_name_stands_at_a_path_of_queues(world: World) -> None:
+    url = world.queue()
+    name = url.rpartition("/")[2]
+
+    world.send(f"{url.removesuffix(f'/{world.account_id}/{name}')}/queue/{name}", "hello")
+
+    assert world.bodies(url) == ["hello"]
+
+
 @pytest.mark.parametrize("name", ["nowhere", "http://localhost/queue/nowhere", "http://localhost/999999999999/nowhere"])
 def test_a_name_of_no_queue_is_refused(world: World, name: str) -> None:
     with pytest.raises(world.sqs.exceptions.QueueDoesNotExist):
