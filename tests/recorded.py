@@ -29,7 +29,7 @@ class Recorded:
 @contextmanager
 def recorded() -> Iterator[Recorded]:
     """Run a server that notes its calls."""
-    server = Server()
+    server = Server(region_any=True)
     noted = Recorded(server.url)
     config = server._server.config
     application: Any = config.app

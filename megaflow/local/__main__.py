@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import gc
+import glob
 import logging
 import re
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NoReturn
 
@@ -17,6 +18,8 @@ from typing_extensions import override
 
 from megaflow.errors import ConfigurationError
 from megaflow.local.account import Account
+from megaflow.local.accounts import NUMBER, REGION
+from megaflow.local.clock import Clock
 from megaflow.local.file.store import Store
 from megaflow.logs import make_text_handler
 from megaflow.printable import printable
@@ -24,8 +27,6 @@ from megaflow.printable import printable
 if TYPE_CHECKING:
     from megaflow.local.server import Server
 
-_ACCOUNT: Final = "[0-9]{12}"
-_REGION: Final = "[a-z]{2,4}(-[a-z]+)+-[0-9]{1,2}"
 _HIGHEST_PORT: Final = 65535
 
 _EPILOG: Final = """\
@@ -53,8 +54,10 @@ def main(arguments: Sequence[str] | None = None, *, program: str = "python -m me
 
 
 def _serve(given: argparse.Namespace) -> None:
-    account = Account(region=given.region, account_id=given.account)
-    with kept(account, given.data), closing(_listen(account, given)) as server:
+    account = Account(clock=Clock(), region=given.region, account_id=given.account, relaxed=given.relaxed)
+    with kept(account, given.data) as keep, closing(_listen(account, given, keep)) as server:
+        for region, account_id in siblings_of(given.data):
+            server.accounts.at(region, account_id)
         # From before it is said that it serves: whoever reads that may signal at once. Uvicorn hands these on to us.
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: server.stop())
@@ -64,24 +67,43 @@ def _serve(given: argparse.Namespace) -> None:
         server.serve()
 
 
-def _listen(account: Account, given: argparse.Namespace) -> Server:
+def _listen(account: Account, given: argparse.Namespace, keep: Callable[[Account], object]) -> Server:
     from megaflow.local.server import Server
 
     try:
-        return Server(account, port=given.port, allowed_hosts=given.allow_host)
+        return Server(
+            account,
+            port=given.port,
+            allowed_hosts=given.allow_host,
+            keys=dict(given.accounts),
+            region_any=given.region_any,
+            opened=keep,
+        )
     except ConfigurationError as error:
         raise ConfigurationError(f"{error}; --port 0 takes a free one") from error
 
 
 @contextmanager
-def kept(account: Account, data: Path | None) -> Iterator[None]:
-    """Keep *account* in the file *data*, where one is named."""
+def kept(account: Account, data: Path | None) -> Iterator[Callable[[Account], object]]:
+    """Keep *account* in the file *data*, where one is named; give what keeps another one in a file beside it."""
     if data is None:
-        yield
+        yield lambda account: None
         return
-    with closing(Store(data)) as store:
-        store.load(account)
-        yield
+    with ExitStack() as stores:
+
+        def keep(account: Account, path: Path) -> None:
+            stores.enter_context(closing(Store(path))).load(account)
+
+        keep(account, data)
+        yield lambda other: keep(other, data.with_name(f"{data.name}.{other.region}.{other.account_id}"))
+
+
+def siblings_of(data: Path | None) -> Iterator[tuple[str, str]]:
+    """Go through the regions and numbers of the accounts that are kept in files beside *data*."""
+    for path in sorted(data.parent.glob(f"{glob.escape(data.name)}.*.*")) if data is not None else ():
+        region, _, number = path.name.removeprefix(f"{data.name}.").partition(".") if data is not None else ("", "", "")
+        if REGION.fullmatch(region) and NUMBER.fullmatch(number):
+            yield region, number
 
 
 def _contents(account: Account, data: Path | None) -> str:
@@ -125,15 +147,34 @@ def _parser(program: str) -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--region",
-        type=_like(_REGION, "a region, such as eu-west-1"),
+        type=_like(REGION, "a region, such as eu-west-1"),
         default="us-east-1",
-        help="region of the ARNs (default: %(default)s)",
+        help="region of calls that are not signed (default: %(default)s)",
     )
     parser.add_argument(
         "--account",
-        type=_like(_ACCOUNT, "twelve digits"),
+        type=_like(NUMBER, "twelve digits"),
         default="000000000000",
-        help="account of the ARNs, twelve digits (default: %(default)s)",
+        help="account of calls whose key id says nothing else, twelve digits (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--accounts",
+        action="append",
+        default=[],
+        type=_key,
+        metavar="KEY=ACCOUNT",
+        help="account of calls with this key id, twelve digits; may be given several times (a key id of twelve digits "
+        "is its account)",
+    )
+    parser.add_argument(
+        "--relaxed",
+        action="store_true",
+        help="for tests: purge a queue, or make one that was deleted, again without the 60 seconds in between",
+    )
+    parser.add_argument(
+        "--region-any",
+        action="store_true",
+        help="one account in one region for all calls, whatever they are signed for",
     )
     return parser
 
@@ -144,9 +185,16 @@ def _port(text: str) -> int:
     return int(text)
 
 
-def _like(pattern: str, allowed: str) -> Callable[[str], str]:
+def _key(text: str) -> tuple[str, str]:
+    key, _, number = text.rpartition("=")
+    if not key or not NUMBER.fullmatch(number):
+        raise argparse.ArgumentTypeError(f"{text!r} is not allowed: give a key id, =, and twelve digits")
+    return key, number
+
+
+def _like(pattern: re.Pattern[str], allowed: str) -> Callable[[str], str]:
     def read(text: str) -> str:
-        if not re.fullmatch(pattern, text):
+        if not pattern.fullmatch(text):
             raise argparse.ArgumentTypeError(f"{text!r} is not allowed: give {allowed}")
         return text
 

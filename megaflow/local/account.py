@@ -8,12 +8,16 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
+from megaflow.errors import UsageError
 from megaflow.forks import renew_in_child
+from megaflow.local import aids
+from megaflow.local.clock import Clock
 from megaflow.local.faults import Faults
+from megaflow.local.hosted_queue import HostedQueue
+from megaflow.local.journal import Journal, Touched
 from megaflow.local.move_tasks import Moves
 from megaflow.local.polls import Poll, Polls
 from megaflow.local.queue import LocalQueue
@@ -24,46 +28,6 @@ from megaflow.local.topic import Topic
 
 _UUID_MASK: Final = 0xF000 << 64 | 0xC000 << 48
 _UUID_VERSION: Final = 0x4000 << 64 | 0x8000 << 48
-
-
-@dataclass(slots=True)
-class HostedQueue:
-    """A queue with what the account knows of it."""
-
-    number: int
-    name: str
-    queue: LocalQueue
-    created_at: float
-    modified_at: float
-    tags: dict[str, str] = field(default_factory=dict)
-    purged_at: float | None = None
-
-
-@dataclass(slots=True)
-class Touched:
-    """What came, changed or went since it was last written down."""
-
-    messages: set[str] = field(default_factory=set)
-    """The names of queues of which messages did."""
-
-    queues: set[tuple[int, str]] = field(default_factory=set)
-    """The numbers and names of queues that did."""
-
-    topics: set[str] = field(default_factory=set)
-    """The ARNs of topics that came or changed."""
-
-    topics_gone: set[str] = field(default_factory=set)
-    """The ARNs of topics that were deleted; one of the same name may have come since."""
-
-    account: bool = False
-    """The names of deleted queues, or the message move tasks."""
-
-
-class Journal(Protocol):
-    """Where an account is written down."""
-
-    def write(self, account: Account, touched: Touched) -> None:
-        """Write down what was *touched*, all of it or nothing; return once it would survive this process."""
 
 
 class Account:
@@ -78,6 +42,8 @@ class Account:
         account_id: The twelve digits in its ARNs.
         url: Where the URLs of its queues begin.
         random: Makes the ids.
+        relaxed: Whether a queue can be purged again, and made again after it was deleted, without the 60 seconds in
+            between.
 
     Example:
         >>> from megaflow.local import Account, SqsClient
@@ -93,6 +59,7 @@ class Account:
         account_id: str = "000000000000",
         url: str = "http://sqs.localhost",
         random: random_module.Random | None = None,
+        relaxed: bool = False,
     ) -> None:
         self.clock = clock
         """Gives the time, in seconds since the epoch."""
@@ -105,6 +72,9 @@ class Account:
 
         self.url = url
         """Where the URLs of its queues begin."""
+
+        self.relaxed = relaxed
+        """Whether the 60 seconds between purges, and after a queue was deleted, need not pass."""
 
         self.lock = threading.RLock()
         """Held while something changes; `turn` takes it."""
@@ -139,6 +109,9 @@ class Account:
         self.faults = Faults()
         """The `Faults`: what goes wrong. Set others at any time."""
 
+        self.owner_of: Callable[[str], Account | None] = lambda arn: self
+        """Finds the account that has the queue or topic of an ARN, among those beside this one."""
+
         self._random = random or random_module.Random()
         self._next_number = 1
         self._stirred: set[str] = set()
@@ -149,6 +122,19 @@ class Account:
         """See `megaflow.forks`."""
         self.lock = threading.RLock()
         self.changed = threading.Condition(self.lock)
+
+    def sibling(self, region: str, account_id: str) -> Account:
+        """Return a new account of another number or in another region, with the same lock, clock and watchers."""
+        made = Account(
+            clock=self.clock,
+            region=region,
+            account_id=account_id,
+            url=self.url,
+            random=self._random,
+            relaxed=self.relaxed,
+        )
+        made.lock, made.changed, made.watchers = self.lock, self.changed, self.watchers
+        return made
 
     def new_id(self) -> str:
         """Return a new UUID."""
@@ -171,6 +157,36 @@ class Account:
         """Let long polls look at the clock again, after you have moved it."""
         with self.turn():
             self._stirred.update(self.queues)
+
+    def advance(self, seconds: float) -> None:
+        """Let *seconds* pass at once, on a `Clock`.
+
+        Raises:
+            UsageError: the account has another clock.
+        """
+        if not isinstance(self.clock, Clock):
+            raise UsageError("only a Clock can be moved: Account(clock=Clock())")
+        self.clock.advance(seconds)
+        self.wake()
+
+    def reset(self, queue: str | None = None) -> None:
+        """Forget everything, or the messages of one *queue*: its name or URL.
+
+        Raises:
+            UsageError: there is no such queue.
+        """
+        if queue is None:
+            aids.reset(self)
+        else:
+            aids.reset_queue(self, queue)
+
+    def peek(self, queue: str) -> list[aids.PeekedMessage]:
+        """Return all messages of a *queue*, its name or URL, in the order of sending, without receiving them.
+
+        Raises:
+            UsageError: there is no such queue.
+        """
+        return aids.peek(self, queue)
 
     def next_alarm(self) -> float | None:
         """Return when somebody has to take a turn though nobody calls: for those who poll, or for what is moved."""
@@ -198,13 +214,13 @@ class Account:
         self._stirred.add(hosted.name)
 
     def queue(self, url: str) -> HostedQueue:
-        """Return the queue of this URL, whatever its host.
+        """Return the queue of this URL, whatever its host, or of this name.
 
         Raises:
             Refused: ``QueueDoesNotExist``
         """
-        owner, _, name = url.rpartition("/")
-        if owner.rpartition("/")[2] != self.account_id:
+        owner, slash, name = url.rpartition("/")
+        if slash and owner.rpartition("/")[2] not in (self.account_id, "queue"):
             raise no_queue()
         return self.queue_named(name)
 
@@ -240,7 +256,7 @@ class Account:
         return queue.receive(
             count,
             visibility_timeout=visibility_timeout,
-            attempt_id=attempt_id,
+            attempt_id=attempt_id if queue.settings.fifo else None,
             dead_letters=self._find(queue.settings.dead_letter_arn),
         )
 

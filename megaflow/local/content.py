@@ -9,15 +9,23 @@ from hashlib import md5
 from types import MappingProxyType
 from typing import Any, Final
 
-from megaflow.limits import MESSAGE_ATTRIBUTES, allows_attribute_name, refused_character
+from megaflow.limits import MESSAGE_ATTRIBUTES, refused_character
 from megaflow.local.refused import Refused, missing
 
 TRACE_HEADER: Final = "AWSTraceHeader"
 """The one system attribute that a sender may give; also the name by which a call has what its header says."""
 
-_NUMBER: Final = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
+NUMBER: Final = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
+_VALID_CHARACTERS: Final = (
+    "Valid unicode characters are #x9 | #xA | #xD | #x20 to #xD7FF | #xE000 to #xFFFD | #x10000 to #x10FFFF"
+)
 _CHECKED_LATER: Final = frozenset({"MessageBody", "StringValue", "Message"})
-_TYPES: Final = ("String", "Number", "Binary")
+TYPES: Final = ("String", "Number", "Binary")
+_NAME_LENGTH: Final = 256
+"""Characters of a name, and of a data type."""
+
+_NAME: Final = re.compile(r"(?!(?i:aws|amazon)\.)(?!.*\.\.)(?!\.)[\w.-]+(?<!\.)")
+"""Letters of any script, though the documentation speaks of A to Z alone: SQS takes them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +86,7 @@ def size_of_entry(body: str, attributes: Mapping[str, Mapping[str, Any]]) -> int
 
 
 def read_attributes(given: Mapping[str, Mapping[str, Any]]) -> Mapping[str, MessageAttribute]:
-    """Make attributes of what boto3 takes as ``MessageAttributes``.
+    """Make attributes of what boto3 takes as ``MessageAttributes`` of SQS.
 
     Raises:
         Refused: a name, type or value that SQS does not take.
@@ -114,8 +122,7 @@ def check_text(text: str) -> None:
     if refused_character(text) is not None:
         raise Refused(
             "InvalidMessageContents",
-            "Invalid characters found. Valid unicode characters are #x9 | #xA | #xD | #x20 to #xD7FF | "
-            "#xE000 to #xFFFD | #x10000 to #x10FFFF",
+            f"Invalid characters found. {_VALID_CHARACTERS}",
         )
 
 
@@ -187,7 +194,7 @@ def md5_of_attributes(attributes: Mapping[str, MessageAttribute]) -> str:
 
 
 def _read_attribute(name: str, fields: Mapping[str, Any]) -> MessageAttribute:
-    if not allows_attribute_name(name):
+    if len(name) > _NAME_LENGTH or not _NAME.fullmatch(name):
         raise _wrong(
             f"The message attribute name '{name}' is invalid. Attribute name can contain A-Z, a-z, 0-9, "
             "underscore (_), hyphen (-), and period (.) characters."
@@ -201,22 +208,23 @@ def _read_attribute(name: str, fields: Mapping[str, Any]) -> MessageAttribute:
 
 def _read_value(name: str, fields: Mapping[str, Any]) -> str | bytes:
     base = fields["DataType"].split(".", 1)[0]
-    if base not in _TYPES:
+    if base not in TYPES or len(fields["DataType"]) > _NAME_LENGTH:
         raise _wrong(
-            f"The message attribute '{name}' has an invalid message attribute type, the set of supported type "
-            "prefixes is Binary, Number, and String."
+            f"The type of message (user) attribute '{name}' is invalid. You must use only the following supported "
+            "type prefixes: Binary, Number, String."
         )
     value = fields.get("BinaryValue") if base == "Binary" else fields.get("StringValue")
     if not value:
-        raise _wrong(f"The message attribute '{name}' must contain a non-empty value of type '{base}'.")
+        raise _wrong(f"Message (user) attribute '{name}' must contain a non-empty value of type '{base}'.")
     return as_bytes(value) if base == "Binary" else str(value)
 
 
 def _check_value(name: str, attribute: MessageAttribute) -> None:
     if isinstance(attribute.value, bytes):
         return
-    check_text(attribute.value)
-    if attribute.data_type.startswith("Number") and not _NUMBER.fullmatch(attribute.value):
+    if refused_character(attribute.value) is not None:
+        raise _wrong(f"Message (user) attribute '{name}' has invalid characters. {_VALID_CHARACTERS}")
+    if attribute.data_type.startswith("Number") and not NUMBER.fullmatch(attribute.value):
         raise _wrong(f"Can't cast the value of message (user) attribute '{name}' to a number.")
 
 

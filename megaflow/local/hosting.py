@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from megaflow.local.account import Account, HostedQueue
+from megaflow.local.account import Account
+from megaflow.local.hosted_queue import HostedQueue
 from megaflow.local.refused import Refused
 from megaflow.local.settings import Settings, check_redrive, new_settings
 
+_TAGS: Final = 50
 SETTLING_TIME: Final = 60
 """Seconds between two purges of a queue, and between deleting a queue and creating one of that name.
 
@@ -24,6 +26,7 @@ def create_queue(account: Account, name: str, attributes: Mapping[str, str], tag
         Refused: a wrong name or attribute, a queue of that name with other attributes, or one deleted just now.
     """
     settings = new_settings(name, attributes)
+    check_tags(name, tags)
     if name in account.queues:
         _check_same(account.queues[name].queue.settings, settings, attributes)
         return account.queues[name]
@@ -53,8 +56,6 @@ def set_attributes(account: Account, url: str, attributes: Mapping[str, str]) ->
         Refused: a wrong attribute, or a dead-letter queue that is missing, of the other type, or not for this one.
     """
     hosted = account.queue(url)
-    if "FifoQueue" in attributes and not hosted.queue.settings.fifo:
-        raise Refused("InvalidAttributeName", "Unknown Attribute FifoQueue.")
     settings = hosted.queue.settings.with_attributes(attributes)
     if "RedrivePolicy" in attributes:
         _check_redrive(account, hosted.queue.arn, settings)
@@ -64,27 +65,38 @@ def set_attributes(account: Account, url: str, attributes: Mapping[str, str]) ->
 
 
 def set_tags(account: Account, hosted: HostedQueue, tags: Mapping[str, str]) -> None:
-    """Give a queue these tags, in place of any it had."""
+    """Give a queue these tags, in place of any it had.
+
+    Raises:
+        Refused: they are too many.
+    """
+    check_tags(hosted.name, tags)
     hosted.tags = dict(tags)
     account.touch(hosted)
 
 
+def check_tags(name: str, tags: Mapping[str, str]) -> None:
+    """Refuse more tags than the queue of this *name* can have."""
+    if len(tags) > _TAGS:
+        raise Refused("InvalidParameterValue", f"Too many tags added for queue {name}.")
+
+
 def purge_queue(account: Account, url: str) -> None:
-    """Delete all messages of a queue.
+    """Delete all messages of a queue, which then takes what it was sent of late as new.
 
     Raises:
         Refused: ``PurgeQueueInProgress``, within 60 seconds of the last purge.
     """
     hosted = account.queue(url)
     now = account.clock()
-    if hosted.purged_at is not None and now < hosted.purged_at + SETTLING_TIME:
+    if not account.relaxed and hosted.purged_at is not None and now < hosted.purged_at + SETTLING_TIME:
         raise Refused(
             "PurgeQueueInProgress",
             f"Only one PurgeQueue operation on {hosted.name} is allowed every {SETTLING_TIME} seconds.",
             status=403,
         )
     hosted.purged_at = now
-    hosted.queue.messages.purge()
+    hosted.queue.purge()
     account.touch(hosted)
 
 
@@ -99,7 +111,7 @@ def _check_same(there: Settings, wanted: Settings, attributes: Iterable[str]) ->
 
 def _check_not_just_deleted(account: Account, name: str) -> None:
     _forget_settled(account)
-    if name in account.deleted_at:
+    if name in account.deleted_at and not account.relaxed:
         raise Refused(
             "QueueDeletedRecently",
             f"You must wait {SETTLING_TIME} seconds after deleting a queue before you can create another with the same "

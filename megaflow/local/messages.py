@@ -38,7 +38,7 @@ class Messages:
         now = self._clock()
         for number in self._ages.due(now - self.settings.retention_period):
             self.delete(number)
-        for number in self._delayed.due(now - self._delay_from_sending()):
+        for number in self._delayed.due(now - self.delay_from_sending()):
             self._waiting.add(number, self._messages[number].group)
             if self.settings.fifo:
                 # Otherwise a longer delay would hold for it again, once it was restored.
@@ -72,7 +72,7 @@ class Messages:
         stored = self._messages[number] = Stored(number, message)
         self._ages.set(number, now)
         if delay:
-            self._delayed.set(number, now + delay - self._delay_from_sending())
+            self._delayed.set(number, now + delay - self.delay_from_sending())
         else:
             self._waiting.add(number, stored.group)
         self.unsaved.added.add(number)
@@ -90,6 +90,13 @@ class Messages:
         """Let a message that was taken be in flight until *visible_at*, or one that is in flight stay so."""
         self._in_flight.set(stored.number, visible_at)
         self.touch(stored.number)
+
+    def hide_again(self, stored: Stored, visible_at: float) -> None:
+        """Let a message that was received before be in flight until *visible_at*, though it may wait again by now."""
+        if stored.number not in self._in_flight:
+            self._waiting.remove(stored.number, stored.group)
+            self._waiting.hold(stored.number, stored.group)
+        self.hide(stored, visible_at)
 
     def put_back(self, stored: Stored) -> None:
         """Let a message wait again that was taken."""
@@ -115,7 +122,7 @@ class Messages:
         self._touched()
 
     def purge(self) -> None:
-        """Delete all messages, those in flight too. What was sent of late is still remembered."""
+        """Delete all messages, those in flight too."""
         self.unsaved = Unsaved(purged=True)
         self._touched()
         self._messages.clear()
@@ -135,7 +142,7 @@ class Messages:
     def next_change(self) -> float | None:
         """Return when the next delay or visibility timeout ends, or None."""
         delayed, visible = self._delayed.next(), self._in_flight.next()
-        times = [] if delayed is None else [delayed + self._delay_from_sending()]
+        times = [] if delayed is None else [delayed + self.delay_from_sending()]
         return min(times if visible is None else [*times, visible], default=None)
 
     def record(self, number: int) -> MessageRecord | None:
@@ -149,6 +156,11 @@ class Messages:
             delayed_to=self._delayed.time(number),
             visible_at=self._in_flight.time(number),
         )
+
+    def records(self) -> Iterator[MessageRecord]:
+        """Go through all there is to know of all messages, in the order of sending."""
+        self.pass_time()
+        return (record for number in sorted(self._messages) if (record := self.record(number)) is not None)
 
     def restore(self, record: MessageRecord) -> None:
         """Take a message in as it was when it was recorded."""
@@ -172,7 +184,8 @@ class Messages:
         self.pass_time()
         self._waiting.shuffle(random)
 
-    def _delay_from_sending(self) -> int:
+    def delay_from_sending(self) -> int:
+        """Return the seconds of delay that count from when a message was sent, whatever the queue then had."""
         # A new delay holds for what a FIFO queue already has, but not for what a standard queue has.
         # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-delay-queues.html
         return self.settings.delay if self.settings.fifo else 0

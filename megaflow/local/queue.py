@@ -11,7 +11,7 @@ from megaflow.local.content import Content
 from megaflow.local.messages import Messages
 from megaflow.local.receipts import Receipt, read_receipt, write_receipt
 from megaflow.local.recent import Recent
-from megaflow.local.refused import Refused, invalid_value, missing
+from megaflow.local.refused import Refused, invalid_value, missing, no_deduplication_id
 from megaflow.local.settings import Settings
 from megaflow.local.stored_message import Attempt, Delivery, SentMessage, Stored
 
@@ -102,7 +102,7 @@ class LocalQueue:
     def delete(self, receipt_handle: str) -> None:
         """Delete the message of this handle.
 
-        On a standard queue a handle of an earlier receive does nothing; on a FIFO queue one that expired is refused.
+        On a standard queue a handle of an earlier receive will do; on a FIFO queue one that expired is refused.
         https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_DeleteMessage.html
 
         Raises:
@@ -113,31 +113,30 @@ class LocalQueue:
         stored = self.messages.find(receipt.number)
         if stored is None:
             return
-        current = stored.received_here == receipt.serial
-        if self.settings.fifo and not (current and self.messages.visible_at(receipt.number) is not None):
+        if self.settings.fifo and not self._is_in_flight(stored, receipt):
             raise invalid_value(receipt_handle, "ReceiptHandle", "The receipt handle has expired.")
-        if current:
-            self.messages.delete(receipt.number)
+        self.messages.delete(receipt.number)
 
     def change_visibility(self, receipt_handle: str, timeout: int) -> None:
         """Hide the message of this handle for *timeout* seconds from now.
 
+        On a standard queue a handle of an earlier receive will do, and so will one whose time is over.
         https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_ChangeMessageVisibility.html
 
         Raises:
-            Refused: the handle is not of this queue or not the latest, the message can be seen, or the total since it
-                was received would be more than 12 hours.
+            Refused: the handle is not of this queue, the message is gone, or the total since it was received would be
+                more than 12 hours; on a FIFO queue, the handle is not the latest, or the message can be seen.
         """
         now = self.messages.pass_time()
         receipt = self._read(receipt_handle)
         stored = self.messages.find(receipt.number)
-        if stored is None or stored.received_here != receipt.serial:
+        if stored is None or (self.settings.fifo and stored.received_here != receipt.serial):
             raise invalid_value(
                 receipt_handle,
                 "ReceiptHandle",
                 "Message does not exist or is not available for visibility timeout change.",
             )
-        if self.messages.visible_at(receipt.number) is None:
+        if self.settings.fifo and not self._is_in_flight(stored, receipt):
             raise Refused("MessageNotInflight", "The specified message isn't in flight.")
         if now + timeout > stored.received_at + VISIBILITY_TIMEOUT:
             raise invalid_value(
@@ -145,7 +144,7 @@ class LocalQueue:
                 "VisibilityTimeout",
                 f"Total VisibilityTimeout for the message is beyond the limit [{VISIBILITY_TIMEOUT} seconds]",
             )
-        self.messages.hide(stored, now + timeout)
+        self.messages.hide_again(stored, now + timeout)
 
     def take_in(self, stored: Stored, source_arn: str) -> None:
         """Take over a message from *source_arn*, as its dead-letter queue.
@@ -196,6 +195,12 @@ class LocalQueue:
         self.messages.delete_taken(stored)
         return True
 
+    def purge(self) -> None:
+        """Delete all messages, those in flight too, and forget what was sent of late."""
+        self.messages.purge()
+        self.sent.clear()
+        self.attempts.clear()
+
     def saved(self) -> None:
         """Note that all is written down."""
         self.messages.saved()
@@ -240,11 +245,7 @@ class LocalQueue:
 
     def _id_by_content(self, content: Content) -> str:
         if not self.settings.content_based_deduplication:
-            raise Refused(
-                "InvalidParameterValue",
-                "The queue should either have ContentBasedDeduplication enabled or MessageDeduplicationId provided "
-                "explicitly",
-            )
+            raise no_deduplication_id()
         return sha256(content.body.encode()).hexdigest()
 
     def _room(self, count: int) -> int:
@@ -297,6 +298,10 @@ class LocalQueue:
         if self.messages.visible_at(attempt.number) != attempt.visible_at:
             return False
         return self.messages[attempt.number].received_here == attempt.serial
+
+    def _is_in_flight(self, stored: Stored, receipt: Receipt) -> bool:
+        """Tell whether the message is in flight, and by this receipt."""
+        return stored.received_here == receipt.serial and self.messages.visible_at(stored.number) is not None
 
     def _read(self, receipt_handle: str) -> Receipt:
         receipt = read_receipt(receipt_handle)

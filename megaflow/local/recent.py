@@ -56,6 +56,11 @@ class Recent(Generic[Kept]):
         self._known[remembered.key] = remembered
         self._order.append(remembered)
 
+    def clear(self) -> None:
+        """Forget everything."""
+        for part in (self._known, self._order, self._unsaved):
+            part.clear()
+
     def unsaved(self) -> Iterator[Remembered[Kept]]:
         """Give what is to be written down since ``saved`` was called."""
         return (self._known[key] for key in self._unsaved if key in self._known)

@@ -74,6 +74,14 @@ def missing(parameter: str) -> Refused:
     return Refused("MissingParameter", f"The request must contain the parameter {parameter}.")
 
 
+def no_deduplication_id() -> Refused:
+    """Make the error SQS gives for what is sent to a FIFO queue that could not tell it from a duplicate."""
+    return Refused(
+        "InvalidParameterValue",
+        "The queue should either have ContentBasedDeduplication enabled or MessageDeduplicationId provided explicitly",
+    )
+
+
 def wrong_queue_type(value: object, parameter: str) -> Refused:
     """Make the error SQS gives for a parameter that only the other type of queue takes."""
     return invalid_value(value, parameter, "The request include parameter that is not valid for this queue type.")

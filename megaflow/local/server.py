@@ -1,4 +1,4 @@
-"""The server: the account behind HTTP on 127.0.0.1, for boto3, the AWS CLI and other SDKs."""
+"""The server: accounts behind HTTP on 127.0.0.1, for boto3, the AWS CLI and other SDKs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import errno
 import os
 import socket
 import threading
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from types import TracebackType
 from typing import Final
@@ -16,6 +16,8 @@ from megaflow.distribution import describe_missing_extra
 from megaflow.errors import ConfigurationError, UsageError
 from megaflow.forks import let_go, renew_in_child
 from megaflow.local.account import Account
+from megaflow.local.accounts import Accounts
+from megaflow.local.clock import Clock
 from megaflow.local.refused import Refused
 
 try:
@@ -50,6 +52,12 @@ class Server:
         port: The port; 0 takes a free one.
         allowed_hosts: Host names that it answers to, beside addresses, ``localhost`` and names below ``localhost``:
             ``*.example.com`` is all names below one.
+        keys: Numbers of accounts by key ids. A key id of twelve digits is the number of its account; all others are
+            for the number of *account*.
+        region_any: Whether one account is for all calls, whatever they are signed for. Otherwise a call that is
+            signed for another region, or by the key of another account, is for an account beside it, which is made
+            where it is not there. By default an *account* that you give is for all calls.
+        opened: Called with each account that is made, before anything is done to it.
 
     Raises:
         ConfigurationError: the port is taken.
@@ -62,8 +70,17 @@ class Server:
         ...                        aws_access_key_id="any", aws_secret_access_key="any")
     """
 
-    def __init__(self, account: Account | None = None, *, port: int = 0, allowed_hosts: Collection[str] = ()) -> None:
-        self.account = account or Account()
+    def __init__(
+        self,
+        account: Account | None = None,
+        *,
+        port: int = 0,
+        allowed_hosts: Collection[str] = (),
+        keys: Mapping[str, str] | None = None,
+        region_any: bool | None = None,
+        opened: Callable[[Account], object] = lambda account: None,
+    ) -> None:
+        self.account = account or Account(clock=Clock())
         """The account that it serves."""
 
         self._socket = _listen(port)
@@ -71,7 +88,12 @@ class Server:
         """Its URL: the endpoint for boto3, the AWS CLI and ``AWS_ENDPOINT_URL``."""
 
         self.account.url = self.url
-        self._server = _Uvicorn(self.account, allowed_hosts)
+        self.accounts = Accounts(
+            self.account, keys=keys, only=account is not None if region_any is None else region_any, opened=opened
+        )
+        """All accounts that it serves."""
+
+        self._server = _Uvicorn(self.accounts, allowed_hosts)
         self._thread: threading.Thread | None = None
         self._begun = False
         renew_in_child(self)
@@ -131,11 +153,12 @@ class Server:
 
 
 class _Uvicorn(uvicorn.Server):
-    """Serves one account, and takes a turn at it whenever time has something to do for those who poll."""
+    """Serves accounts, and takes a turn at them whenever time has something to do for those who poll."""
 
-    def __init__(self, account: Account, allowed_hosts: Collection[str]) -> None:
-        self._account = account
-        self._application = Application(account, allowed_hosts)
+    def __init__(self, accounts: Accounts, allowed_hosts: Collection[str]) -> None:
+        self._accounts = accounts
+        self._account = accounts.default
+        self._application = Application(accounts, allowed_hosts)
         self._alarm: asyncio.TimerHandle | None = None
         super().__init__(
             uvicorn.Config(
@@ -187,15 +210,16 @@ class _Uvicorn(uvicorn.Server):
         if self._alarm is not None:
             self._alarm.cancel()
         with self._account.lock:
-            time = self._account.next_alarm()
+            time = self._accounts.next_alarm()
         if time is not None:
             self._alarm = self._loop.call_later(max(time - self._account.clock(), _SHORTEST_WAIT), self._ring)
 
     def _ring(self) -> None:
         try:
             # Where it cannot be written down, the store has said so; there is nobody to be answered.
-            with suppress(Refused), self._account.turn():
-                pass
+            for account in self._accounts:
+                with suppress(Refused), account.turn():
+                    pass
         finally:
             # The account tells only of alarms that changed, and the clock may not have reached this one.
             self._set_alarm()

@@ -15,6 +15,7 @@ from megaflow.limits import DELAY, SQS_MESSAGE_SIZE, VISIBILITY_TIMEOUT, WAIT_TI
 from megaflow.local.refused import Refused, invalid_value
 
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,80}")
+_QUEUE_ARN: Final = re.compile(r"arn:[^:]+:sqs:[^:]+:[^:]+:[^:]+")
 _FIFO_NAME: Final = re.compile(r"(?=.{1,80}$)[A-Za-z0-9_-]+\.fifo")
 
 _NUMBERS: Final = {
@@ -37,6 +38,7 @@ _REMOVABLE: Final = ("Policy", "RedrivePolicy", "RedriveAllowPolicy", "KmsMaster
 
 NAMES: Final = frozenset({*_NUMBERS, *_CHOICES, *_REMOVABLE})
 _FIFO_ONLY: Final = ("FifoQueue", "ContentBasedDeduplication", "DeduplicationScope", "FifoThroughputLimit")
+_HIGH_THROUGHPUT: Final = ("DeduplicationScope", "FifoThroughputLimit")
 _DEFAULTS: Final = {
     "DelaySeconds": "0",
     "MaximumMessageSize": str(SQS_MESSAGE_SIZE),
@@ -101,7 +103,7 @@ def new_settings(name: str, attributes: Mapping[str, str]) -> Settings:
     Raises:
         Refused: a name or an attribute that AWS does not take.
     """
-    fifo = attributes.get("FifoQueue") == "true"
+    fifo = attributes.get("FifoQueue", "").lower() == "true"
     _check_name(name, fifo=fifo)
     defaults = {**_DEFAULTS, **_FIFO_DEFAULTS} if fifo else _DEFAULTS
     return _settings(_changed(defaults, _checked(attributes, fifo=fifo)), fifo=fifo)
@@ -126,6 +128,8 @@ def read_redrive(text: str) -> Redrive:
     count = policy["maxReceiveCount"] if isinstance(policy["maxReceiveCount"], str) else repr(policy["maxReceiveCount"])
     if not _is_number(count, 1, 1000):
         raise invalid_value(text, "RedrivePolicy", "Invalid value for maxReceiveCount: must be between 1 and 1000.")
+    if not _QUEUE_ARN.fullmatch(str(policy["deadLetterTargetArn"])):
+        raise invalid_value(text, "RedrivePolicy", "Invalid value for deadLetterTargetArn.")
     return Redrive(str(policy["deadLetterTargetArn"]), int(count))
 
 
@@ -215,6 +219,8 @@ def _check_name(name: str, *, fifo: bool) -> None:
 
 
 def _checked_value(name: str, value: str, fifo: bool) -> str:
+    if name in _HIGH_THROUGHPUT and not fifo:
+        raise Refused("InvalidAttributeName", f"You can specify the {name} only when FifoQueue is set to true.")
     if name in _FIFO_ONLY and not fifo:
         raise Refused("InvalidAttributeName", f"Unknown Attribute {name}.")
     if name in _NUMBERS:
@@ -240,6 +246,8 @@ def _is_number(text: str, low: int, high: int) -> bool:
 
 def _checked_choice(name: str, value: str) -> str:
     lowered = value.lower() if value.lower() in {"true", "false"} else value
+    if name == "FifoQueue" and lowered == "false":
+        raise _invalid(name, " Reason: Modifying queue type is not supported.")
     if lowered not in _CHOICES[name]:
         raise _invalid(name)
     return lowered
@@ -297,5 +305,5 @@ def _read_object(name: str, text: str) -> dict[str, Any]:
     return value
 
 
-def _invalid(name: str) -> Refused:
-    return Refused("InvalidAttributeValue", f"Invalid value for the parameter {name}.")
+def _invalid(name: str, reason: str = "") -> Refused:
+    return Refused("InvalidAttributeValue", f"Invalid value for the parameter {name}.{reason}")

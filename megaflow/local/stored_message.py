@@ -73,6 +73,11 @@ class MessageRecord:
     delayed_to: float | None
     visible_at: float | None
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether it can be received, as far as itself is concerned."""
+        return self.delayed_to is None and self.visible_at is None
+
 
 @dataclass(slots=True)
 class Unsaved:

@@ -8,8 +8,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from hashlib import sha256
-from typing import Final
+from typing import Any, Final
 
+from megaflow.limits import SNS_MESSAGE_SIZE
 from megaflow.local.content import Content, MessageAttribute
 from megaflow.local.recent import Recent
 from megaflow.local.refused import invalid_parameter
@@ -100,53 +101,70 @@ class Topic:
         """Whether the topic keeps the order of each message group."""
         return self.attributes.get("FifoTopic") == "true"
 
+    @property
+    def signature_version(self) -> str:
+        """What the envelopes say of their signature."""
+        return self.attributes.get("SignatureVersion", "1")
+
+    @property
+    def maximum_message_size(self) -> int:
+        """Bytes of a message with its attributes."""
+        return int(self.attributes.get("MaximumMessageSize", SNS_MESSAGE_SIZE))
+
     def publish(self, publication: Publication, deliver: Callable[[Subscription, Publication], None]) -> Publication:
         """Give *publication* its id and *deliver* it to every subscription that accepts it.
 
-        A FIFO topic delivers nothing for one it had in the last five minutes, and returns that first one.
-
-        Raises:
-            Refused: a FIFO topic lacks an id it needs.
+        A FIFO topic delivers nothing for one it had in the last five minutes, and returns that first one; what it is
+        given has passed ``check_order``.
         """
         now = self._clock()
         made = replace(publication, id=self._new_id(), published_at=now)
         if self.fifo:
             made = self._in_order(made)
-            first = self.published.find(made.deduplication_id, now)
+            key = (self._scope(made), made.deduplication_id)
+            first = self.published.find(key, now)
             if first is not None:
                 return first
-            self.published.remember(made.deduplication_id, replace(made, message="", attributes={}), now)
+            self.published.remember(key, replace(made, message="", attributes={}), now)
         for subscription in self.subscriptions.values():
             if subscription.accepts(made):
                 deliver(subscription, made)
         return made
 
-    def _in_order(self, publication: Publication) -> Publication:
-        check_group(publication.group_id)
-        number = self.next_number
-        self.next_number += 1
-        return replace(
-            publication,
-            deduplication_id=publication.deduplication_id or self._id_by_content(publication.message),
-            sequence_number=str(_FIRST_SEQUENCE_NUMBER + number * 1000),
-        )
+    def check_order(self, given: Mapping[str, Any]) -> None:
+        """Refuse what a FIFO topic could not put in its place, or not tell from a duplicate.
 
-    def _id_by_content(self, message: str) -> str:
-        if self.attributes.get("ContentBasedDeduplication") != "true":
+        *given* has what boto3's ``publish`` takes.
+        """
+        if self.fifo and given.get("MessageGroupId") is None:
+            raise invalid_parameter("The MessageGroupId parameter is required for FIFO topics")
+        if self.fifo and given.get("MessageDeduplicationId") is None and not self._deduplicates_by_content:
             raise invalid_parameter(
                 "The topic should either have ContentBasedDeduplication enabled or MessageDeduplicationId provided "
                 "explicitly"
             )
-        return sha256(message.encode()).hexdigest()
+
+    def _in_order(self, publication: Publication) -> Publication:
+        number = self.next_number
+        self.next_number += 1
+        return replace(
+            publication,
+            deduplication_id=publication.deduplication_id or sha256(publication.message.encode()).hexdigest(),
+            sequence_number=str(_FIRST_SEQUENCE_NUMBER + number * 1000),
+        )
+
+    @property
+    def _deduplicates_by_content(self) -> bool:
+        return self.attributes.get("ContentBasedDeduplication") == "true"
+
+    def _scope(self, publication: Publication) -> str | None:
+        """Return the group within which an id is looked for, or None where that is the whole topic."""
+        return publication.group_id if self.attributes.get("FifoThroughputScope") == "MessageGroup" else None
 
 
-def check_group(group_id: str | None) -> None:
-    """Refuse what lacks the message group that a FIFO topic needs."""
-    if group_id is None:
-        raise invalid_parameter("The MessageGroupId parameter is required for FIFO topics")
-
-
-def content_for(subscription: Subscription, publication: Publication, region: str) -> Content:
+def content_for(
+    subscription: Subscription, publication: Publication, region: str, signature_version: str = "1"
+) -> Content:
     """Return what the queue of *subscription* gets.
 
     https://docs.aws.amazon.com/sns/latest/dg/sns-large-payload-raw-message-delivery.html
@@ -154,16 +172,21 @@ def content_for(subscription: Subscription, publication: Publication, region: st
     system = publication.system_attributes
     if subscription.raw:
         return Content(publication.message, publication.attributes, system)
-    return Content(_envelope(subscription, publication, region), system_attributes=system)
+    return Content(_envelope(subscription, publication, region, signature_version), system_attributes=system)
 
 
-def _envelope(subscription: Subscription, publication: Publication, region: str) -> str:
+def _envelope(subscription: Subscription, publication: Publication, region: str, signature_version: str) -> str:
     """Write the envelope as SNS does.
 
     https://docs.aws.amazon.com/sns/latest/dg/sns-message-and-json-formats.html
     """
     host = f"https://sns.{region}.amazonaws.com"
-    # Nobody signs here; what reads envelopes only wants these to be there.
+    # Nobody signs here; what reads envelopes only wants these to be there. What comes in order is never signed.
+    signature = {
+        "SignatureVersion": signature_version,
+        "Signature": "EXAMPLE",
+        "SigningCertURL": f"{host}/SimpleNotificationService-0000000000000000000000.pem",
+    }
     fields = {
         "Type": "Notification",
         "MessageId": publication.id,
@@ -172,9 +195,7 @@ def _envelope(subscription: Subscription, publication: Publication, region: str)
         "Subject": publication.subject,
         "Message": publication.message,
         "Timestamp": _timestamp(publication.published_at),
-        "SignatureVersion": "1",
-        "Signature": "EXAMPLE",
-        "SigningCertURL": f"{host}/SimpleNotificationService-0000000000000000000000.pem",
+        **({} if publication.sequence_number else signature),
         "UnsubscribeURL": f"{host}/?Action=Unsubscribe&SubscriptionArn={subscription.arn}",
         "MessageAttributes": {name: _show(attribute) for name, attribute in publication.attributes.items()} or None,
     }

@@ -15,6 +15,7 @@ from megaflow.match.dialect import EVENTBRIDGE
 from megaflow.match.filter_tree import Either, Field, Part, finder, read_json, read_tree
 from megaflow.match.json_filter import JsonFilter
 from megaflow.match.same_elements import match_together
+from megaflow.match.wildcard_complexity import is_too_complex
 
 Way: TypeAlias = Mapping[str, Field]
 """One way to match: fields by name, all of which have to."""
@@ -41,6 +42,7 @@ def from_eventbridge(pattern: str | dict[str, Any]) -> JsonFilter:
     try:
         read = read_json(pattern, object_pairs_hook=_read_pairs)
         tree = read_tree(read, EVENTBRIDGE)
+        _check_wildcards(tree)
         ways = _ways_of(tree)
     except RecursionError:
         raise PatternError("Event pattern is nested too deep") from None
@@ -55,6 +57,29 @@ def from_eventbridge(pattern: str | dict[str, Any]) -> JsonFilter:
         return any(match_together(fields, found) for fields in sequences)
 
     return JsonFilter(f"from_eventbridge({read!r})", test, tree, EVENTBRIDGE, _required(ways))
+
+
+def _check_wildcards(tree: Part) -> None:
+    for field in tree.fields():
+        wildcards = [texts for each in field.written if (texts := _wildcards(each))]
+        if wildcards and is_too_complex(wildcards):
+            raise PatternError(
+                "Rule is too complex - try using fewer wildcard characters or fewer repeating character sequences "
+                "after a wildcard character",
+                field.name,
+            )
+
+
+def _wildcards(alternative: object) -> Sequence[str]:
+    """Return the wildcards of an alternative: one, or those that it denies."""
+    if not isinstance(alternative, dict):
+        return ()
+    ((name, operand),) = alternative.items()
+    if name == "anything-but":
+        return _wildcards(operand)
+    if name != "wildcard":
+        return ()
+    return operand if isinstance(operand, list) else (operand,)
 
 
 def _read_pairs(pairs: Sequence[tuple[str, object]]) -> dict[str, object]:

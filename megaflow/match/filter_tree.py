@@ -131,19 +131,18 @@ def _refuse_constant(text: str) -> None:
     raise ValueError(f"{text} is no JSON")
 
 
-def read_tree(filter: Mapping[str, object], dialect: Dialect, *, is_flat: bool = False) -> Every:
-    """Return the tree of *filter*; one that *is_flat* has no objects but those in an ``$or``.
+def read_tree(filter: Mapping[str, object], dialect: Dialect) -> Every:
+    """Return the tree of *filter*.
 
     Raises:
         PatternError: it is not one that AWS takes, in the words of AWS.
     """
-    return _Reader(dialect, is_flat).read_object(filter, "", 1)
+    return _Reader(dialect).read_object(filter, "", 1)
 
 
 @dataclass(frozen=True, slots=True)
 class _Reader:
     dialect: Dialect
-    is_flat: bool
 
     def read_object(self, filter: Mapping[str, object], path: str, depth: int) -> Every:
         if not filter:
@@ -158,8 +157,6 @@ class _Reader:
             return Field(name, depth, value, read_alternatives(value, name, self.dialect))
         if not isinstance(value, dict):
             raise PatternError(f'"{key}" must be an object or an array', name)
-        if self.is_flat:
-            raise PatternError("Filter policy scope MessageAttributes does not support nested filter policy", name)
         return self.read_object(value, name, depth + 1)
 
 

@@ -51,6 +51,9 @@ class Received(Protocol):
 
 
 # https://docs.aws.amazon.com/sns/latest/dg/subscription-filter-policy-constraints.html
+NESTED: Final = "Filter policy scope MessageAttributes does not support nested filter policy"
+"""What SNS says of objects within a policy for attributes, other than those in an ``$or``."""
+
 _SIZE: Final = 262_144
 _KEYS: Final = 5
 _COMBINATIONS: Final = 150
@@ -153,7 +156,9 @@ def _read_policy(policy: str | dict[str, Any], scope: Scope) -> Every:
     try:
         read = read_json(policy)
         _check_size(policy)
-        tree = read_tree(read, SNS, is_flat=scope == "MessageAttributes")
+        tree = read_tree(read, SNS)
+        if scope == "MessageAttributes":
+            _check_flat(tree)
         _check_limits(tree)
     except RecursionError:
         raise PatternError("Filter policy is too complex") from None
@@ -164,6 +169,12 @@ def _check_size(policy: str | dict[str, Any]) -> None:
     text = policy if isinstance(policy, str) else json.dumps(policy)
     if len(text.encode(errors="surrogatepass")) > _SIZE:
         raise PatternError(f"Filter policy can not have more than {_SIZE} bytes")
+
+
+def _check_flat(tree: Every) -> None:
+    for field in tree.fields():
+        if field.depth > 1:
+            raise PatternError(NESTED, field.name.rpartition(".")[0])
 
 
 def _check_limits(part: Every) -> None:

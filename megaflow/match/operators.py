@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Any, Final
 
 from megaflow.errors import PatternError
@@ -67,13 +67,18 @@ def read_alternatives(alternatives: Sequence[object], path: str, dialect: Dialec
     """
     if not alternatives:
         raise PatternError("Empty arrays are not allowed", path)
-    expressions = [only_item(each, path) for each in alternatives if isinstance(each, dict)]
-    values = [_need_value(each, path) for each in alternatives if not isinstance(each, dict)]
-    tests = [_read_expression(name, operand, path, dialect) for name, operand in expressions]
+    values: list[Value] = []
+    tests: list[ValueTest] = []
+    # In the order in which they stand: of several that are wrong, AWS names the first.
+    for each in alternatives:
+        if isinstance(each, dict):
+            tests.append(_read_expression(*only_item(each, path), path, dialect))
+        else:
+            values.append(_need_value(each, path))
     return Alternatives(
         _any_of([_one_of(values, dialect), *tests]),
-        ("exists", False) in expressions,
-        _only(values) if not expressions else frozenset(),
+        {"exists": False} in alternatives,
+        _only(values) if not tests else frozenset(),
     )
 
 
@@ -153,7 +158,8 @@ def _wildcard(operand: object, path: str, dialect: Dialect) -> ValueTest:
 
 
 def _cidr(operand: object, path: str, dialect: Dialect) -> ValueTest:
-    network = _read_network(_need_text("cidr", operand, path), path)
+    # AWS calls it so here, too.
+    network = _read_network(_need_text("prefix", operand, path), path)
     return lambda value: isinstance(value, str) and is_address_of(value, network)
 
 
@@ -164,9 +170,13 @@ def _read_network(text: str, path: str) -> IPv4Network | IPv6Network:
     if not (bits.isascii() and bits.isdecimal()):
         raise PatternError("Malformed CIDR, mask bits must be an integer", path)
     try:
-        return ip_network(text, strict=False)
+        longest = ip_address(address).max_prefixlen
     except ValueError:
-        raise PatternError(f"Nonstandard IP address: {address}, or too many mask bits: {bits}", path) from None
+        raise PatternError(f"Nonstandard IP address: {address}", path) from None
+    # A block of one address is none to AWS.
+    if len(bits) > 3 or int(bits) >= longest:
+        raise PatternError(f"IPv{4 if longest == 32 else 6} mask bits must be < {longest}", path)
+    return ip_network(text, strict=False)
 
 
 def _anything_but(operand: object, path: str, dialect: Dialect) -> ValueTest:

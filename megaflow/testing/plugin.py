@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def megaflow_account() -> Account:
-    """SQS and SNS in this process: a `megaflow.local.Account`."""
-    from megaflow.local import Account
+    """SQS and SNS in this process: a `megaflow.local.Account` that is relaxed, with a clock that you can `advance`."""
+    from megaflow.local import Account, Clock
 
-    return Account()
+    return Account(clock=Clock(), relaxed=True)
 
 
 @pytest.fixture
@@ -38,9 +38,10 @@ def megaflow_queue_url(megaflow_sqs: SqsClient) -> str:
 @pytest.fixture
 def megaflow_server() -> Iterator[Server]:
     """SQS and SNS behind HTTP: a `megaflow.local.server.Server`. Its ``url`` is the endpoint. Extra ``local``."""
+    from megaflow.local import Account, Clock
     from megaflow.local.server import Server
 
-    with Server() as server:
+    with Server(Account(clock=Clock(), relaxed=True)) as server:
         yield server
 
 

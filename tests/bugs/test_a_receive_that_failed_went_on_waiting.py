@@ -6,7 +6,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from megaflow.local import Account, SqsClient
-from megaflow.local.account import Touched
+from megaflow.local.journal import Touched
 from megaflow.local.refused import Refused
 
 

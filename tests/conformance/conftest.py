@@ -102,7 +102,7 @@ class World:
         return arn
 
     def subscribe(self, topic_arn: str, queue_url: str, **attributes: str) -> str:
-        self._let_in(topic_arn, queue_url)
+        self.let_in(topic_arn, queue_url)
         subscribed = self.sns.subscribe(
             TopicArn=topic_arn,
             Protocol="sqs",
@@ -113,7 +113,8 @@ class World:
         arn: str = subscribed["SubscriptionArn"]
         return arn
 
-    def _let_in(self, topic_arn: str, queue_url: str) -> None:
+    def let_in(self, topic_arn: str, queue_url: str) -> None:
+        """Let the queue take what comes from the topic."""
         statement = {
             "Effect": "Allow",
             "Principal": {"Service": "sns.amazonaws.com"},

@@ -102,6 +102,34 @@ def test_batch_errors_keep_their_old_codes(world: World) -> None:
     ]
 
 
+@moto_differs("moto fails the entry", SEND)
+def test_an_entry_without_a_group_fails_the_whole_batch_to_a_fifo_queue(world: World) -> None:
+    url = world.fifo_queue()
+    good = {"Id": "1", "MessageBody": "a", "MessageGroupId": "g", "MessageDeduplicationId": "d1"}
+
+    with pytest.raises(ClientError) as error:
+        world.sqs.send_message_batch(
+            QueueUrl=url, Entries=[good, {"Id": "2", "MessageBody": "b", "MessageDeduplicationId": "d2"}]
+        )
+
+    assert error.value.response["Error"]["Code"] == "InvalidParameterValue"
+    assert error.value.response["Error"]["Message"] == "The request must contain the parameter MessageGroupId."
+    assert world.receive(url) == []
+
+
+def test_an_entry_without_a_deduplication_id_fails_the_whole_batch_to_a_fifo_queue(world: World) -> None:
+    url = world.fifo_queue()
+    good = {"Id": "1", "MessageBody": "a", "MessageGroupId": "g", "MessageDeduplicationId": "d1"}
+
+    with pytest.raises(ClientError, match="ContentBasedDeduplication enabled or MessageDeduplicationId") as error:
+        world.sqs.send_message_batch(
+            QueueUrl=url, Entries=[good, {"Id": "2", "MessageBody": "b", "MessageGroupId": "g"}]
+        )
+
+    assert error.value.response["Error"]["Code"] == "InvalidParameterValue"
+    assert world.receive(url) == []
+
+
 def test_a_batch_to_a_fifo_queue_keeps_its_order(world: World) -> None:
     url = world.fifo_queue(ContentBasedDeduplication="true")
 

@@ -454,3 +454,116 @@ def test_a_scope_is_one_of_two(world: World) -> None:
         world.sns.exceptions.InvalidParameterException, match="Please use either MessageBody or MessageAttributes"
     ):
         change(world, subscription, "FilterPolicyScope", "Subject")
+
+
+def refused_when_set(world: World, policy: str, scope: str = "MessageAttributes") -> str:
+    subscription = world.subscribe(world.topic(), world.queue(), FilterPolicyScope=scope)
+    with pytest.raises(world.sns.exceptions.InvalidParameterException) as error:
+        change(world, subscription, "FilterPolicy", policy)
+    message: str = error.value.response["Error"]["Message"]
+    return message
+
+
+@moto_differs("moto names no place", FILTERS)
+@pytest.mark.parametrize(
+    ("policy", "reason", "column"),
+    [
+        ('{"key":[["value"]]}', "Match value must be String, number, true, false, or null", 10),
+        ('{"key":[{"wrong-operator":true}]}', "Unrecognized match type wrong-operator", 31),
+        ('{"key":[{"suffix":"value","prefix":"value2"}]}', "Only one key allowed in match expression", 37),
+        ('{"key":[{"suffix":100}]}', "suffix match pattern must be a string", 22),
+        ('{"key":[{"suffix":null}]}', "suffix match pattern must be a string", 23),
+        ('{"key":{"suffix":"value"}}', '"suffix" must be an object or an array', 19),
+        ('{"key":[{"suffix":[]}]}', "suffix match pattern must be a string", 20),
+        ('{"key":[{"suffix":["test","test2"]}]}', "suffix match pattern must be a string", 20),
+        ('{"key":{"suffix":"value","prefix":"value"}}', '"suffix" must be an object or an array', 19),
+        ('{"key":{"not-an-operator":"value"}}', '"not-an-operator" must be an object or an array', 28),
+        ('{"key":[{"numeric":[]}]}', "Invalid member in numeric match: ]", 22),
+        ('{"key":[{"numeric":["operator"]}]}', "Unrecognized numeric range operator: operator", 32),
+        ('{"key":[{"numeric":[1,"<="]}]}', "Invalid member in numeric match: 1", 22),
+        ('{"key":[{"numeric":["=","000"]}]}', "Value of equals must be numeric", 26),
+        ('{"key":[{"numeric":[">="]}]}', "Value of >= must be numeric", 26),
+        ('{"key":[{"numeric":["<",100,">",10]}]}', "Too many elements in numeric expression", 30),
+        ('{"key":[{"numeric":[">=",1,">",2]}]}', "Bad numeric range operator: >", 31),
+        ('{"key":[{"numeric":[">",3,"<",1]}]}', "Bottom must be less than top", 33),
+        ('{"key":[{"numeric":[">",20,"<="]}]}', "Value of <= must be numeric", 33),
+        ('{"key":[{"numeric":[">",20,30]}]}', "Bad value in numeric range: 30", 30),
+        ('{"key":[{"numeric":[">",20,"test"]}]}', "Bad numeric range operator: test", 34),
+        ('{"key":[{"numeric":[">","20","<","30"]}]}', "Value of > must be numeric", 26),
+        ('{"key":[{"numeric":[">",20,"<","30"]}]}', "Value of < must be numeric", 33),
+        ('{"key":[{"numeric":[">",20,"<",30,"<",50]}]}', "Too many terms in numeric range expression", 36),
+        ('{"key":[{"exists":null}]}', "exists match pattern must be either true or false.", 23),
+        ('{"key":[{"exists":"no"}]}', "exists match pattern must be either true or false.", 20),
+        ('{"key":[{"anything-but":{"wrong-operator":null}}]}', "Unsupported anything-but pattern: wrong-operator", 47),
+        ('{"key":[{"anything-but":{"exists":false}}]}', "Unsupported anything-but pattern: exists", 40),
+        ('{"key":[{"anything-but":{"prefix":false}}]}', "prefix match pattern must be a string", 40),
+        ('{"key_a":"value_one"}', '"key_a" must be an object or an array', 11),
+        ('{"key":[]}', "Empty arrays are not allowed", 10),
+    ],
+)
+def test_a_wrong_policy_is_shown_with_the_place(world: World, policy: str, reason: str, column: int) -> None:
+    words = f'FilterPolicy: {reason}\n at [Source: (String)"{policy}"; line: 1, column: {column}]'
+    topic, url = world.topic(), world.queue()
+
+    with pytest.raises(world.sns.exceptions.InvalidParameterException) as error:
+        world.subscribe(topic, url, FilterPolicy=policy)
+
+    assert error.value.response["Error"]["Message"] == f"Invalid parameter: Attributes Reason: {words}"
+    assert refused_when_set(world, policy) == f"Invalid parameter: {words}"
+
+
+@moto_differs("moto names no place", FILTERS)
+def test_a_place_has_a_line(world: World) -> None:
+    policy = '{\n  "a": ["x"],\n  "b": [\n    {"suffix": 100}\n  ]\n}'
+
+    said = refused_when_set(world, policy)
+
+    assert said.endswith(f'at [Source: (String)"{policy}"; line: 4, column: 19]')
+
+
+@moto_differs("moto has other words", FILTERS)
+@pytest.mark.parametrize(
+    ("cidr", "reason"),
+    [
+        ("bad-filter", "Malformed CIDR, one '/' required"),
+        ("10.0.0.0/x", "Malformed CIDR, mask bits must be an integer"),
+        ("10.0.0.7/32", "IPv4 mask bits must be < 32"),
+        ("::1/128", "IPv6 mask bits must be < 128"),
+    ],
+)
+def test_a_wrong_block_of_addresses_has_no_place(world: World, cidr: str, reason: str) -> None:
+    said = refused_when_set(world, json.dumps({"key": [{"cidr": cidr}]}))
+
+    assert said == f"Invalid parameter: FilterPolicy: {reason}"
+
+
+def test_a_nested_policy_for_attributes_is_refused_in_its_own_words(world: World) -> None:
+    said = refused_when_set(world, '{"object": {"key": ["a"]}}')
+
+    assert said == "Invalid parameter: Filter policy scope MessageAttributes does not support nested filter policy"
+
+
+@pytest.mark.parametrize(
+    ("policy", "reason"),
+    [
+        ({name: ["x"] for name in "abcdef"}, "Filter policy can not have more than 5 keys"),
+        ({"a": [str(n) for n in range(151)]}, "Filter policy is too complex"),
+    ],
+)
+def test_what_is_too_much_has_no_place(world: World, policy: Any, reason: str) -> None:
+    assert refused_when_set(world, json.dumps(policy)) == f"Invalid parameter: FilterPolicy: {reason}"
+
+
+@moto_differs("moto says no more", FILTERS)
+@pytest.mark.parametrize("name", ["FilterPolicy", "RedrivePolicy"])
+def test_what_is_no_json_is_refused_with_the_place(world: World, name: str) -> None:
+    subscription = world.subscribe(world.topic(), world.queue())
+
+    with pytest.raises(world.sns.exceptions.InvalidParameterException) as error:
+        change(world, subscription, name, "{invalidjson}")
+
+    assert error.value.response["Error"]["Message"] == (
+        f"Invalid parameter: {name}: failed to parse JSON. Unexpected character ('i' (code 105)): was expecting "
+        "double-quote to start field name\n at [Source: REDACTED (`StreamReadFeature.INCLUDE_SOURCE_IN_LOCATION` "
+        "disabled); line: 1, column: 2]"
+    )

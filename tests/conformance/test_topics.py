@@ -9,7 +9,7 @@ import pytest
 from botocore.exceptions import ClientError, ParamValidationError
 
 from tests.conformance.conftest import World
-from tests.conformance.pages import ONCE, PUBLISH, RAW, SUBSCRIBE, TOPIC_DEAD_LETTERS, TOPIC_GROUPS, moto_differs
+from tests.conformance.pages import ENVELOPE, ONCE, PUBLISH, RAW, TOPIC_DEAD_LETTERS, TOPIC_GROUPS, moto_differs
 
 FIFO = {"FifoTopic": "true"}
 
@@ -18,6 +18,16 @@ def envelope(world: World, url: str) -> dict[str, Any]:
     (body,) = world.bodies(url)
     opened: dict[str, Any] = json.loads(body)
     return opened
+
+
+def listed_in_pages(call: Any, name: str) -> list[dict[str, str]]:
+    """Return what is listed a hundred at a time."""
+    page = call()
+    found: list[dict[str, str]] = page[name]
+    while "NextToken" in page:
+        page = call(NextToken=page["NextToken"])
+        found += page[name]
+    return found
 
 
 def test_a_subscribed_queue_gets_an_envelope(world: World) -> None:
@@ -130,7 +140,7 @@ def test_subscribing_twice_is_one_subscription(world: World) -> None:
     (listed,) = world.sns.list_subscriptions_by_topic(TopicArn=topic)["Subscriptions"]
     assert listed["SubscriptionArn"] == first
     assert (listed["Protocol"], listed["Endpoint"]) == ("sqs", world.arn(url))
-    assert first in [one["SubscriptionArn"] for one in world.sns.list_subscriptions()["Subscriptions"]]
+    assert first in [one["SubscriptionArn"] for one in listed_in_pages(world.sns.list_subscriptions, "Subscriptions")]
 
 
 def test_nothing_comes_after_unsubscribing(world: World) -> None:
@@ -160,7 +170,7 @@ def test_creating_a_topic_twice_gives_the_same_topic(world: World) -> None:
     again = world.sns.create_topic(Name=topic.rpartition(":")[2])["TopicArn"]
 
     assert again == topic
-    assert topic in [one["TopicArn"] for one in world.sns.list_topics()["Topics"]]
+    assert topic in [one["TopicArn"] for one in listed_in_pages(world.sns.list_topics, "Topics")]
 
 
 def test_a_topic_has_attributes(world: World) -> None:
@@ -330,12 +340,39 @@ def test_a_standard_topic_passes_the_group_on(world: World) -> None:
     assert received["Attributes"]["MessageGroupId"] == "tenant-1"
 
 
-@moto_differs("moto subscribes anything", SUBSCRIBE)
-def test_a_queue_must_be_there_to_subscribe(world: World) -> None:
-    topic = world.topic()
+def test_a_queue_may_subscribe_before_it_is_there(world: World) -> None:
+    topic, name = world.topic(), next(world.names)
+    endpoint = world.arn(name)
+    world.sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=endpoint, Attributes={"RawMessageDelivery": "true"})
 
-    with pytest.raises(world.sns.exceptions.InvalidParameterException):
-        world.sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint="arn:aws:sqs:us-east-1:123456789012:nowhere")
+    url = world.sqs.create_queue(QueueName=name)["QueueUrl"]
+    world.let_in(topic, url)
+    world.sns.publish(TopicArn=topic, Message="hello")
+
+    assert world.bodies(url) == ["hello"]
+
+
+@moto_differs("moto shows a signature", ENVELOPE)
+def test_an_envelope_of_a_fifo_topic_has_no_signature(world: World) -> None:
+    url, topic = world.fifo_queue(), world.topic(**FIFO)
+    world.subscribe(topic, url)
+
+    world.sns.publish(TopicArn=topic, Message="a", Subject="s", MessageGroupId="g", MessageDeduplicationId="1")
+
+    assert sorted(envelope(world, url)) == [
+        *("Message", "MessageId", "SequenceNumber", "Subject", "Timestamp", "TopicArn", "Type", "UnsubscribeURL"),
+    ]
+
+
+@moto_differs("moto delivers what is no text", PUBLISH)
+@pytest.mark.parametrize("part", [1, True, {"a": 1}, ["a"]])
+def test_a_message_for_sqs_that_is_no_text_is_passed_over(world: World, part: Any) -> None:
+    url, topic = world.queue(), world.topic()
+    world.subscribe(topic, url, RawMessageDelivery="true")
+
+    world.sns.publish(TopicArn=topic, Message=json.dumps({"default": "d", "sqs": part}), MessageStructure="json")
+
+    assert world.bodies(url) == ["d"]
 
 
 def test_a_redrive_policy_is_shown_as_it_was_given(world: World) -> None:

@@ -81,15 +81,54 @@ def test_messages_are_counted_by_state(world: World) -> None:
 
 
 @moto_differs("moto answers InvalidParameterValue", VISIBILITY)
-def test_a_message_that_can_be_seen_is_not_in_flight(world: World) -> None:
-    url = world.queue()
-    world.send(url)
+def test_a_message_of_a_fifo_queue_that_can_be_seen_is_not_in_flight(world: World) -> None:
+    url = world.fifo_queue()
+    world.send_in_order(url, "a")
     (message,) = world.receive(url, VisibilityTimeout=0)
 
     with pytest.raises(world.sqs.exceptions.MessageNotInflight) as error:
         world.sqs.change_message_visibility(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"], VisibilityTimeout=10)
 
     assert error.value.response["Error"]["Code"] == "AWS.SimpleQueueService.MessageNotInflight"
+
+
+def test_a_message_that_can_be_seen_is_hidden_again_where_nobody_has_received_it_since(world: World) -> None:
+    url = world.queue(VisibilityTimeout=str(world.moment))
+    for body in "ab":
+        world.send(url, body)
+    first, second = sorted(world.receive(url), key=lambda message: str(message["Body"]))
+    world.advance(world.moment + 1)
+
+    world.sqs.change_message_visibility(QueueUrl=url, ReceiptHandle=first["ReceiptHandle"], VisibilityTimeout=60)
+
+    assert world.bodies(url) == [second["Body"]]
+
+
+def test_a_handle_of_an_earlier_receive_changes_the_visibility(world: World) -> None:
+    url = world.queue()
+    world.send(url, "a")
+    (earlier,) = world.receive(url, VisibilityTimeout=0)
+    world.receive(url, VisibilityTimeout=60)
+
+    world.sqs.change_message_visibility(QueueUrl=url, ReceiptHandle=earlier["ReceiptHandle"], VisibilityTimeout=0)
+
+    assert world.bodies(url) == ["a"]
+
+
+def test_handles_of_earlier_receives_change_the_visibility_in_a_batch(world: World) -> None:
+    url = world.queue(VisibilityTimeout="0")
+    for body in "ab":
+        world.send(url, body)
+    entries = [
+        {"Id": message["Body"], "ReceiptHandle": message["ReceiptHandle"], "VisibilityTimeout": 60}
+        for message in world.receive(url)
+    ]
+    world.receive(url)
+
+    answer = world.sqs.change_message_visibility_batch(QueueUrl=url, Entries=entries)
+
+    assert sorted(one["Id"] for one in answer["Successful"]) == ["a", "b"]
+    assert world.receive(url) == []
 
 
 def test_a_made_up_handle_is_refused(world: World) -> None:

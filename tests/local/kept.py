@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from megaflow.local import Account, SnsClient, SqsClient
-from megaflow.local.account import HostedQueue
 from megaflow.local.file.store import Store
+from megaflow.local.hosted_queue import HostedQueue
 from megaflow.local.messages import Messages
 from megaflow.local.order import Arrival, Groups
 from megaflow.local.queue import LocalQueue
@@ -88,7 +88,7 @@ def picture(account: Account) -> Facts:
             "lock",
             "moves",
         ),
-        *("polls", "touched", "watchers"),
+        *("owner_of", "polls", "touched", "watchers"),
     }
     return {
         **_without(vars(account), machinery, account.clock()),

@@ -32,7 +32,18 @@ def test_a_queue_is_known_under_any_host(shop: Shop) -> None:
     assert shop.bodies(url) == ["a"]
 
 
-@pytest.mark.parametrize("url", ["orders", "http://sqs.localhost/111111111111/orders", ""])
+@pytest.mark.parametrize(
+    "url", ["orders", "http://sqs.localhost/queue/orders", "https://127.0.0.1:1/queue/us-east-1/000000000000/orders"]
+)
+def test_a_queue_goes_by_its_name(shop: Shop, url: str) -> None:
+    known = shop.queue()
+
+    shop.send(url, "a")
+
+    assert shop.bodies(known) == ["a"]
+
+
+@pytest.mark.parametrize("url", ["http://sqs.localhost/111111111111/orders", "http://sqs.localhost/", "/orders", ""])
 def test_a_url_of_another_account_is_not_known(shop: Shop, url: str) -> None:
     shop.queue()
 

@@ -65,7 +65,7 @@ def test_what_is_no_number_is_refused(number: str) -> None:
 @pytest.mark.parametrize(
     ("fields", "reason"),
     [
-        ({"DataType": "String", "StringValue": "a\x01"}, "InvalidMessageContents"),
+        ({"DataType": "String", "StringValue": "a\x01"}, "InvalidParameterValue"),
         ({"DataType": "String", "StringListValues": ["a"]}, "UnsupportedOperation"),
         ({"DataType": "Binary", "BinaryListValues": [b"a"]}, "UnsupportedOperation"),
         ({"DataType": "Strings", "StringValue": "a"}, "InvalidParameterValue"),

@@ -43,7 +43,7 @@ def url(sqs: Any) -> str:
 
 def ask(server: Server, method: str, body: str = "") -> tuple[int, str]:
     connection = HTTPConnection(urlsplit(server.url).netloc)
-    connection.request(method, "/_faults", body)
+    connection.request(method, "/_megaflow/faults", body)
     response = connection.getresponse()
     answer = response.status, response.read().decode()
     connection.close()

@@ -101,7 +101,7 @@ def test_a_wrong_name_is_told_what_to_do(wire: Wire) -> None:
     assert "--allow-host megaflow" in answer.body.decode()
 
 
-@pytest.mark.parametrize("path", ["/", "/_faults"])
+@pytest.mark.parametrize("path", ["/", "/_megaflow/faults"])
 def test_pages_are_shown_by_its_own_name_alone(wire: Wire, path: str) -> None:
     assert ask(wire, "GET", path, "Host: 127.0.0.1").status == 200
 
@@ -114,7 +114,7 @@ def test_pages_are_shown_by_its_own_name_alone(wire: Wire, path: str) -> None:
 def test_faults_are_set_by_nobody_from_elsewhere(account: Account, wire: Wire) -> None:
     body = json.dumps({"seed": 7}).encode()
 
-    answer = ask(wire, "PUT", "/_faults", "Host: 127.0.0.1", "Origin: https://evil.example", body=body)
+    answer = ask(wire, "PUT", "/_megaflow/faults", "Host: 127.0.0.1", "Origin: https://evil.example", body=body)
 
     assert answer.status == 403
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import re
 import signal
 import socket
@@ -10,11 +11,12 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from megaflow.local.__main__ import main
-from tests.local.wire import Wire
+from tests.local.wire import Wire, post
 from tests.waiting import EARLY, PATIENCE
 
 NO_UVICORN = """
@@ -256,3 +258,54 @@ def test_without_the_extra_the_embedded_queue_works_in_process() -> None:
     ended = without_uvicorn(program)
 
     assert (ended.returncode, ended.stdout) == (0, "dict_keys(['ResponseMetadata'])\n")
+
+
+def signed(wire: Wire, region: str, key: str, operation: str, **ask: Any) -> dict[str, Any]:
+    """Call an operation of SQS as somebody, in a region."""
+    scope = f"Authorization: AWS4-HMAC-SHA256 Credential={key}/20260101/{region}/sqs/aws4_request, Signature=0"
+    target = f"X-Amz-Target: AmazonSQS.{operation}"
+    wire.send(post(json.dumps(ask).encode(), target, "Content-Type: application/x-amz-json-1.0", scope))
+    answer = wire.answer()
+    assert answer.status == 200, answer.body
+    return answer.json if answer.body else {}
+
+
+def test_each_account_outlives_a_kill(tmp_path: Path) -> None:
+    options = ("--data", str(tmp_path / "orders.db"), "--accounts", "OTHERS=210987654321")
+    with started(*options) as program, Wire(program.url) as wire:
+        for region, key in (("us-east-1", "any"), ("eu-west-1", "any"), ("eu-west-1", "OTHERS")):
+            signed(wire, region, key, "CreateQueue", QueueName="orders")
+            signed(wire, region, key, "SendMessage", QueueUrl="orders", MessageBody=f"{key} in {region}")
+        program.stop(signal.SIGKILL)
+
+    with started(*options) as again, Wire(again.url) as wire:
+        bodies = [
+            [message["Body"] for message in signed(wire, region, key, "ReceiveMessage", QueueUrl="orders")["Messages"]]
+            for region, key in (("us-east-1", "any"), ("eu-west-1", "any"), ("eu-west-1", "210987654321"))
+        ]
+
+    assert bodies == [["any in us-east-1"], ["any in eu-west-1"], ["OTHERS in eu-west-1"]]
+
+
+def test_one_account_may_be_for_all_regions(tmp_path: Path) -> None:
+    with started("--region-any", "--data", str(tmp_path / "orders.db")) as program, Wire(program.url) as wire:
+        signed(wire, "us-east-1", "any", "CreateQueue", QueueName="orders")
+        signed(wire, "eu-west-1", "210987654321", "SendMessage", QueueUrl="orders", MessageBody="a")
+
+        assert "Messages" in signed(wire, "us-east-1", "any", "ReceiveMessage", QueueUrl="orders")
+    assert [path.name for path in tmp_path.glob("orders.db.*")] == []
+
+
+def test_it_may_be_relaxed() -> None:
+    with started("--relaxed") as program, Wire(program.url) as wire:
+        signed(wire, "us-east-1", "any", "CreateQueue", QueueName="orders")
+        for _ in range(2):
+            signed(wire, "us-east-1", "any", "PurgeQueue", QueueUrl="orders")
+
+
+@pytest.mark.parametrize("value", ["KEY", "KEY=1", "=123456789012", "KEY=12345678901x"])
+def test_an_account_of_a_key_has_twelve_digits(value: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--accounts", value])
+
+    assert "give a key id, =, and twelve digits" in capsys.readouterr().err

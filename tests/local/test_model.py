@@ -224,11 +224,9 @@ class QueueAgainstModel(RuleBasedStateMachine):
         one = self.holder(handle)
         if one is None:
             return True
-        current = handle == one.handles[-1]
-        if self.fifo and not (current and self.in_flight(one)):
+        if self.fifo and not (handle == one.handles[-1] and self.in_flight(one)):
             return False
-        if current:
-            self.known.remove(one)
+        self.known.remove(one)
         return True
 
     def outcomes(self, answer: dict[str, Any]) -> list[bool]:
@@ -263,7 +261,7 @@ class QueueAgainstModel(RuleBasedStateMachine):
     def hide_in_model(self, handle: str, timeout: int) -> bool:
         """Hide in the model; tell whether SQS says that it did so."""
         one = self.holder(handle)
-        if one is None or handle != one.handles[-1] or not self.in_flight(one):
+        if one is None or (self.fifo and not (handle == one.handles[-1] and self.in_flight(one))):
             return False
         one.hidden_until = self.now + timeout
         return True
@@ -271,8 +269,10 @@ class QueueAgainstModel(RuleBasedStateMachine):
     @precondition(lambda self: len(self.known) > 25)
     @rule()
     def purge(self) -> None:
-        self.shop.account.queue(self.url).queue.messages.purge()
+        self.shop.account.queue(self.url).queue.purge()
         self.known.clear()
+        self.sent_ids.clear()
+        self.attempts.clear()
 
     @invariant()
     def both_count_the_same(self) -> None:

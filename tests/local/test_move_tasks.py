@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from megaflow.local import Account, move_tasks
-from megaflow.local.account import Touched
 from megaflow.local.content import Content
+from megaflow.local.journal import Touched
 from tests.local.conftest import Shop
 
 SOON = 0.1

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from megaflow.local.calls import SERVICES
-from megaflow.local.http import query_protocol
+from megaflow.local.http.query_protocol import SNS
 from megaflow.local.refused import Refused
 from megaflow.local.shapes import service_model
 from tests.local.conftest import Shop
@@ -92,13 +92,13 @@ def got(operation: str, body: bytes, status: int = 200) -> dict[str, Any]:
 
 def refusal(form: bytes) -> Refused:
     with pytest.raises(Refused) as caught:
-        query_protocol.read(form)
+        SNS.read(form)
     return caught.value
 
 
 def read_or_refused(form: bytes) -> dict[str, Any] | Refused:
     try:
-        return query_protocol.read(form)[1]
+        return SNS.read(form)[1]
     except Refused as refused:
         return refused
 
@@ -112,7 +112,7 @@ def test_there_is_an_example_of_every_operation() -> None:
 
 @pytest.mark.parametrize("operation", RICH)
 def test_what_boto3_sends_is_what_it_was_given(operation: str) -> None:
-    assert query_protocol.read(sent(operation, RICH[operation])) == (operation, RICH[operation])
+    assert SNS.read(sent(operation, RICH[operation])) == (operation, RICH[operation])
 
 
 @given(st.data())
@@ -121,7 +121,7 @@ def test_whatever_boto3_sends_is_what_it_was_given(data: st.DataObject) -> None:
     # An empty map leaves no trace in a form.
     ask = data.draw(asks_of("sns", operation, smallest=1))
 
-    assert query_protocol.read(sent(operation, ask)) == (operation, ask)
+    assert SNS.read(sent(operation, ask)) == (operation, ask)
 
 
 @pytest.mark.parametrize("operation", sorted(service_model("sns").operation_names))
@@ -132,18 +132,18 @@ def test_every_operation_of_the_model_can_be_read(operation: str) -> None:
     if required:
         assert refusal(form).name == "ValidationError"
     else:
-        assert query_protocol.read(form) == (operation, {})
+        assert SNS.read(form) == (operation, {})
 
 
 def test_numbers_are_read() -> None:
-    _, ask = query_protocol.read(b"Action=ListOriginationNumbers&MaxResults=30")
+    _, ask = SNS.read(b"Action=ListOriginationNumbers&MaxResults=30")
 
     assert ask == {"MaxResults": 30}
 
 
 @pytest.mark.parametrize(("text", "value"), [("true", True), ("True", True), ("1", True), ("false", False)])
 def test_booleans_are_read(text: str, value: bool) -> None:
-    _, ask = query_protocol.read(f"Action=Subscribe&TopicArn=t&Protocol=sqs&ReturnSubscriptionArn={text}".encode())
+    _, ask = SNS.read(f"Action=Subscribe&TopicArn=t&Protocol=sqs&ReturnSubscriptionArn={text}".encode())
 
     assert ask["ReturnSubscriptionArn"] is value
 
@@ -200,7 +200,7 @@ def test_booleans_are_read(text: str, value: bool) -> None:
     ],
 )
 def test_other_senders_are_understood(form: bytes, ask: dict[str, Any]) -> None:
-    assert query_protocol.read(form)[1] == ask
+    assert SNS.read(form)[1] == ask
 
 
 @given(st.lists(st.tuples(st.sampled_from(["Message", "Subject"]), st.text()), unique_by=lambda pair: pair[0]))
@@ -346,7 +346,7 @@ def test_what_is_no_number_or_truth_is_refused(form: str, name: str, words: str)
 def test_a_name_of_many_levels_is_no_burden() -> None:
     deep = "a." * 500_000
 
-    _, ask = query_protocol.read(f"Action=Publish&Message=m&{deep}=1&{deep}b=1&Message2.{deep}=1".encode())
+    _, ask = SNS.read(f"Action=Publish&Message=m&{deep}=1&{deep}b=1&Message2.{deep}=1".encode())
 
     assert ask == {"Message": "m"}
 
@@ -369,7 +369,7 @@ def test_an_operation_nobody_knows_is_refused() -> None:
 
 
 def test_an_operation_that_is_not_embedded_says_so() -> None:
-    refused = query_protocol.unknown_operation("CheckIfPhoneNumberIsOptedOut")
+    refused = SNS.unknown_operation("CheckIfPhoneNumberIsOptedOut")
 
     assert refused.message == "The embedded SNS has no operation CheckIfPhoneNumberIsOptedOut."
 
@@ -398,7 +398,7 @@ def test_whatever_comes_is_read_or_refused(operation: str, fields: dict[str, str
 
 
 def test_an_answer_looks_as_in_the_documentation_of_aws() -> None:
-    body = query_protocol.write("Publish", {"MessageId": "m"}, REQUEST_ID)
+    body = SNS.write("Publish", {"MessageId": "m"}, REQUEST_ID)
 
     assert (
         body
@@ -411,7 +411,7 @@ def test_an_answer_looks_as_in_the_documentation_of_aws() -> None:
 
 
 def test_an_operation_without_an_answer_has_no_result() -> None:
-    body = query_protocol.write("DeleteTopic", {}, REQUEST_ID)
+    body = SNS.write("DeleteTopic", {}, REQUEST_ID)
 
     assert b"DeleteTopicResponse" in body
     assert b"Result>" not in body
@@ -436,7 +436,7 @@ def test_boto3_gives_what_was_answered(shop: Shop) -> None:
     for operation, ask in asks.items():
         answer = SERVICES["sns"][operation](shop.account, ask)
 
-        body = query_protocol.write(operation, answer, REQUEST_ID)
+        body = SNS.write(operation, answer, REQUEST_ID)
 
         assert got(operation, body) == answer
 
@@ -453,14 +453,14 @@ def test_boto3_gives_whatever_was_answered(data: st.DataObject) -> None:
     operation = data.draw(st.sampled_from(sorted(SERVICES["sns"])))
     answer = data.draw(answers_of("sns", operation, XML_TEXT))
 
-    body = query_protocol.write(operation, answer, REQUEST_ID)
+    body = SNS.write(operation, answer, REQUEST_ID)
 
     assert got(operation, body) == answer
 
 
 @given(st.text(st.characters(), max_size=20))
 def test_what_xml_cannot_have_is_replaced(text: str) -> None:
-    body = query_protocol.write("Publish", {"MessageId": text}, REQUEST_ID)
+    body = SNS.write("Publish", {"MessageId": text}, REQUEST_ID)
 
     read = got("Publish", body)["MessageId"]
     assert len(read) == len(text)
@@ -468,7 +468,7 @@ def test_what_xml_cannot_have_is_replaced(text: str) -> None:
 
 
 def test_control_characters_are_replaced() -> None:
-    body = query_protocol.write("Publish", {"MessageId": "a\x00b\x1fc\ud800d\ufffee\r\n\tf"}, REQUEST_ID)
+    body = SNS.write("Publish", {"MessageId": "a\x00b\x1fc\ud800d\ufffee\r\n\tf"}, REQUEST_ID)
 
     assert got("Publish", body) == {"MessageId": "a\ufffdb\ufffdc\ufffdd\ufffde\r\n\tf"}
 
@@ -477,7 +477,7 @@ def test_control_characters_are_replaced() -> None:
 
 
 def test_an_error_looks_as_in_the_documentation_of_aws() -> None:
-    body = query_protocol.write_error(Refused("NotFound", "Topic does not exist", status=404), REQUEST_ID)
+    body = SNS.write_error(Refused("NotFound", "Topic does not exist", status=404), REQUEST_ID)
 
     assert (
         body
@@ -497,7 +497,7 @@ def test_an_error_looks_as_in_the_documentation_of_aws() -> None:
     ],
 )
 def test_boto3_shows_an_error_as_the_client_in_this_process_does(refused: Refused, fault: str) -> None:
-    body = query_protocol.write_error(refused, REQUEST_ID)
+    body = SNS.write_error(refused, REQUEST_ID)
 
     assert got("Publish", body, refused.status)["Error"] == {
         "Type": fault,
@@ -507,6 +507,6 @@ def test_boto3_shows_an_error_as_the_client_in_this_process_does(refused: Refuse
 
 
 def test_an_error_may_quote_what_xml_cannot_have() -> None:
-    body = query_protocol.write_error(Refused("InvalidParameter", "\x00\ud83d"), REQUEST_ID)
+    body = SNS.write_error(Refused("InvalidParameter", "\x00\ud83d"), REQUEST_ID)
 
     assert got("Publish", body, 400)["Error"]["Message"] == "\ufffd\ufffd"

@@ -17,6 +17,7 @@ import pytest
 from megaflow.errors import ConfigurationError, UsageError
 from megaflow.local import Account, SqsClient
 from megaflow.local import server as module
+from megaflow.local.accounts import Accounts
 from megaflow.local.http.asgi import CALLER, Application, HttpCaller
 from megaflow.local.refused import Refused
 from megaflow.local.server import Server
@@ -218,13 +219,15 @@ def test_nobody_waits_any_more_once_it_stops(shop: HttpShop) -> None:
     sent: list[Any] = []
 
     async def call() -> None:
-        application = Application(shop.account)
+        application = Application(Accounts(shop.account))
         application.stop_waiting()
         body = json.dumps({"QueueUrl": url, "WaitTimeSeconds": 20}).encode()
         headers = [(b"x-amz-target", b"AmazonSQS.ReceiveMessage")]
         scope = {
             "type": "http",
             "method": "POST",
+            "path": "/",
+            "query_string": b"",
             "headers": headers,
             "extensions": {CALLER: HttpCaller(cut=lambda: None)},
         }

@@ -534,3 +534,60 @@ def test_each_change_survives(shop: KeptShop, operation: str) -> None:
 
     assert changed != before
     assert picture(shop.account) == changed
+
+
+def test_what_was_sent_before_a_purge_is_forgotten_for_good(shop: KeptShop) -> None:
+    url = shop.fifo_queue()
+    shop.send(url, "a", MessageGroupId="g")
+    shop.sqs.purge_queue(QueueUrl=url)
+
+    shop.kill()
+    shop.send(url, "a", MessageGroupId="g")
+
+    assert shop.bodies(url) == ["a"]
+
+
+def test_all_that_a_topic_was_given_survives(shop: KeptShop) -> None:
+    given = {
+        **FIFO_TOPIC,
+        "ArchivePolicy": '{"MessageRetentionPeriod":"30"}',
+        "DeliveryPolicy": '{"http":{}}',
+        "FifoThroughputScope": "MessageGroup",
+        "KmsMasterKeyId": "alias/aws/sns",
+        "MaximumMessageSize": "2048",
+        "SQSFailureFeedbackRoleArn": "arn:aws:iam::123456789012:role/r",
+        "SQSSuccessFeedbackSampleRate": "7",
+        "SignatureVersion": "2",
+        "TracingConfig": "Active",
+    }
+    arn = topic(shop, "news.fifo", **given)
+    before = shop.sns.get_topic_attributes(TopicArn=arn)["Attributes"]
+
+    shop.kill()
+
+    after = shop.sns.get_topic_attributes(TopicArn=arn)["Attributes"]
+    assert after == before
+    assert {name: after[name] for name in given} == given
+
+
+def test_each_group_goes_on_to_have_its_own_deduplication(shop: KeptShop) -> None:
+    arn = topic(shop, "news.fifo", **FIFO_TOPIC, FifoThroughputScope="MessageGroup")
+    publication = {"TopicArn": arn, "Message": "a", "MessageDeduplicationId": "same"}
+    first = shop.sns.publish(**publication, MessageGroupId="1")["MessageId"]
+
+    shop.kill()
+
+    assert shop.sns.publish(**publication, MessageGroupId="1")["MessageId"] == first
+    assert shop.sns.publish(**publication, MessageGroupId="2")["MessageId"] != first
+
+
+def test_a_subscription_waits_for_its_queue_after_a_kill(shop: KeptShop) -> None:
+    arn = topic(shop, "news")
+    endpoint = "arn:aws:sqs:us-east-1:000000000000:later"
+    shop.sns.subscribe(TopicArn=arn, Protocol="sqs", Endpoint=endpoint, Attributes={"RawMessageDelivery": "true"})
+
+    shop.kill()
+    url = shop.queue("later")
+    shop.sns.publish(TopicArn=arn, Message="hello")
+
+    assert shop.bodies(url) == ["hello"]

@@ -24,7 +24,7 @@ def subscribe(shop: Shop, topic_arn: str, url: str, **attributes: str) -> str:
     return arn
 
 
-@pytest.mark.parametrize("name", ["DeliveryPolicy", "SubscriptionRoleArn", "ReplayPolicy", "Colour"])
+@pytest.mark.parametrize("name", ["DeliveryPolicy", "SubscriptionRoleArn", "ReplayPolicy"])
 def test_what_a_subscription_cannot_do_is_refused(shop: Shop, name: str) -> None:
     url, arn = shop.queue(), topic(shop)
     subscription = subscribe(shop, arn, url)
@@ -39,17 +39,21 @@ def test_what_a_subscription_cannot_do_is_refused(shop: Shop, name: str) -> None
     assert len(shop.sns.list_subscriptions_by_topic(TopicArn=arn)["Subscriptions"]) == 1
 
 
-@pytest.mark.parametrize("name", ["DeliveryPolicy", "ArchivePolicy", "Colour"])
-def test_what_a_topic_cannot_do_is_refused(shop: Shop, name: str) -> None:
-    arn = topic(shop)
-
-    with pytest.raises(ClientError, match="is not supported by the embedded topic"):
-        shop.sns.set_topic_attributes(TopicArn=arn, AttributeName=name, AttributeValue="{}")
-
-
 def test_a_wrong_value_of_a_topic_attribute_is_refused(shop: Shop) -> None:
-    with pytest.raises(ClientError, match="FifoTopic must be one of true, false"):
+    with pytest.raises(ClientError, match=r"FifoTopic: Invalid value \[perhaps\]. Must be true or false"):
         topic(shop, FifoTopic="perhaps")
+
+
+@pytest.mark.parametrize("name", ["DeliveryPolicy", "KmsMasterKeyId", "Policy", "SQSSuccessFeedbackRoleArn"])
+def test_an_empty_value_takes_an_attribute_away(shop: Shop, name: str) -> None:
+    arn = topic(shop)
+    before = shop.sns.get_topic_attributes(TopicArn=arn)["Attributes"]
+    value = "arn:aws:iam::1:role/r" if "Role" in name else "{}"
+    shop.sns.set_topic_attributes(TopicArn=arn, AttributeName=name, AttributeValue=value)
+
+    shop.sns.set_topic_attributes(TopicArn=arn, AttributeName=name, AttributeValue="")
+
+    assert shop.sns.get_topic_attributes(TopicArn=arn)["Attributes"] == before
 
 
 def test_a_standard_topic_does_not_deduplicate(shop: Shop) -> None:
@@ -105,8 +109,8 @@ def test_only_queues_can_subscribe(shop: Shop) -> None:
         shop.sns.subscribe(TopicArn=topic(shop), Protocol="https", Endpoint="https://example.com")
 
 
-@pytest.mark.parametrize("endpoint", ["http://sqs.localhost/000000000000/orders", "arn:aws:sqs:us-east-1:1:orders"])
-def test_an_endpoint_is_the_arn_of_a_queue_here(shop: Shop, endpoint: str) -> None:
+@pytest.mark.parametrize("endpoint", ["http://sqs.localhost/000000000000/orders", "orders", ""])
+def test_an_endpoint_is_the_arn_of_a_queue(shop: Shop, endpoint: str) -> None:
     shop.queue()
 
     with pytest.raises(shop.sns.exceptions.InvalidParameterException):
@@ -151,10 +155,41 @@ def test_subscribing_again_with_some_of_the_attributes_changes_nothing(shop: Sho
             {"FilterPolicyScope": "Subject"},
             "FilterPolicyScope: Invalid value [Subject]. Please use either MessageBody or MessageAttributes",
         ),
-        ({"FilterPolicy": "{invalid"}, "FilterPolicy: failed to parse JSON."),
-        ({"FilterPolicy": '{"a": "x"}'}, 'FilterPolicy: "a" must be an object or an array\n at a'),
-        ({"FilterPolicy": '{"a": [{"like": "x"}]}'}, "FilterPolicy: Unrecognized match type like\n at a"),
-        ({"RedrivePolicy": "{invalid"}, "RedrivePolicy: failed to parse JSON."),
+        (
+            {"FilterPolicy": "invalid"},
+            (
+                "FilterPolicy: failed to parse JSON. Unrecognized token 'invalid': was expecting (JSON String, Number, "
+                "Array, Object or token 'null', 'true' or 'false')\n at [Source: REDACTED "
+                "(`StreamReadFeature.INCLUDE_SOURCE_IN_LOCATION` disabled); line: 1, column: 8]"
+            ),
+        ),
+        ({"FilterPolicy": '{"a": ["x"]'}, "FilterPolicy: failed to parse JSON."),
+        (
+            {"FilterPolicy": '{"a": "x"}'},
+            'FilterPolicy: "a" must be an object or an array\n at [Source: (String)"{"a": "x"}"; line: 1, column: 8]',
+        ),
+        (
+            {"FilterPolicy": f'{{"a": ["{"x" * 600}", []]}}'},
+            (
+                "FilterPolicy: Match value must be String, number, true, false, or null\n at [Source: (String)"
+                f'"{{"a": ["{"x" * 492}"[truncated 115 chars]; line: 1, column: 613]'
+            ),
+        ),
+        (
+            {"FilterPolicy": '{"$or": [{"a": ["x"]}, {"b": [{"like": 1}]}]}'},
+            (
+                'FilterPolicy: Unrecognized match type like\n at [Source: (String)"{"$or": [{"a": ["x"]}, '
+                '{"b": [{"like": 1}]}]}"; line: 1, column: 41]'
+            ),
+        ),
+        (
+            {"FilterPolicy": '{"a": [{"wildcard": "x**"}]}'},
+            (
+                'FilterPolicy: Consecutive wildcard characters at pos 1\n at [Source: (String)"{"a": [{"wildcard": '
+                '"x**"}]}"; line: 1, column: 26]'
+            ),
+        ),
+        ({"Colour": "red"}, "AttributeName"),
         ({"RedrivePolicy": "[]"}, "RedrivePolicy: failed to parse JSON."),
         ({"RedrivePolicy": "[" * 100_000}, "RedrivePolicy: failed to parse JSON."),
         ({"RedrivePolicy": '{"deadLetterTargetArn": 1}'}, "RedrivePolicy: deadLetterTargetArn is an invalid arn"),

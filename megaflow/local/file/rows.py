@@ -14,7 +14,8 @@ from megaflow.local.stored_message import Attempt, MessageRecord, SentMessage, S
 from megaflow.local.topic import Publication, Subscription, Topic
 
 if TYPE_CHECKING:
-    from megaflow.local.account import Account, HostedQueue
+    from megaflow.local.account import Account
+    from megaflow.local.hosted_queue import HostedQueue
 
 Row = tuple[Any, ...]
 Facts = dict[str, Any]
@@ -184,9 +185,17 @@ def publication_facts(remembered: Remembered[Publication]) -> str:
 
 def read_publication(text: str, ends_at: float) -> Remembered[Publication]:
     """Read what ``publication_facts`` wrote."""
-    key, *values = json.loads(text)
-    names = ("subject", "group_id", "deduplication_id", "id", "published_at", "sequence_number")
-    return Remembered(key, Publication("", **dict(zip(names, values, strict=True))), ends_at)
+    key, subject, group_id, deduplication_id, message_id, published_at, sequence_number = json.loads(text)
+    publication = Publication(
+        "",
+        subject,
+        group_id=group_id,
+        deduplication_id=deduplication_id,
+        id=message_id,
+        published_at=published_at,
+        sequence_number=sequence_number,
+    )
+    return Remembered(tuple(key), publication, ends_at)
 
 
 def _write_attributes(attributes: Mapping[str, MessageAttribute]) -> str:

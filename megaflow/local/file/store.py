@@ -14,9 +14,11 @@ from typing import Final
 
 from megaflow.errors import ConfigurationError
 from megaflow.forks import close_before_fork
-from megaflow.local.account import Account, HostedQueue, Touched
+from megaflow.local.account import Account
 from megaflow.local.file import rows
 from megaflow.local.file.datafile import damaged, open_data_file, transaction
+from megaflow.local.hosted_queue import HostedQueue
+from megaflow.local.journal import Touched
 from megaflow.local.messages import Messages
 from megaflow.local.recent import Kept, Recent, Remembered
 from megaflow.local.refused import Refused
@@ -199,6 +201,7 @@ class Store:
         queue, messages = hosted.queue, hosted.queue.messages
         if messages.unsaved.purged:
             self._delete_messages(hosted.number)
+            self._database.execute("DELETE FROM recent WHERE owner = ?", (str(hosted.number),))
         self._write_rows(hosted.number, messages)
         if messages.unsaved.added:
             self._database.execute(

@@ -56,13 +56,18 @@ class Gate:
         return name in self._names or _is_address(name) or not self._names.isdisjoint(parents)
 
 
-def check_form(headers: Mapping[bytes, bytes]) -> None:
+def check_form(method: str, headers: Mapping[bytes, bytes], body: bytes) -> None:
     """Raise `Refused` where what is read as a form came as something else, as a page may send without asking first.
 
-    A call in JSON needs no such look: its header ``X-Amz-Target`` is none that a page may send so.
+    A page may ask by GET without saying where it is from; then the header ``Sec-Fetch-Site`` is missing, where the
+    browser is old or the server no address of this machine. A call in JSON needs no such look: its header
+    ``X-Amz-Target`` is none that a page may send so.
     """
+    agent = headers.get(b"user-agent", b"")
+    if method == "GET" and agent.startswith(b"Mozilla/") and b"sec-fetch-site" not in headers:
+        raise _from_elsewhere("User-Agent", agent)
     given = headers.get(b"content-type", b"")
-    if not given.strip().lower().startswith(_FORM):
+    if body and not given.strip().lower().startswith(_FORM):
         what = f"not {_show(given)}" if given else "and this one has none"
         text = f"A call of SNS comes with the header Content-Type: {_FORM.decode()}, {what}."
         raise Refused("UnsupportedMediaType", text, status=415)

@@ -1,190 +1,193 @@
-"""SNS on the wire: AWS Query, a form read into boto3's words and XML written from them. No I/O.
+"""AWS Query on the wire: a form read into boto3's words and XML written from them, for SNS and for SQS. No I/O.
 
-Readers and writers are compiled from botocore's own model, once per operation.
+Readers and writers are compiled from botocore's own model, once per operation. SQS writes lists and maps flat: one
+after another under the name of an element, which its model does not tell any more.
 https://docs.aws.amazon.com/sns/latest/api/API_Publish.html
+https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-making-api-requests-xml.html
 """
 
 from __future__ import annotations
 
 import re
-from binascii import a2b_qp
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any, Final
 
-from megaflow.local.refused import Refused
+from megaflow.local.http.form import Node, branch_of, malformed, numbered, numbered_flat, parse
+from megaflow.local.refused import Refused, missing, sqs_code
 from megaflow.local.shapes import MissingMember, from_base64, service_model, to_base64
 
-Node = Any
-"""What stands under a name of the form: text, or a dict of further nodes by their names."""
 Reader = Callable[[Node], Any]
 Writer = Callable[[Any], str]
+Show = Callable[[str], str]
+"""Writes the name of a member in the path to what is wrong."""
 
-_NAMESPACE: Final = "http://sns.amazonaws.com/doc/2010-03-31/"
-_LEVELS: Final = 16
-"""How deep a name may go: twice what SNS needs, and little enough to be no burden."""
-_INDEX: Final = re.compile("[1-9][0-9]{0,8}")
 _INTEGER: Final = re.compile("[+-]?[0-9]{1,18}")
 _BOOLEANS: Final = {"true": True, "1": True, "false": False, "0": False}
 _SPECIAL: Final = re.compile("[^\t\n -%'-;=?-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """What cannot stand in XML as it is; a carriage return can, but would be read as a line feed."""
 _ESCAPES: Final = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "\r": "&#xD;"}
 
-
-def read(form: bytes) -> tuple[str, dict[str, Any]]:
-    """Return the name of the operation that *form* asks for, and what it asks, as boto3 takes it.
-
-    Members that the model does not know are left out.
-
-    Raises:
-        Refused: there is no such operation, the form is not one, has a wrong type or lacks a parameter.
-    """
-    fields = _parse(form)
-    operation = fields.get("Action")
-    if type(operation) is not str or not operation:
-        raise Refused("InvalidAction", "The request must contain the parameter Action.")
-    read_ask = _reader_of(operation)
-    try:
-        return operation, read_ask(fields)
-    except MissingMember as lacking:
-        raise _null_at(".".join(lacking.path)) from lacking
-
-
-def write(operation: str, answer: Mapping[str, Any], request_id: str) -> bytes:
-    """Return the document that answers *operation*."""
-    metadata = f"<ResponseMetadata><RequestId>{request_id}</RequestId></ResponseMetadata>"
-    return _document(f"{operation}Response", _writer_of(operation)(answer) + metadata)
+_FLAT: Final = {
+    "AWSAccountIdList": "AWSAccountId",
+    "ActionNameList": "ActionName",
+    "AttributeNameList": "AttributeName",
+    "BinaryList": "BinaryListValue",
+    "MessageAttributeNameList": "MessageAttributeName",
+    "MessageBodyAttributeMap": "MessageAttribute",
+    "MessageBodySystemAttributeMap": "MessageSystemAttribute",
+    "MessageSystemAttributeList": "MessageSystemAttributeName",
+    "MessageSystemAttributeMap": "Attribute",
+    "QueueAttributeMap": "Attribute",
+    "QueueUrlList": "QueueUrl",
+    "StringList": "StringListValue",
+    "TagKeyList": "TagKey",
+    "TagMap": "Tag",
+}
+"""What SQS calls the elements of its lists and maps, by their shapes; those of other lists by their own shape."""
 
 
-def write_error(refused: Refused, request_id: str) -> bytes:
-    """Return the document of an error."""
-    fault = "Receiver" if refused.status >= 500 else "Sender"
-    error = f"<Type>{fault}</Type><Code>{refused.name}</Code><Message>{_escape(refused.message)}</Message>"
-    return _document("ErrorResponse", f"<Error>{error}</Error><RequestId>{request_id}</RequestId>")
+class QueryProtocol:
+    """AWS Query as one service speaks it; *namespace* is that of its answers."""
+
+    def __init__(self, service: str, namespace: str) -> None:
+        self.service: Final = service
+        """``sns`` or ``sqs``."""
+
+        self._namespace = namespace
+        self._is_flat = service == "sqs"
+
+    def read(self, form: bytes, path: str = "/") -> tuple[str, dict[str, Any]]:
+        """Return the name of the operation that *form* asks for, and what it asks, as boto3 takes it.
+
+        Members that the model does not know are left out. A queue that the form does not name is the one at *path*.
+
+        Raises:
+            Refused: there is no such operation, the form is not one, has a wrong type or lacks a parameter.
+        """
+        fields = parse(form)
+        operation = fields.get("Action")
+        if type(operation) is not str or not operation:
+            raise Refused("InvalidAction", "The request must contain the parameter Action.")
+        if self._is_flat and path.strip("/"):
+            fields.setdefault("QueueUrl", f"/{path.strip('/')}")
+        read_ask = self._reader_of(operation)
+        try:
+            return operation, read_ask(fields)
+        except MissingMember as lacking:
+            path_to_it = ".".join(lacking.path)
+            raise (missing(path_to_it) if self._is_flat else _null_at(path_to_it)) from lacking
+
+    def write(self, operation: str, answer: Mapping[str, Any], request_id: str) -> bytes:
+        """Return the document that answers *operation*."""
+        metadata = f"<ResponseMetadata><RequestId>{request_id}</RequestId></ResponseMetadata>"
+        return self._document(f"{operation}Response", _writer_of(self.service, operation)(answer) + metadata)
+
+    def write_error(self, refused: Refused, request_id: str) -> bytes:
+        """Return the document of an error."""
+        fault = "Receiver" if refused.status >= 500 else "Sender"
+        code, words, detail = refused.name, refused.message, ""
+        if self._is_flat:
+            more = " for this wsdl version." if code == "QueueDoesNotExist" else ""
+            code, words, detail = sqs_code(code), words.removesuffix(".") + more if more else words, "<Detail/>"
+        error = f"<Type>{fault}</Type><Code>{code}</Code><Message>{_escape(words)}</Message>{detail}"
+        return self._document("ErrorResponse", f"<Error>{error}</Error><RequestId>{request_id}</RequestId>")
+
+    def unknown_operation(self, operation: str) -> Refused:
+        """Make the error for an operation that the service, or the embedded one, does not have."""
+        name = self.service.upper()
+        where = f"The embedded {name}" if operation in service_model(self.service).operation_names else name
+        return Refused("InvalidAction", f"{where} has no operation {operation}.")
+
+    def _reader_of(self, operation: str) -> Reader:
+        # Names nobody knows are not kept: anyone could fill the memory with them.
+        if operation not in service_model(self.service).operation_names:
+            raise self.unknown_operation(operation)
+        return _known_reader_of(self.service, operation)
+
+    def _document(self, name: str, content: str) -> bytes:
+        return f'<{name} xmlns="{self._namespace}">{content}</{name}>'.encode()
 
 
-def unknown_operation(operation: str) -> Refused:
-    """Make the error for an operation that SNS, or the embedded SNS, does not have."""
-    known = operation in service_model("sns").operation_names
-    where = "The embedded SNS" if known else "SNS"
-    return Refused("InvalidAction", f"{where} has no operation {operation}.")
-
-
-def _parse(form: bytes) -> dict[str, Node]:
-    """Make a tree of *form*, whose names say the way to their values: ``Tags.member.1.Key``."""
-    root: dict[str, Node] = {}
-    branches = {"": root}
-    for name, value in _pairs(form):
-        path, _, leaf = name.rpartition(".")
-        branch = branches.get(path)
-        if branch is None:
-            branch = branches[path] = _grow(root, path)
-        if leaf in branch:
-            raise _malformed(f"The request has {name} twice")
-        branch[leaf] = value
-    return root
-
-
-def _pairs(form: bytes) -> Iterator[tuple[str, str]]:
-    # A line break belongs in an escape, and would be lost below.
-    form = form.replace(b"\n", b"%0A").replace(b"\r", b"%0D").replace(b"+", b" ")
-    try:
-        for pair in form.split(b"&"):
-            name, _, value = pair.partition(b"=")
-            if name:
-                yield _unquote(name), _unquote(value)
-    except ValueError as error:
-        raise _malformed("The request is no form of escaped UTF-8") from error
-
-
-def _unquote(value: bytes) -> str:
-    if b"%" not in value:
-        return value.decode()
-    # This is quoted-printable with another sign, and Python reads that four times as fast as unquote() does this.
-    quoted = value.replace(b"=", b"=3D").replace(b"%", b"=")
-    unquoted = a2b_qp(quoted)
-    if len(unquoted) != len(quoted) - 2 * quoted.count(b"="):
-        raise ValueError("a percent sign has no two digits behind it")
-    return unquoted.decode()
-
-
-def _grow(root: dict[str, Node], path: str) -> dict[str, Node]:
-    """Return the branch at *path*, which no value may be on."""
-    names = path.split(".", _LEVELS)
-    node = root
-    for name in names:
-        node = node.setdefault(name, {})
-        if type(node) is not dict:
-            raise _malformed(f"The request has {path} both as a value and as more than one")
-    return node
-
-
-def _reader_of(operation: str) -> Reader:
-    # Names nobody knows are not kept: anyone could fill the memory with them.
-    if operation not in service_model("sns").operation_names:
-        raise unknown_operation(operation)
-    return _known_reader_of(operation)
+SNS: Final = QueryProtocol("sns", "http://sns.amazonaws.com/doc/2010-03-31/")
+SQS: Final = QueryProtocol("sqs", "http://queue.amazonaws.com/doc/2012-11-05/")
 
 
 @cache
-def _known_reader_of(operation: str) -> Reader:
-    return _reader(service_model("sns").operation_model(operation).input_shape)
+def _known_reader_of(service: str, operation: str) -> Reader:
+    show = str if service == "sqs" else _lower_first
+    return _reader(service_model(service).operation_model(operation).input_shape, show)
 
 
-def _reader(shape: Any) -> Reader:
+def _element_name(shape: Any) -> str | None:
+    """Return the name under which the elements of a list or map stand one after another; None where they do not."""
+    if not shape.serialization.get("flattened"):
+        return None
+    name: str = _FLAT.get(shape.name) or shape.member.name
+    return name
+
+
+def _reader(shape: Any, show: Show) -> Reader:
     make = _READERS.get(shape.type_name)
-    return make(shape) if make else _read_text
+    return make(shape, show) if make else _read_text
 
 
-def _structure_reader(shape: Any) -> Reader:
-    readers = {name: _reader(member) for name, member in shape.members.items()}
+def _structure_reader(shape: Any, show: Show) -> Reader:
+    members = {_element_name(member) or name: (name, _reader(member, show)) for name, member in shape.members.items()}
     required = tuple(shape.required_members)
 
     def read_structure(node: Node) -> dict[str, Any]:
         ask: dict[str, Any] = {}
-        for name, item in _branch(node).items():
-            if name in readers:
+        for written, item in branch_of(node).items():
+            if written in members:
+                name, read = members[written]
                 try:
-                    ask[name] = readers[name](item)
+                    ask[name] = read(item)
                 except MissingMember as lacking:
-                    raise lacking.within(_lower_first(name)) from lacking
+                    raise lacking.within(show(name)) from lacking
         for name in required:
             if name not in ask:
-                raise MissingMember(_lower_first(name))
+                # A form cannot say that a batch is empty.
+                if name != "Entries":
+                    raise MissingMember(show(name))
+                ask[name] = []
         return ask
 
     return read_structure
 
 
-def _list_reader(shape: Any) -> Reader:
-    read_item = _reader(shape.member)
+def _list_reader(shape: Any, show: Show) -> Reader:
+    element = _element_name(shape)
+    read_item = _reader(shape.member, show)
 
     def read_list(node: Node) -> list[Any]:
         found: list[Any] = []
-        for item in _numbered(node, "member"):
+        for item in numbered_flat(node) if element else numbered(node, "member"):
             try:
                 found.append(read_item(item))
             except MissingMember as lacking:
-                raise lacking.within(str(len(found) + 1), "member") from lacking
+                number = str(len(found) + 1)
+                raise (lacking.within(element, number) if element else lacking.within(number, "member")) from lacking
         return found
 
     return read_list
 
 
-def _map_reader(shape: Any) -> Reader:
+def _map_reader(shape: Any, show: Show) -> Reader:
+    element = _element_name(shape)
     key_name, value_name = _names_in(shape)
-    read_key, read_value = _reader(shape.key), _reader(shape.value)
+    read_key, read_value = _reader(shape.key, show), _reader(shape.value, show)
 
     def read_map(node: Node) -> dict[str, Any]:
         found: dict[str, Any] = {}
-        for number, entry in enumerate(_numbered(node, "entry"), 1):
-            fields = _branch(entry)
+        for number, entry in enumerate(numbered_flat(node) if element else numbered(node, "entry"), 1):
+            fields = branch_of(entry)
             for name in (key_name, value_name):
                 if name not in fields:
-                    raise MissingMember("entry", str(number), _lower_first(name))
+                    raise MissingMember(element or "entry", str(number), show(name))
             key = read_key(fields[key_name])
             if key in found:
-                raise _malformed(f"The request has the entry {key} twice")
+                raise malformed(f"The request has the entry {key} twice")
             try:
                 found[key] = read_value(fields[value_name])
             except MissingMember as lacking:
@@ -196,47 +199,28 @@ def _map_reader(shape: Any) -> Reader:
 
 def _names_in(shape: Any) -> tuple[str, str]:
     """Return what the entries of a map call key and value."""
+    if _element_name(shape):
+        return ("Key" if shape.name == "TagMap" else "Name"), "Value"
     return shape.key.serialization.get("name", "key"), shape.value.serialization.get("name", "value")
-
-
-def _branch(node: Node) -> dict[str, Node]:
-    """Return the nodes below *node*; a value that is empty stands for none."""
-    if type(node) is dict:
-        return node
-    if node:
-        raise _malformed("Value found where not expected")
-    return {}
-
-
-def _numbered(node: Node, tag: str) -> list[Node]:
-    """Return the nodes at ``tag.1``, ``tag.2`` and so on below *node*, in this order; some may be left out."""
-    branch = _branch(node)
-    if branch.keys() - {tag}:
-        raise _malformed(f"A list has its values at {tag}.1, {tag}.2 and so on")
-    items = _branch(branch.get(tag, ""))
-    for index in items:
-        if not _INDEX.fullmatch(index):
-            raise _malformed(f"{index} is not a valid index")
-    return [items[index] for index in sorted(items, key=int)]
 
 
 def _read_text(node: Node) -> str:
     if type(node) is not str:
-        raise _malformed("Start of structure or map found where not expected.")
+        raise malformed("Start of structure or map found where not expected.")
     return node
 
 
 def _read_integer(node: Node) -> int:
     text = _read_text(node)
     if not _INTEGER.fullmatch(text):
-        raise _malformed("STRING_VALUE can not be converted to an Integer")
+        raise malformed("STRING_VALUE can not be converted to an Integer")
     return int(text)
 
 
 def _read_boolean(node: Node) -> bool:
     value = _BOOLEANS.get(_read_text(node).lower())
     if value is None:
-        raise _malformed("STRING_VALUE can not be converted to a Boolean")
+        raise malformed("STRING_VALUE can not be converted to a Boolean")
     return value
 
 
@@ -244,21 +228,17 @@ def _read_blob(node: Node) -> bytes:
     try:
         return from_base64(_read_text(node))
     except ValueError as error:
-        raise _malformed("STRING_VALUE can not be converted to a Blob") from error
+        raise malformed("STRING_VALUE can not be converted to a Blob") from error
 
 
-_READERS: Final[Mapping[str, Callable[[Any], Reader]]] = {
+_READERS: Final[Mapping[str, Callable[[Any, Show], Reader]]] = {
     "structure": _structure_reader,
     "list": _list_reader,
     "map": _map_reader,
-    "integer": lambda _: _read_integer,
-    "boolean": lambda _: _read_boolean,
-    "blob": lambda _: _read_blob,
+    "integer": lambda *_: _read_integer,
+    "boolean": lambda *_: _read_boolean,
+    "blob": lambda *_: _read_blob,
 }
-
-
-def _malformed(words: str) -> Refused:
-    return Refused("MalformedInput", words)
 
 
 def _lower_first(name: str) -> str:
@@ -273,10 +253,6 @@ def _null_at(path: str) -> Refused:
     )
 
 
-def _document(name: str, content: str) -> bytes:
-    return f'<{name} xmlns="{_NAMESPACE}">{content}</{name}>'.encode()
-
-
 def _escape(text: str) -> str:
     return _SPECIAL.sub(_escape_character, text)
 
@@ -287,11 +263,11 @@ def _escape_character(found: re.Match[str]) -> str:
 
 
 @cache
-def _writer_of(operation: str) -> Writer:
-    shape = service_model("sns").operation_model(operation).output_shape
+def _writer_of(service: str, operation: str) -> Writer:
+    shape = service_model(service).operation_model(operation).output_shape
     if shape is None:
         return lambda _: ""
-    return _tagged(shape.serialization["resultWrapper"], _writer(shape))
+    return _tagged(f"{operation}Result", _writer(shape))
 
 
 def _writer(shape: Any) -> Writer:
@@ -304,19 +280,27 @@ def _tagged(name: str, write_content: Writer) -> Writer:
 
 
 def _structure_writer(shape: Any) -> Writer:
-    writers = {name: _tagged(name, _writer(member)) for name, member in shape.members.items()}
+    writers = {name: _member_writer(name, member) for name, member in shape.members.items()}
     return lambda value: "".join(write(value[name]) for name, write in writers.items() if name in value)
 
 
+def _member_writer(name: str, shape: Any) -> Writer:
+    # What is flat has no element of its own around it.
+    return _writer(shape) if _element_name(shape) else _tagged(name, _writer(shape))
+
+
 def _list_writer(shape: Any) -> Writer:
-    write_item = _tagged("member", _writer(shape.member))
+    write_item = _tagged(_element_name(shape) or "member", _writer(shape.member))
     return lambda value: "".join(map(write_item, value))
 
 
 def _map_writer(shape: Any) -> Writer:
     key_name, value_name = _names_in(shape)
     write_key, write_value = _tagged(key_name, _writer(shape.key)), _tagged(value_name, _writer(shape.value))
-    return lambda value: "".join(f"<entry>{write_key(key)}{write_value(item)}</entry>" for key, item in value.items())
+    element = _element_name(shape) or "entry"
+    return lambda value: "".join(
+        f"<{element}>{write_key(key)}{write_value(item)}</{element}>" for key, item in value.items()
+    )
 
 
 def _write_text(value: object) -> str:

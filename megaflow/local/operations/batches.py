@@ -52,8 +52,13 @@ def each(entries: Sequence[BatchEntry], perform: Callable[[BatchEntry], Answer],
     return {name: results for name, results in answer.items() if results}
 
 
+def is_entry_id(text: str) -> bool:
+    """Tell whether *text* can be the id of an entry."""
+    return _ID.fullmatch(text) is not None
+
+
 def _check_ids(ids: Sequence[str]) -> None:
-    if not all(map(_ID.fullmatch, ids)):
+    if not all(map(is_entry_id, ids)):
         raise Refused(
             "InvalidBatchEntryId",
             "A batch entry id can only contain alphanumeric characters, hyphens and underscores. It can be at most 80 "

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Final
 
 from megaflow.limits import DELAY, RECEIVED_MESSAGES, SQS_MESSAGE_SIZE, VISIBILITY_TIMEOUT, WAIT_TIME, allows_group_id
-from megaflow.local.account import Account, HostedQueue
+from megaflow.local.account import Account
 from megaflow.local.content import (
     TRACE_HEADER,
     Content,
@@ -18,10 +18,18 @@ from megaflow.local.content import (
     show_attributes,
     size_of_entry,
 )
-from megaflow.local.operations.batches import check_batch, check_batch_size, each
+from megaflow.local.hosted_queue import HostedQueue
+from megaflow.local.operations.batches import BatchEntry, check_batch, check_batch_size, each
 from megaflow.local.operations.operation import Answer, Ask, Operation
 from megaflow.local.operations.queues import QUEUE_ATTRIBUTES
-from megaflow.local.refused import Refused, invalid_value, sqs_code, wrong_queue_type
+from megaflow.local.refused import (
+    Refused,
+    invalid_value,
+    missing,
+    no_deduplication_id,
+    sqs_code,
+    wrong_queue_type,
+)
 from megaflow.local.stored_message import Delivery
 
 _SYSTEM_ATTRIBUTES: Final = frozenset(
@@ -49,7 +57,18 @@ def _send_message_batch(account: Account, ask: Ask) -> Answer:
     check_batch(entries, "SendMessageBatchRequestEntry")
     sizes = [size_of_entry(entry["MessageBody"], entry.get("MessageAttributes", {})) for entry in entries]
     check_batch_size(sizes, SQS_MESSAGE_SIZE)
+    if hosted.queue.settings.fifo:
+        _check_ids(entries, by_content=hosted.queue.settings.content_based_deduplication)
     return each(entries, partial(_send, hosted), sqs_code)
+
+
+def _check_ids(entries: Sequence[BatchEntry], *, by_content: bool) -> None:
+    """Refuse the whole batch for an entry that a FIFO queue could not put in its place."""
+    for entry in entries:
+        if "MessageGroupId" not in entry:
+            raise Refused("InvalidParameterValue", missing("MessageGroupId").message)
+        if not by_content and "MessageDeduplicationId" not in entry:
+            raise no_deduplication_id()
 
 
 def _send(hosted: HostedQueue, ask: Ask) -> Answer:
@@ -92,7 +111,7 @@ def _sums(content: Content, ask: Ask) -> Answer:
 
 
 def _receive_message(account: Account, ask: Ask) -> Answer:
-    _check_receive(account, ask)
+    _check_receive(ask)
     received = account.receive(
         ask["QueueUrl"],
         ask.get("MaxNumberOfMessages", 1),
@@ -107,13 +126,10 @@ def wait_time(account: Account, ask: Ask) -> float:
     return float(ask.get("WaitTimeSeconds", account.queue(ask["QueueUrl"]).queue.settings.wait_time))
 
 
-def _check_receive(account: Account, ask: Ask) -> None:
+def _check_receive(ask: Ask) -> None:
     _check_range(ask, "MaxNumberOfMessages", 1, RECEIVED_MESSAGES)
     _check_range(ask, "VisibilityTimeout", 0, VISIBILITY_TIMEOUT)
-    _check_range(ask, "WaitTimeSeconds", 0, WAIT_TIME)
-    attempt_id = ask.get("ReceiveRequestAttemptId")
-    if attempt_id is not None and not account.queue(ask["QueueUrl"]).queue.settings.fifo:
-        raise wrong_queue_type(attempt_id, "ReceiveRequestAttemptId")
+    _check_range(ask, "WaitTimeSeconds", 0, WAIT_TIME, "Must be >= {} and <= {}, if provided.")
     for name in _system_names(ask):
         if name not in _SYSTEM_ATTRIBUTES and name not in QUEUE_ATTRIBUTES:
             raise Refused("InvalidAttributeName", f"Unknown Attribute {name}.")
@@ -123,10 +139,12 @@ def _system_names(ask: Ask) -> set[str]:
     return {*ask.get("MessageSystemAttributeNames", ()), *ask.get("AttributeNames", ())}
 
 
-def _check_range(ask: Ask, name: str, low: int, high: int) -> None:
+def _check_range(
+    ask: Ask, name: str, low: int, high: int, reason: str = "Must be between {} and {}, if provided."
+) -> None:
     value = ask.get(name, low)
     if not low <= value <= high:
-        raise invalid_value(value, name, f"Must be between {low} and {high}, if provided.")
+        raise invalid_value(value, name, reason.format(low, high))
 
 
 def _show(account: Account, received: Delivery, ask: Ask) -> Answer:

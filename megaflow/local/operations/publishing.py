@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Sequence
+from contextlib import nullcontext
 from functools import partial
 from typing import Final
 
-from megaflow.limits import SNS_MESSAGE_SIZE, SNS_SUBJECT_LENGTH, allows_group_id, refused_character
-from megaflow.local.account import Account
-from megaflow.local.content import (
-    Content,
-    MessageAttribute,
-    check_count,
-    read_attributes,
-    read_trace_header,
-    size_of_entry,
+from megaflow.limits import (
+    BATCH_ENTRIES,
+    SNS_MESSAGE_SIZE,
+    SNS_SUBJECT_LENGTH,
+    allows_group_id,
+    refused_character,
 )
+from megaflow.local.account import Account
+from megaflow.local.content import Content, check_count, read_trace_header, size_of_entry
+from megaflow.local.operations.batches import BatchEntry, is_entry_id
 from megaflow.local.operations.operation import Answer, Ask
+from megaflow.local.operations.published_attributes import read_attributes_of
 from megaflow.local.refused import Refused, invalid_parameter
 from megaflow.local.topic import Publication, Subscription, Topic, content_for
 from megaflow.logs import get_logger
@@ -37,28 +39,49 @@ def publish_to(account: Account, topic: Topic, ask: Ask) -> Answer:
     """
     if topic.fifo:
         account.touch_topic(topic)
-    published = topic.publish(_read_publication(topic, ask), partial(_deliver, account))
+    published = topic.publish(_read_publication(topic, ask), partial(_deliver, account, topic))
     sequence = {"SequenceNumber": published.sequence_number} if published.sequence_number else {}
     return {"MessageId": published.id, **sequence}
 
 
-def read_attributes_of(ask: Ask) -> Mapping[str, MessageAttribute]:
-    """Read the attributes of what boto3's ``publish`` takes.
+def check_published_batch(entries: Sequence[BatchEntry], topic: Topic) -> None:
+    """Refuse what fails a whole batch: too much of it, wrong ids, and what each entry must have.
+
+    https://docs.aws.amazon.com/sns/latest/api/API_PublishBatch.html
 
     Raises:
-        Refused: a name, type or value that SNS does not take.
+        Refused: in SNS's words.
     """
-    try:
-        return read_attributes(ask.get("MessageAttributes", {}))
-    except Refused as refused:
-        raise Refused("ParameterValueInvalid", refused.message) from refused
+    _check_entries(entries)
+    sizes = [size_of_entry(entry["Message"], entry.get("MessageAttributes", {})) for entry in entries]
+    if sum(sizes) > max(SNS_MESSAGE_SIZE, topic.maximum_message_size):
+        raise Refused("BatchRequestTooLong", "The length of all the messages put together is more than the limit.")
+    for check in (_message_for_sqs, read_attributes_of, topic.check_order):
+        for entry in entries:
+            check(entry)
+
+
+def _check_entries(entries: Sequence[BatchEntry]) -> None:
+    if not entries:
+        raise Refused("EmptyBatchRequest", "The batch request doesn't contain any entries.")
+    if len(entries) > BATCH_ENTRIES:
+        raise Refused("TooManyEntriesInBatchRequest", "The batch request contains more entries than permissible.")
+    ids = [entry["Id"] for entry in entries]
+    for one in ids:
+        if not is_entry_id(one):
+            raise Refused(
+                "InvalidBatchEntryId",
+                f"The Id of a batch entry in the batch request contains an impermissible character: {one}",
+            )
+    if len(set(ids)) < len(ids):
+        raise Refused("BatchEntryIdsNotDistinct", "Two or more batch entries in the request have the same Id.")
 
 
 def _read_publication(topic: Topic, ask: Ask) -> Publication:
     message, subject = ask["Message"], ask.get("Subject")
     if not message:
         raise invalid_parameter("Empty message")
-    if size_of_entry(message, ask.get("MessageAttributes", {})) > SNS_MESSAGE_SIZE:
+    if size_of_entry(message, ask.get("MessageAttributes", {})) > topic.maximum_message_size:
         raise invalid_parameter("Message too long")
     if refused_character(message) is not None:
         raise invalid_parameter("Message Reason: it has a character that SQS does not take")
@@ -88,6 +111,7 @@ def _check_ids(topic: Topic, ask: Ask) -> None:
     for name in ("MessageGroupId", "MessageDeduplicationId"):
         if name in ask and not allows_group_id(ask[name]):
             raise invalid_parameter(f"{name} Reason: must be 1 to 128 alphanumeric and punctuation characters")
+    topic.check_order(ask)
 
 
 def _message_for_sqs(ask: Ask) -> str:
@@ -105,27 +129,30 @@ def _message_for_sqs(ask: Ask) -> str:
         raise invalid_parameter("Message Structure - JSON message body failed to parse") from error
     if not isinstance(messages, dict) or not isinstance(messages.get("default"), str):
         raise invalid_parameter("Message Structure - No default entry in JSON message body")
-    message = str(messages.get("sqs", messages["default"]))
+    given = messages.get("sqs")
+    message = given if isinstance(given, str) else str(messages["default"])
     # An escape in the JSON can hold what could not stand there itself.
     if not message or refused_character(message) is not None:
         raise invalid_parameter("Message Structure - The part for sqs is empty, or has a character SQS does not take")
     return message
 
 
-def _deliver(account: Account, subscription: Subscription, publication: Publication) -> None:
+def _deliver(account: Account, topic: Topic, subscription: Subscription, publication: Publication) -> None:
     """Send *publication* to the queue of *subscription*, or else to the dead-letter queue it may have.
 
     https://docs.aws.amazon.com/sns/latest/dg/sns-dead-letter-queues.html
     """
-    content, dead_letter_arn = content_for(subscription, publication, account.region), subscription.dead_letter_arn
+    content = content_for(subscription, publication, account.region, topic.signature_version)
+    dead_letter_arn = subscription.dead_letter_arn
     if not _send(account, subscription.endpoint, content, publication) and dead_letter_arn is not None:
         _send(account, dead_letter_arn, content, publication)
 
 
 def _send(account: Account, arn: str, content: Content, publication: Publication) -> bool:
     """Tell whether the queue of this ARN is there and took the message."""
-    hosted = account.queue_by_arn(arn)
-    if hosted is None:
+    owner = account.owner_of(arn)
+    hosted = None if owner is None else owner.queue_by_arn(arn)
+    if owner is None or hosted is None:
         log.debug("message %s not delivered: no queue %s", publication.id, arn)
         return False
     # Standard queues get the group of a standard topic (fair queues), but not that of a FIFO topic.
@@ -134,11 +161,12 @@ def _send(account: Account, arn: str, content: Content, publication: Publication
     passed_on = hosted.queue.settings.fifo == in_order
     try:
         check_count(content.attributes)
-        hosted.queue.send(
-            content,
-            group_id=publication.group_id if passed_on else None,
-            deduplication_id=publication.deduplication_id if passed_on else None,
-        )
+        with owner.turn() if owner is not account else nullcontext():
+            hosted.queue.send(
+                content,
+                group_id=publication.group_id if passed_on else None,
+                deduplication_id=publication.deduplication_id if passed_on else None,
+            )
     except Refused as refused:
         log.debug("message %s not delivered to %s: %s", publication.id, arn, str(refused))
         return False

@@ -6,14 +6,14 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from megaflow.local import hosting, settings
-from megaflow.local.account import Account, HostedQueue
+from megaflow.local.account import Account
+from megaflow.local.hosted_queue import HostedQueue
 from megaflow.local.operations.operation import Answer, Ask, Operation
 from megaflow.local.operations.pages import page
 from megaflow.local.operations.permissions import with_permission, without_permission
 from megaflow.local.refused import Refused, invalid_value, no_queue
 
 _LIST_SIZE: Final = 1000
-_TAGS: Final = 50
 QUEUE_ATTRIBUTES: Final = frozenset(
     {
         *settings.NAMES,
@@ -120,10 +120,7 @@ def _purge_queue(account: Account, ask: Ask) -> Answer:
 
 def _tag_queue(account: Account, ask: Ask) -> Answer:
     hosted = account.queue(ask["QueueUrl"])
-    tags = {**hosted.tags, **ask["Tags"]}
-    if len(tags) > _TAGS:
-        raise Refused("InvalidParameterValue", f"Too many tags added for queue {hosted.name}.")
-    hosting.set_tags(account, hosted, tags)
+    hosting.set_tags(account, hosted, {**hosted.tags, **ask["Tags"]})
     return {}
 
 

@@ -12,9 +12,10 @@ from dataclasses import replace
 from typing import Any, Final
 
 from megaflow.errors import PatternError
+from megaflow.local.operations.policy_places import why_no_json, with_place
 from megaflow.local.refused import invalid_parameter
 from megaflow.local.topic import Subscription
-from megaflow.match.filters import SCOPES
+from megaflow.match.filters import NESTED, SCOPES
 
 _QUEUE_ARN: Final = re.compile(r"arn:aws:sqs:[^:]+:[^:]+:[^:]+")
 
@@ -32,10 +33,18 @@ def with_attributes(subscription: Subscription, attributes: Mapping[str, str], *
     try:
         return replace(subscription, **dict(_read(name, text, subscription) for name, text in attributes.items()))
     except PatternError as error:
-        place = f"\n at {error.path}" if error.path else ""
-        raise invalid_parameter(f"{where}FilterPolicy: {error.reason}{place}") from error
+        policy = attributes.get("FilterPolicy", subscription.filter_policy)
+        raise invalid_parameter(f"{where}{_explain(policy, error)}") from error
     except _WrongValue as wrong:
         raise invalid_parameter(f"{where}{wrong}") from wrong
+
+
+def _explain(policy: str, error: PatternError) -> str:
+    """Return what SNS says of a filter *policy*."""
+    if error.reason == NESTED:
+        return error.reason
+    said = why_no_json(policy) if error.reason == "failed to parse JSON." else with_place(policy, error.reason)
+    return f"FilterPolicy: {said}"
 
 
 def show_subscription(subscription: Subscription) -> dict[str, str]:
@@ -50,6 +59,8 @@ def show_subscription(subscription: Subscription) -> dict[str, str]:
 
 def _read(name: str, text: str, subscription: Subscription) -> tuple[str, Any]:
     """Return the field of a subscription for the attribute *name*, and its value."""
+    if name not in _KNOWN:
+        raise _WrongValue("AttributeName")
     if name not in _READERS:
         raise _WrongValue(f"{name} is not supported by the embedded topic")
     field, read = _READERS[name]
@@ -90,8 +101,8 @@ def _read_redrive_policy(text: str, subscription: Subscription) -> str:
 def _read_object(text: str) -> dict[str, object]:
     try:
         policy = json.loads(text)
-    except (ValueError, RecursionError):
-        policy = None
+    except (ValueError, RecursionError) as error:
+        raise _WrongValue(f"RedrivePolicy: {why_no_json(text)}") from error
     if not isinstance(policy, dict):
         raise _WrongValue("RedrivePolicy: failed to parse JSON.")
     return policy
@@ -124,3 +135,6 @@ _READERS: Final[Mapping[str, tuple[str, Callable[[str, Subscription], object]]]]
     "RedrivePolicy": ("redrive_policy", _read_redrive_policy),
 }
 """The other attributes are for endpoints that are not here: HTTP, Firehose, archives of FIFO topics."""
+
+_KNOWN: Final = frozenset({*_READERS, "DeliveryPolicy", "ReplayPolicy", "SubscriptionRoleArn"})
+"""The names that SNS knows."""

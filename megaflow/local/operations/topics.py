@@ -7,65 +7,64 @@ from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Final
 
-from megaflow.limits import SNS_MESSAGE_SIZE
 from megaflow.local.account import Account
-from megaflow.local.content import size_of_entry
-from megaflow.local.operations.batches import check_batch, check_batch_size, each
+from megaflow.local.operations.arns import ELEMENTS, check_arn
+from megaflow.local.operations.batches import each
 from megaflow.local.operations.operation import Answer, Ask, Operation
 from megaflow.local.operations.pages import page
-from megaflow.local.operations.publishing import publish_to, read_attributes_of
+from megaflow.local.operations.publishing import check_published_batch, publish_to
 from megaflow.local.operations.subscriptions import show_subscription, with_attributes
+from megaflow.local.operations.topic_attributes import (
+    differs,
+    read_topic_attribute,
+    read_topic_attributes,
+    show_topic,
+)
+from megaflow.local.operations.topic_tags import TAG_OPERATIONS, check_same_tags, read_tags
 from megaflow.local.refused import Refused, invalid_parameter
-from megaflow.local.topic import Subscription, Topic, check_group
+from megaflow.local.topic import Subscription, Topic
 
 _PAGE: Final = 100
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,256}")
 _FIFO_NAME: Final = re.compile(r"(?=.{1,256}$)[A-Za-z0-9_-]+\.fifo")
-_BOOLEANS: Final = ("true", "false")
-_TOPIC_ATTRIBUTES: Final = {
-    "DisplayName": None,
-    "Policy": None,
-    "KmsMasterKeyId": None,
-    "SignatureVersion": ("1",),
-    "FifoTopic": _BOOLEANS,
-    "ContentBasedDeduplication": _BOOLEANS,
-}
-"""What a topic here can be given. The first three are kept and shown, and nothing more."""
+_PROTOCOLS: Final = (
+    "application",
+    "email",
+    "email-json",
+    "firehose",
+    "http",
+    "https",
+    "lambda",
+    "sms",
+    "sqs",
+)
 
 
 def _create_topic(account: Account, ask: Ask) -> Answer:
-    name, attributes = ask["Name"], ask.get("Attributes", {})
-    fifo = attributes.get("FifoTopic") == "true"
+    name, given = ask["Name"], ask.get("Attributes", {})
+    fifo = given.get("FifoTopic", "").lower() == "true"
     if not (_FIFO_NAME if fifo else _NAME).fullmatch(name):
         raise invalid_parameter("Topic Name")
-    for attribute, value in attributes.items():
-        _check_topic_attribute(attribute, value, fifo=fifo)
+    attributes, tags = read_topic_attributes(given, fifo=fifo), read_tags(ask.get("Tags", ()))
     arn = account.arn("sns", name)
     if arn in account.topics:
-        _check_same_topic(account.topics[arn], attributes)
+        _check_same_topic(account.topics[arn], attributes, tags)
     else:
         topic = account.host_topic(arn, attributes)
-        topic.tags = _read_tags(ask.get("Tags", ()))
+        topic.tags = tags
         account.touch_topic(topic)
     return {"TopicArn": arn}
 
 
-def _check_topic_attribute(name: str, value: str, *, fifo: bool) -> None:
-    if name not in _TOPIC_ATTRIBUTES or (name == "ContentBasedDeduplication" and not fifo):
-        raise invalid_parameter(f"Attributes Reason: {name} is not supported by the embedded topic")
-    allowed = _TOPIC_ATTRIBUTES[name]
-    if allowed is not None and value not in allowed:
-        raise invalid_parameter(f"Attributes Reason: {name} must be one of {', '.join(allowed)}")
-
-
-def _check_same_topic(topic: Topic, attributes: Mapping[str, str]) -> None:
-    if any(topic.attributes.get(name) != value for name, value in attributes.items()):
+def _check_same_topic(topic: Topic, attributes: Mapping[str, str], tags: Mapping[str, str]) -> None:
+    if differs(topic, attributes):
         raise invalid_parameter("Attributes Reason: Topic already exists with different attributes")
+    check_same_tags(topic, tags)
 
 
 def _delete_topic(account: Account, ask: Ask) -> Answer:
     # Deleting a topic that is not there succeeds. https://docs.aws.amazon.com/sns/latest/api/API_DeleteTopic.html
-    account.delete_topic(ask["TopicArn"])
+    account.delete_topic(check_arn("TopicArn", ask["TopicArn"]))
     return {}
 
 
@@ -75,79 +74,41 @@ def _list_topics(account: Account, ask: Ask) -> Answer:
 
 
 def _get_topic_attributes(account: Account, ask: Ask) -> Answer:
-    topic = _topic(account, ask["TopicArn"])
-    defaults = {"ContentBasedDeduplication": "false"} if topic.fifo else {}
-    counts = {"SubscriptionsConfirmed": len(topic.subscriptions), "SubscriptionsPending": 0, "SubscriptionsDeleted": 0}
-    return {
-        "Attributes": {
-            "TopicArn": topic.arn,
-            "Owner": account.account_id,
-            "DisplayName": "",
-            **{name: str(count) for name, count in counts.items()},
-            **defaults,
-            **topic.attributes,
-        }
-    }
+    return {"Attributes": show_topic(_topic(account, ask["TopicArn"]), account.account_id)}
 
 
 def _set_topic_attributes(account: Account, ask: Ask) -> Answer:
-    topic, name, value = _topic(account, ask["TopicArn"]), ask["AttributeName"], ask.get("AttributeValue", "")
-    if name == "FifoTopic":
-        raise invalid_parameter("AttributeName")
-    _check_topic_attribute(name, value, fifo=topic.fifo)
-    topic.attributes[name] = value
+    topic, name = _topic(account, ask["TopicArn"]), ask["AttributeName"]
+    topic.attributes[name] = read_topic_attribute(name, ask.get("AttributeValue", ""), fifo=topic.fifo)
     account.touch_topic(topic)
     return {}
-
-
-def _tag_resource(account: Account, ask: Ask) -> Answer:
-    topic = _tagged(account, ask)
-    topic.tags.update(_read_tags(ask["Tags"]))
-    account.touch_topic(topic)
-    return {}
-
-
-def _untag_resource(account: Account, ask: Ask) -> Answer:
-    topic = _tagged(account, ask)
-    topic.tags = {key: value for key, value in topic.tags.items() if key not in ask["TagKeys"]}
-    account.touch_topic(topic)
-    return {}
-
-
-def _list_tags_for_resource(account: Account, ask: Ask) -> Answer:
-    return {"Tags": [{"Key": key, "Value": value} for key, value in _tagged(account, ask).tags.items()]}
-
-
-def _tagged(account: Account, ask: Ask) -> Topic:
-    if ask["ResourceArn"] not in account.topics:
-        raise Refused("ResourceNotFound", "Resource does not exist", status=404)
-    return account.topics[ask["ResourceArn"]]
-
-
-def _read_tags(tags: Iterable[Mapping[str, str]]) -> dict[str, str]:
-    return {tag["Key"]: tag["Value"] for tag in tags}
 
 
 def _subscribe(account: Account, ask: Ask) -> Answer:
     topic, endpoint, attributes = _topic(account, ask["TopicArn"]), ask.get("Endpoint", ""), ask.get("Attributes", {})
-    if ask["Protocol"] != "sqs":
-        raise invalid_parameter(f"Protocol Reason: {ask['Protocol']} is not supported by the embedded topic; sqs is")
-    _check_endpoint(account, topic, endpoint)
+    _check_protocol(ask["Protocol"])
+    _check_endpoint(topic, endpoint)
     plain = Subscription(f"{topic.arn}:{account.new_id()}", topic.arn, endpoint)
     wanted = with_attributes(plain, attributes, where="Attributes Reason: ")
     account.touch_topic(topic)
     return {"SubscriptionArn": _add_subscription(topic, wanted, attributes)}
 
 
-def _check_endpoint(account: Account, topic: Topic, endpoint: str) -> None:
+def _check_protocol(protocol: str) -> None:
+    if protocol not in _PROTOCOLS:
+        raise invalid_parameter(f"Amazon SNS does not support this protocol string: {protocol}")
+    if protocol != "sqs":
+        raise invalid_parameter(f"Protocol Reason: {protocol} is not supported by the embedded topic; sqs is")
+
+
+def _check_endpoint(topic: Topic, endpoint: str) -> None:
+    """Refuse what is no queue, or none for this topic. One that is not there yet may come later."""
     if not endpoint.startswith("arn:aws:sqs:"):
         raise invalid_parameter("SQS endpoint ARN")
     if endpoint.endswith(".fifo") and not topic.fifo:
         raise invalid_parameter(
             "Invalid parameter: Endpoint Reason: FIFO SQS Queues can not be subscribed to standard SNS topics"
         )
-    if account.queue_by_arn(endpoint) is None:
-        raise invalid_parameter(f"Endpoint Reason: no queue {endpoint} in this account")
 
 
 def _add_subscription(topic: Topic, wanted: Subscription, attributes: Mapping[str, str]) -> str:
@@ -161,8 +122,10 @@ def _add_subscription(topic: Topic, wanted: Subscription, attributes: Mapping[st
 
 
 def _unsubscribe(account: Account, ask: Ask) -> Answer:
-    arn = ask["SubscriptionArn"]
+    arn = check_arn("SubscriptionArn", ask["SubscriptionArn"])
     topic = account.topics.get(arn.rpartition(":")[0])
+    if topic is None and arn.count(":") < ELEMENTS:
+        raise invalid_parameter("SubscriptionId")
     if topic is not None:
         topic.subscriptions.pop(arn, None)
         account.touch_topic(topic)
@@ -200,6 +163,7 @@ def _get_subscription_attributes(account: Account, ask: Ask) -> Answer:
         "Attributes": {
             **_show_subscription(account, subscription),
             **show_subscription(subscription),
+            "SubscriptionPrincipal": f"arn:aws:iam::{account.account_id}:user/local",
             "ConfirmationWasAuthenticated": "true",
             "PendingConfirmation": "false",
         }
@@ -217,33 +181,30 @@ def _set_subscription_attributes(account: Account, ask: Ask) -> Answer:
 def _publish(account: Account, ask: Ask) -> Answer:
     if "PhoneNumber" in ask:
         raise invalid_parameter("PhoneNumber Reason: not supported by the embedded topic")
-    arn = ask.get("TopicArn", ask.get("TargetArn"))
-    if arn is None:
+    if "TopicArn" in ask:
+        return publish_to(account, _topic(account, ask["TopicArn"]), ask)
+    if "TargetArn" not in ask:
         raise invalid_parameter("TopicArn or TargetArn Reason: no value for required parameter")
-    return publish_to(account, _topic(account, arn), ask)
+    if ":endpoint/" in ask["TargetArn"]:
+        raise invalid_parameter("TargetArn Reason: No endpoint found for the target arn specified")
+    return publish_to(account, _topic(account, ask["TargetArn"], "TargetArn"), ask)
 
 
 def _publish_batch(account: Account, ask: Ask) -> Answer:
     topic, entries = _topic(account, ask["TopicArn"]), ask["PublishBatchRequestEntries"]
-    check_batch(entries, "PublishBatchRequestEntry")
-    sizes = [size_of_entry(entry["Message"], entry.get("MessageAttributes", {})) for entry in entries]
-    check_batch_size(sizes, SNS_MESSAGE_SIZE)
-    for entry in entries:
-        # These two fail the batch and not the entry.
-        read_attributes_of(entry)
-        if topic.fifo:
-            check_group(entry.get("MessageGroupId"))
+    check_published_batch(entries, topic)
     return {"Successful": [], "Failed": [], **each(entries, partial(publish_to, account, topic), str)}
 
 
-def _topic(account: Account, arn: str) -> Topic:
+def _topic(account: Account, arn: str, parameter: str = "TopicArn") -> Topic:
+    check_arn(parameter, arn)
     if arn not in account.topics:
         raise Refused("NotFound", "Topic does not exist", status=404)
     return account.topics[arn]
 
 
 def _subscription(account: Account, arn: str) -> tuple[Topic, Subscription]:
-    topic = account.topics.get(arn.rpartition(":")[0])
+    topic = account.topics.get(check_arn("SubscriptionArn", arn).rpartition(":")[0])
     if topic is None or arn not in topic.subscriptions:
         raise Refused("NotFound", "Subscription does not exist", status=404)
     return topic, topic.subscriptions[arn]
@@ -255,9 +216,7 @@ TOPIC_OPERATIONS: Final[Mapping[str, Operation]] = {
     "ListTopics": _list_topics,
     "GetTopicAttributes": _get_topic_attributes,
     "SetTopicAttributes": _set_topic_attributes,
-    "TagResource": _tag_resource,
-    "UntagResource": _untag_resource,
-    "ListTagsForResource": _list_tags_for_resource,
+    **TAG_OPERATIONS,
     "Subscribe": _subscribe,
     "Unsubscribe": _unsubscribe,
     "ListSubscriptions": _list_subscriptions,
