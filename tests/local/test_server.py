@@ -9,9 +9,11 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
 
 from megaflow.errors import ConfigurationError, UsageError
@@ -25,6 +27,7 @@ from tests.local.wire import HttpShop, Wire, in_json, port_of
 from tests.waiting import EARLY, PATIENCE
 
 Dial = Callable[[], Wire]
+ANY_KEYS = {"aws_access_key_id": "any", "aws_secret_access_key": "any"}
 
 
 @pytest.fixture(scope="module")
@@ -159,6 +162,19 @@ def test_an_alarm_goes_on_ringing_though_nothing_can_be_written_down() -> None:
 
     assert empty.json == {}
     assert time.monotonic() - began < EARLY
+
+
+def test_an_answer_has_the_time_of_its_own_second() -> None:
+    """`megaflow move` tells by it what came since it began."""
+    with Server() as server:
+        client = boto3.client("sqs", endpoint_url=server.url, region_name="us-east-1", **ANY_KEYS)
+        second = int(time.time())
+        while int(time.time()) == second:
+            time.sleep(0.001)
+
+        said = client.list_queues()["ResponseMetadata"]["HTTPHeaders"]["date"]
+
+    assert parsedate_to_datetime(said).timestamp() > second
 
 
 def test_stopping_answers_all_who_wait_at_once() -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
+from email.utils import formatdate
+from functools import lru_cache, partial
 from typing import Final
 
 from starlette.applications import Starlette
@@ -166,9 +168,15 @@ async def _read_body(headers: Headers, receive: Receive) -> bytes:
 
 
 async def _send(reply: Reply, send: Send) -> None:
-    length = (b"content-length", b"%d" % len(reply.body))
-    await send({"type": "http.response.start", "status": reply.status, "headers": [*reply.headers, length]})
+    length, date = (b"content-length", b"%d" % len(reply.body)), (b"date", _write_date(int(time.time())))
+    await send({"type": "http.response.start", "status": reply.status, "headers": [*reply.headers, length, date]})
     await send({"type": "http.response.body", "body": reply.body})
+
+
+@lru_cache(maxsize=1)
+def _write_date(seconds: int) -> bytes:
+    # Not uvicorn's, which is of a second ago, or of longer where the machine is busy: clients tell the time by it.
+    return formatdate(seconds, usegmt=True).encode()
 
 
 def _too_large() -> Refused:
