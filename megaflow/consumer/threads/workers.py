@@ -11,6 +11,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from contextvars import Context, copy_context
 from dataclasses import dataclass
 from functools import partial
@@ -35,6 +36,10 @@ log = get_logger(__name__)
 _QUICK: Final = 0.0005
 """Seconds: a handler that takes less is handled by whoever has its message."""
 
+_SOON: Final = 0.002
+"""Seconds: where async handlers take less, the poller that has begun them waits for them. To let the event loop tell
+what they have come to would wake more threads."""
+
 _INSTANT: Final = 0.0001
 """Seconds: where messages take less, nobody who is woken for one comes before it is handled."""
 
@@ -56,6 +61,7 @@ class _Work:
     """What a store failed with, as long as the step is not to be done once more."""
 
     handled_by: Caller = _WORKER
+    spawned_at: float = 0.0
 
 
 class Workers:
@@ -64,9 +70,15 @@ class Workers:
     `start`, `wake`, `give_up`, `resume` and `take_finished` are called by one thread at a time.
     """
 
-    def __init__(self, get_processor: Callable[[], Processor], tell: Tell) -> None:
+    def __init__(
+        self,
+        get_processor: Callable[[], Processor],
+        tell: Tell,
+        make_event_loop: Callable[[Callable[[BaseException], None]], EventLoop] = EventLoop,
+    ) -> None:
         self._get_processor = get_processor
         self._tell = tell
+        self._make_event_loop = partial(make_event_loop, lambda error: tell(Interrupted(error), Caller.HANDLER))
         self._context = copy_context()
         """Where each message begins, in a copy of its own."""
 
@@ -88,6 +100,13 @@ class Workers:
 
         self._event_loops = [self._make_event_loop()]
         """The last one is used; whoever reads it just before a new one comes uses the one before, as others have."""
+
+        self._loop_seconds = 1.0
+        """What a message has taken in an event loop of late, its wait for the loop included."""
+
+        self._awaited: deque[threading.Lock] = deque()
+        """What pollers wait with until messages have ended in an event loop, and tell that themselves: whoever takes
+        one out lets its poller go on."""
 
         self._telling: set[asyncio.AbstractEventLoop] = set()
         """The event loops that are about to tell: each adds and removes only itself."""
@@ -135,7 +154,8 @@ class Workers:
             self._wake_ups.put(True)
 
     def wake_for_the_rest(self) -> None:
-        """Wake a worker for everything that waits."""
+        """Wake a worker for everything that waits, and the event loop for what it is to begin."""
+        self._event_loops[-1].wake()
         for _ in range(min(len(self._backlog), self._workers)):
             self._wake_ups.put(True)
 
@@ -144,9 +164,12 @@ class Workers:
 
         Tell whether something is finished that nobody has told.
         """
+        ended = self._expect_end() if self._loop_seconds <= _SOON else None
         while self.are_quick and (work := self._take()):
             self._handle(work, _POLLER)
         self.wake_for_the_rest()
+        if ended is not None:
+            self._await(ended)
         return self.have_finished
 
     def give_up(self, message: Message, handler: Handler) -> None:
@@ -222,6 +245,20 @@ class Workers:
         self._seconds += (time.perf_counter() - began - self._seconds) / 8
         return ended is None or self._end(work, ended)
 
+    def _expect_end(self) -> threading.Lock:
+        """Let the calling poller, instead of the event loop, tell what ends there next."""
+        ended = threading.Lock()
+        ended.acquire()
+        self._awaited.append(ended)
+        return ended
+
+    def _await(self, ended: threading.Lock) -> None:
+        """Wait a little until something has ended in the event loop, where something is under way there."""
+        if self._event_loops[-1].is_at_work:
+            ended.acquire(timeout=_SOON)
+        with suppress(ValueError):  # the event loop has taken it: something has ended
+            self._awaited.remove(ended)
+
     def _advance(self, work: _Work, steps: Steps) -> Verdict | None:
         """Take a message step by step; None is that the event loop goes on with it."""
         work.steps = steps
@@ -233,7 +270,8 @@ class Workers:
 
     def _spawn(self, work: _Work, steps: Steps) -> bool:
         """Let the event loop go on with a message; tell whether there is one."""
-        return self._event_loops[-1].spawn(self._go_on(work, steps))
+        work.spawned_at = time.perf_counter()
+        return self._event_loops[-1].spawn(self._go_on(work, steps), wakes=work.handled_by is not _POLLER)
 
     async def _go_on(self, work: _Work, steps: Steps) -> None:
         """Go on with a message in the event loop, as long as its handlers are async."""
@@ -246,6 +284,7 @@ class Workers:
                 self._end(work, ended)
             else:
                 self._hand_over(work)
+        self._loop_seconds += (time.perf_counter() - work.spawned_at - self._loop_seconds) / 8
         loop = asyncio.get_running_loop()
         if loop not in self._telling:
             # Those that end in the same turn of the loop are told together.
@@ -255,6 +294,9 @@ class Workers:
     def _tell_of(self, loop: asyncio.AbstractEventLoop) -> None:
         """Tell what has ended in an event loop, and start there what the core wants started now."""
         self._telling.discard(loop)
+        with suppress(IndexError):
+            self._awaited.popleft().release()
+            return
         self._tell(None, Caller.EVENT_LOOP)
         while self.are_quick and (work := self._take()):
             context = work.context = self._context.copy() if work.context is None else work.context
@@ -306,9 +348,6 @@ class Workers:
 
     def _watch(self, message: Message, handler: Handler, seconds: float | None) -> None:
         self._tell(Called(message, handler, seconds), Caller.HANDLER)
-
-    def _make_event_loop(self) -> EventLoop:
-        return EventLoop(on_interrupt=lambda error: self._tell(Interrupted(error), Caller.HANDLER))
 
 
 def _is_for_a_thread(step: Step) -> bool:
