@@ -36,6 +36,8 @@ SITUATIONS = (
     "SIGTERM, and handlers outlive `shutdown_timeout`",
     "SIGTERM, twice",
     "SIGTERM while idle",
+    "the task of `arun` is cancelled",
+    "the task of `arun` is cancelled, twice",
     "a message is delivered twice at once",
     "it is given back unhandled",
     "too many messages are in flight",

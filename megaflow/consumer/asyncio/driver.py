@@ -75,10 +75,6 @@ class LoopDriver:
             except asyncio.CancelledError as error:
                 self._ask_to_stop(now=is_stopping)
                 is_stopping, cancellation = True, error
-            except GeneratorExit:
-                # The loop was closed without a word.
-                self._ask_to_stop(now=True)
-                raise
         for event_loop in self._event_loops:
             await event_loop.wait_for_tasks(_TIME_TO_CANCEL)
         failure = self._ended.result()

@@ -7,7 +7,6 @@ import inspect
 import threading
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
-from contextlib import suppress
 from contextvars import Context, copy_context
 from typing import Any
 
@@ -147,9 +146,12 @@ class EventLoop:
         """Cancel what still runs, and end the loop, unless it is the caller's."""
         with self._lock:
             self._closed = True
-            if self._loop is not None:
-                with suppress(RuntimeError):  # it is closed already
-                    self._loop.call_soon_threadsafe(self._end)
+            if self._loop is None:
+                return
+        try:
+            self._loop.call_soon_threadsafe(self._end)
+        except RuntimeError:  # the caller has closed it
+            self._drop_spawned()
 
     def _after_fork_in_child(self) -> None:
         """See `megaflow.forks`: the thread is not here, and what wakes it, and epoll, are one with the parent's."""
@@ -167,9 +169,12 @@ class EventLoop:
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    def _end(self) -> None:
+    def _drop_spawned(self) -> None:
         while self._spawned:
             self._spawned.popleft()[0].close()
+
+    def _end(self) -> None:
+        self._drop_spawned()
         if self._callers is None:
             # Its thread cancels what runs there.
             asyncio.get_running_loop().stop()
