@@ -123,9 +123,8 @@ def measure_waiting(bench: Bench) -> None:
     for role, beside_loop, bar in (("sync", False, 0.9), ("async", False, 0.95), ("async", True, 0.95)):
         drains = [bench.drain(role, count, concurrency=32, beside_loop=beside_loop) for _ in range(bench.rounds)]
         rate, name = median([each["rate"] for each in drains]), f"{role}, {'arun()' if beside_loop else 'run()'}"
-        show(
-            f"20 ms, {name}", f"{rate:,.0f}/s is {rate / ideal:.0%} of {ideal:,.0f}", f"{bar:.0%}", rate / ideal >= bar
-        )
+        share = rate / ideal
+        show(f"20 ms, {name}", f"{rate:,.0f}/s is {share:.0%} of {ideal:,.0f}", f"{bar:.0%}", share >= bar)
 
 
 def measure_latency(bench: Bench) -> None:
