@@ -10,7 +10,7 @@ import asyncio
 import threading
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
 from contextvars import Context, copy_context
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ from megaflow.handlers.handler import Handler
 from megaflow.logs import get_logger
 from megaflow.messages.message import Message
 from megaflow.processing.log_lines import about
-from megaflow.processing.processor import Processor
+from megaflow.processing.processor import Begun, Processor
 from megaflow.processing.steps import Result, Step, Steps, adrive, arun_step, ask_or_raise, drive, run_step
 from megaflow.processing.verdict import Verdict
 from megaflow.telemetry import tracing
@@ -235,8 +235,8 @@ class Workers:
         context = self._context.copy() if work.context is None else work.context
         began = self._began_at = time.perf_counter()
         try:
-            pending = work.steps or context.run(self._get_processor().begin, work.message, self._wait)
-            ended = pending if isinstance(pending, Verdict) else context.run(self._advance, work, pending)
+            begun = work.steps or context.run(self._get_processor().begin, work.message, self._wait)
+            ended = begun if isinstance(begun, Verdict) else context.run(self._advance, work, begun)
         except StoreError as error:
             work.context = context
             return self._park(work, error)
@@ -259,24 +259,34 @@ class Workers:
         with suppress(ValueError):  # the event loop has taken it: something has ended
             self._awaited.remove(ended)
 
-    def _advance(self, work: _Work, steps: Steps) -> Verdict | None:
-        """Take a message step by step; None is that the event loop goes on with it."""
-        work.steps = steps
+    def _advance(self, work: _Work, begun: Steps | Begun) -> Verdict | None:
+        """Take a message as far as can be in this thread; None is that the event loop goes on with it."""
+        if not isinstance(begun, Steps):
+            if not self._spawn(work, begun):
+                raise asyncio.CancelledError
+            return None
+        work.steps = steps = begun
         if work.failure is not None:
             failure, work.failure = work.failure, None
             steps.take(Result(error=failure))
-        ended = drive(steps, self._run, lambda step: step.is_async and self._spawn(work, steps))
+        ended = drive(steps, self._run, lambda step: step.is_async and self._spawn_rest(work, steps))
         return ended if isinstance(ended, Verdict) else None
 
-    def _spawn(self, work: _Work, steps: Steps) -> bool:
-        """Let the event loop go on with a message; tell whether there is one."""
-        work.spawned_at = time.perf_counter()
-        return self._event_loops[-1].spawn(self._go_on(work, steps), wakes=work.handled_by is not _POLLER)
+    def _spawn_rest(self, work: _Work, steps: Steps) -> bool:
+        """Let the event loop go on with a message, as long as its handlers are async; tell whether there is one."""
+        return self._spawn(work, adrive(steps, self._run_async, _is_for_a_thread))
 
-    async def _go_on(self, work: _Work, steps: Steps) -> None:
-        """Go on with a message in the event loop, as long as its handlers are async."""
+    def _spawn(self, work: _Work, rest: Coroutine[Any, Any, Verdict | Step]) -> bool:
+        work.spawned_at = time.perf_counter()
+        is_spawned = self._event_loops[-1].spawn(self._go_on(work, rest), wakes=work.handled_by is not _POLLER)
+        if not is_spawned:
+            rest.close()
+        return is_spawned
+
+    async def _go_on(self, work: _Work, rest: Coroutine[Any, Any, Verdict | Step]) -> None:
+        """Go on with a message in the event loop."""
         try:
-            ended = await adrive(steps, self._run_async, _is_for_a_thread)
+            ended = await rest
         except BaseException as error:  # noqa: BLE001 - a message that is out must come back to the core
             self._end(work, Crashed(work.message, error))
         else:
@@ -309,12 +319,15 @@ class Workers:
         """Start a message from within the event loop; tell whether it is not for a worker."""
         self._began_at = time.perf_counter()
         try:
-            steps = work.steps = work.steps or self._get_processor().steps(work.message)
+            begun = work.steps or self._get_processor().begin(work.message)
+            if not isinstance(begun, Steps):
+                return self._advance(work, begun) is None
         except BaseException as error:  # noqa: BLE001 - a message that is out must come back to the core
             return self._end(work, Crashed(work.message, error))
+        work.steps = steps = begun
         if isinstance(steps.step, Verdict):
             return self._end(work, steps.step)
-        if steps.step.is_async and self._spawn(work, steps):
+        if steps.step.is_async and self._spawn_rest(work, steps):
             return True
         self._hand_over(work)
         return False
