@@ -6,7 +6,7 @@ import inspect
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, overload
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from megaflow import forks
 from megaflow.dispatch.table import DispatchTable, Selection
@@ -150,10 +150,6 @@ class Processor:
         for each in {id(each.store): each for each in remembering}.values():
             each.check()
 
-    @overload
-    def begin(self, message: Message) -> Begun | Steps: ...
-    @overload
-    def begin(self, message: Message, wait: Wait) -> Verdict | Begun | Steps: ...
     def begin(self, message: Message, wait: Wait | None = None) -> Verdict | Begun | Steps:
         """Take *message* through its handlers here and now, or give what takes it there.
 

@@ -14,7 +14,7 @@ from megaflow.consumer.core.health import Health
 from megaflow.consumer.threads.signals import stopped_by_another_thread, stopping_on_signals
 from megaflow.errors import UsageError
 from megaflow.runtime.protocols import AppRun
-from megaflow.runtime.running import serving_health
+from megaflow.runtime.running import refuse_event_loop, serving_health
 from megaflow.telemetry.metrics import Measurements
 
 _End: TypeAlias = "tuple[App, BaseException | None]"
@@ -42,6 +42,7 @@ def run(*apps: App, health_port: int | None = None, health_host: str | None = No
     """
     if not apps or len(set(map(id, apps))) < len(apps):
         raise UsageError("run() takes one or more apps, each once")
+    refuse_event_loop("run")
     with serving_health(health_host, health_port, partial(join_health, apps), *(app.metrics for app in apps)):
         _run_all(apps)
 

@@ -321,13 +321,13 @@ class Workers:
         try:
             begun = work.steps or self._get_processor().begin(work.message)
             if not isinstance(begun, Steps):
-                return self._advance(work, begun) is None
+                return self._end(work, begun) if isinstance(begun, Verdict) else self._advance(work, begun) is None
         except BaseException as error:  # noqa: BLE001 - a message that is out must come back to the core
             return self._end(work, Crashed(work.message, error))
-        work.steps = steps = begun
-        if isinstance(steps.step, Verdict):
-            return self._end(work, steps.step)
-        if steps.step.is_async and self._spawn_rest(work, steps):
+        if isinstance(begun.step, Verdict):
+            return self._end(work, begun.step)
+        work.steps = begun
+        if begun.step.is_async and self._spawn_rest(work, begun):
             return True
         self._hand_over(work)
         return False

@@ -263,7 +263,7 @@ def test_nothing_waits_once_all_is_told(house: House, no_threads: type[NoThread]
 def test_all_verdicts_are_told_together_before_what_crashed(house: House, no_threads: type[NoThread]) -> None:
     real = parts_of(house.app).processor.begin
 
-    def begin(message: Message, wait: Any) -> Any:
+    def begin(message: Message, wait: Any = None) -> Any:
         if message.payload == "crash":
             raise MemoryError
         return real(message, wait)
@@ -433,7 +433,7 @@ def test_what_broke_after_it_was_given_up_is_logged_with_its_reason(
     house.app.on_text()(lambda text: None)
     (handler,) = parts_of(house.app).processor.table.handlers
 
-    def begin(message: Message, wait: Any) -> Any:
+    def begin(message: Message, wait: Any = None) -> Any:
         house.workers.give_up(message, handler)
         raise MemoryError("no memory left")
 
