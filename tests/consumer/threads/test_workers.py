@@ -528,6 +528,67 @@ def test_async_handlers_that_end_together_are_told_together(house: House) -> Non
     assert [caller for _, caller in house.told] == [Caller.EVENT_LOOP]
 
 
+def test_a_poller_waits_for_quick_async_handlers_and_tells_of_them_itself(house: House) -> None:
+    loops: set[str] = set()
+
+    async def handle(text: str) -> None:
+        loops.add(threading.current_thread().name)
+
+    house.app.on_text()(handle)
+    house.workers._loop_seconds, house.workers._seconds = QUICK, QUICK
+    house.start("a", "b", "c")
+
+    wait_until(lambda: house.workers.handle_while_quick() and len(house.workers._finished) == 3)
+
+    assert texts_of(house.verdicts()) == ["a", "b", "c"]
+    assert house.told == []
+    assert loops == {"megaflow-async"}
+
+
+def test_a_poller_does_not_wait_for_slow_async_handlers(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    go_on = asyncio.Event()
+
+    async def handle(text: str) -> None:
+        await go_on.wait()
+
+    def wait(ended: object) -> None:
+        pytest.fail("it waits")
+
+    house.app.on_text()(handle)
+    house.workers._loop_seconds, house.workers._seconds = 0.0021, QUICK
+    monkeypatch.setattr(house.workers, "_await", wait)
+    (first,) = house.start("a")
+
+    assert not house.workers.handle_while_quick()
+    house.workers._event_loops[-1].spawn(_set(go_on))
+
+    wait_until(lambda: house.told)
+    assert house.told == [(None, Caller.EVENT_LOOP)]
+    assert [verdict.message for verdict in house.verdicts()] == [first]
+
+
+def test_what_a_poller_has_not_waited_long_enough_for_is_told_by_the_event_loop(house: House) -> None:
+    go_on = asyncio.Event()
+
+    async def handle(text: str) -> None:
+        await go_on.wait()
+
+    house.app.on_text()(handle)
+    house.workers._loop_seconds, house.workers._seconds = QUICK, QUICK
+    house.start("a")
+
+    assert not house.workers.handle_while_quick()
+    assert not house.workers._awaited
+    house.workers._event_loops[-1].spawn(_set(go_on))
+
+    wait_until(lambda: house.told)
+    assert house.told == [(None, Caller.EVENT_LOOP)]
+
+
+async def _set(event: asyncio.Event) -> None:
+    event.set()
+
+
 def test_what_is_told_in_the_event_loop_is_started_there_while_handlers_are_quick(house: House) -> None:
     threads: list[str] = []
 
