@@ -12,11 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from megaflow import App, LeaseLostError, MemoryStore, Message, UsageError, Verdict, current_message
+from megaflow import App, LeaseLostError, MemoryStore, Message, UsageError, Verdict
 from megaflow.app import parts_of
 from megaflow.messages.message import Lease, message_with
 from megaflow.processing.middleware import Call
 from megaflow.processing.steps import Steps, adrive, arun_step
+from megaflow.telemetry.current import current
 from tests.processing.test_processor import BEHAVIOURS, raising
 from tests.waiting import PATIENCE
 
@@ -40,9 +41,7 @@ class Clock:
         return replace(message_with({"id": 1}), lease=Lease("handle", 0.0, 30.0, self))
 
 
-def make_app(
-    handlers: list[tuple[Callable[[Any], Any], bool]], lost_from: int, seen: list[object], clock: Clock
-) -> App:
+def make_app(handlers: list[tuple[Callable[[Any], Any], bool]], lost_from: int, seen: list[Any], clock: Clock) -> App:
     app = App(retry_on=ConnectionError)
     for number, (behave, matches) in enumerate(handlers):
 
@@ -52,8 +51,8 @@ def make_app(
             number: int = number,
             behave: Callable[[Any], Any] = behave,
         ) -> Any:
-            known = current_message()
-            seen.append((number, dict(data), known is not None and known.handler == f"{number}"))
+            message, name, *_ = current.get()
+            seen.append((number, dict(data), message is not None and message.payload is data, name == f"{number}"))
             data["changed"] = number
             if number == lost_from:
                 clock.now = 30.0
@@ -83,17 +82,18 @@ async def go_step_by_step(app: App, message: Message) -> Verdict:
 def test_both_ways_come_to_the_same_verdict(handlers: list[tuple[Callable[[Any], Any], bool]], lost_from: int) -> None:
     found = []
     for way in (await_plainly, go_step_by_step):
-        seen: list[object] = []
+        seen: list[Any] = []
         clock = Clock()
         verdict = asyncio.run(way(make_app(handlers, lost_from, seen, clock), clock.leased()))
         outcomes = [(each.handler.name, each.status, each.after, repr(each.error)) for each in verdict.outcomes]
         found.append((verdict.fate, outcomes, seen))
 
     assert found[0] == found[1]
+    assert all(is_own and is_named for _, _, is_own, is_named in found[0][2])
 
 
 def test_a_lease_that_is_lost_before_refuses_every_handler() -> None:
-    seen: list[object] = []
+    seen: list[Any] = []
     clock = Clock()
     app = make_app([(lambda data: None, True)], -1, seen, clock)
     clock.now = 30.0
@@ -160,7 +160,7 @@ def test_where_something_is_remembered_or_one_is_not_async_it_goes_step_by_step(
 
 
 def test_without_a_wait_nothing_runs_here() -> None:
-    app, ran = App(), []
+    app, ran = App(), list[str]()
     app.on_text()(ran.append)
 
     begun = parts_of(app).processor.begin(message_with("ping"))
