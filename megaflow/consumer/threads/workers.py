@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
 from contextvars import Context, copy_context
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from queue import SimpleQueue
 from typing import Any, Final
@@ -64,6 +64,14 @@ class _Work:
     spawned_at: float = 0.0
 
 
+@dataclass(slots=True, eq=False)
+class _Wait:
+    """A poller that waits until something has *ended* in an event loop, and tells it; *until* then it is soon there."""
+
+    until: float
+    ended: threading.Lock = field(default_factory=threading.Lock)
+
+
 class Workers:
     """Take messages through their handlers, and *tell* what came of it.
 
@@ -104,9 +112,8 @@ class Workers:
         self._loop_seconds = 1.0
         """What a message has taken in an event loop of late, its wait for the loop included."""
 
-        self._awaited: deque[threading.Lock] = deque()
-        """What pollers wait with until messages have ended in an event loop, and tell that themselves: whoever takes
-        one out lets its poller go on."""
+        self._awaited: deque[_Wait] = deque()
+        """Pollers that wait until something has ended in an event loop: whoever takes one out lets it go on."""
 
         self._telling: set[asyncio.AbstractEventLoop] = set()
         """The event loops that are about to tell: each adds and removes only itself."""
@@ -164,12 +171,12 @@ class Workers:
 
         Tell whether something is finished that nobody has told.
         """
-        ended = self._expect_end() if self._loop_seconds <= _SOON else None
+        wait = self._expect_end() if self._loop_seconds <= _SOON else None
         while self.are_quick and (work := self._take()):
             self._handle(work, _POLLER)
         self.wake_for_the_rest()
-        if ended is not None:
-            self._await(ended)
+        if wait is not None:
+            self._await(wait)
         return self.have_finished
 
     def give_up(self, message: Message, handler: Handler) -> None:
@@ -245,19 +252,19 @@ class Workers:
         self._seconds += (time.perf_counter() - began - self._seconds) / 8
         return ended is None or self._end(work, ended)
 
-    def _expect_end(self) -> threading.Lock:
+    def _expect_end(self) -> _Wait:
         """Let the calling poller, instead of the event loop, tell what ends there next."""
-        ended = threading.Lock()
-        ended.acquire()
-        self._awaited.append(ended)
-        return ended
+        wait = _Wait(time.perf_counter() + 2 * _SOON)
+        wait.ended.acquire()
+        self._awaited.append(wait)
+        return wait
 
-    def _await(self, ended: threading.Lock) -> None:
+    def _await(self, wait: _Wait) -> None:
         """Wait a little until something has ended in the event loop, where something is under way there."""
         if self._event_loops[-1].is_at_work:
-            ended.acquire(timeout=_SOON)
+            wait.ended.acquire(timeout=_SOON)
         with suppress(ValueError):  # the event loop has taken it: something has ended
-            self._awaited.remove(ended)
+            self._awaited.remove(wait)
 
     def _advance(self, work: _Work, begun: Steps | Begun) -> Verdict | None:
         """Take a message as far as can be in this thread; None is that the event loop goes on with it."""
@@ -304,8 +311,7 @@ class Workers:
     def _tell_of(self, loop: asyncio.AbstractEventLoop) -> None:
         """Tell what has ended in an event loop, and start there what the core wants started now."""
         self._telling.discard(loop)
-        with suppress(IndexError):
-            self._awaited.popleft().release()
+        if self._is_told_by_poller():
             return
         self._tell(None, Caller.EVENT_LOOP)
         while self.are_quick and (work := self._take()):
@@ -314,6 +320,15 @@ class Workers:
                 break
         if self._finished:
             self._tell(None, Caller.HANDLER)
+
+    def _is_told_by_poller(self) -> bool:
+        """Let a poller that waits go on, and tell whether it is there: one that a handler holds up comes too late."""
+        with suppress(IndexError):
+            while wait := self._awaited.popleft():
+                wait.ended.release()
+                if time.perf_counter() < wait.until:
+                    return True
+        return False
 
     def _start_here(self, work: _Work) -> bool:
         """Start a message from within the event loop; tell whether it is not for a worker."""

@@ -585,6 +585,35 @@ def test_what_a_poller_has_not_waited_long_enough_for_is_told_by_the_event_loop(
     assert house.told == [(None, Caller.EVENT_LOOP)]
 
 
+def test_the_event_loop_does_not_leave_it_to_a_poller_that_a_handler_holds_up(house: House) -> None:
+    go_on, held_up, let_go = asyncio.Event(), threading.Event(), threading.Event()
+
+    async def handle(text: str) -> None:
+        await go_on.wait()
+
+    def hold_up(text: str) -> None:
+        house.workers.wake_for_the_rest()
+        house.workers._awaited[0].until = 0.0
+        held_up.set()
+        let_go.wait(PATIENCE)
+
+    house.app.on_text("async")(handle)
+    house.app.on_text("slow")(hold_up)
+    house.workers._loop_seconds, house.workers._seconds = QUICK, QUICK
+    house.start("async", "slow")
+    poller = threading.Thread(target=house.workers.handle_while_quick)
+    poller.start()
+    assert held_up.wait(PATIENCE)
+
+    house.workers._event_loops[-1].spawn(_set(go_on))
+
+    wait_until(lambda: house.told)
+    assert house.told == [(None, Caller.EVENT_LOOP)]
+    assert texts_of(house.verdicts()) == ["async"]
+    let_go.set()
+    poller.join(PATIENCE)
+
+
 async def _set(event: asyncio.Event) -> None:
     event.set()
 
