@@ -11,9 +11,8 @@ import threading
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from contextlib import suppress
 from contextvars import Context, copy_context
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from queue import SimpleQueue
 from typing import Any, Final
@@ -21,6 +20,7 @@ from typing import Any, Final
 from megaflow.consumer.core.protocol import Called, Crashed, Finished, Input, Interrupted, Resume, StoreFailed
 from megaflow.consumer.threads.caller import Caller, Tell
 from megaflow.consumer.threads.event_loop import EventLoop
+from megaflow.consumer.threads.waits import SOON, Waits
 from megaflow.errors import StoreError, text_of
 from megaflow.handlers.handler import Handler
 from megaflow.logs import get_logger
@@ -35,10 +35,6 @@ log = get_logger(__name__)
 
 _QUICK: Final = 0.0005
 """Seconds: a handler that takes less is handled by whoever has its message."""
-
-_SOON: Final = 0.002
-"""Seconds: where async handlers take less, the poller that has begun them waits for them. To let the event loop tell
-what they have come to would wake more threads."""
 
 _INSTANT: Final = 0.0001
 """Seconds: where messages take less, nobody who is woken for one comes before it is handled."""
@@ -62,14 +58,6 @@ class _Work:
 
     handled_by: Caller = _WORKER
     spawned_at: float = 0.0
-
-
-@dataclass(slots=True, eq=False)
-class _Wait:
-    """A poller that waits until something has *ended* in an event loop, and tells it; *until* then it is soon there."""
-
-    until: float
-    ended: threading.Lock = field(default_factory=threading.Lock)
 
 
 class Workers:
@@ -112,9 +100,7 @@ class Workers:
         self._loop_seconds = 1.0
         """What a message has taken in an event loop of late, its wait for the loop included."""
 
-        self._awaited: deque[_Wait] = deque()
-        """Pollers that wait until something has ended in an event loop: whoever takes one out lets it go on."""
-
+        self._waits = Waits()
         self._telling: set[asyncio.AbstractEventLoop] = set()
         """The event loops that are about to tell: each adds and removes only itself."""
 
@@ -171,12 +157,12 @@ class Workers:
 
         Tell whether something is finished that nobody has told.
         """
-        wait = self._expect_end() if self._loop_seconds <= _SOON else None
+        wait = self._waits.announce() if self._loop_seconds <= SOON else None
         while self.are_quick and (work := self._take()):
             self._handle(work, _POLLER)
         self.wake_for_the_rest()
         if wait is not None:
-            self._await(wait)
+            self._waits.wait(wait, for_something=self._event_loops[-1].is_at_work)
         return self.have_finished
 
     def give_up(self, message: Message, handler: Handler) -> None:
@@ -252,20 +238,6 @@ class Workers:
         self._seconds += (time.perf_counter() - began - self._seconds) / 8
         return ended is None or self._end(work, ended)
 
-    def _expect_end(self) -> _Wait:
-        """Let the calling poller, instead of the event loop, tell what ends there next."""
-        wait = _Wait(time.perf_counter() + 2 * _SOON)
-        wait.ended.acquire()
-        self._awaited.append(wait)
-        return wait
-
-    def _await(self, wait: _Wait) -> None:
-        """Wait a little until something has ended in the event loop, where something is under way there."""
-        if self._event_loops[-1].is_at_work:
-            wait.ended.acquire(timeout=_SOON)
-        with suppress(ValueError):  # the event loop has taken it: something has ended
-            self._awaited.remove(wait)
-
     def _advance(self, work: _Work, begun: Steps | Begun) -> Verdict | None:
         """Take a message as far as can be in this thread; None is that the event loop goes on with it."""
         if not isinstance(begun, Steps):
@@ -311,7 +283,7 @@ class Workers:
     def _tell_of(self, loop: asyncio.AbstractEventLoop) -> None:
         """Tell what has ended in an event loop, and start there what the core wants started now."""
         self._telling.discard(loop)
-        if self._is_told_by_poller():
+        if self._waits.end_one():
             return
         self._tell(None, Caller.EVENT_LOOP)
         while self.are_quick and (work := self._take()):
@@ -320,15 +292,6 @@ class Workers:
                 break
         if self._finished:
             self._tell(None, Caller.HANDLER)
-
-    def _is_told_by_poller(self) -> bool:
-        """Let a poller that waits go on, and tell whether it is there: one that a handler holds up comes too late."""
-        with suppress(IndexError):
-            while wait := self._awaited.popleft():
-                wait.ended.release()
-                if time.perf_counter() < wait.until:
-                    return True
-        return False
 
     def _start_here(self, work: _Work) -> bool:
         """Start a message from within the event loop; tell whether it is not for a worker."""

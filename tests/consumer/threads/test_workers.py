@@ -551,12 +551,12 @@ def test_a_poller_does_not_wait_for_slow_async_handlers(house: House, monkeypatc
     async def handle(text: str) -> None:
         await go_on.wait()
 
-    def wait(ended: object) -> None:
+    def wait(*args: object, **options: object) -> None:
         pytest.fail("it waits")
 
     house.app.on_text()(handle)
     house.workers._loop_seconds, house.workers._seconds = 0.0021, QUICK
-    monkeypatch.setattr(house.workers, "_await", wait)
+    monkeypatch.setattr(house.workers._waits, "wait", wait)
     (first,) = house.start("a")
 
     assert not house.workers.handle_while_quick()
@@ -578,7 +578,7 @@ def test_what_a_poller_has_not_waited_long_enough_for_is_told_by_the_event_loop(
     house.start("a")
 
     assert not house.workers.handle_while_quick()
-    assert not house.workers._awaited
+    assert not house.workers._waits._waits
     house.workers._event_loops[-1].spawn(_set(go_on))
 
     wait_until(lambda: house.told)
@@ -593,7 +593,7 @@ def test_the_event_loop_does_not_leave_it_to_a_poller_that_a_handler_holds_up(ho
 
     def hold_up(text: str) -> None:
         house.workers.wake_for_the_rest()
-        house.workers._awaited[0].until = 0.0
+        house.workers._waits._waits[0].until = 0.0
         held_up.set()
         let_go.wait(PATIENCE)
 
