@@ -409,7 +409,7 @@ def test_what_a_handler_exits_with_is_raised(queues: Queues) -> None:
 
     app.publish("ping")
     with pytest.raises(SystemExit) as caught:
-        within(app.arun)
+        asyncio.run(app.arun())
 
     assert caught.value.code == 3
     assert queues.depth() == (0, 1)

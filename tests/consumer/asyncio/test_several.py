@@ -73,7 +73,7 @@ def test_where_one_fails_the_others_finish_and_its_error_is_raised(
         await megaflow.arun(good, bad)
 
     with pytest.raises(SystemExit if failure == "an exit" else ConfigurationError):
-        within(main)
+        asyncio.run(main())
 
     if failure == "an exit":
         assert places[0].depth() == (0, 0), "its handler has finished"
