@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import megaflow.consumer.asyncio.driver
 import megaflow.consumer.threads.runner
 import megaflow.wire.client  # noqa: F401 - a loop has imported everything, too, before it is measured
 from benchmarks.bare import BareClient
@@ -142,8 +143,20 @@ OUTLETS = {
 """Who is told what is counted, measured and traced."""
 
 
+async def do_nothing(data: dict[str, Any]) -> None:
+    """Handle a message."""
+
+
 def run_megaflow(
-    endpoint_url: str, url: str, *, count: int, handlers: int = 1, wire: bool = True, outlet: str = "off"
+    endpoint_url: str,
+    url: str,
+    *,
+    count: int,
+    handlers: int = 1,
+    wire: bool = True,
+    outlet: str = "off",
+    is_async: bool = False,
+    beside_loop: bool = False,
 ) -> Measured:
     """Drain with a handler that does nothing, one of *handlers*, until everything is deleted."""
     app = App(url, client=connect(endpoint_url), wait_time_seconds=1, wire=wire)
@@ -158,15 +171,17 @@ def run_megaflow(
             watch.press(deleted)
 
     outlets.note = note_and_look  # type: ignore[assignment, method-assign]
-    app.on_data({"type": "order.placed"})(lambda data: None)
+    app.on_data({"type": "order.placed"})(do_nothing if is_async else lambda data: None)
     for number in range(1, handlers):
         app.on_data({"type": f"order.{number}", "order": {"id": gt(number)}})(lambda data: None)
     watch.begin()
-    run_until(app, watch.done)
+    run_until(app, watch.done, beside_loop=beside_loop)
     return watch.measured
 
 
-def run_waiting(endpoint_url: str, url: str, *, count: int, concurrency: int, is_async: bool) -> Measured:
+def run_waiting(
+    endpoint_url: str, url: str, *, count: int, concurrency: int, is_async: bool, beside_loop: bool = False
+) -> Measured:
     """Wait 20 ms in every handler, from the first one's start to the last one's end."""
     app = App(url, client=connect(endpoint_url), wait_time_seconds=1, concurrency=concurrency)
     watch = Stopwatch(count)
@@ -182,7 +197,7 @@ def run_waiting(endpoint_url: str, url: str, *, count: int, concurrency: int, is
         watch.press()
 
     app.on_data()(wait_async if is_async else wait)
-    run_until(app, watch.done)
+    run_until(app, watch.done, beside_loop=beside_loop)
     return watch.measured
 
 
@@ -252,12 +267,20 @@ def memory() -> float:
     return pages * 4096 / 1e6
 
 
-def run_until(app: App, done: threading.Event) -> None:
+def run_until(app: App, done: threading.Event, *, beside_loop: bool = False) -> None:
+    if beside_loop:
+        asyncio.run(consume_until(app, done))
+        return
     consumer = threading.Thread(target=app.run, daemon=True)
     consumer.start()
     done.wait()
     app.stop()
     consumer.join()
+
+
+async def consume_until(app: App, done: threading.Event) -> None:
+    async with app.running():
+        await asyncio.to_thread(done.wait)
 
 
 def main() -> None:

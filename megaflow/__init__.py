@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from megaflow.dispatch.explain import Explanation, Failure, HandlerExplanation
     from megaflow.dispatch.sns_policy import SnsFilterPolicy
     from megaflow.runtime.several_apps import run
+    from megaflow.runtime.several_beside_loop import arun
 
 __version__ = "0.2.0"
 
@@ -120,6 +121,7 @@ __all__ = [
     "UsageError",
     "Verdict",
     "add_message_keys",
+    "arun",
     "context",
     "current_message",
     "exponential_backoff",
@@ -134,6 +136,7 @@ _RARELY_NEEDED: Final[Mapping[str, str]] = {
     "Health": "megaflow.consumer.core.health",
     "Oddity": "megaflow.dispatch.check",
     "SnsFilterPolicy": "megaflow.dispatch.sns_policy",
+    "arun": "megaflow.runtime.several_beside_loop",
     "run": "megaflow.runtime.several_apps",
 }
 

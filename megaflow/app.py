@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext, suppress
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar, Unpack
 
 from typing_extensions import override
@@ -24,7 +26,7 @@ from megaflow.publishing.batches import Sent
 from megaflow.publishing.destination import Destination, Endpoints, read_dead_letter_queue
 from megaflow.publishing.outgoing import PublishOptions
 from megaflow.publishing.publisher import BATCHES_IN_FLIGHT
-from megaflow.runtime.running import Running, serving_health
+from megaflow.runtime.running import Running, refuse_event_loop, serving_health
 from megaflow.settings import ConsumerSettings, OnInvalid, RecordErrors, RetryOn, Unmatched, check_whole
 from megaflow.stores import Store
 from megaflow.telemetry.metrics import Measurements, Metrics
@@ -35,7 +37,9 @@ from megaflow.transport.session import AwsOptions
 
 if TYPE_CHECKING:  # what a method alone needs is imported there: a function of Lambda's starts the sooner
     from megaflow.awslambda import LambdaHandler
+    from megaflow.consumer.asyncio.driver import LoopDriver
     from megaflow.consumer.core.health import Health
+    from megaflow.consumer.threads.runner import Runner
     from megaflow.dispatch.check import Finding
     from megaflow.dispatch.explain import Explanation
     from megaflow.dispatch.sns_policy import SnsFilterPolicy
@@ -402,11 +406,12 @@ class App(Router):
             ConfigurationError: No queue is set, it does not exist or refuses access, a store cannot be opened or
                 written, or the region is unknown.
             RegistrationError: No handler is registered, or one of them cannot work.
-            UsageError: The app is running already.
+            UsageError: The app is running already, or an event loop is: there, await `arun`.
             ProcessError: The processes end one after another.
             BaseException: What a handler raised that is no `Exception`, such as `SystemExit`.
         """
         check_whole("processes", processes, 1, 1_000)
+        refuse_event_loop("run")
         if processes > 1:
             from megaflow.runtime.child import refuse_nested_start
 
@@ -417,6 +422,55 @@ class App(Router):
                 self._consume()
             else:
                 self._supervise(processes)
+
+    async def arun(
+        self, *, signals: bool = False, health_port: int | None = None, health_host: str | None = None
+    ) -> None:
+        """Consume the queue until `stop`, with async handlers in the event loop that is running.
+
+        What they use may belong to that loop: a pool, a client, a lock. Plain handlers run in threads, as with `run`,
+        and so does whatever waits for SQS. Where its task is cancelled, handlers have ``shutdown_timeout`` seconds to
+        finish; where it is cancelled again, what they have in hand is given back.
+
+        Args:
+            signals: Stop on SIGTERM and SIGINT, as `run` does. At the end, they are heard as they were before.
+            health_port: As in `run`.
+            health_host: As in `run`.
+
+        Raises:
+            UsageError: The app is running already, or *signals* are asked for outside the main thread.
+            CancelledError: The task was cancelled.
+            BaseException: Whatever else `run` raises.
+        """
+        from megaflow.consumer.threads.signals import stopping_on_signals_if
+
+        serving = serving_health(health_host, health_port, self.health, self.metrics)
+        with stopping_on_signals_if(signals, lambda again: self.stop(now=again)):
+            driver = await self._begin_in_loop(serving)
+            await driver.wait()
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[Self]:
+        """Consume the queue within an ``async with``, as `arun` does: for the lifespan of a web server.
+
+        Signals are left to the server. At the end handlers have ``shutdown_timeout`` seconds to finish. A consumer that
+        fails meanwhile is not ready, the log says why, and its error is raised at the end.
+
+        Raises:
+            ConfigurationError: No queue is set, or the region is unknown.
+            RegistrationError: No handler is registered, or one of them cannot work.
+            UsageError: The app is running already.
+        """
+        driver = await self._begin_in_loop(nullcontext())
+        driver.say_if_it_fails()
+        try:
+            yield self
+        except BaseException:
+            # What the consumer has failed with is in the log.
+            with suppress(Exception):
+                await driver.end()
+            raise
+        await driver.end()
 
     def lambda_handler(self) -> LambdaHandler:
         """Return the function that AWS Lambda calls with the messages of an SQS queue: ``handler(event, context)``.
@@ -451,13 +505,38 @@ class App(Router):
         self._assembly.processor_to_run()
 
     def _consume(self) -> None:
+        # Stores not earlier: what is given back at the end may still ask them.
+        self._running.run(self._make_runner(), at_end=self._assembly.stores.close)
+
+    async def _begin_in_loop(self, serving: AbstractContextManager[object]) -> LoopDriver:
+        """Begin to consume beside the event loop that is running, *serving* meanwhile."""
+        from megaflow.consumer.asyncio.driver import LoopDriver
+
+        def make_runner() -> Runner:
+            self._check_for_running()
+            return self._make_runner(make_event_loop=driver.make_event_loop)
+
+        def run() -> None:
+            with serving:
+                runner.run()
+
+        driver = LoopDriver()
+        # In a thread: what it imports, and finds out about credentials, takes its time.
+        runner = await asyncio.to_thread(make_runner)
+        self._running.begin(runner)
+        try:
+            driver.begin(partial(self._running.finish, run, at_end=self._assembly.stores.close), runner.stop)
+        except RuntimeError:  # there is no thread for it
+            self._running.finish(lambda: None)
+            raise
+        return driver
+
+    def _make_runner(self, **options: Any) -> Runner:
         from megaflow.consumer.threads.runner import Runner
 
         queue = self._destination.open_queue(self._settings.dead_letter_queue_url)
         at_end = self._assembly.close_dependencies
-        runner = Runner(queue, self._assembly.processor, self._settings, self._outlets, at_end=at_end)
-        # Stores not earlier: what is given back at the end may still ask them.
-        self._running.run(runner, at_end=self._assembly.stores.close)
+        return Runner(queue, self._assembly.processor, self._settings, self._outlets, at_end=at_end, **options)
 
     def _supervise(self, processes: int) -> None:
         from megaflow.runtime.supervisor import Supervisor

@@ -49,7 +49,7 @@ class RegistrationError(MegaflowError):
 
 
 class UsageError(MegaflowError, RuntimeError):
-    """A call that cannot work where it was made: a second `App.run` at once, `App.process` inside an event loop.
+    """A call that cannot work where it was made: a second `App.run` at once, `App.process` where an event loop runs.
 
     The text says what to call instead.
     """

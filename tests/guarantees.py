@@ -38,6 +38,8 @@ SITUATIONS = (
     "SIGTERM, twice",
     "SIGTERM, and a `rate=` is used up",
     "SIGTERM while idle",
+    "the task of `arun` is cancelled",
+    "the task of `arun` is cancelled, twice",
     "a message is delivered twice at once",
     "it is given back unhandled",
     "too many messages are in flight",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -610,6 +611,72 @@ def test_an_idle_consumer_stops_within_a_second(queues: Queues) -> None:
         thread.join(EARLY)
         assert not thread.is_alive()
     ended.set()
+
+
+@guarantee(
+    "standard, FIFO",
+    "the task of `arun` is cancelled",
+    "handlers have `shutdown_timeout` to finish, their messages are deleted, the rest is given back unhandled; then it "
+    "raises `CancelledError`",
+    "once",
+)
+def test_a_cancelled_task_lets_handlers_finish_and_gives_back_the_rest(
+    queues: Queues, send: Callable[..., None]
+) -> None:
+    app, ran = queues.app(concurrency=1), list[str]()
+
+    async def main() -> None:
+        @app.on_text()
+        async def handle(text: str) -> None:
+            task.cancel()
+            while not app.health().stopping:
+                await asyncio.sleep(0.01)
+            ran.append(text)
+
+        task = asyncio.create_task(app.arun())
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    send("1", "2", "3")
+    asyncio.run(main())
+
+    assert len(ran) == 1
+    wait_until(lambda: queues.depth() == (2, 0))
+
+
+@guarantee(
+    "standard, FIFO",
+    "the task of `arun` is cancelled, twice",
+    "handlers are cancelled, and everything is given back at once",
+    "again, at once",
+)
+def test_a_task_that_is_cancelled_again_gives_everything_back_at_once(
+    queues: Queues, send: Callable[..., None]
+) -> None:
+    app, cancelled = queues.app(concurrency=1, shutdown_timeout=PATIENCE), list[str]()
+
+    async def main() -> None:
+        @app.on_text()
+        async def handle(text: str) -> None:
+            task.cancel()
+            while not app.health().stopping:
+                await asyncio.sleep(0.01)
+            task.cancel()
+            try:
+                await asyncio.sleep(PATIENCE)
+            except asyncio.CancelledError:
+                cancelled.append(text)
+                raise
+
+        task = asyncio.create_task(app.arun())
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    send("1", "2")
+    asyncio.run(main())
+
+    assert len(cancelled) == 1
+    wait_until(lambda: queues.depth() == (2, 0))
 
 
 @guarantee(

@@ -1,19 +1,24 @@
 """Every sample is a program that runs, and prints what it says."""
 
+import json
 import os
 import re
 import signal
 import socket
 import subprocess
 import sys
+import urllib.error
+import urllib.request
 from pathlib import Path
+from typing import Any
 
 import boto3
 import pytest
 
 from megaflow import PayloadBuilder, SqsPublisher
 from samples.demo import Verdict, find_problems
-from tests.waiting import PATIENCE
+from tests.docs.test_sessions import find_port
+from tests.waiting import PATIENCE, wait_until
 
 ROOT = Path(__file__).parent.parent
 SAMPLES = sorted((ROOT / "samples").glob("[0-9]*.py"))
@@ -99,6 +104,11 @@ PRINTED = {
         "one after another they would have taken 50 s; it was less than a tenth of it: True",
         "the event loop went on meanwhile: True",
     ],
+    "18_fastapi.py": [
+        "shipping 7",
+        "shipped: {'id': 7}",
+        "nothing is received any more, and what was in hand is settled",
+    ],
 }
 MIGRATED = ROOT / "samples" / "07_sqs_mega.py"
 DEMO = ROOT / "samples" / "demo.py"
@@ -138,6 +148,40 @@ def test_a_sample_prints_what_it_says(name: str) -> None:
     printed = run(ROOT / "samples" / name).splitlines()
 
     assert [line for line in PRINTED[name] if line not in printed] == []
+
+
+def test_the_web_server_consumes_under_uvicorn_until_it_is_told_to_end() -> None:
+    port = find_port()
+    command = [sys.executable, "-u", "-m", "uvicorn", "--app-dir", "samples", "18_fastapi:server", "--port", str(port)]
+    command += ["--log-level", "warning"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            wait_until(lambda: answers(port, "ready"))
+            for number in (7, 8):
+                assert "message_id" in ask(port, "orders", {"id": number})
+                assert ask(port, "shipped") == {"id": number}
+            process.send_signal(signal.SIGTERM)
+            printed, _ = process.communicate(timeout=PATIENCE)
+        finally:
+            process.kill()
+
+    assert printed.splitlines() == ["shipping 7", "shipping 8", PRINTED["18_fastapi.py"][-1]]
+    # uvicorn ends as whoever sent the signal expects: by it.
+    assert process.returncode == -signal.SIGTERM
+
+
+def ask(port: int, path: str, order: object = None) -> Any:
+    body = None if order is None else json.dumps(order).encode()
+    request = urllib.request.Request(f"http://127.0.0.1:{port}/{path}", body, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
+        return json.load(answer)
+
+
+def answers(port: int, path: str) -> bool:
+    try:
+        return bool(ask(port, path))
+    except urllib.error.URLError:
+        return False
 
 
 @pytest.fixture(scope="module")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import inspect
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from megaflow import forks
 from megaflow.dispatch.table import DispatchTable, Selection
@@ -23,6 +23,7 @@ from megaflow.processing.idempotency import Idempotency, find_key
 from megaflow.processing.log_lines import about, log_outcome, log_slow_matching, log_verdict
 from megaflow.processing.middleware import Middleware, make_pipeline
 from megaflow.processing.outcomes import OutcomeReader, make_outcome
+from megaflow.processing.plain import await_plain
 from megaflow.processing.progress import Progress
 from megaflow.processing.selected import each_with_own_payload, identify, read_raised
 from megaflow.processing.spans import Given, end_handle, end_process, give_traced
@@ -50,6 +51,9 @@ if TYPE_CHECKING:
     from megaflow.telemetry.otel_messages import MessageTrace
 
 log = get_logger(__name__)
+
+Begun: TypeAlias = Coroutine[Any, Any, Verdict]
+"""Takes a message through its handlers in an event loop."""
 
 _UNMATCHED: Final[Mapping[Unmatched, Fate]] = {
     "delete": Fate.DELETE,
@@ -91,7 +95,9 @@ class Processor:
         self._pipelines = {
             handler: surround(handler, call, arounds, self._reader, self._log_outcome) for handler, call in calls
         }
-        self._plain = frozenset(handler for handler in handlers if _is_plain(handler) and progress is None)
+        plain = [handler for handler in handlers if _is_plain(handler) and progress is None]
+        self._plain = frozenset(handler for handler in plain if not handler.is_async)
+        self._plain_async = frozenset(handler for handler in plain if handler.is_async)
         self._with_turns = frozenset(handler for handler in handlers if handler.options.has_turns)
         self.undecided: Final = () if retry_on is not None else tuple(filter(_leaves_retries_open, handlers))
         """Those handlers of which nothing says which exceptions are worth another try, not even that none is."""
@@ -117,7 +123,10 @@ class Processor:
     def process(self, message: Message, wait: Wait) -> Verdict:
         """Run the handlers of *message* one after another in this thread; *wait* waits for those that are async."""
         begun = self.begin(message, wait)
-        return begun if isinstance(begun, Verdict) else drive(begun, partial(run_step, wait=wait))
+        if isinstance(begun, Steps):
+            return drive(begun, partial(run_step, wait=wait))
+        verdict: Verdict = begun if isinstance(begun, Verdict) else wait(begun)
+        return verdict
 
     async def aprocess(self, message: Message) -> Verdict:
         """Run the handlers of *message* one after another: async ones in this event loop, the others in a thread."""
@@ -144,20 +153,45 @@ class Processor:
         for each in {id(each.store): each for each in remembering}.values():
             each.check()
 
-    def begin(self, message: Message, wait: Wait) -> Verdict | Steps:
-        """Take *message* through its handlers here and now where all of them are plain; else give the steps it takes.
+    def begin(self, message: Message, wait: Wait | None = None) -> Verdict | Begun | Steps:
+        """Take *message* through its handlers here and now, or give what takes it there.
 
-        Plain is what is not async, may take as long as it wants, waits for no turn, and is not remembered anywhere;
-        *wait* waits for what it gives all the same.
+        Plain is what may take as long as it wants, waits for no turn, and is not remembered anywhere. Where all
+        handlers are plain, they run here if none is async, and in an event loop if all are; else it is step by step.
+        *wait* waits for what a handler that is not async gives all the same; without it nothing runs here.
         """
         trace = None if self._tracing.spans is None else self._begin_trace(message)
         try:
             selection = self._select(message)
-            if not self._plain.issuperset(selection.matched):
+            if wait is None or not self._plain.issuperset(selection.matched):
+                if selection.matched and self._plain_async.issuperset(selection.matched):
+                    return self._await_all(message, selection, trace)
                 return self._steps(message, selection, trace)
             outcomes = read_raised(selection) if selection.raised else []
             for handler, own in each_with_own_payload(selection, message):
                 outcome = self._call(handler, own, wait, trace)
+                if trace is not None:
+                    end_handle(trace, outcome)
+                outcomes.append(outcome)
+                if outcome.error is not None and outcome.interrupts:
+                    break
+            return self._decide(message, outcomes, trace)
+        except BaseException as error:
+            if trace is not None:
+                trace.crash(error)
+            raise
+
+    async def _await_all(self, message: Message, selection: Selection, trace: MessageTrace | None) -> Verdict:
+        try:
+            outcomes = read_raised(selection) if selection.raised else []
+            for handler, own in each_with_own_payload(selection, message):
+                if own.lease is not None and own.lease.lost:
+                    outcomes.append(_refuse_lost(handler))
+                    continue
+                current.set((own, handler.name, self._propagation, NOTHING_GIVEN))
+                if trace is not None:
+                    trace.begin_handle(handler.name)
+                outcome = await await_plain(handler, own, self._pipelines[handler], self._reader)
                 if trace is not None:
                     end_handle(trace, outcome)
                 outcomes.append(outcome)
@@ -345,8 +379,7 @@ def _leaves_retries_open(handler: Handler) -> bool:
 
 def _is_plain(handler: Handler) -> bool:
     options = handler.options
-    takes_steps = handler.is_async or options.timeout is not None or options.has_turns
-    return not takes_steps and options.idempotency_key is None
+    return options.timeout is None and options.idempotency_key is None and not options.has_turns
 
 
 def _check_stores(handlers: Sequence[Handler], progress: Progress | None, idempotency: Idempotency | None) -> None:

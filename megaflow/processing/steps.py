@@ -221,7 +221,7 @@ async def arun_step(step: Step, watch: Watch = _watch_nothing) -> Result:
         said = step.run()
         return Result(await _limit(handler, said), True) if inspect.isawaitable(said) else Result(said)
     except BaseException as error:
-        if isinstance(error, asyncio.CancelledError) and _is_being_cancelled():
+        if isinstance(error, asyncio.CancelledError) and is_being_cancelled():
             raise
         if forks.generation != begun:
             forks.end_child(error)
@@ -268,6 +268,7 @@ async def _wait_within(timeout: float, handler: Handler, said: Awaitable[Any]) -
         raise HandlerTimeoutError(f"{handler.name} took longer than {timeout} s, and was cancelled") from None
 
 
-def _is_being_cancelled() -> bool:
+def is_being_cancelled() -> bool:
+    """Tell whether somebody has cancelled the task that runs here, and not what it waits for."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -38,15 +39,18 @@ class Running:
 
     def run(self, what: AppRun, *, at_end: Callable[[], None] = lambda: None) -> None:
         """Run *what* until it is stopped, and call *at_end*; raise `UsageError` where something runs already."""
-        with self.by(what):
-            try:
-                what.run()
-            finally:
-                at_end()
+        self.begin(what)
+        self.finish(what.run, at_end=at_end)
 
     @contextmanager
     def by(self, what: AppRun) -> Iterator[None]:
         """Be run by *what*, which somebody runs within a ``with``; raise `UsageError` where something runs already."""
+        self.begin(what)
+        with self._until_end():
+            yield
+
+    def begin(self, what: AppRun) -> None:
+        """Let *what* be what runs, until `finish`; raise `UsageError` where something runs already."""
         with self._changing:
             if self._current is not None:
                 raise UsageError("this app is running already; a second consumer needs a second App, or process")
@@ -54,6 +58,17 @@ class Running:
             if self._stop_wanted:
                 log.info("stop() was called before run(), which ends at once")
                 what.stop()
+
+    def finish(self, run: Callable[[], None], *, at_end: Callable[[], None] = lambda: None) -> None:
+        """Do what *run* does, the whole run of what was begun, and call *at_end*."""
+        with self._until_end():
+            try:
+                run()
+            finally:
+                at_end()
+
+    @contextmanager
+    def _until_end(self) -> Iterator[None]:
         try:
             yield
         finally:
@@ -93,6 +108,15 @@ class Running:
             yield
         finally:
             self._stop_wanted = before
+
+
+def refuse_event_loop(name: str) -> None:
+    """Raise `UsageError` where an event loop is running, which *name*, a function, would hold up."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return
+    raise UsageError(f"{name}() would hold up the running event loop: await a{name}(), or call {name}() in a thread")
 
 
 def serving_health(

@@ -15,7 +15,7 @@ from megaflow.logs import get_logger
 from megaflow.publishing.destination import Destination
 from megaflow.runtime.child import refuse_nested_start
 from megaflow.runtime.protocols import AppRun, Measured
-from megaflow.runtime.running import Running, serving_health
+from megaflow.runtime.running import Running, refuse_event_loop, serving_health
 from megaflow.runtime.supervisor import Supervisor
 from megaflow.runtime.targets import Loads, find_targets, name_apps
 from megaflow.runtime.together import run_together
@@ -55,6 +55,7 @@ def run(*apps: App, processes: int = 1, health_port: int | None = None, health_h
     if not apps or len(set(map(id, apps))) < len(apps):
         raise UsageError("run() takes one or more apps, each once")
     check_whole("processes", processes, 1, 1_000)
+    refuse_event_loop("run")
     named = name_apps(apps)
     if processes == 1:
         run_apps(named, health_port=health_port, health_host=health_host)
@@ -65,7 +66,7 @@ def run(*apps: App, processes: int = 1, health_port: int | None = None, health_h
 
 def run_apps(apps: Mapping[str, App], *, health_port: int | None = None, health_host: str | None = None) -> None:
     """Run *apps*, by name, in this process, as `run` does."""
-    _check_for_running(apps)
+    check_for_running(apps)
     measurements = (app.metrics for app in apps.values())
     with serving_health(health_host, health_port, partial(join_health, apps), *measurements):
         run_together(apps)
@@ -80,7 +81,7 @@ def supervise_apps(
     health_host: str | None,
 ) -> None:
     """Run *apps*, by name, in so many *processes*, as `run` does; these find them at *targets*, by the same names."""
-    _check_for_running(apps)
+    check_for_running(apps)
     measurements = {name: app.metrics for name, app in apps.items()}
     timeout = max(app._settings.shutdown_timeout for app in apps.values())  # noqa: SLF001 - apps are run by it
     supervisor = Supervisor(targets, processes, shutdown_timeout=timeout, measurements=measurements)
@@ -150,7 +151,8 @@ def _name_problems(each: Mapping[str, Health]) -> tuple[str, ...]:
     return tuple(f"{name}: {problem}" for name, one in each.items() for problem in one.problems)
 
 
-def _check_for_running(apps: Mapping[str, App]) -> None:
+def check_for_running(apps: Mapping[str, App]) -> None:
+    """Raise what keeps *apps*, by name, from running, together or at all."""
     for app in apps.values():
         app._check_for_running()  # noqa: SLF001 - apps are run by it
     _refuse_shared_queues(apps)

@@ -34,8 +34,10 @@ UNHEARD = "SIGTERM and SIGINT are not heard in this thread"
 @pytest.mark.parametrize(
     ("how", "number", "says_unheard"),
     [
-        ("as in the docs", signal.SIGINT, 1),
-        ("as in the docs", signal.SIGTERM, 1),
+        ("as in the docs", signal.SIGINT, 0),
+        ("as in the docs", signal.SIGTERM, 0),
+        ("in a thread", signal.SIGINT, 1),
+        ("in a thread", signal.SIGTERM, 1),
         ("several apps", signal.SIGTERM, 1),
         ("several apps, on the main thread", signal.SIGINT, 0),
     ],

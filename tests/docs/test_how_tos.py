@@ -113,12 +113,31 @@ def test_a_consumer_in_a_web_server_handles_and_ends_with_it(
     assert (list(placed), ended) == (["message_id"], ends_with)
 
 
-def test_a_web_server_ends_where_its_consumer_cannot_work(tmp_path: Path) -> None:
+def test_a_web_server_whose_consumer_cannot_work_is_not_ready_and_says_why_at_its_end(tmp_path: Path) -> None:
     nowhere = WEB[0].replace(
         'sqs.create_queue(QueueName="orders")["QueueUrl"]', '"http://sqs.localhost/000000000000/no"'
     )
+    assert nowhere != WEB[0]
     (tmp_path / "shop.py").write_text(nowhere)
+    port = find_port()
 
-    with serving(tmp_path, "-m", "uvicorn", "shop:server", "--port", str(find_port())) as process:
-        assert nowhere != WEB[0]
-        assert process.wait(PATIENCE) == -signal.SIGTERM
+    with serving(tmp_path, "-m", "uvicorn", "shop:server", "--port", str(port)) as process:
+        while "it is not running" not in (problems := ask_ready(port)):
+            time.sleep(0.05)
+        process.send_signal(signal.SIGTERM)
+        ended = process.wait(PATIENCE)
+
+    assert (problems, ended) == (["it is not running"], -signal.SIGTERM)
+
+
+def ask_ready(port: int) -> list[str]:
+    """Return what is wrong, as a server answers that is not ready."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/ready", timeout=PATIENCE):
+            return []
+    except urllib.error.HTTPError as error:
+        with error:
+            problems: list[str] = json.load(error)["problems"] if error.code == 503 else []
+            return problems
+    except urllib.error.URLError:
+        return []

@@ -1,4 +1,4 @@
-"""What the docs say of an app beside an event loop, run: ``consume.py URL ENDPOINT LEDGER HOW``."""
+"""An app beside an event loop, as the docs say and in a thread, run: ``consume.py URL ENDPOINT LEDGER HOW``."""
 
 import asyncio
 import logging
@@ -42,7 +42,7 @@ second.on_data({"type": "other"})(handle)
 
 
 async def run_in_thread(run: Any, stop: Any) -> None:
-    """Do what the docs do, with something else."""
+    """Run something in a thread, and let the loop stop it."""
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop)
     await asyncio.to_thread(run)
@@ -58,6 +58,8 @@ if __name__ == "__main__":
     with app.connected(URL, endpoint_url=ENDPOINT):
         if HOW == "as in the docs":
             asyncio.run(page["main"]())
+        elif HOW == "in a thread":
+            asyncio.run(run_in_thread(app.run, app.stop))
         elif HOW == "several apps":
             asyncio.run(run_in_thread(lambda: megaflow.run(app, second), stop_both))
         else:

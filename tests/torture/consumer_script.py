@@ -75,6 +75,9 @@ class Orders:
     wire: bool
     """Whether the hot calls go past boto3."""
 
+    beside_loop: bool
+    """Whether it consumes beside an event loop, where its async handlers run."""
+
     store: str
     busy_timeout: float
     plant: Plant
@@ -195,7 +198,10 @@ def main(text: str) -> int:
 def run(app: App, orders: Orders, ledger: Ledger) -> int:
     """Run *app* until it is asked to stop, and return the exit code."""
     try:
-        app.run()
+        if orders.beside_loop:
+            asyncio.run(app.arun(signals=True))
+        else:
+            app.run()
     except ConfigurationError:
         logging.exception("it cannot start")
         ledger.note(What.REFUSED, queue=orders.queue, received=app.metrics.snapshot().get("received", 0))

@@ -204,6 +204,7 @@ class Yard:
             rate=self._luck.choice(RATES),
             visibility_timeout=self._luck.choice(VISIBILITY_TIMEOUTS),
             wire=self._luck.choice([True, False]),
+            beside_loop=self._luck.choice([True, False]),
             store=self._stores[queue].address,
             busy_timeout=self._luck.choice(BUSY_TIMEOUTS),
             plant=self._plant,

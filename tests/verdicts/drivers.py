@@ -1,7 +1,8 @@
-"""The three that take messages through an app's handlers: the consumer, Lambda, and the test client."""
+"""All that take messages through an app's handlers: both ways of the consumer, Lambda, and the test client."""
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import time
@@ -80,9 +81,16 @@ class ConsumerDriver(_OwnQueues):
     """`App.run`, with its threads."""
 
     def run(self) -> None:
+        with running(self.app):
+            self._wait_until_idle()
         # Whoever stops settles what is handled; the poll that was under way must not take what comes later.
-        with running(self.app), self.account.changed:
+        self._end_polls()
+
+    def _wait_until_idle(self) -> None:
+        with self.account.changed:
             assert self.account.changed.wait_for(self._is_idle, PATIENCE)
+
+    def _end_polls(self) -> None:
         with self.account.turn():
             for poll in list(self.account.polls._polls.values()):
                 self.account.polls.end(poll)
@@ -90,6 +98,18 @@ class ConsumerDriver(_OwnQueues):
     def _is_idle(self) -> bool:
         waits = self.queue_url.rpartition("/")[2] in self.account.polls
         return waits and self.app.health().in_hand == 0
+
+
+class AsyncioDriver(ConsumerDriver):
+    """`App.running`, with its async handlers in the event loop of this thread."""
+
+    def run(self) -> None:
+        asyncio.run(self._consume())
+        self._end_polls()
+
+    async def _consume(self) -> None:
+        async with self.app.running():
+            await asyncio.to_thread(self._wait_until_idle)
 
 
 class LambdaDriver(_OwnQueues):
@@ -127,7 +147,12 @@ class TestClientDriver(TestClient):
         super().__init__(app, fifo=fifo)
 
 
-DRIVERS: dict[str, type[Driver]] = {"consumer": ConsumerDriver, "lambda": LambdaDriver, "test client": TestClientDriver}
+DRIVERS: dict[str, type[Driver]] = {
+    "consumer": ConsumerDriver,
+    "asyncio": AsyncioDriver,
+    "lambda": LambdaDriver,
+    "test client": TestClientDriver,
+}
 
 
 def write_record(message: Mapping[str, Any], arn: str) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import logging
 import math
 import random
 import time
+from asyncio import CancelledError
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Final
@@ -317,9 +318,13 @@ class Core:
 
     def _note_crash(self, message: Message, error: BaseException) -> None:
         held = self._held_messages.end(message.id)
-        text = "message %s: its handlers could not be run"
-        self._actions.report_message(logging.ERROR, text, message, error=error)
-        if not isinstance(error, Exception):
+        if isinstance(error, CancelledError):
+            # By whoever ends the event loop that they run in.
+            self._actions.report_message(logging.WARNING, "message %s: its handlers were cancelled", message)
+        else:
+            text = "message %s: its handlers could not be run"
+            self._actions.report_message(logging.ERROR, text, message, error=error)
+        if not isinstance(error, Exception | CancelledError):
             self._interrupt(error)
         if held is not None:
             self._timeouts.forget(held)

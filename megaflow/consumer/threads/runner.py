@@ -41,6 +41,7 @@ from megaflow.consumer.core.protocol import (
 )
 from megaflow.consumer.threads.caller import Caller
 from megaflow.consumer.threads.calls import begin_asking, begin_settling, settle
+from megaflow.consumer.threads.event_loop import EventLoop
 from megaflow.consumer.threads.pollers import Pollers
 from megaflow.consumer.threads.renewals import Renewals
 from megaflow.consumer.threads.settlers import Settlers
@@ -89,6 +90,7 @@ class Runner:
         settings: ConsumerSettings,
         outlets: Outlets,
         *,
+        make_event_loop: Callable[[Callable[[BaseException], None]], EventLoop] = EventLoop,
         at_end: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -108,7 +110,7 @@ class Runner:
             has_stores=get_processor().remembers,
             is_observed=lambda: outlets.are_told_all,
         )
-        self._workers = Workers(get_processor, self._tell)
+        self._workers = Workers(get_processor, self._tell, make_event_loop)
         self._renewals = Renewals(get_processor)
         self._settlers = Settlers(lambda action: begin_settling(queue, action, self._renewals.add), self._tell)
         self._pollers = Pollers(

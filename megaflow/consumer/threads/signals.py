@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Final
 
+from megaflow.errors import UsageError
 from megaflow.forks import renew_in_child
 from megaflow.logs import get_logger
 
@@ -40,6 +41,23 @@ def stopping_on_signals(stop: Callable[[bool], object]) -> Iterator[None]:
         yield
     finally:
         taken.give_back()
+
+
+@contextmanager
+def stopping_on_signals_if(wanted: bool, stop: Callable[[bool], object]) -> Iterator[None]:
+    """Do what `stopping_on_signals` does beside an event loop, where it is *wanted*; else warn where nobody does.
+
+    Raises `UsageError` where it is wanted outside the main thread.
+    """
+    if not wanted:
+        if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+            log.warning("SIGTERM ends the process in the middle of handlers: nobody hears it; arun(signals=True) does")
+        yield
+        return
+    if threading.current_thread() is not threading.main_thread():
+        raise UsageError("signals=True needs the main thread: no other one hears signals; call app.stop() instead")
+    with stopping_on_signals(stop):
+        yield
 
 
 class _Taken:

@@ -10,7 +10,7 @@ import asyncio
 import threading
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextvars import Context, copy_context
 from dataclasses import dataclass
 from functools import partial
@@ -20,12 +20,13 @@ from typing import Any, Final
 from megaflow.consumer.core.protocol import Called, Crashed, Finished, Input, Interrupted, LinedUp, Resume, StoreFailed
 from megaflow.consumer.threads.caller import Caller, Tell
 from megaflow.consumer.threads.event_loop import EventLoop
+from megaflow.consumer.threads.waits import SOON, Waits
 from megaflow.errors import StoreError, text_of
 from megaflow.handlers.handler import Handler
 from megaflow.logs import get_logger
 from megaflow.messages.message import Message
 from megaflow.processing.log_lines import about
-from megaflow.processing.processor import Processor
+from megaflow.processing.processor import Begun, Processor
 from megaflow.processing.steps import (
     Result,
     Step,
@@ -70,6 +71,7 @@ class _Work:
     """What its step has come to while the core had it; None where it is to be done."""
 
     handled_by: Caller = _WORKER
+    spawned_at: float = 0.0
 
 
 class Workers:
@@ -78,9 +80,15 @@ class Workers:
     `start`, `wake`, `give_up`, `resume` and `take_finished` are called by one thread at a time.
     """
 
-    def __init__(self, get_processor: Callable[[], Processor], tell: Tell) -> None:
+    def __init__(
+        self,
+        get_processor: Callable[[], Processor],
+        tell: Tell,
+        make_event_loop: Callable[[Callable[[BaseException], None]], EventLoop] = EventLoop,
+    ) -> None:
         self._get_processor = get_processor
         self._tell = tell
+        self._make_event_loop = partial(make_event_loop, lambda error: tell(Interrupted(error), Caller.HANDLER))
         self._context = copy_context()
         """Where each message begins, in a copy of its own."""
 
@@ -106,6 +114,10 @@ class Workers:
         self._event_loops = [self._make_event_loop()]
         """The last one is used; whoever reads it just before a new one comes uses the one before, as others have."""
 
+        self._loop_seconds = 1.0
+        """What a message has taken in an event loop of late, its wait for the loop included."""
+
+        self._waits = Waits()
         self._telling: set[asyncio.AbstractEventLoop] = set()
         """The event loops that are about to tell: each adds and removes only itself."""
 
@@ -155,7 +167,8 @@ class Workers:
             self._wake_ups.put(True)
 
     def wake_for_the_rest(self) -> None:
-        """Wake a worker for everything that waits."""
+        """Wake a worker for everything that waits, and the event loop for what it is to begin."""
+        self._event_loops[-1].wake()
         for _ in range(min(len(self._backlog), self._workers)):
             self._wake_ups.put(True)
 
@@ -164,9 +177,12 @@ class Workers:
 
         Tell whether something is finished that nobody has told.
         """
+        wait = self._waits.announce() if self._loop_seconds <= SOON else None
         while self.are_quick and (work := self._take()):
             self._handle(work, _POLLER)
         self.wake_for_the_rest()
+        if wait is not None:
+            self._waits.wait(wait, for_something=self._event_loops[-1].is_at_work)
         return self.have_finished
 
     def give_up(self, message: Message, handler: Handler) -> None:
@@ -235,42 +251,50 @@ class Workers:
     def _handle(self, work: _Work, caller: Caller) -> bool:
         """Handle a message as far as can be in this thread, and tell whether that was still waited for."""
         work.handled_by = caller
-        ended: Step | Verdict | Crashed
+        ended: Verdict | Turn | Crashed | None
         context = self._context.copy() if work.context is None else work.context
         began = self._began_at = time.perf_counter()
         try:
-            pending = work.steps or context.run(self._get_processor().begin, work.message, self._wait)
-            if isinstance(pending, Verdict):
-                ended = pending
-            else:
-                ended = context.run(self._advance, work, pending)
-                if not isinstance(ended, Verdict):
-                    # The event loop goes on with it, or it waits for its turn.
-                    return not isinstance(ended, Turn) or self._line_up(work, ended, context)
+            begun = work.steps or context.run(self._get_processor().begin, work.message, self._wait)
+            ended = begun if isinstance(begun, Verdict) else context.run(self._advance, work, begun)
         except StoreError as error:
             work.context = context
             return self._park(work, error)
         except BaseException as error:  # noqa: BLE001 - a message that is out must come back to the core
             ended = Crashed(work.message, error)
         self._seconds += (time.perf_counter() - began - self._seconds) / 8
-        return self._end(work, ended)
+        if isinstance(ended, Turn):
+            return self._line_up(work, ended, context)
+        return ended is None or self._end(work, ended)
 
-    def _advance(self, work: _Work, steps: Steps) -> Step | Verdict:
-        """Take a message step by step, to the verdict or the step with which the event loop or the core goes on."""
-        work.steps = steps
+    def _advance(self, work: _Work, begun: Steps | Begun) -> Verdict | Turn | None:
+        """Take a message as far as can be in this thread; None is that the event loop goes on with it."""
+        if not isinstance(begun, Steps):
+            if not self._spawn(work, begun):
+                raise asyncio.CancelledError
+            return None
+        work.steps = steps = begun
         _take_result(work, steps)
-        return drive(
-            steps, self._run, lambda step: isinstance(step, Turn) or (step.is_async and self._spawn(work, steps))
+        ended = drive(
+            steps, self._run, lambda step: isinstance(step, Turn) or (step.is_async and self._spawn_rest(work, steps))
         )
+        return ended if isinstance(ended, Verdict | Turn) else None
 
-    def _spawn(self, work: _Work, steps: Steps) -> bool:
-        """Let the event loop go on with a message; tell whether there is one."""
-        return self._event_loops[-1].spawn(self._go_on(work, steps))
+    def _spawn_rest(self, work: _Work, steps: Steps) -> bool:
+        """Let the event loop go on with a message, as long as its handlers are async; tell whether there is one."""
+        return self._spawn(work, adrive(steps, self._run_async, _is_for_a_thread))
 
-    async def _go_on(self, work: _Work, steps: Steps) -> None:
-        """Go on with a message in the event loop, as long as its handlers are async."""
+    def _spawn(self, work: _Work, rest: Coroutine[Any, Any, Verdict | Step]) -> bool:
+        work.spawned_at = time.perf_counter()
+        is_spawned = self._event_loops[-1].spawn(self._go_on(work, rest), wakes=work.handled_by is not _POLLER)
+        if not is_spawned:
+            rest.close()
+        return is_spawned
+
+    async def _go_on(self, work: _Work, rest: Coroutine[Any, Any, Verdict | Step]) -> None:
+        """Go on with a message in the event loop."""
         try:
-            ended = await adrive(steps, self._run_async, _is_for_a_thread)
+            ended = await rest
         except BaseException as error:  # noqa: BLE001 - a message that is out must come back to the core
             self._end(work, Crashed(work.message, error))
         else:
@@ -280,6 +304,7 @@ class Workers:
                 self._line_up(work, ended, copy_context())
             else:
                 self._hand_over(work)
+        self._loop_seconds += (time.perf_counter() - work.spawned_at - self._loop_seconds) / 8
         loop = asyncio.get_running_loop()
         if loop not in self._telling:
             # Those that end in the same turn of the loop are told together.
@@ -289,6 +314,8 @@ class Workers:
     def _tell_of(self, loop: asyncio.AbstractEventLoop) -> None:
         """Tell what has ended in an event loop, and start there what the core wants started now."""
         self._telling.discard(loop)
+        if self._waits.end_one():
+            return
         self._tell(None, Caller.EVENT_LOOP)
         while self.are_quick and (work := self._take()):
             context = work.context = self._context.copy() if work.context is None else work.context
@@ -301,15 +328,18 @@ class Workers:
         """Start a message from within the event loop; tell whether it is not for a worker."""
         self._began_at = time.perf_counter()
         try:
-            steps = work.steps = work.steps or self._get_processor().steps(work.message)
-            _take_result(work, steps)
+            begun = work.steps or self._get_processor().begin(work.message)
+            if not isinstance(begun, Steps):
+                return self._end(work, begun) if isinstance(begun, Verdict) else self._advance(work, begun) is None
+            work.steps = begun
+            _take_result(work, begun)
         except BaseException as error:  # noqa: BLE001 - a message that is out must come back to the core
             return self._end(work, Crashed(work.message, error))
-        if isinstance(steps.step, Verdict):
-            return self._end(work, steps.step)
-        if isinstance(steps.step, Turn):
-            return self._line_up(work, steps.step, copy_context())
-        if steps.step.is_async and self._spawn(work, steps):
+        if isinstance(begun.step, Verdict):
+            return self._end(work, begun.step)
+        if isinstance(begun.step, Turn):
+            return self._line_up(work, begun.step, copy_context())
+        if begun.step.is_async and self._spawn_rest(work, begun):
             return True
         self._hand_over(work)
         return False
@@ -352,9 +382,6 @@ class Workers:
 
     def _watch(self, message: Message, handler: Handler, seconds: float | None) -> None:
         self._tell(Called(message, handler, seconds), Caller.HANDLER)
-
-    def _make_event_loop(self) -> EventLoop:
-        return EventLoop(on_interrupt=lambda error: self._tell(Interrupted(error), Caller.HANDLER))
 
 
 def _take_result(work: _Work, steps: Steps) -> None:

@@ -3,6 +3,7 @@
 import json
 import logging
 import math
+from asyncio import CancelledError
 from dataclasses import replace
 
 import pytest
@@ -312,6 +313,19 @@ def test_a_message_without_a_verdict_is_kept() -> None:
 
     assert driver.one(Hide).messages == (only,)
     assert driver.reports(logging.ERROR) == ["message only: its handlers could not be run"]
+    driver.tell(Settled(driver.one(Hide)))
+    assert driver.all(Exit) == []
+
+
+def test_a_message_whose_handlers_were_cancelled_from_outside_comes_again_and_ends_nothing() -> None:
+    driver = Driver()
+    (only,) = driver.receive(message("only"))
+
+    driver.tell(Crashed(only, CancelledError()))
+
+    assert driver.one(Hide).messages == (only,)
+    assert driver.reports(logging.WARNING) == ["message only: its handlers were cancelled"]
+    assert driver.reports(logging.ERROR) == []
     driver.tell(Settled(driver.one(Hide)))
     assert driver.all(Exit) == []
 

@@ -253,3 +253,101 @@ def test_what_is_cancelled_at_the_end_may_still_wait_for_something(loop: EventLo
     loop.close()
 
     assert cleaned.wait(PATIENCE)
+
+
+def test_what_is_spawned_without_a_wake_up_begins_with_the_next_one(loop: EventLoop) -> None:
+    order: list[str] = []
+
+    async def note(what: str) -> None:
+        order.append(what)
+
+    loop.wait(name_thread())
+    assert loop.spawn(note("first"), wakes=False)
+    assert loop.spawn(note("second"), wakes=False)
+    assert loop.is_at_work
+    assert order == []
+
+    loop.wake()
+
+    wait_until(lambda: not loop.is_at_work)
+    assert order == ["first", "second"]
+
+
+def test_what_is_spawned_together_wakes_the_loop_once(loop: EventLoop, monkeypatch: pytest.MonkeyPatch) -> None:
+    entered, go_on, wake_ups = threading.Event(), threading.Event(), []
+
+    async def block() -> None:
+        entered.set()
+        go_on.wait(PATIENCE)
+
+    assert loop.spawn(block())
+    assert entered.wait(PATIENCE)
+    assert loop._loop is not None
+    call_soon = loop._loop.call_soon_threadsafe
+
+    def note(*call: Any) -> Any:
+        wake_ups.append(call)
+        return call_soon(*call)
+
+    monkeypatch.setattr(loop._loop, "call_soon_threadsafe", note)
+    for _ in range(10):
+        assert loop.spawn(do_nothing())
+    loop.wake()
+
+    assert len(wake_ups) == 1
+    go_on.set()
+    wait_until(lambda: not loop.is_at_work)
+
+
+def test_to_wake_a_loop_without_anything_to_begin_is_nothing(loop: EventLoop) -> None:
+    loop.wake()
+
+    assert loop._loop is None
+
+
+# The caller's
+
+
+def test_the_callers_loop_is_used_and_only_what_was_spawned_is_cancelled_at_the_end(
+    interruptions: list[BaseException],
+) -> None:
+    ended: list[str] = []
+
+    async def wait(who: str) -> None:
+        try:
+            await asyncio.get_running_loop().create_future()
+        finally:
+            ended.append(who)
+
+    async def main() -> None:
+        callers = asyncio.get_running_loop()
+        loop = EventLoop(interruptions.append, callers)
+        own = asyncio.create_task(wait("the caller's"))
+        assert await asyncio.to_thread(loop.wait, name_thread()) == threading.current_thread().name
+        assert await asyncio.to_thread(loop.spawn, wait("a handler's"))
+        await asyncio.sleep(0)
+
+        await asyncio.to_thread(loop.close)
+        await loop.wait_for_tasks(PATIENCE)
+
+        assert ended == ["a handler's"]
+        assert not loop.is_at_work
+        assert callers.is_running()
+        own.cancel()
+
+    asyncio.run(main())
+
+    assert interruptions == []
+
+
+def test_a_callers_loop_that_is_closed_is_told_and_can_be_let_go(interruptions: list[BaseException]) -> None:
+    callers = asyncio.new_event_loop()
+    callers.close()
+    loop = EventLoop(interruptions.append, callers)
+    coroutine: Any = do_nothing()
+
+    assert loop.spawn(coroutine)
+    loop.close()
+
+    assert [str(error) for error in interruptions] == ["Event loop is closed"]
+    assert coroutine.cr_frame is None, "it is closed: nobody is told that it was never awaited"

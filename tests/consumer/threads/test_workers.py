@@ -15,6 +15,7 @@ import pytest
 from megaflow import App, LeaseLostError, Message, StoreError, Verdict
 from megaflow.app import parts_of
 from megaflow.consumer.core.protocol import Crashed, Finished, Input, LinedUp, Resume, StoreFailed
+from megaflow.consumer.threads import waits
 from megaflow.consumer.threads import workers as module
 from megaflow.consumer.threads.caller import Caller
 from megaflow.consumer.threads.workers import Workers
@@ -265,7 +266,7 @@ def test_nothing_waits_once_all_is_told(house: House, no_threads: type[NoThread]
 def test_all_verdicts_are_told_together_before_what_crashed(house: House, no_threads: type[NoThread]) -> None:
     real = parts_of(house.app).processor.begin
 
-    def begin(message: Message, wait: Any) -> Any:
+    def begin(message: Message, wait: Any = None) -> Any:
         if message.payload == "crash":
             raise MemoryError
         return real(message, wait)
@@ -435,7 +436,7 @@ def test_what_broke_after_it_was_given_up_is_logged_with_its_reason(
     house.app.on_text()(lambda text: None)
     (handler,) = parts_of(house.app).processor.table.handlers
 
-    def begin(message: Message, wait: Any) -> Any:
+    def begin(message: Message, wait: Any = None) -> Any:
         house.workers.give_up(message, handler)
         raise MemoryError("no memory left")
 
@@ -648,6 +649,99 @@ def test_async_handlers_that_end_together_are_told_together(house: House) -> Non
     wait_until(lambda: Caller.EVENT_LOOP in [caller for _, caller in house.told])
     assert sorted(map(str, texts_of(house.verdicts()))) == ["a", "b", "c"]
     assert [caller for _, caller in house.told] == [Caller.EVENT_LOOP]
+
+
+def test_a_poller_waits_for_quick_async_handlers_and_tells_of_them_itself(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loops: set[str] = set()
+    monkeypatch.setattr(waits, "SOON", PATIENCE)
+
+    async def handle(text: str) -> None:
+        loops.add(threading.current_thread().name)
+
+    house.app.on_text()(handle)
+    house.workers._loop_seconds, house.workers._seconds = QUICK, QUICK
+    house.start("a", "b", "c")
+
+    assert house.workers.handle_while_quick()
+
+    assert texts_of(house.verdicts()) == ["a", "b", "c"]
+    assert house.told == []
+    assert loops == {"megaflow-async"}
+
+
+def test_a_poller_does_not_wait_for_slow_async_handlers(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    go_on = asyncio.Event()
+
+    async def handle(text: str) -> None:
+        await go_on.wait()
+
+    def wait(*args: object, **options: object) -> None:
+        pytest.fail("it waits")
+
+    house.app.on_text()(handle)
+    house.workers._loop_seconds, house.workers._seconds = 0.0021, QUICK
+    monkeypatch.setattr(house.workers._waits, "wait", wait)
+    (first,) = house.start("a")
+
+    assert not house.workers.handle_while_quick()
+    house.workers._event_loops[-1].spawn(_set(go_on))
+
+    wait_until(lambda: house.told)
+    assert house.told == [(None, Caller.EVENT_LOOP)]
+    assert [verdict.message for verdict in house.verdicts()] == [first]
+
+
+def test_what_a_poller_has_not_waited_long_enough_for_is_told_by_the_event_loop(house: House) -> None:
+    go_on = asyncio.Event()
+
+    async def handle(text: str) -> None:
+        await go_on.wait()
+
+    house.app.on_text()(handle)
+    house.workers._loop_seconds, house.workers._seconds = QUICK, QUICK
+    house.start("a")
+
+    assert not house.workers.handle_while_quick()
+    assert not house.workers._waits._waits
+    house.workers._event_loops[-1].spawn(_set(go_on))
+
+    wait_until(lambda: house.told)
+    assert house.told == [(None, Caller.EVENT_LOOP)]
+
+
+def test_the_event_loop_does_not_leave_it_to_a_poller_that_a_handler_holds_up(house: House) -> None:
+    go_on, held_up, let_go = asyncio.Event(), threading.Event(), threading.Event()
+
+    async def handle(text: str) -> None:
+        await go_on.wait()
+
+    def hold_up(text: str) -> None:
+        house.workers.wake_for_the_rest()
+        house.workers._waits._waits[0].until = 0.0
+        held_up.set()
+        let_go.wait(PATIENCE)
+
+    house.app.on_text("async")(handle)
+    house.app.on_text("slow")(hold_up)
+    house.workers._loop_seconds, house.workers._seconds = QUICK, QUICK
+    house.start("async", "slow")
+    poller = threading.Thread(target=house.workers.handle_while_quick)
+    poller.start()
+    assert held_up.wait(PATIENCE)
+
+    house.workers._event_loops[-1].spawn(_set(go_on))
+
+    wait_until(lambda: house.told)
+    assert house.told == [(None, Caller.EVENT_LOOP)]
+    assert texts_of(house.verdicts()) == ["async"]
+    let_go.set()
+    poller.join(PATIENCE)
+
+
+async def _set(event: asyncio.Event) -> None:
+    event.set()
 
 
 def test_what_is_told_in_the_event_loop_is_started_there_while_handlers_are_quick(house: House) -> None:
