@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 
 log = get_logger(__name__)
 
-Begun: TypeAlias = Coroutine[Any, Any, Verdict]
+Begun: TypeAlias = Callable[[], Coroutine[Any, Any, Verdict]]
 """Takes a message through its handlers in an event loop."""
 
 _UNMATCHED: Final[Mapping[Unmatched, Fate]] = {
@@ -125,7 +125,7 @@ class Processor:
         begun = self.begin(message, wait)
         if isinstance(begun, Steps):
             return drive(begun, partial(run_step, wait=wait))
-        verdict: Verdict = begun if isinstance(begun, Verdict) else wait(begun)
+        verdict: Verdict = begun if isinstance(begun, Verdict) else wait(begun())
         return verdict
 
     async def aprocess(self, message: Message) -> Verdict:
@@ -165,7 +165,7 @@ class Processor:
             selection = self._select(message)
             if wait is None or not self._plain.issuperset(selection.matched):
                 if selection.matched and self._plain_async.issuperset(selection.matched):
-                    return self._await_all(message, selection, trace)
+                    return partial(self._await_all, message, selection, trace)
                 return self._steps(message, selection, trace)
             outcomes = read_raised(selection) if selection.raised else []
             for handler, own in each_with_own_payload(selection, message):

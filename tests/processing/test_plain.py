@@ -68,7 +68,7 @@ async def await_plainly(app: App, message: Message) -> Verdict:
         assert isinstance(begun.step, Verdict), "nothing matches"
         return begun.step
     assert not isinstance(begun, Verdict)
-    return await begun
+    return await begun()
 
 
 async def go_step_by_step(app: App, message: Message) -> Verdict:

@@ -282,19 +282,16 @@ class Workers:
 
     def _spawn_rest(self, work: _Work, steps: Steps) -> bool:
         """Let the event loop go on with a message, as long as its handlers are async; tell whether there is one."""
-        return self._spawn(work, adrive(steps, self._run_async, _is_for_a_thread))
+        return self._spawn(work, partial(adrive, steps, self._run_async, _is_for_a_thread))
 
-    def _spawn(self, work: _Work, rest: Coroutine[Any, Any, Verdict | Step]) -> bool:
+    def _spawn(self, work: _Work, rest: Callable[[], Coroutine[Any, Any, Verdict | Step]]) -> bool:
         work.spawned_at = time.perf_counter()
-        is_spawned = self._event_loops[-1].spawn(self._go_on(work, rest), wakes=work.handled_by is not _POLLER)
-        if not is_spawned:
-            rest.close()
-        return is_spawned
+        return self._event_loops[-1].spawn(self._go_on(work, rest), wakes=work.handled_by is not _POLLER)
 
-    async def _go_on(self, work: _Work, rest: Coroutine[Any, Any, Verdict | Step]) -> None:
-        """Go on with a message in the event loop."""
+    async def _go_on(self, work: _Work, rest: Callable[[], Coroutine[Any, Any, Verdict | Step]]) -> None:
+        """Go on with a message in the event loop; *rest* is called here, as a loop that ends may not come to it."""
         try:
-            ended = await rest
+            ended = await rest()
         except BaseException as error:  # noqa: BLE001 - a message that is out must come back to the core
             self._end(work, Crashed(work.message, error))
         else:
