@@ -51,10 +51,10 @@ def plain_records() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def _leave_no_modules(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Forget the modules that a test has made: those of the next one may be called the same."""
-    before, path, made = set(sys.modules), list(sys.path), str(tmp_path_factory.getbasetemp())
+    path, made = list(sys.path), str(tmp_path_factory.getbasetemp())
     yield
-    for name in set(sys.modules) - before:
-        if (getattr(sys.modules[name], "__file__", "") or "").startswith(made):
+    for name, module in list(sys.modules.items()):
+        if (getattr(module, "__file__", "") or "").startswith(made):
             del sys.modules[name]
     sys.path[:] = path
 

@@ -30,8 +30,9 @@ def queues() -> Queues:
 
 @pytest.fixture(autouse=True)
 def no_thread_is_left() -> Iterator[None]:
+    before = set(threading.enumerate())
     yield
-    for thread in threading.enumerate():
+    for thread in set(threading.enumerate()) - before:
         if thread.name in ("megaflow-consumer", "megaflow-async"):
             thread.join(PATIENCE)
             assert not thread.is_alive()
