@@ -110,8 +110,8 @@ $(FOR_DEMO): pyproject.toml
 # No compiler is ever needed: google-re2 is C++, and is left out where it has no wheel for this Python.
 $(FOR_TESTS): $(FOR_DEMO)
 	@echo 'Installing what the tests need'
-	@$(INSTALL) --only-binary google-re2 --editable '.[test,re2]' \
-		|| { echo 'There is no wheel of google-re2 here: going on without it'; $(INSTALL) --editable '.[test]'; }
+	@$(INSTALL) --only-binary google-re2 --editable '.[test,samples,re2]' \
+		|| { echo 'There is no wheel of google-re2 here: going on without it'; $(INSTALL) --editable '.[test,samples]'; }
 	@touch $@
 
 $(FOR_DEVELOPMENT): $(FOR_TESTS)

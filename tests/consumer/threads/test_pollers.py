@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from itertools import chain, repeat
 from types import SimpleNamespace
 
 import pytest
@@ -89,7 +90,7 @@ def test_a_question_is_asked_and_its_answer_told(post: Post, question: Inspect |
 
 
 def test_an_answer_says_for_how_long_somebody_waited_for_it(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
-    times = iter([10.0, 13.0, 20.0, 30.0])
+    times = chain([10.0, 13.0, 20.0], repeat(30.0))
     monkeypatch.setattr(module, "time", SimpleNamespace(perf_counter=lambda: next(times)))
     post.answers[1] = Received(MESSAGES, 1)
     post.pollers.ask(Receive(2, 20, 1))
