@@ -112,6 +112,9 @@ def read_options(given: Mapping[str, Any]) -> Options:
     """
     check_keywords("the decorator of a handler", given, HandlerOptions.__annotations__)
     named = {option: value for option, value in given.items() if option != "handler_name"}
+    name = given.get("handler_name")
+    if name is not None and not (isinstance(name, str) and name):
+        raise ConfigurationError(f"handler_name={name!r} must be a text that says what the handler is called")
     rate = given.get("rate")
     read = {"retry_on": read_retry_on(given.get("retry_on")), "rate": None if rate is None else read_rate(rate)}
     options = Options(**named | read)

@@ -16,6 +16,7 @@ import copy
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
@@ -47,6 +48,10 @@ class Call:
     group: str
     apart: str
     loop: asyncio.AbstractEventLoop
+    began: float
+    patience: float
+    """Seconds that it may take since then, as far as is known."""
+
     future: Future[str] = field(default_factory=Future)
     waiter: asyncio.Future[str] | None = None
     """What its coroutine waits for."""
@@ -108,10 +113,10 @@ class Gathering(Executor):
         Where this is cancelled before the message was taken, it does not go.
         """
         loop = asyncio.get_running_loop()
-        call = Call(message, parent, group, apart, loop)
+        call = Call(message, parent, group, apart, loop, loop.time(), self._patience)
         # In this way the loop of a `TestClient`, which waits for no timer, knows that there is something to wait for.
         call.waiter = loop.run_in_executor(self, _be_sent, call)
-        timer = loop.call_later(self._patience, self._give_up, call, loop.time())
+        timer = loop.call_later(self._patience, self._give_up, call)
         try:
             return await call.waiter
         except asyncio.CancelledError:
@@ -123,15 +128,15 @@ class Gathering(Executor):
             timer.cancel()
             call.future.cancel()
 
-    def _give_up(self, call: Call, began: float) -> None:
-        """Let a call wait no longer, unless it is known by now that its client has more patience."""
+    def _give_up(self, call: Call) -> None:
+        """Let a call wait no longer than its client has patience, as far as that is known by now."""
         if call.waiter is None or call.waiter.done():
             return
-        left = began + self._patience - call.loop.time()
+        left = call.began + call.patience - call.loop.time()
         if left > 0:
-            call.loop.call_later(left, self._give_up, call, began)
+            call.loop.call_later(left, self._give_up, call)
             return
-        call.late = _describe_late(call.message, goes=not call.future.cancel(), seconds=self._patience)
+        call.late = _describe_late(call.message, goes=not call.future.cancel(), seconds=call.patience)
         call.waiter.cancel()
 
     @override
@@ -174,10 +179,12 @@ class Gathering(Executor):
     def _send_all(self) -> None:
         """Send what waits, until nothing does."""
         try:
-            self._patience, self._at_once = self._open()
+            patience, self._at_once = self._open()
         except BaseException as error:  # noqa: BLE001 - it is for those that wait
             self._fail_all(error)
             return
+        if patience != self._patience:
+            self._hear_of(patience)
         while calls := self._take():
             try:
                 answers = self._send(calls)
@@ -187,6 +194,15 @@ class Gathering(Executor):
                 self._busy.difference_update(call.group for call in calls)
             for call, answer in zip(calls, answers, strict=True):
                 call.answer(answer)
+
+    def _hear_of(self, patience: float) -> None:
+        """Take note of how long a call may take: those that wait already may have less time than was thought."""
+        with self._lock:
+            self._patience, waiting = patience, tuple(self._waiting)
+        for call in waiting:
+            call.patience = patience
+            with suppress(RuntimeError):  # its loop is closed
+                call.loop.call_soon_threadsafe(self._give_up, call)
 
     def _take(self) -> list[Call]:
         """Take those that go together next; none is that this job has nothing to do."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
@@ -52,8 +52,7 @@ def run(*apps: App, processes: int = 1, health_port: int | None = None, health_h
         ConfigurationError: Two apps consume one queue, or one of them cannot work, as in `App.run`.
         ProcessError: The processes end one after another.
     """
-    if not apps or len(set(map(id, apps))) < len(apps):
-        raise UsageError("run() takes one or more apps, each once")
+    check_apps("run", apps)
     check_whole("processes", processes, 1, 1_000)
     refuse_event_loop("run")
     named = name_apps(apps)
@@ -149,6 +148,15 @@ def _health_of_children(apps: Mapping[str, AppRun], supervisor: Supervisor) -> H
 
 def _name_problems(each: Mapping[str, Health]) -> tuple[str, ...]:
     return tuple(f"{name}: {problem}" for name, one in each.items() for problem in one.problems)
+
+
+def check_apps(function: str, apps: Sequence[object]) -> None:
+    """Raise `UsageError` unless *function* was given one or more apps, each once."""
+    for each in apps:
+        if not callable(getattr(each, "_check_for_running", None)):
+            raise UsageError(f"{function}() takes apps, one after another: {function}(orders, mails), not {each!r}")
+    if not apps or len(set(map(id, apps))) < len(apps):
+        raise UsageError(f"{function}() takes one or more apps, each once")
 
 
 def check_for_running(apps: Mapping[str, App]) -> None:

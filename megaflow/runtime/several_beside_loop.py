@@ -9,10 +9,9 @@ from functools import partial
 from typing import Protocol
 
 from megaflow.consumer.threads.signals import stopping_on_signals_if
-from megaflow.errors import UsageError
 from megaflow.runtime import several_apps
 from megaflow.runtime.running import serving_health
-from megaflow.runtime.several_apps import check_for_running, join_health
+from megaflow.runtime.several_apps import check_apps, check_for_running, join_health
 from megaflow.runtime.targets import name_apps
 
 
@@ -42,8 +41,7 @@ async def arun(
         UsageError: No app is given, or one twice, or *signals* are asked for outside the main thread.
         CancelledError: The task was cancelled.
     """
-    if not apps or len(set(map(id, apps))) < len(apps):
-        raise UsageError("arun() takes one or more apps, each once")
+    check_apps("arun", apps)
     named = name_apps(apps)
     check_for_running(named)
     hearing = stopping_on_signals_if(True, lambda again: _stop_all(apps, now=again)) if signals else nullcontext()

@@ -96,3 +96,9 @@ def test_a_handler_with_a_limit_has_turns(name: str) -> None:
     assert options_of(**{name: limit[name]}).has_turns
     assert not options_of(**{name: None}).has_turns
     assert not options_of(backoff=exponential_backoff(), timeout=1.0).has_turns
+
+
+@pytest.mark.parametrize("given", [5, "", b"ship", ["ship"]])
+def test_a_handlers_name_is_a_text(given: object) -> None:
+    with pytest.raises(ConfigurationError, match="must be a text that says what the handler is called"):
+        options_of(handler_name=given)

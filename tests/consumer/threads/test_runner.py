@@ -948,6 +948,10 @@ def test_a_signal_stops_all_apps_that_run_together() -> None:
 
 @pytest.mark.parametrize("count", [0, 2])
 def test_run_takes_apps_each_once(queues: Queues, count: int) -> None:
+    with pytest.raises(
+        UsageError, match=r"run\(\) takes apps, one after another: run\(orders, mails\), not \[<megaflow"
+    ):
+        run([App()])  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="one or more apps, each once"):
         run(*[queues.app()] * count)
 
