@@ -78,7 +78,9 @@ def test_every_extra_is_on_the_page_of_installation() -> None:
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     installation = PAGES["docs/reference/installation.md"]
 
-    assert [extra for extra in set(extras) - {"dev", "docs", "test"} if f"| `{extra}` |" not in installation] == []
+    assert [
+        extra for extra in set(extras) - {"dev", "docs", "samples", "test"} if f"| `{extra}` |" not in installation
+    ] == []
 
 
 def test_every_page_of_the_docs_is_in_the_navigation() -> None:
