@@ -235,6 +235,8 @@ def copy_error(error: BaseException) -> BaseException:
     """Return *error* for one of several who are to raise it: each adds to it where it was raised."""
     try:
         own = copy.copy(error)
+        # A copy of one of botocore's is a plain `ClientError`.
+        own.__class__ = type(error)
     except Exception:  # noqa: BLE001 - an error of somebody's may be anything
         return error
     own.__cause__, own.__traceback__ = error.__cause__, error.__traceback__

@@ -226,6 +226,17 @@ def test_what_is_too_large_for_its_queue_is_said_as_by_publish() -> None:
     assert second == "id of b"
 
 
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_queue_that_is_not_there_is_the_same_error_alone_and_together(count: int) -> None:
+    sqs = SqsClient(Account())
+    publisher = SqsPublisher(queue_url=sqs.create_queue(QueueName="orders")["QueueUrl"], client=sqs)
+    sqs.delete_queue(QueueUrl=publisher.queue_url)
+
+    errors = asyncio.run(gather([publisher.apublish("a") for _ in range(count)]))
+
+    assert [type(error).__name__ for error in errors] == ["QueueDoesNotExist"] * count
+
+
 def test_a_call_that_fails_as_a_whole_is_an_error_of_each_own(server: QueueServer) -> None:
     publisher = server.publisher()
     server.refuse = lambda bodies: (403, "AccessDeniedException")
