@@ -25,7 +25,7 @@ from megaflow.publishing.destination import Destination, Endpoints, read_dead_le
 from megaflow.publishing.outgoing import PublishOptions
 from megaflow.publishing.publisher import BATCHES_IN_FLIGHT
 from megaflow.runtime.running import Running, serving_health
-from megaflow.settings import ConsumerSettings, OnInvalid, RecordErrors, RetryOn, Unmatched, check_whole
+from megaflow.settings import CircuitBreaker, ConsumerSettings, OnInvalid, RecordErrors, RetryOn, Unmatched, check_whole
 from megaflow.stores import Store
 from megaflow.telemetry.metrics import Measurements, Metrics
 from megaflow.telemetry.outlets import Outlets
@@ -76,6 +76,8 @@ class App(Router):
         unmatched: What becomes of a message that no handler matches: ``"delete"``, ``"keep"`` or ``"dead_letter"``.
         on_invalid: What becomes of a message that is not what the annotations of its handler say: ``"dead_letter"``,
             ``"keep"`` or ``"delete"``. Also on a decorator.
+        breaker: A `CircuitBreaker`: when to receive and handle nothing for a while, as what handlers need is away. Also
+            on a decorator, in place of this one, for what its handler alone needs.
         dead_letter_queue_url: The dead-letter queue, in any region. Without it, the queue's redrive policy names it.
         record_errors: What the dead-letter queue and the progress store get to know of errors: ``"text"`` is type and
             text, at most 300 characters; ``"type"`` is the type alone.
@@ -110,6 +112,7 @@ class App(Router):
         max_receives: int | None = None,
         unmatched: Unmatched = "delete",
         on_invalid: OnInvalid = "dead_letter",
+        breaker: CircuitBreaker | None = None,
         dead_letter_queue_url: str | None = None,
         record_errors: RecordErrors = "text",
         progress: Store | None = None,
@@ -142,6 +145,7 @@ class App(Router):
             unmatched=unmatched,
             dead_letter_queue_url=read_dead_letter_queue(dead_letter_queue_url),
             record_errors=record_errors,
+            breaker=breaker,
             backoff=exponential_backoff() if backoff is None else backoff,
         )
         self._running = Running()
@@ -151,6 +155,7 @@ class App(Router):
             retry_on=retry_on,
             unmatched=unmatched,
             on_invalid=on_invalid,
+            breaker=breaker,
             stores=Stores(progress, idempotency),
             max_receives=max_receives,
             visibility_timeout=visibility_timeout,

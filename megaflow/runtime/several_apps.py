@@ -81,6 +81,8 @@ def join_health(apps: Iterable[App]) -> Health:
         failed_extensions=sum(one.failed_extensions for one in each),
         stuck_threads=sum(one.stuck_threads for one in each),
         over_limit=any(one.over_limit for one in each),
+        paused=any(one.paused for one in each),
+        open_breakers=tuple(chain.from_iterable(one.open_breakers for one in each)),
     )
 
 

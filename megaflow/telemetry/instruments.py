@@ -211,6 +211,17 @@ INSTRUMENTS: Final[Mapping[str, Instrument]] = _by_name(
             "those of them whose handlers are at work",
         ),
         Instrument(
+            "open_breakers",
+            Kind.GAUGE,
+            "megaflow.breakers.open",
+            "{breaker}",
+            _QUEUE,
+            "circuit breakers that are open, or let one message try",
+        ),
+        Instrument(
+            "paused", Kind.GAUGE, "megaflow.consumers.paused", "{consumer}", _QUEUE, "1 where it is paused, else 0"
+        ),
+        Instrument(
             "last_heard",
             Kind.GAUGE,
             "megaflow.last_heard.timestamp",

@@ -91,6 +91,8 @@ class _Work:
     """What its turn has come to, once it was in line."""
 
     called: list[Handler] = field(default_factory=list)
+    noted: list[Outcome] = field(default_factory=list)
+    """The outcomes that are among what was handled."""
 
 
 class Engine:
@@ -280,20 +282,29 @@ class Engine:
         if isinstance(ended, Verdict):
             self._end(work, ended)
         elif isinstance(ended, Turn):
+            if ended.last is not None and ended.is_again:
+                self._note_handled(work, ended.last)
             self._in_line[message.id] = work
-            self._inputs.append(LinedUp(message, ended.handler))
+            self._inputs.append(LinedUp(message, ended.handler, ended.last))
 
     def _end(self, work: _Work, verdict: Verdict) -> None:
         message = work.message
         received = self.record.received[message.id]
         for outcome in verdict.outcomes:
             if outcome.handler in work.called:
-                self.record.handled.append(_describe(outcome, received.with_own_payload()))
+                self._note_handled(work, outcome)
         self._note_end(message, str(verdict), *_describe_errors(verdict))
         is_given_up = message.lease is not None and message.lease.is_given_up
         if verdict.keeps and not is_given_up and not why_not_kept(verdict, self._settings.max_receives):
             self.record.kept.append(received)
         self._inputs.append(Finished((verdict,)))
+
+    def _note_handled(self, work: _Work, outcome: Outcome) -> None:
+        """Note what a handler made of a message, once."""
+        if not any(outcome is each for each in work.noted):
+            work.noted.append(outcome)
+            received = self.record.received[work.message.id]
+            self.record.handled.append(_describe(outcome, received.with_own_payload()))
 
     def _note_end(self, message: Message, *said: str) -> None:
         self.record.became.setdefault(message.id, []).extend(said)

@@ -319,7 +319,7 @@ class Consumer(Observer):
         if id(message) in self._given_up:
             return
         self._in_line[message.id] = self._running.pop(message.id), steps
-        self.tell(LinedUp(message, turn.handler))
+        self.tell(LinedUp(message, turn.handler, turn.last))
 
     def _finish(self, message: Message, verdict: Verdict) -> None:
         if id(message) in self._given_up:

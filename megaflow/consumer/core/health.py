@@ -14,8 +14,8 @@ class Health:
     """False where the process hangs, and only a restart helps."""
 
     ready: bool
-    """Whether it receives messages. It does not before SQS has answered, during an outage of SQS or a store, and while
-    it stops.
+    """Whether it receives messages, or would if it were not paused, and no circuit breaker open. It does not before SQS
+    has answered, during an outage of SQS or a store, and while it stops.
     """
 
     problems: tuple[str, ...] = ()
@@ -54,6 +54,14 @@ class Health:
     over_limit: bool = False
     """Whether the queue gives nothing because too many of its messages are in flight."""
 
+    paused: bool = False
+    """Whether it was told to pause. It is ready all the same, as it is well, and receives again at a word."""
+
+    open_breakers: tuple[str, ...] = ()
+    """Whose circuit breakers are open, or let one message try: ``the app``, or the names of handlers. It is ready all
+    the same, as it receives again by itself.
+    """
+
     def gauges(self, now: float) -> dict[str, float]:
         """Return what the metrics are told; *now* is in seconds since 1970."""
         heard = (
@@ -61,7 +69,8 @@ class Health:
         )
         # Where nothing is asked there is nothing to hear.
         unasked = {"last_heard": now} if not self.heard_ago and self.live else {}
-        return {"in_hand": self.in_hand, "running": self.running, **heard, **unasked}
+        counts = {"in_hand": self.in_hand, "running": self.running, "open_breakers": len(self.open_breakers)}
+        return {**counts, "paused": self.paused, **heard, **unasked}
 
     def as_dict(self) -> dict[str, object]:
         """Return it as JSON has it."""

@@ -298,7 +298,7 @@ class Runner:
             return
         with self._telling:
             self._failure = self._failure or RuntimeError("the consumer has ended")
-        for name in ("in_hand", "running"):
+        for name in ("in_hand", "running", "open_breakers", "paused"):
             self._outlets.gauge(self._queue_name, name, 0)
         self._pollers.close()
         self._settlers.close()

@@ -334,7 +334,7 @@ class Workers:
         if self._at_work.pop(id(work.message), None) is None:
             return False
         self._in_line[id(work.message)] = work
-        self._finished.append(LinedUp(work.message, turn.handler))
+        self._finished.append(LinedUp(work.message, turn.handler, turn.last))
         return True
 
     def _end(self, work: _Work, ended: Verdict | Crashed) -> bool:
