@@ -390,7 +390,7 @@ class App(Router):
         """
         check_whole("processes", processes, 1, 1_000)
         if processes > 1:
-            from megaflow.runtime.supervisor import refuse_nested_start
+            from megaflow.runtime.child import refuse_nested_start
 
             refuse_nested_start()
         self._check_for_running()
@@ -428,6 +428,17 @@ class App(Router):
         """
         self._running.stop(now=now)
 
+    def pause(self) -> None:
+        """Receive nothing until `resume`. What is in hand is handled, and `health` says that it is paused.
+
+        May be called from any thread. Where the app is not running, the next `run` begins paused.
+        """
+        self._running.pause()
+
+    def resume(self) -> None:
+        """Receive messages again, after `pause`. May be called from any thread."""
+        self._running.resume()
+
     def _check_for_running(self) -> None:
         self._destination.check_for_running(self._settings.dead_letter_queue_url)
         self._assembly.processor_to_run()
@@ -456,6 +467,7 @@ class Parts(NamedTuple):
     destination: Destination
     settings: ConsumerSettings
     outlets: Outlets
+    running: Running
 
     @property
     def processor(self) -> Processor:
@@ -465,4 +477,4 @@ class Parts(NamedTuple):
 
 def parts_of(app: App) -> Parts:
     """Return the parts of *app* as it is connected now."""
-    return Parts(app._assembly, app._destination, app._settings, app._outlets)  # noqa: SLF001 - the command line and tests drive it
+    return Parts(app._assembly, app._destination, app._settings, app._outlets, app._running)  # noqa: SLF001 - the command line and tests drive it

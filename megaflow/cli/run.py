@@ -15,6 +15,7 @@ from megaflow.cli.logs import Format, set_up_logging
 from megaflow.cli.options import aws_options, find_queue, read_aws
 from megaflow.cli.output import describe_destination, make_console, name_weight, note, shorten_paths
 from megaflow.cli.targets import load_app
+from megaflow.consumer.threads.signals import pausing_on_signals
 from megaflow.errors import ConfigurationError
 from megaflow.logs import get_logger
 from megaflow.runtime.running import serving_health
@@ -60,7 +61,7 @@ def run(
     """Consume the queue of TARGET until SIGTERM or SIGINT.
 
     The log says at the start which queue, which handlers, and what is odd about them; then it has a line for each
-    message.
+    message. SIGUSR1 pauses it: nothing is received, and what is in hand is handled. SIGUSR2 resumes it.
     """
     set_up_logging(log_format, log_level)
     app = load_app(target)
@@ -73,12 +74,16 @@ def run(
     with app.connected(**given):
         announce(app, log_format)
         if processes == 1:
-            app.run(health_port=health_port, health_host=health_host)
+            with pausing_on_signals(app.pause, app.resume):
+                app.run(health_port=health_port, health_host=health_host)
             return
         child = Child(target, given, log_format, log_level)
         timeout = parts_of(app).settings.shutdown_timeout
         supervisor = Supervisor(child, processes, shutdown_timeout=timeout, measurements=app.metrics)
-        with serving_health(health_host, health_port, supervisor.health, app.metrics):
+        with (
+            serving_health(health_host, health_port, supervisor.health, app.metrics),
+            pausing_on_signals(supervisor.pause, supervisor.resume),
+        ):
             supervisor.run()
 
 
@@ -114,12 +119,20 @@ class Connected:
 
     def run(self) -> None:
         """Consume until it is stopped."""
-        with self.app.connected(**self.given):
+        with self.app.connected(**self.given), pausing_on_signals(self.app.pause, self.app.resume):
             self.app.run()
 
     def stop(self, *, now: bool = False) -> None:
         """End `run`, or the next one."""
         self.app.stop(now=now)
+
+    def pause(self) -> None:
+        """Receive nothing until `resume`."""
+        self.app.pause()
+
+    def resume(self) -> None:
+        """Receive messages again."""
+        self.app.resume()
 
 
 def announce(app: App, log_format: Format) -> None:

@@ -10,35 +10,31 @@ from __future__ import annotations
 import importlib
 import math
 import multiprocessing
-import os
 import random
 import signal
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from types import ModuleType
-from typing import Final, Protocol
+from typing import Final
 
 from megaflow.consumer.core.health import Health
 from megaflow.consumer.threads.signals import stopping_on_signals
-from megaflow.errors import ConfigurationError, ProcessError, RegistrationError
+from megaflow.errors import ConfigurationError, ProcessError
 from megaflow.forks import renew_in_child
 from megaflow.logs import get_logger
+from megaflow.runtime.child import CONFIGURATION_EXIT, Loads, Order, live
 from megaflow.runtime.instances import instance_of_its_own
 from megaflow.runtime.protocols import Runs
-from megaflow.runtime.reports import Reporter, Reports
+from megaflow.runtime.reports import Reports
 from megaflow.telemetry.metrics import Measurements
 
 log = get_logger(__name__)
-
-CONFIGURATION_EXIT: Final = 78
-"""What a child exits with that cannot work before somebody changes something (EX_CONFIG of sysexits.h)."""
 
 KILL_GRACE: Final = 10.0
 """Seconds beyond the shutdown timeout after which a child that has not ended is killed."""
@@ -49,14 +45,6 @@ _MOST_SHORT_LIVES: Final = 5
 _FIRST_PAUSE: Final = 1.0
 _LONGEST_PAUSE: Final = 30.0
 _LONGEST_WAIT: Final = 0.5
-
-
-class Loads(Protocol):
-    """Where a child finds what it runs; it is pickled on the way."""
-
-    def load(self) -> Runs:
-        """Return it, in this process; raise `ConfigurationError` where it is not there."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,11 +140,11 @@ def kill_time(before: float, now: float, *, at_once: bool, shutdown_timeout: flo
 class _Child:
     process: SpawnProcess
     orders: Connection
-    """Where it is told to stop, at once or not. It is closed when this process dies, however that is."""
+    """Where it is told what to do. It is closed when this process dies, however that is."""
 
-    def tell_to_stop(self, *, now: bool) -> None:
+    def tell(self, order: Order) -> None:
         try:
-            self.orders.send(now)
+            self.orders.send(order)
         except OSError:
             log.debug("process %s has ended before it could be told to", self.process.pid)
 
@@ -187,8 +175,12 @@ class Supervisor:
         # Never set back, so that any thread may set them without a lock.
         self._stopping = False
         self._stopping_now = False
-        self._told: set[bool] = set()
+        self._told: set[Order] = set()
         self._kill_at = math.inf
+        self._paused = False
+        self._told_to_pause = False
+        """Whether the children there are were told so; those that are started know it from the start."""
+
         renew_in_child(self)
 
     def run(self) -> None:
@@ -202,6 +194,7 @@ class Supervisor:
         with stopping_on_signals(lambda again: self.stop(now=again)), including:
             try:
                 while not self._stopping:
+                    self._pass_on_pauses()
                     self._start_missing()
                     self._wait()
                     self._bury()
@@ -214,11 +207,24 @@ class Supervisor:
             self._stopping_now = True
         self._stopping = True
 
+    def pause(self) -> None:
+        """Let the children receive nothing until `resume`. May be called from any thread, and from signal handlers."""
+        self._paused = True
+
+    def resume(self) -> None:
+        """Let the children receive messages again. May be called from any thread, and from signal handlers."""
+        self._paused = False
+
     def health(self) -> Health:
         """Return how the children are, as far as their parent knows. May be called from any thread."""
-        missing = len(self._lives) - len(self._children)
-        problems = (f"{missing} of {len(self._lives)} processes are not running",) if missing else ()
-        return Health(live=True, ready=not missing and not self._stopping, problems=problems, stopping=self._stopping)
+        missing, stopping, paused = len(self._lives) - len(self._children), self._stopping, self._paused
+        found = {
+            f"{missing} of {len(self._lives)} processes are not running": missing > 0,
+            "they are paused": paused,
+        }
+        problems = tuple(problem for problem, is_there in found.items() if is_there)
+        ready = not missing and not stopping
+        return Health(live=True, ready=ready, problems=problems, stopping=stopping, paused=paused)
 
     def _after_fork_in_child(self) -> None:
         """See `megaflow.forks`: the children would not hear that their parent is dead, while others hold its pipes."""
@@ -236,8 +242,8 @@ class Supervisor:
     def _start(self, place: int) -> _Child:
         theirs, ours = self._context.Pipe(duplex=False)
         with theirs, self._reporting(place) as reports, instance_of_its_own(place):
-            arguments = (self._target, theirs, reports)
-            process = self._context.Process(target=_live, args=arguments, name=f"megaflow-{place}")
+            arguments = (self._target, theirs, reports, self._told_to_pause)
+            process = self._context.Process(target=live, args=arguments, name=f"megaflow-{place}")
             process.start()
         return _Child(process, ours)
 
@@ -300,55 +306,29 @@ class Supervisor:
                 self._kill_all()
 
     def _pass_on_stops(self) -> None:
-        for now, is_wanted in ((False, self._stopping), (True, self._stopping_now)):
-            if is_wanted and now not in self._told:
-                self._told.add(now)
-                self._tell_all(now=now)
+        for order, is_wanted in ((Order.STOP, self._stopping), (Order.STOP_NOW, self._stopping_now)):
+            if is_wanted and order not in self._told:
+                self._told.add(order)
+                at_once, timeout = order is Order.STOP_NOW, self._shutdown_timeout
+                self._kill_at = kill_time(self._kill_at, self._clock(), at_once=at_once, shutdown_timeout=timeout)
+                self._tell_all(order)
 
-    def _tell_all(self, *, now: bool) -> None:
+    def _pass_on_pauses(self) -> None:
+        if self._told_to_pause is not self._paused:
+            self._told_to_pause = not self._told_to_pause
+            log.info("the processes are told to %s", "pause" if self._told_to_pause else "resume")
+            self._tell_all(Order.PAUSE if self._told_to_pause else Order.RESUME)
+
+    def _tell_all(self, order: Order) -> None:
         # By pipe: systemd and others signal whole groups, and the child would take a SIGTERM of ours for a second one.
-        self._kill_at = kill_time(self._kill_at, self._clock(), at_once=now, shutdown_timeout=self._shutdown_timeout)
         for child in self._children.values():
-            child.tell_to_stop(now=now)
+            child.tell(order)
 
     def _kill_all(self) -> None:
         for child in self._children.values():
             log.error("process %s has not ended in time, and is killed", child.process.pid)
             child.process.kill()
             child.process.join()
-
-
-def refuse_nested_start() -> None:
-    """End a child whose main module starts processes while it is only imported."""
-    if getattr(multiprocessing.current_process(), "_inheriting", False):
-        log.error(
-            "run(processes=) was called while a child imports the script: write it below if __name__ == '__main__'"
-        )
-        raise SystemExit(CONFIGURATION_EXIT)
-
-
-def _live(target: Loads, orders: Connection, reports: Connection | None) -> None:
-    """Be a child."""
-    # Ctrl-C goes to every process of the terminal's group; the parent passes it on.
-    os.setpgrp()
-    try:
-        app = target.load()
-        threading.Thread(target=_obey, args=(orders, app), name="megaflow-parent", daemon=True).start()
-        measurements = getattr(app, "metrics", None)
-        with nullcontext() if reports is None or measurements is None else Reporter(measurements, reports):
-            app.run()
-    except (ConfigurationError, RegistrationError):
-        log.exception("this process cannot work (what stands below if __name__ == '__main__' is not there in it)")
-        raise SystemExit(CONFIGURATION_EXIT) from None
-
-
-def _obey(orders: Connection, app: Runs) -> None:
-    try:
-        while True:
-            app.stop(now=orders.recv())
-    except (EOFError, OSError):
-        # The parent is dead.
-        app.stop()
 
 
 def _describe_exit(code: int) -> str:

@@ -32,6 +32,7 @@ from megaflow.consumer.core.protocol import (
     Inspect,
     LinedUp,
     Measure,
+    Pause,
     Receive,
     Received,
     Report,
@@ -108,6 +109,8 @@ class Engine:
         self._queue = Queue(_Impatient(account), queue_url, clock=clock, tracing=parts.destination.tracing)
         self._get_processor = parts.assembly.processor
         self._outlets = parts.outlets
+        self._running = parts.running
+        self._was_paused = parts.running.is_paused
         self._settings = _without_chance(parts.settings)
         self._loop = asyncio.Runner(loop_factory=lambda: FakeTimeLoop(clock, self._pass_time))
         self._inputs: deque[Input] = deque()
@@ -136,7 +139,9 @@ class Engine:
         self._failure = failure
 
     def close(self) -> None:
-        """Close what the app's handlers needed, and the event loop."""
+        """Close what the app's handlers needed, and the event loop; what a test has paused goes on."""
+        if not self._was_paused:
+            self._running.resume()
         try:
             self._loop.run(self._app.aclose())
         finally:
@@ -145,6 +150,7 @@ class Engine:
     def run(self) -> None:
         """Do what can be done before time passes; raise what a handler raised that is no `Exception`."""
         self.check()
+        self._pause()
         handled: Counter[str] = Counter()
         self._is_busy = True
         try:
@@ -179,7 +185,15 @@ class Engine:
             is_observed=lambda: self._outlets.are_told_all,
             wall_clock=self._clock,
         )
+        self._is_paused = False
+        self._pause()
         self._tell(Tick())
+
+    def _pause(self) -> None:
+        """Tell the core whether the app is paused, where that is news."""
+        if self._running.is_paused is not self._is_paused:
+            self._is_paused = not self._is_paused
+            self._tell(Pause(is_over=not self._is_paused))
 
     def _step(self, handled: Counter[str]) -> bool:
         """Do the next thing that needs no time to pass; tell whether there was one."""

@@ -73,7 +73,7 @@ class Circuit:
             self._half_open_at = now + self._breaker.seconds
         elif not self.is_open and self._failures[handler] >= self._breaker.failures:
             self._opened_at, self._half_open_at = now, now + self._breaker.seconds
-            text = "the circuit breaker of %s is open, and one message tries again in %g s: %s has failed %d times: %s"
+            text = "the circuit breaker of %s is open for %g s; failures of %s in a row: %d, the last one: %s"
             values = self.owner, self._breaker.seconds, handler.name, self._failures[handler], text_of(error)
             self._actions.report(logging.WARNING, text, *values)
 

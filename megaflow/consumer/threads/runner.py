@@ -31,6 +31,7 @@ from megaflow.consumer.core.protocol import (
     Input,
     Inspect,
     Measure,
+    Pause,
     Receive,
     Received,
     Report,
@@ -163,6 +164,14 @@ class Runner:
     def stop(self, *, now: bool = False) -> None:
         """Stop: let handlers finish within the shutdown timeout, or with *now* do not. May be called from anywhere."""
         self._inbox.put(Stop(now))
+
+    def pause(self) -> None:
+        """Receive nothing until `resume`. May be called from anywhere."""
+        self._inbox.put(Pause())
+
+    def resume(self) -> None:
+        """End the pause. May be called from anywhere."""
+        self._inbox.put(Pause(is_over=True))
 
     def health(self) -> Health:
         """Return how the consumer is. May be called from any thread."""
