@@ -1,13 +1,15 @@
-"""The simulation finds bugs: thirteen, planted one at a time."""
+"""The simulation finds bugs, planted one at a time."""
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 
 import pytest
 
+from megaflow.consumer.core.circuits import Circuit, Circuits
 from megaflow.consumer.core.core import Core
 from megaflow.consumer.core.endings import Endings
 from megaflow.consumer.core.held_messages import Held, HeldMessages
@@ -117,6 +119,18 @@ def starts_on_without_its_store(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Core, "handle_all", handle_and_start)
 
 
+def breaker_polls(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Circuits, "is_all_open", False)
+
+
+def breaker_lets_all_try(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Circuit, "opens_at", -math.inf)
+
+
+def pause_polls(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Polling, "pause", nothing)
+
+
 @pytest.mark.long
 @pytest.mark.parametrize(
     ("plant", "found"),
@@ -134,6 +148,9 @@ def starts_on_without_its_store(patch: pytest.MonkeyPatch) -> None:
         (store_failure_taken_for_a_verdict, "is called again instead of its store"),
         (polls_on_without_its_store, "polls, and its store is out"),
         (starts_on_without_its_store, "started by .*, and its store is out"),
+        (breaker_polls, "polls, and the circuit breaker of the app is open"),
+        (breaker_lets_all_try, "is called by .*, and its circuit breaker is open"),
+        (pause_polls, "polls, and is paused"),
     ],
 )
 def test_a_planted_bug_is_found(plant: Plant, found: str, monkeypatch: pytest.MonkeyPatch) -> None:

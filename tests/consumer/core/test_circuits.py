@@ -32,7 +32,7 @@ from megaflow.settings import ConsumerSettings
 from tests.consumer.core.driving import Driver, handle, ids, message
 
 BREAKER = CircuitBreaker(failures=2, seconds=30)
-AWAY = ConnectionError("the database is away")
+AWAY = ConnectionError("away")
 
 
 def handler(name: str = "store", **options: object) -> Handler:
