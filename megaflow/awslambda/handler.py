@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from megaflow import limits
+from megaflow.awslambda.breakers import Breakers
 from megaflow.awslambda.invocation import COMES_AGAIN, End, EventLoops, Invocation
 from megaflow.awslambda.queues import DeadLetterQueue, Queues
 from megaflow.awslambda.records import open_record, read_records
@@ -73,6 +74,7 @@ class LambdaHandler:
         self._event_loops = EventLoops()
         self._tracing = tracing
         self._queues = Queues(clients, settings.dead_letter_queue_url, clock, tracing)
+        self._breakers = Breakers(settings.breaker, lambda: self._clock())
         self._stores = StoreWatch(lambda: get_processor().check_stores())
         self._has_started = False
 
@@ -100,6 +102,7 @@ class LambdaHandler:
             self._settings,
             self._event_loops,
             self._stores,
+            self._breakers,
             self._clock,
             ends_at,
             self._settle,

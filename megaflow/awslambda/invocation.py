@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final, TypeAlias
 
+from megaflow.awslambda.breakers import Breakers, NotTriedError
 from megaflow.awslambda.store_watch import StoreWatch
 from megaflow.consumer.threads.event_loop import EventLoop
 from megaflow.consumer.threads.renewals import Renewals
@@ -21,7 +22,7 @@ from megaflow.messages.message import Message
 from megaflow.processing.dead_letters import why_unhandled
 from megaflow.processing.log_lines import about
 from megaflow.processing.processor import Processor
-from megaflow.processing.steps import Result, StoreCall, ask_once, ask_or_raise, drive, run_step
+from megaflow.processing.steps import Result, StoreCall, Turn, ask_once, ask_or_raise, drive, run_step
 from megaflow.processing.verdict import Fate, Verdict
 from megaflow.settings import ConsumerSettings
 from megaflow.telemetry import tracing
@@ -79,6 +80,7 @@ class Invocation:
         settings: ConsumerSettings,
         event_loops: EventLoops,
         stores: StoreWatch,
+        breakers: Breakers,
         clock: Callable[[], float],
         ends_at: float,
         settle: Callable[[Verdict], End],
@@ -89,6 +91,7 @@ class Invocation:
         self._settings = settings
         self._event_loops = event_loops
         self._stores = stores
+        self._breakers = breakers
         self._clock = clock
         self._ends_at = ends_at
         self._settle = settle
@@ -145,6 +148,7 @@ class Invocation:
         self._under_way.clear()
         _give_up_leases(late)
         for message in late:
+            self._breakers.forget(message)
             tracing.give_up(message, timed_out=False)
 
     def _handle(self, lane: Lane) -> None:
@@ -165,6 +169,10 @@ class Invocation:
                 log.warning(text, message.id, str(verdict), extra=about(message))
                 return False
             end = self._settle(verdict)
+        except NotTriedError as error:
+            tracing.give_up(message, timed_out=False)
+            log.info("message %s comes again: not tried, as %s", message.id, str(error), extra=about(message))
+            return False
         except BaseException:
             log.exception("message %s: its handlers could not be run", message.id, extra=about(message))
             return False
@@ -181,7 +189,15 @@ class Invocation:
         if why_unhandled(message, self._settings.max_receives):
             return Verdict(message, (), Fate.DEAD_LETTER)
         run = partial(run_step, wait=self._event_loops.current.wait, watch=self._watch, ask=self._ask_store)
-        return drive(self._processor.steps(message), run)
+        try:
+            verdict = drive(
+                self._processor.steps(message),
+                lambda step: self._breakers.take(step, message) if isinstance(step, Turn) else run(step),
+            )
+            self._breakers.note_verdict(verdict)
+        finally:
+            self._breakers.forget(message)
+        return verdict
 
     def _ask_store(self, step: StoreCall) -> Result:
         """Ask a store, a few times where it fails; begin nothing more where it is not well then."""
@@ -218,6 +234,7 @@ class Invocation:
                     # It does not give way to others either.
                     self._event_loops.replace()
                 tracing.give_up(message)
+                self._breakers.forget(message)
                 self._ends[message.id] = self._give_up(message)
                 del self._limits[message.id]
                 self._under_way.pop(key, None)

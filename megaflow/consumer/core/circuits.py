@@ -57,8 +57,7 @@ class Circuit:
     def end(self, message_id: str, handler: Handler, outcome: Outcome | None, now: float) -> None:
         """Take note that the call of a message that was let in has ended; None is that nobody knows how."""
         tried = self._trying == message_id
-        if tried:
-            self._trying = ""
+        self.forget(message_id)
         if outcome is None or outcome.skipped:
             return
         if outcome.error is not None and self._breaker.counts(outcome.error):
@@ -66,6 +65,11 @@ class Circuit:
         elif outcome.status is ProcessStatus.DONE and (tried or not self.is_open):
             del self._failures[handler]
             self._close(now)
+
+    def forget(self, message_id: str) -> None:
+        """Let another one try, where it was this message."""
+        if self._trying == message_id:
+            self._trying = ""
 
     def _note_failure(self, handler: Handler, error: BaseException, now: float, *, tried: bool) -> None:
         self._failures[handler] += 1
@@ -101,11 +105,15 @@ class Circuits:
             self._of_handlers[handler] = Circuit(breaker, handler.name, self._actions)
         return self._of_handlers[handler]
 
+    def forget(self, message_id: str) -> None:
+        """Let others try, where it was this message."""
+        for circuit in self._all:
+            circuit.forget(message_id)
+
     @property
     def open_ones(self) -> tuple[str, ...]:
         """Whose circuits are open, or half open. May be asked from any thread."""
-        known = [self._of_app, *self._of_handlers.copy().values()]
-        return tuple(circuit.owner for circuit in known if circuit is not None and circuit.is_open)
+        return tuple(circuit.owner for circuit in self._all if circuit.is_open)
 
     @property
     def is_all_open(self) -> bool:
@@ -116,3 +124,8 @@ class Circuits:
     def due_at(self) -> float:
         """When that of the app is half open; infinity where it is closed, or tried."""
         return self._of_app.opens_at if self._of_app is not None and self._of_app.is_open else math.inf
+
+    @property
+    def _all(self) -> list[Circuit]:
+        of_app = [] if self._of_app is None else [self._of_app]
+        return [*of_app, *self._of_handlers.copy().values()]
