@@ -93,6 +93,12 @@ PRINTED = {
         'megaflow_messages_ended_total{fate="kept",queue="orders"} 1.0',
         "{'deleted': 1, 'kept': 1}",
     ],
+    "16_breaker.py": [
+        "10 orders are stored",
+        "an hour without it: 132 calls, 0 dead letters",
+        "100 orders are stored",
+        "received 2 times at most",
+    ],
 }
 MIGRATED = ROOT / "samples" / "07_sqs_mega.py"
 DEMO = ROOT / "samples" / "demo.py"
