@@ -112,6 +112,12 @@ def _add(of_app: _RetryOn, of_handler: _RetryOn) -> tuple[type[Exception], ...]:
     return () if of_handler == () else (of_app or ()) + (of_handler or ())
 
 
+def is_outage(outcome: Outcome, breaker: CircuitBreaker) -> bool:
+    """Tell whether *outcome* says that something is away, and its handler is to try again."""
+    error, is_retriable = outcome.error, outcome.status is ProcessStatus.RETRIABLE_ERROR
+    return is_retriable and error is not None and breaker.counts(error)
+
+
 def make_outcome(handler: Handler, status: ProcessStatus, seconds: float) -> Outcome:
     """Return the outcome of a handler that raised nothing; this is made for every message."""
     fields = {"handler": handler, "status": status, "error": None, "after": None, "seconds": seconds}

@@ -22,7 +22,7 @@ from megaflow.processing.around import Around, surround
 from megaflow.processing.idempotency import Idempotency, find_key
 from megaflow.processing.log_lines import about, log_outcome, log_slow_matching, log_verdict
 from megaflow.processing.middleware import Middleware, make_pipeline
-from megaflow.processing.outcomes import OutcomeReader, make_outcome
+from megaflow.processing.outcomes import OutcomeReader, is_outage, make_outcome
 from megaflow.processing.progress import Progress
 from megaflow.processing.selected import each_with_own_payload, identify, read_raised
 from megaflow.processing.spans import Given, end_handle, end_process, give_traced
@@ -262,7 +262,7 @@ class Processor:
             # What a try does to the payload, the next one must not find.
             own = message if breaker is None else message.with_own_payload()
             tried = yield from self._run(handler, own, trace)
-            if breaker is None or not _may_try_again(tried, breaker):
+            if breaker is None or not is_outage(tried, breaker):
                 return tried
         return tried or Outcome(handler, ProcessStatus.RETRY_LATER, turn.error)
 
@@ -348,10 +348,6 @@ class Processor:
 
 def _is_lost(message: Message) -> bool:
     return message.lease is not None and message.lease.lost
-
-
-def _may_try_again(outcome: Outcome, breaker: CircuitBreaker) -> bool:
-    return outcome.status.keeps and outcome.error is not None and breaker.counts(outcome.error)
 
 
 def _refuse_lost(handler: Handler) -> Outcome:

@@ -12,9 +12,10 @@ from collections import Counter
 from typing import Final
 
 from megaflow.consumer.core.protocol import Actions
-from megaflow.errors import text_of
+from megaflow.errors import describe_error
 from megaflow.handlers.handler import Handler
 from megaflow.handlers.status import ProcessStatus
+from megaflow.processing.outcomes import is_outage
 from megaflow.processing.verdict import Outcome
 from megaflow.settings import CircuitBreaker
 
@@ -60,8 +61,8 @@ class Circuit:
         self.forget(message_id)
         if outcome is None or outcome.skipped:
             return
-        if outcome.error is not None and self._breaker.counts(outcome.error):
-            self._note_failure(handler, outcome.error, now, tried=tried)
+        if is_outage(outcome, self._breaker):
+            self._note_failure(handler, outcome, now, tried=tried)
         elif outcome.status is ProcessStatus.DONE and (tried or not self.is_open):
             del self._failures[handler]
             self._close(now)
@@ -71,14 +72,15 @@ class Circuit:
         if self._trying == message_id:
             self._trying = ""
 
-    def _note_failure(self, handler: Handler, error: BaseException, now: float, *, tried: bool) -> None:
+    def _note_failure(self, handler: Handler, outcome: Outcome, now: float, *, tried: bool) -> None:
         self._failures[handler] += 1
         if tried:
             self._half_open_at = now + self._breaker.seconds
         elif not self.is_open and self._failures[handler] >= self._breaker.failures:
             self._opened_at, self._half_open_at = now, now + self._breaker.seconds
             text = "the circuit breaker of %s is open for %g s; failures of %s in a row: %d, the last one: %s"
-            values = self.owner, self._breaker.seconds, handler.name, self._failures[handler], text_of(error)
+            said = "" if outcome.error is None else describe_error(outcome.error)
+            values = self.owner, self._breaker.seconds, handler.name, self._failures[handler], said
             self._actions.report(logging.WARNING, text, *values)
 
     def _close(self, now: float) -> None:

@@ -260,12 +260,13 @@ class Core:
     def _note_finished(self, verdicts: Sequence[Verdict]) -> None:
         unmatched = handled = 0
         done = []
+        had_turns = self._turns.are_used
         for verdict in verdicts:
             held = self._held_messages.end(verdict.message.id)
             if held is None:
                 continue
             self._timeouts.forget(held)
-            if self._turns.are_used:
+            if had_turns:
                 self._turns.note_verdict(verdict, self._now)
             if verdict.outcomes:
                 handled += 1

@@ -105,7 +105,8 @@ class Turns:
         line = self._lines[handler]
         self._count += 1
         is_again = turn.last is not None and turn.last.handler is handler
-        if is_again and (stopping or line.circuit is None or not line.circuit.is_open):
+        may_wait = line.circuit is not None and line.circuit.is_open and not (stopping or held.lease.is_over(now))
+        if is_again and not may_wait:
             self._refused.append(message_id)
         else:
             line.waiting[message_id] = self._count

@@ -231,8 +231,9 @@ def test_after_a_success_failures_are_counted_from_the_beginning() -> None:
         Outcome(STORE, ProcessStatus.DONE, skipped="finished earlier with the same key"),
         Outcome(STORE, ProcessStatus.FATAL_ERROR, ValueError("of the message")),
         Outcome(STORE, ProcessStatus.RETRY_LATER),
+        Outcome(STORE, ProcessStatus.RETRY_LATER, AWAY),
     ],
-    ids=["another handler's success", "a call that was not made", "an error that does not count", "a status"],
+    ids=["another handler's success", "a call that was not made", "another error", "a status", "asked for later"],
 )
 def test_what_says_nothing_of_it_resets_nothing(said: Outcome) -> None:
     driver, several = CircuitDriver(BREAKER), messages(3)
@@ -416,6 +417,18 @@ def test_leases_of_what_waits_are_extended_and_nothing_is_settled() -> None:
 
     assert sorted(ids(driver.one(Extend).messages)) == ["0", "1", "store fails 1"]
     assert driver.all(Hide) == []
+
+
+def test_what_fails_once_its_lease_is_lost_does_not_wait() -> None:
+    driver, (slow,) = CircuitDriver(BREAKER), messages(1, expires_at=130.0)
+    driver.line_up(STORE, slow)
+    driver.open(STORE)
+    driver.now = 135.0
+    driver.tell(Tick())
+
+    driver.fail_call(STORE, slow)
+
+    assert "0" in driver.refused
 
 
 def test_a_stop_gives_back_at_once_what_waits_and_does_not_wait_for_what_is_away() -> None:
