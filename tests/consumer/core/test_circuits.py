@@ -479,12 +479,9 @@ def test_it_is_said_once_that_it_opens_and_once_that_it_closes() -> None:
     driver.wait_until(driver.now + 30.0)
     driver.succeed(STORE, last)
 
+    opens = "the circuit breaker of the app is open for 30 s; failures of store in a row: 2, the last one:"
     assert [each for each in said if "circuit breaker" in each[1]] == [
-        (
-            logging.WARNING,
-            "the circuit breaker of the app is open for 30 s; failures of store in a row: 2, the last one: "
-            + str(AWAY),
-        ),
+        (logging.WARNING, f"{opens} ConnectionError: {AWAY}"),
         (logging.INFO, "the circuit breaker of the app is closed again, after 90 s"),
     ]
 
