@@ -35,7 +35,8 @@ class Breakers:
     def take(self, turn: Turn, message: Message) -> Result:
         """Return what a message's turn comes to; raise `NotTriedError` where it does not come in time."""
         with self._lock:
-            if turn.last is not None:
+            # A failure was told when it was for another try.
+            if turn.last is not None and (turn.is_again or turn.last.error is None):
                 self._note(message, turn.last)
             circuit = self._circuits.find(turn.handler)
             if circuit is not None and not turn.is_again:
