@@ -247,8 +247,12 @@ def test_several_apps_run_with_one_port(caplog: pytest.LogCaptureFixture) -> Non
 def test_several_apps_are_ready_once_each_is() -> None:
     well = Health(live=True, ready=True, in_hand=2, heard_ago=(1.0,), finished_ago=3.0, longest_running=4.0)
     ill = Health(live=True, ready=False, problems=("polls fail",), in_hand=1, heard_ago=(None,), longest_running=1.0)
+    waits = Health(live=True, ready=True, paused=True, open_breakers=("the app", "store"))
 
     joined = join_health([SimpleNamespace(health=lambda: well), SimpleNamespace(health=lambda: ill)])
 
     assert (joined.live, joined.ready, joined.problems) == (True, False, ("polls fail",))
+    assert not joined.paused
+    both = join_health([SimpleNamespace(health=lambda: well), SimpleNamespace(health=lambda: waits)])
+    assert (both.ready, both.paused, both.open_breakers) == (True, True, ("the app", "store"))
     assert (joined.in_hand, joined.heard_ago, joined.finished_ago, joined.longest_running) == (3, (1.0, None), 3.0, 4.0)
