@@ -99,7 +99,12 @@ class Options:
     @property
     def has_turns(self) -> bool:
         """Whether a message may have to wait for its turn before the handler is called."""
-        return self.max_concurrency is not None or self.rate is not None or self.breaker is not None
+        return self.has_limits or self.breaker is not None
+
+    @property
+    def has_limits(self) -> bool:
+        """Whether a message may have to wait for that although nothing is away."""
+        return self.max_concurrency is not None or self.rate is not None
 
 
 DEFAULTS: Final = Options()

@@ -99,13 +99,13 @@ class Circuits:
         self._of_handlers: dict[Handler, Circuit] = {}
 
     def find(self, handler: Handler) -> Circuit | None:
-        """Return the circuit that calls of *handler* go through; None where there is none."""
+        """Return the circuit that calls of *handler* go through, if any. May be asked from any thread."""
         breaker = handler.options.breaker
         if breaker is None:
             return self._of_app
-        if handler not in self._of_handlers:
-            self._of_handlers[handler] = Circuit(breaker, handler.name, self._actions)
-        return self._of_handlers[handler]
+        found = self._of_handlers.get(handler)
+        # Where two threads make one, both get the first.
+        return found or self._of_handlers.setdefault(handler, Circuit(breaker, handler.name, self._actions))
 
     def forget(self, message_id: str) -> None:
         """Let others try, where it was this message."""

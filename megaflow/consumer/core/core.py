@@ -54,6 +54,7 @@ from megaflow.consumer.core.turns import Turns
 from megaflow.errors import text_of
 from megaflow.messages.message import Message
 from megaflow.processing.dead_letters import why_not_kept
+from megaflow.processing.steps import Turn
 from megaflow.processing.verdict import Fate, Verdict
 from megaflow.settings import ConsumerSettings
 
@@ -163,6 +164,10 @@ class Core:
         """The messages in hand for which no handler is at work."""
         held_messages = self._held_messages
         return tuple(held.message for held in (*held_messages.waiting.values(), *held_messages.in_line.values()))
+
+    def is_free(self, turn: Turn) -> bool:
+        """Tell whether a message may go on at a turn without being in line. May be called from any thread."""
+        return self._turns.is_free(turn)
 
     def health(self, now: float) -> Health:
         """Return how the consumer is. May be called from any thread: what it reads is at worst a moment old."""

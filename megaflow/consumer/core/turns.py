@@ -15,6 +15,7 @@ from megaflow.consumer.core.gates import Gate, make_gates
 from megaflow.consumer.core.held_messages import Held, HeldMessages
 from megaflow.consumer.core.protocol import Actions, LinedUp, Resume
 from megaflow.handlers.handler import Handler
+from megaflow.processing.steps import Turn
 from megaflow.processing.verdict import Outcome, Verdict
 
 
@@ -89,13 +90,25 @@ class Turns:
         """Whether a message was ever in line."""
         return self._count > 0
 
+    def is_free(self, turn: Turn) -> bool:
+        """Tell whether nothing makes a call wait at the moment, and nothing is to be told of the one before.
+
+        May be asked from any thread. What goes on without being in line is not counted as a call.
+        """
+        handlers = [turn.handler] if turn.last is None else [turn.handler, turn.last.handler]
+        return not (turn.is_again or any(map(self._makes_wait, handlers)))
+
     def line_up(self, turn: LinedUp, now: float, *, stopping: bool) -> None:
         """Put a message that is at work in line for a handler.
 
         One that is there for another try goes on without, unless the circuit is open, and there is time.
         """
-        message_id, handler = turn.message.id, turn.handler
-        self.leave(message_id, turn.last, now)
+        message_id, handler, last = turn.message.id, turn.handler, turn.last
+        is_again = last is not None and last.handler is handler
+        if last is not None and (is_again or last.error is None):
+            # Any other failure was told when it was for another try.
+            self._note_outcome(message_id, last, now)
+        self.leave(message_id, None, now)
         held = self._held_messages.end(message_id)
         if held is None:
             return
@@ -104,7 +117,6 @@ class Turns:
             self._lines[handler] = _Line(handler, self._circuits.find(handler))
         line = self._lines[handler]
         self._count += 1
-        is_again = turn.last is not None and turn.last.handler is handler
         may_wait = line.circuit is not None and line.circuit.is_open and not (stopping or held.lease.is_over(now))
         if is_again and not may_wait:
             self._refused.append(message_id)
@@ -119,10 +131,10 @@ class Turns:
 
     def note_verdict(self, verdict: Verdict, now: float) -> None:
         """Take note that all handlers of a message have ended."""
-        line = self._calls.get(verdict.message.id)
-        if line is not None:
-            made = next((each for each in verdict.outcomes if each.handler is line.handler), None)
-            self.leave(verdict.message.id, made, now)
+        for outcome in verdict.outcomes:
+            if outcome.error is None:
+                self._note_outcome(verdict.message.id, outcome, now)
+        self.leave(verdict.message.id, None, now)
 
     def leave(self, message_id: str, outcome: Outcome | None, now: float) -> None:
         """Take note that the call of a handler has ended for which a message had its turn, if it had one."""
@@ -161,6 +173,18 @@ class Turns:
         """Take out all messages in line."""
         self._refused.clear()
         return self._take_out(tuple(self._held_messages.in_line))
+
+    def _makes_wait(self, handler: Handler) -> bool:
+        circuit = self._circuits.find(handler)
+        return handler.options.has_limits or circuit is None or circuit.is_open
+
+    def _note_outcome(self, message_id: str, outcome: Outcome, now: float) -> None:
+        """Take note of what a handler made of a message, whether it was in line before or not."""
+        line, circuit = self._calls.get(message_id), self._circuits.find(outcome.handler)
+        if line is not None and line.handler is outcome.handler:
+            self.leave(message_id, outcome, now)
+        elif circuit is not None:
+            circuit.end(message_id, outcome.handler, outcome, now)
 
     def _take_out(self, message_ids: Sequence[str]) -> list[Held]:
         for line in self._lines.values():

@@ -109,7 +109,7 @@ class Runner:
             has_stores=get_processor().remembers,
             is_observed=lambda: outlets.are_told_all,
         )
-        self._workers = Workers(get_processor, self._tell)
+        self._workers = Workers(get_processor, self._tell, self._core.is_free)
         self._renewals = Renewals(get_processor)
         self._settlers = Settlers(lambda action: begin_settling(queue, action, self._renewals.add), self._tell)
         self._pollers = Pollers(

@@ -73,14 +73,17 @@ class _Work:
 
 
 class Workers:
-    """Take messages through their handlers, and *tell* what came of it.
+    """Take messages through their handlers, and *tell* what came of it; *is_free* says where a turn has come already.
 
     `start`, `wake`, `give_up`, `resume` and `take_finished` are called by one thread at a time.
     """
 
-    def __init__(self, get_processor: Callable[[], Processor], tell: Tell) -> None:
+    def __init__(
+        self, get_processor: Callable[[], Processor], tell: Tell, is_free: Callable[[Turn], bool] = lambda turn: False
+    ) -> None:
         self._get_processor = get_processor
         self._tell = tell
+        self._is_free = is_free
         self._context = copy_context()
         """Where each message begins, in a copy of its own."""
 
@@ -260,8 +263,16 @@ class Workers:
         work.steps = steps
         _take_result(work, steps)
         return drive(
-            steps, self._run, lambda step: isinstance(step, Turn) or (step.is_async and self._spawn(work, steps))
+            steps, self._run, lambda step: self._is_for_core(step) or (step.is_async and self._spawn(work, steps))
         )
+
+    def _is_for_core(self, step: Step) -> bool:
+        """Tell whether a step is a turn to wait for."""
+        return isinstance(step, Turn) and not self._is_free(step)
+
+    def _is_for_others(self, step: Step) -> bool:
+        """Tell whether a step is not for the event loop, which passes by what nobody waits for."""
+        return self._is_for_core(step) if isinstance(step, Turn) else not step.is_async
 
     def _spawn(self, work: _Work, steps: Steps) -> bool:
         """Let the event loop go on with a message; tell whether there is one."""
@@ -270,7 +281,7 @@ class Workers:
     async def _go_on(self, work: _Work, steps: Steps) -> None:
         """Go on with a message in the event loop, as long as its handlers are async."""
         try:
-            ended = await adrive(steps, self._run_async, _is_for_a_thread)
+            ended = await adrive(steps, self._run_async, self._is_for_others)
         except BaseException as error:  # noqa: BLE001 - a message that is out must come back to the core
             self._end(work, Crashed(work.message, error))
         else:
@@ -303,6 +314,8 @@ class Workers:
         try:
             steps = work.steps = work.steps or self._get_processor().steps(work.message)
             _take_result(work, steps)
+            while isinstance(steps.step, Turn) and self._is_free(steps.step):
+                steps.take(steps.step.pass_by())
         except BaseException as error:  # noqa: BLE001 - a message that is out must come back to the core
             return self._end(work, Crashed(work.message, error))
         if isinstance(steps.step, Verdict):
@@ -362,7 +375,3 @@ def _take_result(work: _Work, steps: Steps) -> None:
     result, work.result = work.result, None
     if result is not None:
         steps.take(result)
-
-
-def _is_for_a_thread(step: Step) -> bool:
-    return not step.is_async

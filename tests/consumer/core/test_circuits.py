@@ -27,6 +27,7 @@ from megaflow.consumer.core.protocol import (
 from megaflow.handlers.handler import Handler, make_handler
 from megaflow.handlers.options import read_options
 from megaflow.match.conditions import EVERYTHING
+from megaflow.processing.steps import Turn
 from megaflow.processing.verdict import Fate
 from megaflow.settings import ConsumerSettings
 from tests.consumer.core.driving import Driver, handle, ids, message
@@ -489,3 +490,55 @@ def test_it_is_said_once_that_it_opens_and_once_that_it_closes() -> None:
 def test_a_timeout_is_told_as_the_error_it_is() -> None:
     assert CircuitBreaker(on=TimeoutError).counts(HandlerTimeoutError("it took too long"))
     assert not CircuitBreaker(on=ConnectionError).counts(HandlerTimeoutError("it took too long"))
+
+
+# What goes on without being in line
+
+
+def test_a_call_is_free_where_its_circuit_is_closed_and_nothing_else_makes_it_wait() -> None:
+    driver = CircuitDriver(BREAKER)
+    limited = handler("limited", max_concurrency=1)
+
+    assert driver.core.is_free(Turn(STORE))
+    assert driver.core.is_free(Turn(OWN, Outcome(STORE, ProcessStatus.DONE)))
+    assert not driver.core.is_free(Turn(limited))
+    assert not driver.core.is_free(Turn(STORE, Outcome(limited, ProcessStatus.DONE)))
+    assert not driver.core.is_free(Turn(STORE, Outcome(STORE, ProcessStatus.RETRIABLE_ERROR, AWAY)))
+    assert not CircuitDriver().core.is_free(Turn(STORE))
+
+
+def test_no_call_is_free_while_the_circuit_is_open_nor_after_a_try() -> None:
+    driver = CircuitDriver(BREAKER)
+    driver.open(STORE)
+
+    assert not driver.core.is_free(Turn(OTHER))
+    assert driver.core.is_free(Turn(OWN))
+    assert not driver.core.is_free(Turn(OWN, Outcome(STORE, ProcessStatus.DONE)))
+
+
+def test_failures_of_free_calls_count_once_and_successes_reset_them() -> None:
+    driver, several = CircuitDriver(BREAKER), messages(3)
+    driver.receive(*several)
+    driver.fail_call(STORE, several[0])
+    failed = Outcome(STORE, ProcessStatus.RETRIABLE_ERROR, AWAY)
+    driver.tell(LinedUp(several[0], OWN, failed))
+    assert driver.open_breakers() == ()
+
+    driver.succeed(STORE, several[1])
+    driver.fail_call(STORE, several[2])
+    assert driver.open_breakers() == ()
+    again = message("again")
+    driver.receive(again)
+    driver.fail_call(STORE, again)
+
+    assert driver.open_breakers() == ("the app",)
+
+
+def test_what_a_free_call_came_to_is_not_taken_for_that_of_the_call_before() -> None:
+    driver, (first,) = CircuitDriver(BREAKER), messages(1)
+    own = handler("own too", breaker=CircuitBreaker(failures=1, seconds=30))
+    driver.line_up(own, first)
+
+    driver.fail_call(STORE, first)
+
+    assert driver.open_breakers() == ()

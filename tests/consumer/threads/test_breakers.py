@@ -10,6 +10,7 @@ import boto3
 import pytest
 
 from megaflow import App, CircuitBreaker, Message
+from megaflow.consumer.core.turns import Turns
 from megaflow.local import Account
 from megaflow.local.server import Server
 from tests.consuming import Queues, run_until, running
@@ -119,6 +120,29 @@ def test_an_async_handler_tries_again_in_the_event_loop() -> None:
 
     assert database.stored == {"0": 1}
     assert threads == {"megaflow-async"}
+
+
+def test_while_it_is_closed_no_message_is_in_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    queues, seen, in_line = Queues(), list[str](), list[object]()
+    monkeypatch.setattr(Turns, "line_up", lambda self, turn, now, *, stopping: in_line.append(turn))
+    app = queues.app(breaker=CircuitBreaker())
+
+    @app.on_text()
+    async def first(text: str) -> None:
+        seen.append(text)
+
+    @app.on_text()
+    async def second(text: str) -> None:
+        seen.append(text)
+
+    app.on_text()(seen.append)
+    send(queues, 30)
+
+    with running(app):
+        wait_until(lambda: len(seen) == 90)
+
+    assert in_line == []
+    assert queues.depth() == (0, 0)
 
 
 def test_a_stop_does_not_wait_for_what_is_away() -> None:
