@@ -48,9 +48,8 @@ class Breakers:
     def note_verdict(self, verdict: Verdict) -> None:
         """Take note of what has succeeded."""
         with self._lock:
-            for outcome in verdict.outcomes:
-                if outcome.error is None:
-                    self._note(verdict.message, outcome)
+            if (success := self._circuits.last_success(verdict)) is not None:
+                self._note(verdict.message, success)
 
     def forget(self, message: Message) -> None:
         """Take note that nobody waits any more for what becomes of a message."""

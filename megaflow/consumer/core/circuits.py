@@ -16,7 +16,7 @@ from megaflow.errors import describe_error
 from megaflow.handlers.handler import Handler
 from megaflow.handlers.status import ProcessStatus
 from megaflow.processing.outcomes import is_outage
-from megaflow.processing.verdict import Outcome
+from megaflow.processing.verdict import Outcome, Verdict
 from megaflow.settings import CircuitBreaker
 
 
@@ -49,6 +49,10 @@ class Circuit:
     def is_opened_by(self, handler: Handler) -> bool:
         """Tell whether *handler* has failed so often that it can have been the reason: its calls try first."""
         return self.is_open and self._failures[handler] >= self._breaker.failures
+
+    def counts_any(self, handler: Handler) -> bool:
+        """Tell whether *handler* has failed since its last success, so that another one is of importance."""
+        return self._failures[handler] > 0
 
     def begin(self, message_id: str) -> None:
         """Take note that a message is let in."""
@@ -106,6 +110,14 @@ class Circuits:
         found = self._of_handlers.get(handler)
         # Where two threads make one, both get the first.
         return found or self._of_handlers.setdefault(handler, Circuit(breaker, handler.name, self._actions))
+
+    def last_success(self, verdict: Verdict) -> Outcome | None:
+        """Return what the last handler that has a circuit has made of a message, where it has not failed.
+
+        What others made of it was told when it came to the next one, or says nothing new.
+        """
+        made = [each for each in verdict.outcomes if not each.skipped and self.find(each.handler) is not None]
+        return made[-1] if made and made[-1].error is None else None
 
     def forget(self, message_id: str) -> None:
         """Let others try, where it was this message."""

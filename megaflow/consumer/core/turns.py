@@ -95,8 +95,11 @@ class Turns:
 
         May be asked from any thread. What goes on without being in line is not counted as a call.
         """
-        handlers = [turn.handler] if turn.last is None else [turn.handler, turn.last.handler]
-        return not (turn.is_again or any(map(self._makes_wait, handlers)))
+        if turn.last is not None:
+            before = self._circuits.find(turn.last.handler)
+            if self._makes_wait(turn.last.handler) or (before is not None and before.counts_any(turn.last.handler)):
+                return False
+        return not (turn.is_again or self._makes_wait(turn.handler))
 
     def line_up(self, turn: LinedUp, now: float, *, stopping: bool) -> None:
         """Put a message that is at work in line for a handler.
@@ -131,9 +134,8 @@ class Turns:
 
     def note_verdict(self, verdict: Verdict, now: float) -> None:
         """Take note that all handlers of a message have ended."""
-        for outcome in verdict.outcomes:
-            if outcome.error is None:
-                self._note_outcome(verdict.message.id, outcome, now)
+        if (success := self._circuits.last_success(verdict)) is not None:
+            self._note_outcome(verdict.message.id, success, now)
         self.leave(verdict.message.id, None, now)
 
     def leave(self, message_id: str, outcome: Outcome | None, now: float) -> None:

@@ -534,6 +534,27 @@ def test_failures_of_free_calls_count_once_and_successes_reset_them() -> None:
     assert driver.open_breakers() == ("the app",)
 
 
+def test_a_success_that_is_old_by_now_resets_nothing() -> None:
+    driver, several = CircuitDriver(BREAKER), messages(3)
+    driver.line_up(STORE, *several)
+    driver.tell(LinedUp(several[0], OTHER, Outcome(STORE, ProcessStatus.DONE)))
+    driver.fail_call(STORE, several[1])
+    driver.end(several[0], Outcome(STORE, ProcessStatus.DONE), Outcome(OTHER, ProcessStatus.DONE))
+
+    driver.fail_call(STORE, several[2])
+
+    assert driver.open_breakers() == ("the app",)
+
+
+def test_where_failures_are_counted_a_success_is_told_before_the_next_handler_is_called() -> None:
+    driver, (failed,) = CircuitDriver(BREAKER), messages(1)
+    driver.line_up(STORE, failed)
+    driver.fail_call(STORE, failed)
+
+    assert not driver.core.is_free(Turn(OTHER, Outcome(STORE, ProcessStatus.DONE)))
+    assert driver.core.is_free(Turn(STORE))
+
+
 def test_what_a_free_call_came_to_is_not_taken_for_that_of_the_call_before() -> None:
     driver, (first,) = CircuitDriver(BREAKER), messages(1)
     own = handler("own too", breaker=CircuitBreaker(failures=1, seconds=30))
