@@ -112,12 +112,13 @@ class Circuits:
         return found or self._of_handlers.setdefault(handler, Circuit(breaker, handler.name, self._actions))
 
     def last_success(self, verdict: Verdict) -> Outcome | None:
-        """Return what the last handler that has a circuit has made of a message, where it has not failed.
+        """Return what the last handler that has turns has made of a message, where it has not failed.
 
         What others made of it was told when it came to the next one, or says nothing new.
         """
-        made = [each for each in verdict.outcomes if not each.skipped and self.find(each.handler) is not None]
-        return made[-1] if made and made[-1].error is None else None
+        called = (each for each in reversed(verdict.outcomes) if not each.skipped)
+        last = next((each for each in called if each.handler.options.has_turns or self.find(each.handler)), None)
+        return last if last is not None and last.error is None else None
 
     def forget(self, message_id: str) -> None:
         """Let others try, where it was this message."""

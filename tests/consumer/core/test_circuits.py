@@ -534,16 +534,19 @@ def test_failures_of_free_calls_count_once_and_successes_reset_them() -> None:
     assert driver.open_breakers() == ("the app",)
 
 
-def test_a_success_that_is_old_by_now_resets_nothing() -> None:
-    driver, several = CircuitDriver(BREAKER), messages(3)
-    driver.line_up(STORE, *several)
-    driver.tell(LinedUp(several[0], OTHER, Outcome(STORE, ProcessStatus.DONE)))
-    driver.fail_call(STORE, several[1])
-    driver.end(several[0], Outcome(STORE, ProcessStatus.DONE), Outcome(OTHER, ProcessStatus.DONE))
+@pytest.mark.parametrize(
+    "following", [handler("limited", max_concurrency=1), handler("too", breaker=BREAKER)], ids=["limit", "breaker"]
+)
+def test_a_success_that_is_old_by_now_resets_nothing(following: Handler) -> None:
+    driver, several = CircuitDriver(), messages(3)
+    driver.line_up(OWN, *several)
+    driver.tell(LinedUp(several[0], following, Outcome(OWN, ProcessStatus.DONE)))
+    driver.fail_call(OWN, several[1])
+    driver.end(several[0], Outcome(OWN, ProcessStatus.DONE), Outcome(following, ProcessStatus.DONE))
 
-    driver.fail_call(STORE, several[2])
+    driver.fail_call(OWN, several[2])
 
-    assert driver.open_breakers() == ("the app",)
+    assert driver.open_breakers() == ("own",)
 
 
 def test_where_failures_are_counted_a_success_is_told_before_the_next_handler_is_called() -> None:
