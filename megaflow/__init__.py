@@ -41,6 +41,7 @@ from megaflow.publishing.batches import Sent
 from megaflow.publishing.outgoing import Outgoing, PublishOptions
 from megaflow.publishing.sns import SnsPublisher
 from megaflow.publishing.sqs import SqsPublisher
+from megaflow.settings import CircuitBreaker
 from megaflow.stores import Claim, DynamoDbStore, Ended, MemoryStore, SqliteStore, Store
 from megaflow.telemetry.current import context, current_message
 from megaflow.telemetry.log_keys import LogFilter, add_message_keys
@@ -62,6 +63,7 @@ __all__ = [
     "App",
     "Attribute",
     "AwsOptions",
+    "CircuitBreaker",
     "Claim",
     "Condition",
     "ConfigurationError",

@@ -33,6 +33,7 @@ SITUATIONS = (
     "the store is out of reach",
     "the store takes no writes",
     "the store takes no writes until the process ends",
+    "what handlers need is away, with a `breaker=`",
     "SIGTERM",
     "SIGTERM, and handlers outlive `shutdown_timeout`",
     "SIGTERM, twice",

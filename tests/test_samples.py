@@ -109,6 +109,12 @@ PRINTED = {
         "shipped: {'id': 7}",
         "nothing is received any more, and what was in hand is settled",
     ],
+    "19_breaker.py": [
+        "10 orders are stored",
+        "an hour without it: 132 calls, 0 dead letters",
+        "100 orders are stored",
+        "received 2 times at most",
+    ],
 }
 MIGRATED = ROOT / "samples" / "07_sqs_mega.py"
 DEMO = ROOT / "samples" / "demo.py"

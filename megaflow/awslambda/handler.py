@@ -78,7 +78,7 @@ class LambdaHandler:
         self._tracing = tracing
         self._queues = Queues(clients, settings.dead_letter_queue_url, clock, tracing)
         self._stores = StoreWatch(lambda: get_processor().check_stores())
-        self._lanes = Lanes(settings.concurrency)
+        self._lanes = Lanes(settings.concurrency, settings.breaker)
         self._has_started = False
 
     def __call__(self, event: Any, context: Any = None) -> dict[str, list[dict[str, str]]]:

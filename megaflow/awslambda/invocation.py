@@ -15,7 +15,7 @@ from megaflow.awslambda.lanes import Lane, Lanes, sort_into_lanes
 from megaflow.awslambda.store_watch import StoreWatch
 from megaflow.consumer.threads.event_loop import EventLoop
 from megaflow.consumer.threads.renewals import Renewals
-from megaflow.errors import StoreError, describe_error, text_of
+from megaflow.errors import HandlerTimeoutError, StoreError, describe_error, text_of
 from megaflow.handlers.handler import Handler
 from megaflow.handlers.status import ProcessStatus
 from megaflow.logs import get_logger
@@ -136,6 +136,9 @@ class Invocation:
         if not self._stopped:
             for lane in self._lanes.resume(now):
                 self._begin(lane)
+            # Nobody waits for what is away, as the time of a function costs.
+            for lane, owner in self._lanes.take_untried():
+                _let_come_again(lane.messages[0], owner)
         while waiting and not self._stopped and self._lanes.have_place:
             self._lanes.begin(lane := waiting.popleft(), now)
             self._begin(lane)
@@ -185,7 +188,7 @@ class Invocation:
                 if lane.turn is None:
                     self._lanes.end(lane)
                 else:
-                    self._lanes.line_up(lane, lane.turn)
+                    self._lanes.line_up(lane, lane.turn, self._clock())
             self._changed.notify()
 
     def _handle_first(self, lane: Lane) -> bool:
@@ -196,7 +199,7 @@ class Invocation:
             verdict = context.run(self._process, lane)
             if not isinstance(verdict, Verdict):
                 return False
-            if not self._has(lane):
+            if not self._note_verdict(lane, verdict):
                 text = "message %s: finished after it was given up: %s"
                 log.warning(text, message.id, str(verdict), extra=about(message))
                 return False
@@ -216,7 +219,10 @@ class Invocation:
             return end.done and self._lanes.go_on(lane, self._clock())
 
     def _process(self, lane: Lane) -> Step | Verdict:
-        """Take the first message of a lane to its verdict, or to a handler where it has to wait for its turn."""
+        """Take the first message of a lane to its verdict, or to a handler where it has to wait for its turn.
+
+        There is no other try here after one that has failed.
+        """
         message = lane.messages[0]
         if lane.turn is not None and lane.steps is not None:
             lane.steps.take(Result())
@@ -224,7 +230,19 @@ class Invocation:
             return Verdict(message, (), Fate.DEAD_LETTER)
         steps = lane.steps = lane.steps or self._processor.steps(message)
         run = partial(run_step, wait=self._event_loops.current.wait, watch=self._watch, ask=self._ask_store)
-        return drive(steps, run, lambda step: isinstance(step, Turn))
+        return drive(
+            steps, lambda step: self._pass_by(lane, step) if isinstance(step, Turn) else run(step), self._has_to_wait
+        )
+
+    def _has_to_wait(self, step: Step) -> bool:
+        return isinstance(step, Turn) and not (step.is_again or self._lanes.are_free(step))
+
+    def _pass_by(self, lane: Lane, turn: Turn) -> Result:
+        if turn.last is not None and turn.is_again:
+            with self._changed:
+                if self._lanes.have(lane):
+                    self._lanes.note_outcome(lane.messages[0], turn.last, self._clock())
+        return turn.pass_by()
 
     def _ask_store(self, step: StoreCall) -> Result:
         """Ask a store, a few times where it fails; begin nothing more where it is not well then."""
@@ -246,7 +264,7 @@ class Invocation:
             if seconds is None:
                 self._limits.pop(message.id, None)
                 if not is_given_up:
-                    self._lanes.note_returned(message)
+                    self._lanes.note_returned(message, self._clock())
             elif not is_given_up:
                 self._limits[message.id] = _Limit(self._clock() + seconds, handler)
             self._changed.notify()
@@ -264,14 +282,20 @@ class Invocation:
                 # It does not give way to others either.
                 self._event_loops.replace()
             tracing.give_up(message)
+            error = HandlerTimeoutError(f"{name} has not returned in its time")
+            self._lanes.note_outcome(message, Outcome(limit.handler, ProcessStatus.RETRIABLE_ERROR, error), now)
             self._ends[message.id] = self._give_up(message, limit.handler)
             del self._limits[message.id]
             self._lanes.end(lane)
             _give_up_leases(lane.messages)
 
-    def _has(self, lane: Lane) -> bool:
+    def _note_verdict(self, lane: Lane, verdict: Verdict) -> bool:
+        """Note that all handlers of the first message of a lane have ended; tell whether they were waited for."""
         with self._changed:
-            return self._lanes.have(lane)
+            is_waited_for = self._lanes.have(lane)
+            if is_waited_for:
+                self._lanes.note_verdict(verdict, self._clock())
+            return is_waited_for
 
     def _renew_claims(self) -> None:
         """Keep the idempotency keys that are worked on: a function may take longer than they live."""
@@ -289,6 +313,12 @@ def _give_up_leases(messages: Iterable[Message]) -> None:
     for message in messages:
         if message.lease is not None:
             message.lease.is_given_up = True
+
+
+def _let_come_again(message: Message, owner: str) -> None:
+    tracing.give_up(message, timed_out=False)
+    text = "message %s comes again: not tried, as the circuit breaker of %s is open"
+    log.info(text, message.id, owner, extra=about(message))
 
 
 def _log_interruption(error: BaseException) -> None:

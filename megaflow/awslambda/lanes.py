@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 from megaflow.consumer.core.held_messages import HeldMessages
 from megaflow.messages.message import Message
 from megaflow.processing.steps import Steps, Turn
+from megaflow.processing.verdict import Outcome, Verdict
+from megaflow.settings import CircuitBreaker
 from megaflow.transport.addresses import is_fifo
 
 if TYPE_CHECKING:
@@ -37,10 +39,11 @@ class Lane:
 
 
 class Lanes:
-    """The lanes that are begun. It outlives invocations, as the limits of handlers do. One thread at a time uses it."""
+    """The lanes that are begun. They outlive invocations, as limits and breakers do. One thread at a time uses it."""
 
-    def __init__(self, concurrency: int) -> None:
+    def __init__(self, concurrency: int, breaker: CircuitBreaker | None) -> None:
         self._concurrency = concurrency
+        self._breaker = breaker
         self._held_messages = HeldMessages(fifo=False)
         self._lines: Lines | None = None
         self._begun: dict[str, Lane] = {}
@@ -63,8 +66,8 @@ class Lanes:
 
     @property
     def due_at(self) -> float:
-        """When the next turn comes, if no call ends before."""
-        return math.inf if self._lines is None else self._lines.turns.due_at
+        """When the next turn comes, if no call ends before; infinity where nobody waits."""
+        return math.inf if self._lines is None or not self._held_messages.in_line else self._lines.due_at
 
     def have(self, lane: Lane) -> bool:
         """Tell whether *lane* is one of them: it is neither done with nor given up."""
@@ -85,23 +88,42 @@ class Lanes:
             self.begin(lane, now)
         return bool(lane.messages)
 
-    def line_up(self, lane: Lane, turn: Turn) -> None:
+    def are_free(self, turn: Turn) -> bool:
+        """Tell whether a message may go on at a turn without being in line. May be asked from any thread."""
+        return self._lines is not None and self._lines.is_free(turn)
+
+    def line_up(self, lane: Lane, turn: Turn, now: float) -> None:
         """Let a lane wait for its turn, without a thread."""
         if self._lines is None:
-            # A function whose handlers have no limits starts the sooner.
+            # A function whose handlers have no turns starts the sooner.
             from megaflow.awslambda.lines import Lines
 
-            self._lines = Lines(self._held_messages, self._concurrency)
-        self._lines.turns.line_up(lane.messages[0].id, turn.handler)
+            self._lines = Lines(self._held_messages, self._breaker, self._concurrency)
+        self._lines.line_up(lane.messages[0], turn, now)
 
     def resume(self, now: float) -> list[Lane]:
         """Return those whose turn has come. They are at work from now on."""
         return [] if self._lines is None else [self._begun[message_id] for message_id in self._lines.give(now)]
 
-    def note_returned(self, message: Message) -> None:
+    def take_untried(self) -> list[tuple[Lane, str]]:
+        """Take out those that wait for what is away; return them, and whose circuit breaker is open for each."""
+        untried = [] if self._lines is None else self._lines.take_untried()
+        return [(self._begun.pop(message_id), owner) for message_id, owner in untried]
+
+    def note_returned(self, message: Message, now: float) -> None:
         """Note that the handler of a message has returned that not all may be in at once."""
         if self._lines is not None:
-            self._lines.turns.leave(message.id)
+            self._lines.note_returned(message, now)
+
+    def note_outcome(self, message: Message, outcome: Outcome, now: float) -> None:
+        """Note what a handler has made of a message, for its circuit breaker."""
+        if self._lines is not None:
+            self._lines.note_outcome(message, outcome, now)
+
+    def note_verdict(self, verdict: Verdict, now: float) -> None:
+        """Note that all handlers of a message have ended, for their circuit breakers."""
+        if self._lines is not None:
+            self._lines.note_verdict(verdict, now)
 
     def end(self, lane: Lane) -> None:
         """Take out a lane that is at work."""
@@ -112,7 +134,7 @@ class Lanes:
     def clear(self) -> None:
         """Take out all of them."""
         if self._lines is not None:
-            self._lines.turns.take_all()
+            self._lines.take_all()
         for lane in self.begun:
             self.end(lane)
 

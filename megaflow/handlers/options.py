@@ -11,9 +11,11 @@ from megaflow.errors import ConfigurationError
 from megaflow.handlers.rate import Rate, read_rate
 from megaflow.keywords import check_keywords
 from megaflow.settings import (
+    CircuitBreaker,
     OnInvalid,
     RetryOn,
     check_backoff,
+    check_breaker,
     check_choice,
     check_seconds,
     check_whole,
@@ -68,6 +70,11 @@ class HandlerOptions(TypedDict, total=False):
     ``"100/m"``, ``"1000/h"``.
     """
 
+    breaker: CircuitBreaker | None
+    """When messages wait for the handler, in hand, as it fails again and again for want of something that is away. It
+    takes the place of what the app says. Other handlers go on.
+    """
+
 
 @dataclass(frozen=True, slots=True)
 class Options:
@@ -96,9 +103,17 @@ class Options:
     rate: Rate | None = None
     """How many calls may begin within a time; None is as many as there are."""
 
+    breaker: CircuitBreaker | None = None
+    """When messages wait as it fails; None leaves it to the app."""
+
     @property
     def has_turns(self) -> bool:
         """Whether a message may have to wait for its turn before the handler is called."""
+        return self.has_limits or self.breaker is not None
+
+    @property
+    def has_limits(self) -> bool:
+        """Whether a message may have to wait for that although nothing is away."""
         return self.max_concurrency is not None or self.rate is not None
 
 
@@ -123,6 +138,7 @@ def read_options(given: Mapping[str, Any]) -> Options:
         check_choice("on_invalid", options.on_invalid, get_args(OnInvalid))
     if options.max_concurrency is not None:
         check_whole("max_concurrency", options.max_concurrency, 1, 10_000)
+    check_breaker(options.breaker)
     check_seconds("idempotent_for", options.idempotent_for)
     if "idempotent_for" in given and "idempotency_key" not in given:
         raise ConfigurationError(

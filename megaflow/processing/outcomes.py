@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Final, TypeAlias
 
 from megaflow.errors import DependencyError, HandlerTimeoutError, InvalidPayloadError, UsageError
@@ -12,7 +13,7 @@ from megaflow.handlers.handler import Handler
 from megaflow.handlers.status import ProcessStatus, Reject, RetryLater
 from megaflow.logs import get_logger
 from megaflow.processing.verdict import Outcome, flatten
-from megaflow.settings import OnInvalid
+from megaflow.settings import CircuitBreaker, OnInvalid
 
 log = get_logger(__name__)
 
@@ -27,11 +28,20 @@ _INVALID: Final[Mapping[OnInvalid, ProcessStatus]] = {
 class OutcomeReader:
     """Reads how handlers ended. May be used from any thread; nothing in it changes but warnings given.
 
-    *retry_on* and *on_invalid* are what the app says of all of them.
+    *retry_on* and *on_invalid* are what the app says of all of them; *breakers* are those that have one.
     """
 
-    def __init__(self, handlers: Iterable[Handler], retry_on: _RetryOn, on_invalid: OnInvalid) -> None:
-        self._retry_on = {handler: _add(retry_on, handler.options.retry_on) for handler in handlers}
+    def __init__(
+        self,
+        handlers: Iterable[Handler],
+        retry_on: _RetryOn,
+        on_invalid: OnInvalid,
+        breakers: Mapping[Handler, CircuitBreaker] = MappingProxyType({}),
+    ) -> None:
+        self._retry_on = {
+            handler: _add(retry_on, handler.options.retry_on) + (breakers[handler].types if handler in breakers else ())
+            for handler in handlers
+        }
         self._on_invalid = on_invalid
         self._warned: set[Handler] = set()
 
@@ -100,6 +110,12 @@ class OutcomeReader:
 def _add(of_app: _RetryOn, of_handler: _RetryOn) -> tuple[type[Exception], ...]:
     """Return what is worth another try: a handler adds to what the app names, or says with () that nothing is."""
     return () if of_handler == () else (of_app or ()) + (of_handler or ())
+
+
+def is_outage(outcome: Outcome, breaker: CircuitBreaker) -> bool:
+    """Tell whether *outcome* says that something is away, and its handler is to try again."""
+    error, is_retriable = outcome.error, outcome.status is ProcessStatus.RETRIABLE_ERROR
+    return is_retriable and error is not None and breaker.counts(error)
 
 
 def make_outcome(handler: Handler, status: ProcessStatus, seconds: float) -> Outcome:

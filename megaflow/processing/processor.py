@@ -22,7 +22,7 @@ from megaflow.processing.around import Around, surround
 from megaflow.processing.idempotency import Idempotency, find_key
 from megaflow.processing.log_lines import about, log_outcome, log_slow_matching, log_verdict
 from megaflow.processing.middleware import Middleware, make_pipeline
-from megaflow.processing.outcomes import OutcomeReader, make_outcome
+from megaflow.processing.outcomes import OutcomeReader, is_outage, make_outcome
 from megaflow.processing.plain import await_plain
 from megaflow.processing.progress import Progress
 from megaflow.processing.selected import each_with_own_payload, identify, read_raised
@@ -41,7 +41,7 @@ from megaflow.processing.steps import (
     run_step,
 )
 from megaflow.processing.verdict import Fate, Outcome, Verdict, decide_fate
-from megaflow.settings import OnInvalid, Unmatched
+from megaflow.settings import CircuitBreaker, OnInvalid, Unmatched
 from megaflow.stores import Claim, Ended
 from megaflow.telemetry.current import NOTHING_GIVEN, current
 from megaflow.telemetry.propagation import Propagation
@@ -81,6 +81,7 @@ class Processor:
         progress: Progress | None = None,
         idempotency: Idempotency | None = None,
         on_invalid: OnInvalid = "dead_letter",
+        breaker: CircuitBreaker | None = None,
         dependencies: Dependencies | None = None,
         propagation: Propagation | None = None,
         max_receives: int | None = None,
@@ -90,16 +91,18 @@ class Processor:
     ) -> None:
         self.table: Final = DispatchTable(handlers)
         self._log_outcome = partial(log_outcome, max_receives=max_receives)
-        self._reader = OutcomeReader(handlers, retry_on, on_invalid)
+        self._breakers = {handler: found for handler in handlers if (found := handler.options.breaker or breaker)}
+        self._reader = OutcomeReader(handlers, retry_on, on_invalid, self._breakers)
         calls = ((handler, make_pipeline(handler, middleware, dependencies)) for handler in handlers)
         self._pipelines = {
             handler: surround(handler, call, arounds, self._reader, self._log_outcome) for handler, call in calls
         }
-        plain = [handler for handler in handlers if _is_plain(handler) and progress is None]
+        self._with_turns = frozenset([*self._breakers, *(each for each in handlers if each.options.has_turns)])
+        plain = [each for each in handlers if _is_plain(each) and each not in self._with_turns and progress is None]
         self._plain = frozenset(handler for handler in plain if not handler.is_async)
         self._plain_async = frozenset(handler for handler in plain if handler.is_async)
-        self._with_turns = frozenset(handler for handler in handlers if handler.options.has_turns)
-        self.undecided: Final = () if retry_on is not None else tuple(filter(_leaves_retries_open, handlers))
+        undecided = (each for each in handlers if each.options.retry_on is None and each not in self._breakers)
+        self.undecided: Final = () if retry_on is not None else tuple(undecided)
         """Those handlers of which nothing says which exceptions are worth another try, not even that none is."""
 
         self._unmatched = _UNMATCHED[unmatched]
@@ -240,6 +243,7 @@ class Processor:
                 yield self._decide(message, [*outcomes, *unknown], trace)
                 return
             earlier = loaded.returned
+        last: Outcome | None = None
         for handler, own in each_with_own_payload(selection, message, last=self._with_turns):
             ended = earlier.get(handler.name)
             if ended is not None:
@@ -247,7 +251,8 @@ class Processor:
             elif _is_lost(message):
                 outcomes.append(_refuse_lost(handler))
             elif handler in self._with_turns:
-                outcomes.append((yield from self._run_in_turn(handler, own, trace)))
+                last = yield from self._run_in_turn(handler, own, last, trace)
+                outcomes.append(last)
             else:
                 outcomes.append((yield from self._run(handler, own, trace)))
             if outcomes[-1].interrupts:
@@ -277,13 +282,22 @@ class Processor:
             return self._reader.read(handler, None, error, time.perf_counter() - began)
         return self._reader.read(handler, returned, None, time.perf_counter() - began)
 
-    def _run_in_turn(self, handler: Handler, message: Message, trace: MessageTrace | None) -> Asking:
-        turn = yield Turn(handler)
-        if turn.error is not None:
-            return Outcome(handler, ProcessStatus.RETRY_LATER, turn.error)
-        if _is_lost(message):
-            return _refuse_lost(handler)
-        return (yield from self._run(handler, message, trace))
+    def _run_in_turn(
+        self, handler: Handler, message: Message, last: Outcome | None, trace: MessageTrace | None
+    ) -> Asking:
+        breaker = self._breakers.get(handler)
+        tried: Outcome | None = None
+        while (turn := (yield Turn(handler, tried or last))).error is None:
+            if tried is not None and not tried.is_logged:
+                self._log_outcome(message, tried)
+            if _is_lost(message):
+                return _refuse_lost(handler)
+            # What a try does to the payload, the next one must not find.
+            own = message if breaker is None else message.with_own_payload()
+            tried = yield from self._run(handler, own, trace)
+            if breaker is None or not is_outage(tried, breaker):
+                return tried
+        return tried or Outcome(handler, ProcessStatus.RETRY_LATER, turn.error)
 
     def _run(self, handler: Handler, message: Message, trace: MessageTrace | None) -> Asking:
         # Here, and not where the handler is called: its idempotency key is asked for on its behalf, too.
@@ -373,13 +387,9 @@ def _refuse_lost(handler: Handler) -> Outcome:
     return Outcome(handler, ProcessStatus.RETRY_LATER, lease_lost())
 
 
-def _leaves_retries_open(handler: Handler) -> bool:
-    return handler.options.retry_on is None
-
-
 def _is_plain(handler: Handler) -> bool:
     options = handler.options
-    return options.timeout is None and options.idempotency_key is None and not options.has_turns
+    return options.timeout is None and options.idempotency_key is None
 
 
 def _check_stores(handlers: Sequence[Handler], progress: Progress | None, idempotency: Idempotency | None) -> None:

@@ -66,11 +66,23 @@ class StoreCall:
 class Turn:
     """A step of processing: wait until the message has its turn at a handler. An error is that it does not come.
 
-    Whoever drives the steps with a core leaves it to that one. Nobody else makes anything wait.
+    *last* is what the handler made of it that had its turn before. Where that is the same handler, something that it
+    needs was away, and this is for another try: an error is then that there is none. Whoever drives the steps with a
+    core leaves it to that one. Nobody else makes anything wait, or lets anything try again.
     """
 
     handler: Handler
+    last: Outcome | None = None
     is_async: ClassVar[bool] = False
+
+    @property
+    def is_again(self) -> bool:
+        """Whether it is for another try."""
+        return self.last is not None and self.last.handler is self.handler
+
+    def pass_by(self) -> Result:
+        """Return what it comes to where nothing waits."""
+        return Result(error=self.last.error if self.last is not None and self.is_again else None)
 
 
 Step: TypeAlias = HandlerCall | StoreCall | Turn
@@ -178,7 +190,7 @@ def run_step(step: Step, wait: Wait, watch: Watch = _watch_nothing, ask: Ask = a
     one of which so many may run, has returned; *ask* asks a store.
     """
     if not isinstance(step, HandlerCall):
-        return ask(step) if isinstance(step, StoreCall) else Result()
+        return ask(step) if isinstance(step, StoreCall) else step.pass_by()
     handler = step.handler
     timeout = handler.options.timeout
     if timeout is not None:
@@ -208,7 +220,7 @@ def wait_in(loop: asyncio.Runner, said: Awaitable[Any]) -> Any:
 async def arun_step(step: Step, watch: Watch = _watch_nothing) -> Result:
     """Run one step in this event loop, or in a thread where it is not async, and is not watched."""
     if not isinstance(step, HandlerCall):
-        return await _run_in_thread(partial(ask_once, step)) if isinstance(step, StoreCall) else Result()
+        return await _run_in_thread(partial(ask_once, step)) if isinstance(step, StoreCall) else step.pass_by()
     handler = step.handler
     timeout = handler.options.timeout if handler.is_async else None
     if timeout is not None:

@@ -32,6 +32,7 @@ from megaflow.consumer.core.protocol import (
     Inspect,
     LinedUp,
     Measure,
+    Pause,
     Receive,
     Received,
     Report,
@@ -93,6 +94,8 @@ class _Work:
     """What its turn has come to, once it was in line."""
 
     called: list[Handler] = field(default_factory=list)
+    noted: list[Outcome] = field(default_factory=list)
+    """The outcomes that are among what was handled."""
 
 
 class Engine:
@@ -109,6 +112,8 @@ class Engine:
         self._get_processor = parts.assembly.processor
         self._outlets = parts.outlets
         self._settings = replace(parts.settings, wait_time_seconds=_POLL)
+        self._running = parts.running
+        self._was_paused = parts.running.is_paused
         self._loop = asyncio.Runner(loop_factory=lambda: FakeTimeLoop(clock, self._pass_time))
         self._inputs: deque[Input] = deque()
         self._started: deque[_Work] = deque()
@@ -136,7 +141,9 @@ class Engine:
         self._failure = failure
 
     def close(self) -> None:
-        """Close what the app's handlers needed, and the event loop."""
+        """Close what the app's handlers needed, and the event loop; what a test has paused goes on."""
+        if not self._was_paused:
+            self._running.resume()
         try:
             self._loop.run(self._app.aclose())
         finally:
@@ -145,6 +152,7 @@ class Engine:
     def run(self) -> None:
         """Do what can be done before time passes; raise what a handler raised that is no `Exception`."""
         self.check()
+        self._pause()
         handled: Counter[str] = Counter()
         self._is_busy = True
         try:
@@ -181,7 +189,15 @@ class Engine:
             is_observed=lambda: self._outlets.are_told_all,
             wall_clock=self._clock,
         )
+        self._is_paused = False
+        self._pause()
         self._tell(Tick())
+
+    def _pause(self) -> None:
+        """Tell the core whether the app is paused, where that is news."""
+        if self._running.is_paused is not self._is_paused:
+            self._is_paused = not self._is_paused
+            self._tell(Pause(is_over=not self._is_paused))
 
     def _step(self, handled: Counter[str]) -> bool:
         """Do the next thing that needs no time to pass; tell whether there was one."""
@@ -285,21 +301,30 @@ class Engine:
         if isinstance(ended, Verdict):
             self._end(work, ended)
         elif isinstance(ended, Turn):
+            if ended.last is not None and ended.is_again:
+                self._note_handled(work, ended.last)
             self._in_line[message.id] = work
             self.record.in_line[message.id] = ended.handler.name
-            self._inputs.append(LinedUp(message, ended.handler))
+            self._inputs.append(LinedUp(message, ended.handler, ended.last))
 
     def _end(self, work: _Work, verdict: Verdict) -> None:
         message = work.message
         received = self.record.received[message.id]
         for outcome in verdict.outcomes:
             if outcome.handler in work.called:
-                self.record.handled.append(_describe(outcome, received.with_own_payload()))
+                self._note_handled(work, outcome)
         self._note_end(message, str(verdict), *_describe_errors(verdict))
         is_given_up = message.lease is not None and message.lease.is_given_up
         if verdict.keeps and not is_given_up and not why_not_kept(verdict, self._settings.max_receives):
             self.record.kept.append(received)
         self._inputs.append(Finished((verdict,)))
+
+    def _note_handled(self, work: _Work, outcome: Outcome) -> None:
+        """Note what a handler made of a message, once."""
+        if not any(outcome is each for each in work.noted):
+            work.noted.append(outcome)
+            received = self.record.received[work.message.id]
+            self.record.handled.append(_describe(outcome, received.with_own_payload()))
 
     def _note_end(self, message: Message, *said: str) -> None:
         self.record.became.setdefault(message.id, []).extend(said)

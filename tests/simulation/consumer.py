@@ -26,6 +26,7 @@ from megaflow.consumer.core.protocol import (
     Inspect,
     LinedUp,
     Measure,
+    Pause,
     Receive,
     Received,
     Report,
@@ -46,8 +47,9 @@ from megaflow.handlers.handler import Handler
 from megaflow.limits import BATCH_ENTRIES
 from megaflow.messages.message import Message
 from megaflow.processing.steps import HandlerCall, Result, Step, Steps, StoreCall, Turn, lease_lost
-from megaflow.processing.verdict import Verdict
+from megaflow.processing.verdict import Outcome, Verdict
 from megaflow.transport.queue import Queue
+from tests.simulation.breakers import OpenTimes
 from tests.simulation.faults import Fault, FaultyClient, Observer
 from tests.simulation.ledger import Run, Violation
 
@@ -89,6 +91,13 @@ class Consumer(Observer):
         self._turns: defaultdict[str, list[float]] = defaultdict(list)
         """When messages had their turns at each handler."""
 
+        self._open_times: dict[str, OpenTimes] = {}
+        """Of the breakers of handlers, by their names, and of that of the app, by ``""``."""
+
+        self._turn_at: dict[str, tuple[Handler, float]] = {}
+        """At which handler each message had its last turn, and when."""
+
+        self._is_paused = False
         self._calls: dict[str, Run] = {}
         """The calls under way that are waited for, by message."""
 
@@ -139,6 +148,14 @@ class Consumer(Observer):
         self.end_by = min(self.end_by, self.world.clock.now + grace + FLUSH_GRACE + 0.001)
         self.tell(Stop(now))
         self.world.clock.later(self.end_by - self.world.clock.now + 0.001, self._check_ended)
+
+    def pause(self) -> None:
+        self._is_paused = True
+        self.tell(Pause())
+
+    def resume(self) -> None:
+        self._is_paused = False
+        self.tell(Pause(is_over=True))
 
     def kill(self) -> None:
         self.world.note(self.name, "dies", "kill -9")
@@ -197,6 +214,10 @@ class Consumer(Observer):
     def _ask(self, action: Inspect | Receive) -> None:
         if self._has_outage:
             raise Violation(f"{self.name} polls, and its store is out")
+        if self._is_paused:
+            raise Violation(f"{self.name} polls, and is paused")
+        if "" in self._open_times and self._open_times[""].is_open(self.world.clock.now):
+            raise Violation(f"{self.name} polls, and the circuit breaker of the app is open")
         seconds = self.world.draw_latency()
         until = self.world.clock.now + (action.wait if isinstance(action, Receive) else 0)
         fault = self._client.draw_fault(self.world.weather)
@@ -260,6 +281,8 @@ class Consumer(Observer):
             if other and not is_given_up and not has_come_again:
                 raise Violation(f"{message.id}: {kind} while {other} is under way")
             self._under_way[message.id] = (kind, now)
+            if isinstance(action, Hide) and message.id in self._in_line and self.stopped_at == math.inf:
+                raise Violation(f"{message.id}: given away by {self.name} while it is in line")
             is_running = self.world.ledger.is_running(self.name, message.id)
             if isinstance(action, Hide) and is_running and self.stopped_at == math.inf:
                 raise Violation(f"{message.id}: given away by {self.name} while its handler is at work")
@@ -318,13 +341,18 @@ class Consumer(Observer):
     def _line_up(self, message: Message, steps: Steps, turn: Turn) -> None:
         if id(message) in self._given_up:
             return
+        if turn.last is not None:
+            self._note_outcome(message, turn.last)
         self._in_line[message.id] = self._running.pop(message.id), steps
-        self.tell(LinedUp(message, turn.handler))
+        self.tell(LinedUp(message, turn.handler, turn.last))
 
     def _finish(self, message: Message, verdict: Verdict) -> None:
         if id(message) in self._given_up:
             return
         del self._running[message.id]
+        for outcome in verdict.outcomes:
+            if outcome.error is None:
+                self._note_outcome(message, outcome)
         self.world.ledger.note_verdict(self.name, message.id, verdict.fate)
         self.tell(Finished((verdict,)))
 
@@ -368,7 +396,7 @@ class Consumer(Observer):
             self._run(message)
             if not failed:
                 assert isinstance(steps.step, Turn)
-                self._note_turn(steps.step.handler)
+                self._note_turn(message, steps.step.handler)
             step = steps.take(Result(error=lease_lost() if failed else None))
         else:
             steps, error = self._parked.pop(message.id)
@@ -379,8 +407,24 @@ class Consumer(Observer):
                 step = steps.take(Result(error=error))
         self.world.clock.later(0.0, partial(self._advance, message, steps, step))
 
-    def _note_turn(self, handler: Handler) -> None:
+    def _note_outcome(self, message: Message, outcome: Outcome) -> None:
+        handler, began_at = self._turn_at.get(message.id, (None, 0.0))
+        if handler is outcome.handler:
+            del self._turn_at[message.id]
+            if (times := self._open_times_of(handler)) is not None:
+                times.note(handler, outcome, began_at, self.world.clock.now)
+
+    def _open_times_of(self, handler: Handler) -> OpenTimes | None:
+        breaker = handler.options.breaker or self.world.settings.breaker
+        owner = handler.name if handler.options.breaker else ""
+        return None if breaker is None else self._open_times.setdefault(owner, OpenTimes(breaker))
+
+    def _note_turn(self, message: Message, handler: Handler) -> None:
         rate, now = handler.options.rate, self.world.clock.now
+        times = self._open_times_of(handler)
+        if times is not None and times.is_open(now):
+            raise Violation(f"{message.id}: {handler.name} is called by {self.name}, and its circuit breaker is open")
+        self._turn_at[message.id] = handler, now
         turns = self._turns[handler.name]
         turns.append(now)
         if rate is not None and sum(now < turn + rate.seconds for turn in turns) > rate.calls:

@@ -1,13 +1,15 @@
-"""The simulation finds bugs: seventeen, planted one at a time."""
+"""The simulation finds bugs, planted one at a time."""
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 
 import pytest
 
+from megaflow.consumer.core.circuits import Circuit, Circuits
 from megaflow.consumer.core.core import Core
 from megaflow.consumer.core.endings import Endings
 from megaflow.consumer.core.gates import MostCalls, TokenBucket
@@ -59,10 +61,10 @@ def group_goes_on_while_its_head_comes_again(patch: pytest.MonkeyPatch) -> None:
 def group_goes_on_after_a_lost_lease(patch: pytest.MonkeyPatch) -> None:
     drop_expired = Endings.drop_expired
 
-    def drop_alone(self: Endings, now: float) -> None:
+    def drop_alone(self: Endings, now: float) -> list[Held]:
         with pytest.MonkeyPatch.context() as within:
             within.setattr(self, "give_back_waiting", nothing)
-            drop_expired(self, now)
+            return drop_expired(self, now)
 
     patch.setattr(Endings, "drop_expired", drop_alone)
 
@@ -104,7 +106,15 @@ def store_failure_taken_for_a_verdict(patch: pytest.MonkeyPatch) -> None:
 
 
 def polls_on_without_its_store(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Polling, "rest", Polling.ask)
+    poll = Core._poll
+
+    def poll_all_the_same(self: Core, now: float) -> None:
+        if self._outages.problem:
+            self._polling.ask(now)
+        else:
+            poll(self, now)
+
+    patch.setattr(Core, "_poll", poll_all_the_same)
 
 
 def starts_on_without_its_store(patch: pytest.MonkeyPatch) -> None:
@@ -112,7 +122,10 @@ def starts_on_without_its_store(patch: pytest.MonkeyPatch) -> None:
 
     def handle_and_start(self: Core, inputs: Iterable[Input], now: float) -> list[Action]:
         actions = handle_all(self, inputs, now)
-        self._start_handlers()
+        with pytest.MonkeyPatch.context() as within:
+            # What is in line would go on before.
+            within.setattr(self._turns, "give", nothing)
+            self._start_handlers()
         return actions + self._actions.take()
 
     patch.setattr(Core, "handle_all", handle_and_start)
@@ -150,6 +163,18 @@ def tokens_come_back_too_soon(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(TokenBucket, "enter", enter_earlier)
 
 
+def breaker_polls(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Circuits, "is_all_open", False)
+
+
+def breaker_lets_all_try(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Circuit, "opens_at", -math.inf)
+
+
+def pause_polls(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Polling, "pause", nothing)
+
+
 @pytest.mark.long
 @pytest.mark.parametrize(
     ("plant", "found"),
@@ -171,6 +196,9 @@ def tokens_come_back_too_soon(patch: pytest.MonkeyPatch) -> None:
         (group_goes_on_while_its_head_is_in_line, "overtakes .* of its group"),
         (turns_do_not_wait_for_calls_to_end, "more than [12] calls of .* at once"),
         (tokens_come_back_too_soon, "more than .*/[sm] calls of .* begin"),
+        (breaker_polls, "polls, and the circuit breaker of the app is open"),
+        (breaker_lets_all_try, "is called by .*, and its circuit breaker is open"),
+        (pause_polls, "polls, and is paused"),
     ],
 )
 def test_a_planted_bug_is_found(plant: Plant, found: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,7 @@ from megaflow.messages.message import Message
 from megaflow.processing.idempotency import Idempotency
 from megaflow.processing.processor import Processor
 from megaflow.processing.progress import Progress
-from megaflow.settings import ConsumerSettings
+from megaflow.settings import CircuitBreaker, ConsumerSettings
 from megaflow.stores import Claim, Ended, MemoryStore
 from tests.simulation.clock import Clock
 from tests.simulation.consumer import Consumer
@@ -124,6 +124,7 @@ class World:
             shutdown_timeout=chosen([0.0, 1.0, 10.0, 25.0]),
             backoff=chosen([lambda count: 0.0, lambda count: 3.0, lambda count: min(60.0, 2.0**count)]),
             unmatched="delete",
+            breaker=self._choose_breaker(),
         )
         self.account = Account(clock=self.clock, random=random.Random(seed))
         self.sqs = SqsClient(self.account)
@@ -154,6 +155,7 @@ class World:
         self.clock.later(self.random.uniform(0, 20), self._do_harm)
         if self.store and self.is_foul:
             self.clock.later(self.random.uniform(0, 60), self._let_store_fail)
+        self.clock.later(self.random.uniform(0, 60), self._take_database_away)
         self.clock.later(self._until - self.clock.now, self._clear_up)
         self._go_on_until(lambda: self.clock.now > self._until, math.inf)
         self._go_on_until(self._is_empty, self.clock.now + _DAY)
@@ -177,6 +179,8 @@ class World:
         seconds = self.random.choice([0.0, 0.01, 0.5]) * self.random.random()
         if self.clock.now > self._until:
             return Plan(None, ProcessStatus.DONE, seconds)
+        if self.weather.is_database_away and (handler.options.breaker or self.settings.breaker):
+            return Plan(ConnectionError("simulated: the database is away"), ProcessStatus.RETRIABLE_ERROR, seconds)
         is_slow = self.random.random() < (0.3 if self.tests_order else 0.1)
         meets = self._lucks[message.id]
         if is_slow or meets is Luck.NOT_EXTENDED:
@@ -218,6 +222,7 @@ class World:
         store = ObservedStore(self._memory, self)
         return Processor(
             router.handlers,
+            breaker=self.settings.breaker,
             progress=Progress(store) if self.store else None,
             idempotency=Idempotency(store, self.settings.visibility_timeout) if self.store else None,
         )
@@ -238,7 +243,12 @@ class World:
         return {
             "max_concurrency": chosen([None, None, 1, 2]),
             "rate": chosen([None, None, None, "1/s", "3/s", "20/m"]),
+            "breaker": self._choose_breaker(),
         }
+
+    def _choose_breaker(self) -> CircuitBreaker | None:
+        failures, seconds = self.random.randint(1, 3), self.random.choice([0.5, 3.0, 20.0])
+        return self.random.choice([None, None, CircuitBreaker(failures=failures, seconds=seconds)])
 
     def _options_of(self, name: str) -> dict[str, Any]:
         return {"handler_name": name, "timeout": self._timeouts[name], **self._limits[name]}
@@ -283,11 +293,11 @@ class World:
         self.ledger.note_sent(sent, body, group, handlers)
 
     def _do_harm(self) -> None:
-        """Kill a process, deploy a new version, or deliver a message twice."""
+        """Kill a process, pause one, deploy a new version, or deliver a message twice."""
         if self.clock.now >= self._until:
             return
-        harm = self.random.choice([self._kill, self._deploy, self._deliver_again] if self.is_foul else [self._deploy])
-        harm()
+        foul = [self._kill, self._deliver_again] if self.is_foul else []
+        self.random.choice([self._deploy, self._pause, *foul])()
         self.clock.later(self.random.uniform(1, 40), self._do_harm)
 
     def _kill(self) -> None:
@@ -311,6 +321,22 @@ class World:
                 self.note("the queue", "delivers again", self.handles[handle])
                 self.sqs.change_message_visibility_batch(QueueUrl=self.url, Entries=[entry])
 
+    def _pause(self) -> None:
+        for consumer in self._living[:1]:
+            consumer.pause()
+            self.clock.later(self.random.uniform(0, 30), consumer.resume)
+
+    def _take_database_away(self) -> None:
+        if self.clock.now < self._until:
+            self.weather.is_database_away = True
+            self.note("the database", "goes away", "")
+            self.clock.later(self.random.uniform(0.5, 40), self._bring_database_back)
+
+    def _bring_database_back(self) -> None:
+        self.weather.is_database_away = False
+        self.note("the database", "is there again", "")
+        self.clock.later(self.random.uniform(0.5, 60), self._take_database_away)
+
     def _let_store_fail(self) -> None:
         if self.clock.now < self._until:
             self.weather.store = self.random.choice([StoreFault.OUT, StoreFault.READS_ONLY])
@@ -324,6 +350,9 @@ class World:
 
     def _clear_up(self) -> None:
         self.weather.store = StoreFault.NONE
+        self.weather.is_database_away = False
+        for consumer in self._living:
+            consumer.resume()
         self.weather.faults = self.weather.hangs = 0.0
         self.weather.slowest = 0.1
         self.note("the weather", "clears up", "")

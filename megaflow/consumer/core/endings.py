@@ -15,6 +15,7 @@ from megaflow.consumer.core.protocol import Actions, DeadLetter, GiveUp, Problem
 from megaflow.consumer.core.queue_facts import Inspection
 from megaflow.consumer.core.settling import Settling
 from megaflow.consumer.core.timeouts import Timeouts
+from megaflow.errors import HandlerTimeoutError
 from megaflow.handlers.status import ProcessStatus
 from megaflow.processing.dead_letters import (
     describe_end,
@@ -148,17 +149,21 @@ class Endings:
         for held in self._settling.take_undeleted(now):
             self._give_back_followers(held, now)
 
-    def abandon_timed_out(self, now: float) -> None:
-        """Wait no longer for handlers that have not returned in their time, and keep their messages."""
+    def abandon_timed_out(self, now: float) -> list[tuple[Held, Outcome]]:
+        """Wait no longer for handlers that have not returned in their time, and keep their messages; return both."""
+        abandoned = []
         for timeout in self._timeouts.take_overdue(now):
             held, handler = timeout.held, timeout.call.handler
+            error = HandlerTimeoutError(f"{handler.name} has not returned in its time")
+            abandoned.append((held, Outcome(handler, ProcessStatus.RETRIABLE_ERROR, error)))
             self._held_messages.end(held.id)
             self._actions.count(("timed_out",))
             text = "message %s: %s has not returned in its time, and cannot be stopped; its thread is replaced"
             self._actions.report_message(logging.ERROR, text, held.message, handler.name, handler=handler.name)
             self._actions.add(GiveUp(held.message, handler))
             self._leases.give_up(held)
-            self.keep(held, now, (Outcome(handler, ProcessStatus.RETRIABLE_ERROR),))
+            self.keep(held, now, (abandoned[-1][1],))
+        return abandoned
 
     def abandon_running(self, now: float, *, give_back: bool) -> None:
         """Wait no longer for any handler, and *give_back* their messages, or let them come again when their leases end.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -72,6 +73,7 @@ class Polling:
         self.failures = 0
         self.has_received = False
         self.over_limit = False
+        self.is_paused = False
         self.heard_at: dict[int, float | None] = {}
         """Since when SQS is silent to the first, the second … of the polls that are under way, or are to be.
 
@@ -101,19 +103,29 @@ class Polling:
             return
         self._abandon_hung(now)
         while len(self._polls) < self._wanted and (count := self._next_count(now)) > 0:
-            self._asked += 1
-            self._asked_at = now
-            place = min(set(range(MOST_POLLS)) - {poll.place for poll in self._polls.values()})
-            self.heard_at.setdefault(place, now if self.has_received else None)
-            wait = self._next_wait()
-            self._polls[self._asked] = _Poll(count, now, now + wait + HANGS, place)
-            self._actions.add(Receive(count, wait, self._asked))
+            self._begin_poll(count, now)
+        self._forget_silent()
+
+    def ask_for_one(self, now: float) -> None:
+        """Ask for a single message, unless something is asked."""
+        self._abandon_hung(now)
+        if not (self._polls or self._inspecting or now < self._not_before):
+            self._begin_poll(1, now)
         self._forget_silent()
 
     def rest(self, now: float) -> None:
         """Ask nothing for now."""
         self._abandon_hung(now)
         self._forget_silent()
+
+    def pause(self, *, is_over: bool) -> None:
+        """Take note that nothing is to be asked until further notice, or that this *is over*; `ask` is called then."""
+        if self.is_paused is is_over:
+            self.is_paused = not is_over
+            said = (
+                "resumed: messages are received again" if is_over else "paused: nothing is received until it is resumed"
+            )
+            self._actions.report(logging.INFO, said)
 
     def note_inspected(self, now: float) -> None:
         """Take note that the queue has said what it is."""
@@ -168,6 +180,15 @@ class Polling:
         self._polls.clear()
         self._inspecting = False
         self._forget_silent()
+
+    def _begin_poll(self, count: int, now: float) -> None:
+        self._asked += 1
+        self._asked_at = now
+        place = min(set(range(MOST_POLLS)) - {poll.place for poll in self._polls.values()})
+        self.heard_at.setdefault(place, now if self.has_received else None)
+        wait = self._next_wait()
+        self._polls[self._asked] = _Poll(count, now, now + wait + HANGS, place)
+        self._actions.add(Receive(count, wait, self._asked))
 
     def _forget_silent(self) -> None:
         if len(self.heard_at) > len(self._polls):

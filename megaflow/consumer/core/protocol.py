@@ -13,7 +13,7 @@ from typing import TypeAlias
 from megaflow.handlers.handler import Handler
 from megaflow.messages.message import Message
 from megaflow.processing.log_lines import about
-from megaflow.processing.verdict import Verdict
+from megaflow.processing.verdict import Outcome, Verdict
 from megaflow.telemetry.metrics import Told
 from megaflow.transport.queue import QueueFacts
 
@@ -77,10 +77,15 @@ class Crashed:
 
 @dataclass(frozen=True, slots=True)
 class LinedUp:
-    """A message has come to a handler at which it has to wait for its turn, and so for a `Resume`."""
+    """A message has come to a handler at which it has to wait for its turn, and so for a `Resume`.
+
+    *last* is what the handler made of it that had its turn before, if any: where that is the same one, it has failed as
+    something was away, and this is for another try.
+    """
 
     message: Message
     handler: Handler
+    last: Outcome | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +144,13 @@ class Stop:
 
 
 @dataclass(frozen=True, slots=True)
+class Pause:
+    """Receive nothing, until this *is over*. What is in hand is handled."""
+
+    is_over: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Tick:
     """The time has come that the core wanted to be woken at."""
 
@@ -155,6 +167,7 @@ Input: TypeAlias = (
     | StoresChecked
     | Settled
     | Interrupted
+    | Pause
     | Stop
     | Tick
 )
@@ -207,7 +220,8 @@ class CheckStores:
 class Resume:
     """Go on with these messages: their turn has come, or the store that failed is to be asked once more.
 
-    With *failed*, the store is taken as having failed, and the turn as one that does not come: the lease is lost.
+    With *failed*, the store is taken as having failed, and the turn as one that does not come: the lease is lost, or
+    there is no other try.
     """
 
     messages: tuple[Message, ...]

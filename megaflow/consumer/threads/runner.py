@@ -31,6 +31,7 @@ from megaflow.consumer.core.protocol import (
     Input,
     Inspect,
     Measure,
+    Pause,
     Receive,
     Received,
     Report,
@@ -110,7 +111,7 @@ class Runner:
             has_stores=get_processor().remembers,
             is_observed=lambda: outlets.are_told_all,
         )
-        self._workers = Workers(get_processor, self._tell, make_event_loop)
+        self._workers = Workers(get_processor, self._tell, self._core.is_free, make_event_loop)
         self._renewals = Renewals(get_processor)
         self._settlers = Settlers(lambda action: begin_settling(queue, action, self._renewals.add), self._tell)
         self._pollers = Pollers(
@@ -165,6 +166,14 @@ class Runner:
     def stop(self, *, now: bool = False) -> None:
         """Stop: let handlers finish within the shutdown timeout, or with *now* do not. May be called from anywhere."""
         self._inbox.put(Stop(now))
+
+    def pause(self) -> None:
+        """Receive nothing until `resume`. May be called from anywhere."""
+        self._inbox.put(Pause())
+
+    def resume(self) -> None:
+        """End the pause. May be called from anywhere."""
+        self._inbox.put(Pause(is_over=True))
 
     def health(self) -> Health:
         """Return how the consumer is. May be called from any thread."""
@@ -300,7 +309,7 @@ class Runner:
             return
         with self._telling:
             self._failure = self._failure or RuntimeError("the consumer has ended")
-        for name in ("in_hand", "running", "in_line"):
+        for name in ("in_hand", "running", "in_line", "open_breakers", "paused"):
             self._outlets.gauge(self._queue_name, name, 0)
         self._pollers.close()
         self._settlers.close()

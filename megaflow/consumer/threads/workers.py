@@ -75,7 +75,7 @@ class _Work:
 
 
 class Workers:
-    """Take messages through their handlers, and *tell* what came of it.
+    """Take messages through their handlers, and *tell* what came of it; *is_free* says where a turn has come already.
 
     `start`, `wake`, `give_up`, `resume` and `take_finished` are called by one thread at a time.
     """
@@ -84,10 +84,12 @@ class Workers:
         self,
         get_processor: Callable[[], Processor],
         tell: Tell,
+        is_free: Callable[[Turn], bool] = lambda turn: False,
         make_event_loop: Callable[[Callable[[BaseException], None]], EventLoop] = EventLoop,
     ) -> None:
         self._get_processor = get_processor
         self._tell = tell
+        self._is_free = is_free
         self._make_event_loop = partial(make_event_loop, lambda error: tell(Interrupted(error), Caller.HANDLER))
         self._context = copy_context()
         """Where each message begins, in a copy of its own."""
@@ -276,13 +278,21 @@ class Workers:
         work.steps = steps = begun
         _take_result(work, steps)
         ended = drive(
-            steps, self._run, lambda step: isinstance(step, Turn) or (step.is_async and self._spawn_rest(work, steps))
+            steps, self._run, lambda step: self._is_for_core(step) or (step.is_async and self._spawn_rest(work, steps))
         )
         return ended if isinstance(ended, Verdict | Turn) else None
 
+    def _is_for_core(self, step: Step) -> bool:
+        """Tell whether a step is a turn to wait for."""
+        return isinstance(step, Turn) and not self._is_free(step)
+
+    def _is_for_others(self, step: Step) -> bool:
+        """Tell whether a step is not for the event loop, which passes by what nobody waits for."""
+        return self._is_for_core(step) if isinstance(step, Turn) else not step.is_async
+
     def _spawn_rest(self, work: _Work, steps: Steps) -> bool:
         """Let the event loop go on with a message, as long as its handlers are async; tell whether there is one."""
-        return self._spawn(work, adrive(steps, self._run_async, _is_for_a_thread))
+        return self._spawn(work, adrive(steps, self._run_async, self._is_for_others))
 
     def _spawn(self, work: _Work, rest: Coroutine[Any, Any, Verdict | Step]) -> bool:
         work.spawned_at = time.perf_counter()
@@ -333,6 +343,8 @@ class Workers:
                 return self._end(work, begun) if isinstance(begun, Verdict) else self._advance(work, begun) is None
             work.steps = begun
             _take_result(work, begun)
+            while isinstance(begun.step, Turn) and self._is_free(begun.step):
+                begun.take(begun.step.pass_by())
         except BaseException as error:  # noqa: BLE001 - a message that is out must come back to the core
             return self._end(work, Crashed(work.message, error))
         if isinstance(begun.step, Verdict):
@@ -364,7 +376,7 @@ class Workers:
         if self._at_work.pop(id(work.message), None) is None:
             return False
         self._in_line[id(work.message)] = work
-        self._finished.append(LinedUp(work.message, turn.handler))
+        self._finished.append(LinedUp(work.message, turn.handler, turn.last))
         return True
 
     def _end(self, work: _Work, ended: Verdict | Crashed) -> bool:
@@ -389,7 +401,3 @@ def _take_result(work: _Work, steps: Steps) -> None:
     result, work.result = work.result, None
     if result is not None:
         steps.take(result)
-
-
-def _is_for_a_thread(step: Step) -> bool:
-    return not step.is_async
