@@ -10,16 +10,19 @@ from typing import TYPE_CHECKING, Final
 
 from megaflow import forks
 from megaflow.dispatch.table import DispatchTable, Selection
-from megaflow.errors import EarlierFailureError, KeyBusyError, RegistrationError
+from megaflow.errors import EarlierFailureError, RegistrationError
 from megaflow.frozen import make_record
 from megaflow.handlers.dependencies import Dependencies
 from megaflow.handlers.handler import Handler
 from megaflow.handlers.options import FindKey
 from megaflow.handlers.status import ProcessStatus
 from megaflow.logs import get_logger
+from megaflow.messages.batch import BatchMessage
 from megaflow.messages.message import Message
 from megaflow.processing.around import Around, surround
+from megaflow.processing.batches import NEXT_BATCH, Batches
 from megaflow.processing.idempotency import Idempotency, find_key
+from megaflow.processing.keys import claim_key, end_key
 from megaflow.processing.log_lines import about, log_outcome, log_slow_matching, log_verdict
 from megaflow.processing.middleware import Middleware, make_pipeline
 from megaflow.processing.outcomes import OutcomeReader, make_outcome
@@ -28,7 +31,9 @@ from megaflow.processing.selected import each_with_own_payload, identify, read_r
 from megaflow.processing.spans import Given, end_handle, end_process, give_traced
 from megaflow.processing.steps import (
     Asking,
+    BatchTurn,
     HandlerCall,
+    Result,
     Steps,
     StoreCall,
     Turn,
@@ -36,15 +41,17 @@ from megaflow.processing.steps import (
     adrive,
     arun_step,
     drive,
-    lease_lost,
+    is_lost,
+    refuse_lost,
     run_step,
 )
 from megaflow.processing.verdict import Fate, Outcome, Verdict, decide_fate
 from megaflow.settings import OnInvalid, Unmatched
-from megaflow.stores import Claim, Ended
+from megaflow.stores import Ended
 from megaflow.telemetry.current import NOTHING_GIVEN, current
 from megaflow.telemetry.propagation import Propagation
 from megaflow.telemetry.tracing import NO_TRACING, Tracing
+from megaflow.transport.addresses import is_fifo
 
 if TYPE_CHECKING:
     from megaflow.telemetry.otel_messages import MessageTrace
@@ -91,7 +98,10 @@ class Processor:
         self._pipelines = {
             handler: surround(handler, call, arounds, self._reader, self._log_outcome) for handler, call in calls
         }
-        self._plain = frozenset(handler for handler in handlers if _is_plain(handler) and progress is None)
+        self._with_batches = frozenset(handler for handler in handlers if handler.options.takes_batches)
+        # In a FIFO queue a message may have to wait for one before it that is in line for a batch.
+        are_plain = progress is None and not self._with_batches
+        self._plain = frozenset(handler for handler in handlers if are_plain and _is_plain(handler))
         self._with_turns = frozenset(handler for handler in handlers if handler.options.has_turns)
         self.undecided: Final = () if retry_on is not None else tuple(filter(_leaves_retries_open, handlers))
         """Those handlers of which nothing says which exceptions are worth another try, not even that none is."""
@@ -100,6 +110,9 @@ class Processor:
         self._progress = progress
         self._idempotency = idempotency
         self._propagation = propagation or Propagation()
+        self._batches = Batches(
+            self._pipelines, self._reader, idempotency, self._propagation, self._log_outcome, tracing
+        )
         self._tracing = tracing
         self._tell = tell
         self._clock = clock
@@ -136,6 +149,11 @@ class Processor:
     def remembers(self) -> bool:
         """Whether there are stores."""
         return self._progress is not None or self._idempotency is not None
+
+    @property
+    def has_batches(self) -> bool:
+        """Whether there are handlers that get batches."""
+        return bool(self._with_batches)
 
     def check_stores(self) -> None:
         """Find out whether the stores read and write; raises what `Store.check` does."""
@@ -179,6 +197,13 @@ class Processor:
                 trace.crash(error)
             raise
 
+    def batch_steps(self, batch: BatchMessage, handler: Handler, several: Sequence[Steps]) -> Steps:
+        """Give the steps of a *batch* that is called: *several* are those of its messages, each at its turn.
+
+        The first is a `Turn`, which has come, and the last a `Parting`.
+        """
+        return self._batches.steps(batch, handler, several)
+
     def _begin_trace(self, message: Message) -> MessageTrace | None:
         spans = self._tracing.spans
         return None if spans is None else spans.begin_process(message)
@@ -197,6 +222,12 @@ class Processor:
 
     def _give_steps(self, message: Message, selection: Selection, trace: MessageTrace | None) -> Given:
         outcomes = read_raised(selection)
+        if self._may_overtake(message, selection):
+            turn = yield Turn(None)
+            if turn.error is not None:
+                unmet = [Outcome(each, ProcessStatus.RETRY_LATER, turn.error) for each in selection.matched]
+                yield self._decide(message, [*outcomes, *unmet], trace)
+                return
         earlier: Mapping[str, Ended] = {}
         if self._progress is not None and selection.matched:
             loaded = yield StoreCall(partial(self._progress.load, message))
@@ -210,10 +241,10 @@ class Processor:
             ended = earlier.get(handler.name)
             if ended is not None:
                 outcomes.append(_recall(handler, ended))
-            elif _is_lost(message):
-                outcomes.append(_refuse_lost(handler))
+            elif is_lost(message):
+                outcomes.append(refuse_lost(handler))
             elif handler in self._with_turns:
-                outcomes.append((yield from self._run_in_turn(handler, own, trace)))
+                outcomes.append((yield from self._run_in_turn(handler, own, trace, outcomes)))
             else:
                 outcomes.append((yield from self._run(handler, own, trace)))
             if outcomes[-1].interrupts:
@@ -223,7 +254,7 @@ class Processor:
     def _call(self, handler: Handler, message: Message, wait: Wait, trace: MessageTrace | None) -> Outcome:
         lease, pipeline = message.lease, self._pipelines[handler]
         if lease is not None and lease.lost:
-            return _refuse_lost(handler)
+            return refuse_lost(handler)
         current.set((message, handler.name, self._propagation, NOTHING_GIVEN))
         if trace is not None:
             trace.begin_handle(handler.name)
@@ -243,13 +274,35 @@ class Processor:
             return self._reader.read(handler, None, error, time.perf_counter() - began)
         return self._reader.read(handler, returned, None, time.perf_counter() - began)
 
-    def _run_in_turn(self, handler: Handler, message: Message, trace: MessageTrace | None) -> Asking:
+    def _run_in_turn(
+        self, handler: Handler, message: Message, trace: MessageTrace | None, before: Sequence[Outcome]
+    ) -> Asking:
+        if handler in self._with_batches:
+            is_kept = any(outcome.status.keeps for outcome in before)
+            return (yield from self._run_in_batch(BatchTurn(handler, message, is_kept)))
         turn = yield Turn(handler)
         if turn.error is not None:
             return Outcome(handler, ProcessStatus.RETRY_LATER, turn.error)
-        if _is_lost(message):
-            return _refuse_lost(handler)
+        if is_lost(message):
+            return refuse_lost(handler)
         return (yield from self._run(handler, message, trace))
+
+    def _run_in_batch(self, turn: BatchTurn) -> Asking:
+        handler, message = turn.handler, turn.message
+        ended = Result(NEXT_BATCH)
+        while ended.returned is NEXT_BATCH:
+            ended = yield turn
+        if ended.error is not None:
+            return Outcome(handler, ProcessStatus.RETRY_LATER, ended.error)
+        outcome = ended.returned
+        if outcome is None:
+            outcome = yield from self._batches.call_alone(handler, message)
+        return (yield from self._save(handler, message, outcome))
+
+    def _may_overtake(self, message: Message, selection: Selection) -> bool:
+        """Tell whether a handler that gets no batches would run although those before it in its group may wait."""
+        is_ordered = bool(self._with_batches) and bool(message.group_id) and is_fifo(message.queue_url)
+        return is_ordered and not self._with_batches.issuperset(selection.matched)
 
     def _run(self, handler: Handler, message: Message, trace: MessageTrace | None) -> Asking:
         # Here, and not where the handler is called: its idempotency key is asked for on its behalf, too.
@@ -260,6 +313,9 @@ class Processor:
             outcome = yield from ask()
         else:
             outcome = yield from self._ask_once(handler, message, find, self._idempotency, ask)
+        return (yield from self._save(handler, message, outcome))
+
+    def _save(self, handler: Handler, message: Message, outcome: Outcome) -> Asking:
         if self._progress is None or outcome.status.keeps:
             return outcome
         saved = yield StoreCall(partial(self._progress.save, message, handler, outcome.status, outcome.error))
@@ -280,20 +336,11 @@ class Processor:
             return self._reader.read(handler, None, error, 0.0)
         if key is None:
             return (yield from ask())
-        claimed = yield StoreCall(partial(idempotency.claim, message, handler, key))
-        if claimed.error is not None:
-            return Outcome(handler, ProcessStatus.RETRIABLE_ERROR, claimed.error)
-        if claimed.returned is Claim.DONE:
-            return Outcome(handler, ProcessStatus.DONE, skipped="finished earlier with the same key")
-        if claimed.returned is Claim.BUSY:
-            busy = KeyBusyError("its idempotency key is being worked on elsewhere")
-            return Outcome(handler, ProcessStatus.RETRY_LATER, busy)
+        refused = yield from claim_key(idempotency, handler, message, key)
+        if refused is not None:
+            return refused
         outcome = yield from ask()
-        end = idempotency.complete if outcome.status is ProcessStatus.DONE else idempotency.release
-        ended = yield StoreCall(partial(end, message, handler, key))
-        if ended.error is None or outcome.status.keeps:
-            return outcome
-        return Outcome(handler, ProcessStatus.RETRIABLE_ERROR, ended.error)
+        return (yield from end_key(idempotency, message, key, outcome))
 
     def _ask(self, handler: Handler, message: Message, trace: MessageTrace | None) -> Asking:
         if trace is not None:
@@ -329,14 +376,6 @@ class Processor:
             sns = message.sns
             log.warning(text, message.id, sns.type, sns.topic_arn, sns.subscribe_url, extra=about(message))
         return self._unmatched
-
-
-def _is_lost(message: Message) -> bool:
-    return message.lease is not None and message.lease.lost
-
-
-def _refuse_lost(handler: Handler) -> Outcome:
-    return Outcome(handler, ProcessStatus.RETRY_LATER, lease_lost())
 
 
 def _leaves_retries_open(handler: Handler) -> bool:

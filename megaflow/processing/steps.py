@@ -1,4 +1,7 @@
-"""Steps of one message: a turn to wait for, a handler to call, a store to ask. Their driver decides when and where."""
+"""Steps of one message: a turn to wait for, a handler to call, a store to ask. Their driver decides when and where.
+
+A batch that is called has steps of its own. In the end its messages part: each goes on with its own steps.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ from megaflow import forks
 from megaflow.contexts import adopt
 from megaflow.errors import HandlerTimeoutError, HandlingError, LeaseLostError, StoreError
 from megaflow.handlers.handler import Handler
+from megaflow.handlers.status import ProcessStatus
 from megaflow.messages.message import Message
 from megaflow.processing.middleware import Call
 from megaflow.processing.verdict import Outcome, Verdict
@@ -69,11 +73,35 @@ class Turn:
     Whoever drives the steps with a core leaves it to that one. Nobody else makes anything wait.
     """
 
-    handler: Handler
+    handler: Handler | None
+    """None is that it waits until those before it in its group have ended: they may be in line for a batch."""
+
     is_async: ClassVar[bool] = False
 
 
-Step: TypeAlias = HandlerCall | StoreCall | Turn
+@dataclass(frozen=True, slots=True)
+class BatchTurn(Turn):
+    """A turn at a handler that gets batches. It returns what the batch came to for the message.
+
+    Where nobody makes batches it returns None, and the message is a batch of its own.
+    """
+
+    handler: Handler
+    message: Message
+    """The message as the handler gets it."""
+
+    is_kept: bool = False
+    """Whether the message comes again whatever the batch comes to, as a handler before keeps it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parting:
+    """The last step of a batch: each of its messages goes on from where its own steps are. Its driver sees to it."""
+
+    is_async: ClassVar[bool] = False
+
+
+Step: TypeAlias = HandlerCall | StoreCall | Turn | Parting
 
 
 class Result(NamedTuple):
@@ -90,6 +118,16 @@ class Result(NamedTuple):
 def lease_lost() -> LeaseLostError:
     """Return the error of a handler that is not called any more, and of a turn that does not come."""
     return LeaseLostError("its lease was lost before this handler was called")
+
+
+def is_lost(message: Message) -> bool:
+    """Tell whether somebody else may have *message* by now."""
+    return message.lease is not None and message.lease.lost
+
+
+def refuse_lost(handler: Handler) -> Outcome:
+    """Return the outcome of a handler that is not called, as the lease is lost."""
+    return Outcome(handler, ProcessStatus.RETRY_LATER, lease_lost())
 
 
 Asking: TypeAlias = Generator[Step, Result, Outcome]

@@ -7,7 +7,7 @@ import json
 import math
 import random
 from collections import Counter, deque
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from contextvars import Context, copy_context
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
@@ -19,13 +19,16 @@ from megaflow.consumer.core.protocol import (
     AbandonPoll,
     Action,
     AskFailed,
+    CallBatch,
     Called,
     Crashed,
     DeadLetter,
     Delete,
+    Drop,
     Exit,
     Extend,
     Finished,
+    Flush,
     GiveUp,
     Hide,
     Input,
@@ -45,10 +48,22 @@ from megaflow.errors import RegistrationError, UsageError, describe_error
 from megaflow.handlers.handler import Handler
 from megaflow.local import Account, SqsClient
 from megaflow.logs import get_logger
+from megaflow.messages.batch import BatchMessage
 from megaflow.messages.message import Message
 from megaflow.processing.dead_letters import why_not_kept
 from megaflow.processing.log_lines import about
-from megaflow.processing.steps import HandlerCall, Result, Step, Steps, Turn, drive, lease_lost, run_step, wait_in
+from megaflow.processing.steps import (
+    HandlerCall,
+    Parting,
+    Result,
+    Step,
+    Steps,
+    Turn,
+    drive,
+    lease_lost,
+    run_step,
+    wait_in,
+)
 from megaflow.processing.verdict import Outcome, Verdict
 from megaflow.settings import ConsumerSettings
 from megaflow.telemetry import tracing
@@ -91,6 +106,10 @@ class _Work:
     """What its turn has come to, once it was in line."""
 
     called: list[Handler] = field(default_factory=list)
+    parts: Sequence[_Work] = ()
+    """The messages of a batch, where this is one, for this handler:"""
+
+    handler: Handler | None = None
 
 
 class Engine:
@@ -165,6 +184,13 @@ class Engine:
         self._clock.now = max(self._clock.now, end)
         self.run()
 
+    def flush(self) -> None:
+        """Call batch handlers with what waits for them, and do what can be done then."""
+        self.run()
+        while self._core.is_collecting:
+            self._tell(Flush())
+            self.run()
+
     def _start(self) -> None:
         self._inputs.clear()
         self._started.clear()
@@ -173,6 +199,7 @@ class Engine:
         self._core = Core(
             self._settings,
             fifo=self._queue.fifo,
+            has_batches=self._get_processor().has_batches,
             randomness=random.Random(0).random,
             is_observed=lambda: self._outlets.are_told_all,
             wall_clock=self._clock,
@@ -227,7 +254,7 @@ class Engine:
             case AbandonPoll(poll):
                 self._polls.pop(poll, None)
                 self._inputs.append(Received((), poll))
-            case Start() | Resume():
+            case Start() | Resume() | CallBatch() | Drop():
                 self._begin(action)
             case Extend() | Delete() | Hide() | DeadLetter():
                 self._inputs.append(self._settle(action))
@@ -254,17 +281,22 @@ class Engine:
             self.record.deleted += [self.record.received.get(each.id, each) for each in gone]
         return settled
 
-    def _begin(self, action: Start | Resume) -> None:
+    def _begin(self, action: Start | Resume | CallBatch | Drop) -> None:
         if isinstance(action, Start):
             # What a handler does to its payload is not what was received.
             self.record.received |= {each.id: each.with_own_payload() for each in action.messages}
             self._started += map(_Work, action.messages)
             return
-        result = Result(error=lease_lost() if action.failed else None)
-        for message in action.messages:
-            work = self._in_line.pop(message.id)
-            work.result = result
-            self._started.append(work)
+        if isinstance(action, CallBatch):
+            parts = [self._in_line[each.id] for each in action.messages]
+            self._started.append(_Work(action.batch, handler=action.handler, parts=parts))
+            return
+        works = [self._in_line.pop(message.id) for message in action.messages]
+        if isinstance(action, Resume):
+            result = Result(error=lease_lost() if action.failed else None)
+            for work in works:
+                work.result = result
+            self._started += works
 
     def _handle(self, work: _Work) -> None:
         message = work.message
@@ -282,6 +314,19 @@ class Engine:
         elif isinstance(ended, Turn):
             self._in_line[message.id] = work
             self._inputs.append(LinedUp(message, ended.handler))
+        elif isinstance(ended, Parting):
+            self._part(work)
+
+    def _part(self, batch: _Work) -> None:
+        """Let each message of a batch go on, to its verdict or another line."""
+        for work in batch.parts:
+            step = work.steps.step if work.steps is not None else None
+            work.called += batch.called
+            if isinstance(step, Turn):
+                self._inputs.append(LinedUp(work.message, step.handler))
+            elif isinstance(step, Verdict):
+                del self._in_line[work.message.id]
+                self._end(work, step)
 
     def _end(self, work: _Work, verdict: Verdict) -> None:
         message = work.message
@@ -304,11 +349,15 @@ class Engine:
                 work.called.append(step.handler)
             return run_step(step, self._wait, self._watch)
 
-        if work.steps is None:
+        if isinstance(work.message, BatchMessage) and work.handler is not None:
+            several = [part.steps for part in work.parts if part.steps is not None]
+            work.steps = self._get_processor().batch_steps(work.message, work.handler, several)
+            work.steps.take(work.result)
+        elif work.steps is None:
             work.steps = self._get_processor().steps(work.message)
         else:
             work.steps.take(work.result)
-        return drive(work.steps, run, lambda step: isinstance(step, Turn))
+        return drive(work.steps, run, lambda step: isinstance(step, Turn | Parting))
 
     def _wait(self, awaitable: Awaitable[Any]) -> Any:
         try:

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from megaflow.consumer.core.held_messages import Held, HeldMessages
 from megaflow.consumer.core.leases import Leases
-from megaflow.consumer.core.protocol import Actions, DeadLetter, GiveUp, Problem
+from megaflow.consumer.core.protocol import Actions, DeadLetter, Drop, GiveUp, Problem
 from megaflow.consumer.core.queue_facts import Inspection
 from megaflow.consumer.core.settling import Settling
 from megaflow.consumer.core.timeouts import Timeouts
@@ -64,6 +64,12 @@ class Endings:
         self._actions.count(("ended", "kept"))
         self._settling.hide(held, self._backoff(held.message) if after is None else after, now)
         self._pass_over(held, now)
+
+    def keep_all(self, several: Iterable[Held], now: float) -> None:
+        """Let messages come again whose handlers, or whose batch, came to nothing."""
+        for held in several:
+            self._leases.give_up(held)
+            self.keep(held, now)
 
     def release(self, held: Held, now: float) -> None:
         """Leave a message to whoever has it by now."""
@@ -149,13 +155,12 @@ class Endings:
         """Wait no longer for handlers that have not returned in their time, and keep their messages."""
         for timeout in self._timeouts.take_overdue(now):
             held, handler = timeout.held, timeout.call.handler
-            self._held_messages.end(held.id)
             self._actions.count(("timed_out",))
             text = "message %s: %s has not returned in its time, and cannot be stopped; its thread is replaced"
             self._actions.report_message(logging.ERROR, text, held.message, handler.name, handler=handler.name)
             self._actions.add(GiveUp(held.message, handler))
             self._leases.give_up(held)
-            self.keep(held, now)
+            self.keep_all(self._held_messages.end_all(held.id), now)
 
     def abandon_running(self, now: float, *, give_back: bool) -> None:
         """Wait no longer for any handler, and *give_back* their messages, or let them come again when their leases end.
@@ -163,22 +168,24 @@ class Endings:
         Until then their handlers may still be at work.
         """
         for held in tuple(self._held_messages.running.values()):
-            self._held_messages.end(held.id)
             text = "message %s: its handler is still running; it comes again"
             self._actions.report_message(logging.WARNING, text, held.message)
             self._leases.give_up(held)
-            if give_back:
-                self.give_back(held, now)
+            for each in self._held_messages.end_all(held.id):
+                self._leases.give_up(each)
+                if give_back:
+                    self.give_back(each, now)
         self._timeouts.clear()
 
     def abandon_parked(self, parked: Iterable[Held], now: float) -> None:
         """Give back messages that wait for a store: nobody is at work on them."""
         for held in parked:
-            self._held_messages.end(held.id)
             text = "message %s: what came of it could not be stored; it comes again"
             self._actions.report_message(logging.WARNING, text, held.message)
             self._leases.give_up(held)
-            self.give_back(held, now)
+            for each in self._held_messages.end_all(held.id):
+                self._leases.give_up(each)
+                self.give_back(each, now)
 
     def abandon_in_line(self, in_line: Sequence[Held], now: float) -> None:
         """Give back messages that were in line, and whose turn does not come any more."""
@@ -190,6 +197,14 @@ class Endings:
             self._actions.report(
                 logging.INFO, text, len(in_line), "message is" if len(in_line) == 1 else "messages are"
             )
+
+    def give_back_doomed(self, doomed: Sequence[Held], now: float) -> None:
+        """Give back messages that were in line, and before which one of their group comes again."""
+        self._actions.add(Drop(tuple([held.message for held in doomed])))
+        for held in doomed:
+            self._leases.give_up(held)
+            self.give_back(held, now)
+        self._held_messages.free(doomed)
 
     def give_back(self, held: Held, now: float) -> None:
         """Let a message be seen again at once."""
@@ -222,6 +237,7 @@ class Endings:
 
     def _give_back_followers(self, held: Held, now: float) -> None:
         self.give_back_waiting(self._held_messages.followers(held), now)
+        self._held_messages.doom_followers(held)
 
     def _backoff(self, message: Message) -> float:
         receive_count = message.receive_count

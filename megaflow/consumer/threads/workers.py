@@ -17,7 +17,19 @@ from functools import partial
 from queue import SimpleQueue
 from typing import Any, Final
 
-from megaflow.consumer.core.protocol import Called, Crashed, Finished, Input, Interrupted, LinedUp, Resume, StoreFailed
+from megaflow.consumer.core.protocol import (
+    CallBatch,
+    Called,
+    Crashed,
+    Drop,
+    Finished,
+    Input,
+    Interrupted,
+    LinedUp,
+    Resume,
+    Start,
+    StoreFailed,
+)
 from megaflow.consumer.threads.caller import Caller, Tell
 from megaflow.consumer.threads.event_loop import EventLoop
 from megaflow.errors import StoreError, text_of
@@ -27,6 +39,7 @@ from megaflow.messages.message import Message
 from megaflow.processing.log_lines import about
 from megaflow.processing.processor import Processor
 from megaflow.processing.steps import (
+    Parting,
     Result,
     Step,
     Steps,
@@ -50,6 +63,9 @@ _INSTANT: Final = 0.0001
 """Seconds: where messages take less, nobody who is woken for one comes before it is handled."""
 
 # Looked up once, as each message asks for one of them.
+_LEFT: Final = (Turn, Parting)
+"""Steps that are left to the core."""
+
 _POLLER: Final = Caller.POLLER
 _WORKER: Final = Caller.WORKER
 
@@ -70,6 +86,8 @@ class _Work:
     """What its step has come to while the core had it; None where it is to be done."""
 
     handled_by: Caller = _WORKER
+    parts: Sequence[_Work] = ()
+    """The messages of a batch, where this is one."""
 
 
 class Workers:
@@ -131,6 +149,18 @@ class Workers:
         """Tell whether others could take what waits sooner: messages are not instant, or none was begun for so long."""
         return self._seconds > _INSTANT or time.perf_counter() - self._began_at >= seconds
 
+    def carry_out(self, action: Start | Resume | CallBatch | Drop) -> None:
+        """Do what the core wants done with messages."""
+        match action:
+            case Start(messages):
+                self.start(messages)
+            case Resume():
+                self.resume(action)
+            case CallBatch():
+                self.call_batch(action)
+            case Drop(messages):
+                self.drop(messages)
+
     def start(self, messages: Sequence[Message]) -> None:
         """Let messages wait for a thread; there is one for each, as far as the system allows it."""
         works = [_Work(message) for message in messages]
@@ -173,6 +203,8 @@ class Workers:
         """Go on without the thread, or the event loop, that this message's handler holds."""
         work = self._at_work.pop(id(message), None)
         tracing.give_up(message)
+        if work is not None:
+            self._forget(work.parts)
         if handler.is_async:
             # It does not give way to others either; those that share its loop stay there.
             self._event_loops.append(self._make_event_loop())
@@ -193,6 +225,22 @@ class Workers:
             works.append(work)
         self._backlog += works
         self._start_missing()
+
+    def call_batch(self, action: CallBatch) -> None:
+        """Call a handler with messages that are in line for it; they stay there until that has ended."""
+        parts = [self._in_line[id(message)] for message in action.messages]
+        several = [part.steps for part in parts if part.steps is not None]
+        steps = self._get_processor().batch_steps(action.batch, action.handler, several)
+        work = _Work(action.batch, steps=steps, result=Result(), parts=parts)
+        self._at_work[id(action.batch)] = work
+        self._backlog.append(work)
+        self._start_missing()
+
+    def drop(self, messages: Sequence[Message]) -> None:
+        """Forget messages in line."""
+        for message in messages:
+            self._in_line.pop(id(message), None)
+            tracing.give_up(message, timed_out=False)
 
     def take_finished(self) -> list[Input]:
         """Return what has finished meanwhile, or waits for a store or its turn, all verdicts together."""
@@ -246,21 +294,25 @@ class Workers:
                 ended = context.run(self._advance, work, pending)
                 if not isinstance(ended, Verdict):
                     # The event loop goes on with it, or it waits for its turn.
-                    return not isinstance(ended, Turn) or self._line_up(work, ended, context)
+                    self._note_seconds(began)
+                    return not isinstance(ended, _LEFT) or self._leave(work, ended, context)
         except StoreError as error:
             work.context = context
             return self._park(work, error)
         except BaseException as error:  # noqa: BLE001 - a message that is out must come back to the core
             ended = Crashed(work.message, error)
-        self._seconds += (time.perf_counter() - began - self._seconds) / 8
+        self._note_seconds(began)
         return self._end(work, ended)
+
+    def _note_seconds(self, began: float) -> None:
+        self._seconds += (time.perf_counter() - began - self._seconds) / 8
 
     def _advance(self, work: _Work, steps: Steps) -> Step | Verdict:
         """Take a message step by step, to the verdict or the step with which the event loop or the core goes on."""
         work.steps = steps
         _take_result(work, steps)
         return drive(
-            steps, self._run, lambda step: isinstance(step, Turn) or (step.is_async and self._spawn(work, steps))
+            steps, self._run, lambda step: isinstance(step, _LEFT) or (step.is_async and self._spawn(work, steps))
         )
 
     def _spawn(self, work: _Work, steps: Steps) -> bool:
@@ -276,8 +328,8 @@ class Workers:
         else:
             if isinstance(ended, Verdict):
                 self._end(work, ended)
-            elif isinstance(ended, Turn):
-                self._line_up(work, ended, copy_context())
+            elif isinstance(ended, _LEFT):
+                self._leave(work, ended, copy_context())
             else:
                 self._hand_over(work)
         loop = asyncio.get_running_loop()
@@ -307,8 +359,8 @@ class Workers:
             return self._end(work, Crashed(work.message, error))
         if isinstance(steps.step, Verdict):
             return self._end(work, steps.step)
-        if isinstance(steps.step, Turn):
-            return self._line_up(work, steps.step, copy_context())
+        if isinstance(steps.step, _LEFT):
+            return self._leave(work, steps.step, copy_context())
         if steps.step.is_async and self._spawn(work, steps):
             return True
         self._hand_over(work)
@@ -328,6 +380,29 @@ class Workers:
             return True
         return self._end(work, Crashed(work.message, error))
 
+    def _leave(self, work: _Work, step: Turn | Parting, context: Context) -> bool:
+        """Leave a message, or those of a batch, to the core; tell whether they are still waited for."""
+        return self._line_up(work, step, context) if isinstance(step, Turn) else self._part(work)
+
+    def _part(self, work: _Work) -> bool:
+        """Let each message of a batch go on, to its verdict or another line; tell whether it is still waited for."""
+        if self._at_work.pop(id(work.message), None) is None:
+            text = "%s: finished after it was given up"
+            log.warning(text, work.message.id, extra=about(work.message))
+            return False
+        for part in work.parts:
+            step = part.steps.step if part.steps is not None else None
+            if isinstance(step, Turn):
+                self._finished.append(LinedUp(part.message, step.handler))
+            elif isinstance(step, Verdict):
+                del self._in_line[id(part.message)]
+                self._finished.append(step)
+        return True
+
+    def _forget(self, parts: Sequence[_Work]) -> None:
+        """Forget the messages of a batch that nobody waits for."""
+        self.drop([part.message for part in parts])
+
     def _line_up(self, work: _Work, turn: Turn, context: Context) -> bool:
         """Leave a message to the core until its turn has come; tell whether it is still waited for."""
         work.context = context
@@ -340,6 +415,7 @@ class Workers:
     def _end(self, work: _Work, ended: Verdict | Crashed) -> bool:
         """Note what came of a message, unless it was given up; then say so, as the core does not hear of it."""
         if self._at_work.pop(id(work.message), None) is not None:
+            self._forget(work.parts)
             self._finished.append(ended)
             return True
         said = str(ended) if isinstance(ended, Verdict) else text_of(ended.error)
