@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final, TypeAlias
 
+from megaflow.awslambda.lanes import BatchJob, Lane, Work, make_batches, sort_into_lanes
 from megaflow.awslambda.store_watch import StoreWatch
 from megaflow.consumer.threads.event_loop import EventLoop
 from megaflow.consumer.threads.renewals import Renewals
@@ -21,19 +22,29 @@ from megaflow.messages.message import Message
 from megaflow.processing.dead_letters import why_unhandled
 from megaflow.processing.log_lines import about
 from megaflow.processing.processor import Processor
-from megaflow.processing.steps import Result, StoreCall, ask_once, ask_or_raise, drive, run_step
+from megaflow.processing.steps import (
+    BatchTurn,
+    Parting,
+    Result,
+    Step,
+    StoreCall,
+    Turn,
+    ask_once,
+    ask_or_raise,
+    drive,
+    run_step,
+)
 from megaflow.processing.verdict import Fate, Verdict
 from megaflow.settings import ConsumerSettings
 from megaflow.telemetry import tracing
-from megaflow.transport.addresses import is_fifo
 
 log = get_logger(__name__)
 
 _PAUSES: Final = (0.1, 0.4, 1.6)
 """Seconds between tries to ask a store."""
 
-Lane: TypeAlias = list[Message]
-"""Messages that are handled one after another: those of one group of a FIFO queue, or a single one."""
+Job: TypeAlias = Lane | BatchJob
+"""What one thread does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +105,13 @@ class Invocation:
         self._settle = settle
         self._give_up = give_up
         self._changed = threading.Condition()
-        self._under_way: dict[int, Lane] = {}
+        self._under_way: dict[int, Job] = {}
+        self._in_line: list[Lane] = []
+        """The lanes of which something waits for a batch."""
+
+        self._ready: list[Lane] = []
+        """Those that go on, as their batches have ended."""
+
         self._limits: dict[str, _Limit] = {}
         self._ends: dict[str, End] = {}
         self._stopped = False
@@ -105,7 +122,7 @@ class Invocation:
 
     def run(self, messages: Sequence[Message]) -> dict[str, End]:
         """Handle *messages*, and return what became of each; those that are missing come again."""
-        waiting = deque(_sort_into_lanes(messages))
+        waiting: deque[Job] = deque(sort_into_lanes(messages))
         while self._go_on(waiting):
             self._renew_claims()
         self._renewals.close()
@@ -113,9 +130,14 @@ class Invocation:
             self._end(waiting)
             return dict(self._ends)
 
-    def _go_on(self, waiting: deque[Lane]) -> bool:
+    def _go_on(self, waiting: deque[Job]) -> bool:
         """Begin what can be begun, and wait until something happens; tell whether there is more to wait for."""
         with self._changed:
+            waiting += self._ready
+            self._ready = []
+            if not (waiting or self._under_way):
+                # Nothing more comes to a batch.
+                waiting += self._collect_batches()
             while waiting and not self._stopped and len(self._under_way) < self._settings.concurrency:
                 self._begin(waiting.popleft())
             if not self._under_way or self._clock() >= self._ends_at:
@@ -125,18 +147,28 @@ class Invocation:
             self._give_up_overdue()
             return True
 
-    def _begin(self, lane: Lane) -> None:
-        self._under_way[id(lane)] = lane
-        try:
-            threading.Thread(target=self._handle, args=(lane,), name="megaflow-lambda", daemon=True).start()
-        except RuntimeError as error:
-            del self._under_way[id(lane)]
-            self._stopped = True
-            log.error("%d messages come again: there is no thread for them: %s", len(lane), text_of(error))
+    def _collect_batches(self) -> list[BatchJob]:
+        lanes, self._in_line = self._in_line, []
+        jobs = list(make_batches(lanes))
+        called = {lane for job in jobs for lane in job.lanes}
+        self._in_line = [lane for lane in lanes if lane not in called]
+        return jobs
 
-    def _end(self, waiting: Iterable[Lane]) -> None:
+    def _begin(self, job: Job) -> None:
+        self._under_way[id(job)] = job
+        run = partial(self._handle, job) if isinstance(job, Lane) else partial(self._call_batch, job)
+        try:
+            threading.Thread(target=run, name="megaflow-lambda", daemon=True).start()
+        except RuntimeError as error:
+            del self._under_way[id(job)]
+            self._stopped = True
+            log.error("%d messages come again: there is no thread for them: %s", len(job.messages), text_of(error))
+
+    def _end(self, waiting: Iterable[Job]) -> None:
         """Give up what still runs: its answer is given without it."""
-        late = [each for lane in (*self._under_way.values(), *waiting) for each in lane if each.id not in self._ends]
+        jobs = (*self._under_way.values(), *waiting, *self._in_line, *self._ready)
+        lanes = dict.fromkeys(lane for job in jobs for lane in ([job] if isinstance(job, Lane) else job.lanes))
+        late = [each for lane in lanes if not lane.is_broken for each in lane.messages if each.id not in self._ends]
         if late and not self._stopped:
             log.warning("%d messages come again: the function's time is up", len(late))
         if self._under_way:
@@ -148,40 +180,86 @@ class Invocation:
             tracing.give_up(message, timed_out=False)
 
     def _handle(self, lane: Lane) -> None:
-        for message in lane:
-            # What follows in its group must not overtake a message that comes again.
-            if self._stopped or self._clock() >= self._ends_at or not self._handle_one(lane, message):
-                break
+        # What follows in its group must not overtake a message that comes again.
+        while not self._is_over and (work := lane.next(self._context)) is not None:
+            self._handle_one(lane, work)
         with self._changed:
-            self._under_way.pop(id(lane), None)
+            if self._under_way.pop(id(lane), None) is not None and lane.in_line and not lane.is_broken:
+                self._in_line.append(lane)
             self._changed.notify()
 
-    def _handle_one(self, lane: Lane, message: Message) -> bool:
-        """Handle a message, and tell whether it is done with."""
+    def _handle_one(self, lane: Lane, work: Work) -> None:
+        """Handle a message, to its end or until it waits for a batch."""
+        message = work.message
         try:
-            verdict = self._context.copy().run(self._process, message)
+            ended = work.context.run(self._process, work)
+            if not isinstance(ended, Verdict):
+                lane.in_line.append(work)
+                return
             if self._is_given_up(lane):
                 text = "message %s: finished after it was given up: %s"
-                log.warning(text, message.id, str(verdict), extra=about(message))
-                return False
-            end = self._settle(verdict)
+                log.warning(text, message.id, str(ended), extra=about(message))
+                lane.is_broken = True
+                return
+            lane.is_broken = not self._note_verdict(lane, ended)
         except BaseException:
             log.exception("message %s: its handlers could not be run", message.id, extra=about(message))
-            return False
+            lane.is_broken = True
+
+    def _call_batch(self, job: BatchJob) -> None:
+        """Call a handler with a batch, and go on with each of its messages, to its end or another batch."""
+        try:
+            self._context.copy().run(self._process_batch, job)
+            if self._is_given_up(job):
+                log.warning("%s: finished after it was given up", job.batch.id, extra=about(job.batch))
+                return
+            for lane, work in job.parts:
+                ended = work.steps.step if work.steps is not None else None
+                if isinstance(ended, Verdict):
+                    lane.in_line.remove(work)
+                    lane.is_broken |= not self._note_verdict(job, ended)
+        except BaseException:
+            log.exception("message %s: its handlers could not be run", job.batch.id, extra=about(job.batch))
+            for lane in job.lanes:
+                lane.is_broken = True
+        with self._changed:
+            if self._under_way.pop(id(job), None) is not None:
+                self._ready += [lane for lane in job.lanes if not lane.is_broken]
+            self._changed.notify()
+
+    def _note_verdict(self, job: Job, verdict: Verdict) -> bool:
+        """Settle a message, and tell whether it is done with."""
+        message, end = verdict.message, self._settle(verdict)
         if verdict.interruption is not None:
             text = "message %s: a handler has exited, so nothing more is begun: %s"
             log.error(text, message.id, describe_error(verdict.interruption), extra=about(message))
             self._stopped = True
         with self._changed:
-            if id(lane) in self._under_way:
+            if id(job) in self._under_way:
                 self._ends[message.id] = end
         return end.done
 
-    def _process(self, message: Message) -> Verdict:
-        if why_unhandled(message, self._settings.max_receives):
-            return Verdict(message, (), Fate.DEAD_LETTER)
-        run = partial(run_step, wait=self._event_loops.current.wait, watch=self._watch, ask=self._ask_store)
-        return drive(self._processor.steps(message), run)
+    @property
+    def _is_over(self) -> bool:
+        return self._stopped or self._clock() >= self._ends_at
+
+    def _process(self, work: Work) -> Step | Verdict:
+        if work.steps is None:
+            if why_unhandled(work.message, self._settings.max_receives):
+                return Verdict(work.message, (), Fate.DEAD_LETTER)
+            work.steps = self._processor.steps(work.message)
+        else:
+            work.steps.take(Result())
+        return drive(work.steps, self._run_step, _waits_for_others)
+
+    def _process_batch(self, job: BatchJob) -> None:
+        several = [work.steps for _, work in job.parts if work.steps is not None]
+        steps = self._processor.batch_steps(job.batch, job.handler, several)
+        steps.take(Result())
+        drive(steps, self._run_step, lambda step: isinstance(step, Parting))
+
+    def _run_step(self, step: Step) -> Result:
+        return run_step(step, self._event_loops.current.wait, self._watch, self._ask_store)
 
     def _ask_store(self, step: StoreCall) -> Result:
         """Ask a store, a few times where it fails; begin nothing more where it is not well then."""
@@ -207,8 +285,8 @@ class Invocation:
 
     def _give_up_overdue(self) -> None:
         now = self._clock()
-        for key, lane in list(self._under_way.items()):
-            for message in lane:
+        for key, job in list(self._under_way.items()):
+            for message in job.watched:
                 limit = self._limits.get(message.id)
                 if limit is None or limit.ends_at > now:
                     continue
@@ -217,15 +295,20 @@ class Invocation:
                 if limit.handler.is_async:
                     # It does not give way to others either.
                     self._event_loops.replace()
-                tracing.give_up(message)
-                self._ends[message.id] = self._give_up(message)
                 del self._limits[message.id]
                 self._under_way.pop(key, None)
-                _give_up_leases(each for each in lane if not self._ends.get(each.id, COMES_AGAIN).done)
+                self._give_up_job(job, [message] if isinstance(job, Lane) else job.messages)
 
-    def _is_given_up(self, lane: Lane) -> bool:
+    def _give_up_job(self, job: Job, overdue: Iterable[Message]) -> None:
+        for message in overdue:
+            tracing.give_up(message)
+            self._ends[message.id] = self._give_up(message)
+        late = [each for lane in ([job] if isinstance(job, Lane) else job.lanes) for each in lane.messages]
+        _give_up_leases(each for each in (*late, *job.watched) if not self._ends.get(each.id, COMES_AGAIN).done)
+
+    def _is_given_up(self, job: Job) -> bool:
         with self._changed:
-            return id(lane) not in self._under_way
+            return id(job) not in self._under_way
 
     def _renew_claims(self) -> None:
         """Keep the idempotency keys that are worked on: a function may take longer than they live."""
@@ -233,7 +316,7 @@ class Invocation:
             return
         self._renews_at = self._clock() + self._settings.visibility_timeout
         with self._changed:
-            messages = [message for lane in self._under_way.values() for message in lane]
+            messages = [message for job in self._under_way.values() for message in job.messages]
         for message in messages:
             self._renewals.add(message)
 
@@ -245,12 +328,9 @@ def _give_up_leases(messages: Iterable[Message]) -> None:
             message.lease.is_given_up = True
 
 
-def _sort_into_lanes(messages: Iterable[Message]) -> list[Lane]:
-    lanes: dict[object, Lane] = {}
-    for message in messages:
-        ordered = is_fifo(message.queue_url)
-        lanes.setdefault((message.queue_url, message.group_id) if ordered else message.id, []).append(message)
-    return list(lanes.values())
+def _waits_for_others(step: Step) -> bool:
+    """Tell whether a message goes on only with others, or after them."""
+    return isinstance(step, BatchTurn) or (isinstance(step, Turn) and step.handler is None)
 
 
 def _log_interruption(error: BaseException) -> None:

@@ -204,7 +204,7 @@ class Endings:
         for held in doomed:
             self._leases.give_up(held)
             self.give_back(held, now)
-        self._held_messages.free(doomed)
+            self._pass_over(held, now)
 
     def give_back(self, held: Held, now: float) -> None:
         """Let a message be seen again at once."""
