@@ -1,20 +1,23 @@
-"""The simulation finds bugs: thirteen, planted one at a time."""
+"""The simulation finds bugs: sixteen, planted one at a time."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
+from typing import Any
 
 import pytest
 
 from megaflow.consumer.core.core import Core
 from megaflow.consumer.core.endings import Endings
+from megaflow.consumer.core.groups import Groups
 from megaflow.consumer.core.held_messages import Held, HeldMessages
 from megaflow.consumer.core.leases import Leases
 from megaflow.consumer.core.polling import Polling
 from megaflow.consumer.core.protocol import Action, Input, Received
 from megaflow.consumer.core.settling import Settling
+from megaflow.handlers.handler import Handler
 from megaflow.processing.verdict import Verdict
 from tests.simulation.runs import find_violation
 
@@ -58,10 +61,10 @@ def group_goes_on_while_its_head_comes_again(patch: pytest.MonkeyPatch) -> None:
 def group_goes_on_after_a_lost_lease(patch: pytest.MonkeyPatch) -> None:
     drop_expired = Endings.drop_expired
 
-    def drop_alone(self: Endings, now: float) -> None:
+    def drop_alone(self: Endings, now: float) -> list[Held]:
         with pytest.MonkeyPatch.context() as within:
             within.setattr(self, "give_back_waiting", nothing)
-            drop_expired(self, now)
+            return drop_expired(self, now)
 
     patch.setattr(Endings, "drop_expired", drop_alone)
 
@@ -117,12 +120,41 @@ def starts_on_without_its_store(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Core, "handle_all", handle_and_start)
 
 
+def messages_in_line_not_extended(patch: pytest.MonkeyPatch) -> None:
+    def all_but_in_line(self: HeldMessages) -> Iterator[Held]:
+        places = (place for place in self._places() if place is not self.in_line)
+        return chain.from_iterable(tuple(place.values()) for place in places)
+
+    patch.setattr(HeldMessages, "leased", all_but_in_line)
+
+
+def settled_before_its_batch(patch: pytest.MonkeyPatch) -> None:
+    made = Core.__init__
+
+    def make(self: Core, *arguments: Any, **options: Any) -> None:
+        made(self, *arguments, **options)
+        own = self._held_messages.line_up
+
+        def line_up_here(held: Held, batch_handler: Handler | None = None) -> None:
+            own(held, batch_handler)
+            if batch_handler is not None:
+                self._settling.delete(held, self._now)
+
+        self._held_messages.line_up = line_up_here  # type: ignore[method-assign]
+
+    patch.setattr(Core, "__init__", make)
+
+
+def group_overtakes_in_line(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Groups, "is_next", lambda self, held: True)
+
+
 @pytest.mark.long
 @pytest.mark.parametrize(
     ("plant", "found"),
     [
         (delete_before_handling, "deleted, and .* never finished it|deleted while a handler works on it"),
-        (heartbeat_off, "lost a lease, and nothing was wrong"),
+        (heartbeat_off, "lost a lease, and nothing was wrong|has not given back"),
         (failed_entries_ignored, "a delete that failed was not tried again"),
         (group_goes_on_after_a_failure, "overtakes .* of its group|of its group comes again elsewhere"),
         (group_goes_on_while_its_head_comes_again, "comes again elsewhere"),
@@ -134,6 +166,9 @@ def starts_on_without_its_store(patch: pytest.MonkeyPatch) -> None:
         (store_failure_taken_for_a_verdict, "is called again instead of its store"),
         (polls_on_without_its_store, "polls, and its store is out"),
         (starts_on_without_its_store, "started by .*, and its store is out"),
+        (messages_in_line_not_extended, "lost a lease, and nothing was wrong"),
+        (settled_before_its_batch, "deleted, and .* never finished it|deleted while a handler works on it"),
+        (group_overtakes_in_line, "overtakes .* of its group"),
     ],
 )
 def test_a_planted_bug_is_found(plant: Plant, found: str, monkeypatch: pytest.MonkeyPatch) -> None:
