@@ -294,7 +294,8 @@ class Workers:
                 ended = context.run(self._advance, work, pending)
                 if not isinstance(ended, Verdict):
                     # The event loop goes on with it, or it waits for its turn.
-                    self._note_seconds(began)
+                    if not work.parts:
+                        self._note_seconds(began)
                     return not isinstance(ended, _LEFT) or self._leave(work, ended, context)
         except StoreError as error:
             work.context = context
