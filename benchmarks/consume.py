@@ -100,6 +100,17 @@ def measure_drain(bench: Bench) -> None:
     show("CPU per message", f"{cpu:.0f} µs, {cpu - base:+.0f} to the bare loop's {base:.0f}", "+30", cpu - base <= 30)
 
 
+def measure_batches(bench: Bench) -> None:
+    """Drain with a handler that gets 500 at once, beside one that gets them one by one."""
+    count = bench.count(20_000)
+    plain, batched = [], []
+    for _ in range(bench.rounds):
+        plain.append(bench.drain("megaflow", count))
+        batched.append(bench.drain("megaflow", count, batch_size=500))
+    rate, base = (median([each["rate"] for each in measured]) for measured in (batched, plain))
+    show("batches of 500", f"{rate:,.0f}/s is {rate / base:.2f} of a plain handler's {base:,.0f}", "1.0", rate >= base)
+
+
 def measure_waiting(bench: Bench) -> None:
     count = bench.count(9_600)
     null = median([bench.drain("loop", count, threads=best_loop(bench, count))["rate"] for _ in range(bench.rounds)])
@@ -133,6 +144,7 @@ def measure_memory(bench: Bench) -> None:
 
 MEASUREMENTS: dict[str, Callable[[Bench], None]] = {
     "drain": measure_drain,
+    "batches": measure_batches,
     "waiting": measure_waiting,
     "latency": measure_latency,
     "memory": measure_memory,

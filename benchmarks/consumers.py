@@ -143,7 +143,14 @@ OUTLETS = {
 
 
 def run_megaflow(
-    endpoint_url: str, url: str, *, count: int, handlers: int = 1, wire: bool = True, outlet: str = "off"
+    endpoint_url: str,
+    url: str,
+    *,
+    count: int,
+    handlers: int = 1,
+    wire: bool = True,
+    outlet: str = "off",
+    batch_size: int | None = None,
 ) -> Measured:
     """Drain with a handler that does nothing, one of *handlers*, until everything is deleted."""
     app = App(url, client=connect(endpoint_url), wait_time_seconds=1, wire=wire)
@@ -158,7 +165,7 @@ def run_megaflow(
             watch.press(deleted)
 
     outlets.note = note_and_look  # type: ignore[assignment, method-assign]
-    app.on_data({"type": "order.placed"})(lambda data: None)
+    app.on_data({"type": "order.placed"}, batch_size=batch_size)(lambda data: None)
     for number in range(1, handlers):
         app.on_data({"type": f"order.{number}", "order": {"id": gt(number)}})(lambda data: None)
     watch.begin()

@@ -93,6 +93,7 @@ PRINTED = {
         'megaflow_messages_ended_total{fate="kept",queue="orders"} 1.0',
         "{'deleted': 1, 'kept': 1}",
     ],
+    "16_batches.py": ["4 views at once, 1 of them to come again", "3 deleted, 1 kept, 1 dead-lettered"],
 }
 MIGRATED = ROOT / "samples" / "07_sqs_mega.py"
 DEMO = ROOT / "samples" / "demo.py"
