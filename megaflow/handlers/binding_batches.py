@@ -9,7 +9,7 @@ from typing import Any, Final, get_args, get_origin
 from megaflow.errors import RegistrationError
 from megaflow.handlers.annotations import Unresolved, members
 from megaflow.handlers.binding import Binding, Fills, Take
-from megaflow.handlers.dependencies import Providers
+from megaflow.handlers.dependencies import Providers, name_of
 from megaflow.handlers.parameters import VARIADIC, is_positional_only, read_parameters
 from megaflow.messages.codec import Kind
 from megaflow.messages.message import Message
@@ -75,7 +75,7 @@ def _read_item(text: str) -> str:
 
 def _refuse(name: str, parameter: inspect.Parameter) -> None:
     annotation = parameter.annotation
-    text = annotation.text if isinstance(annotation, Unresolved) else inspect.formatannotation(annotation)
+    text = annotation.text if isinstance(annotation, Unresolved) else name_of(annotation)
     raise RegistrationError(
         f"{name} has batch_size=, so its parameter {parameter.name!r} gets a list: annotate it list[{text}]"
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 
 from megaflow.errors import HandlingError
 from megaflow.handlers.handler import Handler
@@ -19,7 +19,7 @@ from megaflow.processing.idempotency import Idempotency, find_key
 from megaflow.processing.keys import claim_key, end_key
 from megaflow.processing.middleware import Call
 from megaflow.processing.outcomes import OutcomeReader
-from megaflow.processing.spans import Given
+from megaflow.processing.spans import Given, end_handle
 from megaflow.processing.steps import (
     Asking,
     BatchTurn,
@@ -38,6 +38,9 @@ from megaflow.telemetry.current import NOTHING_GIVEN, current
 from megaflow.telemetry.propagation import Propagation
 from megaflow.telemetry.tracing import Tracing
 from megaflow.transport.addresses import is_fifo
+
+if TYPE_CHECKING:
+    from megaflow.telemetry.otel_messages import MessageTrace
 
 NEXT_BATCH: Final = object()
 """What a batch came to for a message that waits for the next one: another one in it has the same idempotency key."""
@@ -174,15 +177,22 @@ class Batches:
         arguments = {name: [each[name] for each in taken] for name in taken[0]}
         batch = replace(batch, payload=next(iter(arguments.values())), arguments=arguments)
         self._speak_of(batch, handler)
+        trace = self._begin_trace(batch, handler, called)
         began = time.perf_counter()
         result = yield HandlerCall(handler, batch, self._pipelines[handler])
         seconds = time.perf_counter() - began
         outcome = self._reader.read(handler, result.returned, result.error, seconds, was_awaited=result.was_awaited)
+        if trace is not None:
+            end_handle(trace, outcome)
         outcomes = self._reader.read_each(outcome, len(called))
         if len(outcomes) > 1 and outcomes[0] is outcomes[1]:
             outcomes = [self._log_once(batch, outcomes[0])] * len(outcomes)
         for item, each in zip(called, outcomes, strict=True):
             item.outcome = each
+
+    def _begin_trace(self, batch: BatchMessage, handler: Handler, called: Sequence[_Item]) -> MessageTrace | None:
+        spans = self._tracing.spans
+        return None if spans is None else spans.begin_batch(batch, handler.name, [item.message for item in called])
 
     def _log_once(self, batch: BatchMessage, outcome: Outcome) -> Outcome:
         """Say once what all messages have in common, and return it as said."""

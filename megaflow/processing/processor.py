@@ -279,7 +279,7 @@ class Processor:
     ) -> Asking:
         if handler in self._with_batches:
             is_kept = any(outcome.status.keeps for outcome in before)
-            return (yield from self._run_in_batch(BatchTurn(handler, message, is_kept)))
+            return (yield from self._run_in_batch(BatchTurn(handler, message, is_kept), trace))
         turn = yield Turn(handler)
         if turn.error is not None:
             return Outcome(handler, ProcessStatus.RETRY_LATER, turn.error)
@@ -287,7 +287,7 @@ class Processor:
             return refuse_lost(handler)
         return (yield from self._run(handler, message, trace))
 
-    def _run_in_batch(self, turn: BatchTurn) -> Asking:
+    def _run_in_batch(self, turn: BatchTurn, trace: MessageTrace | None) -> Asking:
         handler, message = turn.handler, turn.message
         ended = Result(NEXT_BATCH)
         while ended.returned is NEXT_BATCH:
@@ -296,7 +296,11 @@ class Processor:
             return Outcome(handler, ProcessStatus.RETRY_LATER, ended.error)
         outcome = ended.returned
         if outcome is None:
+            if trace is not None:
+                trace.begin_handle(handler.name)
             outcome = yield from self._batches.call_alone(handler, message)
+            if trace is not None:
+                end_handle(trace, outcome)
         return (yield from self._save(handler, message, outcome))
 
     def _may_overtake(self, message: Message, selection: Selection) -> bool:
