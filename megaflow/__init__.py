@@ -30,7 +30,7 @@ from megaflow.event import Event, ObjectData, Payload, PayloadBuilder
 from megaflow.handlers.handler import Handler
 from megaflow.handlers.options import HandlerOptions
 from megaflow.handlers.router import Router
-from megaflow.handlers.status import ProcessStatus, Reject, RetryLater
+from megaflow.handlers.status import PartialFailure, ProcessStatus, Reject, RetryLater
 from megaflow.match.conditions import Condition
 from megaflow.messages.attributes import Attribute
 from megaflow.messages.codec import Kind
@@ -99,6 +99,7 @@ __all__ = [
     "Oddity",
     "Outcome",
     "Outgoing",
+    "PartialFailure",
     "PatternError",
     "Payload",
     "PayloadBuilder",

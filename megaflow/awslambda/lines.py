@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from megaflow.consumer.core.circuits import Circuits
-from megaflow.consumer.core.held_messages import HeldMessages
-from megaflow.consumer.core.protocol import Actions, LinedUp, Report, Resume
+from megaflow.consumer.core.held_messages import Held, HeldMessages
+from megaflow.consumer.core.protocol import Actions, CallBatch, LinedUp, Report, Resume
 from megaflow.consumer.core.turns import Turns
 from megaflow.logs import get_logger
 from megaflow.messages.message import Message
@@ -20,7 +20,9 @@ class Lines:
 
     def __init__(self, held_messages: HeldMessages, breaker: CircuitBreaker | None, concurrency: int) -> None:
         self._actions = Actions()
-        self._turns = Turns(held_messages, Circuits(breaker, self._actions), self._actions, concurrency)
+        circuits = Circuits(breaker, self._actions)
+        # Nothing comes to a batch but what the event has brought.
+        self._turns = Turns(held_messages, circuits, self._actions, concurrency, all_is_there=True)
 
     @property
     def due_at(self) -> float:
@@ -36,15 +38,21 @@ class Lines:
         self._turns.line_up(LinedUp(message, turn.handler, turn.last), now, stopping=True)
         self._report(message)
 
-    def give(self, now: float) -> list[str]:
-        """Give the turns that have come, and return the ids of the messages that have them."""
+    def give(self, now: float) -> tuple[list[str], list[CallBatch]]:
+        """Give the turns that have come, and return the ids of the messages that have them, and the batches."""
         self._turns.give(now)
-        resumed = [action for action in self._actions.take() if isinstance(action, Resume)]
-        return [message.id for action in resumed for message in action.messages]
+        actions = self._actions.take()
+        resumed = [action for action in actions if isinstance(action, Resume)]
+        batches = [action for action in actions if isinstance(action, CallBatch)]
+        return [message.id for action in resumed for message in action.messages], batches
 
-    def take_untried(self) -> list[tuple[str, str]]:
-        """Take out the messages that wait for what is away; return their ids, and whose circuit breaker is open."""
-        return [(held.id, circuit.owner) for held, circuit in self._turns.take_untried()]
+    def take_untried(self) -> list[tuple[Held, str]]:
+        """Take out the messages that wait for what is away; return them, and whose circuit breaker is open."""
+        return [(held, circuit.owner) for held, circuit in self._turns.take_untried()]
+
+    def take_doomed(self) -> list[Held]:
+        """Take out the messages before which one of their group comes again."""
+        return self._turns.take_doomed()
 
     def take_all(self) -> None:
         """Take out all messages in line."""

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Final, TypeAlias
 
 from megaflow.errors import DependencyError, HandlerTimeoutError, InvalidPayloadError, UsageError
 from megaflow.frozen import make_record
 from megaflow.handlers.handler import Handler
-from megaflow.handlers.status import ProcessStatus, Reject, RetryLater
+from megaflow.handlers.status import PartialFailure, ProcessStatus, Reject, RetryLater
 from megaflow.logs import get_logger
-from megaflow.processing.verdict import Outcome, flatten
+from megaflow.processing.verdict import BatchOutcome, Fate, Outcome, decide_fate, flatten
 from megaflow.settings import CircuitBreaker, OnInvalid
 
 log = get_logger(__name__)
@@ -59,6 +60,8 @@ class OutcomeReader:
         *was_awaited* is whether what its pipeline gave had to be awaited.
         """
         if raised is not None:
+            if handler.options.takes_batches and isinstance(raised, PartialFailure):
+                return BatchOutcome(handler, ProcessStatus.RETRIABLE_ERROR, raised, seconds=seconds, each=raised.failed)
             status, after = self._read_error(handler, raised)
             return Outcome(handler, status, raised, after, seconds)
         if isinstance(returned, ProcessStatus):
@@ -69,9 +72,33 @@ class OutcomeReader:
         if handler.is_async and not was_awaited:
             error = UsageError("a middleware did not return what call_next gave it, so the handler has not run")
             return Outcome(handler, ProcessStatus.RETRIABLE_ERROR, error)
+        if handler.options.takes_batches and (of_each := _read_returned(handler, returned, seconds)) is not None:
+            return of_each
         if returned is not None:
             self._warn_once(handler, returned)
         return make_outcome(handler, ProcessStatus.DONE, seconds)
+
+    def read_each(self, outcome: Outcome, size: int) -> list[Outcome]:
+        """Return what became of each message of a batch of that *size*, where this became of their call.
+
+        What they have in common is one and the same outcome.
+        """
+        handler, seconds = outcome.handler, outcome.seconds / size
+        if not isinstance(outcome, BatchOutcome):
+            return [replace(outcome, seconds=seconds)] * size
+        if not outcome.fits(size):
+            error = UsageError(
+                f"{handler.name} got {size} messages, and said something of the places "
+                f"{', '.join(map(repr, list(outcome.each)[:10]))}: an error or a ProcessStatus belongs to each place, "
+                f"from 0 to {size - 1}"
+            )
+            return [Outcome(handler, ProcessStatus.RETRIABLE_ERROR, error, seconds=seconds)] * size
+        return [self._read_one(handler, outcome.each.get(place), seconds) for place in range(size)]
+
+    def _read_one(self, handler: Handler, said: object, seconds: float) -> Outcome:
+        if isinstance(said, BaseException):
+            return self.read(handler, None, said, seconds)
+        return make_outcome(handler, said if isinstance(said, ProcessStatus) else ProcessStatus.DONE, seconds)
 
     def _read_error(self, handler: Handler, error: BaseException) -> tuple[ProcessStatus, float | None]:
         """Return what *error* means, and the seconds that it asks for."""
@@ -105,6 +132,16 @@ class OutcomeReader:
             type(returned).__qualname__,
             extra={"handler": handler.name},
         )
+
+
+def _read_returned(handler: Handler, returned: object, seconds: float) -> BatchOutcome | None:
+    """Return what a batch handler says of each of its messages; None where it says nothing of the kind."""
+    if not isinstance(returned, Sequence) or not any(isinstance(each, ProcessStatus) for each in returned):
+        return None
+    statuses = [each for each in returned if isinstance(each, ProcessStatus)]
+    keeps = next((each for each in statuses if each.keeps), ProcessStatus.DONE)
+    status = ProcessStatus.FATAL_ERROR if decide_fate(statuses) is Fate.DEAD_LETTER else keeps
+    return BatchOutcome(handler, status, seconds=seconds, each=dict(enumerate(returned)), is_whole=True)
 
 
 def _add(of_app: _RetryOn, of_handler: _RetryOn) -> tuple[type[Exception], ...]:

@@ -94,6 +94,24 @@ def test_a_handler_may_have_a_limit_and_a_breaker(limit: dict[str, Any]) -> None
     assert function.invoke(*"abcdef") == []
 
 
+def test_a_batch_is_one_try_and_where_the_breaker_is_open_none_is_called() -> None:
+    function, batches = Function(breaker=CircuitBreaker(failures=1, seconds=30)), list[list[str]]()
+
+    @function.app.on_text(batch_size=2, batch_seconds=0)
+    def store(texts: list[str]) -> None:
+        batches.append(texts)
+        function.store(texts[0])
+
+    assert function.invoke(*"abcd") == list("abcd")
+    assert batches == [["a", "b"]]
+    function.is_away = False
+    assert function.invoke("e") == ["e"]
+    function.clock.let_an_hour_pass()
+
+    assert function.invoke(*"abcd") == []
+    assert batches[1:] == [["a", "b"], ["c", "d"]]
+
+
 def test_a_call_that_does_not_return_in_its_time_counts(caplog: pytest.LogCaptureFixture) -> None:
     function, go_on = Function(breaker=CircuitBreaker(failures=1, on=TimeoutError)), threading.Event()
     function.handler._clock = time.monotonic
@@ -137,7 +155,7 @@ def test_a_try_that_is_given_up_lets_another_one_try() -> None:
     hanging = threading.Thread(target=function.invoke, args=("hangs",))
     hanging.start()
     assert begun.wait(PATIENCE)
-    lines = function.handler._lanes._lines
+    lines = function.handler._works._lines
     assert lines is not None
     assert lines._turns._circuits.due_at == float("inf")
     function.clock.let_an_hour_pass()

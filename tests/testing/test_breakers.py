@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from megaflow import App, CircuitBreaker, ConfigurationError, MemoryStore, ProcessStatus
+from megaflow import App, CircuitBreaker, ConfigurationError, MemoryStore, PartialFailure, ProcessStatus
 from megaflow.testing import TestClient
 
 BREAKER = CircuitBreaker(failures=5, seconds=30, on=(ConnectionError,))
@@ -64,6 +64,51 @@ def test_an_outage_of_any_length_costs_no_delivery_of_what_tries(database: Datab
         client.advance(30)
 
         assert [each.receive_count for each in client.deleted] == [1]
+
+
+@pytest.mark.parametrize("of_app", [True, False])
+def test_a_batch_that_fails_is_one_failure_and_waits_in_hand_for_another_try(database: Database, of_app: bool) -> None:
+    breaker = CircuitBreaker(failures=2, seconds=30)
+    app = App(breaker=breaker if of_app else None, backoff=lambda count: 1.0)
+
+    @app.on_text(batch_size=10, batch_seconds=1, breaker=None if of_app else breaker)
+    def store(texts: list[str]) -> None:
+        database.store(texts)
+
+    with TestClient(app) as client:
+        database.is_away = True
+        client.publish_batch([f"{number}" for number in range(10)])
+        assert [sorted(call) for call in database.calls] == [sorted(f"{number}" for number in range(10))]
+        client.advance(5)
+        assert len(database.calls) == 2
+        client.advance(3600)
+        assert len(database.calls) == 2 + 3600 // 30
+        database.is_away = False
+        client.advance(30)
+
+        assert len(client.deleted) == 10
+        assert {each.receive_count for each in client.deleted} == {2}
+        assert client.dead_lettered == []
+
+
+def test_what_gets_through_in_a_batch_is_enough_to_close_its_breaker() -> None:
+    app, calls, bad = App(breaker=CircuitBreaker(failures=1, seconds=30)), list[list[str]](), {"a", "b"}
+
+    @app.on_text(batch_size=2, batch_seconds=1)
+    def store(texts: list[str]) -> None:
+        calls.append(texts)
+        raise PartialFailure({place: ConnectionError() for place, text in enumerate(texts) if text in bad})
+
+    with TestClient(app) as client:
+        client.publish_batch(["a", "b"])
+        bad.discard("b")
+        client.advance(40)
+
+        assert calls[:2] == [["a", "b"], ["a", "b"]]
+        assert sorted(each.payload for each in client.deleted) == ["b"]
+        bad.clear()
+        client.advance(60)
+        assert sorted(each.payload for each in client.deleted) == ["a", "b"]
 
 
 def test_a_message_that_stays_in_hand_beyond_its_time_comes_again(database: Database) -> None:

@@ -54,6 +54,10 @@ class Circuit:
         """Tell whether *handler* has failed since its last success, so that another one is of importance."""
         return self._failures[handler] > 0
 
+    def is_told_by(self, outcome: Outcome) -> bool:
+        """Tell whether an outcome says whether what is needed is there, or away."""
+        return not outcome.skipped and (outcome.status is ProcessStatus.DONE or is_outage(outcome, self._breaker))
+
     def begin(self, message_id: str) -> None:
         """Take note that a message is let in."""
         if self.is_open:

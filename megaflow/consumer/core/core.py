@@ -35,6 +35,7 @@ from megaflow.consumer.core.protocol import (
     Exit,
     Extend,
     Finished,
+    Flush,
     Hide,
     Input,
     Inspected,
@@ -73,8 +74,9 @@ _LONGEST_PAUSE: Final = 30.0
 class Core:
     """One consumer's state. Not thread-safe: a single driver tells it everything; `health` may be asked by others.
 
-    *has_stores* is whether what handlers do is remembered in stores. *is_observed* is asked at each poll whether
-    anybody wants to know what is measured, *wall_clock* for the seconds since 1970 by which messages are so old.
+    *has_stores* is whether what handlers do is remembered in stores, *has_batches* whether some get batches.
+    *is_observed* is asked at each poll whether anybody wants to know what is measured, *wall_clock* for the seconds
+    since 1970 by which messages are so old.
     """
 
     def __init__(
@@ -83,12 +85,14 @@ class Core:
         *,
         fifo: bool,
         has_stores: bool = False,
+        has_batches: bool = False,
         randomness: Callable[[], float] = random.random,
         ask_backoff: Ask = ask_backoff,
         is_observed: Callable[[], bool] = lambda: False,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self._settings = settings
+        self._fifo = fifo
         self._randomness = randomness
         self._now = math.inf
         """When it was last told something: as long as it never was, nobody misses it."""
@@ -98,11 +102,11 @@ class Core:
         self._held_messages = held_messages = HeldMessages(fifo=fifo)
         self._leases = Leases(settings, held_messages, actions)
         self._settling = Settling(actions, self._pause, self._leases.patience_ends_at)
-        self._polling = Polling(settings, held_messages, actions, self._pause, fifo=fifo)
+        self._circuits = Circuits(settings.breaker, actions)
+        self._turns = Turns(held_messages, self._circuits, actions, settings.concurrency, has_batches=has_batches)
+        self._polling = Polling(settings, held_messages, self._turns, actions, self._pause, fifo=fifo)
         self._inspection = Inspection(settings, self._polling, actions)
         self._timeouts = Timeouts()
-        self._circuits = Circuits(settings.breaker, actions)
-        self._turns = Turns(held_messages, self._circuits, actions, settings.concurrency)
         self._outages = StoreOutages(held_messages, actions, self._pause, has_stores=has_stores)
         self._endings = Endings(
             settings,
@@ -142,6 +146,8 @@ class Core:
             self._turns.release(self._endings.drop_expired(now))
         if now >= self._settling.overdue_at:
             self._endings.pass_over_undeleted(now)
+        if doomed := self._turns.take_doomed():
+            self._endings.give_back_doomed(doomed, now)
         if now >= self._outages.due_at:
             self._outages.tend(now)
         if not self._outages.problem:
@@ -163,6 +169,11 @@ class Core:
         else:
             times.append(self._polling.wake_at(self._now))
         return min([time for time in times if time > self._now], default=math.inf)
+
+    @property
+    def is_collecting(self) -> bool:
+        """Whether messages wait for others to share their batch."""
+        return self._turns.are_collecting
 
     @property
     def waiting(self) -> tuple[Message, ...]:
@@ -202,7 +213,7 @@ class Core:
                 self._note_finished(verdicts)
             case Settled():
                 self._note_settled(input)
-            case Called() | LinedUp():
+            case Called() | LinedUp() | Flush():
                 self._note_at_work(input)
             case Inspected(facts):
                 self._inspection.note(facts, self._now)
@@ -232,6 +243,8 @@ class Core:
     def _note_received(self, received: Received) -> None:
         messages = received.messages
         self._polling.note_received(received.poll, len(messages), received.seconds, self._now)
+        if self._fifo:
+            self._turns.note_polled(len(messages))
         self._actions.count(("received",), len(messages))
         self._measuring.look()
         if self._measuring.is_on:
@@ -272,12 +285,12 @@ class Core:
         done = []
         had_turns = self._turns.are_used
         for verdict in verdicts:
+            if had_turns and self._held_messages.is_at_work(verdict.message.id):
+                self._turns.note_verdict(verdict, self._now)
             held = self._held_messages.end(verdict.message.id)
             if held is None:
                 continue
-            self._timeouts.forget(held)
-            if had_turns:
-                self._turns.note_verdict(verdict, self._now)
+            self._timeouts.forget(held.id)
             if verdict.outcomes:
                 handled += 1
             else:
@@ -310,7 +323,7 @@ class Core:
             self._endings.keep(held, self._now, verdict.outcomes)
 
     def _note_crash(self, message: Message, error: BaseException) -> None:
-        held = self._held_messages.end(message.id)
+        several = self._held_messages.end_all(message.id)
         if isinstance(error, CancelledError):
             # By whoever ends the event loop that they run in.
             self._actions.report_message(logging.WARNING, "message %s: its handlers were cancelled", message)
@@ -319,8 +332,8 @@ class Core:
             self._actions.report_message(logging.ERROR, text, message, error=error)
         if not isinstance(error, Exception | CancelledError):
             self._interrupt(error)
-        if held is not None:
-            self._timeouts.forget(held)
+        self._timeouts.forget(message.id)
+        for held in several:
             self._endings.keep(held, self._now)
 
     def _note_store(self, told: StoreFailed | StoresChecked) -> None:
@@ -328,13 +341,18 @@ class Core:
         if self._outages.refusal is not None:
             self._interrupt(self._outages.refusal)
 
-    def _note_at_work(self, told: Called | LinedUp) -> None:
+    def _note_at_work(self, told: Called | LinedUp | Flush) -> None:
+        if isinstance(told, Flush):
+            self._turns.flush()
+            return
         message = told.message
         if lease_of(message).is_given_up:
             # It may be at work once more, as it came again.
             return
         if isinstance(told, LinedUp):
             self._turns.line_up(told, self._now, stopping=self._stopping)
+            if told.handler is not None and told.handler.options.takes_batches:
+                self._polling.note_collected(1, self._now)
             if self._stopping:
                 self._abandon_late()
             return
@@ -376,6 +394,7 @@ class Core:
         if not self._stopping:
             self._abandon_at = self._now + self._settings.shutdown_timeout
             self._abandon_late()
+            self._turns.hurry()
             if self._held_messages.are_begun and not at_once:
                 count = len(self._held_messages.running) + len(self._held_messages.in_line)
                 self._actions.report(

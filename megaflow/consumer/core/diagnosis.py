@@ -95,7 +95,8 @@ class Diagnosis:
     def _is_stalled(self) -> bool:
         # What waits for a store goes on by itself.
         is_full = len(self._at_work) >= self.settings.concurrency
-        return is_full and all(map(self.leases.is_lost, self._at_work))
+        parts = (part for held in self._at_work for part in self.held_messages.parts_of(held))
+        return is_full and all(map(self.leases.is_lost, parts))
 
     @property
     def _hears(self) -> bool:

@@ -8,8 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from megaflow import limits
 from megaflow.consumer.core.held_messages import HeldMessages
 from megaflow.consumer.core.protocol import AbandonPoll, Actions, Inspect, Receive
+from megaflow.consumer.core.turns import Turns
 from megaflow.settings import ConsumerSettings
 
 MOST_POLLS: Final = 4
@@ -23,6 +25,9 @@ _WINDOW: Final = 1.0
 
 _FIRST_WAIT: Final = 1
 """Seconds that a poll waits as long as SQS has not answered one: until then nobody knows that it does."""
+
+_WAIT_BETWEEN_BATCHES: Final = 1
+"""Seconds that a poll of a FIFO queue waits while something is in hand that may come to a batch."""
 
 _LOOK_AGAIN: Final = 60.0
 """Seconds after which a FIFO queue that gives nothing is asked what it holds."""
@@ -49,6 +54,7 @@ class Polling:
         self,
         settings: ConsumerSettings,
         held_messages: HeldMessages,
+        turns: Turns,
         actions: Actions,
         pause: Callable[[int], float],
         *,
@@ -56,6 +62,7 @@ class Polling:
     ) -> None:
         self._settings = settings
         self._held_messages = held_messages
+        self._turns = turns
         self._actions = actions
         self._pause = pause
         self._fifo = fifo
@@ -165,6 +172,10 @@ class Polling:
     def note_finished(self, count: int, now: float) -> None:
         """Take note that messages were handled: as many may be received in advance."""
         self.finished_at = now
+        self.note_collected(count, now)
+
+    def note_collected(self, count: int, now: float) -> None:
+        """Take note that messages came as far as a batch: as many may be received in advance."""
         if now >= self._window_ends_at:
             idle = now >= self._window_ends_at + _WINDOW
             self._finished = [0, 0 if idle else self._finished[0]]
@@ -215,6 +226,9 @@ class Polling:
     def _next_wait(self) -> int:
         """Return how many seconds one more poll waits: as long as it is not known whether SQS answers, few."""
         longest = self._settings.wait_time_seconds
+        if self._fifo and self._turns.has_batches and self._held_messages.size:
+            # A batch is called as soon as one brings nothing.
+            longest = min(_WAIT_BETWEEN_BATCHES, longest) if self._turns.is_dry else 0
         return longest if self.has_received and not self.failures else min(_FIRST_WAIT, longest)
 
     def _can_take(self, now: float) -> int:
@@ -227,13 +241,18 @@ class Polling:
     def _most_in_hand(self) -> int:
         """How much is held at most: what waits for its turn, in its group or at a handler, takes no room but this."""
         settings = self._settings
-        return settings.max_number_of_messages * (settings.concurrency + 1) + settings.received_in_advance
+        most = settings.max_number_of_messages * (settings.concurrency + 1) + settings.received_in_advance
+        if not self._turns.has_batches:
+            return most
+        in_flight = limits.FIFO_IN_FLIGHT if self._fifo else limits.IN_FLIGHT
+        return min(most + self._turns.batch_room + len(self._held_messages.in_batch), in_flight)
 
     def _rests_until(self) -> float:
         """Return when to ask again: where half of what can be held is in line, polls are further and further apart."""
         in_line = len(self._held_messages.in_line)
         if not in_line:
             return -math.inf
+        in_line -= self._turns.collected
         return self._asked_at + _LONGEST_REST * max(0.0, 2 * in_line / self._most_in_hand - 1)
 
     def _recently_finished(self, now: float) -> int:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from megaflow.handlers.handler import Handler
+from megaflow.messages.batch import BatchMessage
 from megaflow.messages.message import Message
 from megaflow.processing.log_lines import about
 from megaflow.processing.verdict import Outcome, Verdict
@@ -77,14 +78,15 @@ class Crashed:
 
 @dataclass(frozen=True, slots=True)
 class LinedUp:
-    """A message has come to a handler at which it has to wait for its turn, and so for a `Resume`.
+    """A message has come to a handler at which it has to wait for its turn, and so for a `Resume` or a `CallBatch`.
 
+    Without a *handler* it waits until those before it in its group have ended.
     *last* is what the handler made of it that had its turn before, if any: where that is the same one, it has failed as
     something was away, and this is for another try.
     """
 
     message: Message
-    handler: Handler
+    handler: Handler | None
     last: Outcome | None = None
 
 
@@ -151,6 +153,11 @@ class Pause:
 
 
 @dataclass(frozen=True, slots=True)
+class Flush:
+    """Call batch handlers with what waits for them now."""
+
+
+@dataclass(frozen=True, slots=True)
 class Tick:
     """The time has come that the core wanted to be woken at."""
 
@@ -169,6 +176,7 @@ Input: TypeAlias = (
     | Interrupted
     | Pause
     | Stop
+    | Flush
     | Tick
 )
 
@@ -226,6 +234,25 @@ class Resume:
 
     messages: tuple[Message, ...]
     failed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CallBatch:
+    """Call a handler with these messages, all in line for it, and then go on with each of them.
+
+    *batch* stands for them as long as that lasts: a time limit, a store that fails and a crash are told of that one.
+    """
+
+    batch: BatchMessage
+    handler: Handler
+    messages: tuple[Message, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """Forget these messages, all in line: they are given back, as one before them in their group comes again."""
+
+    messages: tuple[Message, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,7 +327,19 @@ class Exit:
 
 Settlement: TypeAlias = Extend | Delete | Hide | DeadLetter
 Action: TypeAlias = (
-    Inspect | Receive | AbandonPoll | Start | GiveUp | CheckStores | Resume | Settlement | Report | Measure | Exit
+    Inspect
+    | Receive
+    | AbandonPoll
+    | Start
+    | GiveUp
+    | CheckStores
+    | Resume
+    | CallBatch
+    | Drop
+    | Settlement
+    | Report
+    | Measure
+    | Exit
 )
 
 

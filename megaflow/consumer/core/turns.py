@@ -1,90 +1,55 @@
-"""Turns: the messages in line for a call of a handler that not all may have at once or now, and whose turn it is.
+"""Turns: the messages in line for a call of a handler that not all may have at once or now, or several have together.
 
 A message in line is in hand, and holds no place of ``concurrency``. It goes on when its turn has come, and such a place
-is free.
+is free. A batch takes one place, however many messages it has.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import Final
 
 from megaflow.consumer.core.circuits import Circuit, Circuits
-from megaflow.consumer.core.gates import Gate, make_gates
 from megaflow.consumer.core.held_messages import Held, HeldMessages
-from megaflow.consumer.core.protocol import Actions, LinedUp, Resume
+from megaflow.consumer.core.lines import BatchLine, Line, make_line
+from megaflow.consumer.core.protocol import Actions, CallBatch, LinedUp, Resume
 from megaflow.handlers.handler import Handler
+from megaflow.messages.batch import stand_for
 from megaflow.processing.steps import Turn
 from megaflow.processing.verdict import Outcome, Verdict
 
 
-class _Line:
-    """The messages in line at the gates of *handler*, and at its *circuit*, where it has one."""
-
-    def __init__(self, handler: Handler, circuit: Circuit | None) -> None:
-        self.handler: Final = handler
-        self.gates: Final[Sequence[Gate]] = make_gates(handler.options)
-        self.circuit: Final = circuit
-        self.waiting: dict[str, int] = {}
-        """The messages in the order they came, by their ids, each with its number among those of all lines."""
-
-    def opens_at(self, now: float) -> float:
-        """Return since when all gates are open for the next one, or when they will be."""
-        if not self.waiting:
-            return math.inf
-        closed_until = -math.inf if self.circuit is None else self.circuit.opens_at
-        return max([closed_until, *(gate.opens_at(now) for gate in self.gates)])
-
-    @property
-    def is_shut(self) -> bool:
-        """Whether it waits for what is away."""
-        return self.circuit is not None and self.circuit.is_open
-
-    @property
-    def rank(self) -> tuple[bool, int]:
-        """Where its next one stands among those of other lines: one that can close its circuit is first."""
-        is_needed = self.circuit is not None and self.circuit.is_opened_by(self.handler)
-        return not is_needed, next(iter(self.waiting.values()))
-
-    def take(self, now: float) -> str:
-        """Let the next one go."""
-        message_id = next(iter(self.waiting))
-        for gate in self.gates:
-            gate.enter(now)
-        if self.circuit is not None:
-            self.circuit.begin(message_id)
-        del self.waiting[message_id]
-        return message_id
-
-    def leave(self, message_id: str, outcome: Outcome | None, now: float) -> None:
-        """Take note that the call of one has ended, and with what."""
-        for gate in self.gates:
-            gate.leave()
-        if self.circuit is not None:
-            self.circuit.end(message_id, self.handler, outcome, now)
-
-    def too_late(self, end: float, now: float) -> list[str]:
-        """Return the messages whose turn does not come until *end*; nobody waits until then for what is away."""
-        most = 0 if self.is_shut else len(self.waiting)
-        room = min([gate.room_until(end, now, most) for gate in self.gates], default=most)
-        return list(self.waiting)[room:]
-
-
 class Turns:
-    """Puts messages in line, and lets them go on when their turn has come, up to *concurrency* at once."""
+    """Puts messages in line, and lets them go on when their turn has come, up to *concurrency* at once.
 
-    def __init__(self, held_messages: HeldMessages, circuits: Circuits, actions: Actions, concurrency: int) -> None:
+    Where *all_is_there* that can come to batches, they are called once nothing else is on the way.
+    """
+
+    def __init__(
+        self,
+        held_messages: HeldMessages,
+        circuits: Circuits,
+        actions: Actions,
+        concurrency: int,
+        *,
+        has_batches: bool = False,
+        all_is_there: bool = False,
+    ) -> None:
         self._held_messages = held_messages
         self._circuits = circuits
         self._actions = actions
         self._concurrency = concurrency
-        self._lines: dict[Handler, _Line] = {}
+        self._lines: dict[Handler | None, Line] = {}
+        self._batch_lines: list[BatchLine] = []
+        self._has_batches = has_batches
+        self._all_is_there = all_is_there
+        self._is_dry = all_is_there
         self._count = 0
+        self._is_hurried = False
         self._refused: list[str] = []
         """The messages that go on without a turn."""
 
-        self._calls: dict[str, _Line] = {}
+        self._calls: dict[str, Line] = {}
         """The lines of those that have had their turn, by their ids, as long as the call lasts."""
 
         self.due_at = math.inf
@@ -104,10 +69,35 @@ class Turns:
             before = self._circuits.find(turn.last.handler)
             if self._makes_wait(turn.last.handler) or (before is not None and before.counts_any(turn.last.handler)):
                 return False
-        return not (turn.is_again or self._makes_wait(turn.handler))
+        return not (turn.is_again or turn.handler is None or self._makes_wait(turn.handler))
+
+    @property
+    def has_batches(self) -> bool:
+        """Whether there are handlers that get batches, as far as that is known."""
+        return self._has_batches or bool(self._batch_lines)
+
+    @property
+    def is_dry(self) -> bool:
+        """Whether the last poll has brought nothing."""
+        return self._is_dry
+
+    @property
+    def are_collecting(self) -> bool:
+        """Whether messages wait for others to share their batch."""
+        return any(line.is_collecting for line in self._batch_lines)
+
+    @property
+    def collected(self) -> int:
+        """How many messages wait for a batch, and for nothing else."""
+        return sum(line.collected for line in self._batch_lines)
+
+    @property
+    def batch_room(self) -> int:
+        """How many messages the next batches have room for."""
+        return sum(line.call_size for line in self._batch_lines)
 
     def line_up(self, turn: LinedUp, now: float, *, stopping: bool) -> None:
-        """Put a message that is at work in line for a handler.
+        """Put a message that is at work in line for a handler; without one, behind those before it in its group.
 
         One that is there for another try goes on without, unless the circuit is open, and there is time.
         """
@@ -120,16 +110,29 @@ class Turns:
         held = self._held_messages.end(message_id)
         if held is None:
             return
-        self._held_messages.line_up(held)
-        if handler not in self._lines:
-            self._lines[handler] = _Line(handler, self._circuits.find(handler))
-        line = self._lines[handler]
+        line = self._find_line(handler)
         self._count += 1
         may_wait = line.is_shut and not (stopping or held.lease.is_over(now))
         if is_again and not may_wait:
+            self._held_messages.line_up(held)
             self._refused.append(message_id)
         else:
-            line.waiting[message_id] = self._count
+            self._held_messages.line_up(held, handler if isinstance(line, BatchLine) else None)
+            line.add(message_id, self._count, now, is_next=self._held_messages.is_next(held))
+
+    def note_polled(self, count: int) -> None:
+        """Take note of how many messages a poll of a FIFO queue has brought."""
+        self._is_dry = not count
+
+    def flush(self) -> None:
+        """Let batches be called with what waits now."""
+        for line in self._batch_lines:
+            line.is_flushed = True
+
+    def hurry(self) -> None:
+        """Let no batch wait for others any more."""
+        self._is_hurried = True
+        self.flush()
 
     def note_returned(self, message_id: str, now: float) -> None:
         """Take note that the handler of a message has returned; with a circuit, what that means is still to come."""
@@ -138,11 +141,17 @@ class Turns:
             self.leave(message_id, None, now)
 
     def note_outcome(self, message_id: str, outcome: Outcome, now: float) -> None:
-        """Take note of what a handler made of a message, whether it was in line before or not."""
-        line, circuit = self._calls.get(message_id), self._circuits.find(outcome.handler)
+        """Take note of what a handler made of a message, whether it was in line before or not.
+
+        A batch is one call, which the first outcome ends that says something of what is needed.
+        """
+        call_id, circuit = self._held_messages.call_of(message_id), self._circuits.find(outcome.handler)
+        line = self._calls.get(call_id)
+        is_alone = call_id == message_id
         if line is not None and line.handler is outcome.handler:
-            self.leave(message_id, outcome, now)
-        elif circuit is not None:
+            if is_alone or (circuit is not None and circuit.is_told_by(outcome)):
+                self.leave(call_id, outcome, now)
+        elif circuit is not None and is_alone:
             circuit.end(message_id, outcome.handler, outcome, now)
 
     def note_verdict(self, verdict: Verdict, now: float) -> None:
@@ -160,19 +169,29 @@ class Turns:
     def release(self, lost: Iterable[Held]) -> None:
         """Let messages in line go on whose leases are lost: their handlers are not called any more."""
         for held in lost:
-            for line in self._lines.values():
-                line.waiting.pop(held.id, None)
+            self._held_messages.hold_up(held)
+            self._remove((held.id,))
             if held.id not in self._refused:
                 self._refused.append(held.id)
 
     def give(self, now: float) -> None:
         """Let go on whose turn has come, those that came first before others, as far as there are places."""
         self._end_calls(now)
+        for held in self._held_messages.take_promoted():
+            for each in self._lines.values():
+                each.promote(held.id)
+        # SQS gives no more of a group while some of it is in hand: nothing else can come to a batch then.
+        if self._is_hurried or (self._is_dry and self.are_collecting and not self._held_messages.on_the_way):
+            self.flush()
         refused, on = [], []
         while self._refused and self._has_place:
             refused.append(self._held_messages.go_on(self._refused.pop(), now).message)
         while self._has_place and (line := self._next_line(now)) is not None:
-            message_id = line.take(now)
+            if isinstance(line, BatchLine):
+                self._call(line, now)
+                continue
+            (message_id,) = line.take(now)
+            line.begin(message_id)
             self._calls[message_id] = line
             on.append(self._held_messages.go_on(message_id, now).message)
         for failed, messages in ((True, refused), (False, on)):
@@ -186,7 +205,7 @@ class Turns:
 
     def take_untried(self) -> list[tuple[Held, Circuit]]:
         """Take out the messages that wait for what is away, with what they wait at."""
-        shut = [(line.circuit, tuple(line.waiting)) for line in self._lines.values() if line.is_shut]
+        shut = [(line.circuit, (*line.waiting, *line.behind)) for line in self._lines.values() if line.is_shut]
         return [(held, circuit) for circuit, ids in shut if circuit for held in self._take_out(ids)]
 
     def take_all(self) -> list[Held]:
@@ -198,17 +217,54 @@ class Turns:
         circuit = self._circuits.find(handler)
         return handler.options.has_limits or circuit is None or circuit.is_open
 
+    def take_doomed(self) -> list[Held]:
+        """Take out the messages in line that are to be given back."""
+        doomed = self._held_messages.doomed
+        self._refused = [each for each in self._refused if each not in doomed] if doomed else self._refused
+        return self._take_out(doomed) if doomed else []
+
+    def _call(self, line: BatchLine, now: float) -> None:
+        """Let a batch be called, with as many as there are for it."""
+        taken = line.take(now)
+        messages = tuple([self._held_messages.in_line[each].message for each in taken])
+        batch = stand_for(messages)
+        self._held_messages.begin_batch(batch, taken, now)
+        self._calls[batch.id] = line
+        line.begin(batch.id)
+        self._demote(line)
+        self._actions.add(CallBatch(batch, line.batch_handler, messages))
+
+    def _find_line(self, handler: Handler | None) -> Line:
+        if handler in self._lines:
+            return self._lines[handler]
+        line = self._lines[handler] = make_line(handler, None if handler is None else self._circuits.find(handler))
+        if isinstance(line, BatchLine):
+            if self._all_is_there:
+                line.waits_for_all()
+            self._batch_lines.append(line)
+        return line
+
     def _take_out(self, message_ids: Sequence[str]) -> list[Held]:
+        taken = [self._held_messages.leave_line(message_id) for message_id in message_ids]
+        self._remove(message_ids)
+        return taken
+
+    def _remove(self, message_ids: Iterable[str]) -> None:
         for line in self._lines.values():
             for message_id in message_ids:
-                line.waiting.pop(message_id, None)
-        return [self._held_messages.leave_line(message_id) for message_id in message_ids]
+                line.remove(message_id)
+            self._demote(line)
+
+    def _demote(self, line: Line) -> None:
+        """Let those wait behind others of their group that are not next in it any more."""
+        in_line = self._held_messages.in_line
+        line.demote(lambda message_id: self._held_messages.is_next(in_line[message_id]))
 
     @property
     def _has_place(self) -> bool:
         return len(self._held_messages.running) < self._concurrency
 
-    def _next_line(self, now: float) -> _Line | None:
+    def _next_line(self, now: float) -> Line | None:
         """Return the line whose next message came first, of those whose gates are open."""
         ready = [line for line in self._lines.values() if line.opens_at(now) <= now]
         return min(ready, key=lambda line: line.rank, default=None)

@@ -21,9 +21,11 @@ from megaflow.consumer.core.health import Health
 from megaflow.consumer.core.protocol import (
     AbandonPoll,
     Action,
+    CallBatch,
     CheckStores,
     DeadLetter,
     Delete,
+    Drop,
     Exit,
     Extend,
     GiveUp,
@@ -109,6 +111,7 @@ class Runner:
             settings,
             fifo=queue.fifo,
             has_stores=get_processor().remembers,
+            has_batches=get_processor().has_batches,
             is_observed=lambda: outlets.are_told_all,
         )
         self._workers = Workers(get_processor, self._tell, self._core.is_free, make_event_loop)
@@ -265,6 +268,8 @@ class Runner:
                 return
             if isinstance(action, Start | Resume):
                 started += len(action.messages)
+            elif isinstance(action, CallBatch):
+                started += 1
             self._do(action, caller)
         if started:
             if not (caller.handles_what_is_started and self._workers.are_quick):
@@ -276,8 +281,6 @@ class Runner:
         match action:
             case Measure(counts, values):
                 self._outlets.note(self._queue_name, counts, values)
-            case Start(messages):
-                self._workers.start(messages)
             case Inspect() | Receive():
                 self._pollers.ask(action)
             case Delete() | Hide() | Extend() | DeadLetter():
@@ -289,8 +292,8 @@ class Runner:
                 log.log(level, text, *values, exc_info=error, extra={**self._about_queue, **keys})
             case AbandonPoll(poll):
                 self._pollers.abandon(poll)
-            case Resume():
-                self._workers.resume(action)
+            case Start() | Resume() | CallBatch() | Drop():
+                self._workers.carry_out(action)
             case CheckStores():
                 begin_check(self._get_processor().check_stores, self._tell)
 

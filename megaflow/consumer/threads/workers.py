@@ -17,7 +17,19 @@ from functools import partial
 from queue import SimpleQueue
 from typing import Any, Final
 
-from megaflow.consumer.core.protocol import Called, Crashed, Finished, Input, Interrupted, LinedUp, Resume, StoreFailed
+from megaflow.consumer.core.protocol import (
+    CallBatch,
+    Called,
+    Crashed,
+    Drop,
+    Finished,
+    Input,
+    Interrupted,
+    LinedUp,
+    Resume,
+    Start,
+    StoreFailed,
+)
 from megaflow.consumer.threads.caller import Caller, Tell
 from megaflow.consumer.threads.event_loop import EventLoop
 from megaflow.consumer.threads.waits import SOON, Waits
@@ -28,6 +40,7 @@ from megaflow.messages.message import Message
 from megaflow.processing.log_lines import about
 from megaflow.processing.processor import Begun, Processor
 from megaflow.processing.steps import (
+    Parting,
     Result,
     Step,
     Steps,
@@ -49,6 +62,9 @@ _QUICK: Final = 0.0005
 
 _INSTANT: Final = 0.0001
 """Seconds: where messages take less, nobody who is woken for one comes before it is handled."""
+
+_LEFT: Final = (Turn, Parting)
+"""Steps that are left to the core."""
 
 # Looked up once, as each message asks for one of them.
 _POLLER: Final = Caller.POLLER
@@ -72,6 +88,8 @@ class _Work:
 
     handled_by: Caller = _WORKER
     spawned_at: float = 0.0
+    parts: Sequence[_Work] = ()
+    """The messages of a batch, where this is one."""
 
 
 class Workers:
@@ -145,6 +163,18 @@ class Workers:
         """Tell whether others could take what waits sooner: messages are not instant, or none was begun for so long."""
         return self._seconds > _INSTANT or time.perf_counter() - self._began_at >= seconds
 
+    def carry_out(self, action: Start | Resume | CallBatch | Drop) -> None:
+        """Do what the core wants done with messages."""
+        match action:
+            case Start(messages):
+                self.start(messages)
+            case Resume():
+                self.resume(action)
+            case CallBatch():
+                self.call_batch(action)
+            case Drop(messages):
+                self.drop(messages)
+
     def start(self, messages: Sequence[Message]) -> None:
         """Let messages wait for a thread; there is one for each, as far as the system allows it."""
         works = [_Work(message) for message in messages]
@@ -191,6 +221,8 @@ class Workers:
         """Go on without the thread, or the event loop, that this message's handler holds."""
         work = self._at_work.pop(id(message), None)
         tracing.give_up(message)
+        if work is not None:
+            self._forget(work.parts)
         if handler.is_async:
             # It does not give way to others either; those that share its loop stay there.
             self._event_loops.append(self._make_event_loop())
@@ -211,6 +243,22 @@ class Workers:
             works.append(work)
         self._backlog += works
         self._start_missing()
+
+    def call_batch(self, action: CallBatch) -> None:
+        """Call a handler with messages that are in line for it; they stay there until that has ended."""
+        parts = [self._in_line[id(message)] for message in action.messages]
+        several = [part.steps for part in parts if part.steps is not None]
+        steps = self._get_processor().batch_steps(action.batch, action.handler, several)
+        work = _Work(action.batch, steps=steps, result=Result(), parts=parts)
+        self._at_work[id(action.batch)] = work
+        self._backlog.append(work)
+        self._start_missing()
+
+    def drop(self, messages: Sequence[Message]) -> None:
+        """Forget messages in line."""
+        for message in messages:
+            self._in_line.pop(id(message), None)
+            tracing.give_up(message, timed_out=False)
 
     def take_finished(self) -> list[Input]:
         """Return what has finished meanwhile, or waits for a store or its turn, all verdicts together."""
@@ -253,7 +301,7 @@ class Workers:
     def _handle(self, work: _Work, caller: Caller) -> bool:
         """Handle a message as far as can be in this thread, and tell whether that was still waited for."""
         work.handled_by = caller
-        ended: Verdict | Turn | Crashed | None
+        ended: Verdict | Turn | Parting | Crashed | None
         context = self._context.copy() if work.context is None else work.context
         began = self._began_at = time.perf_counter()
         try:
@@ -264,12 +312,14 @@ class Workers:
             return self._park(work, error)
         except BaseException as error:  # noqa: BLE001 - a message that is out must come back to the core
             ended = Crashed(work.message, error)
-        self._seconds += (time.perf_counter() - began - self._seconds) / 8
-        if isinstance(ended, Turn):
-            return self._line_up(work, ended, context)
+        if not work.parts:
+            # What a batch takes is not what a message takes.
+            self._seconds += (time.perf_counter() - began - self._seconds) / 8
+        if isinstance(ended, Turn | Parting):
+            return self._leave(work, ended, context)
         return ended is None or self._end(work, ended)
 
-    def _advance(self, work: _Work, begun: Steps | Begun) -> Verdict | Turn | None:
+    def _advance(self, work: _Work, begun: Steps | Begun) -> Verdict | Turn | Parting | None:
         """Take a message as far as can be in this thread; None is that the event loop goes on with it."""
         if not isinstance(begun, Steps):
             if not self._spawn(work, begun):
@@ -280,15 +330,15 @@ class Workers:
         ended = drive(
             steps, self._run, lambda step: self._is_for_core(step) or (step.is_async and self._spawn_rest(work, steps))
         )
-        return ended if isinstance(ended, Verdict | Turn) else None
+        return ended if isinstance(ended, Verdict | Turn | Parting) else None
 
     def _is_for_core(self, step: Step) -> bool:
-        """Tell whether a step is a turn to wait for."""
-        return isinstance(step, Turn) and not self._is_free(step)
+        """Tell whether a step is a turn to wait for, or the end of a batch."""
+        return isinstance(step, Parting) or (isinstance(step, Turn) and not self._is_free(step))
 
     def _is_for_others(self, step: Step) -> bool:
         """Tell whether a step is not for the event loop, which passes by what nobody waits for."""
-        return self._is_for_core(step) if isinstance(step, Turn) else not step.is_async
+        return self._is_for_core(step) if isinstance(step, _LEFT) else not step.is_async
 
     def _spawn_rest(self, work: _Work, steps: Steps) -> bool:
         """Let the event loop go on with a message, as long as its handlers are async; tell whether there is one."""
@@ -310,8 +360,8 @@ class Workers:
         else:
             if isinstance(ended, Verdict):
                 self._end(work, ended)
-            elif isinstance(ended, Turn):
-                self._line_up(work, ended, copy_context())
+            elif isinstance(ended, _LEFT):
+                self._leave(work, ended, copy_context())
             else:
                 self._hand_over(work)
         self._loop_seconds += (time.perf_counter() - work.spawned_at - self._loop_seconds) / 8
@@ -349,8 +399,8 @@ class Workers:
             return self._end(work, Crashed(work.message, error))
         if isinstance(begun.step, Verdict):
             return self._end(work, begun.step)
-        if isinstance(begun.step, Turn):
-            return self._line_up(work, begun.step, copy_context())
+        if isinstance(begun.step, _LEFT):
+            return self._leave(work, begun.step, copy_context())
         if begun.step.is_async and self._spawn_rest(work, begun):
             return True
         self._hand_over(work)
@@ -370,6 +420,29 @@ class Workers:
             return True
         return self._end(work, Crashed(work.message, error))
 
+    def _leave(self, work: _Work, step: Turn | Parting, context: Context) -> bool:
+        """Leave a message, or those of a batch, to the core; tell whether they are still waited for."""
+        return self._line_up(work, step, context) if isinstance(step, Turn) else self._part(work)
+
+    def _part(self, work: _Work) -> bool:
+        """Let each message of a batch go on, to its verdict or another line; tell whether it is still waited for."""
+        if self._at_work.pop(id(work.message), None) is None:
+            text = "%s: finished after it was given up"
+            log.warning(text, work.message.id, extra=about(work.message))
+            return False
+        for part in work.parts:
+            step = part.steps.step if part.steps is not None else None
+            if isinstance(step, Turn):
+                self._finished.append(LinedUp(part.message, step.handler, step.last))
+            elif isinstance(step, Verdict):
+                del self._in_line[id(part.message)]
+                self._finished.append(step)
+        return True
+
+    def _forget(self, parts: Sequence[_Work]) -> None:
+        """Forget the messages of a batch that nobody waits for."""
+        self.drop([part.message for part in parts])
+
     def _line_up(self, work: _Work, turn: Turn, context: Context) -> bool:
         """Leave a message to the core until its turn has come; tell whether it is still waited for."""
         work.context = context
@@ -382,6 +455,7 @@ class Workers:
     def _end(self, work: _Work, ended: Verdict | Crashed) -> bool:
         """Note what came of a message, unless it was given up; then say so, as the core does not hear of it."""
         if self._at_work.pop(id(work.message), None) is not None:
+            self._forget(work.parts)
             self._finished.append(ended)
             return True
         said = str(ended) if isinstance(ended, Verdict) else text_of(ended.error)

@@ -613,6 +613,40 @@ def test_the_log_warns_where_nobody_hears_sigterm(queues: Queues, caplog: pytest
     assert caplog.text.count(said) == 1
 
 
+# Batches
+
+
+@pytest.mark.parametrize("middle", [False, True])
+def test_async_batch_handlers_run_in_the_callers_loop(queues: Queues, middle: bool) -> None:
+    async def main() -> None:
+        loop, batches, before = asyncio.get_running_loop(), list[list[str]](), list[str]()
+        app = queues.app(wait_time_seconds=1)
+        if middle:
+
+            @app.on_text()
+            async def first(text: str) -> None:
+                assert asyncio.get_running_loop() is loop
+                before.append(text)
+
+        @app.on_text(batch_size=10, batch_seconds=0.2)
+        async def store(texts: list[str]) -> None:
+            assert asyncio.get_running_loop() is loop
+            await asyncio.sleep(0)
+            batches.append(texts)
+
+        app.publish_batch([f"text {number}" for number in range(10)])
+        async with app.running():
+            while sum(map(len, batches)) < 10:
+                await asyncio.sleep(0.01)
+            await idle(app)
+
+        assert sorted(text for batch in batches for text in batch) == sorted(f"text {number}" for number in range(10))
+        assert len(before) == (10 if middle else 0)
+        assert queues.depth() == (0, 0)
+
+    within(main)
+
+
 # Pauses and circuit breakers
 
 
