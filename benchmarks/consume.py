@@ -116,6 +116,17 @@ def measure_async(bench: Bench) -> None:
         show(f"drain, {name}", f"{rate:,.0f}/s is {rate / plain:.2f} of a plain handler", "0.85", rate / plain >= 0.85)
 
 
+def measure_batches(bench: Bench) -> None:
+    """Drain with a handler that gets 500 at once, beside one that gets them one by one."""
+    count = bench.count(20_000)
+    plain, batched = [], []
+    for _ in range(bench.rounds):
+        plain.append(bench.drain("megaflow", count))
+        batched.append(bench.drain("megaflow", count, batch_size=500))
+    rate, base = (median([each["rate"] for each in measured]) for measured in (batched, plain))
+    show("batches of 500", f"{rate:,.0f}/s is {rate / base:.2f} of a plain handler's {base:,.0f}", "1.0", rate >= base)
+
+
 def measure_waiting(bench: Bench) -> None:
     count = bench.count(9_600)
     null = median([bench.drain("loop", count, threads=best_loop(bench, count))["rate"] for _ in range(bench.rounds)])
@@ -152,6 +163,7 @@ def measure_memory(bench: Bench) -> None:
 MEASUREMENTS: dict[str, Callable[[Bench], None]] = {
     "drain": measure_drain,
     "async": measure_async,
+    "batches": measure_batches,
     "waiting": measure_waiting,
     "latency": measure_latency,
     "memory": measure_memory,

@@ -157,6 +157,7 @@ def run_megaflow(
     outlet: str = "off",
     is_async: bool = False,
     beside_loop: bool = False,
+    batch_size: int | None = None,
 ) -> Measured:
     """Drain with a handler that does nothing, one of *handlers*, until everything is deleted."""
     app = App(url, client=connect(endpoint_url), wait_time_seconds=1, wire=wire)
@@ -171,7 +172,7 @@ def run_megaflow(
             watch.press(deleted)
 
     outlets.note = note_and_look  # type: ignore[assignment, method-assign]
-    app.on_data({"type": "order.placed"})(do_nothing if is_async else lambda data: None)
+    app.on_data({"type": "order.placed"}, batch_size=batch_size)(do_nothing if is_async else lambda data: None)
     for number in range(1, handlers):
         app.on_data({"type": f"order.{number}", "order": {"id": gt(number)}})(lambda data: None)
     watch.begin()

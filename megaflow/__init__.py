@@ -30,7 +30,7 @@ from megaflow.event import Event, ObjectData, Payload, PayloadBuilder
 from megaflow.handlers.handler import Handler
 from megaflow.handlers.options import HandlerOptions
 from megaflow.handlers.router import Router
-from megaflow.handlers.status import ProcessStatus, Reject, RetryLater
+from megaflow.handlers.status import PartialFailure, ProcessStatus, Reject, RetryLater
 from megaflow.match.conditions import Condition
 from megaflow.messages.attributes import Attribute
 from megaflow.messages.codec import Kind
@@ -41,6 +41,7 @@ from megaflow.publishing.batches import Sent
 from megaflow.publishing.outgoing import Outgoing, PublishOptions
 from megaflow.publishing.sns import SnsPublisher
 from megaflow.publishing.sqs import SqsPublisher
+from megaflow.settings import CircuitBreaker
 from megaflow.stores import Claim, DynamoDbStore, Ended, MemoryStore, SqliteStore, Store
 from megaflow.telemetry.current import context, current_message
 from megaflow.telemetry.log_keys import LogFilter, add_message_keys
@@ -62,6 +63,7 @@ __all__ = [
     "App",
     "Attribute",
     "AwsOptions",
+    "CircuitBreaker",
     "Claim",
     "Condition",
     "ConfigurationError",
@@ -97,6 +99,7 @@ __all__ = [
     "Oddity",
     "Outcome",
     "Outgoing",
+    "PartialFailure",
     "PatternError",
     "Payload",
     "PayloadBuilder",

@@ -27,7 +27,7 @@ from megaflow.publishing.destination import Destination, Endpoints, read_dead_le
 from megaflow.publishing.outgoing import PublishOptions
 from megaflow.publishing.publisher import BATCHES_IN_FLIGHT
 from megaflow.runtime.running import Running, refuse_event_loop, serving_health
-from megaflow.settings import ConsumerSettings, OnInvalid, RecordErrors, RetryOn, Unmatched, check_whole
+from megaflow.settings import CircuitBreaker, ConsumerSettings, OnInvalid, RecordErrors, RetryOn, Unmatched, check_whole
 from megaflow.stores import Store
 from megaflow.telemetry.metrics import Measurements, Metrics
 from megaflow.telemetry.outlets import Outlets
@@ -80,6 +80,8 @@ class App(Router):
         unmatched: What becomes of a message that no handler matches: ``"delete"``, ``"keep"`` or ``"dead_letter"``.
         on_invalid: What becomes of a message that is not what the annotations of its handler say: ``"dead_letter"``,
             ``"keep"`` or ``"delete"``. Also on a decorator.
+        breaker: A `CircuitBreaker`: when to receive and handle nothing for a while, as what handlers need is away. Also
+            on a decorator, in place of this one, for what its handler alone needs.
         dead_letter_queue_url: The dead-letter queue, in any region. Without it, the queue's redrive policy names it.
         record_errors: What the dead-letter queue and the progress store get to know of errors: ``"text"`` is type and
             text, at most 300 characters; ``"type"`` is the type alone.
@@ -114,6 +116,7 @@ class App(Router):
         max_receives: int | None = None,
         unmatched: Unmatched = "delete",
         on_invalid: OnInvalid = "dead_letter",
+        breaker: CircuitBreaker | None = None,
         dead_letter_queue_url: str | None = None,
         record_errors: RecordErrors = "text",
         progress: Store | None = None,
@@ -146,6 +149,7 @@ class App(Router):
             unmatched=unmatched,
             dead_letter_queue_url=read_dead_letter_queue(dead_letter_queue_url),
             record_errors=record_errors,
+            breaker=breaker,
             backoff=exponential_backoff() if backoff is None else backoff,
         )
         self._running = Running()
@@ -155,6 +159,7 @@ class App(Router):
             retry_on=retry_on,
             unmatched=unmatched,
             on_invalid=on_invalid,
+            breaker=breaker,
             stores=Stores(progress, idempotency),
             max_receives=max_receives,
             visibility_timeout=visibility_timeout,
@@ -500,6 +505,17 @@ class App(Router):
         """
         self._running.stop(now=now)
 
+    def pause(self) -> None:
+        """Receive nothing until `resume`. What is in hand is handled, and `health` says that it is paused.
+
+        May be called from any thread. Where the app is not running, the next `run` begins paused.
+        """
+        self._running.pause()
+
+    def resume(self) -> None:
+        """Receive messages again, after `pause`. May be called from any thread."""
+        self._running.resume()
+
     def _check_for_running(self) -> None:
         self._destination.check_for_running(self._settings.dead_letter_queue_url)
         self._assembly.processor_to_run()
@@ -554,6 +570,7 @@ class Parts(NamedTuple):
     destination: Destination
     settings: ConsumerSettings
     outlets: Outlets
+    running: Running
 
     @property
     def processor(self) -> Processor:
@@ -563,4 +580,4 @@ class Parts(NamedTuple):
 
 def parts_of(app: App) -> Parts:
     """Return the parts of *app* as it is connected now."""
-    return Parts(app._assembly, app._destination, app._settings, app._outlets)  # noqa: SLF001 - the command line and tests drive it
+    return Parts(app._assembly, app._destination, app._settings, app._outlets, app._running)  # noqa: SLF001 - the command line and tests drive it

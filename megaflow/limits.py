@@ -24,6 +24,9 @@ IN_FLIGHT: Final = 120_000
 More is ``OverLimit`` on a standard queue, and an empty answer on a FIFO one.
 """
 
+FIFO_IN_FLIGHT: Final = 20_000
+"""The same of a FIFO queue, as far as every one allows it: not all have been raised to more."""
+
 # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_ReceiveMessage.html
 WAIT_TIME: Final = 20
 RECEIVED_MESSAGES: Final = 10

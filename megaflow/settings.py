@@ -10,7 +10,7 @@ from typing import Final, Literal, TypeAlias, get_args
 
 from megaflow import limits
 from megaflow.backoff import Backoff, exponential_backoff
-from megaflow.errors import ConfigurationError
+from megaflow.errors import ConfigurationError, DependencyError
 
 QUEUE_URL_VARIABLE: Final = "MEGAFLOW_QUEUE_URL"
 TOPIC_ARN_VARIABLE: Final = "MEGAFLOW_TOPIC_ARN"
@@ -31,6 +31,52 @@ RetryOn: TypeAlias = type[Exception] | Iterable[type[Exception]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CircuitBreaker:
+    """When to wait, as something that handlers need is away, such as a database: ``App(breaker=CircuitBreaker(...))``.
+
+    It opens when a handler has failed so often in a row with one of these errors, each of which is worth another try by
+    itself. Once it has been open for a while, it lets one message try, and opens again, or closes, with what comes of
+    that. Messages wait meanwhile, in hand: that costs them no delivery. What else a handler raises or asks for, such as
+    `RetryLater`, says nothing of it.
+
+    Raises `ConfigurationError` naming what is out of range.
+    """
+
+    failures: int = 5
+    """After how many failures in a row it opens. They are counted for each handler."""
+
+    seconds: float = 30.0
+    """For how long it is open before the next try, 0.1 or more."""
+
+    on: RetryOn = (ConnectionError,)
+    """The exceptions that count, one type or several. What a factory of `App.provide` has failed with counts, too, and
+    a `HandlerTimeoutError` where `TimeoutError` does.
+    """
+
+    def __post_init__(self) -> None:
+        """Check what is given."""
+        check_whole("failures", self.failures, 1, 10_000)
+        check_seconds("seconds", self.seconds, lowest=0.1)
+        # What can be read only once would be read by this.
+        object.__setattr__(self, "on", read_retry_on(self.on, "on"))
+        if not self.types:
+            raise ConfigurationError(f"on={self.on!r} must hold exception types: with none of them it never opens")
+
+    def counts(self, error: BaseException) -> bool:
+        """Tell whether *error* counts, or one of those that it groups."""
+        if isinstance(error, BaseExceptionGroup):
+            return any(map(self.counts, error.exceptions))
+        if isinstance(error, DependencyError) and error.__cause__ is not None:
+            return self.counts(error.__cause__)
+        return isinstance(error, self.types)
+
+    @property
+    def types(self) -> tuple[type[Exception], ...]:
+        """The exceptions that count, several or one."""
+        return read_retry_on(self.on, "on") or ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ConsumerSettings:
     """How a queue is consumed; times in seconds. Raises `ConfigurationError` naming what is out of range."""
 
@@ -45,6 +91,7 @@ class ConsumerSettings:
     unmatched: Unmatched = "delete"
     dead_letter_queue_url: str | None = None
     record_errors: RecordErrors = "text"
+    breaker: CircuitBreaker | None = None
     backoff: Backoff = field(default_factory=exponential_backoff)
 
     def __post_init__(self) -> None:
@@ -62,6 +109,7 @@ class ConsumerSettings:
         check_choice("unmatched", self.unmatched, get_args(Unmatched))
         check_choice("record_errors", self.record_errors, get_args(RecordErrors))
         check_backoff(self.backoff)
+        check_breaker(self.breaker)
 
     @property
     def records_error_texts(self) -> bool:
@@ -74,7 +122,7 @@ class ConsumerSettings:
         return max(self.concurrency, self.max_number_of_messages) if self.prefetch is None else self.prefetch
 
 
-def read_retry_on(given: RetryOn | None) -> tuple[type[Exception], ...] | None:
+def read_retry_on(given: RetryOn | None, name: str = "retry_on") -> tuple[type[Exception], ...] | None:
     """Return the exception types in *given*, one or several, and None where nothing is said.
 
     Raises `ConfigurationError` for anything else.
@@ -85,7 +133,7 @@ def read_retry_on(given: RetryOn | None) -> tuple[type[Exception], ...] | None:
     types = tuple(types) if isinstance(types, Iterable) else (types,)
     for each in types:
         if not (isinstance(each, type) and issubclass(each, Exception)):
-            raise ConfigurationError(f"retry_on={given!r} must hold exception types; {each!r} is none")
+            raise ConfigurationError(f"{name}={given!r} must hold exception types; {each!r} is none")
     return types
 
 
@@ -119,8 +167,15 @@ def check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
         raise ConfigurationError(f"{name}={value!r} must be one of {', '.join(map(repr, choices))}")
 
 
-def check_seconds(name: str, value: object, *, longest: float = math.inf) -> None:
-    """Raise `ConfigurationError` unless *value* is a finite number of seconds, 0 or more."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= longest or value == math.inf:
+def check_seconds(name: str, value: object, *, lowest: float = 0, longest: float = math.inf) -> None:
+    """Raise `ConfigurationError` unless *value* is a finite number of seconds, *lowest* or more."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool) and lowest <= value <= longest
+    if not is_number or value == math.inf:
         upto = "or more" if longest == math.inf else f"to {longest:,}"
-        raise ConfigurationError(f"{name}={value!r} must be a number of seconds, 0 {upto}")
+        raise ConfigurationError(f"{name}={value!r} must be a number of seconds, {lowest:g} {upto}")
+
+
+def check_breaker(value: object) -> None:
+    """Raise `ConfigurationError` unless *value* is a circuit breaker, or None."""
+    if not (value is None or isinstance(value, CircuitBreaker)):
+        raise ConfigurationError(f"breaker={value!r} must be a CircuitBreaker: breaker=CircuitBreaker(failures=5)")

@@ -18,12 +18,15 @@ QUEUES = ("standard", "FIFO")
 
 SITUATIONS = (
     "a handler raises",
+    "a batch handler raises",
+    "one message of a batch fails",
     "a handler asks for it later",
     "a handler hangs, with a `timeout=`",
     "a handler outlives the visibility timeout",
     "a handler's `rate=` or `max_concurrency=` is reached",
     "the lease is lost all the same",
     "the process is killed before handling",
+    "the process is killed while it waits for a batch",
     "the process is killed while handling",
     "the process is killed after handling",
     "a delete fails",
@@ -33,6 +36,7 @@ SITUATIONS = (
     "the store is out of reach",
     "the store takes no writes",
     "the store takes no writes until the process ends",
+    "what handlers need is away, with a `breaker=`",
     "SIGTERM",
     "SIGTERM, and handlers outlive `shutdown_timeout`",
     "SIGTERM, twice",

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ from megaflow import (
     MemoryStore,
     Message,
     Outgoing,
+    PartialFailure,
     ProcessStatus,
     RetryLater,
     SqliteStore,
@@ -79,6 +81,62 @@ def test_what_a_handler_raises_dead_letters_its_message(queues: Queues, send: Ca
     assert sorted(ran) == ["bad", "good"]
     assert [dead["Body"] for dead in queues.receive_dead_letters()] == ["bad"]
     assert queues.depth() == (0, 0)
+
+
+@guarantee(
+    "standard, FIFO",
+    "a batch handler raises",
+    "each message of the batch meets the fate that the error means; the other batches go on",
+    "once, or again",
+)
+@pytest.mark.parametrize("is_retried", [False, True])
+def test_what_a_batch_handler_raises_is_the_error_of_each_of_its_messages(
+    queues: Queues, send: Callable[..., None], is_retried: bool
+) -> None:
+    app, ran = queues.app(backoff=lambda count: 0.0, retry_on=ConnectionError), Counter[str]()
+
+    @app.on_text(batch_size=3, batch_seconds=0.2)
+    def handle(texts: list[str], messages: list[Message]) -> None:
+        ran.update(texts)
+        if any("bad" in text and message.receive_count == 1 for text, message in zip(texts, messages, strict=True)):
+            raise ConnectionError if is_retried else ValueError
+
+    send("bad-1", "bad-2")
+    with running(app):
+        wait_until(lambda: ran["bad-1"] and ran["bad-2"])
+        send("good")
+        wait_until(lambda: ran["good"] and queues.depth() == (0, 0))
+
+    dead = sorted(each["Body"] for each in queues.receive_dead_letters())
+    assert dead == ([] if is_retried else ["bad-1", "bad-2"])
+    assert queues.depth() == (0, 0)
+
+
+@guarantee(
+    "standard, FIFO",
+    "one message of a batch fails",
+    "its own fate alone; on FIFO one that is kept keeps those after it in its group",
+    "once; what is kept, again",
+)
+def test_one_message_of_a_batch_that_fails_spoils_no_other(queues: Queues, send: Callable[..., None]) -> None:
+    app, done, ran = queues.app(backoff=lambda count: 0.0), threading.Event(), []
+
+    @app.on_text(batch_size=4, batch_seconds=0.2)
+    def handle(texts: list[str], messages: list[Message]) -> None:
+        ran.append(texts)
+        failed = {"bad": ValueError("for good"), "late": RetryLater()}
+        first = {text for text, message in zip(texts, messages, strict=True) if message.receive_count == 1}
+        if first:
+            raise PartialFailure({texts.index(text): failed[text] for text in failed if text in first})
+        done.set()
+
+    send("bad", "good", "late", "last")
+    run_until(app, done)
+
+    assert [dead["Body"] for dead in queues.receive_dead_letters()] == ["bad"]
+    assert queues.depth() == (0, 0)
+    counts = [sum(texts.count(text) for texts in ran) for text in ("bad", "good", "late", "last")]
+    assert counts == [1, 1, 2, 2 if queues.url.endswith(".fifo") else 1]
 
 
 @guarantee(
@@ -796,9 +854,9 @@ class Killed:
             process.send_signal(signal.SIGKILL)
             process.wait()
 
-    def finish(self) -> None:
+    def finish(self, how: str = "") -> None:
         """Let another process do what is left."""
-        process = self.consume("")
+        process = self.consume(how)
         try:
             wait_until(lambda: self.queues.depth() == (0, 0))
         finally:
@@ -821,6 +879,30 @@ def test_what_a_killed_process_had_not_begun_is_handled_by_another(killed: Kille
     killed.kill_when("slow", "begins slow")
     killed.finish()
 
+    assert killed.lines().count("begins waits") == killed.lines().count("ends waits") == 1
+
+
+@guarantee(
+    "standard, FIFO",
+    "the process is killed while it waits for a batch",
+    "it comes again after the visibility timeout",
+    "once; the handlers before the batch again",
+)
+def test_what_waits_for_a_batch_in_a_killed_process_is_handled_by_another(
+    killed: Killed, send: Callable[..., None]
+) -> None:
+    send("first")
+    process = killed.consume("in line")
+    try:
+        wait_until(lambda: "ends first" in killed.lines())
+        send("waits")
+        wait_until(lambda: "in line" in killed.lines())
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+
+    assert "begins waits" not in killed.lines()
+    killed.finish("batch")
     assert killed.lines().count("begins waits") == killed.lines().count("ends waits") == 1
 
 

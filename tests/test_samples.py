@@ -109,6 +109,13 @@ PRINTED = {
         "shipped: {'id': 7}",
         "nothing is received any more, and what was in hand is settled",
     ],
+    "19_breaker.py": [
+        "10 orders are stored",
+        "an hour without it: 132 calls, 0 dead letters",
+        "100 orders are stored",
+        "received 2 times at most",
+    ],
+    "20_batches.py": ["4 views at once, 1 of them to come again", "3 deleted, 1 kept, 1 dead-lettered"],
 }
 MIGRATED = ROOT / "samples" / "07_sqs_mega.py"
 DEMO = ROOT / "samples" / "demo.py"

@@ -9,10 +9,10 @@ from typing import Any, Final
 
 from megaflow import limits
 from megaflow.awslambda.invocation import COMES_AGAIN, End, EventLoops, Invocation
-from megaflow.awslambda.lanes import Lanes
 from megaflow.awslambda.queues import DeadLetterQueue, Queues
 from megaflow.awslambda.records import open_record, read_records
 from megaflow.awslambda.store_watch import StoreWatch
+from megaflow.awslambda.works import Works
 from megaflow.errors import RegistrationError, UsageError, text_of
 from megaflow.handlers.handler import Handler
 from megaflow.handlers.status import ProcessStatus
@@ -78,7 +78,7 @@ class LambdaHandler:
         self._tracing = tracing
         self._queues = Queues(clients, settings.dead_letter_queue_url, clock, tracing)
         self._stores = StoreWatch(lambda: get_processor().check_stores())
-        self._lanes = Lanes(settings.concurrency)
+        self._works = Works(settings.concurrency, settings.breaker)
         self._has_started = False
 
     def __call__(self, event: Any, context: Any = None) -> dict[str, list[dict[str, str]]]:
@@ -107,7 +107,7 @@ class LambdaHandler:
             self._stores,
             self._clock,
             ends_at,
-            self._lanes,
+            self._works,
             self._settle,
             self._give_up,
             self._keep,

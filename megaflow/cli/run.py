@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from logging import INFO, WARNING
 from typing import Any
 
@@ -17,6 +18,7 @@ from megaflow.cli.logs import Format, set_up_logging
 from megaflow.cli.options import aws_options, find_queue, read_aws
 from megaflow.cli.output import describe_destination, make_console, name_weight, note, shorten_paths
 from megaflow.cli.targets import load_apps
+from megaflow.consumer.threads.signals import leave_pauses_to_parent, pausing_on_signals
 from megaflow.errors import ConfigurationError
 from megaflow.logs import get_logger
 from megaflow.runtime.protocols import Runs
@@ -62,7 +64,8 @@ def run(
     """Consume the queue of each TARGET until SIGTERM or SIGINT.
 
     The log says at the start which queues, which handlers, and what is odd about them; then it has a line for each
-    message. Several apps share the processes and the port; where one fails, all are stopped.
+    message. Several apps share the processes and the port; where one fails, all are stopped. SIGUSR1 pauses them:
+    nothing is received, and what is in hand is handled. SIGUSR2 resumes them.
     """
     set_up_logging(log_format, log_level)
     apps = load_apps(targets)
@@ -76,6 +79,7 @@ def run(
         for target, app in apps.items():
             connected.enter_context(app.connected(**given))
             announce(app, log_format, target if len(apps) > 1 else "")
+        connected.enter_context(pausing_on_signals(partial(_pause, apps.values()), partial(_resume, apps.values())))
         if processes == 1:
             run_apps(apps, health_port=health_port, health_host=health_host)
         else:
@@ -102,6 +106,8 @@ class Children:
     def load(self) -> dict[str, Runs]:
         """Return the apps; raise `ConfigurationError` where one cannot be loaded."""
         set_up_logging(self.log_format, self.log_level)
+        # systemd and others signal whole groups.
+        leave_pauses_to_parent()
         try:
             return {name: Connected(app, self.given) for name, app in load_apps(self.names).items()}
         except click.UsageError as error:
@@ -128,6 +134,24 @@ class Connected:
     def stop(self, *, now: bool = False) -> None:
         """End `run`, or the next one."""
         self.app.stop(now=now)
+
+    def pause(self) -> None:
+        """Receive nothing until `resume`."""
+        self.app.pause()
+
+    def resume(self) -> None:
+        """Receive messages again."""
+        self.app.resume()
+
+
+def _pause(apps: Iterable[App]) -> None:
+    for app in apps:
+        app.pause()
+
+
+def _resume(apps: Iterable[App]) -> None:
+    for app in apps:
+        app.resume()
 
 
 def announce(app: App, log_format: Format, target: str = "") -> None:

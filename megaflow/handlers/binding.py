@@ -38,6 +38,11 @@ _SECTIONS: Final[Mapping[str, Callable[[Any], Any]]] = {
 _PATHS: Final = {"attributes": "event.attributes", "current": "object.current", "previous": "object.previous"}
 
 
+def take_nothing(message: Message) -> Mapping[str, Any]:
+    """Return nothing: the handler gets no batches."""
+    return {}
+
+
 @dataclass(frozen=True, slots=True)
 class Binding:
     """A function as a function of the message, and of what else it needs."""
@@ -46,6 +51,8 @@ class Binding:
     """``bound(message)``, or ``bound(message, given)`` where there are *needs*."""
 
     needs: Mapping[str, Need] = field(default_factory=dict)
+    take: Callable[[Message], Mapping[str, Any]] = take_nothing
+    """Where it gets batches, what it takes of one message, by the names of its parameters."""
 
 
 def bind(function: Callable[..., Any], name: str, kind: Kind, providers: Providers) -> Binding:
@@ -56,12 +63,12 @@ def bind(function: Callable[..., Any], name: str, kind: Kind, providers: Provide
         return Binding(
             (lambda message: function(message)) if kind is Kind.ANY else lambda message: function(message.payload)
         )
-    fills = _Fills(name, kind, providers)
+    fills = Fills(name, kind, providers)
     fills.read(parameters)
     return Binding(_make_call(function, parameters, fills.takes, fills.needs), fills.needs)
 
 
-class _Fills:
+class Fills:
     """What fills each parameter of a handler."""
 
     def __init__(self, name: str, kind: Kind, providers: Providers) -> None:
@@ -73,6 +80,7 @@ class _Fills:
         self.needs: dict[str, Need] = {}
 
     def read(self, parameters: tuple[inspect.Parameter, ...]) -> None:
+        """Find what fills each of *parameters*; raise `RegistrationError` where nothing does."""
         # Of *args only a first one can be filled: what stands before it is given by name.
         self._fillable = [each for each in parameters if each.kind not in VARIADIC]
         if parameters and parameters[0].kind is inspect.Parameter.VAR_POSITIONAL:

@@ -10,12 +10,15 @@ from typing import Any
 
 from megaflow.callables import is_async, is_generator
 from megaflow.errors import RegistrationError
-from megaflow.handlers.binding import bind
+from megaflow.handlers.binding import bind as bind_one
+from megaflow.handlers.binding import take_nothing
+from megaflow.handlers.binding_batches import bind_batch
 from megaflow.handlers.dependencies import Need, Providers
 from megaflow.handlers.options import DEFAULTS, Options
 from megaflow.match.conditions import EVERYTHING, Condition
 from megaflow.match.containers import Fields
 from megaflow.messages.codec import Kind
+from megaflow.messages.message import Message
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -39,6 +42,9 @@ class Handler:
 
     bound: Callable[..., Any] = field(repr=False)
     """The function as megaflow calls it: with a message, and with what the app provides where it needs something."""
+
+    take: Callable[[Message], Mapping[str, Any]] = field(default=take_nothing, repr=False)
+    """Where it gets batches, what it takes of one message, by the names of its parameters."""
 
     needs: Mapping[str, Need] = field(default_factory=dict, repr=False)
     """What the app has to provide for it, by the names of its parameters."""
@@ -74,6 +80,7 @@ def make_handler(
     plain = inspect.unwrap(_without_partial(function))
     if is_generator(plain):
         raise RegistrationError(f"{name} is a generator: calling it runs nothing of it, so it cannot be a handler")
+    bind = bind_batch if options.takes_batches else bind_one
     binding = bind(function, name, kind, Providers() if providers is None else providers)
     return Handler(
         name=name,
@@ -82,6 +89,7 @@ def make_handler(
         pattern=pattern,
         where=_where(plain),
         bound=binding.bound,
+        take=binding.take,
         needs=binding.needs,
         is_async=is_async(function),
         options=options,

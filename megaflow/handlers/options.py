@@ -11,9 +11,11 @@ from megaflow.errors import ConfigurationError
 from megaflow.handlers.rate import Rate, read_rate
 from megaflow.keywords import check_keywords
 from megaflow.settings import (
+    CircuitBreaker,
     OnInvalid,
     RetryOn,
     check_backoff,
+    check_breaker,
     check_choice,
     check_seconds,
     check_whole,
@@ -21,6 +23,9 @@ from megaflow.settings import (
 )
 
 DAY: Final = 86_400.0
+
+MOST_IN_BATCH: Final = 10_000
+"""Messages that one call of a handler may get."""
 
 FindKey: TypeAlias = Callable[[Any], str | int | None]
 """Finds the idempotency key of a payload; None is that it has none, and is handled each time."""
@@ -68,6 +73,20 @@ class HandlerOptions(TypedDict, total=False):
     ``"100/m"``, ``"1000/h"``.
     """
 
+    breaker: CircuitBreaker | None
+    """When messages wait for the handler, in hand, as it fails again and again for want of something that is away. It
+    takes the place of what the app says. Other handlers go on.
+    """
+
+    batch_size: int | None
+    """How many messages the handler gets at most in one call, as a list; up to 10,000. Its first parameter is annotated
+    ``list[View]``, ``list[dict]``, ``list[Payload]`` or ``list[Message]``. It is called when so many wait, when the
+    first has waited *batch_seconds*, or when nothing more can come.
+    """
+
+    batch_seconds: float
+    """How many seconds a message waits at most for others to share its batch; 1 by default."""
+
 
 @dataclass(frozen=True, slots=True)
 class Options:
@@ -96,10 +115,29 @@ class Options:
     rate: Rate | None = None
     """How many calls may begin within a time; None is as many as there are."""
 
+    breaker: CircuitBreaker | None = None
+    """When messages wait as it fails; None leaves it to the app."""
+
+    batch_size: int | None = None
+    """How many messages it gets at most in one call; None is that it gets one, and no list."""
+
+    batch_seconds: float = 1.0
+    """How long a message waits at most for others to share its batch."""
+
     @property
     def has_turns(self) -> bool:
         """Whether a message may have to wait for its turn before the handler is called."""
-        return self.max_concurrency is not None or self.rate is not None
+        return self.has_limits or self.breaker is not None
+
+    @property
+    def has_limits(self) -> bool:
+        """Whether a message may have to wait for that although nothing is away."""
+        return self.max_concurrency is not None or self.rate is not None or self.takes_batches
+
+    @property
+    def takes_batches(self) -> bool:
+        """Whether it gets several messages in one call."""
+        return self.batch_size is not None
 
 
 DEFAULTS: Final = Options()
@@ -126,6 +164,15 @@ def read_options(given: Mapping[str, Any]) -> Options:
         check_choice("on_invalid", options.on_invalid, get_args(OnInvalid))
     if options.max_concurrency is not None:
         check_whole("max_concurrency", options.max_concurrency, 1, 10_000)
+    check_breaker(options.breaker)
+    if options.batch_size is not None:
+        check_whole("batch_size", options.batch_size, 1, MOST_IN_BATCH)
+    check_seconds("batch_seconds", options.batch_seconds)
+    if "batch_seconds" in given and options.batch_size is None:
+        raise ConfigurationError(
+            f"batch_seconds={options.batch_seconds!r} says how long a batch is waited for, and there is none: give "
+            "batch_size= too, or leave it out"
+        )
     check_seconds("idempotent_for", options.idempotent_for)
     if "idempotent_for" in given and "idempotency_key" not in given:
         raise ConfigurationError(

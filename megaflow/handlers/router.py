@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Never, Protocol, Self, TypeVar, Unpack
+from typing import Any, Never, Protocol, Self, TypeAlias, TypeVar, Unpack
 
 from megaflow.callables import read_signature
 from megaflow.errors import PatternError, RegistrationError
@@ -21,7 +21,10 @@ from megaflow.match.pattern import as_condition
 from megaflow.messages.codec import Kind
 from megaflow.messages.message import Message
 
-Function = TypeVar("Function", bound=Callable[..., ProcessStatus | Awaitable[ProcessStatus | None] | None])
+Said: TypeAlias = ProcessStatus | Sequence[ProcessStatus | None] | None
+"""What a handler returns: a status or nothing, and one that gets batches perhaps one for each message."""
+
+Function = TypeVar("Function", bound=Callable[..., Said | Awaitable[Said]])
 
 
 class Decorator(Protocol):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import Enum
 from typing import Final
 
@@ -48,3 +49,29 @@ class RetryLater(Exception):
 
 class Reject(Exception):
     """Raise it in a handler to say `ProcessStatus.FATAL_ERROR`, with a reason: ``Reject("no such account")``."""
+
+
+class PartialFailure(Exception):
+    """Raise it in a batch handler to say which messages of the batch have failed; the others are `ProcessStatus.DONE`.
+
+    Where it names a place that the batch does not have, nobody knows what it means, and every message comes again.
+
+    Args:
+        failed: By its place in the batch, from 0, what each of them has failed with: an error, which means what it does
+            where a handler raises it, or a `ProcessStatus`.
+    """
+
+    def __init__(self, failed: Mapping[int, BaseException | ProcessStatus]) -> None:
+        super().__init__(failed)
+        self.failed = failed
+        """What was given."""
+
+    def __str__(self) -> str:
+        """Count what failed, and say the first of it."""
+        shown = "; ".join(f"{place}: {_name(each)}" for place, each in list(self.failed.items())[:3])
+        more = f"; and {len(self.failed) - 3} more" if len(self.failed) > 3 else ""
+        return f"{len(self.failed)} of the batch failed: {shown}{more}"
+
+
+def _name(failure: object) -> str:
+    return failure.name if isinstance(failure, ProcessStatus) else type(failure).__name__

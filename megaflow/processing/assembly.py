@@ -27,7 +27,7 @@ from megaflow.processing.processor import Processor
 from megaflow.processing.progress import Progress
 from megaflow.processing.steps import wait_in
 from megaflow.processing.verdict import Verdict
-from megaflow.settings import OnInvalid, RetryOn, Unmatched, check_choice, read_retry_on
+from megaflow.settings import CircuitBreaker, OnInvalid, RetryOn, Unmatched, check_choice, read_retry_on
 from megaflow.stores.store import Store, close_store
 from megaflow.telemetry.current import NOTHING_GIVEN, current
 from megaflow.telemetry.propagation import Propagation
@@ -79,6 +79,7 @@ class Assembly:
         retry_on: RetryOn | None,
         unmatched: Unmatched,
         on_invalid: OnInvalid,
+        breaker: CircuitBreaker | None,
         stores: Stores,
         max_receives: int | None,
         visibility_timeout: float,
@@ -94,6 +95,7 @@ class Assembly:
             retry_on=read_retry_on(retry_on),
             unmatched=unmatched,
             on_invalid=on_invalid,
+            breaker=breaker,
             max_receives=max_receives,
             propagation=propagation,
             tracing=tracing,

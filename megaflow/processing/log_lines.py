@@ -14,7 +14,7 @@ from megaflow.handlers.status import ProcessStatus, Reject
 from megaflow.logs import LogKeys, get_logger
 from megaflow.messages.message import Message
 from megaflow.processing.dead_letters import is_last_delivery, why_not_kept
-from megaflow.processing.verdict import Fate, Outcome, Verdict
+from megaflow.processing.verdict import BatchOutcome, Fate, Outcome, Verdict
 
 log = get_logger(__name__)
 
@@ -39,6 +39,9 @@ def log_verdict(verdict: Verdict, max_receives: int | None = None) -> None:
 def log_outcome(message: Message, outcome: Outcome, max_receives: int | None = None) -> None:
     """Say what failed, and why; a handler that only asks for later is no news."""
     name, status, error = outcome.handler.name, outcome.status, outcome.error
+    if isinstance(outcome, BatchOutcome):
+        # Each message has its own line.
+        return
     keys = about(message, handler=name, status=status.name, seconds=outcome.seconds)
     if isinstance(error, InvalidPayloadError):
         level = logging.ERROR if status is ProcessStatus.FATAL_ERROR else logging.WARNING

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from types import MappingProxyType
 from typing import Final, TypeAlias
 
 from megaflow.errors import DependencyError, HandlerTimeoutError, InvalidPayloadError, UsageError
 from megaflow.frozen import make_record
 from megaflow.handlers.handler import Handler
-from megaflow.handlers.status import ProcessStatus, Reject, RetryLater
+from megaflow.handlers.status import PartialFailure, ProcessStatus, Reject, RetryLater
 from megaflow.logs import get_logger
-from megaflow.processing.verdict import Outcome, flatten
-from megaflow.settings import OnInvalid
+from megaflow.processing.verdict import BatchOutcome, Fate, Outcome, decide_fate, flatten
+from megaflow.settings import CircuitBreaker, OnInvalid
 
 log = get_logger(__name__)
 
@@ -27,11 +29,20 @@ _INVALID: Final[Mapping[OnInvalid, ProcessStatus]] = {
 class OutcomeReader:
     """Reads how handlers ended. May be used from any thread; nothing in it changes but warnings given.
 
-    *retry_on* and *on_invalid* are what the app says of all of them.
+    *retry_on* and *on_invalid* are what the app says of all of them; *breakers* are those that have one.
     """
 
-    def __init__(self, handlers: Iterable[Handler], retry_on: _RetryOn, on_invalid: OnInvalid) -> None:
-        self._retry_on = {handler: _add(retry_on, handler.options.retry_on) for handler in handlers}
+    def __init__(
+        self,
+        handlers: Iterable[Handler],
+        retry_on: _RetryOn,
+        on_invalid: OnInvalid,
+        breakers: Mapping[Handler, CircuitBreaker] = MappingProxyType({}),
+    ) -> None:
+        self._retry_on = {
+            handler: _add(retry_on, handler.options.retry_on) + (breakers[handler].types if handler in breakers else ())
+            for handler in handlers
+        }
         self._on_invalid = on_invalid
         self._warned: set[Handler] = set()
 
@@ -49,6 +60,8 @@ class OutcomeReader:
         *was_awaited* is whether what its pipeline gave had to be awaited.
         """
         if raised is not None:
+            if handler.options.takes_batches and isinstance(raised, PartialFailure):
+                return BatchOutcome(handler, ProcessStatus.RETRIABLE_ERROR, raised, seconds=seconds, each=raised.failed)
             status, after = self._read_error(handler, raised)
             return Outcome(handler, status, raised, after, seconds)
         if isinstance(returned, ProcessStatus):
@@ -59,9 +72,33 @@ class OutcomeReader:
         if handler.is_async and not was_awaited:
             error = UsageError("a middleware did not return what call_next gave it, so the handler has not run")
             return Outcome(handler, ProcessStatus.RETRIABLE_ERROR, error)
+        if handler.options.takes_batches and (of_each := _read_returned(handler, returned, seconds)) is not None:
+            return of_each
         if returned is not None:
             self._warn_once(handler, returned)
         return make_outcome(handler, ProcessStatus.DONE, seconds)
+
+    def read_each(self, outcome: Outcome, size: int) -> list[Outcome]:
+        """Return what became of each message of a batch of that *size*, where this became of their call.
+
+        What they have in common is one and the same outcome.
+        """
+        handler, seconds = outcome.handler, outcome.seconds / size
+        if not isinstance(outcome, BatchOutcome):
+            return [replace(outcome, seconds=seconds)] * size
+        if not outcome.fits(size):
+            error = UsageError(
+                f"{handler.name} got {size} messages, and said something of the places "
+                f"{', '.join(map(repr, list(outcome.each)[:10]))}: an error or a ProcessStatus belongs to each place, "
+                f"from 0 to {size - 1}"
+            )
+            return [Outcome(handler, ProcessStatus.RETRIABLE_ERROR, error, seconds=seconds)] * size
+        return [self._read_one(handler, outcome.each.get(place), seconds) for place in range(size)]
+
+    def _read_one(self, handler: Handler, said: object, seconds: float) -> Outcome:
+        if isinstance(said, BaseException):
+            return self.read(handler, None, said, seconds)
+        return make_outcome(handler, said if isinstance(said, ProcessStatus) else ProcessStatus.DONE, seconds)
 
     def _read_error(self, handler: Handler, error: BaseException) -> tuple[ProcessStatus, float | None]:
         """Return what *error* means, and the seconds that it asks for."""
@@ -97,9 +134,25 @@ class OutcomeReader:
         )
 
 
+def _read_returned(handler: Handler, returned: object, seconds: float) -> BatchOutcome | None:
+    """Return what a batch handler says of each of its messages; None where it says nothing of the kind."""
+    if not isinstance(returned, Sequence) or not any(isinstance(each, ProcessStatus) for each in returned):
+        return None
+    statuses = [each for each in returned if isinstance(each, ProcessStatus)]
+    keeps = next((each for each in statuses if each.keeps), ProcessStatus.DONE)
+    status = ProcessStatus.FATAL_ERROR if decide_fate(statuses) is Fate.DEAD_LETTER else keeps
+    return BatchOutcome(handler, status, seconds=seconds, each=dict(enumerate(returned)), is_whole=True)
+
+
 def _add(of_app: _RetryOn, of_handler: _RetryOn) -> tuple[type[Exception], ...]:
     """Return what is worth another try: a handler adds to what the app names, or says with () that nothing is."""
     return () if of_handler == () else (of_app or ()) + (of_handler or ())
+
+
+def is_outage(outcome: Outcome, breaker: CircuitBreaker) -> bool:
+    """Tell whether *outcome* says that something is away, and its handler is to try again."""
+    error, is_retriable = outcome.error, outcome.status is ProcessStatus.RETRIABLE_ERROR
+    return is_retriable and error is not None and breaker.counts(error)
 
 
 def make_outcome(handler: Handler, status: ProcessStatus, seconds: float) -> Outcome:

@@ -10,25 +10,29 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from megaflow import forks
 from megaflow.dispatch.table import DispatchTable, Selection
-from megaflow.errors import EarlierFailureError, KeyBusyError, RegistrationError
+from megaflow.errors import EarlierFailureError, RegistrationError
 from megaflow.frozen import make_record
 from megaflow.handlers.dependencies import Dependencies
 from megaflow.handlers.handler import Handler
 from megaflow.handlers.options import FindKey
 from megaflow.handlers.status import ProcessStatus
 from megaflow.logs import get_logger
+from megaflow.messages.batch import BatchMessage
 from megaflow.messages.message import Message
 from megaflow.processing.around import Around, surround
+from megaflow.processing.batches import NEXT_BATCH, Batches
 from megaflow.processing.idempotency import Idempotency, find_key
+from megaflow.processing.keys import claim_key, end_key
 from megaflow.processing.log_lines import about, log_outcome, log_slow_matching, log_verdict
 from megaflow.processing.middleware import Middleware, make_pipeline
-from megaflow.processing.outcomes import OutcomeReader, make_outcome
+from megaflow.processing.outcomes import OutcomeReader, is_outage, make_outcome
 from megaflow.processing.plain import await_plain
 from megaflow.processing.progress import Progress
 from megaflow.processing.selected import each_with_own_payload, identify, read_raised
 from megaflow.processing.spans import Given, end_handle, end_process, give_traced
 from megaflow.processing.steps import (
     Asking,
+    BatchTurn,
     HandlerCall,
     Steps,
     StoreCall,
@@ -37,15 +41,17 @@ from megaflow.processing.steps import (
     adrive,
     arun_step,
     drive,
-    lease_lost,
+    is_lost,
+    refuse_lost,
     run_step,
 )
 from megaflow.processing.verdict import Fate, Outcome, Verdict, decide_fate
-from megaflow.settings import OnInvalid, Unmatched
-from megaflow.stores import Claim, Ended
+from megaflow.settings import CircuitBreaker, OnInvalid, Unmatched
+from megaflow.stores import Ended
 from megaflow.telemetry.current import NOTHING_GIVEN, current
 from megaflow.telemetry.propagation import Propagation
 from megaflow.telemetry.tracing import NO_TRACING, Tracing
+from megaflow.transport.addresses import is_fifo
 
 if TYPE_CHECKING:
     from megaflow.telemetry.otel_messages import MessageTrace
@@ -81,6 +87,7 @@ class Processor:
         progress: Progress | None = None,
         idempotency: Idempotency | None = None,
         on_invalid: OnInvalid = "dead_letter",
+        breaker: CircuitBreaker | None = None,
         dependencies: Dependencies | None = None,
         propagation: Propagation | None = None,
         max_receives: int | None = None,
@@ -90,22 +97,30 @@ class Processor:
     ) -> None:
         self.table: Final = DispatchTable(handlers)
         self._log_outcome = partial(log_outcome, max_receives=max_receives)
-        self._reader = OutcomeReader(handlers, retry_on, on_invalid)
+        self._breakers = {handler: found for handler in handlers if (found := handler.options.breaker or breaker)}
+        self._reader = OutcomeReader(handlers, retry_on, on_invalid, self._breakers)
         calls = ((handler, make_pipeline(handler, middleware, dependencies)) for handler in handlers)
         self._pipelines = {
             handler: surround(handler, call, arounds, self._reader, self._log_outcome) for handler, call in calls
         }
-        plain = [handler for handler in handlers if _is_plain(handler) and progress is None]
+        self._with_turns = frozenset([*self._breakers, *(each for each in handlers if each.options.has_turns)])
+        self._with_batches = frozenset(handler for handler in handlers if handler.options.takes_batches)
+        # In a FIFO queue a message may have to wait for one before it that is in line for a batch.
+        are_plain = progress is None and not self._with_batches
+        plain = [each for each in handlers if are_plain and _is_plain(each) and each not in self._with_turns]
         self._plain = frozenset(handler for handler in plain if not handler.is_async)
         self._plain_async = frozenset(handler for handler in plain if handler.is_async)
-        self._with_turns = frozenset(handler for handler in handlers if handler.options.has_turns)
-        self.undecided: Final = () if retry_on is not None else tuple(filter(_leaves_retries_open, handlers))
+        undecided = (each for each in handlers if each.options.retry_on is None and each not in self._breakers)
+        self.undecided: Final = () if retry_on is not None else tuple(undecided)
         """Those handlers of which nothing says which exceptions are worth another try, not even that none is."""
 
         self._unmatched = _UNMATCHED[unmatched]
         self._progress = progress
         self._idempotency = idempotency
         self._propagation = propagation or Propagation()
+        self._batches = Batches(
+            self._pipelines, self._reader, idempotency, self._propagation, self._log_outcome, tracing
+        )
         self._tracing = tracing
         self._tell = tell
         self._clock = clock
@@ -145,6 +160,11 @@ class Processor:
     def remembers(self) -> bool:
         """Whether there are stores."""
         return self._progress is not None or self._idempotency is not None
+
+    @property
+    def has_batches(self) -> bool:
+        """Whether there are handlers that get batches."""
+        return bool(self._with_batches)
 
     def check_stores(self) -> None:
         """Find out whether the stores read and write; raises what `Store.check` does."""
@@ -186,7 +206,7 @@ class Processor:
             outcomes = read_raised(selection) if selection.raised else []
             for handler, own in each_with_own_payload(selection, message):
                 if own.lease is not None and own.lease.lost:
-                    outcomes.append(_refuse_lost(handler))
+                    outcomes.append(refuse_lost(handler))
                     continue
                 current.set((own, handler.name, self._propagation, NOTHING_GIVEN))
                 if trace is not None:
@@ -213,6 +233,13 @@ class Processor:
                 trace.crash(error)
             raise
 
+    def batch_steps(self, batch: BatchMessage, handler: Handler, several: Sequence[Steps]) -> Steps:
+        """Give the steps of a *batch* that is called: *several* are those of its messages, each at its turn.
+
+        The first is a `Turn`, which has come, and the last a `Parting`.
+        """
+        return self._batches.steps(batch, handler, several)
+
     def _begin_trace(self, message: Message) -> MessageTrace | None:
         spans = self._tracing.spans
         return None if spans is None else spans.begin_process(message)
@@ -231,6 +258,12 @@ class Processor:
 
     def _give_steps(self, message: Message, selection: Selection, trace: MessageTrace | None) -> Given:
         outcomes = read_raised(selection)
+        if self._may_overtake(message, selection):
+            turn = yield Turn(None)
+            if turn.error is not None:
+                unmet = [Outcome(each, ProcessStatus.RETRY_LATER, turn.error) for each in selection.matched]
+                yield self._decide(message, [*outcomes, *unmet], trace)
+                return
         earlier: Mapping[str, Ended] = {}
         if self._progress is not None and selection.matched:
             loaded = yield StoreCall(partial(self._progress.load, message))
@@ -240,14 +273,17 @@ class Processor:
                 yield self._decide(message, [*outcomes, *unknown], trace)
                 return
             earlier = loaded.returned
+        last: Outcome | None = None
         for handler, own in each_with_own_payload(selection, message, last=self._with_turns):
             ended = earlier.get(handler.name)
             if ended is not None:
                 outcomes.append(_recall(handler, ended))
-            elif _is_lost(message):
-                outcomes.append(_refuse_lost(handler))
+            elif is_lost(message):
+                outcomes.append(refuse_lost(handler))
             elif handler in self._with_turns:
-                outcomes.append((yield from self._run_in_turn(handler, own, trace)))
+                is_kept = any(outcome.status.keeps for outcome in outcomes)
+                last = yield from self._run_in_turn(handler, own, last, trace, is_kept=is_kept)
+                outcomes.append(last)
             else:
                 outcomes.append((yield from self._run(handler, own, trace)))
             if outcomes[-1].interrupts:
@@ -257,7 +293,7 @@ class Processor:
     def _call(self, handler: Handler, message: Message, wait: Wait, trace: MessageTrace | None) -> Outcome:
         lease, pipeline = message.lease, self._pipelines[handler]
         if lease is not None and lease.lost:
-            return _refuse_lost(handler)
+            return refuse_lost(handler)
         current.set((message, handler.name, self._propagation, NOTHING_GIVEN))
         if trace is not None:
             trace.begin_handle(handler.name)
@@ -277,13 +313,58 @@ class Processor:
             return self._reader.read(handler, None, error, time.perf_counter() - began)
         return self._reader.read(handler, returned, None, time.perf_counter() - began)
 
-    def _run_in_turn(self, handler: Handler, message: Message, trace: MessageTrace | None) -> Asking:
-        turn = yield Turn(handler)
-        if turn.error is not None:
-            return Outcome(handler, ProcessStatus.RETRY_LATER, turn.error)
-        if _is_lost(message):
-            return _refuse_lost(handler)
-        return (yield from self._run(handler, message, trace))
+    def _run_in_turn(
+        self, handler: Handler, message: Message, last: Outcome | None, trace: MessageTrace | None, *, is_kept: bool
+    ) -> Asking:
+        if handler in self._with_batches:
+            return (yield from self._run_in_batch(handler, message, last, trace, is_kept=is_kept))
+        breaker = self._breakers.get(handler)
+        tried: Outcome | None = None
+        while (turn := (yield Turn(handler, tried or last))).error is None:
+            if tried is not None and not tried.is_logged:
+                self._log_outcome(message, tried)
+            if is_lost(message):
+                return refuse_lost(handler)
+            # What a try does to the payload, the next one must not find.
+            own = message if breaker is None else message.with_own_payload()
+            tried = yield from self._run(handler, own, trace)
+            if breaker is None or not is_outage(tried, breaker):
+                return tried
+        return tried or Outcome(handler, ProcessStatus.RETRY_LATER, turn.error)
+
+    def _run_in_batch(
+        self, handler: Handler, message: Message, last: Outcome | None, trace: MessageTrace | None, *, is_kept: bool
+    ) -> Asking:
+        breaker = self._breakers.get(handler)
+        tried: Outcome | None = None
+        while True:
+            own = message if breaker is None else message.with_own_payload()
+            ended = yield BatchTurn(handler, last, message=own, is_kept=is_kept)
+            if ended.error is not None:
+                return tried or Outcome(handler, ProcessStatus.RETRY_LATER, ended.error)
+            # What was made of it before is told with the first turn after it.
+            last = None
+            if ended.returned is NEXT_BATCH:
+                continue
+            if tried is not None and not tried.is_logged:
+                self._log_outcome(message, tried)
+            outcome: Outcome = ended.returned or (yield from self._call_alone(handler, own, trace))
+            if breaker is None or not is_outage(outcome, breaker):
+                return (yield from self._save(handler, message, outcome))
+            last = tried = outcome
+
+    def _call_alone(self, handler: Handler, message: Message, trace: MessageTrace | None) -> Asking:
+        if trace is not None:
+            trace.begin_handle(handler.name)
+        outcome = yield from self._batches.call_alone(handler, message)
+        if trace is not None:
+            end_handle(trace, outcome)
+        return outcome
+
+    def _may_overtake(self, message: Message, selection: Selection) -> bool:
+        """Tell whether a handler that gets no batches would run although those before it in its group may wait."""
+        is_ordered = bool(self._with_batches) and bool(message.group_id) and is_fifo(message.queue_url)
+        return is_ordered and not self._with_batches.issuperset(selection.matched)
 
     def _run(self, handler: Handler, message: Message, trace: MessageTrace | None) -> Asking:
         # Here, and not where the handler is called: its idempotency key is asked for on its behalf, too.
@@ -294,6 +375,9 @@ class Processor:
             outcome = yield from ask()
         else:
             outcome = yield from self._ask_once(handler, message, find, self._idempotency, ask)
+        return (yield from self._save(handler, message, outcome))
+
+    def _save(self, handler: Handler, message: Message, outcome: Outcome) -> Asking:
         if self._progress is None or outcome.status.keeps:
             return outcome
         saved = yield StoreCall(partial(self._progress.save, message, handler, outcome.status, outcome.error))
@@ -314,20 +398,11 @@ class Processor:
             return self._reader.read(handler, None, error, 0.0)
         if key is None:
             return (yield from ask())
-        claimed = yield StoreCall(partial(idempotency.claim, message, handler, key))
-        if claimed.error is not None:
-            return Outcome(handler, ProcessStatus.RETRIABLE_ERROR, claimed.error)
-        if claimed.returned is Claim.DONE:
-            return Outcome(handler, ProcessStatus.DONE, skipped="finished earlier with the same key")
-        if claimed.returned is Claim.BUSY:
-            busy = KeyBusyError("its idempotency key is being worked on elsewhere")
-            return Outcome(handler, ProcessStatus.RETRY_LATER, busy)
+        refused = yield from claim_key(idempotency, handler, message, key)
+        if refused is not None:
+            return refused
         outcome = yield from ask()
-        end = idempotency.complete if outcome.status is ProcessStatus.DONE else idempotency.release
-        ended = yield StoreCall(partial(end, message, handler, key))
-        if ended.error is None or outcome.status.keeps:
-            return outcome
-        return Outcome(handler, ProcessStatus.RETRIABLE_ERROR, ended.error)
+        return (yield from end_key(idempotency, message, key, outcome))
 
     def _ask(self, handler: Handler, message: Message, trace: MessageTrace | None) -> Asking:
         if trace is not None:
@@ -365,21 +440,9 @@ class Processor:
         return self._unmatched
 
 
-def _is_lost(message: Message) -> bool:
-    return message.lease is not None and message.lease.lost
-
-
-def _refuse_lost(handler: Handler) -> Outcome:
-    return Outcome(handler, ProcessStatus.RETRY_LATER, lease_lost())
-
-
-def _leaves_retries_open(handler: Handler) -> bool:
-    return handler.options.retry_on is None
-
-
 def _is_plain(handler: Handler) -> bool:
     options = handler.options
-    return options.timeout is None and options.idempotency_key is None and not options.has_turns
+    return options.timeout is None and options.idempotency_key is None
 
 
 def _check_stores(handlers: Sequence[Handler], progress: Progress | None, idempotency: Idempotency | None) -> None:

@@ -1,4 +1,7 @@
-"""Steps of one message: a turn to wait for, a handler to call, a store to ask. Their driver decides when and where."""
+"""Steps of one message: a turn to wait for, a handler to call, a store to ask. Their driver decides when and where.
+
+A batch that is called has steps of its own. In the end its messages part: each goes on with its own steps.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import asyncio
 import inspect
 from collections.abc import Awaitable, Callable, Generator
 from contextvars import copy_context
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, ClassVar, Final, NamedTuple, TypeAlias, overload
 
@@ -14,6 +17,7 @@ from megaflow import forks
 from megaflow.contexts import adopt
 from megaflow.errors import HandlerTimeoutError, HandlingError, LeaseLostError, StoreError
 from megaflow.handlers.handler import Handler
+from megaflow.handlers.status import ProcessStatus
 from megaflow.messages.message import Message
 from megaflow.processing.middleware import Call
 from megaflow.processing.verdict import Outcome, Verdict
@@ -66,14 +70,50 @@ class StoreCall:
 class Turn:
     """A step of processing: wait until the message has its turn at a handler. An error is that it does not come.
 
-    Whoever drives the steps with a core leaves it to that one. Nobody else makes anything wait.
+    *last* is what the handler made of it that had its turn before. Where that is the same handler, something that it
+    needs was away, and this is for another try: an error is then that there is none. Whoever drives the steps with a
+    core leaves it to that one. Nobody else makes anything wait, or lets anything try again.
+    """
+
+    handler: Handler | None
+    """None is that it waits until those before it in its group have ended: they may be in line for a batch."""
+
+    last: Outcome | None = None
+    is_async: ClassVar[bool] = False
+
+    @property
+    def is_again(self) -> bool:
+        """Whether it is for another try."""
+        return self.last is not None and self.last.handler is self.handler
+
+    def pass_by(self) -> Result:
+        """Return what it comes to where nothing waits."""
+        return Result(error=self.last.error if self.last is not None and self.is_again else None)
+
+
+@dataclass(frozen=True, slots=True)
+class BatchTurn(Turn):
+    """A turn at a handler that gets batches. It returns what the batch came to for the message.
+
+    Where nobody makes batches it returns None, and the message is a batch of its own.
     """
 
     handler: Handler
+    message: Message = field(kw_only=True)
+    """The message as the handler gets it."""
+
+    is_kept: bool = field(default=False, kw_only=True)
+    """Whether the message comes again whatever the batch comes to, as a handler before keeps it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parting:
+    """The last step of a batch: each of its messages goes on from where its own steps are. Its driver sees to it."""
+
     is_async: ClassVar[bool] = False
 
 
-Step: TypeAlias = HandlerCall | StoreCall | Turn
+Step: TypeAlias = HandlerCall | StoreCall | Turn | Parting
 
 
 class Result(NamedTuple):
@@ -90,6 +130,16 @@ class Result(NamedTuple):
 def lease_lost() -> LeaseLostError:
     """Return the error of a handler that is not called any more, and of a turn that does not come."""
     return LeaseLostError("its lease was lost before this handler was called")
+
+
+def is_lost(message: Message) -> bool:
+    """Tell whether somebody else may have *message* by now."""
+    return message.lease is not None and message.lease.lost
+
+
+def refuse_lost(handler: Handler) -> Outcome:
+    """Return the outcome of a handler that is not called, as the lease is lost."""
+    return Outcome(handler, ProcessStatus.RETRY_LATER, lease_lost())
 
 
 Asking: TypeAlias = Generator[Step, Result, Outcome]
@@ -178,7 +228,7 @@ def run_step(step: Step, wait: Wait, watch: Watch = _watch_nothing, ask: Ask = a
     one of which so many may run, has returned; *ask* asks a store.
     """
     if not isinstance(step, HandlerCall):
-        return ask(step) if isinstance(step, StoreCall) else Result()
+        return ask(step) if isinstance(step, StoreCall) else _pass_by(step)
     handler = step.handler
     timeout = handler.options.timeout
     if timeout is not None:
@@ -208,7 +258,7 @@ def wait_in(loop: asyncio.Runner, said: Awaitable[Any]) -> Any:
 async def arun_step(step: Step, watch: Watch = _watch_nothing) -> Result:
     """Run one step in this event loop, or in a thread where it is not async, and is not watched."""
     if not isinstance(step, HandlerCall):
-        return await _run_in_thread(partial(ask_once, step)) if isinstance(step, StoreCall) else Result()
+        return await _run_in_thread(partial(ask_once, step)) if isinstance(step, StoreCall) else _pass_by(step)
     handler = step.handler
     timeout = handler.options.timeout if handler.is_async else None
     if timeout is not None:
@@ -231,6 +281,10 @@ async def arun_step(step: Step, watch: Watch = _watch_nothing) -> Result:
             forks.end_child(None)
         if timeout is not None or handler.options.max_concurrency is not None:
             watch(step.message, handler, None)
+
+
+def _pass_by(step: Turn | Parting) -> Result:
+    return step.pass_by() if isinstance(step, Turn) else Result()
 
 
 async def _run_in_thread(run: Callable[[], Result]) -> Result:

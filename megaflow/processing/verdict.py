@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final
@@ -75,6 +75,28 @@ class Outcome:
         if self.error is None:
             return False
         return any(not isinstance(cause, Exception | asyncio.CancelledError) for cause in flatten(self.error))
+
+
+@dataclass(frozen=True)
+class BatchOutcome(Outcome):
+    """What one call of a handler made of a batch, where it said something of its messages one by one."""
+
+    each: Mapping[int, object] = field(default_factory=dict)
+    """What it said of the messages, by their places."""
+
+    is_whole: bool = False
+    """Whether it meant to say something of every message."""
+
+    def fits(self, size: int) -> bool:
+        """Tell whether what it said can be meant for a batch of that *size*."""
+        if not isinstance(self.each, Mapping) or (self.is_whole and len(self.each) != size):
+            return False
+        known = (ProcessStatus, type(None)) if self.is_whole else (ProcessStatus, BaseException)
+        return all(_is_place(place, size) and isinstance(said, known) for place, said in self.each.items())
+
+
+def _is_place(place: object, size: int) -> bool:
+    return isinstance(place, int) and not isinstance(place, bool) and 0 <= place < size
 
 
 @dataclass(frozen=True)

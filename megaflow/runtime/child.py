@@ -1,4 +1,4 @@
-"""The child: one of several processes that run the same apps, started and told to stop by the supervisor.
+"""The child: one of several processes that run the same apps, started and told what to do by the supervisor.
 
 It exits with 0 where it was asked to stop, with 78 where it cannot work as it is configured, and with 1 for any other
 error. It logs as the user's script sets it up while it is imported: what stands below ``if __name__ == "__main__"`` is
@@ -10,8 +10,9 @@ from __future__ import annotations
 import multiprocessing
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import ExitStack
+from enum import Enum, auto
 from multiprocessing.connection import Connection
 from typing import Final, NamedTuple, cast
 
@@ -28,10 +29,19 @@ CONFIGURATION_EXIT: Final = 78
 """What a child exits with that cannot work before somebody changes something (EX_CONFIG of sysexits.h)."""
 
 
-class Order(NamedTuple):
-    """What a child is told: to stop, *now* or not, all its apps or one *app* alone."""
+class Word(Enum):
+    """What a child is told to do."""
 
-    now: bool
+    STOP = auto()
+    STOP_NOW = auto()
+    PAUSE = auto()
+    RESUME = auto()
+
+
+class Order(NamedTuple):
+    """A word to a child, for all its apps or one *app* alone."""
+
+    word: Word
     app: str | None = None
 
 
@@ -44,12 +54,17 @@ def refuse_nested_start() -> None:
         raise SystemExit(CONFIGURATION_EXIT)
 
 
-def live(targets: Loads, orders: Connection, reports: Mapping[str, Connection]) -> None:
-    """Be a child that runs what stands at *targets*, and reports what is measured to *reports*, by name."""
+def live(targets: Loads, orders: Connection, reports: Mapping[str, Connection], paused: Collection[str]) -> None:
+    """Be a child that runs what stands at *targets*, and reports what is measured to *reports*, by name.
+
+    Those that are *paused*, by name, are so from the start.
+    """
     # Ctrl-C goes to every process of the terminal's group; the parent passes it on.
     os.setpgrp()
     try:
         apps = targets.load()
+        for name in paused:
+            apps[name].pause()
         told: set[str] = set()
         threading.Thread(target=_obey, args=(orders, apps, told), name="megaflow-parent", daemon=True).start()
         with ExitStack() as reporting:
@@ -65,10 +80,22 @@ def live(targets: Loads, orders: Connection, reports: Mapping[str, Connection]) 
 def _obey(orders: Connection, apps: Mapping[str, Runs], told: set[str]) -> None:
     try:
         while True:
-            now, app = orders.recv()
+            word, app = orders.recv()
             names = apps if app is None else (app,)
-            told.update(names)
-            stop_all((apps[name] for name in names), now=now)
+            if word in (Word.STOP, Word.STOP_NOW):
+                told.update(names)
+            for name in names:
+                _follow(word, apps[name])
     except (EOFError, OSError):
         # The parent is dead.
         stop_all(apps.values())
+
+
+def _follow(word: Word, app: Runs) -> None:
+    match word:
+        case Word.PAUSE:
+            app.pause()
+        case Word.RESUME:
+            app.resume()
+        case Word.STOP | Word.STOP_NOW:
+            app.stop(now=word is Word.STOP_NOW)

@@ -1,4 +1,4 @@
-"""`Runs`: what can be run and stopped, such as an app."""
+"""`Runs`: what can be run, paused and stopped, such as an app."""
 
 from __future__ import annotations
 
@@ -18,6 +18,14 @@ class Runs(Protocol):
 
     def stop(self, *, now: bool = False) -> None:
         """End `run`, or the next one; may be called from any thread, and again and again."""
+        ...
+
+    def pause(self) -> None:
+        """Let `run`, or the next one, receive nothing until `resume`; may be called from any thread, and again."""
+        ...
+
+    def resume(self) -> None:
+        """End the pause, if there is one; may be called from any thread."""
         ...
 
 

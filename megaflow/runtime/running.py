@@ -30,6 +30,7 @@ class Running:
         self._changing = threading.RLock()
         self._current: AppRun | None = None
         self._stop_wanted = False
+        self._is_paused = False
         renew_in_child(self)
 
     @property
@@ -55,6 +56,8 @@ class Running:
             if self._current is not None:
                 raise UsageError("this app is running already; a second consumer needs a second App, or process")
             self._current = what
+            if self._is_paused:
+                what.pause()
             if self._stop_wanted:
                 log.info("stop() was called before run(), which ends at once")
                 what.stop()
@@ -82,6 +85,25 @@ class Running:
             if self._current is not None:
                 self._current.stop(now=now)
 
+    def pause(self) -> None:
+        """Let what runs, and each run after it, receive nothing until `resume`."""
+        with self._changing:
+            self._is_paused = True
+            if self._current is not None:
+                self._current.pause()
+
+    def resume(self) -> None:
+        """End the pause, if there is one."""
+        with self._changing:
+            self._is_paused = False
+            if self._current is not None:
+                self._current.resume()
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether it is paused."""
+        return self._is_paused
+
     def health(self) -> Health:
         """Return how what runs is."""
         from megaflow.consumer.core.health import NOT_RUNNING
@@ -92,7 +114,7 @@ class Running:
     def _after_fork_in_child(self) -> None:
         """See `megaflow.forks`: what runs does so in the parent."""
         self._changing = threading.RLock()
-        self._current, self._stop_wanted = None, False
+        self._current, self._stop_wanted, self._is_paused = None, False, False
 
     def refuse_change(self) -> None:
         """Raise `UsageError` while something runs."""

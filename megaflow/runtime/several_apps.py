@@ -113,6 +113,8 @@ def join_health(apps: Mapping[str, AppRun]) -> Health:
         failed_extensions=sum(one.failed_extensions for one in several),
         stuck_threads=sum(one.stuck_threads for one in several),
         over_limit=any(one.over_limit for one in several),
+        paused=any(one.paused for one in several),
+        open_breakers=tuple(f"{name}: {owner}" for name, one in each.items() for owner in one.open_breakers),
         apps=each,
     )
 
@@ -133,9 +135,17 @@ class _InChildren:
         self._is_stopped = True
         self._supervisor.stop(now=now, app=self._name)
 
+    def pause(self) -> None:
+        """Let it receive nothing in all children until `resume`; the others go on."""
+        self._supervisor.pause(app=self._name)
+
+    def resume(self) -> None:
+        """Let it receive messages again."""
+        self._supervisor.resume(app=self._name)
+
     def health(self) -> Health:
         """Return how the children are, as far as their parent knows, where it is not stopped alone."""
-        return NOT_RUNNING if self._is_stopped else self._supervisor.health()
+        return NOT_RUNNING if self._is_stopped else self._supervisor.health(app=self._name)
 
 
 def _health_of_children(apps: Mapping[str, AppRun], supervisor: Supervisor) -> Health:

@@ -20,7 +20,7 @@ from megaflow.consumer.threads.signals import stopping_on_signals
 from megaflow.errors import ConfigurationError, ProcessError
 from megaflow.forks import renew_in_child
 from megaflow.logs import get_logger
-from megaflow.runtime.child import CONFIGURATION_EXIT, Order, live
+from megaflow.runtime.child import CONFIGURATION_EXIT, Order, Word, live
 from megaflow.runtime.instances import instance_of_its_own
 from megaflow.runtime.reports import Reports
 from megaflow.runtime.targets import Loads
@@ -84,7 +84,7 @@ def kill_time(before: float, now: float, *, at_once: bool, shutdown_timeout: flo
 class _Child:
     process: SpawnProcess
     orders: Connection
-    """Where it is told to stop. It is closed when this process dies, however that is."""
+    """Where it is told what to do. It is closed when this process dies, however that is."""
 
     def tell(self, order: Order) -> None:
         try:
@@ -124,6 +124,13 @@ class Supervisor:
         self._stopping_now = False
         self._passed_on = 0
         self._kill_at = math.inf
+        # Names come and go one by one, each in one step, so that any thread may do so without a lock.
+        self._paused: set[str] = set()
+        """The apps that are to be paused."""
+
+        self._told_to_pause: frozenset[str] = frozenset()
+        """Those of which the children there are were told so; those that are started know it from the start."""
+
         renew_in_child(self)
 
     def run(self) -> None:
@@ -136,6 +143,7 @@ class Supervisor:
         with stopping_on_signals(lambda again: self.stop(now=again)), self._measuring_children():
             try:
                 while not self._stopping:
+                    self._pass_on_pauses()
                     self._start_missing()
                     self._pass_on_orders()
                     self._wait()
@@ -148,7 +156,7 @@ class Supervisor:
 
         May be called from any thread, and from signal handlers.
         """
-        order = Order(now, app)
+        order = Order(Word.STOP_NOW if now else Word.STOP, app)
         if order not in self._orders:
             self._orders.append(order)
         if now and app is None:
@@ -156,11 +164,32 @@ class Supervisor:
         if app is None or {each.app for each in self._orders} >= set(self._targets.names):
             self._stopping = True
 
-    def health(self) -> Health:
-        """Return how the children are, as far as their parent knows. May be called from any thread."""
-        missing = len(self._lives) - len(self._children)
-        problems = (f"{missing} of {len(self._lives)} processes are not running",) if missing else ()
-        return Health(live=True, ready=not missing and not self._stopping, problems=problems, stopping=self._stopping)
+    def pause(self, *, app: str | None = None) -> None:
+        """Let the children receive nothing until `resume`, for one *app* or for all.
+
+        May be called from any thread, and from signal handlers.
+        """
+        self._paused.update(self._targets.names if app is None else (app,))
+
+    def resume(self, *, app: str | None = None) -> None:
+        """Let the children receive messages again. May be called from any thread, and from signal handlers."""
+        self._paused.difference_update(self._targets.names if app is None else (app,))
+
+    def health(self, *, app: str | None = None) -> Health:
+        """Return how the children are, as far as their parent knows, for one *app* or for all, of which one is paused.
+
+        May be called from any thread.
+        """
+        missing, stopping = len(self._lives) - len(self._children), self._stopping
+        names = set(self._targets.names if app is None else (app,))
+        paused = self._paused & names
+        found = {
+            f"{missing} of {len(self._lives)} processes are not running": missing > 0,
+            "they are paused" if paused == names else f"paused: {', '.join(sorted(paused))}": bool(paused),
+        }
+        problems = tuple(problem for problem, is_there in found.items() if is_there)
+        ready = not missing and not stopping
+        return Health(live=True, ready=ready, problems=problems, stopping=stopping, paused=bool(paused))
 
     def _after_fork_in_child(self) -> None:
         """See `megaflow.forks`: the children would not hear that their parent is dead, while others hold its pipes."""
@@ -186,7 +215,7 @@ class Supervisor:
     def _start(self, place: int) -> _Child:
         theirs, ours = self._context.Pipe(duplex=False)
         with theirs, self._reporting(place) as reports, instance_of_its_own(place):
-            arguments = (self._targets, theirs, reports)
+            arguments = (self._targets, theirs, reports, self._told_to_pause)
             process = self._context.Process(target=live, args=arguments, name=f"megaflow-{place}")
             process.start()
         child = _Child(process, ours)
@@ -257,14 +286,26 @@ class Supervisor:
             if self._clock() >= self._kill_at:
                 self._kill_all()
 
+    def _pass_on_pauses(self) -> None:
+        before, self._told_to_pause = self._told_to_pause, frozenset(self._paused)
+        for word, names in ((Word.PAUSE, self._told_to_pause - before), (Word.RESUME, before - self._told_to_pause)):
+            if names:
+                which = "all" if names >= set(self._targets.names) else ", ".join(sorted(names))
+                log.info("the processes are told to %s %s", word.name.lower(), which)
+            for name in names:
+                self._tell_all(Order(word, name))
+
     def _pass_on_orders(self) -> None:
         for order in self._orders[self._passed_on :]:
             self._passed_on += 1
-            for child in self._children.values():
-                child.tell(order)
+            self._tell_all(order)
             if self._stopping:
-                at_once, timeout = order.now and order.app is None, self._shutdown_timeout
+                at_once, timeout = order == Order(Word.STOP_NOW), self._shutdown_timeout
                 self._kill_at = kill_time(self._kill_at, self._clock(), at_once=at_once, shutdown_timeout=timeout)
+
+    def _tell_all(self, order: Order) -> None:
+        for child in self._children.values():
+            child.tell(order)
 
     def _kill_all(self) -> None:
         for child in self._children.values():

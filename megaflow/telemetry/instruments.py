@@ -216,7 +216,18 @@ INSTRUMENTS: Final[Mapping[str, Instrument]] = _by_name(
             "megaflow.messages.in_line",
             _MESSAGES,
             _QUEUE,
-            "those of them that wait for their turn at a handler that has a limit",
+            "those of them that wait for their turn at a handler: for its limits, or its circuit breaker",
+        ),
+        Instrument(
+            "open_breakers",
+            Kind.GAUGE,
+            "megaflow.breakers.open",
+            "{breaker}",
+            _QUEUE,
+            "circuit breakers that are open, or let one message try",
+        ),
+        Instrument(
+            "paused", Kind.GAUGE, "megaflow.consumers.paused", "{consumer}", _QUEUE, "1 where it is paused, else 0"
         ),
         Instrument(
             "last_heard",

@@ -49,6 +49,7 @@ class MessageTrace:
         """Where it is processed, where that is not in a consumer's own thread."""
 
         self.has_begun = False
+        self._context = NOWHERE
         self._process = self._handle = _NONE
 
     def find_place(self, *, as_link: bool) -> tuple[Context, Context, Sequence[Link]]:
@@ -69,12 +70,28 @@ class MessageTrace:
         self._process = [span]
         span.set_attributes(_describe_message(message))
 
+    @property
+    def processes(self) -> Sequence[Span]:
+        """The ``process`` span, as long as it has not ended."""
+        return tuple(self._process)
+
     def begin_handle(self, handler: str) -> None:
         """Begin ``handle``, and let it be current."""
         attributes = {names.HANDLER: handler}
         span = start(self._tracer, f"handle {handler}", self._context, SpanKind.INTERNAL, attributes)
         self._handle = [span]
         attach(set_span_in_context(span, self._context))
+
+    def begin_batch(self, handler: str, traces: Sequence[MessageTrace | None]) -> None:
+        """Begin ``handle`` for a batch of messages, whose traces may differ: it is linked to each ``process`` kept."""
+        links = link_to(span.get_span_context() for each in traces if each is not None for span in each.processes)
+        if not links:
+            return
+        attributes: dict[str, str | int] = {names.HANDLER: handler, names.BATCH_MESSAGE_COUNT: len(traces)}
+        name = f"handle {handler}"
+        span = start(self._tracer, name, NOWHERE, SpanKind.INTERNAL, attributes, links)
+        self._handle = [span]
+        attach(set_span_in_context(span, NOWHERE))
 
     def end_handle(self, status: str, problem: str) -> None:
         """End ``handle``, and let ``process`` be current again."""

@@ -98,6 +98,14 @@ class Spans:
         trace.begin(span, context, message)
         return trace
 
+    def begin_batch(self, batch: Message, handler: str, messages: Sequence[Message]) -> MessageTrace:
+        """Begin ``handle`` for the messages of a *batch*."""
+        trace = MessageTrace(self._tracer, None)
+        trace.begin_batch(handler, [None if each.lease is None else each.lease.trace for each in messages])
+        if batch.lease is not None:
+            batch.lease.trace = trace
+        return trace
+
     def begin_settle(self, place: Place, how: str, messages: Sequence[Message]) -> CallSpan:
         """Begin a ``settle``: *how* is the word for it."""
         traces = [None if each.lease is None else each.lease.trace for each in messages]

@@ -161,6 +161,10 @@ class TestClient:
             raise UsageError(f"time passes by a number of seconds, 0 or more, not by {seconds!r}")
         self._use().advance(seconds)
 
+    def flush(self) -> None:
+        """Call batch handlers with the messages that wait for others to share their batch, without waiting for more."""
+        self._use().flush()
+
     @property
     def now(self) -> float:
         """The time, in seconds since the epoch."""

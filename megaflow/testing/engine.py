@@ -7,7 +7,7 @@ import json
 import math
 import random
 from collections import Counter, deque
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from contextvars import Context, copy_context
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
@@ -19,19 +19,23 @@ from megaflow.consumer.core.protocol import (
     AbandonPoll,
     Action,
     AskFailed,
+    CallBatch,
     Called,
     Crashed,
     DeadLetter,
     Delete,
+    Drop,
     Exit,
     Extend,
     Finished,
+    Flush,
     GiveUp,
     Hide,
     Input,
     Inspect,
     LinedUp,
     Measure,
+    Pause,
     Receive,
     Received,
     Report,
@@ -45,10 +49,22 @@ from megaflow.errors import RegistrationError, UsageError, describe_error
 from megaflow.handlers.handler import Handler
 from megaflow.local import Account, SqsClient
 from megaflow.logs import get_logger
+from megaflow.messages.batch import BatchMessage
 from megaflow.messages.message import Message
 from megaflow.processing.dead_letters import why_not_kept
 from megaflow.processing.log_lines import about
-from megaflow.processing.steps import HandlerCall, Result, Step, Steps, Turn, drive, lease_lost, run_step, wait_in
+from megaflow.processing.steps import (
+    HandlerCall,
+    Parting,
+    Result,
+    Step,
+    Steps,
+    Turn,
+    drive,
+    lease_lost,
+    run_step,
+    wait_in,
+)
 from megaflow.processing.verdict import Outcome, Verdict
 from megaflow.telemetry import tracing
 from megaflow.testing.clock import Clock, FakeTimeLoop, StuckError
@@ -93,6 +109,13 @@ class _Work:
     """What its turn has come to, once it was in line."""
 
     called: list[Handler] = field(default_factory=list)
+    noted: list[Outcome] = field(default_factory=list)
+    """The outcomes that are among what was handled."""
+
+    parts: Sequence[_Work] = ()
+    """The messages of a batch, where this is one, for this handler:"""
+
+    handler: Handler | None = None
 
 
 class Engine:
@@ -109,6 +132,8 @@ class Engine:
         self._get_processor = parts.assembly.processor
         self._outlets = parts.outlets
         self._settings = replace(parts.settings, wait_time_seconds=_POLL)
+        self._running = parts.running
+        self._was_paused = parts.running.is_paused
         self._loop = asyncio.Runner(loop_factory=lambda: FakeTimeLoop(clock, self._pass_time))
         self._inputs: deque[Input] = deque()
         self._started: deque[_Work] = deque()
@@ -136,7 +161,9 @@ class Engine:
         self._failure = failure
 
     def close(self) -> None:
-        """Close what the app's handlers needed, and the event loop."""
+        """Close what the app's handlers needed, and the event loop; what a test has paused goes on."""
+        if not self._was_paused:
+            self._running.resume()
         try:
             self._loop.run(self._app.aclose())
         finally:
@@ -145,6 +172,7 @@ class Engine:
     def run(self) -> None:
         """Do what can be done before time passes; raise what a handler raised that is no `Exception`."""
         self.check()
+        self._pause()
         handled: Counter[str] = Counter()
         self._is_busy = True
         try:
@@ -167,6 +195,13 @@ class Engine:
         self._clock.now = max(self._clock.now, end)
         self.run()
 
+    def flush(self) -> None:
+        """Call batch handlers with what waits for them, and do what can be done then."""
+        self.run()
+        while self._core.is_collecting:
+            self._tell(Flush())
+            self.run()
+
     def _start(self) -> None:
         self._inputs.clear()
         self._started.clear()
@@ -176,12 +211,21 @@ class Engine:
         self._core = Core(
             self._settings,
             fifo=self._queue.fifo,
+            has_batches=self._get_processor().has_batches,
             randomness=random.Random(0).random,
             ask_backoff=_ask_without_chance,
             is_observed=lambda: self._outlets.are_told_all,
             wall_clock=self._clock,
         )
+        self._is_paused = False
+        self._pause()
         self._tell(Tick())
+
+    def _pause(self) -> None:
+        """Tell the core whether the app is paused, where that is news."""
+        if self._running.is_paused is not self._is_paused:
+            self._is_paused = not self._is_paused
+            self._tell(Pause(is_over=not self._is_paused))
 
     def _step(self, handled: Counter[str]) -> bool:
         """Do the next thing that needs no time to pass; tell whether there was one."""
@@ -231,7 +275,7 @@ class Engine:
             case AbandonPoll(poll):
                 self._polls.pop(poll, None)
                 self._inputs.append(Received((), poll))
-            case Start() | Resume():
+            case Start() | Resume() | CallBatch() | Drop():
                 self._begin(action)
             case Extend() | Delete() | Hide() | DeadLetter():
                 self._inputs.append(self._settle(action))
@@ -258,18 +302,24 @@ class Engine:
             self.record.deleted += [self.record.received.get(each.id, each) for each in gone]
         return settled
 
-    def _begin(self, action: Start | Resume) -> None:
+    def _begin(self, action: Start | Resume | CallBatch | Drop) -> None:
         if isinstance(action, Start):
             # What a handler does to its payload is not what was received.
             self.record.received |= {each.id: each.with_own_payload() for each in action.messages}
             self._started += map(_Work, action.messages)
             return
-        result = Result(error=lease_lost() if action.failed else None)
-        for message in action.messages:
-            work = self._in_line.pop(message.id)
-            del self.record.in_line[message.id]
-            work.result = result
-            self._started.append(work)
+        if isinstance(action, CallBatch):
+            parts = [self._in_line[each.id] for each in action.messages]
+            self._started.append(_Work(action.batch, handler=action.handler, parts=parts))
+            return
+        works = [self._in_line.pop(message.id) for message in action.messages]
+        for work in works:
+            self.record.in_line.pop(work.message.id, None)
+        if isinstance(action, Resume):
+            result = Result(error=lease_lost() if action.failed else None)
+            for work in works:
+                work.result = result
+            self._started += works
 
     def _handle(self, work: _Work) -> None:
         message = work.message
@@ -285,21 +335,49 @@ class Engine:
         if isinstance(ended, Verdict):
             self._end(work, ended)
         elif isinstance(ended, Turn):
-            self._in_line[message.id] = work
-            self.record.in_line[message.id] = ended.handler.name
-            self._inputs.append(LinedUp(message, ended.handler))
+            self._line_up(work, ended)
+        elif isinstance(ended, Parting):
+            self._part(work)
+
+    def _line_up(self, work: _Work, turn: Turn) -> None:
+        message = work.message
+        if turn.last is not None and turn.is_again:
+            self._note_handled(work, turn.last)
+        self._in_line[message.id] = work
+        if turn.handler is not None:
+            self.record.in_line[message.id] = turn.handler.name
+        self._inputs.append(LinedUp(message, turn.handler, turn.last))
+
+    def _part(self, batch: _Work) -> None:
+        """Let each message of a batch go on, to its verdict or another line."""
+        for work in batch.parts:
+            step = work.steps.step if work.steps is not None else None
+            work.called += batch.called
+            if isinstance(step, Turn):
+                self._line_up(work, step)
+            elif isinstance(step, Verdict):
+                del self._in_line[work.message.id]
+                self.record.in_line.pop(work.message.id, None)
+                self._end(work, step)
 
     def _end(self, work: _Work, verdict: Verdict) -> None:
         message = work.message
         received = self.record.received[message.id]
         for outcome in verdict.outcomes:
             if outcome.handler in work.called:
-                self.record.handled.append(_describe(outcome, received.with_own_payload()))
+                self._note_handled(work, outcome)
         self._note_end(message, str(verdict), *_describe_errors(verdict))
         is_given_up = message.lease is not None and message.lease.is_given_up
         if verdict.keeps and not is_given_up and not why_not_kept(verdict, self._settings.max_receives):
             self.record.kept.append(received)
         self._inputs.append(Finished((verdict,)))
+
+    def _note_handled(self, work: _Work, outcome: Outcome) -> None:
+        """Note what a handler made of a message, once."""
+        if not any(outcome is each for each in work.noted):
+            work.noted.append(outcome)
+            received = self.record.received[work.message.id]
+            self.record.handled.append(_describe(outcome, received.with_own_payload()))
 
     def _note_end(self, message: Message, *said: str) -> None:
         self.record.became.setdefault(message.id, []).extend(said)
@@ -310,11 +388,15 @@ class Engine:
                 work.called.append(step.handler)
             return run_step(step, self._wait, self._watch)
 
-        if work.steps is None:
+        if isinstance(work.message, BatchMessage) and work.handler is not None:
+            several = [part.steps for part in work.parts if part.steps is not None]
+            work.steps = self._get_processor().batch_steps(work.message, work.handler, several)
+            work.steps.take(work.result)
+        elif work.steps is None:
             work.steps = self._get_processor().steps(work.message)
         else:
             work.steps.take(work.result)
-        return drive(work.steps, run, lambda step: isinstance(step, Turn))
+        return drive(work.steps, run, lambda step: isinstance(step, Turn | Parting))
 
     def _wait(self, awaitable: Awaitable[Any]) -> Any:
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import time
@@ -205,6 +206,54 @@ def test_dev_makes_all_that_an_app_needs_shows_messages_and_starts_anew(
         assert run("redrive", "shop-dead").out == "moved 1 message to shop\n"
         process.wait_for("refunded 500")
         assert process.end(signal.SIGINT) == 0
+
+
+PRINTING_SHOP = """
+from megaflow import App
+app = App(wait_time_seconds=1, retry_on=())
+@app.on_text()
+def take(text):
+    print("taken", text, flush=True)
+"""
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_signals_pause_a_run_and_resume_it(server: Server, sqs: Any, orders: str, processes: int) -> None:
+    Path("shop.py").write_text(PRINTING_SHOP)
+    with running("run", "shop.py", "--queue-url", orders, "--processes", str(processes)) as process:
+        for _ in range(processes):
+            process.wait_for("consuming http")
+        process.interrupt(signal.SIGUSR1)
+        for _ in range(processes):
+            process.wait_for("paused: nothing is received until it is resumed")
+        sqs.send_message(QueueUrl=orders, MessageBody="a")
+        process.interrupt(signal.SIGUSR2)
+        for _ in range(processes):
+            process.wait_for("resumed: messages are received again")
+        process.wait_for_all("taken a")
+        process.interrupt(signal.SIGUSR1)
+        process.wait_for("paused")
+
+        assert process.end() == 0
+
+
+def test_a_process_that_takes_the_place_of_another_one_begins_paused(server: Server, orders: str) -> None:
+    Path("shop.py").write_text(PRINTING_SHOP)
+    with running("run", "shop.py", "--queue-url", orders, "--processes", "2") as process:
+        pid = int(process.wait_for("process 1 of 2 started").rpartition(" ")[2])
+        for _ in range(2):
+            process.wait_for("consuming http")
+        process.interrupt(signal.SIGUSR1)
+        for _ in range(2):
+            process.wait_for("paused: nothing")
+        os.kill(pid, signal.SIGKILL)
+        process.wait_for("process 1 of 2 started")
+        process.wait_for("paused: nothing")
+        process.interrupt(signal.SIGUSR2)
+        for _ in range(2):
+            process.wait_for("resumed")
+
+        assert process.end() == 0
 
 
 def test_dev_without_reload_ends_with_the_app() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import sys
@@ -24,7 +25,7 @@ from megaflow import App
 app = App({queue!r}, retry_on=())
 @app.on_data({{"kind": "order"}})
 def bill(data):
-    print("billed", data["id"], flush=True)
+    print("billed " + str(data["id"]), flush=True)
     app.publish({{"kind": "invoice", "id": data["id"]}})
 """
 MAIL = """
@@ -32,7 +33,7 @@ from megaflow import App
 app = App({queue!r}, retry_on=())
 @app.on_data({{"kind": "invoice"}})
 def mail(data):
-    print("mailed", data["id"], flush=True)
+    print("mailed " + str(data["id"]), flush=True)
 """
 
 
@@ -66,6 +67,42 @@ def test_run_consumes_several_queues_and_names_each_app_on_one_port(server: Serv
         assert process.end() == 0
     assert live == 200
     assert {name: each["ready"] for name, each in said["apps"].items()} == dict.fromkeys(TARGETS, True)
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_signals_pause_all_apps_in_all_processes_and_resume_them(server: Server, sqs: Any, processes: int) -> None:
+    urls = {name: sqs.create_queue(QueueName=name)["QueueUrl"] for name in ("billing", "mail")}
+    write(**urls)
+
+    with running("run", *TARGETS, "--processes", str(processes)) as process:
+        for _ in range(2 * processes):
+            process.wait_for("consuming http")
+        process.interrupt(signal.SIGUSR1)
+        for _ in range(2 * processes):
+            process.wait_for("paused: nothing is received until it is resumed")
+        process.interrupt(signal.SIGUSR2)
+        for _ in range(2 * processes):
+            process.wait_for("resumed: messages are received again")
+        sqs.send_message(QueueUrl=urls["mail"], MessageBody='{"kind": "invoice", "id": 8}')
+        process.wait_for("mailed 8")
+
+        assert process.end() == 0
+
+
+def test_a_child_leaves_the_signals_that_pause_to_its_parent(server: Server, sqs: Any) -> None:
+    urls = {name: sqs.create_queue(QueueName=name)["QueueUrl"] for name in ("billing", "mail")}
+    write(**urls)
+
+    with running("run", *TARGETS, "--processes", "2") as process:
+        pid = int(process.wait_for("process 1 of 2 started").rpartition(" ")[2])
+        for _ in range(4):
+            process.wait_for("consuming http")
+        os.kill(pid, signal.SIGUSR1)
+        process.interrupt(signal.SIGUSR1)
+        for _ in range(4):
+            process.wait_for("paused: nothing is received until it is resumed")
+
+        assert process.end() == 0
 
 
 def test_an_app_that_cannot_work_ends_run_as_one_alone_does(server: Server, sqs: Any, run: Run) -> None:

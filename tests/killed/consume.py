@@ -3,6 +3,8 @@
 import os
 import sys
 import threading
+import time
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -50,12 +52,32 @@ app = App(
 )
 
 
-@app.on_text(rate="1/h" if HOW == "limited" else None)
 def handle(text: str) -> None:
     note(f"begins {text}")
     if text == HOW:
         threading.Event().wait()
     note(f"ends {text}")
 
+
+def handle_batch(texts: list[str]) -> None:
+    for text in texts:
+        handle(text)
+
+
+def note_in_line() -> None:
+    """Say when a message waits for a batch."""
+    while (health := app.health()).running or not health.in_hand or not Path(LEDGER).exists():
+        time.sleep(0.01)
+    note("in line")
+
+
+if "in line" in HOW:
+    # The first batch takes the only token: what comes after it waits.
+    app.on_text(batch_size=10, batch_seconds=0, rate="1/h")(handle_batch)
+    threading.Thread(target=note_in_line, daemon=True).start()
+elif "batch" in HOW:
+    app.on_text(batch_size=10, batch_seconds=0)(handle_batch)
+else:
+    app.on_text(rate="1/h" if HOW == "limited" else None)(handle)
 
 app.run()

@@ -72,7 +72,7 @@ def test_an_answer_is_json_that_nobody_keeps() -> None:
         connection.close()
 
     assert (answer.headers["Content-Type"], answer.headers["Cache-Control"]) == ("application/json", "no-store")
-    assert said == WELL.as_dict() | {"problems": [], "heard_ago": [0.5]}
+    assert said == WELL.as_dict() | {"problems": [], "heard_ago": [0.5], "open_breakers": []}
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "OPTIONS"])

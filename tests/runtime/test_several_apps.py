@@ -78,6 +78,10 @@ class Named:
 
     def stop(self, *, now: bool = False) -> None: ...
 
+    def pause(self) -> None: ...
+
+    def resume(self) -> None: ...
+
     def health(self) -> Health:
         return self._health
 
@@ -96,6 +100,16 @@ def test_several_apps_are_ready_once_each_is_and_each_is_named() -> None:
     assert (joined.finished_ago, joined.longest_running) == (3.0, 4.0)
     assert joined.apps == {"a:app": WELL, "b:app": ILL}
     assert joined.as_dict()["apps"] == {"a:app": WELL.as_dict(), "b:app": ILL.as_dict()}
+
+
+def test_several_apps_are_paused_where_one_is_and_name_whose_breakers_are_open() -> None:
+    waits = Health(live=True, ready=True, paused=True, open_breakers=("the app", "store"))
+
+    joined, well = join_health({"a:app": Named(WELL), "b:app": Named(waits)}), join_health({"a": Named(WELL)})
+
+    assert (joined.ready, joined.paused) == (True, True)
+    assert joined.open_breakers == ("b:app: the app", "b:app: store")
+    assert not well.paused
 
 
 def test_one_app_is_how_it_is() -> None:

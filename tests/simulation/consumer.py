@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -13,10 +13,12 @@ from megaflow.consumer.core.protocol import (
     AbandonPoll,
     Action,
     AskFailed,
+    CallBatch,
     Called,
     CheckStores,
     DeadLetter,
     Delete,
+    Drop,
     Exit,
     Extend,
     Finished,
@@ -26,6 +28,7 @@ from megaflow.consumer.core.protocol import (
     Inspect,
     LinedUp,
     Measure,
+    Pause,
     Receive,
     Received,
     Report,
@@ -45,9 +48,10 @@ from megaflow.errors import StoreError
 from megaflow.handlers.handler import Handler
 from megaflow.limits import BATCH_ENTRIES
 from megaflow.messages.message import Message
-from megaflow.processing.steps import HandlerCall, Result, Step, Steps, StoreCall, Turn, lease_lost
-from megaflow.processing.verdict import Verdict
+from megaflow.processing.steps import HandlerCall, Parting, Result, Step, Steps, StoreCall, Turn, lease_lost
+from megaflow.processing.verdict import Outcome, Verdict
 from megaflow.transport.queue import Queue
+from tests.simulation.breakers import OpenTimes
 from tests.simulation.faults import Fault, FaultyClient, Observer
 from tests.simulation.ledger import Run, Violation
 
@@ -76,7 +80,13 @@ class Consumer(Observer):
         self._queue = Queue(self._client, world.url, clock=world.clock)
         self._processor = world.make_processor(self)
         has_stores, randomness = self._processor.remembers, world.random.random
-        self.core = Core(world.settings, fifo=world.fifo, has_stores=has_stores, randomness=randomness)
+        self.core = Core(
+            world.settings,
+            fifo=world.fifo,
+            has_stores=has_stores,
+            has_batches=self._processor.has_batches,
+            randomness=randomness,
+        )
         self._wake = 0
         self._inputs = 0
         self._running: dict[str, Message] = {}
@@ -88,6 +98,16 @@ class Consumer(Observer):
         self._in_line: dict[str, tuple[Message, Steps]] = {}
         self._turns: defaultdict[str, list[float]] = defaultdict(list)
         """When messages had their turns at each handler."""
+
+        self._open_times: dict[str, OpenTimes] = {}
+        """Of the breakers of handlers, by their names, and of that of the app, by ``""``."""
+
+        self._turn_at: dict[str, tuple[Handler, float]] = {}
+        """At which handler each message had its last turn, and when."""
+
+        self._is_paused = False
+        self._batches: dict[str, CallBatch] = {}
+        """The batches that are called, by the id of what stands for each."""
 
         self._calls: dict[str, Run] = {}
         """The calls under way that are waited for, by message."""
@@ -140,6 +160,14 @@ class Consumer(Observer):
         self.tell(Stop(now))
         self.world.clock.later(self.end_by - self.world.clock.now + 0.001, self._check_ended)
 
+    def pause(self) -> None:
+        self._is_paused = True
+        self.tell(Pause())
+
+    def resume(self) -> None:
+        self._is_paused = False
+        self.tell(Pause(is_over=True))
+
     def kill(self) -> None:
         self.world.note(self.name, "dies", "kill -9")
         self._end()
@@ -168,14 +196,10 @@ class Consumer(Observer):
         match action:
             case Inspect() | Receive():
                 self._ask(action)
-            case Start(messages):
-                for message in messages:
-                    self._start(message)
+            case Start() | CallBatch() | Drop():
+                self._begin(action)
             case GiveUp(message):
-                self._given_up[id(message)] = message
-                self._running.pop(message.id)
-                self._calls.pop(message.id, None)
-                self.world.ledger.forget_run(self.name, message.id)
+                self._give_up(message)
             case Extend() | Delete() | Hide() | DeadLetter():
                 self._settle(action)
             case Measure(counts) if ("lost_leases",) in counts and not self.world.is_foul:
@@ -187,6 +211,24 @@ class Consumer(Observer):
             case Measure() | Report() | AbandonPoll():
                 pass
 
+    def _begin(self, action: Start | CallBatch | Drop) -> None:
+        if isinstance(action, CallBatch):
+            self._call_batch(action)
+            return
+        for message in action.messages:
+            if isinstance(action, Start):
+                self._start(message)
+            else:
+                del self._in_line[message.id]
+
+    def _give_up(self, message: Message) -> None:
+        self._given_up[id(message)] = message
+        self._running.pop(message.id)
+        self._calls.pop(message.id, None)
+        for each in self._messages_of(message):
+            self._in_line.pop(each.id, None)
+            self.world.ledger.forget_run(self.name, each.id)
+
     def _exit(self, error: BaseException | None) -> None:
         if error is not None:
             raise Violation(f"{self.name} ends with {error!r}")
@@ -197,6 +239,10 @@ class Consumer(Observer):
     def _ask(self, action: Inspect | Receive) -> None:
         if self._has_outage:
             raise Violation(f"{self.name} polls, and its store is out")
+        if self._is_paused:
+            raise Violation(f"{self.name} polls, and is paused")
+        if "" in self._open_times and self._open_times[""].is_open(self.world.clock.now):
+            raise Violation(f"{self.name} polls, and the circuit breaker of the app is open")
         seconds = self.world.draw_latency()
         until = self.world.clock.now + (action.wait if isinstance(action, Receive) else 0)
         fault = self._client.draw_fault(self.world.weather)
@@ -260,6 +306,8 @@ class Consumer(Observer):
             if other and not is_given_up and not has_come_again:
                 raise Violation(f"{message.id}: {kind} while {other} is under way")
             self._under_way[message.id] = (kind, now)
+            if isinstance(action, Hide) and message.id in self._in_line and self.stopped_at == math.inf:
+                raise Violation(f"{message.id}: given away by {self.name} while it is in line")
             is_running = self.world.ledger.is_running(self.name, message.id)
             if isinstance(action, Hide) and is_running and self.stopped_at == math.inf:
                 raise Violation(f"{message.id}: given away by {self.name} while its handler is at work")
@@ -312,19 +360,69 @@ class Consumer(Observer):
             self.world.clock.later(self.world.draw_latency() / 10, lambda: self._ask_store(message, steps, step))
         elif isinstance(step, Turn):
             self._line_up(message, steps, step)
+        elif isinstance(step, Parting):
+            self._part(message)
         else:
             self._call(message, steps, step)
 
     def _line_up(self, message: Message, steps: Steps, turn: Turn) -> None:
         if id(message) in self._given_up:
             return
+        if turn.last is not None:
+            self._note_outcome(message, turn.last)
         self._in_line[message.id] = self._running.pop(message.id), steps
-        self.tell(LinedUp(message, turn.handler))
+        self.tell(LinedUp(message, turn.handler, turn.last))
+
+    def _call_batch(self, action: CallBatch) -> None:
+        """Call a handler with messages in line, in the place of one."""
+        if self._has_outage:
+            raise Violation(f"{self.name} calls a batch, and its store is out")
+        most = action.handler.options.batch_size
+        if most is None or not 0 < len(action.messages) <= most:
+            raise Violation(f"{self.name}: a batch of {len(action.messages)} for {action.handler.name}")
+        self._run(action.batch)
+        self._batches[action.batch.id] = action
+        self._note_turn(action.batch, action.handler)
+        several = [self._in_line[message.id][1] for message in action.messages]
+        steps = self._processor.batch_steps(action.batch, action.handler, several)
+        step = steps.take(Result())
+        self.world.clock.later(0.0, lambda: self._advance(action.batch, steps, step))
+
+    def _part(self, batch: Message) -> None:
+        """Let each message of a batch go on, to its verdict or another line."""
+        if id(batch) in self._given_up:
+            return
+        del self._running[batch.id]
+        verdicts, lined_up = [], []
+        action = self._batches.pop(batch.id)
+        for message in action.messages:
+            step = self._in_line[message.id][1].step
+            if isinstance(step, Verdict):
+                del self._in_line[message.id]
+                verdicts.append(step)
+                self.world.ledger.note_verdict(self.name, message.id, step.fate)
+            elif isinstance(step, Turn):
+                lined_up.append(LinedUp(message, step.handler, step.last))
+        ends = [each for verdict in verdicts for each in verdict.outcomes if each.handler is action.handler]
+        tried = [each.last for each in lined_up if each.last is not None and each.last.handler is action.handler]
+        for outcome in [*(each for each in ends if each.error is None), *tried]:
+            self._note_outcome(batch, outcome)
+        self.tell(Finished(verdicts))
+        for each in lined_up:
+            self.tell(each)
+
+    def _messages_of(self, message: Message) -> tuple[Message, ...]:
+        """Return the messages of a batch, or the one that it is."""
+        batch = self._batches.get(message.id)
+        return (message,) if batch is None else batch.messages
 
     def _finish(self, message: Message, verdict: Verdict) -> None:
         if id(message) in self._given_up:
             return
         del self._running[message.id]
+        for outcome in verdict.outcomes:
+            if outcome.error is None:
+                self._note_outcome(message, outcome)
         self.world.ledger.note_verdict(self.name, message.id, verdict.fate)
         self.tell(Finished((verdict,)))
 
@@ -368,7 +466,7 @@ class Consumer(Observer):
             self._run(message)
             if not failed:
                 assert isinstance(steps.step, Turn)
-                self._note_turn(steps.step.handler)
+                self._note_turn(message, steps.step.handler)
             step = steps.take(Result(error=lease_lost() if failed else None))
         else:
             steps, error = self._parked.pop(message.id)
@@ -379,8 +477,26 @@ class Consumer(Observer):
                 step = steps.take(Result(error=error))
         self.world.clock.later(0.0, partial(self._advance, message, steps, step))
 
-    def _note_turn(self, handler: Handler) -> None:
+    def _note_outcome(self, message: Message, outcome: Outcome) -> None:
+        handler, began_at = self._turn_at.get(message.id, (None, 0.0))
+        if handler is outcome.handler:
+            del self._turn_at[message.id]
+            if (times := self._open_times_of(handler)) is not None:
+                times.note(handler, outcome, began_at, self.world.clock.now)
+
+    def _open_times_of(self, handler: Handler) -> OpenTimes | None:
+        breaker = handler.options.breaker or self.world.settings.breaker
+        owner = handler.name if handler.options.breaker else ""
+        return None if breaker is None else self._open_times.setdefault(owner, OpenTimes(breaker))
+
+    def _note_turn(self, message: Message, handler: Handler | None) -> None:
+        if handler is None:
+            return
         rate, now = handler.options.rate, self.world.clock.now
+        times = self._open_times_of(handler)
+        if times is not None and times.is_open(now):
+            raise Violation(f"{message.id}: {handler.name} is called by {self.name}, and its circuit breaker is open")
+        self._turn_at[message.id] = handler, now
         turns = self._turns[handler.name]
         turns.append(now)
         if rate is not None and sum(now < turn + rate.seconds for turn in turns) > rate.calls:
@@ -392,6 +508,9 @@ class Consumer(Observer):
 
     def _call(self, message: Message, steps: Steps, step: HandlerCall) -> None:
         handler = step.handler
+        if handler.options.takes_batches:
+            self._call_together(message, steps, handler, [each.id for each in step.message.payload])
+            return
         run = Run(self.name, message.id, handler.name)
         if id(message) not in self._given_up:
             self.world.ledger.note_start(run, self._started_at[message.id])
@@ -400,7 +519,7 @@ class Consumer(Observer):
         self._ended.pop(message.id, None)
         self.world.note(self.name, "calls", f"{handler.name} with {message.id}")
         self._note_call(message, handler, run)
-        plan = self.world.draw_plan(handler, message)
+        plan = self.world.draw_plan(handler, message.id)
         if handler.options.timeout is not None:
             self.tell(Called(message, handler, handler.options.timeout))
 
@@ -418,6 +537,33 @@ class Consumer(Observer):
             said = plan.said
             result = Result(error=said) if isinstance(said, Exception) else Result(said)
             self._advance(message, steps, steps.take(result))
+
+        self.world.clock.later(plan.seconds, end)
+
+    def _call_together(self, batch: Message, steps: Steps, handler: Handler, ids: Sequence[str]) -> None:
+        runs = [Run(self.name, each, handler.name) for each in ids]
+        if id(batch) not in self._given_up:
+            for place, run in enumerate(runs):
+                self.world.ledger.note_start(run, self._started_at[run.message], together=ids[:place])
+        self.world.note(self.name, "calls", f"{handler.name} with {', '.join(ids)}")
+        self._note_call(batch, handler, Run(self.name, batch.id, handler.name))
+        plan = self.world.draw_batch_plan(handler, ids)
+        if handler.options.timeout is not None:
+            self.tell(Called(batch, handler, handler.options.timeout))
+
+        def end() -> None:
+            if not self.alive:
+                return
+            for run, status in zip(runs, plan.statuses, strict=True):
+                self.world.ledger.note_end(run, status)
+            if id(batch) not in self._given_up:
+                self._calls.pop(batch.id, None)
+            if handler.options.timeout is not None or handler.options.max_concurrency is not None:
+                self.tell(Called(batch, handler, None))
+            self.world.note(self.name, "ends", f"{handler.name} with {', '.join(ids)}: {plan.said!r}")
+            said = plan.said
+            result = Result(error=said) if isinstance(said, Exception) else Result(said)
+            self._advance(batch, steps, steps.take(result))
 
         self.world.clock.later(plan.seconds, end)
 

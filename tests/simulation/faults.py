@@ -42,6 +42,8 @@ class Weather:
     hangs: float = 0.0
     slowest: float = 0.2
     store: StoreFault = StoreFault.NONE
+    is_database_away: bool = False
+    """Whether handlers that have a circuit breaker fail."""
 
 
 class FaultyClient:

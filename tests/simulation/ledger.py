@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
 from megaflow.handlers.status import ProcessStatus
@@ -61,14 +61,17 @@ class Ledger:
         self.sent[message] = Sent(body, group, frozenset(handlers))
         self._groups[group].append(message)
 
-    def note_start(self, run: Run, delivered_at: float) -> None:
-        """A handler is called, for a message that this process began with at *delivered_at*."""
+    def note_start(self, run: Run, delivered_at: float, *, together: Collection[str] = ()) -> None:
+        """A handler is called, for a message that this process began with at *delivered_at*.
+
+        It gets it *together* with others, which come before it in the batch.
+        """
         if any(each.message == run.message and each.consumer == run.consumer for each in self._running):
             raise Violation(f"{run.message}: two handlers at once in {run.consumer}")
         if self._saved.get((run.message, run.handler), math.inf) < delivered_at:
             raise Violation(f"{run.message}: {run.handler} has finished it, and is called again")
         if self._fifo:
-            self._check_order(run.message)
+            self._check_order(run.message, together)
         self._running.append(run)
 
     def note_end(self, run: Run, status: ProcessStatus) -> None:
@@ -147,7 +150,7 @@ class Ledger:
         group = self._groups[self.sent[message].group]
         return group[: group.index(message)]
 
-    def _check_order(self, message: str) -> None:
+    def _check_order(self, message: str, together: Collection[str]) -> None:
         for earlier in self.before(message):
-            if not self.sent[earlier].is_settled:
+            if not self.sent[earlier].is_settled and earlier not in together:
                 raise Violation(f"{message}: overtakes {earlier} of its group, which is not settled")

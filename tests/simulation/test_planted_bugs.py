@@ -1,21 +1,26 @@
-"""The simulation finds bugs: seventeen, planted one at a time."""
+"""The simulation finds bugs, planted one at a time."""
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
+from typing import Any
 
 import pytest
 
+from megaflow.consumer.core.circuits import Circuit, Circuits
 from megaflow.consumer.core.core import Core
 from megaflow.consumer.core.endings import Endings
 from megaflow.consumer.core.gates import MostCalls, TokenBucket
+from megaflow.consumer.core.groups import Groups
 from megaflow.consumer.core.held_messages import Held, HeldMessages
 from megaflow.consumer.core.leases import Leases
 from megaflow.consumer.core.polling import Polling
 from megaflow.consumer.core.protocol import Action, Input, Received
 from megaflow.consumer.core.settling import Settling
+from megaflow.handlers.handler import Handler
 from megaflow.processing.verdict import Verdict
 from tests.simulation.runs import find_violation
 
@@ -59,10 +64,10 @@ def group_goes_on_while_its_head_comes_again(patch: pytest.MonkeyPatch) -> None:
 def group_goes_on_after_a_lost_lease(patch: pytest.MonkeyPatch) -> None:
     drop_expired = Endings.drop_expired
 
-    def drop_alone(self: Endings, now: float) -> None:
+    def drop_alone(self: Endings, now: float) -> list[Held]:
         with pytest.MonkeyPatch.context() as within:
             within.setattr(self, "give_back_waiting", nothing)
-            drop_expired(self, now)
+            return drop_expired(self, now)
 
     patch.setattr(Endings, "drop_expired", drop_alone)
 
@@ -85,7 +90,7 @@ def drain_drops(patch: pytest.MonkeyPatch) -> None:
 
 
 def delete_with_a_stale_handle(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Settling, "_drop_expired", nothing)
+    patch.setattr(Settling, "_drop_expired", lambda self, several, now: several)
 
 
 def dead_letter_after_delete(patch: pytest.MonkeyPatch) -> None:
@@ -104,7 +109,15 @@ def store_failure_taken_for_a_verdict(patch: pytest.MonkeyPatch) -> None:
 
 
 def polls_on_without_its_store(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Polling, "rest", Polling.ask)
+    poll = Core._poll
+
+    def poll_all_the_same(self: Core, now: float) -> None:
+        if self._outages.problem:
+            self._polling.ask(now)
+        else:
+            poll(self, now)
+
+    patch.setattr(Core, "_poll", poll_all_the_same)
 
 
 def starts_on_without_its_store(patch: pytest.MonkeyPatch) -> None:
@@ -112,26 +125,28 @@ def starts_on_without_its_store(patch: pytest.MonkeyPatch) -> None:
 
     def handle_and_start(self: Core, inputs: Iterable[Input], now: float) -> list[Action]:
         actions = handle_all(self, inputs, now)
-        self._start_handlers()
+        with pytest.MonkeyPatch.context() as within:
+            # What is in line would go on before.
+            within.setattr(self._turns, "give", nothing)
+            self._start_handlers()
         return actions + self._actions.take()
 
     patch.setattr(Core, "handle_all", handle_and_start)
 
 
 def messages_in_line_not_extended(patch: pytest.MonkeyPatch) -> None:
-    def without_those_in_line(self: HeldMessages) -> Iterator[Held]:
-        return chain.from_iterable(
-            map(tuple, (self.running.values(), self.waiting.values(), self.dead_lettering.values()))
-        )
+    def all_but_in_line(self: HeldMessages) -> Iterator[Held]:
+        places = (place for place in self._places() if place is not self.in_line)
+        return chain.from_iterable(tuple(place.values()) for place in places)
 
-    patch.setattr(HeldMessages, "leased", without_those_in_line)
+    patch.setattr(HeldMessages, "leased", all_but_in_line)
 
 
 def group_goes_on_while_its_head_is_in_line(patch: pytest.MonkeyPatch) -> None:
     line_up = HeldMessages.line_up
 
-    def line_up_and_free(self: HeldMessages, held: Held) -> None:
-        line_up(self, held)
+    def line_up_and_free(self: HeldMessages, held: Held, batch_handler: Handler | None = None) -> None:
+        line_up(self, held, batch_handler)
         self.free((held,))
 
     patch.setattr(HeldMessages, "line_up", line_up_and_free)
@@ -150,12 +165,45 @@ def tokens_come_back_too_soon(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(TokenBucket, "enter", enter_earlier)
 
 
+def breaker_polls(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Circuits, "is_all_open", False)
+
+
+def breaker_lets_all_try(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Circuit, "opens_at", -math.inf)
+
+
+def pause_polls(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Polling, "pause", nothing)
+
+
+def settled_before_its_batch(patch: pytest.MonkeyPatch) -> None:
+    made = Core.__init__
+
+    def make(self: Core, *arguments: Any, **options: Any) -> None:
+        made(self, *arguments, **options)
+        own = self._held_messages.line_up
+
+        def line_up_here(held: Held, batch_handler: Handler | None = None) -> None:
+            own(held, batch_handler)
+            if batch_handler is not None:
+                self._settling.delete(held, self._now)
+
+        self._held_messages.line_up = line_up_here  # type: ignore[method-assign]
+
+    patch.setattr(Core, "__init__", make)
+
+
+def group_overtakes_in_line(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Groups, "is_next", lambda self, held: True)
+
+
 @pytest.mark.long
 @pytest.mark.parametrize(
     ("plant", "found"),
     [
         (delete_before_handling, "deleted, and .* never finished it|deleted while a handler works on it"),
-        (heartbeat_off, "lost a lease, and nothing was wrong"),
+        (heartbeat_off, "lost a lease, and nothing was wrong|has not given back"),
         (failed_entries_ignored, "a delete that failed was not tried again"),
         (group_goes_on_after_a_failure, "overtakes .* of its group|of its group comes again elsewhere"),
         (group_goes_on_while_its_head_comes_again, "comes again elsewhere"),
@@ -167,10 +215,15 @@ def tokens_come_back_too_soon(patch: pytest.MonkeyPatch) -> None:
         (store_failure_taken_for_a_verdict, "is called again instead of its store"),
         (polls_on_without_its_store, "polls, and its store is out"),
         (starts_on_without_its_store, "started by .*, and its store is out"),
-        (messages_in_line_not_extended, "lost a lease, and nothing was wrong|has not given back"),
+        (messages_in_line_not_extended, "lost a lease, and nothing was wrong"),
         (group_goes_on_while_its_head_is_in_line, "overtakes .* of its group"),
         (turns_do_not_wait_for_calls_to_end, "more than [12] calls of .* at once"),
         (tokens_come_back_too_soon, "more than .*/[sm] calls of .* begin"),
+        (breaker_polls, "polls, and the circuit breaker of the app is open"),
+        (breaker_lets_all_try, "is called by .*, and its circuit breaker is open"),
+        (pause_polls, "polls, and is paused"),
+        (settled_before_its_batch, "deleted, and .* never finished it|deleted while a handler works on it"),
+        (group_overtakes_in_line, "overtakes .* of its group"),
     ],
 )
 def test_a_planted_bug_is_found(plant: Plant, found: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from functools import partial
@@ -12,13 +12,13 @@ from typing import Any, Final
 
 from megaflow.handlers.handler import Handler
 from megaflow.handlers.router import Router
-from megaflow.handlers.status import ProcessStatus, RetryLater
+from megaflow.handlers.status import PartialFailure, ProcessStatus, RetryLater
 from megaflow.local import Account, SqsClient
 from megaflow.messages.message import Message
 from megaflow.processing.idempotency import Idempotency
 from megaflow.processing.processor import Processor
 from megaflow.processing.progress import Progress
-from megaflow.settings import ConsumerSettings
+from megaflow.settings import CircuitBreaker, ConsumerSettings
 from megaflow.stores import Claim, Ended, MemoryStore
 from tests.simulation.clock import Clock
 from tests.simulation.consumer import Consumer
@@ -54,6 +54,15 @@ class Plan:
 
     said: object
     status: ProcessStatus
+    seconds: float
+
+
+@dataclass(frozen=True)
+class BatchPlan:
+    """What a handler is going to do with a batch, and what that means for each of its messages."""
+
+    said: object
+    statuses: Sequence[ProcessStatus]
     seconds: float
 
 
@@ -124,6 +133,7 @@ class World:
             shutdown_timeout=chosen([0.0, 1.0, 10.0, 25.0]),
             backoff=chosen([lambda count: 0.0, lambda count: 3.0, lambda count: min(60.0, 2.0**count)]),
             unmatched="delete",
+            breaker=self._choose_breaker(),
         )
         self.account = Account(clock=self.clock, random=random.Random(seed))
         self.sqs = SqsClient(self.account)
@@ -133,6 +143,10 @@ class World:
         self._memory = MemoryStore(clock=self.clock)
         self._timeouts = {name: chosen([None, None, 4.0]) for name in ("first", "second", "third")}
         self._limits = {name: self._choose_limits() for name in ("first", "second", "third")}
+        self._batches = {name: self._choose_batches() for name in ("first", "second", "third")}
+        self._spread = chosen([0.5, 4.0] if self.tests_order else [0.5, 20.0, 20.0])
+        """Seconds within which all messages are sent."""
+
         self._keyed = self.store and chosen([True, False])
         self.handles: dict[str, str] = {}
         self.ids: dict[str, str] = {}
@@ -150,10 +164,11 @@ class World:
         for _ in range(self.random.randint(2 if self.tests_order else 1, 3)):
             self._start_consumer()
         for number in range(self.random.randint(5, 40)):
-            self.clock.later(self.random.uniform(0, 4 if self.tests_order else 20), partial(self._send, number))
+            self.clock.later(self.random.uniform(0, self._spread), partial(self._send, number))
         self.clock.later(self.random.uniform(0, 20), self._do_harm)
         if self.store and self.is_foul:
             self.clock.later(self.random.uniform(0, 60), self._let_store_fail)
+        self.clock.later(self.random.uniform(0, 60), self._take_database_away)
         self.clock.later(self._until - self.clock.now, self._clear_up)
         self._go_on_until(lambda: self.clock.now > self._until, math.inf)
         self._go_on_until(self._is_empty, self.clock.now + _DAY)
@@ -171,14 +186,16 @@ class World:
         """Return how long a call takes, one way."""
         return self.random.random() ** 2 * self.weather.slowest
 
-    def draw_plan(self, handler: Handler, message: Message) -> Plan:
+    def draw_plan(self, handler: Handler, message_id: str) -> Plan:
         """Decide what a handler does with a message."""
         luck = self.random.random()
         seconds = self.random.choice([0.0, 0.01, 0.5]) * self.random.random()
         if self.clock.now > self._until:
             return Plan(None, ProcessStatus.DONE, seconds)
+        if self.weather.is_database_away and (handler.options.breaker or self.settings.breaker):
+            return Plan(ConnectionError("simulated: the database is away"), ProcessStatus.RETRIABLE_ERROR, seconds)
         is_slow = self.random.random() < (0.3 if self.tests_order else 0.1)
-        meets = self._lucks[message.id]
+        meets = self._lucks[message_id]
         if is_slow or meets is Luck.NOT_EXTENDED:
             seconds = self.settings.visibility_timeout * self.random.uniform(0.5, 1.5 if self.tests_order else 4.0)
         if meets is Luck.GIVEN_BACK and luck < 0.8:
@@ -192,6 +209,19 @@ class World:
         if luck < 0.92:
             return Plan(ProcessStatus.RETRIABLE_ERROR, ProcessStatus.RETRIABLE_ERROR, seconds)
         return Plan(ValueError("for good"), ProcessStatus.FATAL_ERROR, seconds)
+
+    def draw_batch_plan(self, handler: Handler, ids: Sequence[str]) -> BatchPlan:
+        """Decide what a handler does with a batch: it has one thing to say of all, or something of each."""
+        plans = [self.draw_plan(handler, each) for each in ids]
+        seconds = max(plan.seconds for plan in plans)
+        way = self.random.randrange(3)
+        if way == 0:
+            return BatchPlan(plans[0].said, [plans[0].status] * len(ids), seconds)
+        statuses = [plan.status for plan in plans]
+        if way == 1:
+            return BatchPlan(statuses, statuses, seconds)
+        said = {place: plan.said for place, plan in enumerate(plans) if plan.said is not None}
+        return BatchPlan(PartialFailure(said), statuses, seconds)  # type: ignore[arg-type]
 
     def is_unlucky(self, message: str, operation: str) -> bool:
         """Decide whether a message's entry in a call fails by itself."""
@@ -212,12 +242,13 @@ class World:
     def make_processor(self, consumer: Consumer) -> Processor:
         """Return the handlers as every process has them: one for all, one for half, one for some."""
         router, options = Router(), self._options_of
-        router.on_text(**options("first"), idempotency_key=self._key())(_handle)
-        router.on_text(lambda text: text.endswith("even"), **options("second"))(lambda text: None)
-        router.on_text(lambda text: "rare" in text, **options("third"))(lambda text: None)
+        router.on_text(**options("first"), idempotency_key=self._key())(self._make_handler("first"))
+        router.on_text(lambda text: text.endswith("even"), **options("second"))(self._make_handler("second"))
+        router.on_text(lambda text: "rare" in text, **options("third"))(self._make_handler("third"))
         store = ObservedStore(self._memory, self)
         return Processor(
             router.handlers,
+            breaker=self.settings.breaker,
             progress=Progress(store) if self.store else None,
             idempotency=Idempotency(store, self.settings.visibility_timeout) if self.store else None,
         )
@@ -238,10 +269,30 @@ class World:
         return {
             "max_concurrency": chosen([None, None, 1, 2]),
             "rate": chosen([None, None, None, "1/s", "3/s", "20/m"]),
+            "breaker": self._choose_breaker(),
         }
 
+    def _choose_breaker(self) -> CircuitBreaker | None:
+        failures, seconds = self.random.randint(1, 3), self.random.choice([0.5, 3.0, 20.0])
+        return self.random.choice([None, None, CircuitBreaker(failures=failures, seconds=seconds)])
+
     def _options_of(self, name: str) -> dict[str, Any]:
-        return {"handler_name": name, "timeout": self._timeouts[name], **self._limits[name]}
+        return {"handler_name": name, "timeout": self._timeouts[name], **self._limits[name], **self._batches[name]}
+
+    def _choose_batches(self) -> dict[str, Any]:
+        chosen = self.random.choice
+        if chosen([True, True, False]):
+            return {}
+        return {"batch_size": chosen([1, 3, 10]), "batch_seconds": chosen([0.0, 0.5, 5.0, 40.0])}
+
+    def _make_handler(self, name: str) -> Callable[[Any], None]:
+        """Return a function that does nothing: what handlers do is decided by `draw_plan`."""
+
+        def handle(text: str) -> None: ...
+
+        def handle_batch(messages: list[Message]) -> None: ...
+
+        return handle_batch if self._batches[name] else handle
 
     def _key(self) -> Callable[[str], str] | None:
         return (lambda text: text.split()[0]) if self._keyed else None
@@ -283,11 +334,11 @@ class World:
         self.ledger.note_sent(sent, body, group, handlers)
 
     def _do_harm(self) -> None:
-        """Kill a process, deploy a new version, or deliver a message twice."""
+        """Kill a process, pause one, deploy a new version, or deliver a message twice."""
         if self.clock.now >= self._until:
             return
-        harm = self.random.choice([self._kill, self._deploy, self._deliver_again] if self.is_foul else [self._deploy])
-        harm()
+        foul = [self._kill, self._deliver_again] if self.is_foul else []
+        self.random.choice([self._deploy, self._pause, *foul])()
         self.clock.later(self.random.uniform(1, 40), self._do_harm)
 
     def _kill(self) -> None:
@@ -311,6 +362,22 @@ class World:
                 self.note("the queue", "delivers again", self.handles[handle])
                 self.sqs.change_message_visibility_batch(QueueUrl=self.url, Entries=[entry])
 
+    def _pause(self) -> None:
+        for consumer in self._living[:1]:
+            consumer.pause()
+            self.clock.later(self.random.uniform(0, 30), consumer.resume)
+
+    def _take_database_away(self) -> None:
+        if self.clock.now < self._until:
+            self.weather.is_database_away = True
+            self.note("the database", "goes away", "")
+            self.clock.later(self.random.uniform(0.5, 40), self._bring_database_back)
+
+    def _bring_database_back(self) -> None:
+        self.weather.is_database_away = False
+        self.note("the database", "is there again", "")
+        self.clock.later(self.random.uniform(0.5, 60), self._take_database_away)
+
     def _let_store_fail(self) -> None:
         if self.clock.now < self._until:
             self.weather.store = self.random.choice([StoreFault.OUT, StoreFault.READS_ONLY])
@@ -324,6 +391,9 @@ class World:
 
     def _clear_up(self) -> None:
         self.weather.store = StoreFault.NONE
+        self.weather.is_database_away = False
+        for consumer in self._living:
+            consumer.resume()
         self.weather.faults = self.weather.hangs = 0.0
         self.weather.slowest = 0.1
         self.note("the weather", "clears up", "")
@@ -345,7 +415,3 @@ class World:
             if each.message.id == message:
                 return messages.visible_at(each.number) or 0.0
         return math.inf
-
-
-def _handle(text: str) -> None:
-    """What handlers do is decided by `World.draw_plan`."""

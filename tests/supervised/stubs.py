@@ -3,7 +3,17 @@
 import threading
 
 
-class Stubborn:
+class Stub:
+    """Has nothing to pause."""
+
+    def pause(self) -> None:
+        pass
+
+    def resume(self) -> None:
+        pass
+
+
+class Stubborn(Stub):
     """Does not end when it is asked to."""
 
     def run(self) -> None:
@@ -13,7 +23,7 @@ class Stubborn:
         pass
 
 
-class Obedient:
+class Obedient(Stub):
     """Runs until it is asked to stop."""
 
     def __init__(self) -> None:
@@ -26,7 +36,7 @@ class Obedient:
         self._stopped.set()
 
 
-class Weary:
+class Weary(Stub):
     """Ends without an error, although nobody asked it to."""
 
     def run(self) -> None:

@@ -16,6 +16,7 @@ from pydantic import BaseModel
 from megaflow import (
     App,
     Attribute,
+    CircuitBreaker,
     MemoryStore,
     Message,
     Outgoing,
@@ -100,6 +101,23 @@ def test_what_is_kept_comes_again_after_the_backoff(name: str, make: Any, status
         assert kept == HIDDEN
         assert too_early == [1]
         assert seen == [1, 2]
+
+
+@pytest.mark.parametrize("make", [say, say_async], ids=["sync", "async"])
+@pytest.mark.parametrize("of_handler", [False, True])
+def test_what_a_breaker_counts_comes_again_as_long_as_that_is_closed(name: str, make: Any, of_handler: bool) -> None:
+    breaker = CircuitBreaker(failures=3, on=ConnectionError)
+    app, seen = make_app(retry_on=None, breaker=None if of_handler else breaker), []
+    app.on_text(breaker=breaker if of_handler else None)(make(ConnectionResetError("gone")))
+    app.on_message()(lambda message: seen.append(message.receive_count))
+
+    with driven(name, app) as driver:
+        app.publish("ping")
+        driver.run()
+        driver.advance(LATER)
+
+        assert seen == [1, 2]
+        assert count(driver) == HIDDEN
 
 
 def test_it_comes_again_after_the_time_that_was_asked_for(name: str) -> None:

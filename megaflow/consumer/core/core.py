@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Final
 
+from megaflow.consumer.core.arrivals import Arrivals
+from megaflow.consumer.core.circuits import Circuits
 from megaflow.consumer.core.diagnosis import Diagnosis
 from megaflow.consumer.core.endings import Endings
 from megaflow.consumer.core.health import Health
@@ -33,11 +35,13 @@ from megaflow.consumer.core.protocol import (
     Exit,
     Extend,
     Finished,
+    Flush,
     Hide,
     Input,
     Inspected,
     Interrupted,
     LinedUp,
+    Pause,
     Received,
     Settled,
     Start,
@@ -54,6 +58,7 @@ from megaflow.errors import text_of
 from megaflow.messages.message import Message
 from megaflow.processing.dead_letters import why_not_kept
 from megaflow.processing.pauses import Ask, Pauses, ask_backoff
+from megaflow.processing.steps import Turn
 from megaflow.processing.verdict import Fate, Verdict
 from megaflow.settings import ConsumerSettings
 
@@ -69,8 +74,9 @@ _LONGEST_PAUSE: Final = 30.0
 class Core:
     """One consumer's state. Not thread-safe: a single driver tells it everything; `health` may be asked by others.
 
-    *has_stores* is whether what handlers do is remembered in stores. *is_observed* is asked at each poll whether
-    anybody wants to know what is measured, *wall_clock* for the seconds since 1970 by which messages are so old.
+    *has_stores* is whether what handlers do is remembered in stores, *has_batches* whether some get batches.
+    *is_observed* is asked at each poll whether anybody wants to know what is measured, *wall_clock* for the seconds
+    since 1970 by which messages are so old.
     """
 
     def __init__(
@@ -79,12 +85,14 @@ class Core:
         *,
         fifo: bool,
         has_stores: bool = False,
+        has_batches: bool = False,
         randomness: Callable[[], float] = random.random,
         ask_backoff: Ask = ask_backoff,
         is_observed: Callable[[], bool] = lambda: False,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self._settings = settings
+        self._fifo = fifo
         self._randomness = randomness
         self._now = math.inf
         """When it was last told something: as long as it never was, nobody misses it."""
@@ -94,10 +102,11 @@ class Core:
         self._held_messages = held_messages = HeldMessages(fifo=fifo)
         self._leases = Leases(settings, held_messages, actions)
         self._settling = Settling(actions, self._pause, self._leases.patience_ends_at)
-        self._polling = Polling(settings, held_messages, actions, self._pause, fifo=fifo)
+        self._circuits = Circuits(settings.breaker, actions)
+        self._turns = Turns(held_messages, self._circuits, actions, settings.concurrency, has_batches=has_batches)
+        self._polling = Polling(settings, held_messages, self._turns, actions, self._pause, fifo=fifo)
         self._inspection = Inspection(settings, self._polling, actions)
         self._timeouts = Timeouts()
-        self._turns = Turns(held_messages, actions, settings.concurrency)
         self._outages = StoreOutages(held_messages, actions, self._pause, has_stores=has_stores)
         self._endings = Endings(
             settings,
@@ -110,6 +119,7 @@ class Core:
             Pauses(settings.backoff, partial(actions.report_message, logging.ERROR), ask_backoff),
             self._pause,
         )
+        self._arrivals = Arrivals(held_messages, self._leases, self._settling, self._endings, actions)
         self._abandon_at = math.inf
         """When it waits no longer for handlers; infinity is that it is not stopping."""
 
@@ -126,7 +136,8 @@ class Core:
         self._now = now
         for input in inputs:
             self._note(input)
-        self._endings.abandon_timed_out(now)
+        for held, timed_out in self._endings.abandon_timed_out(now):
+            self._turns.note_outcome(held.id, timed_out, now)
         if now >= self._abandon_at:
             self._endings.abandon_parked(self._outages.take_parked(), now)
             self._endings.abandon_in_line(self._turns.take_all(), now)
@@ -135,6 +146,8 @@ class Core:
             self._turns.release(self._endings.drop_expired(now))
         if now >= self._settling.overdue_at:
             self._endings.pass_over_undeleted(now)
+        if doomed := self._turns.take_doomed():
+            self._endings.give_back_doomed(doomed, now)
         if now >= self._outages.due_at:
             self._outages.tend(now)
         if not self._outages.problem:
@@ -142,10 +155,8 @@ class Core:
         self._settling.flush(now, lingers=bool(self._held_messages.running) and not self._stopping)
         if self._stopping:
             self._exit_when_done()
-        elif self._outages.problem:
-            self._polling.rest(now)
         else:
-            self._polling.ask(now)
+            self._poll(now)
         return self._actions.take()
 
     @property
@@ -160,10 +171,19 @@ class Core:
         return min([time for time in times if time > self._now], default=math.inf)
 
     @property
+    def is_collecting(self) -> bool:
+        """Whether messages wait for others to share their batch."""
+        return self._turns.are_collecting
+
+    @property
     def waiting(self) -> tuple[Message, ...]:
         """The messages in hand for which no handler is at work."""
         held_messages = self._held_messages
         return tuple(held.message for held in (*held_messages.waiting.values(), *held_messages.in_line.values()))
+
+    def is_free(self, turn: Turn) -> bool:
+        """Tell whether a message may go on at a turn without being in line. May be called from any thread."""
+        return self._turns.is_free(turn)
 
     def health(self, now: float) -> Health:
         """Return how the consumer is. May be called from any thread: what it reads is at worst a moment old."""
@@ -176,6 +196,7 @@ class Core:
             leases=self._leases,
             timeouts=self._timeouts,
             outages=self._outages,
+            circuits=self._circuits,
             settings=self._settings,
         )
         return diagnosis.describe()
@@ -192,7 +213,7 @@ class Core:
                 self._note_finished(verdicts)
             case Settled():
                 self._note_settled(input)
-            case Called() | LinedUp():
+            case Called() | LinedUp() | Flush():
                 self._note_at_work(input)
             case Inspected(facts):
                 self._inspection.note(facts, self._now)
@@ -202,51 +223,33 @@ class Core:
                 self._note_crash(message, error)
             case StoreFailed() | StoresChecked():
                 self._note_store(input)
-            case Interrupted() | Stop():
-                self._note_stop(input)
+            case Interrupted() | Pause() | Stop():
+                self._note_order(input)
 
     # Asking the queue
+
+    def _poll(self, now: float) -> None:
+        held_messages = self._held_messages
+        if self._outages.problem or self._polling.is_paused:
+            self._polling.rest(now)
+        elif not self._circuits.is_all_open:
+            self._polling.ask(now)
+        elif now >= self._circuits.due_at and not (held_messages.running or held_messages.startable):
+            # No message in hand can try whether it may be closed.
+            self._polling.ask_for_one(now)
+        else:
+            self._polling.rest(now)
 
     def _note_received(self, received: Received) -> None:
         messages = received.messages
         self._polling.note_received(received.poll, len(messages), received.seconds, self._now)
+        if self._fifo:
+            self._turns.note_polled(len(messages))
         self._actions.count(("received",), len(messages))
         self._measuring.look()
         if self._measuring.is_on:
             self._measuring.note_received(received)
-        several = self._held_messages.describe(messages)
-        if not self._stopping and self._are_new(several):
-            self._take_new(several)
-        else:
-            for held in several:
-                self._take(held)
-
-    def _are_new(self, several: Sequence[Held]) -> bool:
-        ids = [held.id for held in several]
-        is_unique = len(set(ids)) == len(ids)
-        return is_unique and self._held_messages.has_none_of(ids) and self._settling.has_none_of(ids)
-
-    def _take_new(self, several: Sequence[Held]) -> None:
-        self._held_messages.wait(several)
-        self._leases.watch(several)
-
-    def _take(self, held: Held) -> None:
-        """Take a message that perhaps came before, or that comes too late."""
-        known = self._held_messages.find(held.id)
-        if known is not None:
-            # It came twice, or its lease was lost and it is still at work: the newer receipt handle is the good one.
-            self._actions.count(("duplicates",))
-            text = "message %s came again while it is in hand, and goes on as one"
-            self._actions.report_message(logging.INFO, text, held.message)
-            self._leases.renew(known, held.lease)
-        elif self._settling.is_done(held.id):
-            self._actions.count(("duplicates",))
-            self._settling.delete(held, self._now)
-        elif self._stopping:
-            self._endings.give_back(held, self._now)
-        else:
-            self._settling.forget_hiding(held.id)
-            self._take_new((held,))
+        self._arrivals.take(messages, self._now, only_known=self._stopping or self._polling.is_paused)
 
     def _note_failed_question(self, failed: AskFailed) -> None:
         if self._stopping:
@@ -280,11 +283,14 @@ class Core:
     def _note_finished(self, verdicts: Sequence[Verdict]) -> None:
         unmatched = handled = 0
         done = []
+        had_turns = self._turns.are_used
         for verdict in verdicts:
+            if had_turns and self._held_messages.is_at_work(verdict.message.id):
+                self._turns.note_verdict(verdict, self._now)
             held = self._held_messages.end(verdict.message.id)
             if held is None:
                 continue
-            self._timeouts.forget(held)
+            self._timeouts.forget(held.id)
             if verdict.outcomes:
                 handled += 1
             else:
@@ -317,7 +323,7 @@ class Core:
             self._endings.keep(held, self._now, verdict.outcomes)
 
     def _note_crash(self, message: Message, error: BaseException) -> None:
-        held = self._held_messages.end(message.id)
+        several = self._held_messages.end_all(message.id)
         if isinstance(error, CancelledError):
             # By whoever ends the event loop that they run in.
             self._actions.report_message(logging.WARNING, "message %s: its handlers were cancelled", message)
@@ -326,8 +332,8 @@ class Core:
             self._actions.report_message(logging.ERROR, text, message, error=error)
         if not isinstance(error, Exception | CancelledError):
             self._interrupt(error)
-        if held is not None:
-            self._timeouts.forget(held)
+        self._timeouts.forget(message.id)
+        for held in several:
             self._endings.keep(held, self._now)
 
     def _note_store(self, told: StoreFailed | StoresChecked) -> None:
@@ -335,18 +341,23 @@ class Core:
         if self._outages.refusal is not None:
             self._interrupt(self._outages.refusal)
 
-    def _note_at_work(self, told: Called | LinedUp) -> None:
+    def _note_at_work(self, told: Called | LinedUp | Flush) -> None:
+        if isinstance(told, Flush):
+            self._turns.flush()
+            return
         message = told.message
         if lease_of(message).is_given_up:
             # It may be at work once more, as it came again.
             return
         if isinstance(told, LinedUp):
-            self._turns.line_up(message.id, told.handler)
+            self._turns.line_up(told, self._now, stopping=self._stopping)
+            if told.handler is not None and told.handler.options.takes_batches:
+                self._polling.note_collected(1, self._now)
             if self._stopping:
                 self._abandon_late()
             return
         if told.seconds is None:
-            self._turns.leave(message.id)
+            self._turns.note_returned(message.id, self._now)
         held = self._held_messages.running.get(message.id)
         if held is not None:
             self._timeouts.note(held, told, self._now)
@@ -369,10 +380,12 @@ class Core:
             # To go on would be to handle the same messages for ever.
             self._interrupt(refusal)
 
-    # Stopping
+    # Pausing and stopping
 
-    def _note_stop(self, told: Interrupted | Stop) -> None:
-        if isinstance(told, Interrupted):
+    def _note_order(self, told: Interrupted | Pause | Stop) -> None:
+        if isinstance(told, Pause):
+            self._polling.pause(is_over=told.is_over)
+        elif isinstance(told, Interrupted):
             self._interrupt(told.error)
         else:
             self._stop(at_once=told.now)
@@ -381,6 +394,7 @@ class Core:
         if not self._stopping:
             self._abandon_at = self._now + self._settings.shutdown_timeout
             self._abandon_late()
+            self._turns.hurry()
             if self._held_messages.are_begun and not at_once:
                 count = len(self._held_messages.running) + len(self._held_messages.in_line)
                 self._actions.report(

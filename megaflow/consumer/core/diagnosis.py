@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from megaflow.consumer.core.circuits import Circuits
 from megaflow.consumer.core.health import Health
 from megaflow.consumer.core.held_messages import Held, HeldMessages
 from megaflow.consumer.core.leases import Leases
@@ -33,6 +34,7 @@ class Diagnosis:
     leases: Leases
     timeouts: Timeouts
     outages: StoreOutages
+    circuits: Circuits
     settings: ConsumerSettings
 
     def describe(self) -> Health:
@@ -54,6 +56,8 @@ class Diagnosis:
             failed_extensions=self.leases.failures,
             stuck_threads=self.timeouts.stuck,
             over_limit=polling.over_limit,
+            paused=polling.is_paused,
+            open_breakers=self.circuits.open_ones,
         )
 
     def _problems(self) -> Iterator[str]:
@@ -64,7 +68,9 @@ class Diagnosis:
             "every handler has run for so long that its message is lost to others": self._is_stalled,
             f"polls fail: the last {polling.failures}": bool(polling.failures),
             self.outages.problem: bool(self.outages.problem),
-            "SQS has not answered yet": not (polling.has_received or polling.failures),
+            "it is paused": polling.is_paused,
+            f"circuit breakers are open: {', '.join(self.circuits.open_ones)}": bool(self.circuits.open_ones),
+            "SQS has not answered yet": not (polling.has_received or polling.failures or polling.is_paused),
             "SQS has not answered for long": polling.has_received and not self._hears,
             f"extensions of visibility timeouts fail: the last {self.leases.failures}": bool(self.leases.failures),
             "the queue's limit of messages in flight is reached": polling.over_limit,
@@ -89,10 +95,12 @@ class Diagnosis:
     def _is_stalled(self) -> bool:
         # What waits for a store goes on by itself.
         is_full = len(self._at_work) >= self.settings.concurrency
-        return is_full and all(map(self.leases.is_lost, self._at_work))
+        parts = (part for held in self._at_work for part in self.held_messages.parts_of(held))
+        return is_full and all(map(self.leases.is_lost, parts))
 
     @property
     def _hears(self) -> bool:
-        # Where every handler is at work, nothing is asked.
+        # Where every handler is at work, nothing is asked, nor where it is paused.
         latest = max((at for at in self._heard if at is not None), default=self.now)
-        return self.polling.has_received and self.now - latest <= self.settings.wait_time_seconds + _QUIET
+        is_recent = self.now - latest <= self.settings.wait_time_seconds + _QUIET
+        return is_recent and (self.polling.has_received or self.polling.is_paused)

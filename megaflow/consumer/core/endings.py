@@ -11,10 +11,11 @@ from dataclasses import replace
 
 from megaflow.consumer.core.held_messages import Held, HeldMessages
 from megaflow.consumer.core.leases import Leases
-from megaflow.consumer.core.protocol import Actions, DeadLetter, GiveUp, Problem
+from megaflow.consumer.core.protocol import Actions, DeadLetter, Drop, GiveUp, Problem
 from megaflow.consumer.core.queue_facts import Inspection
 from megaflow.consumer.core.settling import Settling
 from megaflow.consumer.core.timeouts import Timeouts
+from megaflow.errors import HandlerTimeoutError
 from megaflow.handlers.status import ProcessStatus
 from megaflow.processing.dead_letters import (
     describe_end,
@@ -67,6 +68,12 @@ class Endings:
         seconds = self._pauses.choose(held.message, outcomes)
         self._settling.hide(held, self._pause(held.message.receive_count) if seconds is None else seconds, now)
         self._pass_over(held, now)
+
+    def keep_all(self, several: Iterable[Held], now: float, outcomes: Iterable[Outcome] = ()) -> None:
+        """Let messages come again whose handlers, or whose batch, came to nothing."""
+        for held in several:
+            self._leases.give_up(held)
+            self.keep(held, now, outcomes)
 
     def release(self, held: Held, now: float) -> None:
         """Leave a message to whoever has it by now."""
@@ -148,17 +155,21 @@ class Endings:
         for held in self._settling.take_undeleted(now):
             self._give_back_followers(held, now)
 
-    def abandon_timed_out(self, now: float) -> None:
-        """Wait no longer for handlers that have not returned in their time, and keep their messages."""
+    def abandon_timed_out(self, now: float) -> list[tuple[Held, Outcome]]:
+        """Wait no longer for handlers that have not returned in their time, and keep their messages; return both."""
+        abandoned = []
         for timeout in self._timeouts.take_overdue(now):
             held, handler = timeout.held, timeout.call.handler
-            self._held_messages.end(held.id)
+            error = HandlerTimeoutError(f"{handler.name} has not returned in its time")
+            outcome = Outcome(handler, ProcessStatus.RETRIABLE_ERROR, error)
+            abandoned.append((held, outcome))
             self._actions.count(("timed_out",))
             text = "message %s: %s has not returned in its time, and cannot be stopped; its thread is replaced"
             self._actions.report_message(logging.ERROR, text, held.message, handler.name, handler=handler.name)
             self._actions.add(GiveUp(held.message, handler))
             self._leases.give_up(held)
-            self.keep(held, now, (Outcome(handler, ProcessStatus.RETRIABLE_ERROR),))
+            self.keep_all(self._held_messages.end_all(held.id), now, (outcome,))
+        return abandoned
 
     def abandon_running(self, now: float, *, give_back: bool) -> None:
         """Wait no longer for any handler, and *give_back* their messages, or let them come again when their leases end.
@@ -166,22 +177,24 @@ class Endings:
         Until then their handlers may still be at work.
         """
         for held in tuple(self._held_messages.running.values()):
-            self._held_messages.end(held.id)
             text = "message %s: its handler is still running; it comes again"
             self._actions.report_message(logging.WARNING, text, held.message)
             self._leases.give_up(held)
-            if give_back:
-                self.give_back(held, now)
+            for each in self._held_messages.end_all(held.id):
+                self._leases.give_up(each)
+                if give_back:
+                    self.give_back(each, now)
         self._timeouts.clear()
 
     def abandon_parked(self, parked: Iterable[Held], now: float) -> None:
         """Give back messages that wait for a store: nobody is at work on them."""
         for held in parked:
-            self._held_messages.end(held.id)
             text = "message %s: what came of it could not be stored; it comes again"
             self._actions.report_message(logging.WARNING, text, held.message)
             self._leases.give_up(held)
-            self.give_back(held, now)
+            for each in self._held_messages.end_all(held.id):
+                self._leases.give_up(each)
+                self.give_back(each, now)
 
     def abandon_in_line(self, in_line: Sequence[Held], now: float) -> None:
         """Give back messages that were in line, and whose turn does not come any more."""
@@ -193,6 +206,14 @@ class Endings:
             self._actions.report(
                 logging.INFO, text, len(in_line), "message is" if len(in_line) == 1 else "messages are"
             )
+
+    def give_back_doomed(self, doomed: Sequence[Held], now: float) -> None:
+        """Give back messages that were in line, and before which one of their group comes again."""
+        self._actions.add(Drop(tuple([held.message for held in doomed])))
+        for held in doomed:
+            self._leases.give_up(held)
+            self.give_back(held, now)
+            self._pass_over(held, now)
 
     def give_back(self, held: Held, now: float) -> None:
         """Let a message be seen again at once."""
@@ -225,3 +246,4 @@ class Endings:
 
     def _give_back_followers(self, held: Held, now: float) -> None:
         self.give_back_waiting(self._held_messages.followers(held), now)
+        self._held_messages.doom_followers(held)

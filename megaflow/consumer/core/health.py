@@ -15,8 +15,8 @@ class Health:
     """False where the process hangs, and only a restart helps."""
 
     ready: bool
-    """Whether it receives messages. It does not before SQS has answered, during an outage of SQS or a store, and while
-    it stops.
+    """Whether it receives messages, or would if it were not paused, and no circuit breaker open. It does not before SQS
+    has answered, during an outage of SQS or a store, and while it stops.
     """
 
     problems: tuple[str, ...] = ()
@@ -58,6 +58,13 @@ class Health:
     over_limit: bool = False
     """Whether the queue gives nothing because too many of its messages are in flight."""
 
+    paused: bool = False
+    """Whether it was told to pause. It is ready all the same, as it is well, and receives again at a word."""
+
+    open_breakers: tuple[str, ...] = ()
+    """Whose circuit breakers are open, or let one message try: ``the app``, or the names of handlers. It is ready all
+    the same, as it receives again by itself.
+    """
     apps: Mapping[str, Health] = field(default_factory=dict, hash=False)
     """Where several apps run together: how each of them is, by name. The rest is for all."""
 
@@ -68,7 +75,9 @@ class Health:
         )
         # Where nothing is asked there is nothing to hear.
         unasked = {"last_heard": now} if not self.heard_ago and self.live else {}
-        return {"in_hand": self.in_hand, "running": self.running, "in_line": self.in_line, **heard, **unasked}
+        counts = {"in_hand": self.in_hand, "running": self.running, "in_line": self.in_line}
+        states = {"open_breakers": len(self.open_breakers), "paused": self.paused}
+        return {**counts, **states, **heard, **unasked}
 
     def as_dict(self) -> dict[str, object]:
         """Return it as JSON has it, which has ``apps`` for several apps only."""

@@ -86,7 +86,7 @@ class Leases:
         self._forget_absent()
         self._extend(now)
         watched = [held for held in self._held_messages.leased() if not held.lease.is_over(now)]
-        self.due_at = min((min(held.lease.expires_at, self._free_at(held)) for held in watched), default=math.inf)
+        self.due_at = min(map(self._due_at, watched), default=math.inf)
         return expired
 
     def note(self, asked: Extend, problems: Mapping[str, Problem], refusal: BaseException | None, now: float) -> None:
@@ -123,7 +123,9 @@ class Leases:
             self._put_off[held.id] = now + max(0.1, (held.lease.expires_at - now) / 4)
             text = "message %s: its visibility was not extended: %s"
             self._actions.report_message(logging.WARNING, text, held.message, problem.reason)
-        self.due_at = now
+        # Not at once: of thousands of messages, each ten would have all others looked at.
+        is_lost = problem is not None and held.lease.is_refused
+        self.due_at = min(self.due_at, now if is_lost else self._due_at(held))
 
     def _extend(self, now: float) -> None:
         leased = self._held_messages.leased()
@@ -150,6 +152,9 @@ class Leases:
     def _extend_at(self, held: Held) -> float:
         put_off = self._put_off.get(held.id)
         return held.lease.expires_at - self._timeout / 2 if put_off is None else put_off
+
+    def _due_at(self, held: Held) -> float:
+        return min(held.lease.expires_at, self._free_at(held))
 
     def _free_at(self, held: Held) -> float:
         return max(self._extend_at(held), self.patience_ends_at(held.id))

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from megaflow import limits
 from megaflow.consumer.core.held_messages import HeldMessages
 from megaflow.consumer.core.protocol import AbandonPoll, Actions, Inspect, Receive
+from megaflow.consumer.core.turns import Turns
 from megaflow.settings import ConsumerSettings
 
 MOST_POLLS: Final = 4
@@ -22,6 +25,9 @@ _WINDOW: Final = 1.0
 
 _FIRST_WAIT: Final = 1
 """Seconds that a poll waits as long as SQS has not answered one: until then nobody knows that it does."""
+
+_WAIT_BETWEEN_BATCHES: Final = 1
+"""Seconds that a poll of a FIFO queue waits while something is in hand that may come to a batch."""
 
 _LOOK_AGAIN: Final = 60.0
 """Seconds after which a FIFO queue that gives nothing is asked what it holds."""
@@ -48,6 +54,7 @@ class Polling:
         self,
         settings: ConsumerSettings,
         held_messages: HeldMessages,
+        turns: Turns,
         actions: Actions,
         pause: Callable[[int], float],
         *,
@@ -55,6 +62,7 @@ class Polling:
     ) -> None:
         self._settings = settings
         self._held_messages = held_messages
+        self._turns = turns
         self._actions = actions
         self._pause = pause
         self._fifo = fifo
@@ -72,6 +80,7 @@ class Polling:
         self.failures = 0
         self.has_received = False
         self.over_limit = False
+        self.is_paused = False
         self.heard_at: dict[int, float | None] = {}
         """Since when SQS is silent to the first, the second … of the polls that are under way, or are to be.
 
@@ -101,19 +110,29 @@ class Polling:
             return
         self._abandon_hung(now)
         while len(self._polls) < self._wanted and (count := self._next_count(now)) > 0:
-            self._asked += 1
-            self._asked_at = now
-            place = min(set(range(MOST_POLLS)) - {poll.place for poll in self._polls.values()})
-            self.heard_at.setdefault(place, now if self.has_received else None)
-            wait = self._next_wait()
-            self._polls[self._asked] = _Poll(count, now, now + wait + HANGS, place)
-            self._actions.add(Receive(count, wait, self._asked))
+            self._begin_poll(count, now)
+        self._forget_silent()
+
+    def ask_for_one(self, now: float) -> None:
+        """Ask for a single message, unless something is asked."""
+        self._abandon_hung(now)
+        if not (self._polls or self._inspecting or now < self._not_before):
+            self._begin_poll(1, now)
         self._forget_silent()
 
     def rest(self, now: float) -> None:
         """Ask nothing for now."""
         self._abandon_hung(now)
         self._forget_silent()
+
+    def pause(self, *, is_over: bool) -> None:
+        """Take note that nothing is to be asked until further notice, or that this *is over*; `ask` is called then."""
+        if self.is_paused is is_over:
+            self.is_paused = not is_over
+            said = (
+                "resumed: messages are received again" if is_over else "paused: nothing is received until it is resumed"
+            )
+            self._actions.report(logging.INFO, said)
 
     def note_inspected(self, now: float) -> None:
         """Take note that the queue has said what it is."""
@@ -153,6 +172,10 @@ class Polling:
     def note_finished(self, count: int, now: float) -> None:
         """Take note that messages were handled: as many may be received in advance."""
         self.finished_at = now
+        self.note_collected(count, now)
+
+    def note_collected(self, count: int, now: float) -> None:
+        """Take note that messages came as far as a batch: as many may be received in advance."""
         if now >= self._window_ends_at:
             idle = now >= self._window_ends_at + _WINDOW
             self._finished = [0, 0 if idle else self._finished[0]]
@@ -168,6 +191,15 @@ class Polling:
         self._polls.clear()
         self._inspecting = False
         self._forget_silent()
+
+    def _begin_poll(self, count: int, now: float) -> None:
+        self._asked += 1
+        self._asked_at = now
+        place = min(set(range(MOST_POLLS)) - {poll.place for poll in self._polls.values()})
+        self.heard_at.setdefault(place, now if self.has_received else None)
+        wait = self._next_wait()
+        self._polls[self._asked] = _Poll(count, now, now + wait + HANGS, place)
+        self._actions.add(Receive(count, wait, self._asked))
 
     def _forget_silent(self) -> None:
         if len(self.heard_at) > len(self._polls):
@@ -194,6 +226,9 @@ class Polling:
     def _next_wait(self) -> int:
         """Return how many seconds one more poll waits: as long as it is not known whether SQS answers, few."""
         longest = self._settings.wait_time_seconds
+        if self._fifo and self._turns.has_batches and self._held_messages.size:
+            # A batch is called as soon as one brings nothing.
+            longest = min(_WAIT_BETWEEN_BATCHES, longest) if self._turns.is_dry else 0
         return longest if self.has_received and not self.failures else min(_FIRST_WAIT, longest)
 
     def _can_take(self, now: float) -> int:
@@ -206,13 +241,18 @@ class Polling:
     def _most_in_hand(self) -> int:
         """How much is held at most: what waits for its turn, in its group or at a handler, takes no room but this."""
         settings = self._settings
-        return settings.max_number_of_messages * (settings.concurrency + 1) + settings.received_in_advance
+        most = settings.max_number_of_messages * (settings.concurrency + 1) + settings.received_in_advance
+        if not self._turns.has_batches:
+            return most
+        in_flight = limits.FIFO_IN_FLIGHT if self._fifo else limits.IN_FLIGHT
+        return min(most + self._turns.batch_room + len(self._held_messages.in_batch), in_flight)
 
     def _rests_until(self) -> float:
         """Return when to ask again: where half of what can be held is in line, polls are further and further apart."""
         in_line = len(self._held_messages.in_line)
         if not in_line:
             return -math.inf
+        in_line -= self._turns.collected
         return self._asked_at + _LONGEST_REST * max(0.0, 2 * in_line / self._most_in_hand - 1)
 
     def _recently_finished(self, now: float) -> int:

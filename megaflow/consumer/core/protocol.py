@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from megaflow.handlers.handler import Handler
+from megaflow.messages.batch import BatchMessage
 from megaflow.messages.message import Message
 from megaflow.processing.log_lines import about
-from megaflow.processing.verdict import Verdict
+from megaflow.processing.verdict import Outcome, Verdict
 from megaflow.telemetry.metrics import Told
 from megaflow.transport.queue import QueueFacts
 
@@ -77,10 +78,16 @@ class Crashed:
 
 @dataclass(frozen=True, slots=True)
 class LinedUp:
-    """A message has come to a handler at which it has to wait for its turn, and so for a `Resume`."""
+    """A message has come to a handler at which it has to wait for its turn, and so for a `Resume` or a `CallBatch`.
+
+    Without a *handler* it waits until those before it in its group have ended.
+    *last* is what the handler made of it that had its turn before, if any: where that is the same one, it has failed as
+    something was away, and this is for another try.
+    """
 
     message: Message
-    handler: Handler
+    handler: Handler | None
+    last: Outcome | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +146,18 @@ class Stop:
 
 
 @dataclass(frozen=True, slots=True)
+class Pause:
+    """Receive nothing, until this *is over*. What is in hand is handled."""
+
+    is_over: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Flush:
+    """Call batch handlers with what waits for them now."""
+
+
+@dataclass(frozen=True, slots=True)
 class Tick:
     """The time has come that the core wanted to be woken at."""
 
@@ -155,7 +174,9 @@ Input: TypeAlias = (
     | StoresChecked
     | Settled
     | Interrupted
+    | Pause
     | Stop
+    | Flush
     | Tick
 )
 
@@ -207,11 +228,31 @@ class CheckStores:
 class Resume:
     """Go on with these messages: their turn has come, or the store that failed is to be asked once more.
 
-    With *failed*, the store is taken as having failed, and the turn as one that does not come: the lease is lost.
+    With *failed*, the store is taken as having failed, and the turn as one that does not come: the lease is lost, or
+    there is no other try.
     """
 
     messages: tuple[Message, ...]
     failed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CallBatch:
+    """Call a handler with these messages, all in line for it, and then go on with each of them.
+
+    *batch* stands for them as long as that lasts: a time limit, a store that fails and a crash are told of that one.
+    """
+
+    batch: BatchMessage
+    handler: Handler
+    messages: tuple[Message, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """Forget these messages, all in line: they are given back, as one before them in their group comes again."""
+
+    messages: tuple[Message, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,7 +327,19 @@ class Exit:
 
 Settlement: TypeAlias = Extend | Delete | Hide | DeadLetter
 Action: TypeAlias = (
-    Inspect | Receive | AbandonPoll | Start | GiveUp | CheckStores | Resume | Settlement | Report | Measure | Exit
+    Inspect
+    | Receive
+    | AbandonPoll
+    | Start
+    | GiveUp
+    | CheckStores
+    | Resume
+    | CallBatch
+    | Drop
+    | Settlement
+    | Report
+    | Measure
+    | Exit
 )
 
 

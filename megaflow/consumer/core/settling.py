@@ -10,6 +10,7 @@ import math
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final
 
 from megaflow import limits
@@ -18,6 +19,9 @@ from megaflow.consumer.core.protocol import Actions, Delete, Hide, Problem
 
 LINGER: Final = 0.05
 """Seconds that a delete waits for others to share its call, while there is other work."""
+
+MOST_UNDER_WAY: Final = 40
+"""Messages that are being settled at a time: a batch of thousands needs no more connections than others do."""
 
 REMEMBERED: Final = 10_000
 """So many handled messages are known again, should they come again all the same."""
@@ -90,7 +94,8 @@ class Settling:
     @property
     def wake_at(self) -> float:
         """When `flush` has something to do again, at the latest."""
-        if not self._due:
+        if not self._due or self._is_full:
+            # What waits for the answers to others is settled as soon as these are told.
             return math.inf
         idle = (each for each in self._due.values() if each.held.id not in self._under_way)
         return min(map(self._flush_at, idle), default=math.inf)
@@ -153,8 +158,7 @@ class Settling:
         """Settle what is due; while other work goes on, what *lingers* waits for full batches."""
         if not self._due or (lingers and len(self._due) < limits.BATCH_ENTRIES and now < self.wake_at):
             return
-        self._drop_expired(now)
-        ready_ones = [each for each in self._due.values() if self._is_ready(each, now)]
+        ready_ones = self._drop_expired(self._find_ready(now), now)
         for ready in (
             [each for each in ready_ones if each.pause is None],
             [each for each in ready_ones if each.pause is not None],
@@ -185,11 +189,22 @@ class Settling:
         elif settled:
             self._actions.count(("hidden",), len(settled))
 
-    def _drop_expired(self, now: float) -> None:
+    @property
+    def _is_full(self) -> bool:
+        return len(self._under_way) >= MOST_UNDER_WAY
+
+    def _find_ready(self, now: float) -> list[_Unsettled]:
+        """Return what can be settled now, in order, as far as there may be more calls under way."""
+        room = max(0, MOST_UNDER_WAY - len(self._under_way))
+        found = (each for each in self._due.values() if self._is_ready(each, now) or each.held.lease.is_over(now))
+        return list(islice(found, room))
+
+    def _drop_expired(self, several: Sequence[_Unsettled], now: float) -> list[_Unsettled]:
         # Somebody else may have them by now, and the receipt handle may be theirs to undo.
-        for each in [each for each in self._due.values() if each.held.lease.is_over(now)]:
+        for each in [each for each in several if each.held.lease.is_over(now)]:
             del self._due[each.held.id]
             self._report_unsettled(each, "its lease is lost")
+        return [each for each in several if not each.held.lease.is_over(now)]
 
     def _is_ready(self, unsettled: _Unsettled, now: float) -> bool:
         message_id = unsettled.held.id

@@ -29,13 +29,13 @@ class Timeouts:
     def note(self, held: Held, call: Called, now: float) -> None:
         """Take note that a handler of a message was called, or has returned."""
         if call.seconds is None:
-            self.forget(held)
+            self.forget(held.id)
         else:
             self._timeouts[held.id] = Timeout(held, call, now + call.seconds)
 
-    def forget(self, held: Held) -> None:
+    def forget(self, message_id: str) -> None:
         """Wait for nothing of this message any more."""
-        self._timeouts.pop(held.id, None)
+        self._timeouts.pop(message_id, None)
 
     def clear(self) -> None:
         """Wait for nothing any more."""
@@ -47,7 +47,7 @@ class Timeouts:
             return []
         overdue = [timeout for timeout in self._timeouts.values() if timeout.ends_at <= now]
         for timeout in overdue:
-            self.forget(timeout.held)
+            self.forget(timeout.held.id)
         self.stuck += len(overdue)
         return overdue
 

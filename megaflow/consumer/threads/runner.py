@@ -21,9 +21,11 @@ from megaflow.consumer.core.health import Health
 from megaflow.consumer.core.protocol import (
     AbandonPoll,
     Action,
+    CallBatch,
     CheckStores,
     DeadLetter,
     Delete,
+    Drop,
     Exit,
     Extend,
     GiveUp,
@@ -31,6 +33,7 @@ from megaflow.consumer.core.protocol import (
     Input,
     Inspect,
     Measure,
+    Pause,
     Receive,
     Received,
     Report,
@@ -108,9 +111,10 @@ class Runner:
             settings,
             fifo=queue.fifo,
             has_stores=get_processor().remembers,
+            has_batches=get_processor().has_batches,
             is_observed=lambda: outlets.are_told_all,
         )
-        self._workers = Workers(get_processor, self._tell, make_event_loop)
+        self._workers = Workers(get_processor, self._tell, self._core.is_free, make_event_loop)
         self._renewals = Renewals(get_processor)
         self._settlers = Settlers(lambda action: begin_settling(queue, action, self._renewals.add), self._tell)
         self._pollers = Pollers(
@@ -165,6 +169,14 @@ class Runner:
     def stop(self, *, now: bool = False) -> None:
         """Stop: let handlers finish within the shutdown timeout, or with *now* do not. May be called from anywhere."""
         self._inbox.put(Stop(now))
+
+    def pause(self) -> None:
+        """Receive nothing until `resume`. May be called from anywhere."""
+        self._inbox.put(Pause())
+
+    def resume(self) -> None:
+        """End the pause. May be called from anywhere."""
+        self._inbox.put(Pause(is_over=True))
 
     def health(self) -> Health:
         """Return how the consumer is. May be called from any thread."""
@@ -256,6 +268,8 @@ class Runner:
                 return
             if isinstance(action, Start | Resume):
                 started += len(action.messages)
+            elif isinstance(action, CallBatch):
+                started += 1
             self._do(action, caller)
         if started:
             if not (caller.handles_what_is_started and self._workers.are_quick):
@@ -267,8 +281,6 @@ class Runner:
         match action:
             case Measure(counts, values):
                 self._outlets.note(self._queue_name, counts, values)
-            case Start(messages):
-                self._workers.start(messages)
             case Inspect() | Receive():
                 self._pollers.ask(action)
             case Delete() | Hide() | Extend() | DeadLetter():
@@ -280,8 +292,8 @@ class Runner:
                 log.log(level, text, *values, exc_info=error, extra={**self._about_queue, **keys})
             case AbandonPoll(poll):
                 self._pollers.abandon(poll)
-            case Resume():
-                self._workers.resume(action)
+            case Start() | Resume() | CallBatch() | Drop():
+                self._workers.carry_out(action)
             case CheckStores():
                 begin_check(self._get_processor().check_stores, self._tell)
 
@@ -300,7 +312,7 @@ class Runner:
             return
         with self._telling:
             self._failure = self._failure or RuntimeError("the consumer has ended")
-        for name in ("in_hand", "running", "in_line"):
+        for name in ("in_hand", "running", "in_line", "open_breakers", "paused"):
             self._outlets.gauge(self._queue_name, name, 0)
         self._pollers.close()
         self._settlers.close()

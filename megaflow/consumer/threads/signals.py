@@ -1,4 +1,4 @@
-"""Signals: SIGTERM and SIGINT ask a process to stop. Only its main thread hears them."""
+"""Signals: SIGTERM and SIGINT stop a process, SIGUSR1 pauses it, SIGUSR2 resumes it. Its main thread hears them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from types import FrameType
 from typing import Final
 
@@ -58,6 +59,36 @@ def stopping_on_signals_if(wanted: bool, stop: Callable[[bool], object]) -> Iter
         raise UsageError("signals=True needs the main thread: no other one hears signals; call app.stop() instead")
     with stopping_on_signals(stop):
         yield
+
+
+@contextmanager
+def pausing_on_signals(pause: Callable[[], object], resume: Callable[[], object]) -> Iterator[None]:
+    """Call *pause* on SIGUSR1 and *resume* on SIGUSR2, where the platform has them, and this is the main thread."""
+    asked = {"SIGUSR1": pause, "SIGUSR2": resume}
+    known = {getattr(signal, name): call for name, call in asked.items() if hasattr(signal, name)}
+    if threading.current_thread() is not threading.main_thread():
+        known = {}
+    taken = _Taken({number: signal.signal(number, partial(_call, call)) for number, call in known.items()})
+    try:
+        yield
+    finally:
+        taken.give_back()
+
+
+def leave_pauses_to_parent() -> None:
+    """Do nothing on SIGUSR1 and SIGUSR2 in this process: its parent hears them, and passes them on."""
+    for name in ("SIGUSR1", "SIGUSR2"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), _hear_nothing)
+
+
+def _hear_nothing(number: int, _: FrameType | None) -> None:
+    # Not SIG_IGN, which the programs that handlers start would have, too.
+    pass
+
+
+def _call(call: Callable[[], object], number: int, _: FrameType | None) -> None:
+    call()
 
 
 class _Taken:

@@ -10,25 +10,33 @@ import asyncio
 import threading
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from contextvars import Context, copy_context
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from contextvars import copy_context
 from functools import partial
 from queue import SimpleQueue
 from typing import Any, Final
 
-from megaflow.consumer.core.protocol import Called, Crashed, Finished, Input, Interrupted, LinedUp, Resume, StoreFailed
+from megaflow.consumer.core.protocol import (
+    CallBatch,
+    Called,
+    Crashed,
+    Drop,
+    Input,
+    Interrupted,
+    Resume,
+    Start,
+)
 from megaflow.consumer.threads.caller import Caller, Tell
 from megaflow.consumer.threads.event_loop import EventLoop
 from megaflow.consumer.threads.waits import SOON, Waits
+from megaflow.consumer.threads.works import LEFT, Work, Works
 from megaflow.errors import StoreError, text_of
 from megaflow.handlers.handler import Handler
 from megaflow.logs import get_logger
 from megaflow.messages.message import Message
-from megaflow.processing.log_lines import about
 from megaflow.processing.processor import Begun, Processor
 from megaflow.processing.steps import (
-    Result,
+    Parting,
     Step,
     Steps,
     Turn,
@@ -36,11 +44,9 @@ from megaflow.processing.steps import (
     arun_step,
     ask_or_raise,
     drive,
-    lease_lost,
     run_step,
 )
 from megaflow.processing.verdict import Verdict
-from megaflow.telemetry import tracing
 
 log = get_logger(__name__)
 
@@ -55,27 +61,8 @@ _POLLER: Final = Caller.POLLER
 _WORKER: Final = Caller.WORKER
 
 
-@dataclass(slots=True, eq=False)
-class _Work:
-    """A message on its way through its handlers, and the steps that it takes, once they are begun."""
-
-    message: Message
-    context: Context | None = None
-    """Where its handlers find what those before them have set; None as long as none was called."""
-
-    steps: Steps | None = None
-    failure: StoreError | None = None
-    """What a store failed with, as long as the core has it."""
-
-    result: Result | None = None
-    """What its step has come to while the core had it; None where it is to be done."""
-
-    handled_by: Caller = _WORKER
-    spawned_at: float = 0.0
-
-
 class Workers:
-    """Take messages through their handlers, and *tell* what came of it.
+    """Take messages through their handlers, and *tell* what came of it; *is_free* says where a turn has come already.
 
     `start`, `wake`, `give_up`, `resume` and `take_finished` are called by one thread at a time.
     """
@@ -84,23 +71,21 @@ class Workers:
         self,
         get_processor: Callable[[], Processor],
         tell: Tell,
+        is_free: Callable[[Turn], bool] = lambda turn: False,
         make_event_loop: Callable[[Callable[[BaseException], None]], EventLoop] = EventLoop,
     ) -> None:
         self._get_processor = get_processor
         self._tell = tell
+        self._is_free = is_free
         self._make_event_loop = partial(make_event_loop, lambda error: tell(Interrupted(error), Caller.HANDLER))
         self._context = copy_context()
         """Where each message begins, in a copy of its own."""
 
         # All of this without a lock, which every message would have to take. To append, to add, to pop and to assign
         # are one step each, and whoever pops a message handles it, or notes its end, alone.
-        self._backlog: deque[_Work] = deque()
+        self._backlog: deque[Work] = deque()
         self._wake_ups: SimpleQueue[bool] = SimpleQueue()
-        self._finished: deque[Verdict | Crashed | StoreFailed | LinedUp] = deque()
-        self._at_work: dict[int, _Work] = {}
-        self._in_line: dict[int, _Work] = {}
-        """What waits for its turn, which needs no thread."""
-
+        self._works = Works()
         self._workers = 0
         """Changed by one thread at a time. Others may wake one too many, for nothing, or one too few: whoever starts it
         wakes it."""
@@ -132,26 +117,47 @@ class Workers:
     @property
     def are_waited_for(self) -> bool:
         """Whether something waits to be handled, or to be told."""
-        return bool(self._backlog or self._finished)
+        return bool(self._backlog or self._works.finished)
 
     @property
     def have_finished(self) -> bool:
         """Whether something is finished that nobody has told."""
-        return bool(self._finished)
+        return bool(self._works.finished)
 
     def are_held_up(self, seconds: float) -> bool:
         """Tell whether others could take what waits sooner: messages are not instant, or none was begun for so long."""
         return self._seconds > _INSTANT or time.perf_counter() - self._began_at >= seconds
 
+    def carry_out(self, action: Start | Resume | CallBatch | Drop) -> None:
+        """Do what the core wants done with messages."""
+        match action:
+            case Start(messages):
+                self.start(messages)
+            case Resume():
+                self.resume(action)
+            case CallBatch():
+                self._let_wait((self._works.call_batch(action, self._get_processor()),))
+            case Drop(messages):
+                self._works.drop(messages)
+
     def start(self, messages: Sequence[Message]) -> None:
         """Let messages wait for a thread; there is one for each, as far as the system allows it."""
-        works = [_Work(message) for message in messages]
-        self._at_work |= {id(work.message): work for work in works}
+        self._let_wait(self._works.start(messages))
+
+    def resume(self, action: Resume) -> None:
+        """Go on with messages whose turn has come, or in the midst of which a store has failed."""
+        self._let_wait(self._works.resume(action))
+
+    def take_finished(self) -> list[Input]:
+        """Return what has finished meanwhile, or waits for a store or its turn, all verdicts together."""
+        return self._works.take_finished()
+
+    def _let_wait(self, works: Iterable[Work]) -> None:
         self._backlog += works
         self._start_missing()
 
     def _start_missing(self) -> None:
-        while self._workers < len(self._at_work):
+        while self._workers < self._works.count:
             try:
                 threading.Thread(target=self._work_forever, name="megaflow-worker", daemon=True).start()
                 self._workers += 1
@@ -187,40 +193,12 @@ class Workers:
 
     def give_up(self, message: Message, handler: Handler) -> None:
         """Go on without the thread, or the event loop, that this message's handler holds."""
-        work = self._at_work.pop(id(message), None)
-        tracing.give_up(message)
+        work = self._works.give_up(message)
         if handler.is_async:
             # It does not give way to others either; those that share its loop stay there.
             self._event_loops.append(self._make_event_loop())
         elif work is not None and work.handled_by is _WORKER:
             self._workers -= 1
-
-    def resume(self, action: Resume) -> None:
-        """Go on with messages whose turn has come, or in the midst of which a store has failed."""
-        works = []
-        for message in action.messages:
-            work = self._in_line.pop(id(message), None)
-            if work is not None:
-                work.result = Result(error=lease_lost() if action.failed else None)
-                self._at_work[id(message)] = work
-            else:
-                work = self._at_work[id(message)]
-                work.result = Result(error=work.failure) if action.failed else None
-            works.append(work)
-        self._backlog += works
-        self._start_missing()
-
-    def take_finished(self) -> list[Input]:
-        """Return what has finished meanwhile, or waits for a store or its turn, all verdicts together."""
-        verdicts: list[Verdict] = []
-        others: list[Input] = []
-        while self._finished:
-            ended = self._finished.popleft()
-            if isinstance(ended, Verdict):
-                verdicts.append(ended)
-            else:
-                others.append(ended)
-        return [Finished(verdicts), *others] if verdicts else others
 
     def close(self) -> None:
         """Let the threads and event loops go, as soon as their handlers do."""
@@ -228,8 +206,7 @@ class Workers:
             self._wake_ups.put(False)
         for event_loop in self._event_loops:
             event_loop.close()
-        for work in [*self._at_work.values(), *self._in_line.values()]:
-            tracing.give_up(work.message, timed_out=False)
+        self._works.close()
 
     def _work_forever(self) -> None:
         while self._wake_ups.get():
@@ -237,21 +214,21 @@ class Workers:
                 if not self._handle(work, _WORKER):
                     # Another thread has taken the place of this one.
                     return
-                if not self.are_quick and self._finished:
+                if not self.are_quick and self._works.finished:
                     self._tell(None, _WORKER)
-            if self._finished:
+            if self._works.finished:
                 self._tell(None, _WORKER)
 
-    def _take(self) -> _Work | None:
+    def _take(self) -> Work | None:
         try:
             return self._backlog.popleft()
         except IndexError:
             return None
 
-    def _handle(self, work: _Work, caller: Caller) -> bool:
+    def _handle(self, work: Work, caller: Caller) -> bool:
         """Handle a message as far as can be in this thread, and tell whether that was still waited for."""
         work.handled_by = caller
-        ended: Verdict | Turn | Crashed | None
+        ended: Verdict | Turn | Parting | Crashed | None
         context = self._context.copy() if work.context is None else work.context
         began = self._began_at = time.perf_counter()
         try:
@@ -259,46 +236,56 @@ class Workers:
             ended = begun if isinstance(begun, Verdict) else context.run(self._advance, work, begun)
         except StoreError as error:
             work.context = context
-            return self._park(work, error)
+            return self._works.park(work, error)
         except BaseException as error:  # noqa: BLE001 - a message that is out must come back to the core
             ended = Crashed(work.message, error)
-        self._seconds += (time.perf_counter() - began - self._seconds) / 8
-        if isinstance(ended, Turn):
-            return self._line_up(work, ended, context)
-        return ended is None or self._end(work, ended)
+        if not work.parts:
+            # What a batch takes is not what a message takes.
+            self._seconds += (time.perf_counter() - began - self._seconds) / 8
+        if isinstance(ended, Turn | Parting):
+            return self._works.leave(work, ended, context)
+        return ended is None or self._works.end(work, ended)
 
-    def _advance(self, work: _Work, begun: Steps | Begun) -> Verdict | Turn | None:
+    def _advance(self, work: Work, begun: Steps | Begun) -> Verdict | Turn | Parting | None:
         """Take a message as far as can be in this thread; None is that the event loop goes on with it."""
         if not isinstance(begun, Steps):
             if not self._spawn(work, begun):
                 raise asyncio.CancelledError
             return None
         work.steps = steps = begun
-        _take_result(work, steps)
+        work.take_result(steps)
         ended = drive(
-            steps, self._run, lambda step: isinstance(step, Turn) or (step.is_async and self._spawn_rest(work, steps))
+            steps, self._run, lambda step: self._is_for_core(step) or (step.is_async and self._spawn_rest(work, steps))
         )
-        return ended if isinstance(ended, Verdict | Turn) else None
+        return ended if isinstance(ended, Verdict | Turn | Parting) else None
 
-    def _spawn_rest(self, work: _Work, steps: Steps) -> bool:
+    def _is_for_core(self, step: Step) -> bool:
+        """Tell whether a step is a turn to wait for, or the end of a batch."""
+        return isinstance(step, Parting) or (isinstance(step, Turn) and not self._is_free(step))
+
+    def _is_for_others(self, step: Step) -> bool:
+        """Tell whether a step is not for the event loop, which passes by what nobody waits for."""
+        return self._is_for_core(step) if isinstance(step, LEFT) else not step.is_async
+
+    def _spawn_rest(self, work: Work, steps: Steps) -> bool:
         """Let the event loop go on with a message, as long as its handlers are async; tell whether there is one."""
-        return self._spawn(work, partial(adrive, steps, self._run_async, _is_for_a_thread))
+        return self._spawn(work, partial(adrive, steps, self._run_async, self._is_for_others))
 
-    def _spawn(self, work: _Work, rest: Callable[[], Coroutine[Any, Any, Verdict | Step]]) -> bool:
+    def _spawn(self, work: Work, rest: Callable[[], Coroutine[Any, Any, Verdict | Step]]) -> bool:
         work.spawned_at = time.perf_counter()
         return self._event_loops[-1].spawn(self._go_on(work, rest), wakes=work.handled_by is not _POLLER)
 
-    async def _go_on(self, work: _Work, rest: Callable[[], Coroutine[Any, Any, Verdict | Step]]) -> None:
+    async def _go_on(self, work: Work, rest: Callable[[], Coroutine[Any, Any, Verdict | Step]]) -> None:
         """Go on with a message in the event loop; *rest* is called here, as a loop that ends may not come to it."""
         try:
             ended = await rest()
         except BaseException as error:  # noqa: BLE001 - a message that is out must come back to the core
-            self._end(work, Crashed(work.message, error))
+            self._works.end(work, Crashed(work.message, error))
         else:
             if isinstance(ended, Verdict):
-                self._end(work, ended)
-            elif isinstance(ended, Turn):
-                self._line_up(work, ended, copy_context())
+                self._works.end(work, ended)
+            elif isinstance(ended, LEFT):
+                self._works.leave(work, ended, copy_context())
             else:
                 self._hand_over(work)
         self._loop_seconds += (time.perf_counter() - work.spawned_at - self._loop_seconds) / 8
@@ -318,75 +305,41 @@ class Workers:
             context = work.context = self._context.copy() if work.context is None else work.context
             if not context.run(self._start_here, work):
                 break
-        if self._finished:
+        if self._works.finished:
             self._tell(None, Caller.HANDLER)
 
-    def _start_here(self, work: _Work) -> bool:
+    def _start_here(self, work: Work) -> bool:
         """Start a message from within the event loop; tell whether it is not for a worker."""
         self._began_at = time.perf_counter()
         try:
             begun = work.steps or self._get_processor().begin(work.message)
             if not isinstance(begun, Steps):
-                return self._end(work, begun) if isinstance(begun, Verdict) else self._advance(work, begun) is None
+                return (
+                    self._works.end(work, begun) if isinstance(begun, Verdict) else self._advance(work, begun) is None
+                )
             work.steps = begun
-            _take_result(work, begun)
+            work.take_result(begun)
+            while isinstance(begun.step, Turn) and self._is_free(begun.step):
+                begun.take(begun.step.pass_by())
         except BaseException as error:  # noqa: BLE001 - a message that is out must come back to the core
-            return self._end(work, Crashed(work.message, error))
+            return self._works.end(work, Crashed(work.message, error))
         if isinstance(begun.step, Verdict):
-            return self._end(work, begun.step)
-        if isinstance(begun.step, Turn):
-            return self._line_up(work, begun.step, copy_context())
+            return self._works.end(work, begun.step)
+        if isinstance(begun.step, LEFT):
+            return self._works.leave(work, begun.step, copy_context())
         if begun.step.is_async and self._spawn_rest(work, begun):
             return True
         self._hand_over(work)
         return False
 
-    def _hand_over(self, work: _Work) -> None:
+    def _hand_over(self, work: Work) -> None:
         """Let a worker go on with a message, in a copy of the context that this thread has not yet left."""
         work.context = copy_context()
         self._backlog.append(work)
         self._wake_ups.put(True)
-
-    def _park(self, work: _Work, error: StoreError) -> bool:
-        """Leave a message to the core whose store has failed; tell whether it is still waited for."""
-        work.failure = error
-        if id(work.message) in self._at_work:
-            self._finished.append(StoreFailed(work.message, error))
-            return True
-        return self._end(work, Crashed(work.message, error))
-
-    def _line_up(self, work: _Work, turn: Turn, context: Context) -> bool:
-        """Leave a message to the core until its turn has come; tell whether it is still waited for."""
-        work.context = context
-        if self._at_work.pop(id(work.message), None) is None:
-            return False
-        self._in_line[id(work.message)] = work
-        self._finished.append(LinedUp(work.message, turn.handler))
-        return True
-
-    def _end(self, work: _Work, ended: Verdict | Crashed) -> bool:
-        """Note what came of a message, unless it was given up; then say so, as the core does not hear of it."""
-        if self._at_work.pop(id(work.message), None) is not None:
-            self._finished.append(ended)
-            return True
-        said = str(ended) if isinstance(ended, Verdict) else text_of(ended.error)
-        text = "message %s: finished after it was given up: %s"
-        log.warning(text, work.message.id, said, extra=about(work.message))
-        return False
 
     def _wait(self, awaitable: Awaitable[Any]) -> Any:
         return self._event_loops[-1].wait(awaitable)
 
     def _watch(self, message: Message, handler: Handler, seconds: float | None) -> None:
         self._tell(Called(message, handler, seconds), Caller.HANDLER)
-
-
-def _take_result(work: _Work, steps: Steps) -> None:
-    """Take a message on from its step, where that was done while the core had it."""
-    result, work.result = work.result, None
-    if result is not None:
-        steps.take(result)
-
-
-def _is_for_a_thread(step: Step) -> bool:
-    return not step.is_async

@@ -15,7 +15,16 @@ from typing import Any
 
 import pytest
 
-from megaflow import App, ConfigurationError, MemoryStore, Message, RegistrationError, UsageError, current_message
+from megaflow import (
+    App,
+    CircuitBreaker,
+    ConfigurationError,
+    MemoryStore,
+    Message,
+    RegistrationError,
+    UsageError,
+    current_message,
+)
 from megaflow.consumer.asyncio.driver import LoopDriver
 from tests.consuming import Faulty, Queues
 from tests.waiting import PATIENCE
@@ -603,6 +612,103 @@ def test_the_log_warns_where_nobody_hears_sigterm(queues: Queues, caplog: pytest
     signal.signal(signal.SIGTERM, before)
 
     assert caplog.text.count(said) == 1
+
+
+# Batches
+
+
+@pytest.mark.parametrize("middle", [False, True])
+def test_async_batch_handlers_run_in_the_callers_loop(queues: Queues, middle: bool) -> None:
+    async def main() -> None:
+        loop, batches, before = asyncio.get_running_loop(), list[list[str]](), list[str]()
+        app = queues.app(wait_time_seconds=1)
+        if middle:
+
+            @app.on_text()
+            async def first(text: str) -> None:
+                assert asyncio.get_running_loop() is loop
+                before.append(text)
+
+        @app.on_text(batch_size=10, batch_seconds=0.2)
+        async def store(texts: list[str]) -> None:
+            assert asyncio.get_running_loop() is loop
+            await asyncio.sleep(0)
+            batches.append(texts)
+
+        app.publish_batch([f"text {number}" for number in range(10)])
+        async with app.running():
+            while sum(map(len, batches)) < 10:
+                await asyncio.sleep(0.01)
+            await idle(app)
+
+        assert sorted(text for batch in batches for text in batch) == sorted(f"text {number}" for number in range(10))
+        assert len(before) == (10 if middle else 0)
+        assert queues.depth() == (0, 0)
+
+    within(main)
+
+
+# Pauses and circuit breakers
+
+
+def test_within_running_it_can_be_paused_and_resumed(queues: Queues) -> None:
+    async def main() -> None:
+        app, handled = queues.app(wait_time_seconds=1), asyncio.Queue[str]()
+
+        @app.on_text()
+        async def handle(text: str) -> None:
+            await handled.put(text)
+
+        app.pause()
+        app.publish("ping")
+        async with app.running():
+            await ready(app)
+            assert app.health().paused
+            assert handled.empty()
+            app.resume()
+            assert await handled.get() == "ping"
+            await idle(app)
+
+        assert queues.depth() == (0, 0)
+
+    within(main)
+
+
+@pytest.mark.parametrize("of_app", [True, False])
+def test_async_handlers_wait_in_hand_for_what_is_away_and_try_again_in_the_callers_loop(
+    queues: Queues, of_app: bool
+) -> None:
+    async def main() -> None:
+        loop, calls, stored, is_away = asyncio.get_running_loop(), [], dict[str, int](), True
+        breaker = CircuitBreaker(failures=2, seconds=0.1)
+        app = queues.app(concurrency=1, breaker=breaker if of_app else None)
+
+        @app.on_text(breaker=None if of_app else breaker)
+        async def store(text: str, message: Message) -> None:
+            assert asyncio.get_running_loop() is loop
+            calls.append(text)
+            await asyncio.sleep(0)
+            if is_away:
+                raise ConnectionError("away")
+            stored[text] = message.receive_count
+
+        app.publish_batch([f"text {number}" for number in range(10)])
+        async with app.running():
+            while len(calls) < 5:
+                await asyncio.sleep(0.01)
+            health = app.health()
+            assert health.ready
+            assert len(health.open_breakers) == 1
+            is_away = False
+            while len(stored) < 10:
+                await asyncio.sleep(0.01)
+            await idle(app)
+
+        # The first one was kept before the breaker opened.
+        assert sorted(stored.values()) == [1] * 9 + [2]
+        assert queues.depth() == (0, 0)
+
+    within(main)
 
 
 # The lifespan of a server

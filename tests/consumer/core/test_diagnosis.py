@@ -187,6 +187,8 @@ def test_of_a_consumer_that_is_not_running_nothing_else_is_said() -> None:
         "failed_extensions": 0,
         "stuck_threads": 0,
         "over_limit": False,
+        "paused": False,
+        "open_breakers": (),
     }
 
 

@@ -94,8 +94,11 @@ class Parts:
     def take_finished(self) -> list[Input]:
         return []
 
-    def start(self, messages: Sequence[Message]) -> None:
-        self.noted.append(("start", len(messages)))
+    def carry_out(self, action: Action) -> None:
+        if isinstance(action, Start):
+            self.noted.append(("start", len(action.messages)))
+        else:
+            self.noted.append(("resume", action))
 
     def wake(self, count: int) -> None:
         self.noted.append(("wake", count))
@@ -103,9 +106,6 @@ class Parts:
     def note_start(self) -> bool:
         self.noted.append("started")
         return self.wakes_main
-
-    def resume(self, action: Action) -> None:
-        self.noted.append(("resume", action))
 
     def give_up(self, message: Message, handler: Handler) -> None:
         self.noted.append(("give up", message, handler))

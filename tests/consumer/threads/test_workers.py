@@ -619,11 +619,11 @@ def test_in_the_event_loop_a_message_is_put_in_line_and_gone_on_with(
 def test_a_message_that_was_given_up_does_not_stand_in_line(house: House) -> None:
     _, go_on, stuck = blocked(house)
     (handler,) = parts_of(house.app).processor.table.handlers
-    work = next(iter(house.workers._at_work.values()))
+    work = next(iter(house.workers._works._at_work.values()))
 
     house.workers.give_up(stuck, handler)
 
-    assert not house.workers._line_up(work, Turn(handler), copy_context())
+    assert not house.workers._works.leave(work, Turn(handler), copy_context())
     assert house.workers.take_finished() == []
     go_on.set()
 
