@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from megaflow.consumer.core.core import FLUSH_GRACE, Core
+from megaflow.consumer.core.core import Core
 from megaflow.consumer.core.protocol import (
     AbandonPoll,
     Action,
@@ -41,6 +41,7 @@ from megaflow.consumer.core.protocol import (
     StoresChecked,
     Tick,
 )
+from megaflow.consumer.core.stopping import FLUSH_GRACE
 from megaflow.consumer.core.store_outages import MOST_TRIES
 from megaflow.consumer.threads.calls import ask, settle
 from megaflow.consumer.threads.store_checks import check_stores
