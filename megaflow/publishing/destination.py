@@ -16,7 +16,7 @@ from megaflow.telemetry.propagation import Propagation
 from megaflow.telemetry.tracing import Telemetry, Tracing
 from megaflow.transport.addresses import is_same_queue, queue_url_of, read_address
 from megaflow.transport.protocols import SnsClient, SqsClient
-from megaflow.transport.queue import Queue
+from megaflow.transport.queue import OpenQueue
 from megaflow.transport.session import AwsOptions, Clients, refuse_beside_client
 from megaflow.transport.times import CONSUMING
 
@@ -160,13 +160,13 @@ class Destination:
         # Anybody's server may have a queue of that name.
         return read_address(ours).is_awss or self._connection.server == other._connection.server
 
-    def open_queue(self, dead_letter_queue_url: str | None) -> Queue:
+    def open_queue(self, dead_letter_queue_url: str | None) -> OpenQueue:
         """Return the queue to consume; raise `ConfigurationError` where there is no way to it, or its dead letters."""
         connect = self._consuming.client_for
         if dead_letter_queue_url:
             connect(dead_letter_queue_url)
         url = self.queue.queue_url
-        return Queue(connect(url), url, connect=connect, tracing=self.tracing)
+        return OpenQueue(connect(url), url, connect=connect, tracing=self.tracing)
 
     def _connect(self, to: Endpoints) -> None:
         self._connection = to
