@@ -149,6 +149,12 @@ def resolve(parameter: str, value: str | None, variable: str, *, read: Callable[
     raise ConfigurationError(f"{parameter} is not set: give {parameter}=, or set {variable} ({_FORMS[variable]})")
 
 
+def refuse_both(one: str, value: object, other: str, other_value: object) -> None:
+    """Raise `ConfigurationError` where two parameters that say the same thing are both given."""
+    if value is not None and other_value is not None:
+        raise ConfigurationError(f"{one}={value!r} and {other}={other_value!r} say the same thing twice: give one")
+
+
 def check_backoff(value: object) -> None:
     """Raise `ConfigurationError` unless *value* can be called."""
     if not callable(value):

@@ -68,7 +68,7 @@ from megaflow.telemetry import tracing
 from megaflow.testing.clock import Clock, FakeTimeLoop, StuckError
 from megaflow.testing.record import Record
 from megaflow.transport.addresses import name_of
-from megaflow.transport.queue import Queue
+from megaflow.transport.queue import OpenQueue
 
 log = get_logger(__name__)
 
@@ -110,7 +110,7 @@ class Engine:
         self._clock = clock
         self._queue_name = name_of(queue_url)
         parts = parts_of(app)
-        self._queue = Queue(_Impatient(account), queue_url, clock=clock, tracing=parts.destination.tracing)
+        self._queue = OpenQueue(_Impatient(account), queue_url, clock=clock, tracing=parts.destination.tracing)
         self._get_processor = parts.assembly.processor
         self._outlets = parts.outlets
         self._settings = replace(parts.settings, wait_time_seconds=_POLL)

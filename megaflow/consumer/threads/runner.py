@@ -59,7 +59,7 @@ from megaflow.settings import ConsumerSettings
 from megaflow.telemetry.outlets import Outlets
 from megaflow.transport.addresses import name_of
 from megaflow.transport.errors import as_configuration_error, is_refusal
-from megaflow.transport.queue import Queue
+from megaflow.transport.queue import OpenQueue
 
 log = get_logger(__name__)
 
@@ -88,7 +88,7 @@ class Runner:
 
     def __init__(
         self,
-        queue: Queue,
+        queue: OpenQueue,
         get_processor: Callable[[], Processor],
         settings: ConsumerSettings,
         outlets: Outlets,
