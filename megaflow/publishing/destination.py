@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Literal
 
 from megaflow.errors import ConfigurationError
 from megaflow.publishing.sns import SnsPublisher
@@ -18,7 +19,7 @@ from megaflow.transport.addresses import is_same_queue, queue_url_of, read_addre
 from megaflow.transport.protocols import SnsClient, SqsClient
 from megaflow.transport.queue import OpenQueue
 from megaflow.transport.session import AwsOptions, Clients, refuse_beside_client
-from megaflow.transport.times import CONSUMING
+from megaflow.transport.times import BOTO3S, CONSUMING
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +168,18 @@ class Destination:
             connect(dead_letter_queue_url)
         url = self.queue.queue_url
         return OpenQueue(connect(url), url, connect=connect, tracing=self.tracing)
+
+    @property
+    def account(self) -> tuple[object, ...]:
+        """What tells apart the accounts and regions that apps are in, as far as options and clients say."""
+        to = self._connection
+        return to.server, *(to.aws.get(name) for name in ("profile_name", "aws_access_key_id", "region_name"))
+
+    def clients_of(self, service: Literal["sqs", "sns"]) -> Clients:
+        """Return clients for calls that no message waits for, such as those that make queues."""
+        to = self._connection
+        given = to.client if service == "sqs" else to.sns_client
+        return Clients(service, to.aws if given is None else AwsOptions(), given, wire=False, times=BOTO3S)
 
     def _connect(self, to: Endpoints) -> None:
         self._connection = to
