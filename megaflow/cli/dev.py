@@ -112,7 +112,7 @@ def _listen(account: Account, port: int) -> Server:
     try:
         return Server(account, port=port)
     except ConfigurationError as error:
-        raise WrongUsage(f"{error}; --port 0 takes a free one") from error
+        raise WrongUsage(str(error)) from error
 
 
 class _Watched:

@@ -46,11 +46,27 @@ def main(arguments: Sequence[str] | None = None, *, program: str = "python -m me
     handler = make_text_handler(sys.stderr, "%(asctime)s %(levelname)s %(message)s")
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
     try:
-        _serve(given)
+        with _ended_by_signals():
+            _serve(given)
     except ConfigurationError as error:
         print(f"{program.removeprefix('python -m ')}: {printable(str(error))}", file=sys.stderr)  # noqa: T201
         return 2
     return 0
+
+
+@contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """End the program well at a signal: the first process of a container hears none that it does not ask for."""
+
+    def end(*_: object) -> NoReturn:
+        raise SystemExit(0)
+
+    before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _serve(given: argparse.Namespace) -> None:
@@ -70,17 +86,16 @@ def _serve(given: argparse.Namespace) -> None:
 def _listen(account: Account, given: argparse.Namespace, keep: Callable[[Account], object]) -> Server:
     from megaflow.local.server import Server
 
-    try:
-        return Server(
-            account,
-            port=given.port,
-            allowed_hosts=given.allow_host,
-            keys=dict(given.accounts),
-            region_any=given.region_any,
-            opened=keep,
-        )
-    except ConfigurationError as error:
-        raise ConfigurationError(f"{error}; --port 0 takes a free one") from error
+    return Server(
+        account,
+        host=given.host,
+        port=given.port,
+        url=given.url,
+        allowed_hosts=given.allow_host,
+        keys=dict(given.accounts),
+        region_any=given.region_any,
+        opened=keep,
+    )
 
 
 @contextmanager
@@ -132,7 +147,18 @@ def _parser(program: str) -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "--port", type=_port, default=4566, help="port on 127.0.0.1; 0 takes a free one (default: %(default)s)"
+        "--host",
+        default="127.0.0.1",
+        metavar="ADDRESS",
+        help="listen on this address; 0.0.0.0, as in a container, lets others than this machine make any call "
+        "(default: %(default)s)",
+    )
+    parser.add_argument(
+        "--port", type=_port, default=4566, help="port to listen on; 0 takes a free one (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--url",
+        help="where URLs of queues begin, behind a proxy: https://sqs.example.com (default: as the caller has called)",
     )
     parser.add_argument(
         "--data", type=Path, metavar="FILE", help="keep everything in this SQLite file; made where it is not there"
@@ -143,7 +169,7 @@ def _parser(program: str) -> argparse.ArgumentParser:
         default=[],
         metavar="NAME",
         help="answer to this host name as well, or to all below it: *.example.com; may be given several times "
-        "(always: addresses, localhost, *.localhost, *.localhost.localstack.cloud)",
+        "(always: addresses, names without a dot, *.localhost, *.localhost.localstack.cloud, and the host of --url)",
     )
     parser.add_argument(
         "--region",

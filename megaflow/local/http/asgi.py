@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from email.utils import formatdate
@@ -22,6 +22,7 @@ from megaflow.local.faults import NO_STRIKE
 from megaflow.local.http.gate import Gate, check_form
 from megaflow.local.http.pages import no_call, pages
 from megaflow.local.http.protocols import Call, Headers, Reply, is_call, likely_protocol, protocol_of
+from megaflow.local.http.queue_urls import at_host
 from megaflow.local.http.trace import with_trace_header
 from megaflow.local.operations.operation import Answer
 from megaflow.local.polls import Poll
@@ -53,11 +54,18 @@ class HttpCaller:
 
 
 class Application:
-    """Accounts as an ASGI application. Calls that wait for a message cost a future each, and no thread."""
+    """Accounts as an ASGI application. Calls that wait for a message cost a future each, and no thread.
 
-    def __init__(self, accounts: Accounts, allowed_hosts: Collection[str] = ()) -> None:
+    Args:
+        accounts: What is called.
+        gate: Says which requests are let in.
+        follows_host: Whether URLs of queues begin with the name that the caller has called.
+    """
+
+    def __init__(self, accounts: Accounts, gate: Gate, *, follows_host: bool) -> None:
         self._accounts = accounts
-        self._gate = Gate(allowed_hosts)
+        self._follows_host = follows_host
+        self._gate = gate
         self._parked: dict[Poll, Account] = {}
         self._patient = True
         self._pages = Starlette(routes=pages(accounts), exception_handlers=dict.fromkeys((404, 405), no_call))
@@ -102,6 +110,8 @@ class Application:
             outcome = perform(account, protocol.service, operation, ask, strike)
             answer = await self._wait_for(outcome, account, caller) if isinstance(outcome, Poll) else outcome
             strike.fail_after()
+            if self._follows_host:
+                answer = at_host(headers, operation, answer, account.url)
             reply = protocol.write(operation, answer, request_id)
         except Refused as refused:
             reply = protocol.write_error(refused, request_id)

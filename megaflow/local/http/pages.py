@@ -1,4 +1,4 @@
-"""Pages beside the calls: what this server is, and under ``/_megaflow`` what tests need."""
+"""Pages beside the calls: what this server is, that it is well, and under ``/_megaflow`` what tests need."""
 
 from __future__ import annotations
 
@@ -41,6 +41,7 @@ def pages(accounts: Accounts) -> Sequence[Route]:
     """Return the pages of a server of these *accounts*."""
     return [
         Route("/", _about),
+        Route("/health", _health),
         Route(PREFIX, _index),
         *(
             Route(f"{PREFIX}{name}", partial(_answer, page, accounts), methods=methods)
@@ -61,6 +62,10 @@ async def no_call(_: Request, __: Exception) -> Response:
 
 async def _about(_: Request) -> Response:
     return PlainTextResponse(_ABOUT)
+
+
+async def _health(_: Request) -> Response:
+    return JSONResponse({"status": "ok"})
 
 
 async def _index(_: Request) -> Response:
