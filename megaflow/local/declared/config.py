@@ -15,6 +15,7 @@ from megaflow.local.declared.declarations import Declarations, Place, wrong
 from megaflow.local.declared.document import read_document
 from megaflow.local.declared.files import read_file
 from megaflow.local.declared.template import is_template, read_template
+from megaflow.local.refused import Refused
 from megaflow.logs import get_logger
 
 log = get_logger(__name__)
@@ -40,18 +41,26 @@ def declare(account: Account, config: Mapping[str, Any] | Path | str) -> None:
         >>> declare(Account(), {"queues": {"orders": {"subscribe": ["shop"]}}, "topics": {"shop": {}}})
     """
     path = None if isinstance(config, Mapping) else Path(config)
+    source = "config" if path is None else str(path)
     with account.lock:
         try:
             declarations = _read(account, config if isinstance(config, Mapping) else read_file(Path(config)), path)
             carry_out(_copy(account), declarations)
         except RecursionError as error:
-            raise ConfigurationError(f"{path or 'config'}: it is nested too deeply, or within itself") from error
+            raise ConfigurationError(f"{source}: it is nested too deeply, or within itself") from error
         except ConfigurationError as error:
-            raise ConfigurationError(f"{path or 'config'}: {error}") from error
+            raise ConfigurationError(f"{source}: {error}") from error
         if declarations.passed_by:
-            log.warning("%s: nothing is made of %s", path or "config", ", ".join(declarations.passed_by))
-        carry_out(account, declarations)
+            log.warning("%s: nothing is made of %s", source, ", ".join(declarations.passed_by))
+        _make(account, declarations)
         account.declared = partial(carry_out, account, declarations)
+
+
+def _make(account: Account, declarations: Declarations) -> None:
+    try:
+        carry_out(account, declarations)
+    except Refused as refused:
+        raise ConfigurationError(f"what is declared cannot be made: {refused.message}") from refused
 
 
 def _read(account: Account, document: Mapping[str, Any], path: Path | None) -> Declarations:

@@ -14,14 +14,14 @@ class Place:
     """Where something is declared: ``queues.orders``."""
 
     path: str
-    attributes: Mapping[str, str] = field(default_factory=dict)
-    """The paths of its attributes, by AWS's names."""
+    parts: Mapping[str, str] = field(default_factory=dict)
+    """The paths of its parts, by what AWS calls them."""
 
     def of(self, words: str) -> str:
-        """Return the path of the attribute that AWS's *words* name, or that of the whole where they name none."""
-        named = [name for name in self.attributes if name in words]
-        # A scope of filter policies is named where their policy would be, too.
-        return self.attributes[max(named, key=len)] if named else self.path
+        """Return the path of the part that AWS's *words* name, or that of the whole where they name none."""
+        named = [name for name in self.parts if name in words]
+        # The name of a filter policy's scope has that of the policy in it.
+        return self.parts[max(named, key=len)] if named else self.path
 
 
 @dataclass(frozen=True, slots=True)

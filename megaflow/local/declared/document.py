@@ -114,7 +114,7 @@ class _Document:
                 of_aws = "SqsManagedSseEnabled"
             here = within(path, word)
             attributes.add(of_aws, self._read_queue_word(name, word, given[word], here), here)
-        attributes.add_all(given.get("attributes", {}), queue_attribute)
+        attributes.add_all(given.get("attributes"), queue_attribute)
         attributes.settle_type("FifoQueue", "queue", name)
         return DeclaredQueue(name, attributes.texts, _read_tags(given, path), attributes.place())
 
@@ -186,7 +186,7 @@ def _read_topic(name: str, given: Mapping[str, Any]) -> DeclaredTopic:
     for word in (word for word in given if word in _TOPIC):
         here = within(path, word)
         attributes.add(_TOPIC[word], _read_word(word, given[word], here) or attribute(word, given[word], here), here)
-    attributes.add_all(given.get("attributes", {}), attribute)
+    attributes.add_all(given.get("attributes"), attribute)
     attributes.settle_type("FifoTopic", "topic", name)
     return DeclaredTopic(name, attributes.texts, _read_tags(given, path), attributes.place())
 
@@ -207,13 +207,13 @@ def _read_dead_letter_queue(value: object, path: str) -> Mapping[str, Any]:
 
 
 def _read_tables(document: Mapping[str, Any], kind: str) -> dict[str, Mapping[str, Any]]:
-    tables = read_table(document.get(kind, {}), kind)
+    tables = read_table(document.get(kind), kind)
     return {name: read_table(given, within(kind, name)) for name, given in tables.items()}
 
 
 def _read_tags(given: Mapping[str, Any], path: str) -> dict[str, str]:
     path = within(path, "tags")
-    tags = read_table(given.get("tags", {}), path)
+    tags = read_table(given.get("tags"), path)
     return {key: "" if value == "" else read_text(value, within(path, key)) for key, value in tags.items()}
 
 

@@ -62,9 +62,9 @@ class Intrinsics:
     ) -> None:
         self._stack = stack
         self._pseudo = stack.pseudo_parameters()
-        self._parameters = read_table(template.get("Parameters") or {}, "Parameters")
-        self._mappings = read_table(template.get("Mappings") or {}, "Mappings")
-        self._conditions = read_table(template.get("Conditions") or {}, "Conditions")
+        self._parameters = read_table(template.get("Parameters"), "Parameters")
+        self._mappings = read_table(template.get("Mappings"), "Mappings")
+        self._conditions = read_table(template.get("Conditions"), "Conditions")
         self._resources = read_table(template["Resources"], "Resources")
         self._attributes_of = attributes_of
         self._stand_ins = stand_ins

@@ -63,6 +63,16 @@ _PASSED_BY: Final = {
 }
 """Properties without effect on a queue of this machine."""
 
+_WORDS: Final = {
+    "Can only include": "QueueName",
+    "The name of a FIFO queue": "QueueName",
+    "Topic Name": "TopicName",
+    "Topic does not exist": "TopicArn",
+    "SQS endpoint": "Endpoint",
+    "Endpoint Reason": "Endpoint",
+}
+"""What AWS says of properties that it does not name."""
+
 _LONGEST: Final = 80
 
 
@@ -116,7 +126,7 @@ class _Template:
             resource = read_table(given, path)
             if "Condition" not in resource or self._exact.holds(resource["Condition"], within(path, "Condition")):
                 kind = read_text(resource.get("Type"), within(path, "Type"))
-                found[logical] = kind, read_table(resource.get("Properties") or {}, within(path, "Properties"))
+                found[logical] = kind, read_table(resource.get("Properties"), within(path, "Properties"))
         return found
 
     def _each(self, *kinds: str) -> Iterator[tuple[str, str]]:
@@ -175,8 +185,12 @@ class _Template:
         self._check(logical, "PolicyDocument", key)
         path = _path(logical, "PolicyDocument")
         document = self._property(logical, "PolicyDocument", self._loose)
+        if not document:
+            raise wrong(path, "it is missing: give a policy")
         text = document if isinstance(document, str) else write_json(read_table(document, path), path)
         places = self._property(logical, key)
+        if not places:
+            raise wrong(_path(logical, key), "it names nothing: give what the policy is for")
         for place in places if isinstance(places, list) else [places]:
             # A queue goes by its URL, a topic by its ARN.
             name = read_text(place, _path(logical, key)).rpartition("/")[2]
@@ -207,6 +221,9 @@ class _Template:
             value = self._property(logical, name, self._loose if name == "KmsMasterKeyId" else self._exact)
             if value is not None:
                 attributes.add(name, read(name, value, path), path)
+        for words, key in _WORDS.items():
+            if key in self._resources[logical][1]:
+                attributes.mark(words, _path(logical, key))
         if policy_of in self._policies:
             attributes.add("Policy", *self._policies.pop(policy_of))
         return attributes

@@ -15,7 +15,9 @@ _SHOWN: Final = 100
 
 
 def read_table(value: object, path: str) -> Mapping[str, Any]:
-    """Return *value*, which has to be a table: a dict with texts as keys."""
+    """Return *value*, which has to be a table: a dict with texts as keys, or nothing, which is an empty one."""
+    if value is None:
+        return {}
     if not isinstance(value, Mapping):
         raise wrong(path, f"{show(value)} is not allowed: give a table")
     for key in value:
@@ -68,8 +70,10 @@ def queue_attribute(name: str, value: object, path: str) -> str:
         unit = "bytes" if name == "MaximumMessageSize" else "seconds"
         low, high = NUMBERS[name]
         raise wrong(path, f"{show(value)} is not allowed: give whole {unit} from {low} to {high}")
-    if name in CHOICES and text.lower() not in {choice.lower() for choice in CHOICES[name]}:
-        raise wrong(path, f"{show(value)} is not allowed: give {' or '.join(CHOICES[name])}")
+    # That a queue is none of FIFO's may be said in a file, though not to SQS.
+    choices = ("true", "false") if name == "FifoQueue" else CHOICES.get(name, (text,))
+    if text.lower() not in {choice.lower() for choice in choices}:
+        raise wrong(path, f"{show(value)} is not allowed: give {' or '.join(choices)}")
     return text
 
 
@@ -81,7 +85,9 @@ def attribute(_: str, value: object, path: str) -> str:
         return str(value).lower()
     if isinstance(value, int | float):
         return str(value)
-    return write_json(read_table(value, path), path)
+    if not isinstance(value, Mapping):
+        raise wrong(path, f"{show(value)} is not allowed: give text, a number, true, false or a table")
+    return write_json(value, path)
 
 
 class Attributes:
@@ -101,6 +107,10 @@ class Attributes:
         if name in self.texts:
             raise wrong(path, f"{self._paths[name]} says it, too: leave one of the two away")
         self.texts[name], self._paths[name] = text, path
+
+    def mark(self, words: str, path: str) -> None:
+        """Note that what AWS says with these *words* is of what stands at *path*."""
+        self._paths[words] = path
 
     def add_all(self, given: object, read: Callable[[str, object, str], str]) -> None:
         """Add the attributes that are given by AWS's names."""

@@ -30,7 +30,7 @@ def read_yaml(text: str) -> Any:
         where = f" (at line {mark.line + 1}, column {mark.column + 1})" if mark else ""
         raise ConfigurationError(f"it is no YAML: {error.problem or error.context}{where}") from error
     except (yaml.YAMLError, RecursionError) as error:
-        raise ConfigurationError(f"it is no YAML: {error}") from error
+        raise ConfigurationError(f"it is no YAML: {' '.join(str(error).split())}") from error
 
 
 class _Loader(yaml.SafeLoader):  # type: ignore[misc]
@@ -40,10 +40,12 @@ class _Loader(yaml.SafeLoader):  # type: ignore[misc]
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Hashable, Any]:
         """Refuse a key that is there twice, of which the first would be lost."""
-        keys = [key.value for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"]
+        seen = set()
         for key, _ in node.value:
-            if isinstance(key.value, str) and keys.count(key.value) > 1:
-                raise yaml.constructor.ConstructorError(None, None, f"{key.value} is there twice", key.start_mark)
+            if isinstance(key.value, str) and key.tag != "tag:yaml.org,2002:merge":
+                if key.value in seen:
+                    raise yaml.constructor.ConstructorError(None, None, f"{key.value} is there twice", key.start_mark)
+                seen.add(key.value)
         table: dict[Hashable, Any] = super().construct_mapping(node, deep=deep)
         return table
 
