@@ -52,7 +52,7 @@ class PeekedMessage:
 
 
 def reset(account: Account) -> None:
-    """Forget all of an account: queues, topics, tasks, faults, and what was deleted of late."""
+    """Forget all of an account: queues, topics, tasks, faults, and what was deleted of late; make what was declared."""
     with account.turn():
         for hosted in list(account.queues.values()):
             del account.queues[hosted.name]
@@ -63,6 +63,7 @@ def reset(account: Account) -> None:
         account.deleted_at.clear()
         account.touched.account = True
         account.faults = Faults()
+        account.declared()
 
 
 def reset_queue(account: Account, queue: str) -> None:
