@@ -93,7 +93,7 @@ def test_a_changed_file_changes_what_is_there(shop: Shop) -> None:
         tags={"team": "orders", "floor": 3},
         encryption="alias/orders",
     )
-    config["queues"]["audit"]["encryption"] = True
+    config["queues"]["audit"]["encryption"] = "sqs"
     config["topics"]["shop"] = {"display_name": "The shop", "tags": {"floor": 3}, "signature_version": 2}
 
     declare(shop.account, config)

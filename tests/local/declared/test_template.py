@@ -283,7 +283,7 @@ PARAMETERS = {
         ({"Tags": [{"Key": "a"}]}, "Tags: {'Key': 'a'} is not allowed: give Key and Value"),
         (
             {"RedrivePolicy": {"deadLetterTargetArn": {"Fn::GetAtt": "Queue.Url"}, "maxReceiveCount": 1}},
-            "RedrivePolicy.deadLetterTargetArn: Queue has no attribute Url here. There are Ref, QueueUrl, QueueName, Arn",
+            "RedrivePolicy.deadLetterTargetArn: Queue has no attribute Url here. There are Ref, QueueUrl, QueueName, ",
         ),
         ({"RedrivePolicy": {"deadLetterTargetArn": f"{ARN}:none", "maxReceiveCount": 1}}, "RedrivePolicy: Value {"),
     ],
