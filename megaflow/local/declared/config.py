@@ -84,8 +84,8 @@ def _check_distinct(declared: Iterable[tuple[object, Place]]) -> None:
 
 
 def _name_stack(path: Path | None) -> str:
-    """Return the name of the stack, which is that of the file."""
-    return _NOT_IN_A_NAME.sub("-", path.stem if path else "").strip("-") or "local"
+    """Return the name of the stack, which is that of the file up to its first dot."""
+    return _NOT_IN_A_NAME.sub("-", path.name.partition(".")[0] if path else "").strip("-") or "local"
 
 
 def _copy(account: Account) -> Account:

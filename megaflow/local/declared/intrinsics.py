@@ -92,6 +92,13 @@ class Intrinsics:
             return [item for item in items if item is not NOTHING]
         return value
 
+    def choose(self, value: Any, path: str) -> Any:
+        """Return what ``Fn::If`` chooses, where *value* is one; what is in it is not worked out."""
+        while isinstance(value, Mapping) and value.keys() == {"Fn::If"}:
+            condition, then, otherwise = self._arguments(value["Fn::If"], 3, path, "Fn::If")
+            value = then if self.holds(condition, path) else otherwise
+        return NOTHING if value == {"Ref": "AWS::NoValue"} else value
+
     def holds(self, condition: object, path: str) -> bool:
         """Tell whether the condition of this name is true."""
         name = read_text(condition, path)
@@ -190,8 +197,7 @@ class Intrinsics:
         return found
 
     def _if(self, argument: object, path: str) -> Any:
-        condition, then, otherwise = self._arguments(argument, 3, path, "Fn::If")
-        return self.resolve(then if self.holds(condition, path) else otherwise, path)
+        return self.resolve(self.choose({"Fn::If": argument}, path), path)
 
     def _equals(self, argument: object, path: str) -> bool:
         one, other = self._arguments(argument, 2, path, "Fn::Equals")

@@ -18,6 +18,7 @@ from megaflow.local.declared.declarations import (
     DeclaredQueue,
     DeclaredSubscription,
     DeclaredTopic,
+    Place,
     within,
     wrong,
 )
@@ -238,16 +239,7 @@ class _Template:
 
     def _subscriptions(self) -> Iterator[DeclaredSubscription]:
         for logical, _ in self._each(_TOPIC):
-            path = _path(logical, "Subscription")
-            topic_arn = self._known_by(logical)["TopicArn"]
-            for number, given in enumerate(read_list(self._inline(logical), path)):
-                here = f"{path}[{number}]"
-                check_keys(read_table(given, here), ("Endpoint", "Protocol"), here, {})
-                if self._is_of_sqs(logical, given.get("Protocol"), within(here, "Protocol")):
-                    endpoint = self._exact.resolve(given.get("Endpoint"), within(here, "Endpoint"))
-                    yield DeclaredSubscription(
-                        topic_arn, read_text(endpoint, within(here, "Endpoint")), {}, Attributes(here).place()
-                    )
+            yield from self._inline_subscriptions(logical)
         for logical, _ in self._each(_SUBSCRIPTION):
             self._check(logical, "Endpoint", "Protocol", "TopicArn", *_SUBSCRIPTION_ATTRIBUTES)
             if self._is_of_sqs(logical, self._resources[logical][1].get("Protocol"), _path(logical, "Protocol")):
@@ -257,10 +249,20 @@ class _Template:
                 )
                 yield DeclaredSubscription(topic_arn, endpoint, attributes.texts, attributes.place())
 
-    def _inline(self, logical: str) -> Any:
-        """Return the subscriptions within a topic; their endpoints may be what is not made here."""
-        given = self._resources[logical][1].get("Subscription", [])
-        return given if isinstance(given, list) else self._property(logical, "Subscription")
+    def _inline_subscriptions(self, logical: str) -> Iterator[DeclaredSubscription]:
+        """Give the subscriptions within a topic; the endpoints of others than queues may be what is not made here."""
+        path = _path(logical, "Subscription")
+        several = self._exact.choose(self._resources[logical][1].get("Subscription", []), path)
+        for number, each in enumerate([] if several is NOTHING else read_list(several, path)):
+            here = f"{path}[{number}]"
+            given = self._exact.choose(each, here)
+            if given is NOTHING:
+                continue
+            check_keys(read_table(given, here), ("Endpoint", "Protocol"), here, {})
+            if self._is_of_sqs(logical, given.get("Protocol"), within(here, "Protocol")):
+                endpoint = self._exact.resolve(given.get("Endpoint"), within(here, "Endpoint"))
+                arn = self._known_by(logical)["TopicArn"]
+                yield DeclaredSubscription(arn, read_text(endpoint, within(here, "Endpoint")), {}, Place(here))
 
     def _is_of_sqs(self, logical: str, protocol: Any, path: str) -> bool:
         """Tell whether a subscription is of a queue; note one of something else, which is not here."""

@@ -166,16 +166,14 @@ def test_a_dead_letter_queue_is_declared_where_it_is_used(shop: Shop) -> None:
     declare(shop.account, {"queues": config})
 
     used = {name: hosted.queue.settings.redrive for name, hosted in shop.account.queues.items()}
-    assert {
-        name: (each.target_arn.rpartition(":")[2], each.max_receive_count) for name, each in used.items() if each
-    } == {
-        "a": ("a-dead", 5),
-        "b.fifo": ("b-dead.fifo", 3),
-        "c": ("lost", 5),
-        "d": ("lost", 7),
-        "e": ("a", 5),
-        "f": ("lost", 1),
-        "g": ("a-dead", 5),
+    assert {name: (each.target_arn, each.max_receive_count) for name, each in used.items() if each} == {
+        "a": (f"{ARN}:a-dead", 5),
+        "b.fifo": (f"{ARN}:b-dead.fifo", 3),
+        "c": (f"{ARN}:lost", 5),
+        "d": (f"{ARN}:lost", 7),
+        "e": (f"{ARN}:a", 5),
+        "f": (f"{ARN}:lost", 1),
+        "g": (f"{ARN}:a-dead", 5),
     }
     kept = {name: hosted.queue.settings.retention_period for name, hosted in shop.account.queues.items()}
     assert {name for name, seconds in kept.items() if seconds == 1_209_600} == {"a-dead", "b-dead.fifo", "lost"}
@@ -190,7 +188,8 @@ def test_a_dead_letter_queue_is_declared_in_one_way(shop: Shop) -> None:
     complaint = refused(shop, {"queues": config})
 
     assert complaint == (
-        "config: queues.b.dead_letter_queue: queues.a.dead_letter_queue declares lost otherwise: declare it below queues"
+        "config: queues.b.dead_letter_queue: queues.a.dead_letter_queue declares lost otherwise: "
+        "declare it below queues"
     )
 
 

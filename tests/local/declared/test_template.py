@@ -72,6 +72,7 @@ Resources:
       Subscription:
         - {Protocol: sqs, Endpoint: !GetAtt Lost.Arn}
         - {Protocol: lambda, Endpoint: !GetAtt Worker.Arn}
+        - !If [IsProd, {Protocol: sqs, Endpoint: !GetAtt Later.Arn}, !Ref "AWS::NoValue"]
   Subscription:
     Type: AWS::SNS::Subscription
     Properties:
@@ -191,7 +192,7 @@ def test_the_name_of_a_queue_is_short_enough_and_stays(tmp_path: Path) -> None:
     resources = {
         f"{'Long' * 20}{end}": {"Type": "AWS::SQS::Queue", "Properties": {"FifoQueue": end == "B"}} for end in "AB"
     }
-    path = tmp_path / "orders & mails.template"
+    path = tmp_path / "orders & mails.template.json"
     path.write_text(json.dumps({"Resources": resources}))
     first, second = Account(), Account()
 
