@@ -179,7 +179,7 @@ class _Template:
         kind, properties = self._resources[logical]
         without_effect = _PASSED_BY.get(kind, ())
         check_keys(properties, (*known, *without_effect), _path(logical), {})
-        for key in properties.keys() & without_effect:
+        for key in (key for key in without_effect if key in properties):
             self._passed_by[f"{key} of {kind}"].append(logical)
 
     def _read_policy(self, logical: str, key: str) -> None:

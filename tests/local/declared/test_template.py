@@ -25,7 +25,7 @@ Mappings:
   Retention: {dev: {dead: 1209600}, prod: {dead: 86400}}
 Conditions:
   IsProd: !Equals [!Ref Stage, prod]
-  IsOther: !And [!Not [!Condition IsProd], !Or [!Equals [a, b], !Equals [!Ref Stage, dev]]]
+  IsOther: !And [!Not [!Condition IsProd], !Or [!Equals [true, "false"], !Equals [!Ref Stage, dev]]]
 Resources:
   Access:
     Type: AWS::SQS::QueuePolicy
