@@ -309,3 +309,11 @@ def test_an_account_of_a_key_has_twelve_digits(value: str, capsys: pytest.Captur
         main(["--accounts", value])
 
     assert "give a key id, =, and twelve digits" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("value", ["Stage", "=dev"])
+def test_a_parameter_has_a_name_and_a_value(value: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--parameter", value])
+
+    assert "give a name, =, and a value" in capsys.readouterr().err
