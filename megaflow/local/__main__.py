@@ -61,6 +61,8 @@ def _serve(given: argparse.Namespace) -> None:
             server.accounts.at(region, account_id)
         if given.config is not None:
             declare(account, given.config, parameters=dict(given.parameter))
+        elif given.parameter:
+            raise ConfigurationError("--parameter is for a template: name it with --config")
         # From before it is said that it serves: whoever reads that may signal at once. Uvicorn hands these on to us.
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: server.stop())

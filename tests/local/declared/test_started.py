@@ -79,6 +79,12 @@ def test_what_is_wrong_is_one_line(tmp_path: Path) -> None:
     assert complaint.count("\n") == 1
 
 
+def test_parameters_are_for_a_template() -> None:
+    assert refused("--parameter", "Stage=dev") == (
+        "megaflow.local: --parameter is for a template: name it with --config\n"
+    )
+
+
 def test_what_a_template_has_beside_them_is_said_once(tmp_path: Path) -> None:
     config = tmp_path / "shop.yaml"
     config.write_text(
