@@ -58,16 +58,14 @@ class Warnings:
         """Count the warnings."""
         return len(self._known)
 
-    def knows(self, kind: WarningKind, *about: str) -> bool:
-        """Tell whether there is this warning already."""
-        return (kind, about) in self._known
-
-    def add(self, kind: WarningKind, *about: str, text: str) -> None:
-        """Warn, unless that was done before."""
-        made = AwsWarning(kind, about, text, self._clock())
+    def add(self, kind: WarningKind, *about: str, text: Callable[[], str]) -> None:
+        """Warn, unless that was done before; *text* makes the text."""
         # So many are not read. Nobody is to fill the memory by calls that differ.
-        if len(self._known) < 1000 and self._known.setdefault((kind, about), made) is made:
-            log.warning("%s", text)
+        if (kind, about) in self._known or len(self._known) >= 1000:
+            return
+        made = AwsWarning(kind, about, text(), self._clock())
+        if self._known.setdefault((kind, about), made) is made:
+            log.warning("%s", made.text)
 
     def forget(self, about: str | None = None) -> None:
         """Forget all warnings, or those *about* one thing."""

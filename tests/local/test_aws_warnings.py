@@ -204,7 +204,7 @@ def test_warnings_are_forgotten_and_come_again(shop: Shop, log: pytest.LogCaptur
 
 def test_the_memory_is_not_filled_by_warnings(shop: Shop, log: pytest.LogCaptureFixture) -> None:
     for number in range(1100):
-        shop.account.warnings.add("other region", str(number), text="a")
+        shop.account.warnings.add("other region", str(number), text=lambda: "a")
 
     assert len(shop.account.warnings) == len(lines(log)) == 1000
 
@@ -345,8 +345,8 @@ def test_a_topic_of_another_region_is_warned_of(server: Server) -> None:
 
     assert abouts(server) == [("other region", [topic, "eu-west-1"])]
     assert shown(server)[0]["text"] == (
-        f"Publish of {topic} was signed for eu-west-1, and AWS answers calls for what is in the same region alone: make "
-        "a client for us-east-1"
+        f"Publish of {topic} was signed for eu-west-1, and AWS answers calls for what is in the same region alone: "
+        "make a client for us-east-1"
     )
 
 

@@ -54,13 +54,15 @@ def check_call(call: Answered) -> None:
 
 def _check_unsigned(call: Answered) -> None:
     if call.operation not in _OPEN and not lets_anybody(call.account, call.operation, call.ask):
-        agent = f" by {show(call.agent)}" if call.agent else ""
-        call.account.warnings.add(
-            "unsigned call",
-            call.service,
-            text=f"{call.operation} was called{agent} without a signature, which AWS would refuse: give the client "
-            "credentials; here any will do",
-        )
+        call.account.warnings.add("unsigned call", call.service, text=lambda: _tell_of_unsigned(call))
+
+
+def _tell_of_unsigned(call: Answered) -> str:
+    agent = f" by {show(call.agent)}" if call.agent else ""
+    return (
+        f"{call.operation} was called{agent} without a signature, which AWS would refuse: give the client credentials; "
+        "here any will do"
+    )
 
 
 def _warn_of_signature(call: Answered, signature: Signature) -> None:
@@ -68,14 +70,18 @@ def _warn_of_signature(call: Answered, signature: Signature) -> None:
         call.account.warnings.add(
             "wrong signature",
             signature.service,
-            text=f"{call.operation} was signed for the service {signature.service}, and AWS wants {call.service}",
+            text=lambda: (
+                f"{call.operation} was signed for the service {signature.service}, and AWS wants {call.service}"
+            ),
         )
     if not signature.is_for_a_region:
         call.account.warnings.add(
             "wrong signature",
             signature.region,
-            text=f"{call.operation} was signed for {signature.region or 'no region'}, which is no region of AWS; here "
-            f"{call.account.region} has answered",
+            text=lambda: (
+                f"{call.operation} was signed for {signature.region or 'no region'}, which is no region of AWS; here "
+                f"{call.account.region} has answered"
+            ),
         )
 
 
@@ -101,8 +107,10 @@ def _warn_of_region(call: Answered, signature: Signature, named: str, region: st
         "other region",
         named,
         signature.region,
-        text=f"{call.operation} of {named} was signed for {signature.region}, and AWS answers calls for what is in the "
-        f"same region alone: make a client for {region}",
+        text=lambda: (
+            f"{call.operation} of {named} was signed for {signature.region}, and AWS answers calls for what is in the "
+            f"same region alone: make a client for {region}"
+        ),
     )
 
 
@@ -118,6 +126,8 @@ def _check_subscriber(call: Answered) -> None:
             "unconfirmed subscription",
             endpoint,
             call.ask["TopicArn"],
-            text=f"account {call.caller.account_id} has subscribed {endpoint}, a queue of another account's. It gets "
-            "messages at once; on AWS it gets none before somebody confirms, by the token that SNS sends to the queue",
+            text=lambda: (
+                f"account {call.caller.account_id} has subscribed {endpoint}, a queue of another account. It gets "
+                "messages at once; on AWS it gets none before somebody confirms by the token that SNS sends there"
+            ),
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Final
 
 from megaflow.local.access import account_as_caller, allows, topic_as_caller
@@ -38,24 +39,32 @@ def check_delivery(account: Account, topic_arn: str, queue: LocalQueue) -> None:
     https://docs.aws.amazon.com/sns/latest/dg/subscribe-sqs-queue-to-sns-topic.html
     https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-key-management.html
     """
-    shown, lost = queue.settings.shown, "reaches queue {} here; on AWS its messages would be lost, as the queue"
-    if not allows(shown.get("Policy", ""), topic_as_caller(topic_arn), "sqs:SendMessage", queue.arn):
-        account.warnings.add(
-            "queue policy",
-            queue.arn,
-            topic_arn,
-            text=f"topic {topic_arn} {lost.format(queue.arn)} does not let it in: give its attribute Policy a "
-            'statement that allows Principal {"Service": "sns.amazonaws.com"} the Action sqs:SendMessage, '
-            f'Condition {{"ArnEquals": {{"aws:SourceArn": "{topic_arn}"}}}}',
-        )
+    shown, about = queue.settings.shown, (queue.arn, topic_arn)
+    if not _lets_topic_in(shown.get("Policy", ""), queue.arn, topic_arn):
+        account.warnings.add("queue policy", *about, text=lambda: _tell_of_policy(*about))
     if shown.get("KmsMasterKeyId", "").endswith(_AWSS_OWN_KEY):
-        account.warnings.add(
-            "queue key",
-            queue.arn,
-            topic_arn,
-            text=f"topic {topic_arn} {lost.format(queue.arn)} is encrypted with the key {_AWSS_OWN_KEY}, which SNS may "
-            "not use: take a key of your own whose policy lets sns.amazonaws.com use it, or SqsManagedSseEnabled",
-        )
+        account.warnings.add("queue key", *about, text=lambda: _tell_of_key(*about))
+
+
+@lru_cache(maxsize=1024)
+def _lets_topic_in(policy: str, queue_arn: str, topic_arn: str) -> bool:
+    return allows(policy, topic_as_caller(topic_arn), "sqs:SendMessage", queue_arn)
+
+
+def _tell_of_policy(queue_arn: str, topic_arn: str) -> str:
+    return (
+        f"topic {topic_arn} reaches queue {queue_arn} here; on AWS its messages would be lost, as the queue does not "
+        'let it in: give its attribute Policy a statement that allows Principal {"Service": "sns.amazonaws.com"} the '
+        f'Action sqs:SendMessage, Condition {{"ArnEquals": {{"aws:SourceArn": "{topic_arn}"}}}}'
+    )
+
+
+def _tell_of_key(queue_arn: str, topic_arn: str) -> str:
+    return (
+        f"topic {topic_arn} reaches queue {queue_arn} here; on AWS its messages would be lost, as the queue is "
+        f"encrypted with the key {_AWSS_OWN_KEY}, which SNS may not use: take a key of your own whose policy lets "
+        "sns.amazonaws.com use it, or SqsManagedSseEnabled"
+    )
 
 
 def check_missing(account: Account, topic_arn: str, queue_arn: str) -> None:
@@ -65,8 +74,10 @@ def check_missing(account: Account, topic_arn: str, queue_arn: str) -> None:
             "queue elsewhere",
             queue_arn,
             topic_arn,
-            text=f"topic {topic_arn} delivers nothing to {queue_arn}: there is no such queue here, and its ARN is of "
-            "another region or account than the topic's; subscribe the QueueArn that GetQueueAttributes gives here",
+            text=lambda: (
+                f"topic {topic_arn} delivers nothing to {queue_arn}: there is no such queue here, and its ARN is of "
+                "another region or account than the topic's; subscribe the QueueArn that GetQueueAttributes gives here"
+            ),
         )
 
 
@@ -81,8 +92,10 @@ def check_dead_letters(account: Account, subscription: Subscription) -> None:
             "dead-letter queue elsewhere",
             arn,
             subscription.arn,
-            text=f"the dead-letter queue {arn} of {subscription.arn} is of another region or account; AWS wants one of "
-            "the subscription's own",
+            text=lambda: (
+                f"the dead-letter queue {arn} of {subscription.arn} is of another region or account; AWS wants one of "
+                "the subscription's own"
+            ),
         )
 
 
@@ -96,8 +109,10 @@ def check_owner(account: Account, caller: Account, operation: str, ask: Ask) -> 
         arn,
         caller.account_id,
         operation,
-        text=f"{operation} of {arn} was called by account {caller.account_id}; on AWS it would be denied, as "
-        + ("only its owner may" if operation in _OWNERS_ALONE else "its Policy does not allow it"),
+        text=lambda: (
+            f"{operation} of {arn} was called by account {caller.account_id}; on AWS it would be denied, as "
+            + ("only its owner may" if operation in _OWNERS_ALONE else "its Policy does not allow it")
+        ),
     )
 
 
