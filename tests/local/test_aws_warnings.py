@@ -20,7 +20,7 @@ from megaflow.local.access import topics_allowed
 from megaflow.local.server import Server
 from megaflow.testing import TestClient
 from tests.local.conftest import Shop
-from tests.local.wire import Wire
+from tests.local.wire import Wire, signature
 from tests.unmocked import unmocked
 
 MINE, OTHER = "000000000000", "210987654321"
@@ -441,9 +441,9 @@ def test_a_region_that_is_none_is_warned_of(server: Server, region: str) -> None
 
 
 def test_a_signature_for_another_service_is_warned_of(server: Server) -> None:
-    scope = "Authorization: AWS4-HMAC-SHA256 Credential=any/20260101/us-east-1/sns/aws4_request, Signature=0"
+    header = signature("us-east-1", service="sns")
     with Wire(server.url) as wire:
-        wire.send(f"GET /?Action=ListQueues HTTP/1.1\r\nHost: localhost\r\n{scope}\r\n\r\n".encode())
+        wire.send(f"GET /?Action=ListQueues HTTP/1.1\r\nHost: localhost\r\n{header}\r\n\r\n".encode())
         assert wire.answer().status == 200
 
     assert abouts(server) == [("wrong signature", ["sns"])]
