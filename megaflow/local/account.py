@@ -14,6 +14,7 @@ from typing import Any, Final
 from megaflow.errors import UsageError
 from megaflow.forks import renew_in_child
 from megaflow.local import aids
+from megaflow.local.aws_warnings import Warnings
 from megaflow.local.clock import Clock
 from megaflow.local.faults import Faults
 from megaflow.local.hosted_queue import HostedQueue
@@ -109,6 +110,9 @@ class Account:
         self.faults = Faults()
         """The `Faults`: what goes wrong. Set others at any time."""
 
+        self.warnings = Warnings(clock)
+        """The `Warnings` of what works here, and would not on AWS."""
+
         self.owner_of: Callable[[str], Account | None] = lambda arn: self
         """Finds the account that has the queue or topic of an ARN, among those beside this one."""
 
@@ -171,10 +175,7 @@ class Account:
         Raises:
             UsageError: there is no such queue.
         """
-        if queue is None:
-            aids.reset(self)
-        else:
-            aids.reset_queue(self, queue)
+        aids.reset(self, queue)
 
     def peek(self, queue: str) -> list[aids.PeekedMessage]:
         """Return all messages of a *queue*, its name or URL, in the order of sending, without receiving them.

@@ -16,6 +16,7 @@ from megaflow.app import App, parts_of
 from megaflow.errors import UsageError
 from megaflow.handlers.handler import Handler
 from megaflow.local import Account, SnsClient, SqsClient
+from megaflow.local.access import topics_allowed
 from megaflow.messages.message import Message
 from megaflow.publishing.batches import Sent
 from megaflow.publishing.outgoing import PublishOptions
@@ -308,7 +309,9 @@ class TestClient:
         name = name_of(self.app.topic_arn).removesuffix(".fifo")
         fifo = {"FifoTopic": "true", "ContentBasedDeduplication": "true"} if self._fifo else {}
         arn = str(self.sns.create_topic(Name=name + (".fifo" if self._fifo else ""), Attributes=fifo)["TopicArn"])
-        self.sns.subscribe(TopicArn=arn, Protocol="sqs", Endpoint=self._arn_of(self.queue_url))
+        queue_arn = self._arn_of(self.queue_url)
+        self.sqs.set_queue_attributes(QueueUrl=self.queue_url, Attributes={"Policy": topics_allowed(queue_arn)})
+        self.sns.subscribe(TopicArn=arn, Protocol="sqs", Endpoint=queue_arn)
         return arn
 
     def _arn_of(self, url: str) -> str:

@@ -11,7 +11,7 @@ from megaflow.errors import ConfigurationError
 from megaflow.local import Account
 from megaflow.local.http.gate import Gate
 from megaflow.local.server import Server
-from tests.local.wire import Answer, Wire
+from tests.local.wire import Answer, Wire, signature
 
 FORM = "Content-Type: application/x-www-form-urlencoded"
 CREATE = b"Action=CreateTopic&Version=2010-03-31&Name=news"
@@ -196,7 +196,7 @@ def test_what_a_page_of_elsewhere_makes_a_browser_send_is_refused(
     assert not account.topics
 
 
-SIGNED = "Authorization: AWS4-HMAC-SHA256 Credential=any/20260101/us-east-1/sns/aws4_request, Signature=0"
+SIGNED = signature("us-east-1", service="sns")
 
 
 def test_what_a_page_of_elsewhere_sends_is_refused_be_it_signed(account: Account, wire: Wire) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from megaflow.local.__main__ import main
-from tests.local.wire import Wire, post
+from tests.local.wire import Wire, post, signature
 from tests.waiting import EARLY, PATIENCE
 
 NO_UVICORN = """
@@ -75,8 +75,9 @@ def refused(*arguments: str) -> str:
 
 def test_its_first_line_says_where_it_listens_and_for_whom() -> None:
     with started("--account", "424566909325", "--region", "eu-west-1") as program, Wire(program.url) as wire:
-        url = wire.call("CreateQueue", QueueName="orders").json["QueueUrl"]
-        attributes = wire.call("GetQueueAttributes", QueueUrl=url, AttributeNames=["QueueArn"]).json["Attributes"]
+        url = signed(wire, "eu-west-1", "any", "CreateQueue", QueueName="orders")["QueueUrl"]
+        asked = {"QueueUrl": url, "AttributeNames": ["QueueArn"]}
+        attributes = signed(wire, "eu-west-1", "any", "GetQueueAttributes", **asked)["Attributes"]
 
         stopped = program.stop()[:2]
 
@@ -263,9 +264,8 @@ def test_without_the_extra_the_embedded_queue_works_in_process() -> None:
 
 def signed(wire: Wire, region: str, key: str, operation: str, **ask: Any) -> dict[str, Any]:
     """Call an operation of SQS as somebody, in a region."""
-    scope = f"Authorization: AWS4-HMAC-SHA256 Credential={key}/20260101/{region}/sqs/aws4_request, Signature=0"
-    target = f"X-Amz-Target: AmazonSQS.{operation}"
-    wire.send(post(json.dumps(ask).encode(), target, "Content-Type: application/x-amz-json-1.0", scope))
+    headers = f"X-Amz-Target: AmazonSQS.{operation}", "Content-Type: application/x-amz-json-1.0"
+    wire.send(post(json.dumps(ask).encode(), *headers, signature(region, key)))
     answer = wire.answer()
     assert answer.status == 200, answer.body
     return answer.json if answer.body else {}

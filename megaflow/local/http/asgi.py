@@ -16,9 +16,10 @@ from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
 from megaflow.local.account import Account
-from megaflow.local.accounts import Accounts
+from megaflow.local.accounts import Accounts, signature_of
 from megaflow.local.calls import SERVICES, perform
 from megaflow.local.faults import NO_STRIKE
+from megaflow.local.http.call_checks import Answered, check_call
 from megaflow.local.http.gate import Gate, check_form
 from megaflow.local.http.pages import no_call, pages
 from megaflow.local.http.protocols import Call, Headers, Reply, is_call, likely_protocol, protocol_of
@@ -91,7 +92,7 @@ class Application:
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = dict(scope["headers"])
-        caller: HttpCaller = scope["extensions"][CALLER]
+        connection: HttpCaller = scope["extensions"][CALLER]
         request_id = self._accounts.default.new_id()
         protocol = likely_protocol(headers)
         strike = NO_STRIKE
@@ -105,10 +106,14 @@ class Application:
             if operation not in SERVICES[protocol.service]:
                 raise protocol.unknown_operation(operation)
             ask = with_trace_header(operation, ask, headers)
-            account = self._accounts.serving(self._accounts.of(headers, call.query), ask)
+            signature = signature_of(headers, call.query)
+            caller = self._accounts.of(signature)
+            account = self._accounts.serving(caller, ask)
             strike = self._accounts.default.faults.strike(operation, ask)
             outcome = perform(account, protocol.service, operation, ask, strike)
-            answer = await self._wait_for(outcome, account, caller) if isinstance(outcome, Poll) else outcome
+            answer = await self._wait_for(outcome, account, connection) if isinstance(outcome, Poll) else outcome
+            agent = headers.get(b"user-agent", b"")
+            check_call(Answered(protocol.service, operation, ask, signature, caller, account, agent))
             strike.fail_after()
             if self._follows_host:
                 answer = at_host(headers, operation, answer, account.url)
@@ -124,7 +129,7 @@ class Application:
         if strike.seconds:
             await asyncio.sleep(strike.seconds)
         if strike.loses_answer:
-            caller.cut()
+            connection.cut()
             # In the next round of the loop uvicorn knows of it, and expects no answer.
             await asyncio.sleep(0)
             return

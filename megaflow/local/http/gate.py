@@ -104,7 +104,7 @@ def check_form(method: str, headers: Mapping[bytes, bytes], body: bytes) -> None
         raise _from_elsewhere("User-Agent", agent)
     given = headers.get(b"content-type", b"")
     if body and not given.strip().lower().startswith(_FORM):
-        what = f"not {_show(given)}" if given else "and this one has none"
+        what = f"not {show(given)}" if given else "and this one has none"
         text = f"A call of SNS comes with the header Content-Type: {_FORM.decode()}, {what}."
         raise Refused("UnsupportedMediaType", text, status=415)
 
@@ -117,7 +117,7 @@ def _is_address(name: str) -> bool:
 
 
 def _wrong_host(header: bytes) -> Refused:
-    name = _show(header).rpartition(":")[0] or _show(header)
+    name = show(header).rpartition(":")[0] or show(header)
     return Refused(
         "AccessDeniedException",
         f"This server does not go by the name {name}. If that is yours, start it with --allow-host {name}, "
@@ -129,12 +129,12 @@ def _wrong_host(header: bytes) -> Refused:
 def _from_elsewhere(header: str, value: bytes) -> Refused:
     return Refused(
         "AccessDeniedException",
-        f"This call was made by a web page of elsewhere ({header}: {_show(value)}), and those are not answered.",
+        f"This call was made by a web page of elsewhere ({header}: {show(value)}), and those are not answered.",
         status=403,
     )
 
 
-def _show(value: bytes) -> str:
+def show(value: bytes) -> str:
     """Return the value of a header as printable text that is not long."""
     text = value.decode("latin-1")
     return "".join(character if character.isprintable() else "?" for character in text)[:100]

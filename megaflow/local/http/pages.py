@@ -31,6 +31,7 @@ _PAGES: Final = {
     f"GET {PREFIX}messages?queue=": "all messages of a queue, without receiving them",
     f"GET {PREFIX}clock": "the time, in seconds since the epoch",
     f'POST {PREFIX}clock {{"advance": seconds}}': "let seconds pass at once",
+    f"GET {PREFIX}warnings": "what worked here, and would not on AWS",
     f"GET, PUT, DELETE {PREFIX}faults": "what goes wrong on request",
 }
 
@@ -48,6 +49,7 @@ def pages(accounts: Accounts) -> Sequence[Route]:
             for name, page, methods in (
                 ("reset", _reset, ["POST"]),
                 ("messages", _messages, ["GET"]),
+                ("warnings", _warnings, ["GET"]),
                 ("clock", _clock, ["GET", "POST"]),
                 ("faults", _faults, ["GET", "PUT", "DELETE"]),
             )
@@ -96,6 +98,12 @@ async def _messages(accounts: Accounts, request: Request) -> Response:
     found = _account(accounts, request).peek(request.query_params["queue"])
     text = json.dumps({"messages": [asdict(each) for each in found]}, default=to_base64)
     return Response(text, media_type="application/json")
+
+
+async def _warnings(accounts: Accounts, _: Request) -> Response:
+    """Show what worked, in any account, and would not on AWS."""
+    found = sorted((each for account in accounts for each in account.warnings), key=lambda each: each.at)
+    return JSONResponse({"warnings": [asdict(each) for each in found]})
 
 
 async def _clock(accounts: Accounts, request: Request) -> Response:
