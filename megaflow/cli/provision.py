@@ -105,17 +105,15 @@ def _describe(difference: Difference) -> dict[str, object]:
 def _tell(difference: Difference) -> Sequence[str]:
     """Return the row of a difference."""
     found, declared = map(_write, (difference.found, difference.declared))
-    if difference.attribute == "FilterPolicy":
-        nothing, everything = "no filter", "no filter"
-    else:
-        nothing, everything = ("none" if difference.attribute else "missing"), ""
-    is_known = found or declared or difference.attribute == "FilterPolicy"
+    is_filter = difference.attribute == "FilterPolicy"
+    absent = "no filter" if is_filter else "none" if difference.attribute else "missing"
+    is_known = found or declared or is_filter
     return (
         difference.resource,
         difference.name,
         difference.attribute,
-        found or (nothing if is_known else "?"),
-        declared or everything,
+        found or (absent if is_known else "?"),
+        declared or absent * is_filter,
         difference.state.value,
         difference.reason,
     )
