@@ -15,7 +15,7 @@ from megaflow.cli.options import aws_options, json_option, read_aws
 from megaflow.cli.output import note, shorten_paths, show, show_json, show_table
 from megaflow.cli.targets import load_apps
 from megaflow.provision.differences import Difference, State
-from megaflow.provision.making import Provisioner, name_subscription
+from megaflow.provision.making import Provisioner
 from megaflow.provision.needs import Needs, join_needs, needs_of
 
 _COLUMNS: Final = ("resource", "name", "attribute", "there", "declared", "state", "why")
@@ -136,7 +136,7 @@ def _explain(differences: Sequence[Difference], several: Iterable[Needs], apply:
     for needs in several:
         for each in needs.subscriptions:
             if each.filter_policy is None:
-                note(shorten_paths(f"{name_subscription(each)}: no filter, as {each.reason}"), style="yellow")
+                note(shorten_paths(f"{each.name}: no filter, as {each.reason}"), style="yellow")
 
 
 def _choose_code(differences: Iterable[Difference], apply: bool) -> int:
