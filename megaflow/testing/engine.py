@@ -281,11 +281,7 @@ class Engine:
         arn = self._account.queues[self._queue_name].queue.settings.dead_letter_arn
         hosted = self._account.queue_by_arn(arn) if arn else None
         for each in self._account.peek(hosted.name) if hosted else ():
-            message = self.record.received.get(each.id)
-            if message is not None and each.id not in self._is_dead:
-                self._is_dead.add(each.id)
-                self.record.dead_lettered.append(message)
-                self._note_end(message, f"moved to {name_of(str(arn))} by SQS: received {each.receive_count} times")
+            self.record.note_moved(each.id, f"moved to {name_of(str(arn))} by SQS: received {each.receive_count} times")
 
     def _begin(self, action: Start | Resume | CallBatch | Drop) -> None:
         if isinstance(action, Start):
