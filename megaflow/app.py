@@ -162,6 +162,7 @@ class App(Router):
             breaker=breaker,
             stores=Stores(progress, idempotency),
             max_receives=max_receives,
+            max_processing_time=max_processing_time,
             visibility_timeout=visibility_timeout,
             with_error_texts=self._settings.records_error_texts,
             find_queue=lambda: self.queue_url or "",
