@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, get_args, get_origin
 
 from megaflow.errors import RegistrationError
@@ -75,10 +75,19 @@ def _read_item(text: str) -> str:
 
 def _refuse(name: str, parameter: inspect.Parameter) -> None:
     annotation = parameter.annotation
-    text = annotation.text if isinstance(annotation, Unresolved) else name_of(annotation)
+    text = annotation.text if isinstance(annotation, Unresolved) else name_of(_find_item(annotation))
     raise RegistrationError(
         f"{name} has batch_size=, so its parameter {parameter.name!r} gets a list: annotate it list[{text}]"
     )
+
+
+def _find_item(annotation: object) -> object:
+    """Return what a list in place of *annotation* is to hold: what a container holds, else what it is."""
+    for member in members(annotation):
+        origin = get_origin(member)
+        if isinstance(origin, type) and issubclass(origin, Iterable) and not issubclass(origin, Mapping):
+            return get_args(member)[0]
+    return annotation
 
 
 def _make_take(takes: Mapping[str, Take]) -> Callable[[Message], Mapping[str, Any]]:
