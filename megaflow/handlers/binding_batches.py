@@ -25,6 +25,9 @@ def bind_batch(function: Callable[..., Any], name: str, kind: Kind, providers: P
     except ValueError:  # a built-in function does not tell
         take: Take = (lambda message: message) if kind is Kind.ANY else (lambda message: message.payload)
         return Binding(lambda batch: function(batch.payload), take=lambda message: {"": take(message)})
+    for each in parameters:
+        if _holds_items(each.annotation) and not (_is_list(each.annotation) or _is_provided(each, providers)):
+            _refuse(name, each)
     fills = Fills(name, kind, providers)
     fills.read(tuple(each if _is_provided(each, providers) else _as_one(each) for each in parameters))
     for each in parameters:
@@ -79,6 +82,10 @@ def _refuse(name: str, parameter: inspect.Parameter) -> None:
     raise RegistrationError(
         f"{name} has batch_size=, so its parameter {parameter.name!r} gets a list: annotate it list[{text}]"
     )
+
+
+def _holds_items(annotation: object) -> bool:
+    return _find_item(annotation) is not annotation
 
 
 def _find_item(annotation: object) -> object:
