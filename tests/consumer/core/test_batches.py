@@ -481,5 +481,16 @@ def test_what_is_given_back_in_line_is_said_once() -> None:
     driver.tell(Stop())
 
     assert driver.reports(logging.INFO) == [
-        "stopping: waiting up to 1.0 s for 1 handler; a second signal does not wait"
+        "stopping: waiting up to 1.0 s for 1 message; a second signal does not wait"
+    ]
+
+
+def test_the_messages_of_a_batch_are_said_to_be_waited_for_and_not_its_call() -> None:
+    driver = BatchDriver(shutdown_timeout=1.0)
+    driver.line_up(*messages(3))
+    driver.line_up(message("3"))
+    driver.tell(Stop())
+
+    assert driver.reports(logging.INFO) == [
+        "stopping: waiting up to 1.0 s for 4 messages; a second signal does not wait"
     ]
