@@ -13,6 +13,7 @@ from typing_extensions import override
 
 from megaflow import limits
 from megaflow.backoff import Backoff, exponential_backoff
+from megaflow.checks import check_whole
 from megaflow.handlers.handler import Handler
 from megaflow.handlers.router import Router, check_decorators
 from megaflow.keywords import check_options
@@ -22,12 +23,13 @@ from megaflow.processing.assembly import Assembly, Factories, Stores, Watcher
 from megaflow.processing.middleware import Middleware
 from megaflow.processing.processor import Processor
 from megaflow.processing.verdict import Verdict
+from megaflow.provision.declarations import Queue, Topic, read_queue, read_topic
 from megaflow.publishing.batches import Sent
 from megaflow.publishing.destination import Destination, Endpoints, read_dead_letter_queue
 from megaflow.publishing.outgoing import PublishOptions
 from megaflow.publishing.publisher import BATCHES_IN_FLIGHT
 from megaflow.runtime.running import Running, refuse_event_loop, serving_health
-from megaflow.settings import CircuitBreaker, ConsumerSettings, OnInvalid, RecordErrors, RetryOn, Unmatched, check_whole
+from megaflow.settings import CircuitBreaker, ConsumerSettings, OnInvalid, RecordErrors, RetryOn, Unmatched
 from megaflow.stores import Store
 from megaflow.telemetry.metrics import Measurements, Metrics
 from megaflow.telemetry.outlets import Outlets
@@ -58,6 +60,9 @@ class App(Router):
     Args:
         queue_url: The queue to consume, by URL or ARN. Without it, ``MEGAFLOW_QUEUE_URL`` is read at the first use.
         topic_arn: The topic to publish to. Without it, ``MEGAFLOW_TOPIC_ARN`` is read at the first use.
+        queue: The queue to consume, by name, in place of *queue_url*. Its URL is looked up at the first use, in the
+            region that boto3 finds, or you give. A `megaflow.provision.Queue` says what the queue is to be, too.
+        topic: The same for the topic to publish to: its name, or a `megaflow.provision.Topic`.
         client: Your own boto3 SQS client, for the region of the queue, or a `megaflow.local.SqsClient`.
         sns_client: Your own boto3 SNS client, for the region of the topic, or a `megaflow.local.SnsClient`.
         concurrency: How many handlers run at once.
@@ -102,6 +107,8 @@ class App(Router):
         queue_url: str | None = None,
         topic_arn: str | None = None,
         *,
+        queue: Queue | str | None = None,
+        topic: Topic | str | None = None,
         client: SqsClient | None = None,
         sns_client: SnsClient | None = None,
         concurrency: int = 10,
@@ -133,7 +140,9 @@ class App(Router):
         """What has happened since the app was made, as `Measurements`: ``app.metrics.snapshot()["deleted"]``."""
 
         self._outlets = Outlets(self.metrics, metrics, tells_opentelemetry=bool(telemetry))
-        connection = Endpoints(queue_url, topic_arn, client, sns_client, aws)
+        self._declared = read_queue(queue, queue_url), read_topic(topic, topic_arn)
+        names = (each.name if each else None for each in self._declared)
+        connection = Endpoints(queue_url, topic_arn, client, sns_client, aws, *names)
         self._destination = Destination(
             connection, wire=wire, max_message_size=max_message_size, outlets=self._outlets, telemetry=telemetry
         )
@@ -164,7 +173,8 @@ class App(Router):
             max_receives=max_receives,
             visibility_timeout=visibility_timeout,
             with_error_texts=self._settings.records_error_texts,
-            find_queue=lambda: self.queue_url or "",
+            # What is handled without a queue needs nothing of AWS, so a name is not looked up.
+            find_queue=lambda: self._destination.queue_address or "",
             is_running=lambda: self._running.is_under_way,
             propagation=self._destination.propagation,
             tracing=self._destination.tracing,
@@ -180,13 +190,29 @@ class App(Router):
             super().register(handler)
 
     @property
+    def queue(self) -> Queue | None:
+        """The queue that you gave by name, as a `megaflow.provision.Queue`; None where you gave none."""
+        return self._declared[0]
+
+    @property
+    def topic(self) -> Topic | None:
+        """The topic that you gave by name, as a `megaflow.provision.Topic`; None where you gave none."""
+        return self._declared[1]
+
+    @property
     def queue_url(self) -> str | None:
-        """The queue's URL or ARN, as you gave it, or else from ``MEGAFLOW_QUEUE_URL``; None where there is neither."""
+        """The queue's URL or ARN, as you gave it, or else from ``MEGAFLOW_QUEUE_URL``; None where there is neither.
+
+        Of a queue that you gave by name it is looked up, once. Raises `ConfigurationError` where it is not there.
+        """
         return self._destination.queue_url
 
     @property
     def topic_arn(self) -> str | None:
-        """The topic's ARN, as you gave it, or else from ``MEGAFLOW_TOPIC_ARN``; None where there is neither."""
+        """The topic's ARN, as you gave it, or else from ``MEGAFLOW_TOPIC_ARN``; None where there is neither.
+
+        Of a topic that you gave by name it is looked up, once. Raises `ConfigurationError` where it is not there.
+        """
         return self._destination.topic_arn
 
     @contextmanager

@@ -18,6 +18,10 @@ DELAY: Final = 900
 VISIBILITY_TIMEOUT: Final = 43_200
 """Counted from when the message was received, extensions included."""
 
+SHORTEST_RETENTION: Final = 60
+LONGEST_RETENTION: Final = 1_209_600
+"""How long a queue may keep a message: 14 days at most."""
+
 IN_FLIGHT: Final = 120_000
 """Messages of one queue that may be received and not deleted at a time.
 
@@ -30,6 +34,15 @@ FIFO_IN_FLIGHT: Final = 20_000
 # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_ReceiveMessage.html
 WAIT_TIME: Final = 20
 RECEIVED_MESSAGES: Final = 10
+
+# https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SetQueueAttributes.html
+RECEIVES: Final = 1_000
+"""After how many receives at most a redrive policy moves a message."""
+
+# https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_CreateQueue.html
+QUEUE_NAME_LENGTH: Final = 80
+# https://docs.aws.amazon.com/sns/latest/api/API_CreateTopic.html
+TOPIC_NAME_LENGTH: Final = 256
 
 # https://docs.aws.amazon.com/sns/latest/api/API_Publish.html
 SNS_MESSAGE_SIZE: Final = 262_144

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from megaflow import limits
 from megaflow.awslambda.invocation import COMES_AGAIN, End, EventLoops, Invocation
-from megaflow.awslambda.queues import DeadLetterQueue, Queues
+from megaflow.awslambda.queues import DeadLetterTarget, Queues
 from megaflow.awslambda.records import open_record, read_records
 from megaflow.awslambda.store_watch import StoreWatch
 from megaflow.awslambda.works import Works
@@ -190,7 +190,7 @@ class LambdaHandler:
             values = {("message_age",): measure_ages((message,), began), **measure_verdicts((verdict,))}
             self._outlets.note(name_of(message.queue_url), {}, values)
 
-    def _send(self, to: DeadLetterQueue, message: Message, origin: str) -> None:
+    def _send(self, to: DeadLetterTarget, message: Message, origin: str) -> None:
         """Dead-letter a message, without its origin where there is no room for it; raise where it cannot go at all."""
         if reason := why_too_large(message, to.size_limit):
             raise UsageError(f"{reason}; the queue's redrive policy moves it in the end, where it has one")

@@ -15,7 +15,7 @@ from megaflow.telemetry.tracing import Tracing
 from megaflow.transport.addresses import is_same_queue
 from megaflow.transport.errors import is_refusal
 from megaflow.transport.protocols import ClientSource
-from megaflow.transport.queue import Queue
+from megaflow.transport.queue import OpenQueue
 
 log = get_logger(__name__)
 
@@ -24,7 +24,7 @@ _ASK_AGAIN_AFTER: Final = 300.0
 
 
 @dataclass(frozen=True, slots=True)
-class DeadLetterQueue:
+class DeadLetterTarget:
     """Where dead letters go, ``""`` for nowhere, and what one may have there in bytes; 0 is not known."""
 
     url: str
@@ -47,14 +47,14 @@ class Queues:
         self._clock = clock
         self._tracing = tracing
         self._lock = threading.Lock()
-        self._dead_letters: dict[str, DeadLetterQueue] = {}
+        self._dead_letters: dict[str, DeadLetterTarget] = {}
         self._refused: dict[tuple[str, str], tuple[float, str]] = {}
         """What was refused of a queue: until when it is not asked again, and what was said."""
 
-    def __getitem__(self, url: str) -> Queue:
+    def __getitem__(self, url: str) -> OpenQueue:
         """Return the queue at *url*."""
         client, connect = self._clients.client_for(url), self._clients.client_for
-        return Queue(client, url, connect=connect, tracing=self._tracing)
+        return OpenQueue(client, url, connect=connect, tracing=self._tracing)
 
     def check(self, url: str) -> None:
         """Raise `ConfigurationError` where the queue at *url* is its own dead-letter queue, or in another region."""
@@ -64,7 +64,7 @@ class Queues:
                 f"dead_letter_queue_url={self._configured!r} is the queue itself: give another one"
             )
 
-    def dead_letter_queue(self, url: str) -> DeadLetterQueue:
+    def dead_letter_queue(self, url: str) -> DeadLetterTarget:
         """Return the dead-letter queue of the queue at *url*.
 
         Raises `UsageError` where that is not known: to delete the message would lose it, and SQS's own redrive takes
@@ -83,14 +83,14 @@ class Queues:
         for url, some in by_queue.items():
             self._hide(url, some)
 
-    def _look_up(self, url: str) -> DeadLetterQueue:
+    def _look_up(self, url: str) -> DeadLetterTarget:
         if self._configured:
-            return DeadLetterQueue(self._configured, self[url].read_size_limit(self._configured))
+            return DeadLetterTarget(self._configured, self[url].read_size_limit(self._configured))
         problem = self._recall(url, "inspect")
         if not problem:
             facts = self[url].inspect()
             if not facts.problem:
-                return DeadLetterQueue(facts.dead_letter_queue_url, facts.dead_letter_size_limit)
+                return DeadLetterTarget(facts.dead_letter_queue_url, facts.dead_letter_size_limit)
             problem = self._remember(url, "inspect", facts.problem)
         raise UsageError(f"{problem}; give dead_letter_queue_url=, or let the function's role ask for it")
 

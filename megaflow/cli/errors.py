@@ -18,12 +18,14 @@ from megaflow.printable import indented, printable
 
 FAILED: Final = 1
 WRONG_USAGE: Final = 2
+DIFFERS: Final = 3
 INTERRUPTED: Final = 130
 
 EXIT_CODES: Final[Mapping[int, str]] = {
     0: "done",
     FAILED: "all or some of it failed, or explain found no handler",
     WRONG_USAGE: "the command, the configuration or a name is wrong",
+    DIFFERS: "provision found a difference",
     INTERRUPTED: "interrupted; an interrupt is the usual end of run, dev, local and tail, so it is 0 there",
 }
 """What the exit codes of all commands mean."""

@@ -9,7 +9,7 @@ from typing import Final
 
 from megaflow import limits
 from megaflow.messages.message import Message
-from megaflow.transport.queue import Queue
+from megaflow.transport.queue import OpenQueue
 
 HIDDEN_FOR: Final = 120
 """Seconds that a message in hand is hidden from others; what stays behind is hidden again before they end."""
@@ -18,7 +18,7 @@ HIDDEN_FOR: Final = 120
 class HeldMessages:
     """Messages that stay, hidden until the end."""
 
-    def __init__(self, source: Queue, clock: Callable[[], float]) -> None:
+    def __init__(self, source: OpenQueue, clock: Callable[[], float]) -> None:
         self._source = source
         self._clock = clock
         self._began = clock()
@@ -62,7 +62,7 @@ class HeldMessages:
             return batch
 
 
-def give_back(queue: Queue, receipt_handles: Sequence[str]) -> None:
+def give_back(queue: OpenQueue, receipt_handles: Sequence[str]) -> None:
     """Let messages, by receipt handle, be seen again at once; raise what fails once all were tried."""
     failure: Exception | None = None
     for start in range(0, len(receipt_handles), limits.BATCH_ENTRIES):

@@ -23,6 +23,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "dev": "megaflow.cli.dev:dev",
     "handlers": "megaflow.cli.handlers:handlers",
     "explain": "megaflow.cli.handlers:explain",
+    "provision": "megaflow.cli.provision:provision",
     "publish": "megaflow.cli.publish:publish",
     "peek": "megaflow.cli.queues:peek",
     "tail": "megaflow.cli.queues:tail",

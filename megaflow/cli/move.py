@@ -24,7 +24,7 @@ from megaflow.transport.addresses import is_same_queue, name_of
 from megaflow.transport.errors import is_missing_queue
 from megaflow.transport.numbers import read_whole
 from megaflow.transport.protocols import SqsClient
-from megaflow.transport.queue import Queue
+from megaflow.transport.queue import OpenQueue
 from megaflow.transport.session import AwsOptions
 
 Matches: TypeAlias = Callable[[Message], bool]
@@ -103,12 +103,12 @@ class _Place:
 
     client: Any
     url: str
-    queue: Queue
+    queue: OpenQueue
 
 
 def _open(queue: str, aws: AwsOptions) -> _Place:
     client, url = connect(queue, aws)
-    return _Place(client, url, Queue(client, url))
+    return _Place(client, url, OpenQueue(client, url))
 
 
 def _connect_another(queue: str, than: str, place: _Place, aws: AwsOptions) -> tuple[Any, str]:

@@ -21,7 +21,7 @@ from megaflow.transport.addresses import is_fifo, is_same_queue
 from megaflow.transport.entries import measure, write_attributes, write_trace_header
 from megaflow.transport.errors import is_refusal, is_refused_message
 from megaflow.transport.protocols import SqsClient
-from megaflow.transport.queue import Failed, Queue
+from megaflow.transport.queue import Failed, OpenQueue
 
 _WAIT: Final = 1
 """Seconds that a receive waits, so that SQS asks all its servers before it says that there is nothing."""
@@ -119,7 +119,7 @@ class Mover:
     def __init__(
         self,
         connect: Callable[[str], SqsClient],
-        source: Queue,
+        source: OpenQueue,
         find_target: FindTarget,
         *,
         before: datetime,

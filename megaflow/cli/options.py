@@ -10,8 +10,9 @@ from urllib.parse import urlsplit
 import click
 
 from megaflow.cli.errors import WrongUsage
-from megaflow.transport.addresses import name_of, queue_url_of, read_address, topic_arn_of
+from megaflow.transport.addresses import queue_url_of, read_address, topic_arn_of
 from megaflow.transport.errors import is_missing_queue
+from megaflow.transport.lookups import describe_place, find_topic_arn
 from megaflow.transport.protocols import ClientSource
 from megaflow.transport.queue import find_queue_url
 from megaflow.transport.session import AwsOptions, AwsSettings, Clients
@@ -81,20 +82,17 @@ def find_topic(topic: str, aws: AwsOptions) -> str:
     if not read_address(topic).is_name:
         return topic_arn_of("topic_arn", topic)
     client = AwsSettings(**aws).create_client("sns", topic)
-    for page in client.get_paginator("list_topics").paginate():
-        for each in page.get("Topics", ()):
-            if name_of(each["TopicArn"]) == topic:
-                return str(each["TopicArn"])
+    found = find_topic_arn(client, topic)
+    if found:
+        return found
     raise WrongUsage(f"there is no topic {topic}{_describe_place(client)}")
 
 
 def _describe_place(client: Any) -> str:
     meta = getattr(client, "meta", None)
-    if meta is None:
-        return ""
-    is_of_aws = (urlsplit(meta.endpoint_url).hostname or "").endswith(".amazonaws.com")
+    is_of_aws = (urlsplit(getattr(meta, "endpoint_url", "")).hostname or "").endswith(".amazonaws.com")
     elsewhere = "; set AWS_ENDPOINT_URL for one on this machine" if is_of_aws else ""
-    return f" at {meta.endpoint_url}, in {meta.region_name}{elsewhere}"
+    return f"{describe_place(client)}{elsewhere}"
 
 
 def _credentials_for(endpoint_url: str) -> AwsOptions:

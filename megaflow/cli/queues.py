@@ -20,7 +20,7 @@ from megaflow.messages.message import Message, read_body
 from megaflow.messages.origin import origin_of, read_origin
 from megaflow.transport.addresses import name_of
 from megaflow.transport.numbers import read_time, read_whole
-from megaflow.transport.queue import Queue, QueueFacts
+from megaflow.transport.queue import OpenQueue, QueueFacts
 
 _HIDDEN_FOR: Final = 30
 """Seconds that a message stays hidden at most while somebody looks at it."""
@@ -49,7 +49,7 @@ def peek(queue: str, count: int, full: bool, as_json: bool, **aws: Any) -> None:
     by one.
     """
     client, url = connect(queue, read_aws(**aws))
-    place = Queue(client, url)
+    place = OpenQueue(client, url)
     seen: dict[str, Message] = {}
     facts = place.inspect()
     _warn(facts, "what is shown")
@@ -78,7 +78,7 @@ def tail(queue: str, full: bool, as_json: bool, **aws: Any) -> None:
     for up to 30 seconds, and its receive count rises by one each time. What a consumer gets first is not shown.
     """
     client, url = connect(queue, read_aws(**aws))
-    place = Queue(client, url)
+    place = OpenQueue(client, url)
     _warn(place.inspect(), f"what is shown is hidden from consumers for up to {_HIDDEN_FOR} seconds, and")
     # By id, as long as one remembers: what was hidden comes again. Those of the last while are to be given back.
     seen: OrderedDict[str, Message] = OrderedDict()
@@ -136,7 +136,7 @@ def purge(queue: str, yes: bool, **aws: Any) -> int:
     QUEUE is a name, a URL or an ARN. The command asks before it deletes.
     """
     client, url = connect(queue, read_aws(**aws))
-    facts = Queue(client, url).inspect()
+    facts = OpenQueue(client, url).inspect()
     about = "messages" if facts.problem else f"about {count_messages(facts.visible + facts.in_flight)}"
     if not yes:
         if not sys.stdin.isatty():
@@ -149,7 +149,7 @@ def purge(queue: str, yes: bool, **aws: Any) -> int:
     return 0
 
 
-def _receive_up_to(place: Queue, count: int) -> Iterator[Sequence[Message]]:
+def _receive_up_to(place: OpenQueue, count: int) -> Iterator[Sequence[Message]]:
     """Give messages as they come, until there are so many, or no more come."""
     left = count
     while left > 0:
@@ -160,7 +160,7 @@ def _receive_up_to(place: Queue, count: int) -> Iterator[Sequence[Message]]:
         yield found
 
 
-def _give_back(client: Any, place: Queue, messages: Iterable[Message]) -> None:
+def _give_back(client: Any, place: OpenQueue, messages: Iterable[Message]) -> None:
     # What is given back would come to a poll that was interrupted, as long as its connection is there.
     client.close()
     give_back(place, [each.lease.receipt_handle for each in messages if each.lease and not each.lease.lost])

@@ -20,6 +20,7 @@ from megaflow.errors import ConfigurationError
 from megaflow.local.account import Account
 from megaflow.local.accounts import NUMBER, REGION
 from megaflow.local.clock import Clock
+from megaflow.local.declared.config import declare
 from megaflow.local.file.store import Store
 from megaflow.logs import make_text_handler
 from megaflow.printable import printable
@@ -74,6 +75,8 @@ def _serve(given: argparse.Namespace) -> None:
     with kept(account, given.data) as keep, closing(_listen(account, given, keep)) as server:
         for region, account_id in siblings_of(given.data):
             server.accounts.at(region, account_id)
+        if given.config is not None:
+            declare(account, given.config)
         # From before it is said that it serves: whoever reads that may signal at once. Uvicorn hands these on to us.
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: server.stop())
@@ -122,13 +125,12 @@ def siblings_of(data: Path | None) -> Iterator[tuple[str, str]]:
 
 
 def _contents(account: Account, data: Path | None) -> str:
-    where = f"account {account.account_id} in {account.region}"
-    if data is None:
-        return f"{where}, in memory"
+    where = f"account {account.account_id} in {account.region}, {f'kept in {data}' if data else 'in memory'}"
+    if data is None and not account.queues and not account.topics:
+        return where
     messages = sum(sum(hosted.queue.counts().values()) for hosted in account.queues.values())
     counts = {"queue": len(account.queues), "topic": len(account.topics), "message": messages}
-    shown = ", ".join(f"{count} {what if count == 1 else f'{what}s'}" for what, count in counts.items())
-    return f"{where}, kept in {data}: {shown}"
+    return f"{where}: " + ", ".join(f"{count} {what if count == 1 else f'{what}s'}" for what, count in counts.items())
 
 
 class _Parser(argparse.ArgumentParser):
@@ -162,6 +164,13 @@ def _parser(program: str) -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--data", type=Path, metavar="FILE", help="keep everything in this SQLite file; made where it is not there"
+    )
+    parser.add_argument(
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help="make the queues, topics and subscriptions that this file declares, in TOML, JSON or YAML, or as a "
+        "template of CloudFormation",
     )
     parser.add_argument(
         "--allow-host",

@@ -116,6 +116,9 @@ class Account:
         self.owner_of: Callable[[str], Account | None] = lambda arn: self
         """Finds the account that has the queue or topic of an ARN, among those beside this one."""
 
+        self.declared: Callable[[], object] = lambda: None
+        """Makes what `declare` was given; called when everything else was forgotten."""
+
         self._random = random or random_module.Random()
         self._next_number = 1
         self._stirred: set[str] = set()
@@ -129,15 +132,8 @@ class Account:
 
     def sibling(self, region: str, account_id: str) -> Account:
         """Return a new account of another number or in another region, with the same lock, clock and watchers."""
-        made = Account(
-            clock=self.clock,
-            region=region,
-            account_id=account_id,
-            url=self.url,
-            random=self._random,
-            relaxed=self.relaxed,
-        )
-        made.lock, made.changed, made.watchers = self.lock, self.changed, self.watchers
+        made = Account(clock=self.clock, region=region, account_id=account_id, url=self.url, random=self._random)
+        made.lock, made.changed, made.watchers, made.relaxed = self.lock, self.changed, self.watchers, self.relaxed
         return made
 
     def new_id(self) -> str:
@@ -174,7 +170,7 @@ class Account:
         self.wake()
 
     def reset(self, queue: str | None = None) -> None:
-        """Forget everything, or the messages of one *queue*: its name or URL.
+        """Forget everything but what was declared, or the messages of one *queue*: its name or URL.
 
         Raises:
             UsageError: there is no such queue.

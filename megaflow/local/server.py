@@ -8,8 +8,9 @@ import socket
 import threading
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
+from pathlib import Path
 from types import TracebackType
-from typing import Final
+from typing import Any, Final
 
 from megaflow.distribution import describe_missing_extra
 from megaflow.errors import ConfigurationError, UsageError
@@ -17,6 +18,7 @@ from megaflow.forks import let_go, renew_in_child
 from megaflow.local.account import Account
 from megaflow.local.accounts import Accounts
 from megaflow.local.clock import Clock
+from megaflow.local.declared.config import declare
 from megaflow.local.listening import is_loopback, listen, url_to
 from megaflow.local.refused import Refused
 from megaflow.logs import get_logger
@@ -64,9 +66,10 @@ class Server:
             signed for another region, or by the key of another account, is for an account beside it, which is made
             where it is not there. By default an *account* that you give is for all calls.
         opened: Called with each account that is made, before anything is done to it.
+        config: Queues, topics and subscriptions that are to be there, as `declare` takes them.
 
     Raises:
-        ConfigurationError: it cannot listen there, or *url* is none.
+        ConfigurationError: it cannot listen there, *url* is none, or something is wrong with *config*.
 
     Example:
         >>> import boto3
@@ -87,6 +90,7 @@ class Server:
         keys: Mapping[str, str] | None = None,
         region_any: bool | None = None,
         opened: Callable[[Account], object] = lambda account: None,
+        config: Mapping[str, Any] | Path | str | None = None,
     ) -> None:
         self.account = account or Account(clock=Clock())
         """The account that it serves."""
@@ -113,6 +117,15 @@ class Server:
         self._thread: threading.Thread | None = None
         self._begun = False
         renew_in_child(self)
+        if config is not None:
+            self._declare(config)
+
+    def _declare(self, config: Mapping[str, Any] | Path | str) -> None:
+        try:
+            declare(self.account, config)
+        except BaseException:
+            self.close()
+            raise
 
     def serve(self) -> None:
         """Answer until `stop` is called or, on the main thread, a signal comes; the signal then goes on.

@@ -6,19 +6,21 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Literal
 
+from megaflow.checks import check_flag
 from megaflow.errors import ConfigurationError
 from megaflow.publishing.sns import SnsPublisher
 from megaflow.publishing.sqs import SqsPublisher
-from megaflow.settings import QUEUE_URL_VARIABLE, TOPIC_ARN_VARIABLE
+from megaflow.settings import QUEUE_URL_VARIABLE, TOPIC_ARN_VARIABLE, check_address
 from megaflow.telemetry.outlets import Outlets
 from megaflow.telemetry.propagation import Propagation
 from megaflow.telemetry.tracing import Telemetry, Tracing
-from megaflow.transport.addresses import is_same_queue, queue_url_of, read_address
-from megaflow.transport.protocols import SnsClient, SqsClient
-from megaflow.transport.queue import Queue
+from megaflow.transport.addresses import is_same_queue, queue_url_of, read_address, topic_arn_of
+from megaflow.transport.protocols import SnsClient, SqsClient, check_client
+from megaflow.transport.queue import OpenQueue
 from megaflow.transport.session import AwsOptions, Clients, refuse_beside_client
-from megaflow.transport.times import CONSUMING
+from megaflow.transport.times import BOTO3S, CONSUMING
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,18 @@ class Endpoints:
     client: SqsClient | None
     sns_client: SnsClient | None
     aws: AwsOptions = field(repr=False)
+    queue: str | None = None
+    """The name of the queue, where that is what is known of it."""
+
+    topic: str | None = None
+    """The same for the topic."""
+
+    def __post_init__(self) -> None:
+        """Refuse what is no address, and no client."""
+        check_address("queue_url", self.queue_url, queue_url_of)
+        check_address("topic_arn", self.topic_arn, topic_arn_of)
+        check_client("client", self.client, "sqs")
+        check_client("sns_client", self.sns_client, "sns")
 
     def changed(self, to: Endpoints) -> Endpoints:
         """Return the same with what *to* says in place of what this one does."""
@@ -37,9 +51,11 @@ class Endpoints:
         return Endpoints(
             to.queue_url or self.queue_url,
             to.topic_arn or self.topic_arn,
-            to.client or (self.client if keeps_clients else None),
-            to.sns_client or (self.sns_client if keeps_clients else None),
+            self.client if to.client is None and keeps_clients else to.client,
+            self.sns_client if to.sns_client is None and keeps_clients else to.sns_client,
             self.aws | to.aws,
+            None if to.queue_url else self.queue,
+            None if to.topic_arn else self.topic,
         )
 
     @property
@@ -52,7 +68,7 @@ class Endpoints:
 
     def refuse_idle(self, given: AwsOptions) -> None:
         """Raise `ConfigurationError` for options that were *given*, where no client is made with them."""
-        is_topics = self.sns_client is None and (self.topic_arn or os.environ.get(TOPIC_ARN_VARIABLE))
+        is_topics = self.sns_client is None and (self.topic_arn or self.topic or os.environ.get(TOPIC_ARN_VARIABLE))
         if self.client is not None and not is_topics:
             refuse_beside_client(given)
 
@@ -69,6 +85,7 @@ class Destination:
         outlets: Outlets,
         telemetry: bool | Telemetry = False,
     ) -> None:
+        check_flag("wire", wire)
         self._wire = wire
         self._telemetry = telemetry
         self.tracing = Tracing(telemetry)
@@ -83,25 +100,37 @@ class Destination:
         self._connect(connection)
 
     @property
+    def queue_address(self) -> str | None:
+        """The queue's URL, ARN or name, as it was given or the environment has it. Nothing is looked up."""
+        given = self._connection
+        return given.queue or given.queue_url or os.environ.get(QUEUE_URL_VARIABLE) or None
+
+    @property
+    def topic_address(self) -> str | None:
+        """The topic's ARN or name, as it was given or the environment has it. Nothing is looked up."""
+        given = self._connection
+        return given.topic or given.topic_arn or os.environ.get(TOPIC_ARN_VARIABLE) or None
+
+    @property
     def queue_url(self) -> str | None:
-        """The queue's URL or ARN, as it was given or the environment has it."""
-        return self._connection.queue_url or os.environ.get(QUEUE_URL_VARIABLE) or None
+        """The queue's URL or ARN, as it was given or the environment has it; that of a name is looked up."""
+        return self.queue.queue_url if self._connection.queue else self.queue_address
 
     @property
     def topic_arn(self) -> str | None:
-        """The topic's ARN, as it was given or the environment has it."""
-        return self._connection.topic_arn or os.environ.get(TOPIC_ARN_VARIABLE) or None
+        """The topic's ARN, as it was given or the environment has it; that of a name is looked up."""
+        return self.topic.topic_arn if self._connection.topic else self.topic_address
 
     @property
     def publisher(self) -> SqsPublisher | SnsPublisher:
         """The topic's publisher where a topic is set, else the queue's; `ConfigurationError` where neither is."""
-        if self.topic_arn:
+        if self.topic_address:
             return self.topic
-        if self.queue_url:
+        if self.queue_address:
             return self.queue
         raise ConfigurationError(
-            f"there is nowhere to publish to: give topic_arn= or queue_url=, or set {TOPIC_ARN_VARIABLE} or "
-            f"{QUEUE_URL_VARIABLE}"
+            "there is nowhere to publish to: give topic_arn= or queue_url=, topic= or queue=, or set "
+            f"{TOPIC_ARN_VARIABLE} or {QUEUE_URL_VARIABLE}"
         )
 
     @contextmanager
@@ -141,13 +170,25 @@ class Destination:
         # Anybody's server may have a queue of that name.
         return read_address(ours).is_awss or self._connection.server == other._connection.server
 
-    def open_queue(self, dead_letter_queue_url: str | None) -> Queue:
+    def open_queue(self, dead_letter_queue_url: str | None) -> OpenQueue:
         """Return the queue to consume; raise `ConfigurationError` where there is no way to it, or its dead letters."""
         connect = self._consuming.client_for
         if dead_letter_queue_url:
             connect(dead_letter_queue_url)
         url = self.queue.queue_url
-        return Queue(connect(url), url, connect=connect, tracing=self.tracing)
+        return OpenQueue(connect(url), url, connect=connect, tracing=self.tracing)
+
+    @property
+    def account(self) -> tuple[object, ...]:
+        """What tells apart the accounts and regions that apps are in, as far as options and clients say."""
+        to = self._connection
+        return to.server, *(to.aws.get(name) for name in ("profile_name", "aws_access_key_id", "region_name"))
+
+    def clients_of(self, service: Literal["sqs", "sns"]) -> Clients:
+        """Return clients for calls that no message waits for, such as those that make queues."""
+        to = self._connection
+        given = to.client if service == "sqs" else to.sns_client
+        return Clients(service, to.aws if given is None else AwsOptions(), given, wire=False, times=BOTO3S)
 
     def _connect(self, to: Endpoints) -> None:
         self._connection = to
@@ -156,6 +197,7 @@ class Destination:
         of_topic = to.aws if to.sns_client is None else AwsOptions()
         self.queue = SqsPublisher(
             queue_url=to.queue_url,
+            queue=to.queue,
             client=to.client,
             wire=self._wire,
             telemetry=self._telemetry,
@@ -166,6 +208,7 @@ class Destination:
 
         self.topic = SnsPublisher(
             topic_arn=to.topic_arn,
+            topic=to.topic,
             client=to.sns_client,
             max_message_size=self._max_message_size,
             telemetry=self._telemetry,

@@ -14,16 +14,18 @@ from typing import Any, Final, Unpack
 from typing_extensions import override
 
 from megaflow import limits
+from megaflow.checks import check_whole
 from megaflow.errors import EncodeError
 from megaflow.keywords import check_options
 from megaflow.publishing.outgoing import Outgoing, Prepared, write_options
 from megaflow.publishing.publisher import Publisher
-from megaflow.settings import TOPIC_ARN_VARIABLE, check_whole, resolve
+from megaflow.settings import TOPIC_ARN_VARIABLE, check_address, refuse_both, resolve
 from megaflow.telemetry.metrics import Metrics
 from megaflow.telemetry.tracing import Place, Telemetry
 from megaflow.transport.addresses import is_fifo, topic_arn_of
+from megaflow.transport.lookups import find_topic
 from megaflow.transport.places import topic_place
-from megaflow.transport.protocols import SnsClient
+from megaflow.transport.protocols import SnsClient, check_client
 from megaflow.transport.session import AwsOptions, Clients
 from megaflow.transport.sns_header import let_header_through, sending_header
 from megaflow.wire.pending import Pending
@@ -39,6 +41,7 @@ class SnsPublisher(Publisher):
 
     Args:
         topic_arn: The topic; it names the region. Without it, ``MEGAFLOW_TOPIC_ARN`` is read.
+        topic: The topic, by name, in place of *topic_arn*. Its ARN is looked up before the first message.
         max_message_size: How many bytes the topic allows: 256 KiB, unless you have set it to more; at most 1 MiB.
         client: Your own boto3 SNS client, for the region of the topic.
         sleep: Waits between the tries of a batch.
@@ -50,6 +53,7 @@ class SnsPublisher(Publisher):
         self,
         *,
         topic_arn: str | None = None,
+        topic: str | None = None,
         max_message_size: int = limits.SNS_MESSAGE_SIZE,
         client: SnsClient | None = None,
         sleep: Callable[[float], None] = time.sleep,
@@ -58,14 +62,23 @@ class SnsPublisher(Publisher):
         **aws: Unpack[AwsOptions],
     ) -> None:
         check_options(SnsPublisher, aws, AwsOptions)
+        check_address("topic_arn", topic_arn, topic_arn_of)
+        check_client("client", client, "sns")
         check_whole("max_message_size", max_message_size, 1, limits.SQS_MESSAGE_SIZE)
         super().__init__(max_size=max_message_size, sleep=sleep, telemetry=telemetry, metrics=metrics)
+        refuse_both("topic_arn", topic_arn, "topic", topic)
         self._topic_arn = topic_arn
+        self._topic = topic
         self._clients = Clients("sns", aws, client, wire=False, tracing=self._tracing)
 
     @cached_property
     def topic_arn(self) -> str:
-        """The topic's ARN; raises `ConfigurationError` where none is set, or it is no ARN of a topic."""
+        """The topic's ARN; raises `ConfigurationError` where none is set, or it is no ARN of a topic.
+
+        Of a topic by name, it is looked up, and the same is raised where that is not there.
+        """
+        if self._topic:
+            return find_topic(self._topic, self._clients)
         return resolve("topic_arn", self._topic_arn, TOPIC_ARN_VARIABLE, read=topic_arn_of)
 
     @cached_property
@@ -84,7 +97,7 @@ class SnsPublisher(Publisher):
     @property
     @override
     def _is_fifo(self) -> bool:
-        return is_fifo(self.topic_arn)
+        return is_fifo(self._address)
 
     @property
     @override
@@ -93,7 +106,12 @@ class SnsPublisher(Publisher):
 
     @override
     def _check(self, source: Outgoing) -> None:
-        _check_for_topic(source, self.topic_arn)
+        _check_for_topic(source, self._address)
+
+    @property
+    def _address(self) -> str:
+        """The topic's ARN, or its name, which is not looked up for what it says by itself."""
+        return self._topic or self.topic_arn
 
     @override
     def _send(self, message: Prepared) -> Mapping[str, Any]:
@@ -111,10 +129,10 @@ class SnsPublisher(Publisher):
         return pending if others else pending.within(lambda: sending_header(header))
 
 
-def _check_for_topic(source: Outgoing, topic_arn: str) -> None:
+def _check_for_topic(source: Outgoing, address: str) -> None:
     if source.delay_seconds is not None:
         raise EncodeError("is for queues, and this goes to a topic", "delay_seconds")
-    if is_fifo(topic_arn):
+    if is_fifo(address):
         if not source.group_id:
             raise EncodeError("is missing: every message of a FIFO topic belongs to a group", "group_id")
     elif source.deduplication_id:

@@ -13,17 +13,19 @@ from typing import Any, Unpack
 from typing_extensions import override
 
 from megaflow import limits
+from megaflow.checks import check_flag
 from megaflow.errors import EncodeError
 from megaflow.keywords import check_options
 from megaflow.publishing.outgoing import Outgoing, Prepared, write_options
 from megaflow.publishing.publisher import Publisher
-from megaflow.settings import QUEUE_URL_VARIABLE, resolve
+from megaflow.settings import QUEUE_URL_VARIABLE, check_address, refuse_both, resolve
 from megaflow.telemetry.metrics import Metrics
 from megaflow.telemetry.tracing import Place, Telemetry
 from megaflow.transport.addresses import is_fifo, queue_url_of
 from megaflow.transport.entries import write_trace_header
+from megaflow.transport.lookups import find_queue
 from megaflow.transport.places import queue_place
-from megaflow.transport.protocols import SqsClient
+from megaflow.transport.protocols import SqsClient, check_client
 from megaflow.transport.session import AwsOptions, Clients
 from megaflow.wire.pending import Pending
 
@@ -35,6 +37,7 @@ class SqsPublisher(Publisher):
 
     Args:
         queue_url: The queue, by URL or ARN; it names the region. Without it, ``MEGAFLOW_QUEUE_URL`` is read.
+        queue: The queue, by name, in place of *queue_url*. Its URL is looked up before the first message.
         client: Your own boto3 SQS client, for the region of the queue.
         wire: Make the calls without boto3 where that is possible. False makes every call through boto3.
         sleep: Waits between the tries of a batch.
@@ -46,6 +49,7 @@ class SqsPublisher(Publisher):
         self,
         *,
         queue_url: str | None = None,
+        queue: str | None = None,
         client: SqsClient | None = None,
         wire: bool = True,
         sleep: Callable[[float], None] = time.sleep,
@@ -54,13 +58,23 @@ class SqsPublisher(Publisher):
         **aws: Unpack[AwsOptions],
     ) -> None:
         check_options(SqsPublisher, aws, AwsOptions)
+        check_address("queue_url", queue_url, queue_url_of)
+        check_client("client", client, "sqs")
+        check_flag("wire", wire)
         super().__init__(max_size=limits.SQS_MESSAGE_SIZE, sleep=sleep, telemetry=telemetry, metrics=metrics)
+        refuse_both("queue_url", queue_url, "queue", queue)
         self._queue_url = queue_url
+        self._queue = queue
         self._clients = Clients("sqs", aws, client, wire=wire, tracing=self._tracing)
 
     @cached_property
     def queue_url(self) -> str:
-        """The queue's URL; raises `ConfigurationError` where none is set, or it is no URL or ARN of a queue."""
+        """The queue's URL; raises `ConfigurationError` where none is set, or it is no URL or ARN of a queue.
+
+        Of a queue by name, it is looked up, and the same is raised where that is not there.
+        """
+        if self._queue:
+            return find_queue(self._queue, self._clients)
         return resolve("queue_url", self._queue_url, QUEUE_URL_VARIABLE, read=queue_url_of)
 
     @cached_property
@@ -89,7 +103,7 @@ class SqsPublisher(Publisher):
     @property
     @override
     def _is_fifo(self) -> bool:
-        return is_fifo(self.queue_url)
+        return is_fifo(self._address)
 
     @property
     @override
@@ -98,7 +112,12 @@ class SqsPublisher(Publisher):
 
     @override
     def _check(self, source: Outgoing) -> None:
-        _check_for_queue(source, self.queue_url)
+        _check_for_queue(source, self._address)
+
+    @property
+    def _address(self) -> str:
+        """The queue's URL, or its name, which is not looked up for what it says by itself."""
+        return self._queue or self.queue_url
 
     @override
     def _send(self, message: Prepared) -> Mapping[str, Any]:
@@ -112,10 +131,10 @@ class SqsPublisher(Publisher):
         return begin_call(self.client, "send_message_batch", until=until, QueueUrl=self.queue_url, Entries=entries)
 
 
-def _check_for_queue(source: Outgoing, queue_url: str) -> None:
+def _check_for_queue(source: Outgoing, address: str) -> None:
     if source.subject:
         raise EncodeError("is for topics, and this goes to a queue", "subject")
-    if not is_fifo(queue_url):
+    if not is_fifo(address):
         if source.deduplication_id:
             raise EncodeError("is for FIFO queues, and this is none", "deduplication_id")
         return

@@ -70,7 +70,7 @@ class Failed:
     final: bool
 
 
-class Queue:
+class OpenQueue:
     """One queue, as a consumer uses it. May be used from any thread; *clock* gives seconds.
 
     *connect* gives a client for another queue, by its URL; without it *client* reaches all of them. Where *tracing* has

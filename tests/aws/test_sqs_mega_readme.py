@@ -23,7 +23,7 @@ from megaflow import App, Message, Payload, ProcessStatus, RegistrationError
 from megaflow.aws.sqs.subscribe import SqsListener
 from megaflow.event import deserialize_payload
 from megaflow.messages.codec import encode
-from megaflow.transport.queue import Queue
+from megaflow.transport.queue import OpenQueue
 from tests.waiting import PATIENCE
 
 README = (Path(__file__).parents[1] / "data" / "sqs-mega-python-README.md").read_text()
@@ -74,7 +74,7 @@ def aws(moto_url: str, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     # A long poll of a consumer that was stopped goes on in moto, and would take the first message of the next one.
     sqs.delete_queue(QueueUrl=url)
     sqs.create_queue(QueueName="sqs-mega-test")
-    return SimpleNamespace(sqs=sqs, sns=sns, queue=Queue(sqs, url), url=url)
+    return SimpleNamespace(sqs=sqs, sns=sns, queue=OpenQueue(sqs, url), url=url)
 
 
 def receive(aws: SimpleNamespace) -> Message:

@@ -15,7 +15,7 @@ from megaflow.cli import queues
 from megaflow.cli.main import main
 from megaflow.local import Account, SqsClient
 from megaflow.transport.numbers import read_time, read_whole
-from megaflow.transport.queue import Queue
+from megaflow.transport.queue import OpenQueue
 
 NOW = datetime(2023, 11, 14, 22, 13, 20, tzinfo=UTC)
 
@@ -61,7 +61,7 @@ def test_stats_reads_them(
 def test_a_consumer_reads_them(client: SqsClient) -> None:
     url = client.create_queue(QueueName="orders")["QueueUrl"]
     client.send_message(QueueUrl=url, MessageBody="ping")
-    queue = Queue(client, url)
+    queue = OpenQueue(client, url)
 
     facts = queue.inspect()
     (message,) = queue.receive(1, wait_time_seconds=0, visibility_timeout=30)

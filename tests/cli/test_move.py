@@ -14,7 +14,7 @@ from megaflow import App, Reject
 from megaflow.cli.move import _Place, _Sources
 from megaflow.cli.output import count_messages
 from megaflow.local.server import Server
-from megaflow.transport.queue import Queue
+from megaflow.transport.queue import OpenQueue
 from tests.cli.conftest import Run, take_all
 from tests.cli.processes import piped
 from tests.fakes import client_error
@@ -109,7 +109,7 @@ def test_where_it_is_denied_to_know_the_sources_a_redrive_wants_to_be_told(sqs: 
             assert operation == "list_dead_letter_source_queues"
             raise client_error("AccessDenied", status=403)
 
-    place = _Place(Denied(), _dead(orders), Queue(sqs, _dead(orders)))
+    place = _Place(Denied(), _dead(orders), OpenQueue(sqs, _dead(orders)))
 
     with pytest.raises(click.ClickException, match=r"policies name orders-dead: .*AccessDenied.*; say --to$"):
         _Sources(place)

@@ -16,7 +16,7 @@ from megaflow.cli.held_messages import give_back
 from megaflow.cli.mover import Mover, Nowhere
 from megaflow.local import Account, SqsClient
 from megaflow.messages.message import Message
-from megaflow.transport.queue import Queue
+from megaflow.transport.queue import OpenQueue
 from tests.fakes import ScriptedClient, client_error
 
 FIFO = {"FifoQueue": "true", "ContentBasedDeduplication": "true"}
@@ -65,7 +65,7 @@ class Place:
         client = client or self.sqs
         return Mover(
             lambda url: client,
-            Queue(client, self.source, clock=self.clock),
+            OpenQueue(client, self.source, clock=self.clock),
             options.pop("find_target", lambda message: self.target),
             before=before,
             clock=self.clock,
@@ -326,7 +326,7 @@ def test_each_message_is_given_back_whatever_becomes_of_others() -> None:
     client = ScriptedClient(*answers)
 
     with pytest.raises(ClientError, match="InternalError"):
-        give_back(Queue(client, "https://sqs.eu-west-1.amazonaws.com/123456789012/orders"), handles)
+        give_back(OpenQueue(client, "https://sqs.eu-west-1.amazonaws.com/123456789012/orders"), handles)
 
     assert [each["ReceiptHandle"] for _, call in client.calls for each in call["Entries"]] == handles
 

@@ -20,7 +20,7 @@ from megaflow.errors import EncodeError
 from megaflow.limits import SQS_MESSAGE_SIZE
 from megaflow.messages.attributes import Attribute, AttributeInput
 from megaflow.messages.origin import ORIGIN_ATTRIBUTE
-from megaflow.transport.queue import Queue, QueueFacts
+from megaflow.transport.queue import OpenQueue, QueueFacts
 from megaflow.transport.session import AwsOptions
 from tests.unmocked import unmocked
 
@@ -71,11 +71,11 @@ class Place:
         self.sns.subscribe(TopicArn=arn, Protocol="sqs", Endpoint=self.read_arn(queue_url), Attributes=subscription)
         return arn
 
-    def queue(self, url: str) -> Queue:
-        return Queue(self.sqs, url)
+    def queue(self, url: str) -> OpenQueue:
+        return OpenQueue(self.sqs, url)
 
 
-def receive(queue: Queue, count: int = 10) -> list[Message]:
+def receive(queue: OpenQueue, count: int = 10) -> list[Message]:
     return queue.receive(count, wait_time_seconds=2, visibility_timeout=30)
 
 
@@ -109,7 +109,7 @@ class Way:
     """A publisher, and the queue where its messages arrive."""
 
     publisher: Publisher
-    queue: Queue
+    queue: OpenQueue
     enveloped: bool = False
 
     def take(self) -> list[Message]:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from megaflow.consumer.core.core import FLUSH_GRACE, Core
+from megaflow.consumer.core.core import Core
 from megaflow.consumer.core.protocol import (
     AbandonPoll,
     Action,
@@ -41,6 +41,7 @@ from megaflow.consumer.core.protocol import (
     StoresChecked,
     Tick,
 )
+from megaflow.consumer.core.stopping import FLUSH_GRACE
 from megaflow.consumer.core.store_outages import MOST_TRIES
 from megaflow.consumer.threads.calls import ask, settle
 from megaflow.consumer.threads.store_checks import check_stores
@@ -50,7 +51,7 @@ from megaflow.limits import BATCH_ENTRIES
 from megaflow.messages.message import Message
 from megaflow.processing.steps import HandlerCall, Parting, Result, Step, Steps, StoreCall, Turn, lease_lost
 from megaflow.processing.verdict import Outcome, Verdict
-from megaflow.transport.queue import Queue
+from megaflow.transport.queue import OpenQueue
 from tests.simulation.breakers import OpenTimes
 from tests.simulation.faults import Fault, FaultyClient, Observer
 from tests.simulation.ledger import Run, Violation
@@ -77,7 +78,7 @@ class Consumer(Observer):
         self.stopped_at = math.inf
         self.end_by = math.inf
         self._client = FaultyClient(world.sqs, world.random, self)
-        self._queue = Queue(self._client, world.url, clock=world.clock)
+        self._queue = OpenQueue(self._client, world.url, clock=world.clock)
         self._processor = world.make_processor(self)
         has_stores, randomness = self._processor.remembers, world.random.random
         self.core = Core(

@@ -1,4 +1,4 @@
-"""`Queue`, as a consumer uses it: what is asked of the client, and what its answers mean."""
+"""`OpenQueue`, as a consumer uses it: what is asked of the client, and what its answers mean."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from megaflow import Kind, Message
 from megaflow.messages.attributes import Attribute
 from megaflow.messages.message import Lease
 from megaflow.messages.origin import ORIGIN_ATTRIBUTE
-from megaflow.transport.queue import Failed, Queue, QueueFacts
+from megaflow.transport.queue import Failed, OpenQueue, QueueFacts
 from tests.fakes import ScriptedClient, client_error
 
 URL = "https://sqs.us-east-1.amazonaws.com/000000000000/orders"
@@ -55,7 +55,7 @@ def test_a_received_message_knows_all_that_sqs_says_of_it() -> None:
     now = 100.0
     client = ScriptedClient({"Messages": [RECEIVED]})
 
-    (message,) = Queue(client, URL, clock=lambda: now).receive(7, wait_time_seconds=20, visibility_timeout=30)
+    (message,) = OpenQueue(client, URL, clock=lambda: now).receive(7, wait_time_seconds=20, visibility_timeout=30)
 
     assert (message.id, message.body, message.kind, message.payload) == ("m-1", '{"id": 1}', Kind.DATA, {"id": 1})
     assert message.attributes == {"text": "a", "price": Decimal("19.90"), "blob": b"\0"}
@@ -74,7 +74,7 @@ def test_the_lease_counts_from_the_answer_by_the_queues_own_clock() -> None:
         now = 115.0
         return {"Messages": [RECEIVED]}
 
-    queue = Queue(ScriptedClient(answer_late), URL, clock=lambda: now)
+    queue = OpenQueue(ScriptedClient(answer_late), URL, clock=lambda: now)
     (message,) = queue.receive(1, wait_time_seconds=20, visibility_timeout=30)
     now = 120.0
 
@@ -86,7 +86,7 @@ def test_the_lease_counts_from_the_answer_by_the_queues_own_clock() -> None:
 def test_a_poll_asks_for_what_a_message_says_and_no_more() -> None:
     client = ScriptedClient({})
 
-    Queue(client, URL).receive(7, wait_time_seconds=19, visibility_timeout=31)
+    OpenQueue(client, URL).receive(7, wait_time_seconds=19, visibility_timeout=31)
 
     assert client.calls == [
         (
@@ -114,13 +114,13 @@ def test_a_poll_asks_for_what_a_message_says_and_no_more() -> None:
 
 @pytest.mark.parametrize("answer", [{}, {"Messages": []}], ids=repr)
 def test_an_empty_queue_gives_no_messages(answer: dict[str, Any]) -> None:
-    assert Queue(ScriptedClient(answer), URL).receive(1, wait_time_seconds=0, visibility_timeout=30) == []
+    assert OpenQueue(ScriptedClient(answer), URL).receive(1, wait_time_seconds=0, visibility_timeout=30) == []
 
 
 def test_a_message_of_which_little_is_said_is_received_all_the_same() -> None:
     client = ScriptedClient({"Messages": [{"MessageId": "m", "ReceiptHandle": "h", "Body": "ping"}]})
 
-    (message,) = Queue(client, URL).receive(1, wait_time_seconds=0, visibility_timeout=30)
+    (message,) = OpenQueue(client, URL).receive(1, wait_time_seconds=0, visibility_timeout=30)
 
     assert (message.kind, message.receive_count, message.sent_at, message.group_id) == (Kind.TEXT, 1, None, "")
     assert message.attributes == {}
@@ -132,7 +132,7 @@ def test_a_message_of_which_little_is_said_is_received_all_the_same() -> None:
 def test_receipt_handles_are_deleted_in_one_call() -> None:
     client = ScriptedClient({"Successful": [{"Id": "0"}, {"Id": "1"}]})
 
-    failed = Queue(client, URL).delete(["h0", "h1"])
+    failed = OpenQueue(client, URL).delete(["h0", "h1"])
 
     assert failed == []
     assert client.calls == [
@@ -146,7 +146,7 @@ def test_receipt_handles_are_deleted_in_one_call() -> None:
 def test_messages_are_hidden_for_whole_seconds_rounded_up() -> None:
     client = ScriptedClient({"Successful": [{"Id": "0"}, {"Id": "1"}, {"Id": "2"}]})
 
-    failed = Queue(client, URL).hide([("h0", 0.0), ("h1", 0.1), ("h2", 43_200.0)])
+    failed = OpenQueue(client, URL).hide([("h0", 0.0), ("h1", 0.1), ("h2", 43_200.0)])
 
     assert failed == []
     assert client.calls == [
@@ -164,16 +164,16 @@ def test_messages_are_hidden_for_whole_seconds_rounded_up() -> None:
     ]
 
 
-def delete(queue: Queue, handles: list[str]) -> list[Failed]:
+def delete(queue: OpenQueue, handles: list[str]) -> list[Failed]:
     return queue.delete(handles)
 
 
-def hide(queue: Queue, handles: list[str]) -> list[Failed]:
+def hide(queue: OpenQueue, handles: list[str]) -> list[Failed]:
     return queue.hide([(handle, 5.0) for handle in handles])
 
 
 @pytest.mark.parametrize("settle", [delete, hide])
-def test_every_entry_of_the_answer_is_read(settle: Callable[[Queue, list[str]], list[Failed]]) -> None:
+def test_every_entry_of_the_answer_is_read(settle: Callable[[OpenQueue, list[str]], list[Failed]]) -> None:
     client = ScriptedClient(
         {
             "Successful": [{"Id": "2"}],
@@ -185,7 +185,7 @@ def test_every_entry_of_the_answer_is_read(settle: Callable[[Queue, list[str]], 
         }
     )
 
-    failed = settle(Queue(client, URL), ["h0", "h1", "h2", "h3", "h4"])
+    failed = settle(OpenQueue(client, URL), ["h0", "h1", "h2", "h3", "h4"])
 
     assert failed == [
         Failed("h0", "InternalError", "later", final=False),
@@ -196,11 +196,11 @@ def test_every_entry_of_the_answer_is_read(settle: Callable[[Queue, list[str]], 
 
 
 @pytest.mark.parametrize("settle", [delete, hide])
-def test_a_call_that_fails_as_a_whole_raises(settle: Callable[[Queue, list[str]], list[Failed]]) -> None:
+def test_a_call_that_fails_as_a_whole_raises(settle: Callable[[OpenQueue, list[str]], list[Failed]]) -> None:
     error = ReadTimeoutError(endpoint_url=URL)
 
     with pytest.raises(ReadTimeoutError) as caught:
-        settle(Queue(ScriptedClient(error), URL), ["h0"])
+        settle(OpenQueue(ScriptedClient(error), URL), ["h0"])
 
     assert caught.value is error
 
@@ -217,7 +217,7 @@ def test_the_redrive_policy_names_the_dead_letter_queue(most: object) -> None:
     limit = {"Attributes": {"MaximumMessageSize": "262144"}}
     client = ScriptedClient(policy(deadLetterTargetArn=DEAD_ARN, maxReceiveCount=most), {"QueueUrl": DEAD_URL}, limit)
 
-    facts = Queue(client, URL).inspect()
+    facts = OpenQueue(client, URL).inspect()
 
     assert facts == QueueFacts(DEAD_URL, 5, dead_letter_size_limit=262_144)
     assert client.calls == [
@@ -230,7 +230,7 @@ def test_the_redrive_policy_names_the_dead_letter_queue(most: object) -> None:
 def test_a_dead_letter_queue_that_was_given_is_asked_for_its_limit(client: ScriptedClient) -> None:
     client = ScriptedClient({"Attributes": {}}, {"Attributes": {"MaximumMessageSize": "2048"}})
 
-    facts = Queue(client, URL).inspect(DEAD_URL)
+    facts = OpenQueue(client, URL).inspect(DEAD_URL)
 
     assert facts == QueueFacts(dead_letter_size_limit=2_048)
     assert [asked["QueueUrl"] for _, asked in client.calls] == [URL, DEAD_URL]
@@ -239,26 +239,26 @@ def test_a_dead_letter_queue_that_was_given_is_asked_for_its_limit(client: Scrip
 def test_a_dead_letter_queue_that_does_not_say_its_limit_is_one_all_the_same() -> None:
     client = ScriptedClient({"Attributes": {}}, client_error("AccessDenied", status=403))
 
-    assert Queue(client, URL).inspect(DEAD_URL) == QueueFacts()
+    assert OpenQueue(client, URL).inspect(DEAD_URL) == QueueFacts()
 
 
 def test_the_queue_says_about_how_much_it_holds() -> None:
     depths = {"ApproximateNumberOfMessages": "7", "ApproximateNumberOfMessagesNotVisible": "3"}
 
-    facts = Queue(ScriptedClient({"Attributes": depths}), URL).inspect()
+    facts = OpenQueue(ScriptedClient({"Attributes": depths}), URL).inspect()
 
     assert facts == QueueFacts(visible=7, in_flight=3)
 
 
 @pytest.mark.parametrize("answer", [{}, {"Attributes": {}}, {"Attributes": {"RedrivePolicy": ""}}, policy()], ids=repr)
 def test_a_queue_without_a_redrive_policy_has_no_dead_letter_queue(answer: dict[str, Any]) -> None:
-    assert Queue(ScriptedClient(answer), URL).inspect() == QueueFacts()
+    assert OpenQueue(ScriptedClient(answer), URL).inspect() == QueueFacts()
 
 
 def test_a_queue_that_refuses_to_say_what_it_is_says_why() -> None:
     error = client_error("AccessDenied", status=403)
 
-    facts = Queue(ScriptedClient(error), URL).inspect()
+    facts = OpenQueue(ScriptedClient(error), URL).inspect()
 
     assert facts == QueueFacts(problem=f"its attributes could not be read: {error}")
 
@@ -269,7 +269,7 @@ def test_a_queue_that_refuses_to_say_what_it_is_says_why() -> None:
 def test_a_dead_letter_queue_that_cannot_be_looked_up_is_none_and_the_count_is_known(error: Exception) -> None:
     client = ScriptedClient(policy(deadLetterTargetArn=DEAD_ARN, maxReceiveCount=2), error)
 
-    facts = Queue(client, URL).inspect()
+    facts = OpenQueue(client, URL).inspect()
 
     assert facts == QueueFacts("", 2, f"the URL of {DEAD_ARN} could not be looked up: {error}")
 
@@ -286,14 +286,14 @@ def test_a_dead_letter_queue_that_cannot_be_looked_up_is_none_and_the_count_is_k
 )
 def test_a_queue_that_does_not_answer_is_not_taken_for_one_without_dead_letters(error: Exception) -> None:
     with pytest.raises(type(error)):
-        Queue(ScriptedClient(error), URL).inspect()
+        OpenQueue(ScriptedClient(error), URL).inspect()
 
 
 def test_a_dead_letter_queue_that_does_not_answer_is_not_taken_for_none() -> None:
     client = ScriptedClient(policy(deadLetterTargetArn=DEAD_ARN, maxReceiveCount=2), client_error("Busy", status=503))
 
     with pytest.raises(ClientError):
-        Queue(client, URL).inspect()
+        OpenQueue(client, URL).inspect()
 
 
 # Dead letters
@@ -306,7 +306,7 @@ def message(body: str = "ping", *, group: str = "", attributes: dict[str, Attrib
 def test_a_dead_letter_goes_as_it_was_received_with_its_origin(client: ScriptedClient) -> None:
     carried = {"price": Attribute("Number.price", "19.90"), "blob": Attribute("Binary.png", b"\0")}
 
-    Queue(client, URL).send_dead_letter(DEAD_URL, message(' {"id":1}\n', attributes=carried), "where from")
+    OpenQueue(client, URL).send_dead_letter(DEAD_URL, message(' {"id":1}\n', attributes=carried), "where from")
 
     assert client.calls == [
         (
@@ -329,7 +329,7 @@ def test_a_dead_letter_that_died_before_has_its_new_origin_in_place_of_the_old(c
         ORIGIN_ATTRIBUTE: Attribute("String", "old")
     }
 
-    Queue(client, URL).send_dead_letter(DEAD_URL, message(attributes=carried), "new")
+    OpenQueue(client, URL).send_dead_letter(DEAD_URL, message(attributes=carried), "new")
 
     assert client.asked["MessageAttributes"].keys() == carried.keys()
     assert client.asked["MessageAttributes"][ORIGIN_ATTRIBUTE]["StringValue"] == "new"
@@ -340,13 +340,13 @@ def test_an_origin_that_came_with_a_dead_letter_is_dropped_where_there_is_no_roo
 ) -> None:
     carried = {"price": Attribute("Number", "5"), ORIGIN_ATTRIBUTE: Attribute("String", "forged")}
 
-    Queue(client, URL).send_dead_letter(DEAD_URL, message(attributes=carried), "")
+    OpenQueue(client, URL).send_dead_letter(DEAD_URL, message(attributes=carried), "")
 
     assert client.asked["MessageAttributes"].keys() == {"price"}
 
 
 def test_a_dead_letter_goes_without_an_origin_where_none_is_given(client: ScriptedClient) -> None:
-    Queue(client, URL).send_dead_letter(DEAD_URL, message("x"), "")
+    OpenQueue(client, URL).send_dead_letter(DEAD_URL, message("x"), "")
 
     assert client.asked.keys() == {"QueueUrl", "MessageBody"}
 
@@ -354,21 +354,21 @@ def test_a_dead_letter_goes_without_an_origin_where_none_is_given(client: Script
 def test_a_dead_letter_of_a_fifo_queue_keeps_its_group_and_is_one_however_often_it_is_sent(
     client: ScriptedClient,
 ) -> None:
-    Queue(client, FIFO_URL).send_dead_letter("dead.fifo", message(group="g"), "where from")
+    OpenQueue(client, FIFO_URL).send_dead_letter("dead.fifo", message(group="g"), "where from")
 
     assert client.asked["MessageGroupId"] == "g"
     assert client.asked["MessageDeduplicationId"] == "m-1"
 
 
 def test_a_dead_letter_without_a_group_is_a_group_of_its_own_in_a_fifo_queue(client: ScriptedClient) -> None:
-    Queue(client, URL).send_dead_letter("dead.fifo", message(), "where from")
+    OpenQueue(client, URL).send_dead_letter("dead.fifo", message(), "where from")
 
     assert client.asked["MessageGroupId"] == "m-1"
     assert client.asked["MessageDeduplicationId"] == "m-1"
 
 
 def test_a_dead_letter_of_a_standard_queue_keeps_its_group_and_has_no_deduplication_id(client: ScriptedClient) -> None:
-    Queue(client, URL).send_dead_letter(DEAD_URL, message(group="tenant"), "where from")
+    OpenQueue(client, URL).send_dead_letter(DEAD_URL, message(group="tenant"), "where from")
 
     assert client.asked["MessageGroupId"] == "tenant"
     assert "MessageDeduplicationId" not in client.asked
@@ -378,4 +378,4 @@ def test_a_dead_letter_that_is_refused_raises() -> None:
     error = client_error("AccessDenied", status=403)
 
     with pytest.raises(type(error)):
-        Queue(ScriptedClient(error), URL).send_dead_letter(DEAD_URL, message(), "where from")
+        OpenQueue(ScriptedClient(error), URL).send_dead_letter(DEAD_URL, message(), "where from")

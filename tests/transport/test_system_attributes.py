@@ -14,7 +14,7 @@ from megaflow.awslambda.records import open_record
 from megaflow.local.server import Server
 from megaflow.messages.message import message_with, open_message
 from megaflow.testing import TestClient
-from megaflow.transport.queue import Queue
+from megaflow.transport.queue import OpenQueue
 
 TRACE = "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1"
 
@@ -27,7 +27,7 @@ def sqs() -> Iterator[Any]:
 
 
 def receive(sqs: Any, url: str) -> Message:
-    (message,) = Queue(sqs, url).receive(1, wait_time_seconds=0, visibility_timeout=0)
+    (message,) = OpenQueue(sqs, url).receive(1, wait_time_seconds=0, visibility_timeout=0)
     return message
 
 

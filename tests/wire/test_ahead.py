@@ -15,7 +15,7 @@ from botocore.exceptions import BotoCoreError
 from megaflow import SqsPublisher
 from megaflow.local.server import Server
 from megaflow.match.functions import not_
-from megaflow.transport.queue import Queue
+from megaflow.transport.queue import OpenQueue
 from megaflow.wire.client import WireClient
 from tests.consuming import Queues, running
 from tests.unmocked import unmocked
@@ -122,7 +122,7 @@ def test_a_call_under_way_is_tried_again_like_any_other() -> None:
 def test_a_lease_counts_from_the_request_where_the_answer_may_have_come_long_ago() -> None:
     now = 100.0
     with scripted(answer(), RECEIVED) as server:
-        queue = Queue(wire(server), QUEUE_URL, clock=lambda: now)
+        queue = OpenQueue(wire(server), QUEUE_URL, clock=lambda: now)
         queue.receive(10, wait_time_seconds=0, visibility_timeout=30)
         pending = queue.begin_receive(10, wait_time_seconds=0, visibility_timeout=30)
         wait_until(lambda: pending.is_answered)

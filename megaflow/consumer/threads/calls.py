@@ -25,14 +25,14 @@ from megaflow.consumer.threads.renewals import renew_or_warn
 from megaflow.messages.message import Message
 from megaflow.settings import ConsumerSettings
 from megaflow.transport.errors import is_over_limit, is_refusal, is_refused_message
-from megaflow.transport.queue import Failed, Queue
+from megaflow.transport.queue import Failed, OpenQueue
 from megaflow.wire.pending import Pending, failing
 
 Answered: TypeAlias = Inspected | Received | AskFailed
 _Answer = TypeVar("_Answer")
 
 
-def begin_asking(queue: Queue, action: Inspect | Receive, settings: ConsumerSettings) -> Pending[Answered]:
+def begin_asking(queue: OpenQueue, action: Inspect | Receive, settings: ConsumerSettings) -> Pending[Answered]:
     """Begin to ask the queue what it is, or for messages."""
     if isinstance(action, Inspect):
         whole = partial(queue.inspect, settings.dead_letter_queue_url or "")
@@ -52,7 +52,7 @@ def begin_asking(queue: Queue, action: Inspect | Receive, settings: ConsumerSett
     )
 
 
-def begin_settling(queue: Queue, action: Settlement, renew: Callable[[Message], None]) -> Pending[Settled]:
+def begin_settling(queue: OpenQueue, action: Settlement, renew: Callable[[Message], None]) -> Pending[Settled]:
     """Begin to extend, delete, hide or dead-letter; *renew* is told of each message whose lease was extended."""
     began, handles = time.perf_counter(), _handles(action)
 
@@ -68,12 +68,12 @@ def begin_settling(queue: Queue, action: Settlement, renew: Callable[[Message], 
     return pending.map(read, lambda error: _describe_refusal(action, error, time.perf_counter() - began))
 
 
-def ask(queue: Queue, action: Inspect | Receive, settings: ConsumerSettings) -> Answered:
+def ask(queue: OpenQueue, action: Inspect | Receive, settings: ConsumerSettings) -> Answered:
     """Ask the queue what it is, or for messages."""
     return begin_asking(queue, action, settings).result()
 
 
-def settle(queue: Queue, action: Settlement, renew: Callable[[Message], None]) -> Settled:
+def settle(queue: OpenQueue, action: Settlement, renew: Callable[[Message], None]) -> Settled:
     """Do what `begin_settling` begins."""
     return begin_settling(queue, action, renew).result()
 
@@ -85,7 +85,7 @@ def _begin(begin: Callable[[], Pending[_Answer]]) -> Pending[_Answer]:
         return failing(error)
 
 
-def _begin_settling(queue: Queue, action: Settlement, handles: Sequence[str]) -> Pending[Sequence[Failed]]:
+def _begin_settling(queue: OpenQueue, action: Settlement, handles: Sequence[str]) -> Pending[Sequence[Failed]]:
     match action:
         case Delete():
             return queue.begin_delete(handles, action.messages)

@@ -32,7 +32,7 @@ from megaflow.consumer.threads.runner import Runner
 from megaflow.local import Account, SqsClient
 from megaflow.match.functions import not_
 from megaflow.messages.origin import digest_of
-from megaflow.transport.queue import Queue, read_message
+from megaflow.transport.queue import OpenQueue, read_message
 from tests.consuming import Faulty, Queues, run_until, running
 from tests.waiting import EARLY, PATIENCE, wait_until
 
@@ -995,7 +995,7 @@ def test_a_consumer_whose_handlers_are_all_at_work_for_long_is_live(queues: Queu
         released.wait(PATIENCE)
 
     app.publish("long")
-    queue = Queue(queues.sqs, queues.url)
+    queue = OpenQueue(queues.sqs, queues.url)
     runner = Runner(
         queue, parts_of(app).assembly.processor, parts_of(app).settings, parts_of(app).outlets, clock=lambda: now
     )

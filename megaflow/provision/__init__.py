@@ -1,0 +1,5 @@
+"""What apps need of AWS: declared by them, derived from their handlers, compared with what is there, and made."""
+
+from megaflow.provision.declarations import DeadLetterQueue, Queue, Topic
+
+__all__ = ["DeadLetterQueue", "Queue", "Topic"]
