@@ -61,6 +61,7 @@ def reset(account: Account, queue: str | None = None) -> None:
 
 
 def _forget_all(account: Account) -> None:
+    """Forget queues, topics, tasks, faults, warnings, and what was deleted of late; make what was declared."""
     for hosted in list(account.queues.values()):
         del account.queues[hosted.name]
         account.moves.forget(hosted.queue.arn)

@@ -15,7 +15,7 @@ from botocore.config import Config
 
 from megaflow import App
 from megaflow.cli.hosting import host
-from megaflow.local import Account, AwsWarning
+from megaflow.local import Account, AwsWarning, declare
 from megaflow.local.access import topics_allowed
 from megaflow.local.server import Server
 from megaflow.testing import TestClient
@@ -182,7 +182,17 @@ def test_a_dead_letter_queue_of_another_region_is_warned_of(shop: Shop) -> None:
         SubscriptionArn=subscription, AttributeName="RedrivePolicy", AttributeValue=redrive
     )
 
-    assert kinds(shop.account) == [("dead-letter queue elsewhere", (dead, subscription))]
+    assert kinds(shop.account) == [("dead-letter queue elsewhere", (dead, topic))]
+
+
+def test_what_is_declared_is_warned_of_once_though_it_is_tried_first(shop: Shop, log: pytest.LogCaptureFixture) -> None:
+    dead = f"arn:aws:sqs:eu-west-1:{MINE}:dead"
+    subscription = {"topic": "news", "dead_letter_queue": dead}
+
+    declare(shop.account, {"topics": {"news": {}}, "queues": {"orders": {"subscribe": [subscription]}}})
+
+    assert [kind for kind, _ in kinds(shop.account)] == ["dead-letter queue elsewhere"]
+    assert lines(log) == [each.text for each in shop.account.warnings]
 
 
 def test_warnings_are_forgotten_and_come_again(shop: Shop, log: pytest.LogCaptureFixture) -> None:

@@ -105,6 +105,5 @@ def _copy(account: Account) -> Account:
         copied = copy.host_topic(topic.arn, topic.attributes)
         copied.tags, copied.subscriptions = dict(topic.tags), dict(topic.subscriptions)
     copy.deleted_at.update(account.deleted_at)
-    # Each is said once.
     copy.warnings = account.warnings
     return copy

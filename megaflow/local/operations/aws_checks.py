@@ -91,10 +91,10 @@ def check_dead_letters(account: Account, subscription: Subscription) -> None:
         account.warnings.add(
             "dead-letter queue elsewhere",
             arn,
-            subscription.arn,
+            subscription.topic_arn,
             text=lambda: (
-                f"the dead-letter queue {arn} of {subscription.arn} is of another region or account; AWS wants one of "
-                "the subscription's own"
+                f"{subscription.endpoint} is subscribed to {subscription.topic_arn} with the dead-letter queue {arn} "
+                "of another region or account than the topic's, which AWS would refuse"
             ),
         )
 
