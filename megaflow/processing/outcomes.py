@@ -42,8 +42,8 @@ class OutcomeReader:
         self._retry_on = {
             handler: _add(retry_on, handler.options.retry_on)
             + (breakers[handler].types if handler in breakers else ())
-            # Within a group of errors nobody knows of which messages it speaks.
-            + ((PartialFailure,) if handler.options.takes_batches else ())
+            # Nobody knows of which messages they speak, the one within a group of errors, the other anywhere.
+            + ((PartialFailure, UsageError) if handler.options.takes_batches else ())
             for handler in handlers
         }
         self._on_invalid = on_invalid
@@ -91,7 +91,7 @@ class OutcomeReader:
             return [replace(outcome, seconds=seconds)] * size
         if misfit := outcome.misfit(size):
             error = UsageError(
-                f"{handler.name} got {size} messages, and {misfit}: return a ProcessStatus for each of them, or raise "
+                f"{handler.name} got a batch of {size}, and {misfit}: return a ProcessStatus for each, or raise "
                 f"PartialFailure with an error or a ProcessStatus by places, from 0 to {size - 1}"
             )
             return [Outcome(handler, ProcessStatus.RETRIABLE_ERROR, error, seconds=seconds)] * size
