@@ -120,7 +120,7 @@ async def _faults(accounts: Accounts, request: Request) -> Response:
 
 
 def _account(accounts: Accounts, request: Request) -> Account:
-    """Return the account that ``region`` and ``account`` name, or else the URL of the queue, of those that were called."""
+    """Return the account that ``region`` and ``account``, or the URL of the queue, name, of those that were called."""
     asked, default = request.query_params, accounts.default
     in_url = number_in(asked.get("queue", ""))
     owner = in_url if NUMBER.fullmatch(in_url) else default.account_id
