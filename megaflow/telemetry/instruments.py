@@ -187,7 +187,7 @@ INSTRUMENTS: Final[Mapping[str, Instrument]] = _by_name(
             "megaflow.message.age",
             "s",
             _QUEUE,
-            "how long ago a message was sent when its first handler is started, at each delivery",
+            "how long ago a message was sent when it is taken up, at each delivery, whether or not a handler matches",
             _AGES,
         ),
         Instrument(

@@ -399,7 +399,8 @@ class Core:
                 count = len(self._held_messages.running) + len(self._held_messages.in_line)
                 self._actions.report(
                     logging.INFO,
-                    "stopping: waiting up to %s s for %d %s; a second signal does not wait",
+                    "stopping: waiting up to %s s for %d %s; "
+                    "stop(now=True) does not wait, nor a second signal that is heard",
                     self._settings.shutdown_timeout,
                     count,
                     "handler" if count == 1 else "handlers",

@@ -36,7 +36,7 @@ from megaflow.limits import FIFO_IN_FLIGHT, IN_FLIGHT
 from megaflow.match.conditions import EVERYTHING
 from megaflow.processing.verdict import Fate
 from megaflow.settings import ConsumerSettings
-from tests.consumer.core.driving import Driver, ids, message, messages, verdict_on
+from tests.consumer.core.driving import HOW_TO_HURRY, Driver, ids, message, messages, verdict_on
 
 
 def handle(texts: list[str]) -> None: ...
@@ -480,6 +480,4 @@ def test_what_is_given_back_in_line_is_said_once() -> None:
     driver.tell(Received((message("1"),), driver.poll))
     driver.tell(Stop())
 
-    assert driver.reports(logging.INFO) == [
-        "stopping: waiting up to 1.0 s for 1 handler; a second signal does not wait"
-    ]
+    assert driver.reports(logging.INFO) == [f"stopping: waiting up to 1.0 s for 1 handler; {HOW_TO_HURRY}"]
