@@ -99,7 +99,7 @@ class Accounts:
         named = next((str(ask[name]) for name in ARNS if name in ask), None)
         if named is not None:
             return self.owner_of(named) or account
-        number = str(ask.get("QueueUrl", "")).rpartition("/")[0].rpartition("/")[2]
+        number = ask.get("QueueOwnerAWSAccountId") or number_in(str(ask.get("QueueUrl", "")))
         return self._known.get((account.region, number), account)
 
     def owner_of(self, arn: str) -> Account | None:
@@ -129,3 +129,8 @@ class Accounts:
         self._opened(made)
         self._known[region, account_id] = made
         return made
+
+
+def number_in(queue_url: str) -> str:
+    """Return the number of the account that the URL of a queue names; ``""`` where it is the name of one alone."""
+    return queue_url.rpartition("/")[0].rpartition("/")[2]

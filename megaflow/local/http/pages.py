@@ -14,7 +14,7 @@ from starlette.routing import Route
 
 from megaflow.errors import ConfigurationError, UsageError
 from megaflow.local.account import Account
-from megaflow.local.accounts import Accounts
+from megaflow.local.accounts import NUMBER, Accounts, number_in
 from megaflow.local.faults import Faults
 from megaflow.local.shapes import to_base64
 
@@ -133,9 +133,11 @@ async def _faults(accounts: Accounts, request: Request) -> Response:
 
 
 def _account(accounts: Accounts, request: Request) -> Account:
-    """Return the account that ``region`` and ``account`` name, of those that were called."""
+    """Return the account that ``region`` and ``account``, or the URL of the queue, name, of those that were called."""
     asked, default = request.query_params, accounts.default
-    region, number = asked.get("region", default.region), asked.get("account", default.account_id)
+    in_url = number_in(asked.get("queue", ""))
+    owner = in_url if NUMBER.fullmatch(in_url) else default.account_id
+    region, number = asked.get("region", default.region), asked.get("account", owner)
     for account in accounts:
         if (account.region, account.account_id) == (region, number):
             return account
