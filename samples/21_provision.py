@@ -1,25 +1,20 @@
-"""Declared queues: an app says what its queue and its topic are to be, and they are made as it says.
+"""Declared queues: an app says what its queue and its topic are to be, and `megaflow provision` makes them.
 
-From a terminal, `megaflow provision shop.py` shows what your account has otherwise, and `--apply` makes it so.
+Run by itself, it does so on SQS and SNS of this machine. Without AWS_ENDPOINT_URL it would be your account:
+
+    megaflow provision 21_provision.py          shows what is otherwise there
+    megaflow provision 21_provision.py --apply  makes it so
 """
 
 from typing import Any
 
 from megaflow import App
-from megaflow.local import Account, SnsClient, SqsClient
 from megaflow.provision import DeadLetterQueue, Queue, Topic
-from megaflow.provision.making import Provisioner
-from megaflow.provision.needs import needs_of
-
-account = Account()  # AWS in this process
-sqs, sns = SqsClient(account), SnsClient(account)
 
 shop = Topic("shop", json_only=True)
 app = App(
     queue=Queue("orders", dead_letter_queue=DeadLetterQueue(max_receive_count=3), subscribe=[shop]),
     topic=shop,
-    client=sqs,
-    sns_client=sns,
     retry_on=ConnectionError,
 )
 
@@ -31,8 +26,18 @@ def ship(order: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    for made in Provisioner(sqs, sns, apply=True).provision(needs_of(app)):
-        print(f"{made.state.value}: {made.resource} {made.name} {made.attribute}".rstrip())
-    app.publish({"kind": "newsletter"})  # the filter of the subscription keeps it away
-    app.publish({"kind": "order", "id": 7})
-    app.run()
+    import os
+    import subprocess
+    import sys
+
+    from megaflow.local.server import Server
+
+    with Server() as server:
+        os.environ |= {"AWS_ENDPOINT_URL": server.url, "AWS_DEFAULT_REGION": "us-east-1"}
+        os.environ |= {"AWS_ACCESS_KEY_ID": "any", "AWS_SECRET_ACCESS_KEY": "any"}
+        for options in ((), ("--apply",), ()):
+            print("$ megaflow provision 21_provision.py", *options, flush=True)
+            subprocess.run([sys.executable, "-m", "megaflow", "provision", __file__, *options], check=False)
+        app.publish({"kind": "newsletter"})  # the filter of the subscription keeps it away
+        app.publish({"kind": "order", "id": 7})
+        app.run()

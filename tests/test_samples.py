@@ -115,16 +115,13 @@ PRINTED = {
         "100 orders are stored",
         "received 2 times at most",
     ],
+    "20_batches.py": ["4 views at once, 1 of them to come again", "3 deleted, 1 kept, 1 dead-lettered"],
     "21_provision.py": [
-        "made: queue orders-dead",
-        "made: queue orders",
-        "made: queue orders RedrivePolicy",
-        "made: topic shop",
-        "made: queue policy orders topic shop",
-        "made: subscription orders to shop",
+        "$ megaflow provision 21_provision.py --apply",
+        "$ megaflow provision 21_provision.py",
+        "same: what is declared is there",
         "shipping 7",
     ],
-    "20_batches.py": ["4 views at once, 1 of them to come again", "3 deleted, 1 kept, 1 dead-lettered"],
 }
 MIGRATED = ROOT / "samples" / "07_sqs_mega.py"
 DEMO = ROOT / "samples" / "demo.py"
