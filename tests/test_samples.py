@@ -117,6 +117,12 @@ PRINTED = {
     ],
     "20_batches.py": ["4 views at once, 1 of them to come again", "3 deleted, 1 kept, 1 dead-lettered"],
     "21_declared.py": ["orders 60", "orders-dead 30", "received: one order"],
+    "23_provision.py": [
+        "$ megaflow provision 23_provision.py --apply",
+        "$ megaflow provision 23_provision.py",
+        "same: what is declared is there",
+        "shipping 7",
+    ],
 }
 MIGRATED = ROOT / "samples" / "07_sqs_mega.py"
 DEMO = ROOT / "samples" / "demo.py"

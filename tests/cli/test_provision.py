@@ -182,7 +182,28 @@ def test_no_connection_is_an_error_after_what_was_done(run: Run, monkeypatch: py
 
     failed = run("provision", "shop.py", "--region", "eu-west-1")
 
+    assert (failed.code, failed.out) == (1, "")
+    assert "does anybody listen there?" in failed.err
+
+
+def test_what_was_made_before_the_connection_is_lost_is_shown(
+    run: Run, server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_SNS", "http://127.0.0.1:1")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    monkeypatch.delenv("AWS_ENDPOINT_URL")
+    monkeypatch.setenv("AWS_ENDPOINT_URL_SQS", server.url)
+
+    failed = run("provision", "shop.py", "--apply", "--json", "--region", "eu-west-1")
+
     assert failed.code == 1
+    (said,) = failed.json
+    assert said["same"] is False
+    assert [(each["name"], each["state"]) for each in said["differences"]] == [
+        ("orders-dead", "made"),
+        ("orders", "made"),
+        ("orders", "made"),
+    ]
     assert "does anybody listen there?" in failed.err
 
 
