@@ -442,6 +442,7 @@ def furnish(shop: KeptShop) -> None:
     shop.sqs.add_permission(QueueUrl=url, Label="all", AWSAccountIds=["123456789012"], Actions=["*"])
     send_in_order(shop, shop.fifo_queue(), "one", "two")
     shop.sns.create_topic(Name="news", Tags=[{"Key": "a", "Value": "b"}])
+    shop.sns.add_permission(TopicArn=NEWS_ARN, Label="all", AWSAccountId=["123456789012"], ActionName=["Publish"])
     subscribe(shop, NEWS_ARN, url)
     shop.sns.create_topic(Name="news.fifo", Attributes=FIFO_TOPIC)
     subscribe(shop, f"{NEWS_ARN}.fifo", FIFO_URL)
@@ -494,6 +495,10 @@ CHANGES: dict[str, Case] = {
     "SetTopicAttributes": lambda shop: shop.sns.set_topic_attributes(
         TopicArn=NEWS_ARN, AttributeName="DisplayName", AttributeValue="News"
     ),
+    "sns.AddPermission": lambda shop: shop.sns.add_permission(
+        TopicArn=NEWS_ARN, Label="some", AWSAccountId=["123456789012"], ActionName=["Publish"]
+    ),
+    "sns.RemovePermission": lambda shop: shop.sns.remove_permission(TopicArn=NEWS_ARN, Label="all"),
     "TagResource": lambda shop: shop.sns.tag_resource(ResourceArn=NEWS_ARN, Tags=[{"Key": "c", "Value": "d"}]),
     "UntagResource": lambda shop: shop.sns.untag_resource(ResourceArn=NEWS_ARN, TagKeys=["a"]),
     "Subscribe": lambda shop: subscribe(shop, NEWS_ARN, "000000000000/dead", RawMessageDelivery="true"),
@@ -518,7 +523,8 @@ READS = {
 
 
 def test_every_operation_is_a_change_or_a_read() -> None:
-    operations = {operation for service in SERVICES.values() for operation in service}
+    in_sqs, in_sns = SERVICES["sqs"].keys(), SERVICES["sns"].keys()
+    operations = in_sqs | in_sns | {f"sns.{operation}" for operation in in_sqs & in_sns}
 
     assert operations == CHANGES.keys() | READS
 

@@ -30,7 +30,7 @@ _DEFAULTS: Final = {
 }
 """What a topic has that was not given it."""
 
-_ACTIONS: Final = (
+TOPIC_ACTIONS: Final = (
     "GetTopicAttributes",
     "SetTopicAttributes",
     "AddPermission",
@@ -95,7 +95,7 @@ def show_topic(topic: Topic, owner: str) -> dict[str, str]:
         "TopicArn": topic.arn,
         "Owner": owner,
         "DisplayName": "",
-        "Policy": _write(_policy(topic, owner)),
+        "Policy": policy_of(topic, owner),
         "EffectiveDeliveryPolicy": _write(_effective_delivery(topic)),
         **{name: str(count) for name, count in counts.items()},
         **({"ContentBasedDeduplication": "false"} if topic.fifo else {}),
@@ -103,12 +103,17 @@ def show_topic(topic: Topic, owner: str) -> dict[str, str]:
     }
 
 
-def _policy(topic: Topic, owner: str) -> dict[str, object]:
+def policy_of(topic: Topic, owner: str) -> str:
+    """Return the policy that a topic was given, or that of a new topic of the account *owner*."""
+    return topic.attributes.get("Policy") or _write(_first_policy(topic, owner))
+
+
+def _first_policy(topic: Topic, owner: str) -> dict[str, object]:
     statement = {
         "Sid": "__default_statement_ID",
         "Effect": "Allow",
         "Principal": {"AWS": "*"},
-        "Action": [f"SNS:{action}" for action in _ACTIONS],
+        "Action": [f"SNS:{action}" for action in TOPIC_ACTIONS],
         "Resource": topic.arn,
         "Condition": {"StringEquals": {"AWS:SourceOwner": owner}},
     }

@@ -20,6 +20,7 @@ from megaflow.local.operations.topic_attributes import (
     read_topic_attributes,
     show_topic,
 )
+from megaflow.local.operations.topic_permissions import add_permission, remove_permission
 from megaflow.local.operations.topic_tags import TAG_OPERATIONS, check_same_tags, read_tags
 from megaflow.local.refused import Refused, invalid_parameter
 from megaflow.local.topic import Subscription, Topic
@@ -82,6 +83,14 @@ def _set_topic_attributes(account: Account, ask: Ask) -> Answer:
     topic.attributes[name] = read_topic_attribute(name, ask.get("AttributeValue", ""), fifo=topic.fifo)
     account.touch_topic(topic)
     return {}
+
+
+def _add_permission(account: Account, ask: Ask) -> Answer:
+    return add_permission(account, _topic(account, ask["TopicArn"]), ask)
+
+
+def _remove_permission(account: Account, ask: Ask) -> Answer:
+    return remove_permission(account, _topic(account, ask["TopicArn"]), ask)
 
 
 def _subscribe(account: Account, ask: Ask) -> Answer:
@@ -216,6 +225,8 @@ TOPIC_OPERATIONS: Final[Mapping[str, Operation]] = {
     "ListTopics": _list_topics,
     "GetTopicAttributes": _get_topic_attributes,
     "SetTopicAttributes": _set_topic_attributes,
+    "AddPermission": _add_permission,
+    "RemovePermission": _remove_permission,
     **TAG_OPERATIONS,
     "Subscribe": _subscribe,
     "Unsubscribe": _unsubscribe,
