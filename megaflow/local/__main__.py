@@ -77,10 +77,13 @@ def _listen(account: Account, given: argparse.Namespace, keep: Callable[[Account
             allowed_hosts=given.allow_host,
             keys=dict(given.accounts),
             region_any=given.region_any,
+            deliver_to=given.deliver_to,
+            key_file=given.data.with_name(f"{given.data.name}.sns.pem") if given.data else None,
             opened=keep,
         )
     except ConfigurationError as error:
-        raise ConfigurationError(f"{error}; --port 0 takes a free one") from error
+        hint = "; --port 0 takes a free one" if "cannot listen" in str(error) else ""
+        raise ConfigurationError(f"{error}{hint}") from error
 
 
 @contextmanager
@@ -165,6 +168,12 @@ def _parser(program: str) -> argparse.ArgumentParser:
         metavar="KEY=ACCOUNT",
         help="account of calls with this key id, twelve digits; may be given several times (a key id of twelve digits "
         "is its account)",
+    )
+    parser.add_argument(
+        "--deliver-to",
+        action="append",
+        metavar="HOST[:PORT]",
+        help="deliver to subscriptions over HTTP(S) there; may be given several times (default: 127.0.0.1)",
     )
     parser.add_argument(
         "--relaxed",

@@ -60,6 +60,7 @@ def reset(account: Account) -> None:
             account.touch(hosted)
         for arn in list(account.topics):
             account.delete_topic(arn)
+        account.posts.forget(lambda post: True)
         account.deleted_at.clear()
         account.touched.account = True
         account.faults = Faults()

@@ -263,8 +263,12 @@ class SnsClient(_Client):
         return self._call("RemovePermission", parameters)
 
     def subscribe(self, **parameters: Any) -> Answer:
-        """Subscribe a queue to a topic."""
+        """Subscribe an endpoint to a topic."""
         return self._call("Subscribe", parameters)
+
+    def confirm_subscription(self, **parameters: Any) -> Answer:
+        """Confirm a subscription by its token."""
+        return self._call("ConfirmSubscription", parameters)
 
     def unsubscribe(self, **parameters: Any) -> Answer:
         """End a subscription."""

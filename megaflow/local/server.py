@@ -9,6 +9,7 @@ import socket
 import threading
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
+from pathlib import Path
 from types import TracebackType
 from typing import Final
 
@@ -18,13 +19,17 @@ from megaflow.forks import let_go, renew_in_child
 from megaflow.local.account import Account
 from megaflow.local.accounts import Accounts
 from megaflow.local.clock import Clock
+from megaflow.local.endpoints.destinations import THIS_MACHINE, Destinations
+from megaflow.local.endpoints.signing import Signer, can_sign
 from megaflow.local.refused import Refused
+from megaflow.local.served import Served
 
 try:
     import uvicorn
     from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
     from megaflow.local.http.asgi import CALLER, Application, HttpCaller
+    from megaflow.local.http.deliveries import Deliveries
 except ImportError as error:
     raise ConfigurationError(describe_missing_extra("the embedded queue behind HTTP", "local", error)) from error
 
@@ -57,10 +62,14 @@ class Server:
         region_any: Whether one account is for all calls, whatever they are signed for. Otherwise a call that is
             signed for another region, or by the key of another account, is for an account beside it, which is made
             where it is not there. By default an *account* that you give is for all calls.
+        deliver_to: Where subscriptions over HTTP may be delivered to, each ``HOST`` or ``HOST:PORT``; this machine by
+            default, as long as nobody else reaches the server.
+        key_file: The private file that keeps the key that signs SNS's envelopes, made when it is needed; a key that
+            lasts as long as this process by default.
         opened: Called with each account that is made, before anything is done to it.
 
     Raises:
-        ConfigurationError: the port is taken.
+        ConfigurationError: the port is taken, or a place to deliver to is none.
 
     Example:
         >>> import boto3
@@ -78,11 +87,15 @@ class Server:
         allowed_hosts: Collection[str] = (),
         keys: Mapping[str, str] | None = None,
         region_any: bool | None = None,
+        deliver_to: Collection[str] | None = None,
+        key_file: Path | None = None,
         opened: Callable[[Account], object] = lambda account: None,
     ) -> None:
         self.account = account or Account(clock=Clock())
         """The account that it serves."""
 
+        destinations = Destinations(THIS_MACHINE if deliver_to is None else deliver_to)
+        self.account.served = Served(destinations, Signer(key_file) if can_sign() else None)
         self._socket = _listen(port)
         self.url = f"http://{_HOST}:{self._socket.getsockname()[1]}"
         """Its URL: the endpoint for boto3, the AWS CLI and ``AWS_ENDPOINT_URL``."""
@@ -153,12 +166,13 @@ class Server:
 
 
 class _Uvicorn(uvicorn.Server):
-    """Serves accounts, and takes a turn at them whenever time has something to do for those who poll."""
+    """Serves accounts, and takes a turn at them whenever time has something to do for them."""
 
     def __init__(self, accounts: Accounts, allowed_hosts: Collection[str]) -> None:
         self._accounts = accounts
         self._account = accounts.default
         self._application = Application(accounts, allowed_hosts)
+        self._deliveries = Deliveries()
         self._alarm: asyncio.TimerHandle | None = None
         super().__init__(
             uvicorn.Config(
@@ -191,6 +205,7 @@ class _Uvicorn(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._application.stop_waiting()
+        await self._deliveries.stop()
         await super().shutdown(sockets)
         for connection in list(self.server_state.connections):
             connection.transport.abort()
@@ -220,7 +235,7 @@ class _Uvicorn(uvicorn.Server):
             # Where it cannot be written down, the store has said so; there is nobody to be answered.
             for account in self._accounts:
                 with suppress(Refused), account.turn():
-                    pass
+                    self._deliveries.begin(account)
         finally:
             # The account tells only of alarms that changed, and the clock may not have reached this one.
             self._set_alarm()

@@ -11,6 +11,9 @@ import pytest
 from botocore.exceptions import ClientError
 
 from megaflow.local.calls import SERVICES
+from megaflow.local.endpoints.destinations import Destinations
+from megaflow.local.served import Served
+from megaflow.local.topic import Subscription
 from tests.local.kept import KeptShop, picture
 
 FIFO_TOPIC = {"FifoTopic": "true", "ContentBasedDeduplication": "true"}
@@ -446,6 +449,8 @@ def furnish(shop: KeptShop) -> None:
     subscribe(shop, NEWS_ARN, url)
     shop.sns.create_topic(Name="news.fifo", Attributes=FIFO_TOPIC)
     subscribe(shop, f"{NEWS_ARN}.fifo", FIFO_URL)
+    shop.account.served = Served(Destinations(["127.0.0.1"]), None)
+    shop.sns.subscribe(TopicArn=NEWS_ARN, Protocol="http", Endpoint="http://127.0.0.1/")
 
 
 def receipt(shop: KeptShop) -> dict[str, str]:
@@ -454,8 +459,13 @@ def receipt(shop: KeptShop) -> dict[str, str]:
 
 
 def subscription(shop: KeptShop) -> dict[str, str]:
-    (shown,) = shop.sns.list_subscriptions_by_topic(TopicArn=NEWS_ARN)["Subscriptions"]
-    return {"SubscriptionArn": shown["SubscriptionArn"]}
+    listed = shop.sns.list_subscriptions_by_topic(TopicArn=NEWS_ARN)["Subscriptions"]
+    (arn,) = (each["SubscriptionArn"] for each in listed if each["Protocol"] == "sqs")
+    return {"SubscriptionArn": arn}
+
+
+def pending(shop: KeptShop) -> list[Subscription]:
+    return [one for one in shop.account.topics[NEWS_ARN].subscriptions.values() if one.state == "pending"]
 
 
 def running_task(shop: KeptShop) -> dict[str, str]:
@@ -502,6 +512,7 @@ CHANGES: dict[str, Case] = {
     "TagResource": lambda shop: shop.sns.tag_resource(ResourceArn=NEWS_ARN, Tags=[{"Key": "c", "Value": "d"}]),
     "UntagResource": lambda shop: shop.sns.untag_resource(ResourceArn=NEWS_ARN, TagKeys=["a"]),
     "Subscribe": lambda shop: subscribe(shop, NEWS_ARN, "000000000000/dead", RawMessageDelivery="true"),
+    "ConfirmSubscription": lambda shop: shop.sns.confirm_subscription(TopicArn=NEWS_ARN, Token=pending(shop)[0].token),
     "Unsubscribe": lambda shop: shop.sns.unsubscribe(**subscription(shop)),
     "SetSubscriptionAttributes": lambda shop: shop.sns.set_subscription_attributes(
         **subscription(shop),

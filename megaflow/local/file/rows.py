@@ -9,6 +9,7 @@ from dataclasses import fields
 from typing import TYPE_CHECKING, Any, Final
 
 from megaflow.local.content import NO_ATTRIBUTES, Content, MessageAttribute
+from megaflow.local.endpoints.posts import Post
 from megaflow.local.recent import Remembered
 from megaflow.local.stored_message import Attempt, MessageRecord, SentMessage, Stored
 from megaflow.local.topic import Publication, Subscription, Topic
@@ -23,6 +24,7 @@ Facts = dict[str, Any]
 _QUEUE_SHIFT: Final = 40
 """A queue's number stands above the numbers of its messages in a key of SQLite's 63 bits."""
 
+_POST: Final = tuple(field.name for field in fields(Post) if field.name not in ("content", "has_turn"))
 _SUBSCRIPTION: Final = tuple(field.name for field in fields(Subscription) if field.init)
 
 
@@ -133,6 +135,21 @@ def restore_topic(topic: Topic, facts: Facts) -> None:
     topic.tags = facts["tags"]
     topic.subscriptions = {one["arn"]: Subscription(**one) for one in facts["subscriptions"]}
     topic.next_number = facts["next_number"]
+
+
+def post_facts(post: Post) -> str:
+    """Write down what is to be delivered over HTTP."""
+    content = post.content
+    facts = {name: getattr(post, name) for name in _POST}
+    attributes = [_write_attributes(each) for each in (content.attributes, content.system_attributes)]
+    return json.dumps({**facts, "content": [content.body, *attributes]})
+
+
+def read_post(text: str) -> Post:
+    """Read what ``post_facts`` wrote."""
+    facts = json.loads(text)
+    body, attributes, system = facts["content"]
+    return Post(**{**facts, "content": Content(body, _read_attributes(attributes), _read_attributes(system))})
 
 
 def sent_facts(remembered: Remembered[SentMessage]) -> str:

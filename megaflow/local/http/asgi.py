@@ -22,6 +22,7 @@ from megaflow.local.faults import NO_STRIKE
 from megaflow.local.http.gate import Gate, check_form
 from megaflow.local.http.pages import no_call, pages
 from megaflow.local.http.protocols import Call, Headers, Reply, is_call, likely_protocol, protocol_of
+from megaflow.local.http.sender import with_sender
 from megaflow.local.http.trace import with_trace_header
 from megaflow.local.operations.operation import Answer
 from megaflow.local.polls import Poll
@@ -96,7 +97,7 @@ class Application:
                 check_form(scope["method"], headers, call.body)
             if operation not in SERVICES[protocol.service]:
                 raise protocol.unknown_operation(operation)
-            ask = with_trace_header(operation, ask, headers)
+            ask = with_sender(operation, with_trace_header(operation, ask, headers), call)
             account = self._accounts.serving(self._accounts.of(headers, call.query), ask)
             strike = self._accounts.default.faults.strike(operation, ask)
             outcome = perform(account, protocol.service, operation, ask, strike)

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from functools import partial
 from typing import Any, Final, TypeAlias
 
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
@@ -15,6 +16,7 @@ from starlette.routing import Route
 from megaflow.errors import ConfigurationError, UsageError
 from megaflow.local.account import Account
 from megaflow.local.accounts import Accounts
+from megaflow.local.endpoints.signing import CERTIFICATES
 from megaflow.local.faults import Faults
 from megaflow.local.shapes import to_base64
 
@@ -41,6 +43,7 @@ def pages(accounts: Accounts) -> Sequence[Route]:
     """Return the pages of a server of these *accounts*."""
     return [
         Route("/", _about),
+        Route(f"{CERTIFICATES}{{name}}.pem", partial(_certificate, accounts)),
         Route(PREFIX, _index),
         *(
             Route(f"{PREFIX}{name}", partial(_answer, page, accounts), methods=methods)
@@ -61,6 +64,14 @@ async def no_call(_: Request, __: Exception) -> Response:
 
 async def _about(_: Request) -> Response:
     return PlainTextResponse(_ABOUT)
+
+
+async def _certificate(accounts: Accounts, request: Request) -> Response:
+    """Hand out the certificate of those who sign; another name is that of a server before this one."""
+    signer = accounts.default.served.signer if accounts.default.served else None
+    if signer is None or await run_in_threadpool(lambda: signer.name) != request.path_params["name"]:
+        return PlainTextResponse("This server has no such certificate.\n", 404)
+    return Response(signer.certificate, media_type="application/x-pem-file")
 
 
 async def _index(_: Request) -> Response:
