@@ -78,7 +78,7 @@ def _listen(account: Account, given: argparse.Namespace, keep: Callable[[Account
             keys=dict(given.accounts),
             region_any=given.region_any,
             deliver_to=given.deliver_to,
-            key_file=given.data.with_name(f"{given.data.name}.sns.pem") if given.data else None,
+            key_file=key_file_of(given.data),
             opened=keep,
         )
     except ConfigurationError as error:
@@ -99,6 +99,11 @@ def kept(account: Account, data: Path | None) -> Iterator[Callable[[Account], ob
 
         keep(account, data)
         yield lambda other: keep(other, data.with_name(f"{data.name}.{other.region}.{other.account_id}"))
+
+
+def key_file_of(data: Path | None) -> Path | None:
+    """Return the file beside *data* that keeps the key which signs envelopes."""
+    return None if data is None else data.with_name(f"{data.name}.sns.pem")
 
 
 def siblings_of(data: Path | None) -> Iterator[tuple[str, str]]:

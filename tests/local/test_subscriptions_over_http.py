@@ -10,6 +10,7 @@ from urllib.error import HTTPError
 from urllib.parse import parse_qs, urlsplit
 from urllib.request import Request, urlopen
 
+import boto3
 import pytest
 from botocore.exceptions import ClientError
 
@@ -494,6 +495,21 @@ def test_a_link_ends_the_subscription_of_a_queue(place: Place) -> None:
     urlopen(json.loads(place.received(url)["Body"])["UnsubscribeURL"]).close()
 
     assert place.sns.list_subscriptions_by_topic(TopicArn=topic)["Subscriptions"] == []
+
+
+def test_links_lead_to_the_account_and_region_of_the_topic() -> None:
+    asked = {"region_name": "eu-west-1", "aws_access_key_id": "123456789012", "aws_secret_access_key": "any"}
+    with Server() as server, endpoint() as made:
+        sns = boto3.client("sns", endpoint_url=server.url, **asked)
+        topic = sns.create_topic(Name="news")["TopicArn"]
+        sns.subscribe(TopicArn=topic, Protocol="http", Endpoint=made.url)
+        said = made.confirm()
+        sns.publish(TopicArn=topic, Message="hello")
+        (sent,) = made.wait_for_kind("Notification")
+        sns.close()
+
+    assert f"<SubscriptionArn>{topic}:" in said
+    assert sent.fields["TopicArn"] == topic == "arn:aws:sns:eu-west-1:123456789012:news"
 
 
 @pytest.mark.parametrize(
