@@ -24,7 +24,7 @@ class PeekedMessage:
     """What SQS gave it."""
 
     body: str
-    """Its text."""
+    """Its text. What a topic wrote is signed only once somebody receives it."""
 
     attributes: dict[str, dict[str, Any]]
     """As boto3 gives them."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import stat
+import subprocess
+import sys
 from base64 import b64decode
 from collections.abc import Iterator
 from hashlib import md5
@@ -26,6 +28,7 @@ from megaflow.local.endpoints.signing import Signer
 from megaflow.local.server import Server
 from tests.conformance.conftest import clients
 from tests.endpoints import endpoint
+from tests.waiting import PATIENCE
 
 QUEUE_ARN = "arn:aws:sqs:us-east-1:000000000000:orders"
 
@@ -219,6 +222,17 @@ def test_no_key_is_made_before_it_is_needed(tmp_path: Path) -> None:
         receive(sqs, url)
 
     assert (before, path.exists()) == (False, True)
+
+
+def test_a_server_that_signs_nothing_does_not_load_what_signs() -> None:
+    program = (
+        "import sys; from megaflow.local.server import Server\n"
+        "with Server(): print([name for name in sys.modules if name.startswith('cryptography')])"
+    )
+
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=PATIENCE)
+
+    assert done.stdout == "[]\n"
 
 
 def test_without_the_package_nothing_is_signed(monkeypatch: pytest.MonkeyPatch) -> None:

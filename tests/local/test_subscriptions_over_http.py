@@ -588,6 +588,18 @@ def test_a_password_goes_to_the_endpoint_and_nowhere_else(place: Place, caplog: 
     assert "given up" in caplog.text
 
 
+def test_a_url_may_end_as_the_names_of_fifo_queues_do(place: Place) -> None:
+    dead, topic = place.queue(), place.topic()
+    place.endpoint.statuses += [200, 404]
+    arn = place.subscribe(topic, f"{place.endpoint.url}.fifo", RedrivePolicy=place.redrive())
+    place.endpoint.confirm()
+
+    place.sns.publish(TopicArn=topic, Message="hello")
+
+    assert place.shown(arn)["RedrivePolicy"] == place.redrive()
+    assert json.loads(place.received(dead)["Body"])["Message"] == "hello"
+
+
 def test_deleting_a_topic_ends_what_it_has_to_deliver(place: Place) -> None:
     topic = place.topic()
     place.subscribed(topic)

@@ -6,6 +6,8 @@ import json
 from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from dataclasses import fields
+from functools import lru_cache
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from megaflow.local.content import NO_ATTRIBUTES, Content, MessageAttribute
@@ -80,7 +82,7 @@ def read_record(row: Row) -> MessageRecord:
     """Make a record of a row of messages with its row of deliveries behind it."""
     key, message_id, body, attributes, system, sent_at, group, deduplication, sequence, source, aged, delayed = row[:12]
     received, received_here, received_at, first_received_at, visible_at = row[12:]
-    content = Content(body, _read_attributes(attributes), _read_attributes(system))
+    content = Content(body, _read_attributes(attributes), _read_system_attributes(system))
     message = SentMessage(message_id, content, sent_at, group, deduplication, sequence)
     stored = Stored(
         split_key(key)[1], message, received or 0, received_here or 0, received_at or 0.0, first_received_at, source
@@ -227,6 +229,12 @@ def _read_attributes(text: str | None) -> Mapping[str, MessageAttribute]:
     if text is None:
         return NO_ATTRIBUTES
     return {name: MessageAttribute(kind, _read_value(*value)) for name, (kind, *value) in json.loads(text).items()}
+
+
+@lru_cache(64)
+def _read_system_attributes(text: str | None) -> Mapping[str, MessageAttribute]:
+    # One for all that have the same: of a million envelopes, each has the mark that it is yet to be signed.
+    return MappingProxyType(dict(_read_attributes(text))) if text else NO_ATTRIBUTES
 
 
 def _read_value(text: str, binary: str | None = None) -> str | bytes:

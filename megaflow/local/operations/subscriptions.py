@@ -135,7 +135,7 @@ def _check_type(dead_letter_arn: str, subscription: Subscription) -> None:
     https://docs.aws.amazon.com/sns/latest/dg/sns-dead-letter-queues.html
     """
     fifo = dead_letter_arn.endswith(".fifo")
-    if subscription.endpoint.endswith(".fifo") and not fifo:
+    if not subscription.is_posted_to and subscription.endpoint.endswith(".fifo") and not fifo:
         raise _WrongValue("RedrivePolicy: must use a FIFO queue as DLQ for a FIFO Subscription to a FIFO Topic.")
     if fifo and not subscription.topic_arn.endswith(".fifo"):
         raise _WrongValue("RedrivePolicy: must use a standard queue as DLQ for a Subscription to a standard Topic.")
