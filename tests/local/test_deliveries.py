@@ -188,23 +188,42 @@ def test_a_name_that_leads_to_the_metadata_of_a_machine_is_given_up(monkeypatch:
     assert not asyncio.run(Shop("http://app/").deliver())
 
 
-def test_what_is_under_way_when_the_server_stops_is_begun_again() -> None:
-    async def run() -> tuple[float | None, int]:
-        async with behaving(hang) as url:
+def test_what_goes_wrong_on_the_way_out_ends_as_any_failure(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(deliveries, "text_of", lambda *_: 1 / 0)
+
+    assert not delivered(saying(b"HTTP/1.1 200 OK\r\n\r\n"))
+    assert "ZeroDivisionError" in caplog.text
+
+
+@pytest.mark.parametrize("begun", [True, False])
+def test_what_is_under_way_when_the_server_stops_is_begun_again(begun: bool) -> None:
+    async def run() -> None:
+        reached = asyncio.Event()
+
+        async def note_and_hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            reached.set()
+            await hang(reader, writer)
+
+        async with behaving(note_and_hang) as url:
             shop = Shop(url)
             shop.sns.publish(TopicArn=shop.topic, Message="hello")
+            (post,) = shop.account.posts
             made = Deliveries()
             with shop.account.turn():
                 made.begin(shop.account)
-            await asyncio.sleep(0)
+            if begun:
+                await asyncio.wait_for(reached.wait(), PATIENCE)
+
             taken = shop.account.posts.next_alarm()
             await made.stop()
-            (post,) = shop.account.posts
+
             assert taken is None
             assert shop.account.posts.next_alarm() == post.due_at
-            return post.due_at, post.tries
+            assert (list(shop.account.posts), post.tries) == ([post], 0)
 
-    assert asyncio.run(run())[1] == 0
+    asyncio.run(run())
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from base64 import b64encode
 from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Final
 from urllib.parse import unquote
 
@@ -51,24 +51,27 @@ class Deliveries:
         for post in account.posts.take(account.clock(), lambda post: delivery_of(account, post).per_second):
             task = asyncio.get_running_loop().create_task(self._deliver(account, post))
             self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            task.add_done_callback(partial(self._end, account, post))
 
     async def stop(self) -> None:
         """Give up what is under way; it is begun again by whoever serves the account next."""
-        for task in self._tasks:
+        tasks = list(self._tasks)
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _deliver(self, account: Account, post: Post) -> None:
-        try:
-            status, why = await self._post(account, post)
-        except asyncio.CancelledError:
-            with account.lock:
-                account.posts.put_back(post)
-            raise
+        status, why = await self._post(account, post)
         # Where it cannot be written down, the store has said so; the post is made again once the file is opened again.
         with suppress(Refused), account.turn():
             settle(account, post, status, why)
+
+    def _end(self, account: Account, post: Post, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        # Also where it had not begun yet.
+        if task.cancelled():
+            with account.lock:
+                account.posts.put_back(post)
 
     async def _post(self, account: Account, post: Post) -> tuple[int | None, str]:
         """Return the status that the endpoint answered, or None, and what there is to say of it."""
@@ -84,6 +87,7 @@ class Deliveries:
         except (OSError, HttpParserError, ssl.SSLError) as error:
             return answer.status, answer.said or f"{type(error).__name__}: {error}"
         except Exception:
+            # A post that nobody settles would be under way for ever.
             log.exception("message %s to %s could not be posted", post.message_id, post.subscription_arn)
             return None, "it could not be posted; the log says why"
         return answer.status, answer.said or "the connection was closed without an answer"
