@@ -115,6 +115,7 @@ PRINTED = {
         "100 orders are stored",
         "received 2 times at most",
     ],
+    "22_webhook.py": ["confirmed by a visit: 200", "order 7: not now", "order 7: done"],
     "20_batches.py": ["4 views at once, 1 of them to come again", "3 deleted, 1 kept, 1 dead-lettered"],
     "21_declared.py": ["orders 60", "orders-dead 30", "received: one order"],
     "23_provision.py": [

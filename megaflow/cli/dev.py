@@ -84,7 +84,7 @@ def dev(targets: Sequence[str], port: int, data: Path | None, reload: bool) -> i
     Of several apps, the queue of each gets what is published to any topic. One that names neither a queue nor a topic
     publishes to the topic "shared".
     """
-    from megaflow.local.__main__ import kept
+    from megaflow.local.__main__ import kept, key_file_of
     from megaflow.local.account import Account
 
     if reload:
@@ -93,7 +93,7 @@ def dev(targets: Sequence[str], port: int, data: Path | None, reload: bool) -> i
     # A file that fails to import is shown by the apps' process; a missing one is wrong usage, here.
     folders = {folder_of(target) for target in targets}
     refuse_twice(targets)
-    with kept(account, data), _listen(account, port) as server:
+    with kept(account, data), _listen(account, port, key_file_of(data)) as server:
         show(f"SQS and SNS on {server.url}; from another terminal:", style="bold")
         show(f"  export AWS_ENDPOINT_URL={server.url}")
         show("All calls of SQS and SNS go there; those of AWS's other services go to AWS.")
@@ -110,11 +110,11 @@ def _check_watching() -> None:
         raise WrongUsage(f"{said}; --no-reload does without") from error
 
 
-def _listen(account: Account, port: int) -> Server:
+def _listen(account: Account, port: int, key_file: Path | None) -> Server:
     from megaflow.local.server import Server
 
     try:
-        return Server(account, port=port)
+        return Server(account, port=port, key_file=key_file)
     except ConfigurationError as error:
         raise WrongUsage(str(error)) from error
 

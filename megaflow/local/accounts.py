@@ -114,8 +114,8 @@ class Accounts:
             return known if known is not None else self._make(region, account_id)
 
     def next_alarm(self) -> float | None:
-        """Return when somebody has to take a turn though nobody calls."""
-        alarms = (account.next_alarm() for account in self)
+        """Return when somebody has to take a turn, or deliver something, though nobody calls."""
+        alarms = (alarm for account in self for alarm in (account.next_alarm(), account.posts.next_alarm()))
         return min((alarm for alarm in alarms if alarm is not None), default=None)
 
     def _find(self, signature: Signature) -> Account:

@@ -54,6 +54,9 @@ class World:
     patience: int = 0
     """Seconds a receive waits by itself: AWS may not look at all of its servers at once."""
 
+    sns_url: str = f"https://sns.{REGION}.amazonaws.com"
+    """Where the URLs in envelopes begin."""
+
     def queue(self, **attributes: str) -> str:
         """Make a standard queue and return its URL."""
         url: str = self.sqs.create_queue(QueueName=next(self.names), Attributes=attributes)["QueueUrl"]
@@ -175,7 +178,7 @@ def local_world() -> World:
 def server_world() -> Iterator[World]:
     moved = Moved()
     with Server(moved.account) as server, clients(server.url) as (sqs, sns):
-        yield World(sqs, sns, moved.advance)
+        yield World(sqs, sns, moved.advance, sns_url=server.url)
 
 
 @pytest.fixture(scope="session")
@@ -206,7 +209,8 @@ def aws_world() -> Iterator[World]:
         client.meta.events.register(f"after-call.{call}", note)
     prefix = f"megaflow-{uuid.uuid4().hex[:12]}"
     names = (f"{prefix}-{number}" for number in itertools.count())
-    yield World(sqs, sns, time.sleep, names, account_id, session.region_name, moment=3, patience=2)
+    sns_url = f"https://sns.{session.region_name}.amazonaws.com"
+    yield World(sqs, sns, time.sleep, names, account_id, session.region_name, moment=3, patience=2, sns_url=sns_url)
     for delete in made:
         with contextlib.suppress(ClientError):
             delete()
