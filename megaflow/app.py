@@ -171,6 +171,7 @@ class App(Router):
             breaker=breaker,
             stores=Stores(progress, idempotency),
             max_receives=max_receives,
+            max_processing_time=max_processing_time,
             visibility_timeout=visibility_timeout,
             with_error_texts=self._settings.records_error_texts,
             # What is handled without a queue needs nothing of AWS, so a name is not looked up.

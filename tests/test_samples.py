@@ -116,6 +116,7 @@ PRINTED = {
         "received 2 times at most",
     ],
     "20_batches.py": ["4 views at once, 1 of them to come again", "3 deleted, 1 kept, 1 dead-lettered"],
+    "21_declared.py": ["orders 60", "orders-dead 30", "received: one order"],
 }
 MIGRATED = ROOT / "samples" / "07_sqs_mega.py"
 DEMO = ROOT / "samples" / "demo.py"

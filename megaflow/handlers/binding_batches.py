@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, get_args, get_origin
 
 from megaflow.errors import RegistrationError
@@ -25,6 +25,9 @@ def bind_batch(function: Callable[..., Any], name: str, kind: Kind, providers: P
     except ValueError:  # a built-in function does not tell
         take: Take = (lambda message: message) if kind is Kind.ANY else (lambda message: message.payload)
         return Binding(lambda batch: function(batch.payload), take=lambda message: {"": take(message)})
+    for each in parameters:
+        if _holds_items(each.annotation) and not (_is_list(each.annotation) or _is_provided(each, providers)):
+            _refuse(name, each)
     fills = Fills(name, kind, providers)
     fills.read(tuple(each if _is_provided(each, providers) else _as_one(each) for each in parameters))
     for each in parameters:
@@ -75,10 +78,23 @@ def _read_item(text: str) -> str:
 
 def _refuse(name: str, parameter: inspect.Parameter) -> None:
     annotation = parameter.annotation
-    text = annotation.text if isinstance(annotation, Unresolved) else name_of(annotation)
+    text = annotation.text if isinstance(annotation, Unresolved) else name_of(_find_item(annotation))
     raise RegistrationError(
         f"{name} has batch_size=, so its parameter {parameter.name!r} gets a list: annotate it list[{text}]"
     )
+
+
+def _holds_items(annotation: object) -> bool:
+    return _find_item(annotation) is not annotation
+
+
+def _find_item(annotation: object) -> object:
+    """Return what a list in place of *annotation* is to hold: what a container holds, else what it is."""
+    for member in members(annotation):
+        origin = get_origin(member)
+        if isinstance(origin, type) and issubclass(origin, Iterable) and not issubclass(origin, Mapping):
+            return get_args(member)[0]
+    return annotation
 
 
 def _make_take(takes: Mapping[str, Take]) -> Callable[[Message], Mapping[str, Any]]:

@@ -83,7 +83,9 @@ class HandlerOptions(TypedDict, total=False):
     """
 
     batch_seconds: float
-    """How many seconds a message waits at most for others to share its batch; 1 by default."""
+    """How many seconds a message waits at most for others to share its batch; 1 by default. The app's
+    *max_processing_time* has to be longer.
+    """
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,7 +76,9 @@ def _serve(given: argparse.Namespace) -> None:
         for region, account_id in siblings_of(given.data):
             server.accounts.at(region, account_id)
         if given.config is not None:
-            declare(account, given.config)
+            declare(account, given.config, parameters=dict(given.parameter))
+        elif given.parameter:
+            raise ConfigurationError("--parameter is for a template: name it with --config")
         # From before it is said that it serves: whoever reads that may signal at once. Uvicorn hands these on to us.
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: server.stop())
@@ -173,6 +175,14 @@ def _parser(program: str) -> argparse.ArgumentParser:
         "template of CloudFormation",
     )
     parser.add_argument(
+        "--parameter",
+        action="append",
+        default=[],
+        type=_parameter,
+        metavar="NAME=VALUE",
+        help="value of a parameter of that template, in place of its default; may be given several times",
+    )
+    parser.add_argument(
         "--allow-host",
         action="append",
         default=[],
@@ -225,6 +235,13 @@ def _key(text: str) -> tuple[str, str]:
     if not key or not NUMBER.fullmatch(number):
         raise argparse.ArgumentTypeError(f"{text!r} is not allowed: give a key id, =, and twelve digits")
     return key, number
+
+
+def _parameter(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not name or not equals:
+        raise argparse.ArgumentTypeError(f"{text!r} is not allowed: give a name, =, and a value")
+    return name, value
 
 
 def _like(pattern: re.Pattern[str], allowed: str) -> Callable[[str], str]:

@@ -52,7 +52,7 @@ class PeekedMessage:
 
 
 def reset(account: Account, queue: str | None = None) -> None:
-    """Forget all of an account, or the messages of one *queue* with what is known of those."""
+    """Forget all of an account, and make what was declared; or the messages of one *queue*, with what it knows."""
     with account.turn():
         if queue is None:
             _forget_all(account)

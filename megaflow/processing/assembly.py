@@ -88,6 +88,7 @@ class Assembly:
         breaker: CircuitBreaker | None,
         stores: Stores,
         max_receives: int | None,
+        max_processing_time: float,
         visibility_timeout: float,
         with_error_texts: bool,
         find_queue: Callable[[], str],
@@ -103,6 +104,7 @@ class Assembly:
             on_invalid=on_invalid,
             breaker=breaker,
             max_receives=max_receives,
+            max_processing_time=max_processing_time,
             propagation=propagation,
             tracing=tracing,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import partial
@@ -18,7 +19,7 @@ from megaflow.logs import get_logger
 from megaflow.messages.batch import BatchMessage
 from megaflow.messages.message import Message
 from megaflow.processing.around import Around, surround
-from megaflow.processing.batches import Batches
+from megaflow.processing.batches import Batches, check_batches
 from megaflow.processing.idempotency import Idempotency, check_keys
 from megaflow.processing.log_lines import about, log_outcome, log_slow_matching, log_verdict
 from megaflow.processing.middleware import Middleware, make_pipeline
@@ -86,6 +87,7 @@ class Processor:
         dependencies: Dependencies | None = None,
         propagation: Propagation | None = None,
         max_receives: int | None = None,
+        max_processing_time: float = math.inf,
         tracing: Tracing = NO_TRACING,
         tell: Callable[[Verdict], None] = log_verdict,
         clock: Callable[[], float] = time.perf_counter,
@@ -132,6 +134,7 @@ class Processor:
         if progress is not None:
             check_names(handlers)
         check_keys(handlers, idempotency)
+        check_batches(handlers, max_processing_time)
 
     def log_start(self) -> None:
         """Say that exceptions will not lead to another try, where nothing says that this is meant."""

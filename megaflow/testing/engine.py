@@ -161,6 +161,7 @@ class Engine:
                 pass
         finally:
             self._is_busy = False
+        self._note_moved()
         if self._failure is not None:
             failure, self._failure = self._failure, None
             self._start()
@@ -274,6 +275,13 @@ class Engine:
         settled = settle(self._queue, action, self._get_processor().renew)
         self.record.note_settled(settled)
         return settled
+
+    def _note_moved(self) -> None:
+        """Note what SQS has moved to the dead-letter queue by itself: the received messages keep their ids there."""
+        arn = self._account.queues[self._queue_name].queue.settings.dead_letter_arn
+        hosted = self._account.queue_by_arn(arn) if arn else None
+        for each in self._account.peek(hosted.name) if hosted else ():
+            self.record.note_moved(each.id, f"moved to {name_of(str(arn))} by SQS: received {each.receive_count} times")
 
     def _begin(self, action: Start | Resume | CallBatch | Drop) -> None:
         if isinstance(action, Start):

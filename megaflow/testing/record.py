@@ -61,6 +61,14 @@ class Record:
             gone = [each for each in done if each.id not in self._is_dead]
             self.deleted += [self.received.get(each.id, each) for each in gone]
 
+    def note_moved(self, message_id: str, said: str) -> None:
+        """Note a message that is in the dead-letter queue, without the consumer's doing."""
+        message = self.received.get(message_id)
+        if message is not None and message_id not in self._is_dead:
+            self._is_dead.add(message_id)
+            self.dead_lettered.append(message)
+            self._note_end(message, said)
+
     def _note_end(self, message: Message, *said: str) -> None:
         self.became.setdefault(message.id, []).extend(said)
 

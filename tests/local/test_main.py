@@ -392,3 +392,11 @@ sys.exit(local.main(["--port", "0", "--data", {str(tmp_path / "queue.db")!r}]))
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=PATIENCE)
 
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize("value", ["Stage", "=dev"])
+def test_a_parameter_has_a_name_and_a_value(value: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--parameter", value])
+
+    assert "give a name, =, and a value" in capsys.readouterr().err

@@ -97,13 +97,13 @@ class Stopping:
         self.abandon_late(now)
         self._turns.hurry()
         if self._held_messages.are_begun and waits:
-            count = len(self._held_messages.running) + len(self._held_messages.in_line)
+            count = self._held_messages.begun
             self._actions.report(
                 logging.INFO,
                 "stopping: waiting up to %s s for %d %s; a second signal does not wait",
                 self._settings.shutdown_timeout,
                 count,
-                "handler" if count == 1 else "handlers",
+                "message" if count == 1 else "messages",
             )
         self._polling.abandon()
         self._endings.give_back_waiting(tuple(self._held_messages.waiting.values()), now)

@@ -18,7 +18,6 @@ from megaflow.local.declared.declarations import (
     wrong,
 )
 from megaflow.local.operations.operation import Answer
-from megaflow.local.operations.subscriptions import show_subscription
 from megaflow.local.operations.topic_attributes import differs
 from megaflow.local.refused import Refused
 from megaflow.local.topic import Subscription
@@ -111,7 +110,8 @@ def _subscribe(account: Account, declared: DeclaredSubscription) -> None:
 
 
 def _change_subscription(account: Account, known: Subscription, declared: DeclaredSubscription) -> None:
-    there, wanted = {**_PLAIN, **show_subscription(known)}, {**_PLAIN, **declared.attributes}
+    shown = _call(account, declared.place, "GetSubscriptionAttributes", SubscriptionArn=known.arn)["Attributes"]
+    there, wanted = {**_PLAIN, **shown}, {**_PLAIN, **declared.attributes}
     wanted = {name: "" if text == "{}" else text for name, text in wanted.items()}
     changes = [(name, wanted[name]) for name in wanted if name not in _FILTER and wanted[name] != there[name]]
     if any(wanted[name] != there[name] for name in _FILTER):

@@ -23,7 +23,9 @@ log = get_logger(__name__)
 _NOT_IN_A_NAME: Final = re.compile("[^A-Za-z0-9-]+")
 
 
-def declare(account: Account, config: Mapping[str, Any] | Path | str) -> None:
+def declare(
+    account: Account, config: Mapping[str, Any] | Path | str, *, parameters: Mapping[str, str] | None = None
+) -> None:
     """Make the queues, topics and subscriptions that *config* declares, and change those that are there otherwise.
 
     What it does not name stays as it is; nothing is deleted. `Account.reset` makes them again.
@@ -32,6 +34,7 @@ def declare(account: Account, config: Mapping[str, Any] | Path | str) -> None:
         account: The account.
         config: A dict with ``queues`` and ``topics``, a CloudFormation template, or a file with one of the two in TOML,
             JSON or YAML.
+        parameters: Values for the parameters of a template, in place of their defaults.
 
     Raises:
         ConfigurationError: Something is wrong; then nothing is made.
@@ -44,7 +47,8 @@ def declare(account: Account, config: Mapping[str, Any] | Path | str) -> None:
     source = "config" if path is None else str(path)
     with account.lock:
         try:
-            declarations = _read(account, config if isinstance(config, Mapping) else read_file(Path(config)), path)
+            document = config if isinstance(config, Mapping) else read_file(Path(config))
+            declarations = _read(account, document, path, parameters or {})
             carry_out(_copy(account), declarations)
         except RecursionError as error:
             raise ConfigurationError(f"{source}: it is nested too deeply, or within itself") from error
@@ -63,9 +67,13 @@ def _make(account: Account, declarations: Declarations) -> None:
         raise ConfigurationError(f"what is declared cannot be made: {refused.message}") from refused
 
 
-def _read(account: Account, document: Mapping[str, Any], path: Path | None) -> Declarations:
+def _read(
+    account: Account, document: Mapping[str, Any], path: Path | None, parameters: Mapping[str, str]
+) -> Declarations:
     if is_template(document):
-        declarations = read_template(document, account, _name_stack(path))
+        declarations = read_template(document, account, _name_stack(path), parameters)
+    elif parameters:
+        raise ConfigurationError(f"it has no parameters, such as {next(iter(parameters))}: only a template does")
     else:
         declarations = read_document(document, account.arn)
     _check_distinct((queue.name, queue.place) for queue in declarations.queues)
@@ -84,8 +92,8 @@ def _check_distinct(declared: Iterable[tuple[object, Place]]) -> None:
 
 
 def _name_stack(path: Path | None) -> str:
-    """Return the name of the stack, which is that of the file."""
-    return _NOT_IN_A_NAME.sub("-", path.stem if path else "").strip("-") or "local"
+    """Return the name of the stack, which is that of the file up to its first dot."""
+    return _NOT_IN_A_NAME.sub("-", path.name.partition(".")[0] if path else "").strip("-") or "local"
 
 
 def _copy(account: Account) -> Account:
@@ -97,5 +105,6 @@ def _copy(account: Account) -> Account:
         copied = copy.host_topic(topic.arn, topic.attributes)
         copied.tags, copied.subscriptions = dict(topic.tags), dict(topic.subscriptions)
     copy.deleted_at.update(account.deleted_at)
+    # Each is said once.
     copy.warnings = account.warnings
     return copy

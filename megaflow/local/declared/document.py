@@ -26,11 +26,15 @@ from megaflow.local.declared.values import (
     show,
     write_json,
 )
+from megaflow.local.settings import NUMBERS
 
 _FIFO: Final = ".fifo"
+_OF_SQS: Final = "sqs"
+"""Encryption with a key that is SQS's own."""
+
 _MAX_RECEIVE_COUNT: Final = 5
-_DEAD_RETENTION: Final = str(14 * 86_400)
-"""Seconds that a dead-letter queue keeps messages which nobody has declared."""
+_DEAD_RETENTION: Final = NUMBERS["MessageRetentionPeriod"][1]
+"""Seconds that a dead-letter queue keeps messages, where nobody says so: as long as SQS lets it."""
 
 ArnOf = Callable[[str, str], str]
 """Gives the ARN of a service's queue or topic of some name."""
@@ -95,11 +99,12 @@ class _Document:
         self._queues = _read_tables(document, "queues")
         self._topics = _read_tables(document, "topics")
         self._arn_of = arn_of
+        self._dead_letter_queues = self._read_dead_letter_queues()
 
     def read(self) -> Declarations:
         queues = [self._read_queue(name, given) for name, given in self._queues.items()]
         return Declarations(
-            queues=(*queues, *self._dead_letter_queues()),
+            queues=(*queues, *self._dead_letter_queues.values()),
             topics=tuple(_read_topic(name, given) for name, given in self._topics.items()),
             subscriptions=tuple(each for name in self._queues for each in self._read_subscriptions(name)),
         )
@@ -109,11 +114,11 @@ class _Document:
         check_keys(given, QUEUE_KEYS, path, _QUEUE_HINTS)
         attributes = Attributes(path)
         for word in (word for word in given if word in _QUEUE):
-            of_aws = _QUEUE[word]
-            if word == "encryption" and isinstance(given[word], bool):
-                of_aws = "SqsManagedSseEnabled"
-            here = within(path, word)
-            attributes.add(of_aws, self._read_queue_word(name, word, given[word], here), here)
+            of_aws, here = _QUEUE[word], within(path, word)
+            if word == "encryption" and (given[word] is False or given[word] == _OF_SQS):
+                attributes.add("SqsManagedSseEnabled", str(given[word] == _OF_SQS).lower(), here)
+            else:
+                attributes.add(of_aws, self._read_queue_word(name, word, given[word], here), here)
         attributes.add_all(given.get("attributes"), queue_attribute)
         attributes.settle_type("FifoQueue", "queue", name)
         return DeclaredQueue(name, attributes.texts, _read_tags(given, path), attributes.place())
@@ -124,27 +129,35 @@ class _Document:
         return _read_word(word, value, path) or queue_attribute(_QUEUE[word], value, path)
 
     def _redrive_policy(self, name: str, value: object, path: str) -> str:
-        if value is False:
+        if value is False or value is None:
             return ""
-        given = _read_dead_letter_queue(value, path)
-        check_keys(given, ("name", "max_receive_count"), path, {})
-        count = given.get("max_receive_count", _MAX_RECEIVE_COUNT)
+        if isinstance(value, str):
+            target, count = self._find("queue", value, path), _MAX_RECEIVE_COUNT
+        else:
+            given = _read_dead_letter_queue(value, path)
+            dead = _dead_name(name, given, path)
+            target = dead if dead.startswith("arn:") else self._arn_of("sqs", dead)
+            count = given.get("max_receive_count", _MAX_RECEIVE_COUNT)
         if isinstance(count, bool) or not isinstance(count, int):
             raise wrong(within(path, "max_receive_count"), f"{show(count)} is not allowed: give a whole number")
-        here = path if isinstance(value, str) else within(path, "name")
-        target = self._find("queue", given["name"], here) if "name" in given else self._arn_of("sqs", _dead_name(name))
         return write_json({"deadLetterTargetArn": target, "maxReceiveCount": count}, path)
 
-    def _dead_letter_queues(self) -> Iterator[DeclaredQueue]:
-        """Give the dead-letter queues without a name, which are declared where they are used."""
+    def _read_dead_letter_queues(self) -> dict[str, DeclaredQueue]:
+        """Return the dead-letter queues that are declared where they are used, and nowhere else, by name."""
+        found: dict[str, DeclaredQueue] = {}
         for name, given in self._queues.items():
-            path, dead = within(within("queues", name), "dead_letter_queue"), _dead_name(name)
-            used = given.get("dead_letter_queue", False)
-            if used is not False and "name" not in _read_dead_letter_queue(used, path) and dead not in self._queues:
-                attributes = Attributes(path)
-                attributes.add("MessageRetentionPeriod", _DEAD_RETENTION, attributes.path)
-                attributes.settle_type("FifoQueue", "queue", dead)
-                yield DeclaredQueue(dead, attributes.texts, {}, attributes.place())
+            used, path = given.get("dead_letter_queue"), within(within("queues", name), "dead_letter_queue")
+            if used is None or used is False or isinstance(used, str):
+                continue
+            table = _read_dead_letter_queue(used, path)
+            dead = _dead_name(name, table, path)
+            if dead not in self._queues and not dead.startswith("arn:"):
+                declared = _declare_dead_letter_queue(dead, table, path)
+                if found.setdefault(dead, declared).attributes != declared.attributes:
+                    raise wrong(path, f"{found[dead].place.path} declares {dead} otherwise: declare it below queues")
+            elif "retention" in table:
+                raise wrong(within(path, "retention"), f"{dead} is declared elsewhere: say it there")
+        return found
 
     def _read_subscriptions(self, name: str) -> Iterator[DeclaredSubscription]:
         path = within(within("queues", name), "subscribe")
@@ -170,7 +183,8 @@ class _Document:
 
     def _find(self, kind: Literal["queue", "topic"], value: object, path: str) -> str:
         """Return the ARN of a queue or topic that is declared; one that is not goes by its ARN."""
-        name, declared = read_text(value, path), self._queues if kind == "queue" else self._topics
+        name = read_text(value, path)
+        declared = [*self._queues, *self._dead_letter_queues] if kind == "queue" else self._topics
         if name.startswith("arn:"):
             return name
         if name not in declared:
@@ -193,6 +207,9 @@ def _read_topic(name: str, given: Mapping[str, Any]) -> DeclaredTopic:
 
 def _read_word(word: str, value: object, path: str) -> str:
     """Return the value of a word that is true or false, and nothing for all others."""
+    if word == "encryption" and not isinstance(value, str):
+        others = ', or "sqs", or false' if path.startswith("queues") else ""
+        raise wrong(path, f"{show(value)} is not allowed: give the id of a key{others}")
     if word == "fifo" and isinstance(value, Mapping):
         kind, _, name = path.removesuffix(".fifo").partition(".")
         raise wrong(path, f"a table is not allowed: what is called {name}.fifo is [{within(kind, f'{name}.fifo')}]")
@@ -200,10 +217,25 @@ def _read_word(word: str, value: object, path: str) -> str:
 
 
 def _read_dead_letter_queue(value: object, path: str) -> Mapping[str, Any]:
-    """Return the table that *value* is, or is short for."""
-    if value is True:
-        return {}
-    return {"name": value} if isinstance(value, str) else read_table(value, path)
+    """Return the table of a dead-letter queue; true is short for an empty one."""
+    given = {} if value is True else read_table(value, path)
+    check_keys(given, ("name", "max_receive_count", "retention"), path, {})
+    return given
+
+
+def _dead_name(name: str, given: Mapping[str, Any], path: str) -> str:
+    """Return the name of a dead-letter queue: one that is given, or that of its queue and ``-dead``."""
+    if "name" in given:
+        return read_text(given["name"], within(path, "name"))
+    return f"{name.removesuffix(_FIFO)}-dead{_FIFO if name.endswith(_FIFO) else ''}"
+
+
+def _declare_dead_letter_queue(name: str, given: Mapping[str, Any], path: str) -> DeclaredQueue:
+    attributes, here = Attributes(path), within(path, "retention")
+    retention = given.get("retention", _DEAD_RETENTION)
+    attributes.add("MessageRetentionPeriod", queue_attribute("MessageRetentionPeriod", retention, here), here)
+    attributes.settle_type("FifoQueue", "queue", name)
+    return DeclaredQueue(name, attributes.texts, {}, attributes.place())
 
 
 def _read_tables(document: Mapping[str, Any], kind: str) -> dict[str, Mapping[str, Any]]:
@@ -227,7 +259,3 @@ _QUEUE_HINTS: Final = {
     **_hints_for(_QUEUE),
 }
 """What is said of words that stand in the wrong place."""
-
-
-def _dead_name(name: str) -> str:
-    return f"{name.removesuffix(_FIFO)}-dead{_FIFO if name.endswith(_FIFO) else ''}"

@@ -26,6 +26,8 @@ class Stack:
     name: str
     region: str
     account_id: str
+    parameters: Mapping[str, str]
+    """What is given for parameters, in place of their defaults."""
 
     def pseudo_parameters(self) -> dict[str, Any]:
         """Return what CloudFormation itself gives."""
@@ -48,7 +50,7 @@ class Intrinsics:
         stack: What pseudo parameters say.
         attributes_of: Returns what a resource is known by: its attributes, and ``Ref``; nothing for one that is not
             made here.
-        stand_ins: Whether what is not made here has a name all the same. It is for policies and keys, which are kept
+        stand_ins: Whether what nobody knows here has a name all the same. It is for policies and keys, which are kept
             without effect.
     """
 
@@ -92,6 +94,13 @@ class Intrinsics:
             return [item for item in items if item is not NOTHING]
         return value
 
+    def choose(self, value: Any, path: str) -> Any:
+        """Return what ``Fn::If`` chooses, where *value* is one; what is in it is not worked out."""
+        while isinstance(value, Mapping) and value.keys() == {"Fn::If"}:
+            condition, then, otherwise = self._arguments(value["Fn::If"], 3, path, "Fn::If")
+            value = then if self.holds(condition, path) else otherwise
+        return NOTHING if value == {"Ref": "AWS::NoValue"} else value
+
     def holds(self, condition: object, path: str) -> bool:
         """Tell whether the condition of this name is true."""
         name = read_text(condition, path)
@@ -104,7 +113,8 @@ class Intrinsics:
         if name in self._functions:
             return self._functions[name](table[name], path)
         if name.startswith("Fn::"):
-            raise wrong(path, f"{name} is not known here. There are {', '.join(self._functions)}")
+            known = ", ".join(self._functions)
+            return self._stand_in(name.removeprefix("Fn::"), path, f"{name} is not known here. There are {known}")
         items = {key: self.resolve(item, within(path, key)) for key, item in table.items()}
         return {key: item for key, item in items.items() if item is not NOTHING}
 
@@ -118,12 +128,12 @@ class Intrinsics:
 
     def _parameter(self, name: str, path: str) -> Any:
         parameter = read_table(self._parameters[name], within("Parameters", name))
-        kind = str(parameter.get("Type", "String"))
-        if "Default" not in parameter:
-            raise wrong(path, f"the parameter {name} has no default: give it one")
-        if kind.startswith("AWS::SSM::"):
-            raise wrong(path, f"the parameter {name} is one of SSM, which is not here: give it the type String")
-        default = parameter["Default"]
+        kind, default = str(parameter.get("Type", "String")), self._stack.parameters.get(name)
+        if default is None and kind.startswith("AWS::SSM::"):
+            return self._stand_in(name, path, f"the parameter {name} is one of SSM, which is not here: give it a value")
+        default = parameter.get("Default") if default is None else default
+        if default is None:
+            return self._stand_in(name, path, f"the parameter {name} has no default: give it a value")
         if kind.startswith("List<") or kind == "CommaDelimitedList":
             return [item.strip() for item in str(default).split(",")]
         return str(default).lower() if isinstance(default, bool) else str(default)
@@ -138,12 +148,18 @@ class Intrinsics:
         if known_by:
             raise wrong(path, f"{name} has no attribute {attribute} here. There are {', '.join(known_by)}")
         kind = str(read_table(self._resources[name], within("Resources", name)).get("Type"))
-        if not self._stand_ins:
-            raise wrong(path, f"{name} is of the type {kind}, which is not made here: give a value in its place")
-        physical = f"{self._stack.name}-{name}"
+        physical = self._stand_in(
+            name, path, f"{name} is of the type {kind}, which is not made here: give a value in its place"
+        )
         service = kind.removeprefix("AWS::").partition("::")[0].lower()
         arn = f"arn:aws:{service}:{self._stack.region}:{self._stack.account_id}:{physical}"
         return arn if attribute.endswith("Arn") else physical
+
+    def _stand_in(self, name: str, path: str, otherwise: str) -> str:
+        """Return a name in place of what nobody knows, where that will do; raise the error *otherwise*."""
+        if not self._stand_ins:
+            raise wrong(path, otherwise)
+        return f"{self._stack.name}-{name}"
 
     def _get_att(self, argument: object, path: str) -> str:
         parts = argument.split(".", 1) if isinstance(argument, str) else read_list(argument, path)
@@ -190,8 +206,7 @@ class Intrinsics:
         return found
 
     def _if(self, argument: object, path: str) -> Any:
-        condition, then, otherwise = self._arguments(argument, 3, path, "Fn::If")
-        return self.resolve(then if self.holds(condition, path) else otherwise, path)
+        return self.resolve(self.choose({"Fn::If": argument}, path), path)
 
     def _equals(self, argument: object, path: str) -> bool:
         one, other = self._arguments(argument, 2, path, "Fn::Equals")

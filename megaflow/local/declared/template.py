@@ -18,6 +18,7 @@ from megaflow.local.declared.declarations import (
     DeclaredQueue,
     DeclaredSubscription,
     DeclaredTopic,
+    Place,
     within,
     wrong,
 )
@@ -26,6 +27,7 @@ from megaflow.local.declared.values import (
     Attributes,
     attribute,
     check_keys,
+    nearest,
     queue_attribute,
     read_list,
     read_table,
@@ -44,6 +46,8 @@ _POLICIES: Final = {
     "AWS::SNS::TopicInlinePolicy": "TopicArn",
 }
 """Where each of them says whose policy it is."""
+
+_MADE: Final = (_QUEUE, _TOPIC, _SUBSCRIPTION, *_POLICIES)
 
 _QUEUE_ATTRIBUTES: Final = (*sorted(settings.NAMES - {"Policy"}),)
 _TOPIC_ATTRIBUTES: Final = (
@@ -81,24 +85,30 @@ def is_template(document: Mapping[str, Any]) -> bool:
     return "Resources" in document
 
 
-def read_template(template: Mapping[str, Any], account: Account, stack: str) -> Declarations:
-    """Return what *template* declares for *account*, deployed as the *stack* of this name.
+def read_template(
+    template: Mapping[str, Any], account: Account, stack: str, parameters: Mapping[str, str]
+) -> Declarations:
+    """Return what *template* declares for *account*, deployed as the *stack* of this name with these *parameters*.
 
     Raises:
         ConfigurationError: something in it is wrong, or cannot be worked out.
     """
-    return _Template(template, account, stack).read()
+    known = read_table(template.get("Parameters"), "Parameters")
+    for name in parameters:
+        if name not in known:
+            raise wrong("Parameters", f"there is no parameter {name}{nearest(name, known)}")
+    return _Template(template, account, Stack(stack, account.region, account.account_id, parameters)).read()
 
 
 class _Template:
     """Resources, which refer to each other."""
 
-    def __init__(self, template: Mapping[str, Any], account: Account, stack: str) -> None:
+    def __init__(self, template: Mapping[str, Any], account: Account, stack: Stack) -> None:
         self._account = account
-        self._stack = Stack(stack, account.region, account.account_id)
-        self._exact = Intrinsics(template, self._stack, self._known_by)
+        self._stack = stack
+        self._exact = Intrinsics(template, stack, self._known_by)
         # What policies and keys name is often made by the template, too, and nothing asks for it here.
-        self._loose = Intrinsics(template, self._stack, self._known_by, stand_ins=True)
+        self._loose = Intrinsics(template, stack, self._known_by, stand_ins=True)
         self._resources = self._read_resources(template)
         self._names: dict[str, str] = {}
         self._policies: dict[str, tuple[str, str]] = {}
@@ -113,19 +123,20 @@ class _Template:
         for name, (_, path) in self._policies.items():
             raise wrong(path, f"{name} is no queue or topic of the template")
         for logical, (kind, _) in self._resources.items():
-            if kind not in (_QUEUE, _TOPIC, _SUBSCRIPTION, *_POLICIES):
+            if kind not in _MADE:
                 self._passed_by[kind].append(logical)
         passed_by = tuple(f"{kind} ({', '.join(names)})" for kind, names in self._passed_by.items())
         return Declarations(queues, topics, subscriptions, passed_by)
 
     def _read_resources(self, template: Mapping[str, Any]) -> dict[str, tuple[str, Mapping[str, Any]]]:
-        """Return types and properties of the resources whose conditions hold."""
+        """Return types and properties of the resources whose conditions hold, as far as they are made here."""
         found = {}
         for logical, given in read_table(template["Resources"], "Resources").items():
             path = within("Resources", logical)
             resource = read_table(given, path)
-            if "Condition" not in resource or self._exact.holds(resource["Condition"], within(path, "Condition")):
-                kind = read_text(resource.get("Type"), within(path, "Type"))
+            kind, condition = read_text(resource.get("Type"), within(path, "Type")), resource.get("Condition")
+            # What other resources hang on may be a parameter that nobody gives.
+            if kind not in _MADE or condition is None or self._exact.holds(condition, within(path, "Condition")):
                 found[logical] = kind, read_table(resource.get("Properties"), within(path, "Properties"))
         return found
 
@@ -178,7 +189,7 @@ class _Template:
         kind, properties = self._resources[logical]
         without_effect = _PASSED_BY.get(kind, ())
         check_keys(properties, (*known, *without_effect), _path(logical), {})
-        for key in properties.keys() & without_effect:
+        for key in (key for key in without_effect if key in properties):
             self._passed_by[f"{key} of {kind}"].append(logical)
 
     def _read_policy(self, logical: str, key: str) -> None:
@@ -238,16 +249,7 @@ class _Template:
 
     def _subscriptions(self) -> Iterator[DeclaredSubscription]:
         for logical, _ in self._each(_TOPIC):
-            path = _path(logical, "Subscription")
-            topic_arn = self._known_by(logical)["TopicArn"]
-            for number, given in enumerate(read_list(self._inline(logical), path)):
-                here = f"{path}[{number}]"
-                check_keys(read_table(given, here), ("Endpoint", "Protocol"), here, {})
-                if self._is_of_sqs(logical, given.get("Protocol"), within(here, "Protocol")):
-                    endpoint = self._exact.resolve(given.get("Endpoint"), within(here, "Endpoint"))
-                    yield DeclaredSubscription(
-                        topic_arn, read_text(endpoint, within(here, "Endpoint")), {}, Attributes(here).place()
-                    )
+            yield from self._inline_subscriptions(logical)
         for logical, _ in self._each(_SUBSCRIPTION):
             self._check(logical, "Endpoint", "Protocol", "TopicArn", *_SUBSCRIPTION_ATTRIBUTES)
             if self._is_of_sqs(logical, self._resources[logical][1].get("Protocol"), _path(logical, "Protocol")):
@@ -257,10 +259,20 @@ class _Template:
                 )
                 yield DeclaredSubscription(topic_arn, endpoint, attributes.texts, attributes.place())
 
-    def _inline(self, logical: str) -> Any:
-        """Return the subscriptions within a topic; their endpoints may be what is not made here."""
-        given = self._resources[logical][1].get("Subscription", [])
-        return given if isinstance(given, list) else self._property(logical, "Subscription")
+    def _inline_subscriptions(self, logical: str) -> Iterator[DeclaredSubscription]:
+        """Give the subscriptions within a topic; the endpoints of others than queues may be what is not made here."""
+        path = _path(logical, "Subscription")
+        several = self._exact.choose(self._resources[logical][1].get("Subscription", []), path)
+        for number, each in enumerate([] if several is NOTHING else read_list(several, path)):
+            here = f"{path}[{number}]"
+            given = self._exact.choose(each, here)
+            if given is NOTHING:
+                continue
+            check_keys(read_table(given, here), ("Endpoint", "Protocol"), here, {})
+            if self._is_of_sqs(logical, given.get("Protocol"), within(here, "Protocol")):
+                endpoint = self._exact.resolve(given.get("Endpoint"), within(here, "Endpoint"))
+                arn = self._known_by(logical)["TopicArn"]
+                yield DeclaredSubscription(arn, read_text(endpoint, within(here, "Endpoint")), {}, Place(here))
 
     def _is_of_sqs(self, logical: str, protocol: Any, path: str) -> bool:
         """Tell whether a subscription is of a queue; note one of something else, which is not here."""

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import random
+import urllib.request
+from contextlib import closing
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -9,12 +11,14 @@ from typing import Any
 import pytest
 
 from megaflow.errors import ConfigurationError
-from megaflow.local import Account, declare
+from megaflow.local import Account, SqsClient, declare
+from megaflow.local.file.store import Store
 from megaflow.local.journal import Touched
 from megaflow.local.refused import Refused
 from megaflow.local.server import Server
 from tests.local.conftest import Shop
 from tests.local.declared.facts import facts_of, queues_of, subscriptions_of, topics_of
+from tests.waiting import PATIENCE
 
 SHOP: dict[str, Any] = {
     "queues": {
@@ -93,7 +97,7 @@ def test_a_changed_file_changes_what_is_there(shop: Shop) -> None:
         tags={"team": "orders", "floor": 3},
         encryption="alias/orders",
     )
-    config["queues"]["audit"]["encryption"] = True
+    config["queues"]["audit"]["encryption"] = "sqs"
     config["topics"]["shop"] = {"display_name": "The shop", "tags": {"floor": 3}, "signature_version": 2}
 
     declare(shop.account, config)
@@ -216,6 +220,32 @@ def test_after_a_reset_it_is_there_again_and_nothing_else_is(shop: Shop) -> None
 
     assert facts_of(shop.account) == before
     assert shop.bodies("orders") == []
+
+
+def test_what_is_there_again_after_a_reset_is_in_the_file_too(tmp_path: Path) -> None:
+    account = Account()
+    with closing(Store(tmp_path / "shop.db")) as store:
+        store.load(account)
+        declare(account, SHOP)
+        SqsClient(account).send_message(QueueUrl="orders", MessageBody="a")
+        account.reset()
+
+    again = Account()
+    with closing(Store(tmp_path / "shop.db")) as store:
+        store.load(again)
+
+        assert facts_of(again) == facts_of(account)
+        assert again.peek("orders") == []
+
+
+def test_a_reset_over_http_leaves_what_is_declared() -> None:
+    with Server(config={"queues": {"orders": {}}}) as server:
+        SqsClient(server.account).create_queue(QueueName="another")
+        request = urllib.request.Request(f"{server.url}/_megaflow/reset", method="POST")
+        with urllib.request.urlopen(request, timeout=PATIENCE):
+            pass
+
+        assert list(server.account.queues) == ["orders"]
 
 
 def test_a_server_takes_a_dict_or_a_file(tmp_path: Path) -> None:

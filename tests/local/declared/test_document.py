@@ -49,7 +49,7 @@ fifo = true
 content_based_deduplication = true
 deduplication_scope = "messageGroup"
 fifo_throughput_limit = "perMessageGroupId"
-dead_letter_queue = true
+dead_letter_queue = { retention = 7200 }
 subscribe = ["line.fifo"]
 
 [queues.plain]
@@ -113,7 +113,7 @@ def test_boto3_sees_all_that_is_declared(shop: Shop) -> None:
     }
     assert (queues["line-dead.fifo"]["FifoQueue"], queues["line-dead.fifo"]["MessageRetentionPeriod"]) == (
         "true",
-        "1209600",
+        "7200",
     )
     assert (queues["plain"]["VisibilityTimeout"], queues["plain"]["DelaySeconds"]) == ("45", "7")
     assert topics["shop"] == topics["shop"] | {
@@ -149,6 +149,48 @@ def test_the_example_has_every_word() -> None:
     assert {key for queue in queues for key in queue} == set(document.QUEUE_KEYS)
     assert {key for topic in topics for key in topic} | {"fifo"} == set(document.TOPIC_KEYS)
     assert {key for table in tables for key in table} == set(document.SUBSCRIPTION_KEYS)
+
+
+def test_a_dead_letter_queue_is_declared_where_it_is_used(shop: Shop) -> None:
+    config: dict[str, Any] = {
+        "a": {"dead_letter_queue": True},
+        "b.fifo": {"dead_letter_queue": {"max_receive_count": 3}},
+        "c": {"dead_letter_queue": {"name": "lost"}},
+        "d": {"dead_letter_queue": {"name": "lost", "max_receive_count": 7}},
+        "e": {"dead_letter_queue": {"name": "a"}},
+        "f": {"dead_letter_queue": {"name": f"{ARN}:lost", "max_receive_count": 1}},
+        "g": {"dead_letter_queue": "a-dead"},
+        "h": {"dead_letter_queue": None},
+    }
+
+    declare(shop.account, {"queues": config})
+
+    used = {name: hosted.queue.settings.redrive for name, hosted in shop.account.queues.items()}
+    assert {name: (each.target_arn, each.max_receive_count) for name, each in used.items() if each} == {
+        "a": (f"{ARN}:a-dead", 5),
+        "b.fifo": (f"{ARN}:b-dead.fifo", 3),
+        "c": (f"{ARN}:lost", 5),
+        "d": (f"{ARN}:lost", 7),
+        "e": (f"{ARN}:a", 5),
+        "f": (f"{ARN}:lost", 1),
+        "g": (f"{ARN}:a-dead", 5),
+    }
+    kept = {name: hosted.queue.settings.retention_period for name, hosted in shop.account.queues.items()}
+    assert {name for name, seconds in kept.items() if seconds == 1_209_600} == {"a-dead", "b-dead.fifo", "lost"}
+
+
+def test_a_dead_letter_queue_is_declared_in_one_way(shop: Shop) -> None:
+    config = {
+        "a": {"dead_letter_queue": {"name": "lost"}},
+        "b": {"dead_letter_queue": {"name": "lost", "retention": 90}},
+    }
+
+    complaint = refused(shop, {"queues": config})
+
+    assert complaint == (
+        "config: queues.b.dead_letter_queue: queues.a.dead_letter_queue declares lost otherwise: "
+        "declare it below queues"
+    )
 
 
 def test_dead_letter_queues_may_go_round_in_a_circle(shop: Shop) -> None:
@@ -206,10 +248,22 @@ def test_a_queue_and_a_topic_that_are_there_may_be_named_by_their_arns(shop: Sho
             "attributes.DelaySecond: SQS has no such attribute: did you mean DelaySeconds?",
         ),
         ({"attributes": ["a"]}, "attributes: ['a'] is not allowed: give a table"),
-        ({"encryption": True, "attributes": {"KmsMasterKeyId": "a"}}, "You can use one type of server-side encryption"),
+        (
+            {"encryption": "sqs", "attributes": {"KmsMasterKeyId": "a"}},
+            "You can use one type of server-side encryption",
+        ),
         ({"dead_letter_queue": "mail"}, "dead_letter_queue: no queue mail is declared: did you mean mails?"),
         ({"dead_letter_queue": "xyz"}, "dead_letter_queue: no queue xyz is declared: add [queues.xyz], or give an ARN"),
-        ({"dead_letter_queue": {"name": "xyz"}}, "dead_letter_queue.name: no queue xyz is declared"),
+        ({"dead_letter_queue": {"name": 3.5}}, "dead_letter_queue.name: 3.5 is not allowed: give text"),
+        ({"dead_letter_queue": {"name": "a b"}}, "dead_letter_queue: Can only include alphanumeric characters"),
+        ({"dead_letter_queue": {"name": "b.fifo"}}, "Reason: Dead-letter queue must be same type of queue"),
+        ({"dead_letter_queue": {"name": f"{ARN}:nowhere"}}, "Reason: Dead letter target does not exist."),
+        ({"dead_letter_queue": {"retention": 3}}, "dead_letter_queue.retention: 3 is not allowed: give whole seconds"),
+        (
+            {"dead_letter_queue": {"name": "mails", "retention": 90}},
+            "dead_letter_queue.retention: mails is declared elsewhere: say it there",
+        ),
+        ({"encryption": True}, 'encryption: True is not allowed: give the id of a key, or "sqs", or false'),
         ({"dead_letter_queue": "a.fifo"}, "dead_letter_queue: Value {"),
         ({"dead_letter_queue": f"{ARN}:nowhere"}, "Reason: Dead letter target does not exist."),
         ({"dead_letter_queue": {"max_receive_count": 0}}, "dead_letter_queue: Value {"),
@@ -286,6 +340,7 @@ def test_what_is_wrong_with_a_queue_is_said_with_its_place(shop: Shop, queue: di
             {"topics": {"a": {"max_message_size": 5}}},
             "config: topics.a.max_message_size: Invalid parameter: Attributes ",
         ),
+        ({"topics": {"a": {"encryption": False}}}, "topics.a.encryption: False is not allowed: give the id of a key"),
         ({"topics": {"a": {"attributes": {"Nonsense": 5}}}}, "topics.a.attributes.Nonsense: Invalid parameter: "),
         (
             {"topics": {"a": {"content_based_deduplication": True}}},

@@ -80,20 +80,28 @@ def test_what_is_wrong_is_one_line(tmp_path: Path) -> None:
     assert complaint.count("\n") == 1
 
 
+def test_parameters_are_for_a_template() -> None:
+    assert refused("--parameter", "Stage=dev") == (
+        "megaflow.local: --parameter is for a template: name it with --config\n"
+    )
+
+
 def test_what_a_template_has_beside_them_is_said_once(tmp_path: Path) -> None:
     config = tmp_path / "shop.yaml"
     config.write_text(
+        "Parameters: {Stage: {Type: String}}\n"
         "Resources:\n"
-        "  Orders: {Type: AWS::SQS::Queue}\n"
+        "  Orders: {Type: AWS::SQS::Queue, Properties: {QueueName: !Sub '${Stage}-orders'}}\n"
         "  Worker: {Type: AWS::Lambda::Function}\n"
         "  Mailer: {Type: AWS::Lambda::Function}\n"
     )
 
-    with started("--config", str(config)) as program, clients(program.url) as (sqs, _):
+    options = ("--config", str(config), "--parameter", "Stage=dev")
+    with started(*options) as program, clients(program.url) as (sqs, _):
         queues = list(queues_of(sqs))
         _, complaints, _ = program.stop()
 
-    assert queues == ["shop-Orders"]
+    assert queues == ["dev-orders"]
     (line,) = complaints.splitlines()
     assert line.endswith(f"WARNING {config}: nothing is made of AWS::Lambda::Function (Worker, Mailer)")
 

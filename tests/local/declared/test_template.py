@@ -25,7 +25,8 @@ Mappings:
   Retention: {dev: {dead: 1209600}, prod: {dead: 86400}}
 Conditions:
   IsProd: !Equals [!Ref Stage, prod]
-  IsOther: !And [!Not [!Condition IsProd], !Or [!Equals [a, b], !Equals [!Ref Stage, dev]]]
+  NobodyKnows: !Equals [!Ref Unused, a]
+  IsOther: !And [!Not [!Condition IsProd], !Or [!Equals [true, "false"], !Equals [!Ref Stage, dev]]]
 Resources:
   Access:
     Type: AWS::SQS::QueuePolicy
@@ -35,7 +36,7 @@ Resources:
         Version: 2012-10-17
         Statement:
           - {Effect: Allow, Principal: "*", Action: "sqs:SendMessage", Resource: !GetAtt Orders.Arn,
-             Condition: {ArnEquals: {"aws:SourceArn": [!Ref Shop, !GetAtt Bucket.Arn]}}}
+             Condition: {ArnEquals: {"aws:SourceArn": [!Ref Shop, !GetAtt Bucket.Arn, !ImportValue A, !Ref Unused]}}}
   Orders:
     Type: AWS::SQS::Queue
     DependsOn: Lost
@@ -72,6 +73,7 @@ Resources:
       Subscription:
         - {Protocol: sqs, Endpoint: !GetAtt Lost.Arn}
         - {Protocol: lambda, Endpoint: !GetAtt Worker.Arn}
+        - !If [IsProd, {Protocol: sqs, Endpoint: !GetAtt Later.Arn}, !Ref "AWS::NoValue"]
   Subscription:
     Type: AWS::SNS::Subscription
     Properties:
@@ -94,7 +96,7 @@ Resources:
   Key: {Type: AWS::KMS::Key, Properties: {KeyPolicy: {}}}
   Bucket: {Type: AWS::S3::Bucket}
   Worker: {Type: AWS::Lambda::Function}
-  Other: {Type: AWS::Lambda::Function, Condition: IsProd}
+  Other: {Type: AWS::Lambda::Function, Condition: NobodyKnows}
   Later: {Type: AWS::SQS::Queue, Condition: IsProd}
 Outputs:
   Url: {Value: !Ref Orders}
@@ -130,6 +132,8 @@ def test_the_resources_of_a_template_are_made(template: Path, shop: Shop, caplog
     assert statement["Condition"]["ArnEquals"]["aws:SourceArn"] == [
         "arn:aws:sns:us-east-1:000000000000:shop-Shop",
         "arn:aws:s3:us-east-1:000000000000:shop-Bucket",
+        "shop-ImportValue",
+        "shop-Unused",
     ]
     assert queues["shop-Lost"]["MessageRetentionPeriod"] == "1209600"
     assert json.loads(queues["shop-Lost"]["RedriveAllowPolicy"])["sourceQueueArns"] == [f"{ARN}:orders-dev"]
@@ -158,8 +162,26 @@ def test_the_resources_of_a_template_are_made(template: Path, shop: Shop, caplog
     assert said == (
         f"{template}: nothing is made of DataProtectionPolicy of AWS::SNS::Topic (Shop), "
         "AWS::SNS::Subscription of lambda (Shop), AWS::SNS::Subscription of email (Mail), AWS::KMS::Key (Key), "
-        "AWS::S3::Bucket (Bucket), AWS::Lambda::Function (Worker)"
+        "AWS::S3::Bucket (Bucket), AWS::Lambda::Function (Worker, Other)"
     )
+
+
+def test_parameters_have_the_values_that_are_given(template: Path, shop: Shop) -> None:
+    declare(shop.account, template, parameters={"Stage": "prod", "Floors": "7,8,9"})
+
+    queues = queues_of(shop.sqs)
+    assert set(queues) == {"orders-prod", "shop-Lost", "shop-Line.fifo", "shop-Later"}
+    assert queues["orders-prod"] == queues["orders-prod"] | {"DelaySeconds": "9", "VisibilityTimeout": "90"}
+    assert queues["orders-prod"]["tags"]["floors"] == "7-8-9"
+    assert queues["shop-Lost"]["MessageRetentionPeriod"] == "86400"
+    assert ("shop-Shop", "shop-Later") in subscriptions_of(shop.sns)
+
+
+def test_a_parameter_that_is_not_there_is_named(template: Path, shop: Shop) -> None:
+    with pytest.raises(ConfigurationError, match="Parameters: there is no parameter Stag: did you mean Stage"):
+        declare(shop.account, template, parameters={"Stag": "prod"})
+    with pytest.raises(ConfigurationError, match="config: it has no parameters, such as Stage: only a template does"):
+        declare(shop.account, {"queues": {}}, parameters={"Stage": "prod"})
 
 
 def test_a_second_time_it_is_the_same(template: Path, shop: Shop) -> None:
@@ -191,7 +213,7 @@ def test_the_name_of_a_queue_is_short_enough_and_stays(tmp_path: Path) -> None:
     resources = {
         f"{'Long' * 20}{end}": {"Type": "AWS::SQS::Queue", "Properties": {"FifoQueue": end == "B"}} for end in "AB"
     }
-    path = tmp_path / "orders & mails.template"
+    path = tmp_path / "orders & mails.template.json"
     path.write_text(json.dumps({"Resources": resources}))
     first, second = Account(), Account()
 
@@ -237,7 +259,7 @@ PARAMETERS = {
         ({"VisibilityTimeout": 99999}, "VisibilityTimeout: 99999 is not allowed: give whole seconds from 0 to 43200"),
         (
             {"VisibilityTimeout": {"Ref": "Missing"}},
-            "VisibilityTimeout: the parameter Missing has no default: give it one",
+            "VisibilityTimeout: the parameter Missing has no default: give it a value",
         ),
         (
             {"VisibilityTimeout": {"Ref": "Kept"}},
@@ -283,10 +305,7 @@ PARAMETERS = {
         ({"Tags": [{"Key": "a"}]}, "Tags: {'Key': 'a'} is not allowed: give Key and Value"),
         (
             {"RedrivePolicy": {"deadLetterTargetArn": {"Fn::GetAtt": "Queue.Url"}, "maxReceiveCount": 1}},
-            (
-                "RedrivePolicy.deadLetterTargetArn: Queue has no attribute Url here. There are Ref, QueueUrl, "
-                "QueueName, Arn"
-            ),
+            "RedrivePolicy.deadLetterTargetArn: Queue has no attribute Url here. There are Ref, QueueUrl, QueueName, ",
         ),
         ({"RedrivePolicy": {"deadLetterTargetArn": f"{ARN}:none", "maxReceiveCount": 1}}, "RedrivePolicy: Value {"),
     ],
