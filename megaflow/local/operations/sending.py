@@ -24,7 +24,7 @@ def send_to_queue(
     deduplication_id: str | None = None,
     in_order: bool = False,
 ) -> bool:
-    """Send for a topic, for a FIFO topic *in order*; tell whether the queue of this ARN is there and took the message."""
+    """Send for a topic, a FIFO one *in order*; tell whether the queue of this ARN is there and took the message."""
     owner = account.owner_of(arn)
     hosted = None if owner is None else owner.queue_by_arn(arn)
     if owner is None or hosted is None:
