@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from megaflow import App
+from megaflow.cli.run import announce
 from tests.cli.conftest import Run
 
 SHOP = """
@@ -219,3 +221,11 @@ def test_nothing_secret_and_nothing_of_others_is_shown(run: Run, sqs: Any) -> No
         assert "a-secret-of-mine" not in each.out + each.err
         assert "of-others" not in each.out + each.err
         assert "topic shop" in each.out
+
+
+def test_run_says_the_name_of_the_queue_and_looks_nothing_up(capsys: pytest.CaptureFixture[str]) -> None:
+    announce(App(queue="orders", topic="shop"), "text")
+
+    said = capsys.readouterr().err
+    assert "queue         orders\n" in said
+    assert "publishes to  the topic shop\n" in said
