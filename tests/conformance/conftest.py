@@ -1,10 +1,14 @@
-"""The worlds the suite runs in: the embedded queue; boto3 over HTTP against its server, moto's, AWS; and the wire."""
+"""The worlds the suite runs in: the embedded queue; boto3 over HTTP against its server, moto's, AWS; and the wire.
+
+`GIVEN` names one more: any server, by its URL.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import itertools
 import json
+import os
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -26,6 +30,9 @@ from tests.unmocked import unmocked
 
 ACCOUNT_ID = "123456789012"
 REGION = "us-east-1"
+
+GIVEN = "MEGAFLOW_CONFORMANCE_URL"
+"""Environment variable: the suite runs against the server at this URL, and nothing else."""
 
 _numbers = itertools.count()
 
@@ -216,7 +223,19 @@ def aws_world() -> Iterator[World]:
             delete()
 
 
-@pytest.fixture(params=["local", "server", "wire", "moto", pytest.param("aws", marks=pytest.mark.aws)])
+@pytest.fixture(scope="session")
+def given_world() -> Iterator[World]:
+    """A server that somebody has started, whose account is asked of it."""
+    with clients(os.environ[GIVEN]) as (sqs, sns):
+        world = World(sqs, sns, advance=time.sleep, moment=3)
+        *_, region, account_id, _ = world.attributes(world.queue())["QueueArn"].split(":")
+        yield replace(world, region=region, account_id=account_id)
+
+
+WORLDS = ["local", "server", "wire", "moto", pytest.param("aws", marks=pytest.mark.aws)]
+
+
+@pytest.fixture(params=["given"] if GIVEN in os.environ else WORLDS)
 def world(request: pytest.FixtureRequest) -> World:
     differs = request.node.get_closest_marker("moto_differs")
     if request.param == "moto" and differs is not None:
