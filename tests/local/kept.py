@@ -88,7 +88,7 @@ def picture(account: Account) -> Facts:
             "lock",
             "moves",
         ),
-        *("owner_of", "polls", "served", "touched", "warnings", "watchers"),
+        *("declared", "owner_of", "polls", "served", "touched", "warnings", "watchers"),
     }
     return {
         **_without(vars(account), machinery, account.clock()),
