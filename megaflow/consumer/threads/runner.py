@@ -46,7 +46,7 @@ from megaflow.consumer.core.protocol import (
 )
 from megaflow.consumer.threads.caller import Caller
 from megaflow.consumer.threads.calls import begin_asking, begin_settling
-from megaflow.consumer.threads.event_loop import EventLoop
+from megaflow.consumer.threads.event_loop import EventLoop, MakeEventLoop
 from megaflow.consumer.threads.pollers import Pollers
 from megaflow.consumer.threads.renewals import Renewals
 from megaflow.consumer.threads.settlers import Settlers
@@ -96,7 +96,7 @@ class Runner:
         settings: ConsumerSettings,
         outlets: Outlets,
         *,
-        make_event_loop: Callable[[Callable[[BaseException], None]], EventLoop] = EventLoop,
+        make_event_loop: MakeEventLoop = EventLoop,
         at_end: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
