@@ -26,7 +26,7 @@ from megaflow.processing.middleware import Middleware, make_pipeline
 from megaflow.processing.outcomes import OutcomeReader, make_outcome
 from megaflow.processing.plain import await_plain
 from megaflow.processing.progress import Progress, check_names, recall
-from megaflow.processing.runs import Runs
+from megaflow.processing.runs import HandlerRuns
 from megaflow.processing.selected import each_with_own_payload, read_raised
 from megaflow.processing.spans import Given, end_handle, end_process, give_traced
 from megaflow.processing.steps import (
@@ -118,7 +118,7 @@ class Processor:
         self._batches = Batches(
             self._pipelines, self._reader, idempotency, self._propagation, self._log_outcome, tracing
         )
-        self._runs = Runs(
+        self._runs = HandlerRuns(
             self._pipelines,
             self._reader,
             self._batches,

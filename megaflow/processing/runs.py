@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from megaflow.telemetry.otel_messages import MessageTrace
 
 
-class Runs:
+class HandlerRuns:
     """Runs handlers, each for one message. May be used from any thread."""
 
     def __init__(

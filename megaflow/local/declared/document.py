@@ -14,7 +14,7 @@ from megaflow.local.declared.declarations import (
     wrong,
 )
 from megaflow.local.declared.values import (
-    Attributes,
+    GivenAttributes,
     attribute,
     check_keys,
     nearest,
@@ -112,7 +112,7 @@ class _Document:
     def _read_queue(self, name: str, given: Mapping[str, Any]) -> DeclaredQueue:
         path = within("queues", name)
         check_keys(given, QUEUE_KEYS, path, _QUEUE_HINTS)
-        attributes = Attributes(path)
+        attributes = GivenAttributes(path)
         for word in (word for word in given if word in _QUEUE):
             of_aws, here = _QUEUE[word], within(path, word)
             if word == "encryption" and (given[word] is False or given[word] == _OF_SQS):
@@ -170,7 +170,7 @@ class _Document:
         if "topic" not in given:
             raise wrong(path, "it names no topic: give topic")
         topic_arn = self._find("topic", given["topic"], path if isinstance(value, str) else within(path, "topic"))
-        attributes = Attributes(path)
+        attributes = GivenAttributes(path)
         for word in (word for word in given if word in _SUBSCRIPTION):
             here = within(path, word)
             attributes.add(_SUBSCRIPTION[word], self._read_subscription_word(word, given[word], here), here)
@@ -196,7 +196,7 @@ class _Document:
 def _read_topic(name: str, given: Mapping[str, Any]) -> DeclaredTopic:
     path = within("topics", name)
     check_keys(given, TOPIC_KEYS, path, _hints_for(_TOPIC))
-    attributes = Attributes(path)
+    attributes = GivenAttributes(path)
     for word in (word for word in given if word in _TOPIC):
         here = within(path, word)
         attributes.add(_TOPIC[word], _read_word(word, given[word], here) or attribute(word, given[word], here), here)
@@ -231,7 +231,7 @@ def _dead_name(name: str, given: Mapping[str, Any], path: str) -> str:
 
 
 def _declare_dead_letter_queue(name: str, given: Mapping[str, Any], path: str) -> DeclaredQueue:
-    attributes, here = Attributes(path), within(path, "retention")
+    attributes, here = GivenAttributes(path), within(path, "retention")
     retention = given.get("retention", _DEAD_RETENTION)
     attributes.add("MessageRetentionPeriod", queue_attribute("MessageRetentionPeriod", retention, here), here)
     attributes.settle_type("FifoQueue", "queue", name)

@@ -24,7 +24,7 @@ from megaflow.local.declared.declarations import (
 )
 from megaflow.local.declared.intrinsics import NOTHING, Intrinsics, Stack
 from megaflow.local.declared.values import (
-    Attributes,
+    GivenAttributes,
     attribute,
     check_keys,
     nearest,
@@ -225,8 +225,8 @@ class _Template:
 
     def _attributes(
         self, logical: str, names: Iterable[str], read: Callable[[str, object, str], str], *, policy_of: str = ""
-    ) -> Attributes:
-        attributes = Attributes(_path(logical))
+    ) -> GivenAttributes:
+        attributes = GivenAttributes(_path(logical))
         for name in names:
             path = _path(logical, name)
             value = self._property(logical, name, self._loose if name == "KmsMasterKeyId" else self._exact)

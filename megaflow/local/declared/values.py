@@ -90,7 +90,7 @@ def attribute(_: str, value: object, path: str) -> str:
     return write_json(value, path)
 
 
-class Attributes:
+class GivenAttributes:
     """The attributes that are given at *path*, by AWS's names, and where each of them stands."""
 
     def __init__(self, path: str) -> None:
