@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, Literal
 
+from megaflow.limits import LONGEST_RETENTION
 from megaflow.local.declared.declarations import (
     Declarations,
     DeclaredQueue,
@@ -26,16 +27,12 @@ from megaflow.local.declared.values import (
     show,
     write_json,
 )
-from megaflow.local.settings import NUMBERS
 
 _FIFO: Final = ".fifo"
 _OF_SQS: Final = "sqs"
 """Encryption with a key that is SQS's own."""
 
 _MAX_RECEIVE_COUNT: Final = 5
-_DEAD_RETENTION: Final = NUMBERS["MessageRetentionPeriod"][1]
-"""Seconds that a dead-letter queue keeps messages, where nobody says so: as long as SQS lets it."""
-
 ArnOf = Callable[[str, str], str]
 """Gives the ARN of a service's queue or topic of some name."""
 
@@ -232,7 +229,7 @@ def _dead_name(name: str, given: Mapping[str, Any], path: str) -> str:
 
 def _declare_dead_letter_queue(name: str, given: Mapping[str, Any], path: str) -> DeclaredQueue:
     attributes, here = GivenAttributes(path), within(path, "retention")
-    retention = given.get("retention", _DEAD_RETENTION)
+    retention = given.get("retention", LONGEST_RETENTION)
     attributes.add("MessageRetentionPeriod", queue_attribute("MessageRetentionPeriod", retention, here), here)
     attributes.settle_type("FifoQueue", "queue", name)
     return DeclaredQueue(name, attributes.texts, {}, attributes.place())

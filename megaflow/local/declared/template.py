@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from hashlib import sha256
 from typing import Any, Final
 
+from megaflow.limits import QUEUE_NAME_LENGTH
 from megaflow.local import settings
 from megaflow.local.account import Account
 from megaflow.local.declared.declarations import (
@@ -76,8 +77,6 @@ _WORDS: Final = {
     "Endpoint Reason": "Endpoint",
 }
 """What AWS says of properties that it does not name."""
-
-_LONGEST: Final = 80
 
 
 def is_template(document: Mapping[str, Any]) -> bool:
@@ -170,7 +169,7 @@ class _Template:
 
     def _make_name(self, logical: str, fifo: bool) -> str:
         name, ending = f"{self._stack.name}-{logical}", ".fifo" if fifo else ""
-        longest = _LONGEST - len(ending)
+        longest = QUEUE_NAME_LENGTH - len(ending)
         if len(name) > longest:
             digest = sha256(name.encode()).hexdigest()[:8]
             name = f"{name[: longest - len(digest) - 1]}-{digest}"
