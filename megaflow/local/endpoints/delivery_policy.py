@@ -131,7 +131,8 @@ def _delays(retries: Mapping[str, Any]) -> tuple[float, ...]:
     share, function = _BACKOFFS[retries["backoffFunction"]], retries["backoffFunction"]
     shares = [share(place, between - 1) if place else 0.0 for place in range(between)]
     growing = (
-        [least * (longest / least) ** part for part in shares]
+        # A power may be a little more than what it stands for.
+        [min(longest, least * (longest / least) ** part) for part in shares]
         if function == "geometric"
         else [least + (longest - least) * part for part in shares]
     )
