@@ -1,4 +1,4 @@
-"""One handler of a message, run step by step: in its turn, in a batch, once for a key, and remembered."""
+"""Runs of handlers, each for one message, step by step: in its turn, in a batch, once for a key, and remembered."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a consumer stops: it receives nothing more, what is at work has its time, and what waits is given back."""
+"""The stop of a consumer: it receives nothing more, what is at work has its time, and what waits is given back."""
 
 from __future__ import annotations
 

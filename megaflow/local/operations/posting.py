@@ -1,4 +1,4 @@
-"""What becomes of deliveries over HTTP: made, tried again by the delivery policy, or given up and dead-lettered.
+"""Posts: deliveries over HTTP, to be made, tried again by the delivery policy, or given up and dead-lettered.
 
 https://docs.aws.amazon.com/sns/latest/dg/sns-message-delivery-retries.html
 """
