@@ -1,4 +1,4 @@
-"""Posts: deliveries over HTTP, to be made, tried again by the delivery policy, or given up and dead-lettered.
+"""Posting: deliveries over HTTP are made, tried again by the delivery policy, or given up and dead-lettered.
 
 https://docs.aws.amazon.com/sns/latest/dg/sns-message-delivery-retries.html
 """
