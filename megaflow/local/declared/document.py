@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, Literal
 
+from megaflow.checks import show
 from megaflow.limits import LONGEST_RETENTION
 from megaflow.local.declared.declarations import (
     Declarations,
@@ -24,7 +25,6 @@ from megaflow.local.declared.values import (
     read_list,
     read_table,
     read_text,
-    show,
     write_json,
 )
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from hashlib import sha256
 from typing import Any, Final
 
+from megaflow.checks import show
 from megaflow.limits import QUEUE_NAME_LENGTH
 from megaflow.local import settings
 from megaflow.local.account import Account
@@ -33,7 +34,6 @@ from megaflow.local.declared.values import (
     read_list,
     read_table,
     read_text,
-    show,
     write_json,
 )
 

@@ -5,13 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Collection, Mapping
 from difflib import get_close_matches
-from typing import Any, Final
+from typing import Any
 
+from megaflow.checks import show
 from megaflow.local.declared.declarations import Place, within, wrong
 from megaflow.local.settings import CHOICES, FIFO_ONLY, NAMES, NUMBERS, is_number
-
-_SHOWN: Final = 100
-"""Characters of a wrong value."""
 
 
 def read_table(value: object, path: str) -> Mapping[str, Any]:
@@ -140,9 +138,3 @@ def write_json(value: object, path: str) -> str:
         return json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     except (TypeError, ValueError, RecursionError) as error:
         raise wrong(path, f"it cannot be written as JSON: {error}") from error
-
-
-def show(value: object) -> str:
-    """Return a wrong value as it is said."""
-    text = repr(value)
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
