@@ -116,6 +116,12 @@ PRINTED = {
         "received 2 times at most",
     ],
     "20_batches.py": ["4 views at once, 1 of them to come again", "3 deleted, 1 kept, 1 dead-lettered"],
+    "21_provision.py": [
+        "$ megaflow provision 21_provision.py --apply",
+        "$ megaflow provision 21_provision.py",
+        "same: what is declared is there",
+        "shipping 7",
+    ],
 }
 MIGRATED = ROOT / "samples" / "07_sqs_mega.py"
 DEMO = ROOT / "samples" / "demo.py"

@@ -122,8 +122,8 @@ class Needs:
         return tuple(queue for queue in self.queues if queue.is_consumed)
 
     def queue(self, name: str) -> NeededQueue:
-        """Return the queue of this name."""
-        return next(queue for queue in self.queues if queue.name == name)
+        """Return the queue of this name; raise `KeyError` where none is needed."""
+        return {queue.name: queue for queue in self.queues}[name]
 
 
 def needs_of(app: Declares, *, by_address: bool = False) -> Needs:
