@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
+from megaflow.dispatch.allowed import branches_of
 from megaflow.dispatch.examples import make_examples
 from megaflow.dispatch.filter_choices import attribute_branches_of
 from megaflow.dispatch.sns_policy import SnsFilterPolicy, derive_sns_filter_policy
@@ -85,9 +86,10 @@ def _find_refused(bodies: Iterator[str], policy: dict[str, Any]) -> str:
 def _why_perhaps_cut_off(subscribed: Subscribed, handler: Handler) -> str:
     """Say why the filter may keep away messages of *handler*; ``""`` where it certainly does not, or does."""
     found, scope = subscribed.found, _read_scope(subscribed.found.filter_scope)
-    if _why_cut_off(subscribed, handler):
-        return ""
     asks_attributes = attribute_branches_of(handler) is not None
+    never_matches = not asks_attributes and not branches_of(handler)
+    if never_matches or _why_cut_off(subscribed, handler):
+        return ""
     if asks_attributes != (scope != _BODIES):
         asked, has = ("attributes", "bodies") if asks_attributes else ("bodies", "attributes")
         return f"chooses by {asked}, and the filter is for {has}: {_shorten(found.filter_policy)}"
