@@ -37,9 +37,9 @@ def make_examples(handler: Handler) -> Iterator[str]:
     values = {path: list(_find_values(several)) for path, several in conditions.items()}
     if not all(values.values()):
         return
-    table = DispatchTable([handler])
-    for turn in range(min(_MOST, max(map(len, values.values()), default=1))):
-        body = write_readable(_build(handler.kind, {path: own[turn % len(own)] for path, own in values.items()}))
+    table, most = DispatchTable([handler]), max(map(len, values.values()), default=1)
+    turns = ({path: own[turn % len(own)] for path, own in values.items()} for turn in range(min(_MOST, most)))
+    for body in dict.fromkeys(write_readable(_build(handler.kind, each)) for each in turns):
         # Whether it is one is not for this module to say.
         if table.handlers_for(open_message(body)):
             yield body

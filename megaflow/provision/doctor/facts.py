@@ -79,6 +79,11 @@ class Subscribed:
         """The name of the topic."""
         return name_of(self.topic_arn)
 
+    @property
+    def is_shown(self) -> bool:
+        """Whether its attributes are known."""
+        return bool(self.found.attributes)
+
 
 @dataclass(frozen=True, slots=True)
 class Function:

@@ -52,7 +52,7 @@ def _find_unwanted(facts: Facts) -> Iterator[Symptom]:
         return
     for each in facts.subscriptions:
         has = each.found.filter_policy
-        if each.found.is_confirmed and each.json_only and (has or each.is_declared):
+        if each.is_shown and each.json_only and (has or each.is_declared):
             is_same = has and each.found.filter_scope == wanted.scope and lets_through_all(wanted.policy, has)
             if not is_same:
                 shown = f"its filter is {_shorten(has)}" if has else "it has no filter"
@@ -60,7 +60,7 @@ def _find_unwanted(facts: Facts) -> Iterator[Symptom]:
 
 
 def _filtered(facts: Facts) -> Iterator[Subscribed]:
-    return (each for each in facts.subscriptions if each.found.is_confirmed and each.found.filter_policy)
+    return (each for each in facts.subscriptions if each.found.filter_policy)
 
 
 def _why_cut_off(subscribed: Subscribed, handler: Handler) -> str:

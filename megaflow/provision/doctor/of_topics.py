@@ -28,7 +28,7 @@ def _find_unconfirmed(facts: Facts) -> Iterator[Symptom]:
 
 def _find_not_raw(facts: Facts) -> Iterator[Symptom]:
     for each in facts.subscriptions:
-        if each.found.is_confirmed and each.found.attributes.get("RawMessageDelivery", "").lower() != "true":
+        if each.is_shown and each.found.attributes.get("RawMessageDelivery", "").lower() != "true":
             yield Symptom(each.name, f"{facts.queue_name} gets its messages in an envelope")
 
 

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from megaflow.provision.doctor.facts import Function, Key
+from megaflow.provision.policies import read_statements
 from megaflow.provision.refusals import describe_refusal
 from megaflow.transport.errors import read_code
 
@@ -25,6 +26,7 @@ def read_key(kms: Any, key_id: str) -> Key:
     is_own = shown.get("KeyManager") == _OF_CUSTOMER
     # Here an alias would not do.
     policy = kms.get_key_policy(KeyId=shown["KeyId"], PolicyName="default")["Policy"] if is_own else ""
+    read_statements(policy)  # one that cannot be read is said here
     return Key(key_id, shown.get("KeyState", ""), policy, _try(kms, key_id) if is_own else "")
 
 

@@ -31,6 +31,7 @@ from megaflow.provision.found import (
     read_topic,
 )
 from megaflow.provision.needs import Declares, longest_handling
+from megaflow.provision.policies import read_statements
 from megaflow.publishing.destination import Destination
 from megaflow.transport.addresses import identify_queue, name_of, queue_url_of, read_address, topic_arn_of
 from megaflow.transport.queue import find_queue_url
@@ -137,7 +138,7 @@ class _Examination:
         url = address if read.is_url else find_queue_url(sqs, read.name, read.account)
         # Once more for its headers alone.
         self._looking.note_time(sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"]))
-        return read_queue(sqs, url)
+        return _readable_queue(read_queue(sqs, url))
 
     def _read_dead_letters(self, facts: Facts) -> Facts:
         arn = str(facts.queue.redrive.get("deadLetterTargetArn") or "") if facts.queue else ""
@@ -175,9 +176,7 @@ class _Examination:
         name, found = name_of(topic_arn), FoundSubscription(arn, {})
         sns, topic = self._client("sns", topic_arn), declared.get(name)
         if found.is_confirmed:
-            read = self._look(f"the subscription to {name}", lambda: read_subscription(sns, arn))
-            # One that could not be read is neither raw nor filtered as far as anybody knows.
-            found = read or FoundSubscription(arn, {"RawMessageDelivery": "true"})
+            found = self._look(f"the subscription to {name}", lambda: _read_subscription(sns, arn)) or found
         return Subscribed(
             topic_arn,
             found,
@@ -242,6 +241,19 @@ class _Examination:
         if service not in self._clients:
             self._clients[service] = self._destination.clients_of(service)
         return self._clients[service].client_for(address)
+
+
+def _readable_queue(found: FoundQueue) -> FoundQueue:
+    """Return *found*; raise `ValueError` where its policies cannot be read."""
+    _ = found.redrive, read_statements(found.policy)
+    return found
+
+
+def _read_subscription(sns: Any, arn: str) -> FoundSubscription:
+    """Return a subscription; raise `ValueError` where its filter policy cannot be read."""
+    found = read_subscription(sns, arn)
+    _ = found.filter_policy
+    return found
 
 
 def _list_subscriptions(sns: Any, queue_arn: str) -> list[tuple[str, str]]:
