@@ -16,9 +16,9 @@ TOLD = Told()
 
 def make_app(place: Place, *, fifo: bool = False, pattern: Any = None, **options: Any) -> App:
     """Return an app whose queue is subscribed to its topic, and which calls *place* by its clients."""
-    topic = Topic("shop", fifo=fifo, json_only=options.pop("json_only", True))
+    topic = Topic(f"{place.prefix}shop", fifo=fifo, json_only=options.pop("json_only", True))
     of_queue = {name: options.pop(name) for name in ("retention", "encryption", "dead_letter_queue") if name in options}
-    queue = Queue("orders", fifo=fifo, subscribe=[topic], **of_queue)
+    queue = Queue(f"{place.prefix}orders", fifo=fifo, subscribe=[topic], **of_queue)
     app = App(queue=queue, topic=topic, client=place.sqs, sns_client=place.sns, retry_on=ConnectionError, **options)
 
     @app.on_data({"type": "order"} if pattern is None else pattern, timeout=45)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +17,7 @@ from megaflow.provision.doctor.checks import CHECKS
 from megaflow.provision.doctor.facts import GracePeriod, find_platform
 from megaflow.provision.doctor.reading import Told
 from megaflow.provision.needs import needs_of
+from tests.docs.pages import PAGES
 from tests.provision.conftest import Place
 from tests.provision.doctors import examine, examine_all, make_app, names
 
@@ -29,9 +31,9 @@ def provision(place: Place, *apps: App) -> None:
 
 
 @pytest.mark.parametrize("fifo", [False, True])
-def test_what_was_provisioned_has_no_findings(embedded: Place, fifo: bool) -> None:
-    app = make_app(embedded, fifo=fifo)
-    provision(embedded, app)
+def test_what_was_provisioned_has_no_findings(place: Place, fifo: bool) -> None:
+    app = make_app(place, fifo=fifo)
+    provision(place, app)
 
     assert examine(app) == []
 
@@ -432,6 +434,18 @@ def test_a_filter_that_drifted_from_the_handlers_is_found(embedded: Place) -> No
     assert names(everything) == ["filter-cuts-off"]
 
 
+def test_of_many_handlers_ten_are_named(embedded: Place) -> None:
+    provision(embedded, make_app(embedded))
+    app = make_app(embedded)
+    for number in range(12):
+        app.on_data({"type": f"invoice-{number}"})(lambda data: None)
+
+    found = examine(app)
+
+    assert names(found) == ["filter-cuts-off"] * 11
+    assert found[-1].symptom.said == "so it is with 2 handlers more"
+
+
 def test_where_no_example_is_found_it_may_cut_off(embedded: Place) -> None:
     provision(embedded, make_app(embedded))
     app = make_app(embedded, pattern={"type": lambda value: value == "invoice"})
@@ -453,3 +467,13 @@ def test_an_app_that_wants_what_nobody_handles_has_no_filter(embedded: Place) ->
 def test_each_check_has_a_page_and_a_name_of_its_own() -> None:
     assert len({check.name for check in CHECKS}) == len(CHECKS)
     assert len({check.find for check in CHECKS}) == len(CHECKS)
+
+
+def test_the_page_names_the_actions_that_are_needed(embedded: Place) -> None:
+    app = make_app(embedded)
+    provision(embedded, app)
+    page = PAGES["docs/how-to/doctor.md"].partition("## What the role needs")[2]
+
+    examine(app)
+
+    assert set(embedded.calls) == set(re.findall(r"`s[qn]s:(\w+)`", page))

@@ -7,13 +7,13 @@ these. No message is received.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
 from megaflow.dispatch.allowed import branches_of
 from megaflow.dispatch.examples import make_examples
 from megaflow.dispatch.filter_choices import attribute_branches_of
-from megaflow.dispatch.sns_policy import SnsFilterPolicy, derive_sns_filter_policy
+from megaflow.dispatch.sns_policy import derive_sns_filter_policy
 from megaflow.errors import PatternError
 from megaflow.handlers.handler import Handler
 from megaflow.match.filters import SCOPES, Scope, read_filter_policy
@@ -23,21 +23,22 @@ from megaflow.provision.doctor.facts import Facts, Subscribed
 from megaflow.provision.filters import lets_through_all
 
 _LONGEST: Final = 200
+_MOST: Final = 10
+"""Handlers that are named one by one."""
+
 _BODIES: Final = "MessageBody"
 
 
 def _find_cut_off(facts: Facts) -> Iterator[Symptom]:
     for each in _filtered(facts):
-        for handler in facts.handlers:
-            why = _why_cut_off(each, handler)
-            if why:
-                yield Symptom(each.name, f"{handler.name} {why}")
+        reasons = ((handler, _why_cut_off(each, handler)) for handler in _perhaps_cut_off(facts, each))
+        yield from _tell(each, reasons)
 
 
 def _find_perhaps_cut_off(facts: Facts) -> Iterator[Symptom]:
     for each in _filtered(facts):
-        reasons = {handler.name: _why_perhaps_cut_off(each, handler) for handler in facts.handlers}
-        yield from (Symptom(each.name, f"{name} {why}") for name, why in reasons.items() if why)
+        reasons = ((handler, _why_perhaps_cut_off(each, handler)) for handler in _perhaps_cut_off(facts, each))
+        yield from _tell(each, reasons)
         if facts.settings.unmatched != "delete":
             text = f"unmatched={facts.settings.unmatched!r}: the app wants what no handler matches, and it has a filter"
             yield Symptom(each.name, text)
@@ -47,20 +48,35 @@ def _find_perhaps_cut_off(facts: Facts) -> Iterator[Symptom]:
 
 
 def _find_unwanted(facts: Facts) -> Iterator[Symptom]:
-    wanted = derive_sns_filter_policy(facts.handlers, json_only=True) if facts.handlers else SnsFilterPolicy(None)
+    wanted = derive_sns_filter_policy(facts.handlers, json_only=True)
     if facts.settings.unmatched != "delete" or wanted.policy is None:
         return
     for each in facts.subscriptions:
         has = each.found.filter_policy
         if each.is_shown and each.json_only and (has or each.is_declared):
-            is_same = has and each.found.filter_scope == wanted.scope and lets_through_all(wanted.policy, has)
-            if not is_same:
+            is_as_narrow = has and each.found.filter_scope == wanted.scope and lets_through_all(wanted.policy, has)
+            if not is_as_narrow:
                 shown = f"its filter is {_shorten(has)}" if has else "it has no filter"
                 yield Symptom(each.name, f"{shown}, and {_shorten(wanted.policy)} would do")
 
 
+def _tell(subscribed: Subscribed, reasons: Iterable[tuple[Handler, str]]) -> Iterator[Symptom]:
+    """Give a symptom for each handler for which there is a reason; of many, how many more there are."""
+    found = [Symptom(subscribed.name, f"{handler.name} {why}") for handler, why in reasons if why]
+    yield from found[:_MOST]
+    if len(found) > _MOST:
+        yield Symptom(subscribed.name, f"so it is with {len(found) - _MOST:,} handlers more")
+
+
 def _filtered(facts: Facts) -> Iterator[Subscribed]:
     return (each for each in facts.subscriptions if each.found.filter_policy)
+
+
+def _perhaps_cut_off(facts: Facts, subscribed: Subscribed) -> Sequence[Handler]:
+    """Return the handlers: none, where the filter certainly lets through what they want together."""
+    found, wanted = subscribed.found, derive_sns_filter_policy(facts.handlers, json_only=True)
+    is_wide = wanted.policy is not None and lets_through_all(found.filter_policy, wanted.policy)
+    return () if is_wide and found.filter_scope == wanted.scope else facts.handlers
 
 
 def _why_cut_off(subscribed: Subscribed, handler: Handler) -> str:
