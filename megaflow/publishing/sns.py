@@ -105,7 +105,7 @@ class SnsPublisher(Publisher):
     def _check(self, source: Outgoing) -> None:
         _check_for_topic(source, self._address)
 
-    @property
+    @cached_property
     def _address(self) -> str:
         """The topic's ARN, or its name, which is not looked up for what it says by itself."""
         return self._topic or self.topic_arn

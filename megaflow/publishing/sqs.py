@@ -110,7 +110,7 @@ class SqsPublisher(Publisher):
     def _check(self, source: Outgoing) -> None:
         _check_for_queue(source, self._address)
 
-    @property
+    @cached_property
     def _address(self) -> str:
         """The queue's URL, or its name, which is not looked up for what it says by itself."""
         return self._queue or self.queue_url
