@@ -12,10 +12,13 @@ FOR_DEVELOPMENT := $(VENV)/.for-development
 
 SECONDS_OF_TORTURE ?= 300
 
+# Whose clients the tests need; empty, and their tests are skipped.
+FOREIGN ?= foreign
+
 # The tests start hundreds of processes: where Python is told to keep no bytecode, each would compile megaflow anew.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo install test coverage test-long torture simulate fuzz mutants lint docs bench bench-consume bench-wire bench-publish bench-lambda bench-local bench-telemetry bench-bytecodes format release-check clean
+.PHONY: demo install foreign test coverage test-long torture simulate fuzz mutants lint docs bench bench-consume bench-wire bench-publish bench-lambda bench-local bench-compare bench-telemetry bench-bytecodes format release-check clean
 
 demo: $(FOR_DEMO)
 	@echo 'Starting the demo, samples/demo.py'
@@ -30,14 +33,18 @@ demo: $(FOR_DEMO)
 install: $(FOR_DEVELOPMENT)
 	@echo 'It is in $(VENV): . $(BIN)/activate'
 
-test: $(FOR_TESTS)
+# AWS's CLI, its SDK for JavaScript, celery and aiobotocore, each apart from the rest: in $(VENV)/foreign.
+foreign: $(FOR_TESTS)
+	@$(BIN)/python -m tests.foreign
+
+test: $(FOR_TESTS) $(FOREIGN)
 	$(BIN)/python -m pytest -n 3
 
-coverage: $(FOR_DEVELOPMENT)
+coverage: $(FOR_DEVELOPMENT) $(FOREIGN)
 	$(BIN)/coverage run -m pytest
 	$(BIN)/coverage report --show-missing
 
-test-long: $(FOR_TESTS)
+test-long: $(FOR_TESTS) $(FOREIGN)
 	$(BIN)/python -m pytest -m long -n 2 --dist worksteal
 
 torture: $(FOR_TESTS)
@@ -78,6 +85,9 @@ bench-lambda: $(FOR_DEVELOPMENT)
 
 bench-local: $(FOR_DEVELOPMENT)
 	$(BIN)/python benchmarks/local.py
+
+bench-compare: $(FOR_DEVELOPMENT)
+	$(BIN)/python -m benchmarks.compare --install .cache/compared
 
 bench-telemetry: $(FOR_DEVELOPMENT)
 	$(BIN)/python -m benchmarks.telemetry

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from megaflow.app import App, parts_of
 from megaflow.cli.options import read_aws
+from megaflow.local.access import topics_allowed
 from megaflow.provision.making import Provisioner, make_sure
 from megaflow.provision.needs import Needs, join_needs, needs_of
 from megaflow.transport.addresses import is_fifo, name_of
@@ -98,8 +99,13 @@ def _make_queue(sqs: Any, name: str, fifo: bool, attributes: Mapping[str, str]) 
         url = sqs.get_queue_url(QueueName=name)["QueueUrl"]
     except sqs.exceptions.QueueDoesNotExist:
         url = sqs.create_queue(QueueName=name, Attributes=dict(attributes))["QueueUrl"]
+        sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": topics_allowed(_arn_of(sqs, url))})
+    return url, _arn_of(sqs, url)
+
+
+def _arn_of(sqs: Any, url: str) -> str:
     answer = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])
-    return url, answer["Attributes"]["QueueArn"]
+    return str(answer["Attributes"]["QueueArn"])
 
 
 def _make_topic(sns: Any, name: str, queues: Iterable[_Queues]) -> str:

@@ -20,8 +20,9 @@ from megaflow.publishing.batches import Sent
 from megaflow.publishing.outgoing import PublishOptions
 from megaflow.stores import MemoryStore, Store
 from megaflow.testing.clock import Clock
-from megaflow.testing.engine import Engine, Record
+from megaflow.testing.engine import Engine
 from megaflow.testing.queues import addresses_of, open_queues
+from megaflow.testing.record import Record
 from megaflow.testing.seen import Handled, Unmet, show_payload
 from megaflow.transport.addresses import read_address
 

@@ -8,6 +8,7 @@ from typing import Final
 
 from megaflow.app import App, parts_of
 from megaflow.local import SnsClient, SqsClient
+from megaflow.local.access import topics_allowed
 from megaflow.provision.making import Provisioner, make_sure
 from megaflow.provision.needs import NeededQueue, needs_of
 from megaflow.transport.addresses import is_fifo, name_of
@@ -102,7 +103,9 @@ class _Opening:
             fifo = {"FifoTopic": "true", "ContentBasedDeduplication": "true"} if is_fifo(name) else {}
             arn = str(self._sns.create_topic(Name=name, Attributes=fifo)["TopicArn"])
         if queue is None or not queue.topics:
-            self._sns.subscribe(TopicArn=arn, Protocol="sqs", Endpoint=self._arn_of(queue_url))
+            queue_arn = self._arn_of(queue_url)
+            self._sqs.set_queue_attributes(QueueUrl=queue_url, Attributes={"Policy": topics_allowed(queue_arn)})
+            self._sns.subscribe(TopicArn=arn, Protocol="sqs", Endpoint=queue_arn)
         return arn
 
     def _whole(self, name: str) -> str:

@@ -1,4 +1,4 @@
-"""Pages beside the calls: what this server is, and under ``/_megaflow`` what tests need."""
+"""Pages beside the calls: what this server is, that it is well, and under ``/_megaflow`` what tests need."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ from dataclasses import asdict
 from functools import partial
 from typing import Any, Final, TypeAlias
 
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from megaflow.errors import ConfigurationError, UsageError
 from megaflow.local.account import Account
-from megaflow.local.accounts import Accounts
+from megaflow.local.accounts import NUMBER, Accounts, number_in
+from megaflow.local.endpoints.signing import CERTIFICATES
 from megaflow.local.faults import Faults
 from megaflow.local.shapes import to_base64
 
@@ -31,6 +33,7 @@ _PAGES: Final = {
     f"GET {PREFIX}messages?queue=": "all messages of a queue, without receiving them",
     f"GET {PREFIX}clock": "the time, in seconds since the epoch",
     f'POST {PREFIX}clock {{"advance": seconds}}': "let seconds pass at once",
+    f"GET {PREFIX}warnings": "what worked here, and would not on AWS",
     f"GET, PUT, DELETE {PREFIX}faults": "what goes wrong on request",
 }
 
@@ -41,12 +44,15 @@ def pages(accounts: Accounts) -> Sequence[Route]:
     """Return the pages of a server of these *accounts*."""
     return [
         Route("/", _about),
+        Route("/health", _health),
+        Route(f"{CERTIFICATES}{{name}}.pem", partial(_certificate, accounts)),
         Route(PREFIX, _index),
         *(
             Route(f"{PREFIX}{name}", partial(_answer, page, accounts), methods=methods)
             for name, page, methods in (
                 ("reset", _reset, ["POST"]),
                 ("messages", _messages, ["GET"]),
+                ("warnings", _warnings, ["GET"]),
                 ("clock", _clock, ["GET", "POST"]),
                 ("faults", _faults, ["GET", "PUT", "DELETE"]),
             )
@@ -61,6 +67,18 @@ async def no_call(_: Request, __: Exception) -> Response:
 
 async def _about(_: Request) -> Response:
     return PlainTextResponse(_ABOUT)
+
+
+async def _health(_: Request) -> Response:
+    return JSONResponse({"status": "ok"})
+
+
+async def _certificate(accounts: Accounts, request: Request) -> Response:
+    """Hand out the certificate of those who sign; another name is that of a server before this one."""
+    signer = accounts.default.served.signer if accounts.default.served else None
+    if signer is None or await run_in_threadpool(lambda: signer.name) != request.path_params["name"]:
+        return PlainTextResponse("This server has no such certificate.\n", 404)
+    return Response(signer.certificate, media_type="application/x-pem-file")
 
 
 async def _index(_: Request) -> Response:
@@ -93,6 +111,12 @@ async def _messages(accounts: Accounts, request: Request) -> Response:
     return Response(text, media_type="application/json")
 
 
+async def _warnings(accounts: Accounts, _: Request) -> Response:
+    """Show what worked, in any account, and would not on AWS."""
+    found = sorted((each for account in accounts for each in account.warnings), key=lambda each: each.at)
+    return JSONResponse({"warnings": [asdict(each) for each in found]})
+
+
 async def _clock(accounts: Accounts, request: Request) -> Response:
     """Show the time, or let some pass."""
     if request.method == "POST":
@@ -120,9 +144,11 @@ async def _faults(accounts: Accounts, request: Request) -> Response:
 
 
 def _account(accounts: Accounts, request: Request) -> Account:
-    """Return the account that ``region`` and ``account`` name, of those that were called."""
+    """Return the account that ``region`` and ``account``, or the URL of the queue, name, of those that were called."""
     asked, default = request.query_params, accounts.default
-    region, number = asked.get("region", default.region), asked.get("account", default.account_id)
+    in_url = number_in(asked.get("queue", ""))
+    owner = in_url if NUMBER.fullmatch(in_url) else default.account_id
+    region, number = asked.get("region", default.region), asked.get("account", owner)
     for account in accounts:
         if (account.region, account.account_id) == (region, number):
             return account
