@@ -31,6 +31,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "purge": "megaflow.cli.queues:purge",
     "move": "megaflow.cli.move:move",
     "redrive": "megaflow.cli.move:redrive",
+    "export": "megaflow.cli.export:export",
     "local": "megaflow.cli.local:local",
 }
 
