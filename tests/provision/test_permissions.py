@@ -196,8 +196,8 @@ def test_an_operator(recorder: Recorder, make: Callable[[str], Any], tmp_path: P
     run("provision", file, "--apply")
     file.write_text(AFTER)
     run("provision", file, "--apply", "--narrow")
-    for queue, other in (("operated", "operated-dead"), ("operated-dead", "operated")):
-        look_and_move(make, queue, other)
+    look_and_move(make, "operated-dead", "operated")
+    look_and_move(make, "operated", "operated-dead")
     run("redrive", "operated-dead")
 
     assert recorder.actions - ASKED_WHERE_ALLOWED == allowed(app, Role.OPERATOR)
@@ -208,11 +208,13 @@ def look_and_move(make: Callable[[str], Any], queue: str, other: str) -> None:
     make("sqs").send_message(QueueUrl=url, MessageBody="ping")
     run("stats", queue)
     run("peek", queue)
+    run("move", queue, other)
+    run("purge", queue, "--yes")
+    # At the end: moto gives messages to polls that have hung up.
+    make("sqs").send_message(QueueUrl=url, MessageBody="ping")
     with running("tail", queue, "--json") as process:
         process.wait_for("ping")
         assert process.end() == 0
-    run("move", queue, other)
-    run("purge", queue, "--yes")
 
 
 def run(*arguments: object) -> None:

@@ -176,6 +176,12 @@ def deploy(
     if account_id and not re.fullmatch(_ACCOUNT, account_id):
         raise ConfigurationError(f"account_id={account_id!r} must be twelve digits")
     needs = {target: needs_of(app, by_address=True) for target, app in apps.items()}
+    for target, each in needs.items():
+        if each == Needs():
+            raise ConfigurationError(
+                f'{target} has neither a queue nor a topic: say App(queue="orders"), or set {QUEUE_URL_VARIABLE} or '
+                f"{TOPIC_ARN_VARIABLE}"
+            )
     joined = join_needs(needs)
     existing = frozenset(existing_topics)
     if strange := sorted(existing - {topic.name for topic in joined.topics}):
