@@ -43,6 +43,7 @@ def write_template(deployment: Deployment) -> Document:
         "Conditions": {_TELLS: {"Fn::Not": [{"Fn::Equals": [{"Ref": _ALARM_TOPIC}, ""]}]}},
         "Resources": {
             **write_resources(deployment),
+            **dict(_tables(deployment)),
             **{
                 logical_id(alarm.queue, f"{alarm.kind}Alarm"): _make_alarm(alarm)
                 for alarm in find_alarms(deployment.needs)
@@ -53,13 +54,12 @@ def write_template(deployment: Deployment) -> Document:
 
 
 def write_resources(deployment: Deployment) -> dict[str, Any]:
-    """Return the resources without the alarms."""
+    """Return the queues, topics, policies and subscriptions."""
     return {
         **dict(_queues(deployment)),
         **dict(_topics(deployment)),
         **dict(_policies(deployment)),
         **dict(_subscriptions(deployment)),
-        **dict(_tables(deployment)),
     }
 
 

@@ -42,7 +42,7 @@ def write_compose(deployment: Deployment) -> Document:
     services = {service.name: _run(service, deployment) for service, _ in deployment.consumers()}
     here = replace(deployment, existing_topics=frozenset())
     document = {
-        "services": {_SQS: _serve(), **services, _PROMETHEUS: _scrape()},
+        "services": {_SQS: _serve(deployment), **services, _PROMETHEUS: _scrape()},
         "configs": {
             "queues": {"content": write_json({"Resources": write_resources(here)})},
             _PROMETHEUS: {"content": write_yaml([_scraping(deployment)])},
@@ -51,12 +51,13 @@ def write_compose(deployment: Deployment) -> Document:
     return {"name": deployment.services[0].name, **_escape(document)}
 
 
-def _serve() -> dict[str, Any]:
+def _serve(deployment: Deployment) -> dict[str, Any]:
+    account = ["--account", found] if (found := deployment.known_account()) else []
     return {
         "image": "megaflow-local",
         "build": {"dockerfile_inline": _SERVER_IMAGE},
-        # One account in one region: whatever addresses the services have.
-        "command": ["--region-any", "--config", "/queues.json"],
+        # One region and one account: those of whatever addresses the services have.
+        "command": ["--region-any", "--region", _region(deployment), *account, "--config", "/queues.json"],
         "configs": [{"source": "queues", "target": "/queues.json"}],
         "ports": [f"127.0.0.1:{_SQS_PORT}:{_SQS_PORT}"],
         "healthcheck": _check(_SERVER_CHECK),
@@ -73,7 +74,7 @@ def _run(service: Service, deployment: Deployment) -> dict[str, Any]:
             "AWS_ENDPOINT_URL": f"http://{_SQS}:{_SQS_PORT}",
             "AWS_ACCESS_KEY_ID": "any",
             "AWS_SECRET_ACCESS_KEY": "any",
-            "AWS_DEFAULT_REGION": deployment.region or _ANY_REGION,
+            "AWS_DEFAULT_REGION": _region(deployment),
             **service.environment,
         },
         "depends_on": {_SQS: {"condition": "service_healthy"}},
@@ -82,6 +83,10 @@ def _run(service: Service, deployment: Deployment) -> dict[str, Any]:
         "restart": "on-failure",
         **_CONFINED,
     }
+
+
+def _region(deployment: Deployment) -> str:
+    return deployment.known_region() or _ANY_REGION
 
 
 def _scrape() -> dict[str, Any]:

@@ -117,9 +117,18 @@ class Deployment:
             yield service, service.queue
 
     def known_region(self) -> str:
-        """Return the region that was given, or that addresses name; raise `ConfigurationError` where none is."""
+        """Return the region that was given, or that addresses name, and ``""`` where none is."""
         named = (read_address(each).region for service in self.services for each in service.addresses)
-        return self.region or next(filter(None, named), "") or _refuse("region", "region_name=eu-west-1")
+        return self.region or next(filter(None, named), "")
+
+    def needed_region(self) -> str:
+        """Return the region that was given, or that addresses name; raise `ConfigurationError` where none is."""
+        return self.known_region() or _refuse("region", "region_name=eu-west-1")
+
+    def known_account(self) -> str:
+        """Return the account that was given, or that addresses name, and ``""`` where none is."""
+        named = (read_address(each).account for service in self.services for each in service.addresses)
+        return self.account or next(filter(_is_account, named), "")
 
     def queue_arn(self, name: str) -> str:
         """Return the ARN of the queue of this name; raises `ConfigurationError` where region or account are unknown."""
@@ -153,8 +162,8 @@ class Deployment:
 
     def _write_arn(self, service: str, name: str) -> str:
         named = [read_address(each) for each in self._addresses(service, name)]
-        account = next((each.account for each in named if re.fullmatch(_ACCOUNT, each.account)), self.account)
-        region = next((each.region for each in named if each.region), "") or self.known_region()
+        account = next((each.account for each in named if _is_account(each.account)), "") or self.known_account()
+        region = next((each.region for each in named if each.region), "") or self.needed_region()
         return write_arn(service, region, account or _refuse("account", "account_id=123456789012"), name)
 
     def _addresses(self, service: str, name: str) -> list[str]:
@@ -173,7 +182,7 @@ def deploy(
     """Return *apps*, by target, as they are to be deployed; raise `ConfigurationError` for what cannot be."""
     if region and not re.fullmatch(_REGION, region):
         raise ConfigurationError(f"region_name={region!r} must be a region, such as eu-west-1")
-    if account_id and not re.fullmatch(_ACCOUNT, account_id):
+    if account_id and not _is_account(account_id):
         raise ConfigurationError(f"account_id={account_id!r} must be twelve digits")
     needs = {target: needs_of(app, by_address=True) for target, app in apps.items()}
     for target, each in needs.items():
@@ -191,6 +200,10 @@ def deploy(
     return Deployment(
         services=services, needs=joined, region=region, account=account_id, image=image, existing_topics=existing
     )
+
+
+def _is_account(text: str) -> bool:
+    return re.fullmatch(_ACCOUNT, text) is not None
 
 
 def _describe(target: str, name: str, app: Deployable, needs: Needs) -> Service:

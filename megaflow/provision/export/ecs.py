@@ -45,7 +45,7 @@ def write_task_definition(deployment: Deployment) -> Document:
 
 
 def _container(service: Service, deployment: Deployment) -> dict[str, Any]:
-    region = deployment.known_region()
+    region = deployment.needed_region()
     environment = {"AWS_DEFAULT_REGION": region, **service.environment}
     return {
         "name": service.name,

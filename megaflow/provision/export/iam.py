@@ -163,7 +163,7 @@ def _alias_of(key: str) -> str:
 
 def _restrict(deployment: Deployment, key: _Key) -> dict[str, Any]:
     # https://docs.aws.amazon.com/kms/latest/developerguide/conditions-kms.html#conditions-kms-via-service
-    region = deployment.known_region()
+    region = deployment.needed_region()
     condition: dict[str, Any] = {"StringLike": {"kms:ViaService": f"{key.service}.{region}.*"}}
     if alias := _alias_of(key.name):
         condition["ForAnyValue:StringEquals"] = {"kms:ResourceAliases": alias}

@@ -71,7 +71,7 @@ def _deployment(service: Service, deployment: Deployment) -> dict[str, Any]:
 
 
 def _container(service: Service, deployment: Deployment) -> dict[str, Any]:
-    environment = {"AWS_DEFAULT_REGION": deployment.known_region(), **service.environment}
+    environment = {"AWS_DEFAULT_REGION": deployment.needed_region(), **service.environment}
     return {
         "name": service.name,
         "image": deployment.image_of(service),
@@ -113,7 +113,7 @@ def _scaling(service: Service, queue: str, deployment: Deployment) -> dict[str, 
                 "metadata": {
                     "queueURL": deployment.queue_url(queue),
                     "queueLength": str(service.in_hand),
-                    "awsRegion": deployment.known_region(),
+                    "awsRegion": deployment.needed_region(),
                 },
                 "authenticationRef": {"name": service.name},
             }

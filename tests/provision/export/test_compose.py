@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,15 @@ import yaml
 from cfnlint.api import lint
 
 from megaflow import App
+from megaflow.cli.targets import load_apps
 from megaflow.provision import Queue
 from megaflow.provision.export.compose import write_compose
 from megaflow.provision.export.deployment import deploy
 from megaflow.provision.export.text import write_yaml
-from tests.provision.export.deployments import DEPLOYMENTS, URL, everything, make, name_alone
+from tests.cli.processes import running
+from tests.docs.test_sessions import find_port
+from tests.provision.export.deployments import DEPLOYMENTS, NUMBER, TOPIC, URL, everything, make, name_alone
+from tests.waiting import wait_until
 
 CONFINED = {
     "read_only": True,
@@ -98,6 +103,9 @@ def test_an_app_by_address_is_told_it() -> None:
     services = compose(deploy({"shop.py": App(URL)}, image="shop:7"))["services"]
 
     assert services["shop"]["environment"]["MEGAFLOW_QUEUE_URL"] == URL
+    assert services["sqs"]["command"] == [
+        *("--region-any", "--region", "eu-west-1", "--account", NUMBER, "--config", "/queues.json")
+    ]
     assert services["shop"]["image"] == "shop:7"
     assert "build" not in services["shop"]
 
@@ -122,3 +130,39 @@ def test_prometheus_takes_its_file_and_asks_the_services(tmp_path: Path) -> None
     assert checked.returncode == 0, checked.stdout + checked.stderr
     (scraped,) = yaml.safe_load(file.read_text())["scrape_configs"]
     assert scraped["static_configs"] == [{"targets": ["carts:8080", "mails:8080"]}]
+
+
+SHOP = f"""
+from megaflow import App
+
+app = App({URL!r}, {TOPIC!r}, retry_on=())
+
+
+@app.on_data({{"kind": "order"}})
+def ship(order: dict) -> None:
+    print("shipping", order["id"], flush=True)
+"""
+
+
+def test_the_services_of_a_file_work_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("megaflow.local.declared", reason="the server takes no --config yet")
+    (tmp_path / "shop.py").write_text(SHOP)
+    monkeypatch.chdir(tmp_path)
+    written = compose(deploy(load_apps(["shop.py"])))
+    (tmp_path / "queues.json").write_text(written["configs"]["queues"]["content"])
+    server, shop = written["services"]["sqs"], written["services"]["shop"]
+    ports = {"4566": str(find_port()), "8080": str(find_port())}
+    served = [*(each.replace("/queues.json", "queues.json") for each in server["command"]), "--port", ports["4566"]]
+    command = [ports.get(each, each) for each in shop["command"][1:]]
+    for name, value in shop["environment"].items():
+        monkeypatch.setenv(name, value.replace("http://sqs:4566", f"http://127.0.0.1:{ports['4566']}"))
+    _, python, *check = (each.replace("8080", ports["8080"]) for each in shop["healthcheck"]["test"])
+
+    with running(*served, command=(sys.executable, "-m", "megaflow.local")) as sqs:
+        sqs.wait_for("2 queues, 1 topic")
+        with running(*command) as app:
+            wait_until(lambda: subprocess.run([sys.executable, *check], check=False).returncode == 0)
+            App(URL, retry_on=()).publish({"kind": "order", "id": 7})
+            app.wait_for("shipping 7")
+            assert app.end() == 0
+    assert python == "python"
