@@ -15,7 +15,7 @@ import pytest
 import yaml
 from cfnlint.api import lint
 
-from megaflow import App
+from megaflow import App, SqsPublisher
 from megaflow.cli.targets import load_apps
 from megaflow.provision import Queue
 from megaflow.provision.export.compose import write_compose
@@ -133,7 +133,7 @@ def test_prometheus_takes_its_file_and_asks_the_services(tmp_path: Path) -> None
 
 
 SHOP = f"""
-from megaflow import App
+from megaflow import App, SqsPublisher
 
 app = App({URL!r}, {TOPIC!r}, retry_on=())
 
@@ -162,7 +162,7 @@ def test_the_services_of_a_file_work_together(tmp_path: Path, monkeypatch: pytes
         sqs.wait_for("2 queues, 1 topic")
         with running(*command) as app:
             wait_until(lambda: subprocess.run([sys.executable, *check], check=False).returncode == 0)
-            App(URL, retry_on=()).publish({"kind": "order", "id": 7})
+            SqsPublisher(queue_url=URL).publish({"kind": "order", "id": 7})
             app.wait_for("shipping 7")
             assert app.end() == 0
     assert python == "python"
