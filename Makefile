@@ -15,7 +15,7 @@ SECONDS_OF_TORTURE ?= 300
 # The tests start hundreds of processes: where Python is told to keep no bytecode, each would compile megaflow anew.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo install test coverage test-long torture simulate fuzz mutants lint docs bench bench-consume bench-wire bench-publish bench-lambda bench-local bench-telemetry bench-bytecodes format release-check clean
+.PHONY: demo install foreign test coverage test-long torture simulate fuzz mutants lint docs bench bench-consume bench-wire bench-publish bench-lambda bench-local bench-telemetry bench-bytecodes format release-check clean
 
 demo: $(FOR_DEMO)
 	@echo 'Starting the demo, samples/demo.py'
@@ -30,14 +30,18 @@ demo: $(FOR_DEMO)
 install: $(FOR_DEVELOPMENT)
 	@echo 'It is in $(VENV): . $(BIN)/activate'
 
-test: $(FOR_TESTS)
+# AWS's CLI, its SDK for JavaScript, celery and aiobotocore, each apart from the rest: in $(VENV)/foreign.
+foreign: $(FOR_TESTS)
+	@$(BIN)/python -m tests.foreign
+
+test: $(FOR_TESTS) foreign
 	$(BIN)/python -m pytest -n 3
 
-coverage: $(FOR_DEVELOPMENT)
+coverage: $(FOR_DEVELOPMENT) foreign
 	$(BIN)/coverage run -m pytest
 	$(BIN)/coverage report --show-missing
 
-test-long: $(FOR_TESTS)
+test-long: $(FOR_TESTS) foreign
 	$(BIN)/python -m pytest -m long -n 2 --dist worksteal
 
 torture: $(FOR_TESTS)

@@ -13,6 +13,7 @@ from typing_extensions import override
 
 from megaflow import limits
 from megaflow.backoff import Backoff, exponential_backoff
+from megaflow.checks import check_whole
 from megaflow.handlers.handler import Handler
 from megaflow.handlers.router import Router, check_decorators
 from megaflow.keywords import check_options
@@ -28,7 +29,7 @@ from megaflow.publishing.destination import Destination, Endpoints, read_dead_le
 from megaflow.publishing.outgoing import PublishOptions
 from megaflow.publishing.publisher import BATCHES_IN_FLIGHT
 from megaflow.runtime.running import Running, refuse_event_loop, serving_health
-from megaflow.settings import CircuitBreaker, ConsumerSettings, OnInvalid, RecordErrors, RetryOn, Unmatched, check_whole
+from megaflow.settings import CircuitBreaker, ConsumerSettings, OnInvalid, RecordErrors, RetryOn, Unmatched
 from megaflow.stores import Store
 from megaflow.telemetry.metrics import Measurements, Metrics
 from megaflow.telemetry.outlets import Outlets
@@ -170,6 +171,7 @@ class App(Router):
             breaker=breaker,
             stores=Stores(progress, idempotency),
             max_receives=max_receives,
+            max_processing_time=max_processing_time,
             visibility_timeout=visibility_timeout,
             with_error_texts=self._settings.records_error_texts,
             # What is handled without a queue needs nothing of AWS, so a name is not looked up.

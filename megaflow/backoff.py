@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from megaflow.checks import check_function, check_seconds
+
 Backoff: TypeAlias = Callable[[int], float]
 
 
@@ -35,5 +37,11 @@ def exponential_backoff(
         first: Seconds at most after the first delivery.
         longest: Seconds at most after any delivery.
         randomness: Gives numbers from 0 to 1.
+
+    Raises:
+        ConfigurationError: A value is out of range.
     """
+    check_seconds("first", first)
+    check_seconds("longest", longest)
+    check_function("randomness", randomness, "() -> number", takes=0)
     return ExponentialBackoff(first, longest, randomness)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -10,6 +9,7 @@ from typing import Final, Literal, TypeAlias, get_args
 
 from megaflow import limits
 from megaflow.backoff import Backoff, exponential_backoff
+from megaflow.checks import check_choice, check_function, check_seconds, check_whole, refused
 from megaflow.errors import ConfigurationError, DependencyError
 
 QUEUE_URL_VARIABLE: Final = "MEGAFLOW_QUEUE_URL"
@@ -155,33 +155,18 @@ def refuse_both(one: str, value: object, other: str, other_value: object) -> Non
         raise ConfigurationError(f"{one}={value!r} and {other}={other_value!r} say the same thing twice: give one")
 
 
+def check_address(parameter: str, value: object, read: Callable[[str, object], str]) -> None:
+    """Raise what *read* raises for what is no text; any text is read when it is first needed."""
+    if not (value is None or isinstance(value, str)):
+        read(parameter, value)
+
+
 def check_backoff(value: object) -> None:
-    """Raise `ConfigurationError` unless *value* can be called."""
-    if not callable(value):
-        raise ConfigurationError(f"backoff={value!r} must be a function (receive_count) -> seconds")
-
-
-def check_whole(name: str, value: object, lowest: int, highest: int) -> None:
-    """Raise `ConfigurationError` unless *value* is a whole number of that range."""
-    if isinstance(value, bool) or not isinstance(value, int) or not lowest <= value <= highest:
-        raise ConfigurationError(f"{name}={value!r} must be a whole number from {lowest} to {highest:,}")
-
-
-def check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
-    """Raise `ConfigurationError` unless *value* is one of *choices*."""
-    if value not in choices:
-        raise ConfigurationError(f"{name}={value!r} must be one of {', '.join(map(repr, choices))}")
-
-
-def check_seconds(name: str, value: object, *, lowest: float = 0, longest: float = math.inf) -> None:
-    """Raise `ConfigurationError` unless *value* is a finite number of seconds, *lowest* or more."""
-    is_number = isinstance(value, int | float) and not isinstance(value, bool) and lowest <= value <= longest
-    if not is_number or value == math.inf:
-        upto = "or more" if longest == math.inf else f"to {longest:,}"
-        raise ConfigurationError(f"{name}={value!r} must be a number of seconds, {lowest:g} {upto}")
+    """Raise `ConfigurationError` unless *value* is a function of the receive count."""
+    check_function("backoff", value, "(receive_count) -> seconds", takes=1)
 
 
 def check_breaker(value: object) -> None:
     """Raise `ConfigurationError` unless *value* is a circuit breaker, or None."""
     if not (value is None or isinstance(value, CircuitBreaker)):
-        raise ConfigurationError(f"breaker={value!r} must be a CircuitBreaker: breaker=CircuitBreaker(failures=5)")
+        raise refused("breaker", value, "a CircuitBreaker: breaker=CircuitBreaker(failures=5)")

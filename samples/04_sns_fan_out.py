@@ -1,5 +1,7 @@
 """One topic, two queues, two applications: the envelope that SNS puts around a message makes no difference."""
 
+import json
+
 from megaflow import App, Message, Payload, PayloadBuilder, SnsPublisher
 from megaflow.local import Account, SnsClient, SqsClient
 
@@ -10,13 +12,12 @@ topic_arn = sns.create_topic(Name="users")["TopicArn"]
 
 def subscribed_queue(name: str, raw: bool) -> str:
     url: str = sqs.create_queue(QueueName=name)["QueueUrl"]
-    answer = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])
-    sns.subscribe(
-        TopicArn=topic_arn,
-        Protocol="sqs",
-        Endpoint=answer["Attributes"]["QueueArn"],
-        Attributes={"RawMessageDelivery": "true" if raw else "false"},
-    )
+    arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    topics = {"Principal": {"Service": "sns.amazonaws.com"}, "Condition": {"ArnEquals": {"aws:SourceArn": topic_arn}}}
+    policy = {"Statement": [{"Effect": "Allow", "Action": "sqs:SendMessage", "Resource": arn, **topics}]}
+    sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": json.dumps(policy)})
+    delivery = {"RawMessageDelivery": "true" if raw else "false"}
+    sns.subscribe(TopicArn=topic_arn, Protocol="sqs", Endpoint=arn, Attributes=delivery)
     return url
 
 

@@ -4,6 +4,8 @@ In production `run(billing, mail, processes=4, health_port=8080)`, or without a 
 `megaflow run shop.billing:app shop.mail:app --processes 4 --health-port 8080`.
 """
 
+import json
+
 from megaflow import App, run
 from megaflow.local import Account, SnsClient, SqsClient
 
@@ -16,6 +18,9 @@ def subscribed_queue(name: str, kind: str) -> str:
     """Return the URL of a queue that gets what is of this kind of the topic."""
     url: str = sqs.create_queue(QueueName=name)["QueueUrl"]
     arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    topics = {"Principal": {"Service": "sns.amazonaws.com"}, "Condition": {"ArnEquals": {"aws:SourceArn": topic_arn}}}
+    let_in = {"Statement": [{"Effect": "Allow", "Action": "sqs:SendMessage", "Resource": arn, **topics}]}
+    sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": json.dumps(let_in)})
     policy = {"FilterPolicyScope": "MessageBody", "FilterPolicy": f'{{"kind": ["{kind}"]}}'}
     sns.subscribe(TopicArn=topic_arn, Protocol="sqs", Endpoint=arn, Attributes=policy)
     return url

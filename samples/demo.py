@@ -38,6 +38,7 @@ def main() -> int:
         dead_letters = create_queue(sqs, "demo-dead-letters")
         redrive = {"deadLetterTargetArn": dead_letters.arn, "maxReceiveCount": "5"}
         queue = create_queue(sqs, "demo", RedrivePolicy=json.dumps(redrive))
+        let_topics_in(sqs, queue)
         ways: dict[str, SqsPublisher | SnsPublisher] = {
             "SQS": SqsPublisher(queue_url=queue.url),
             "SNS, raw": SnsPublisher(topic_arn=create_topic(sns, "demo-raw", queue, raw=True)),
@@ -75,6 +76,12 @@ class Queue(NamedTuple):
 def create_queue(sqs: Any, name: str, **attributes: str) -> Queue:
     url = sqs.create_queue(QueueName=name, Attributes=attributes)["QueueUrl"]
     return Queue(url, sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"])
+
+
+def let_topics_in(sqs: Any, queue: Queue) -> None:
+    topics = {"Effect": "Allow", "Principal": {"Service": "sns.amazonaws.com"}}
+    policy = {"Statement": [{**topics, "Action": "sqs:SendMessage", "Resource": queue.arn}]}
+    sqs.set_queue_attributes(QueueUrl=queue.url, Attributes={"Policy": json.dumps(policy)})
 
 
 def create_topic(sns: Any, name: str, queue: Queue, *, raw: bool) -> str:

@@ -36,7 +36,7 @@ PRINTED = {
     ],
     "03_data_objects.py": [
         "archived test@example.com",
-        "deleted (__main__.archive: DONE)",
+        "deleted (03_data_objects.archive: DONE)",
         "to johndoe_86@example.com: password_changed",
         "archived johndoe_86@example.com",
         "archived jane@example.com",
@@ -62,7 +62,7 @@ PRINTED = {
         "no boxes for A-1 yet",
         "packing A-1",
         "no boxes for A-1 yet",
-        f"the second message is kept (__main__.charge: {SKIPPED}, __main__.pack: RETRY_LATER)",
+        f"the second message is kept (09_progress.charge: {SKIPPED}, 09_progress.pack: RETRY_LATER)",
     ],
     "10_typed_handlers.py": [
         "the stock is opened, once",
@@ -116,6 +116,7 @@ PRINTED = {
         "received 2 times at most",
     ],
     "20_batches.py": ["4 views at once, 1 of them to come again", "3 deleted, 1 kept, 1 dead-lettered"],
+    "21_declared.py": ["orders 60", "orders-dead 30", "received: one order"],
 }
 MIGRATED = ROOT / "samples" / "07_sqs_mega.py"
 DEMO = ROOT / "samples" / "demo.py"
@@ -212,7 +213,7 @@ def test_the_demo_accounts_for_every_message(demo: subprocess.CompletedProcess[s
     assert re.search(r"an unknown MEGA version +\d+ +\(nobody\) +dead-lettered", demo.stdout)
     assert "became:   dead-lettered 3, deleted 31\n" in demo.stdout
     assert "left in the queue: 0; in the dead-letter queue: 3\n" in demo.stdout
-    assert "an order: __main__.charge raised ValueError: this card has expired\n" in demo.stdout
+    assert "an order: demo_consumer.charge raised ValueError: this card has expired\n" in demo.stdout
     assert demo.stdout.endswith("every message is accounted for\n")
 
 

@@ -74,6 +74,8 @@ _SHOWN: Final = 200
 def dev(targets: Sequence[str], port: int, data: Path | None, reload: bool) -> int:
     """Run each TARGET on an embedded SQS and SNS, with a queue, a dead-letter queue and a topic made for it.
 
+    Those that it declares are made as they are declared, with their subscriptions and filters.
+
     Each message is shown as it is handled. What is queued stays while the apps start anew. All calls of SQS and SNS go
     to the embedded ones, those that handlers make by themselves too; calls of AWS's other services go to AWS.
 
@@ -112,7 +114,7 @@ def _listen(account: Account, port: int) -> Server:
     try:
         return Server(account, port=port)
     except ConfigurationError as error:
-        raise WrongUsage(f"{error}; --port 0 takes a free one") from error
+        raise WrongUsage(str(error)) from error
 
 
 class _Watched:
@@ -253,9 +255,10 @@ def _say_how_to_publish(several: Collection[Hosted]) -> None:
     queues = [f"--queue {_with_group(name_of(hosted.queue_url))}" for hosted in several]
     for where in [*queues, *dict.fromkeys(f"--topic {_with_group(hosted.topic_arn)}" for hosted in several)]:
         show(f"    megaflow publish {where} FILE")
-    show("  To handle dead letters again:")
-    for hosted in several:
-        show(f"    megaflow redrive {name_of(hosted.dead_letter_queue_url)}")
+    if dead_letters := [hosted.dead_letter_queue_url for hosted in several if hosted.dead_letter_queue_url]:
+        show("  To handle dead letters again:")
+        for url in dead_letters:
+            show(f"    megaflow redrive {name_of(url)}")
 
 
 def _with_group(place: str) -> str:

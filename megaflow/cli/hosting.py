@@ -11,7 +11,11 @@ from typing import Any, Final
 
 from megaflow.app import App, parts_of
 from megaflow.cli.options import read_aws
+from megaflow.local.access import topics_allowed
+from megaflow.provision.making import Provisioner, make_sure
+from megaflow.provision.needs import Needs, join_needs, needs_of
 from megaflow.transport.addresses import is_fifo, name_of
+from megaflow.transport.lookups import find_topic_arn
 from megaflow.transport.session import AwsSettings
 
 _MAX_RECEIVES: Final = "5"
@@ -27,7 +31,7 @@ class Hosted:
 
     endpoint_url: str
     queue_url: str
-    dead_letter_queue_url: str
+    dead_letter_queue_url: str | None
     topic_arn: str
     """A topic that leads to the queue."""
 
@@ -38,19 +42,20 @@ class Hosted:
 def host(apps: Mapping[str, App], endpoint_url: str) -> dict[str, Hosted]:
     """Make what is not there yet: for each app a queue with its dead-letter queue, and topics that lead to all queues.
 
-    They are named as the apps' own; where an app names none, after its target. A queue that receives a message five
-    times without its being deleted gives it to the dead-letter queue.
+    They are named as the apps' own; where an app names none, after its target. What an app declares is made as it is
+    declared, also where it is there. Another queue that receives a message five times without its being deleted gives
+    it to the dead-letter queue.
     """
     settings = AwsSettings(**read_aws(endpoint_url, None, None))
     sqs, sns = settings.create_client("sqs", ""), settings.create_client("sns", "")
+    needs = {target: needs_of(app) for target, app in apps.items()}
+    make_sure(Provisioner(sqs, sns, apply=True, narrow=True), join_needs(needs))
     names = _name_queues(apps)
-    queues = {target: _make_queues(sqs, app, names[target]) for target, app in apps.items()}
+    queues = {target: _make_queues(sqs, app, names[target], needs[target]) for target, app in apps.items()}
     published_to = {target: _name_topic(app, is_alone=len(apps) == 1) for target, app in apps.items()}
-    all_fifo = all(is_fifo(queue.url) for queue in queues.values())
-    by_default = (names[next(iter(apps))] if len(apps) == 1 else _SHARED) + (".fifo" if all_fifo else "")
     topics = {
-        name: _make_topic(sns, name, queues.values())
-        for name in [*dict.fromkeys(filter(None, published_to.values()))] or [by_default]
+        name: _make_topic(sns, name, [queue for queue in queues.values() if queue.takes_all])
+        for name in _name_topics(needs, published_to.values()) or [_name_default_topic(names, queues)]
     }
     first = next(iter(topics.values()))
     return {
@@ -65,17 +70,25 @@ def host(apps: Mapping[str, App], endpoint_url: str) -> dict[str, Hosted]:
 class _Queues:
     url: str
     arn: str
-    dead_letter_queue_url: str
+    dead_letter_queue_url: str | None
+    takes_all: bool
+    """Whether it gets what is published to any topic, as it does not say to which topics it subscribes."""
 
 
-def _make_queues(sqs: Any, app: App, name: str) -> _Queues:
-    fifo = is_fifo(app.queue_url or "")
+def _make_queues(sqs: Any, app: App, name: str, needs: Needs) -> _Queues:
+    """Return the queues of *app*, which are there where it declares them."""
     dead_letters = parts_of(app).settings.dead_letter_queue_url
-    dead_name = name_of(dead_letters) if dead_letters else f"{name}-dead"
-    dead_url, dead_arn = _make_queue(sqs, dead_name.removesuffix(".fifo"), fifo, {})
+    given = name_of(dead_letters).removesuffix(".fifo") if dead_letters else ""
+    fifo = is_fifo(parts_of(app).destination.queue_address or "")
+    if needs.consumed:
+        (queue,) = needs.consumed
+        own = queue.redrive.dead_letter_queue.removesuffix(".fifo") if queue.redrive else ""
+        dead = given or own
+        dead_url = _make_queue(sqs, dead, fifo, {})[0] if dead else None
+        return _Queues(*_make_queue(sqs, name, fifo, {}), dead_url, takes_all=not queue.topics)
+    dead_url, dead_arn = _make_queue(sqs, given or f"{name}-dead", fifo, {})
     policy = json.dumps({"deadLetterTargetArn": dead_arn, "maxReceiveCount": _MAX_RECEIVES})
-    url, arn = _make_queue(sqs, name, fifo, {"RedrivePolicy": policy})
-    return _Queues(url, arn, dead_url)
+    return _Queues(*_make_queue(sqs, name, fifo, {"RedrivePolicy": policy}), dead_url, takes_all=True)
 
 
 def _make_queue(sqs: Any, name: str, fifo: bool, attributes: Mapping[str, str]) -> tuple[str, str]:
@@ -86,13 +99,19 @@ def _make_queue(sqs: Any, name: str, fifo: bool, attributes: Mapping[str, str]) 
         url = sqs.get_queue_url(QueueName=name)["QueueUrl"]
     except sqs.exceptions.QueueDoesNotExist:
         url = sqs.create_queue(QueueName=name, Attributes=dict(attributes))["QueueUrl"]
+        sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": topics_allowed(_arn_of(sqs, url))})
+    return url, _arn_of(sqs, url)
+
+
+def _arn_of(sqs: Any, url: str) -> str:
     answer = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])
-    return url, answer["Attributes"]["QueueArn"]
+    return str(answer["Attributes"]["QueueArn"])
 
 
 def _make_topic(sns: Any, name: str, queues: Iterable[_Queues]) -> str:
+    """Return the ARN of the topic, which stays as it is where it is there, but for leading to *queues*."""
     attributes = {"FifoTopic": "true", "ContentBasedDeduplication": "true"} if is_fifo(name) else {}
-    arn = str(sns.create_topic(Name=name, Attributes=attributes)["TopicArn"])
+    arn = find_topic_arn(sns, name) or str(sns.create_topic(Name=name, Attributes=attributes)["TopicArn"])
     for queue in queues:
         # https://docs.aws.amazon.com/sns/latest/dg/sns-fifo-topics.html: a standard topic reaches no FIFO queue.
         if is_fifo(arn) or not is_fifo(queue.url):
@@ -105,17 +124,31 @@ def _name_topic(app: App, *, is_alone: bool) -> str | None:
 
     Of several, one that names neither topic nor queue has yet to be told where its messages go.
     """
-    if app.topic_arn:
-        return name_of(app.topic_arn)
-    return None if is_alone or app.queue_url else _SHARED
+    destination = parts_of(app).destination
+    if destination.topic_address:
+        return name_of(destination.topic_address)
+    return None if is_alone or destination.queue_address else _SHARED
+
+
+def _name_topics(needs: Mapping[str, Needs], published_to: Iterable[str | None]) -> list[str]:
+    """Return the names of the topics that apps publish to, or subscribe to."""
+    subscribed = (each.topic for one in needs.values() for each in one.subscriptions)
+    return [*dict.fromkeys([*filter(None, published_to), *subscribed])]
+
+
+def _name_default_topic(names: Mapping[str, str], queues: Mapping[str, _Queues]) -> str:
+    """Return the name of the topic of apps of which none has one."""
+    name = next(iter(names.values())) if len(names) == 1 else _SHARED
+    return name + (".fifo" if all(is_fifo(queue.url) for queue in queues.values()) else "")
 
 
 def _name_queues(apps: Mapping[str, App]) -> dict[str, str]:
     """Return the names of the apps' queues, without ``.fifo``."""
-    after = Counter(name_after(target) for target, app in apps.items() if not app.queue_url)
+    addresses = {target: parts_of(app).destination.queue_address for target, app in apps.items()}
+    after = Counter(name_after(target) for target, address in addresses.items() if not address)
     return {
-        target: name_of(app.queue_url).removesuffix(".fifo") if app.queue_url else _name_queue(target, after)
-        for target, app in apps.items()
+        target: name_of(address).removesuffix(".fifo") if address else _name_queue(target, after)
+        for target, address in addresses.items()
     }
 
 

@@ -15,7 +15,7 @@ from megaflow.cli.options import aws_options, json_option, read_aws
 from megaflow.cli.output import note, shorten_paths, show, show_json, show_table
 from megaflow.cli.targets import load_apps
 from megaflow.provision.differences import Difference, State
-from megaflow.provision.making import Provisioner, name_subscription
+from megaflow.provision.making import Provisioner
 from megaflow.provision.needs import Needs, join_needs, needs_of
 
 _COLUMNS: Final = ("resource", "name", "attribute", "there", "declared", "state", "why")
@@ -105,17 +105,15 @@ def _describe(difference: Difference) -> dict[str, object]:
 def _tell(difference: Difference) -> Sequence[str]:
     """Return the row of a difference."""
     found, declared = map(_write, (difference.found, difference.declared))
-    if difference.attribute == "FilterPolicy":
-        nothing, everything = "no filter", "no filter"
-    else:
-        nothing, everything = ("none" if difference.attribute else "missing"), ""
-    is_known = found or declared or difference.attribute == "FilterPolicy"
+    is_filter = difference.attribute == "FilterPolicy"
+    absent = "no filter" if is_filter else "none" if difference.attribute else "missing"
+    is_known = found or declared or is_filter
     return (
         difference.resource,
         difference.name,
         difference.attribute,
-        found or (nothing if is_known else "?"),
-        declared or everything,
+        found or (absent if is_known else "?"),
+        declared or absent * is_filter,
         difference.state.value,
         difference.reason,
     )
@@ -138,7 +136,7 @@ def _explain(differences: Sequence[Difference], several: Iterable[Needs], apply:
     for needs in several:
         for each in needs.subscriptions:
             if each.filter_policy is None:
-                note(shorten_paths(f"{name_subscription(each)}: no filter, as {each.reason}"), style="yellow")
+                note(shorten_paths(f"{each.name}: no filter, as {each.reason}"), style="yellow")
 
 
 def _choose_code(differences: Iterable[Difference], apply: bool) -> int:

@@ -160,18 +160,19 @@ def announce(app: App, log_format: Format, target: str = "") -> None:
     Of several apps, *target* says which one it is.
     """
     findings = [(name_weight(each), shorten_paths(str(each))) for each in app.check()]
-    settings = parts_of(app).settings
-    destination = describe_destination(app.topic_arn) if app.queue_url or app.topic_arn else "(nowhere)"
+    settings, given = parts_of(app).settings, parts_of(app).destination
+    queue, topic = given.queue_address, given.topic_address
+    destination = describe_destination(topic) if queue or topic else "(nowhere)"
     dead_letters = settings.dead_letter_queue_url or "as the queue's redrive policy says"
     if log_format == "json":
         text = "megaflow %s consumes %s, and publishes to %s%s"
-        log.info(text, megaflow.__version__, app.queue_url, destination, f", with {target}" if target else "")
+        log.info(text, megaflow.__version__, queue, destination, f", with {target}" if target else "")
         for weight, finding in findings:
             log.log(WARNING if weight == "warning" else INFO, "%s", finding)
         return
     console = make_console(stderr=True)
     console.print(f"megaflow {megaflow.__version__}{f': {target}' if target else ''}", style="bold")
-    note(f"  queue         {app.queue_url or '(none)'}")
+    note(f"  queue         {queue or '(none)'}")
     note(f"  dead letters  {dead_letters}")
     note(f"  publishes to  {destination}")
     note(f"  handlers      {len(app.handlers)}, up to {settings.concurrency} at once")

@@ -104,7 +104,7 @@ class Fills:
         if isinstance(annotation, Unresolved):
             self._fill_by_name(parameter, annotation)
         elif means_message(annotation):
-            self.takes[parameter.name] = _take_message
+            self.takes[parameter.name] = take_message
         elif (annotation in self._providers or means_dependency(annotation)) and not is_positional_only(parameter):
             self.needs[parameter.name] = Need(annotation, is_optional(parameter))
         elif self._is_section(parameter) and means_model(annotation):
@@ -118,14 +118,14 @@ class Fills:
         # Where data goes it may be a model of the user's, of the same name.
         takes_data = self._kind is Kind.DATA and parameter is self._next_for_payload
         if annotation.may_be(Message.__name__) and not takes_data:
-            self.takes[parameter.name] = _take_message
+            self.takes[parameter.name] = take_message
 
     def _take_payload(self, parameter: inspect.Parameter) -> Take:
         annotation = parameter.annotation
         if isinstance(annotation, Unresolved) and not (self._kind is Kind.MEGA and annotation.may_be(Payload.__name__)):
             self._refuse(parameter)
         if not means_model(annotation):
-            return _take_message if self._kind is Kind.ANY else _take_payload
+            return take_message if self._kind is Kind.ANY else _take_payload
         if self._kind is not Kind.DATA:
             self._refuse_model(parameter)
         self._check_model(parameter)
@@ -199,7 +199,7 @@ def _make_call(
     )
 
 
-def _take_message(message: Message) -> Message:
+def take_message(message: Message) -> Message:
     return message
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, get_args, get_origin
 
-from megaflow.errors import RegistrationError
+from megaflow.errors import RegistrationError, UsageError
 from megaflow.handlers.annotations import Unresolved, members
-from megaflow.handlers.binding import Binding, Fills, Take
+from megaflow.handlers.binding import Binding, Fills, Take, take_message
 from megaflow.handlers.dependencies import Providers, name_of
 from megaflow.handlers.parameters import VARIADIC, is_positional_only, read_parameters
 from megaflow.messages.codec import Kind
@@ -25,6 +25,9 @@ def bind_batch(function: Callable[..., Any], name: str, kind: Kind, providers: P
     except ValueError:  # a built-in function does not tell
         take: Take = (lambda message: message) if kind is Kind.ANY else (lambda message: message.payload)
         return Binding(lambda batch: function(batch.payload), take=lambda message: {"": take(message)})
+    for each in parameters:
+        if _holds_items(each.annotation) and not (_is_list(each.annotation) or _is_provided(each, providers)):
+            _refuse(name, each)
     fills = Fills(name, kind, providers)
     fills.read(tuple(each if _is_provided(each, providers) else _as_one(each) for each in parameters))
     for each in parameters:
@@ -39,7 +42,13 @@ def bind_batch(function: Callable[..., Any], name: str, kind: Kind, providers: P
         raise RegistrationError(
             f"{name} has no parameter for its batch: write def {name.split('.')[-1]}(payloads: list[dict])"
         )
-    return Binding(_make_call(function, parameters, fills.takes), fills.needs, _make_take(fills.takes))
+    takes = _with_payload_first([each.name for each in parameters if each.name in fills.takes], fills.takes)
+    return Binding(_make_call(function, parameters, takes), fills.needs, _make_take(takes))
+
+
+def _with_payload_first(names: Sequence[str], takes: Mapping[str, Take]) -> dict[str, Take]:
+    """Return *takes* by *names*, those of payloads before those of messages."""
+    return {name: takes[name] for name in sorted(names, key=lambda name: takes[name] is take_message)}
 
 
 def _is_provided(parameter: inspect.Parameter, providers: Providers) -> bool:
@@ -75,10 +84,33 @@ def _read_item(text: str) -> str:
 
 def _refuse(name: str, parameter: inspect.Parameter) -> None:
     annotation = parameter.annotation
-    text = annotation.text if isinstance(annotation, Unresolved) else name_of(annotation)
+    text = annotation.text if isinstance(annotation, Unresolved) else name_of(_find_item(annotation))
     raise RegistrationError(
         f"{name} has batch_size=, so its parameter {parameter.name!r} gets a list: annotate it list[{text}]"
     )
+
+
+def _holds_items(annotation: object) -> bool:
+    return _find_item(annotation) is not annotation
+
+
+def _find_item(annotation: object) -> object:
+    """Return what a list in place of *annotation* is to hold: what a container holds, else what it is."""
+    for member in members(annotation):
+        origin = get_origin(member)
+        if isinstance(origin, type) and issubclass(origin, Iterable) and not issubclass(origin, Mapping):
+            return get_args(member)[0]
+    return annotation
+
+
+def _check_payload(payload: object, size: int) -> object:
+    if not isinstance(payload, Sequence) or len(payload) != size:
+        what = f"{len(payload)}" if isinstance(payload, Sequence) else f"a {type(payload).__qualname__}"
+        raise UsageError(
+            f"a middleware has put {what} in the place of the list of a batch of {size}: give a list that has as many, "
+            "in the same order, as the handler speaks of them by their places"
+        )
+    return payload
 
 
 def _make_take(takes: Mapping[str, Take]) -> Callable[[Message], Mapping[str, Any]]:
@@ -93,9 +125,11 @@ def _make_call(
 ) -> Callable[..., Any]:
     positional = [each.name for each in parameters if each.name in takes and is_positional_only(each)]
     named = [name for name in takes if name not in positional]
+    first = next(iter(takes))
 
     def call(batch: Any, given: Mapping[str, Any] = {}) -> Any:
-        arguments = batch.arguments
+        # Middleware may have put something in the place of the payload.
+        arguments = {**batch.arguments, first: _check_payload(batch.payload, len(batch.arguments[first]))}
         return function(*[arguments[name] for name in positional], **{name: arguments[name] for name in named}, **given)
 
     return call

@@ -17,6 +17,7 @@ from typing import Any, Final, Literal, TypeAlias, get_args
 from weakref import WeakKeyDictionary
 
 from megaflow.callables import is_async, is_generator
+from megaflow.checks import show
 from megaflow.errors import DependencyError, RegistrationError
 from megaflow.forks import renew_in_child
 from megaflow.handlers.annotations import UNRESOLVED_REMEDY, Unresolved
@@ -97,6 +98,8 @@ class Providers:
     @contextmanager
     def replaced(self, factories: Mapping[Any, Callable[..., Any]]) -> Iterator[None]:
         """Let others make what is provided within a ``with``."""
+        if not isinstance(factories, Mapping):
+            raise RegistrationError(f"factories={show(factories)} must be what makes each type: {{Bank: FakeBank}}")
         before = dict(self._providers)
         try:
             for type_, factory in factories.items():

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from megaflow.callables import is_async, is_generator
+from megaflow.callables import is_async, is_generator, name_of
 from megaflow.errors import RegistrationError
 from megaflow.handlers.binding import bind as bind_one
 from megaflow.handlers.binding import take_nothing
@@ -26,7 +26,11 @@ class Handler:
     """A function and what it is registered for. Decorators make handlers; `App.handlers` has them."""
 
     name: str
-    """``module.qualname`` of the function, or what ``handler_name=`` says."""
+    """``module.qualname`` of the function, or what ``handler_name=`` says.
+
+    The module of a script is called as it is when it is imported: ``app`` for ``python app.py``, and never
+    ``__main__``.
+    """
 
     function: Callable[..., Any]
     """The function that was registered."""
@@ -106,8 +110,7 @@ def _name(function: Callable[..., Any]) -> str:
     named = _without_partial(function)
     if not hasattr(named, "__qualname__"):
         named = type(named)
-    module = getattr(named, "__module__", None)  # methods of built-in types have none
-    return f"{module}.{named.__qualname__}" if module else named.__qualname__
+    return name_of(named)
 
 
 def _where(function: Callable[..., Any]) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeAlias, TypedDict, get_args
 
 from megaflow.backoff import Backoff
+from megaflow.checks import check_choice, check_function, check_seconds, check_time, check_whole
 from megaflow.errors import ConfigurationError
 from megaflow.handlers.rate import Rate, read_rate
 from megaflow.keywords import check_keywords
@@ -16,9 +17,6 @@ from megaflow.settings import (
     RetryOn,
     check_backoff,
     check_breaker,
-    check_choice,
-    check_seconds,
-    check_whole,
     read_retry_on,
 )
 
@@ -43,7 +41,7 @@ class HandlerOptions(TypedDict, total=False):
     """
 
     handler_name: str
-    """The name in logs, explanations and stores; by default ``module.qualname`` of the function."""
+    """The name in logs, explanations and stores; by default ``module.qualname`` of the function (`Handler.name`)."""
 
     timeout: float | None
     """How many seconds the handler may take. An async handler is then cancelled. Another one cannot be stopped: its
@@ -85,7 +83,9 @@ class HandlerOptions(TypedDict, total=False):
     """
 
     batch_seconds: float
-    """How many seconds a message waits at most for others to share its batch; 1 by default."""
+    """How many seconds a message waits at most for others to share its batch; 1 by default. The app's
+    *max_processing_time* has to be longer.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +159,7 @@ def read_options(given: Mapping[str, Any]) -> Options:
     if options.backoff is not None:
         check_backoff(options.backoff)
     if options.timeout is not None:
-        check_seconds("timeout", options.timeout)
+        check_time("timeout", options.timeout)
     if options.on_invalid is not None:
         check_choice("on_invalid", options.on_invalid, get_args(OnInvalid))
     if options.max_concurrency is not None:
@@ -179,6 +179,6 @@ def read_options(given: Mapping[str, Any]) -> Options:
             f"idempotent_for={options.idempotent_for!r} says how long an idempotency key is remembered, and there is "
             "none: give idempotency_key= too, or leave it out"
         )
-    if options.idempotency_key is not None and not callable(options.idempotency_key):
-        raise ConfigurationError(f"idempotency_key={options.idempotency_key!r} must be a function of the payload")
+    if options.idempotency_key is not None:
+        check_function("idempotency_key", options.idempotency_key, "(payload) -> key", takes=1)
     return options

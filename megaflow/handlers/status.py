@@ -68,9 +68,12 @@ class PartialFailure(Exception):
 
     def __str__(self) -> str:
         """Count what failed, and say the first of it."""
-        shown = "; ".join(f"{place}: {_name(each)}" for place, each in list(self.failed.items())[:3])
-        more = f"; and {len(self.failed) - 3} more" if len(self.failed) > 3 else ""
-        return f"{len(self.failed)} of the batch failed: {shown}{more}"
+        failed: object = self.failed
+        if not isinstance(failed, Mapping):
+            return f"some of the batch failed, said by a {type(failed).__qualname__} and not by places"
+        shown = "; ".join(f"{place}: {_name(each)}" for place, each in list(failed.items())[:3])
+        more = f"; and {len(failed) - 3} more" if len(failed) > 3 else ""
+        return f"{len(failed)} of the batch failed: {shown}{more}"
 
 
 def _name(failure: object) -> str:

@@ -20,6 +20,7 @@ from megaflow.errors import ConfigurationError
 from megaflow.local.account import Account
 from megaflow.local.accounts import NUMBER, REGION
 from megaflow.local.clock import Clock
+from megaflow.local.declared.config import declare
 from megaflow.local.file.store import Store
 from megaflow.logs import make_text_handler
 from megaflow.printable import printable
@@ -46,11 +47,27 @@ def main(arguments: Sequence[str] | None = None, *, program: str = "python -m me
     handler = make_text_handler(sys.stderr, "%(asctime)s %(levelname)s %(message)s")
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
     try:
-        _serve(given)
+        with _ended_by_signals():
+            _serve(given)
     except ConfigurationError as error:
         print(f"{program.removeprefix('python -m ')}: {printable(str(error))}", file=sys.stderr)  # noqa: T201
         return 2
     return 0
+
+
+@contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """End the program well at a signal: the first process of a container hears none that it does not ask for."""
+
+    def end(*_: object) -> NoReturn:
+        raise SystemExit(0)
+
+    before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _serve(given: argparse.Namespace) -> None:
@@ -58,6 +75,10 @@ def _serve(given: argparse.Namespace) -> None:
     with kept(account, given.data) as keep, closing(_listen(account, given, keep)) as server:
         for region, account_id in siblings_of(given.data):
             server.accounts.at(region, account_id)
+        if given.config is not None:
+            declare(account, given.config, parameters=dict(given.parameter))
+        elif given.parameter:
+            raise ConfigurationError("--parameter is for a template: name it with --config")
         # From before it is said that it serves: whoever reads that may signal at once. Uvicorn hands these on to us.
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: server.stop())
@@ -70,17 +91,16 @@ def _serve(given: argparse.Namespace) -> None:
 def _listen(account: Account, given: argparse.Namespace, keep: Callable[[Account], object]) -> Server:
     from megaflow.local.server import Server
 
-    try:
-        return Server(
-            account,
-            port=given.port,
-            allowed_hosts=given.allow_host,
-            keys=dict(given.accounts),
-            region_any=given.region_any,
-            opened=keep,
-        )
-    except ConfigurationError as error:
-        raise ConfigurationError(f"{error}; --port 0 takes a free one") from error
+    return Server(
+        account,
+        host=given.host,
+        port=given.port,
+        url=given.url,
+        allowed_hosts=given.allow_host,
+        keys=dict(given.accounts),
+        region_any=given.region_any,
+        opened=keep,
+    )
 
 
 @contextmanager
@@ -107,13 +127,12 @@ def siblings_of(data: Path | None) -> Iterator[tuple[str, str]]:
 
 
 def _contents(account: Account, data: Path | None) -> str:
-    where = f"account {account.account_id} in {account.region}"
-    if data is None:
-        return f"{where}, in memory"
+    where = f"account {account.account_id} in {account.region}, {f'kept in {data}' if data else 'in memory'}"
+    if data is None and not account.queues and not account.topics:
+        return where
     messages = sum(sum(hosted.queue.counts().values()) for hosted in account.queues.values())
     counts = {"queue": len(account.queues), "topic": len(account.topics), "message": messages}
-    shown = ", ".join(f"{count} {what if count == 1 else f'{what}s'}" for what, count in counts.items())
-    return f"{where}, kept in {data}: {shown}"
+    return f"{where}: " + ", ".join(f"{count} {what if count == 1 else f'{what}s'}" for what, count in counts.items())
 
 
 class _Parser(argparse.ArgumentParser):
@@ -132,10 +151,36 @@ def _parser(program: str) -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "--port", type=_port, default=4566, help="port on 127.0.0.1; 0 takes a free one (default: %(default)s)"
+        "--host",
+        default="127.0.0.1",
+        metavar="ADDRESS",
+        help="listen on this address; 0.0.0.0, as in a container, lets others than this machine make any call "
+        "(default: %(default)s)",
+    )
+    parser.add_argument(
+        "--port", type=_port, default=4566, help="port to listen on; 0 takes a free one (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--url",
+        help="where URLs of queues begin, behind a proxy: https://sqs.example.com (default: as the caller has called)",
     )
     parser.add_argument(
         "--data", type=Path, metavar="FILE", help="keep everything in this SQLite file; made where it is not there"
+    )
+    parser.add_argument(
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help="make the queues, topics and subscriptions that this file declares, in TOML, JSON or YAML, or as a "
+        "template of CloudFormation",
+    )
+    parser.add_argument(
+        "--parameter",
+        action="append",
+        default=[],
+        type=_parameter,
+        metavar="NAME=VALUE",
+        help="value of a parameter of that template, in place of its default; may be given several times",
     )
     parser.add_argument(
         "--allow-host",
@@ -143,7 +188,7 @@ def _parser(program: str) -> argparse.ArgumentParser:
         default=[],
         metavar="NAME",
         help="answer to this host name as well, or to all below it: *.example.com; may be given several times "
-        "(always: addresses, localhost, *.localhost, *.localhost.localstack.cloud)",
+        "(always: addresses, names without a dot, *.localhost, *.localhost.localstack.cloud, and the host of --url)",
     )
     parser.add_argument(
         "--region",
@@ -190,6 +235,13 @@ def _key(text: str) -> tuple[str, str]:
     if not key or not NUMBER.fullmatch(number):
         raise argparse.ArgumentTypeError(f"{text!r} is not allowed: give a key id, =, and twelve digits")
     return key, number
+
+
+def _parameter(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not name or not equals:
+        raise argparse.ArgumentTypeError(f"{text!r} is not allowed: give a name, =, and a value")
+    return name, value
 
 
 def _like(pattern: re.Pattern[str], allowed: str) -> Callable[[str], str]:

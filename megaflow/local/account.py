@@ -14,6 +14,7 @@ from typing import Any, Final
 from megaflow.errors import UsageError
 from megaflow.forks import renew_in_child
 from megaflow.local import aids
+from megaflow.local.aws_warnings import Warnings
 from megaflow.local.clock import Clock
 from megaflow.local.faults import Faults
 from megaflow.local.hosted_queue import HostedQueue
@@ -109,8 +110,14 @@ class Account:
         self.faults = Faults()
         """The `Faults`: what goes wrong. Set others at any time."""
 
+        self.warnings = Warnings(clock)
+        """The `Warnings` of what works here, and would not on AWS."""
+
         self.owner_of: Callable[[str], Account | None] = lambda arn: self
         """Finds the account that has the queue or topic of an ARN, among those beside this one."""
+
+        self.declared: Callable[[], object] = lambda: None
+        """Makes what `declare` was given; called when everything else was forgotten."""
 
         self._random = random or random_module.Random()
         self._next_number = 1
@@ -125,15 +132,8 @@ class Account:
 
     def sibling(self, region: str, account_id: str) -> Account:
         """Return a new account of another number or in another region, with the same lock, clock and watchers."""
-        made = Account(
-            clock=self.clock,
-            region=region,
-            account_id=account_id,
-            url=self.url,
-            random=self._random,
-            relaxed=self.relaxed,
-        )
-        made.lock, made.changed, made.watchers = self.lock, self.changed, self.watchers
+        made = Account(clock=self.clock, region=region, account_id=account_id, url=self.url, random=self._random)
+        made.lock, made.changed, made.watchers, made.relaxed = self.lock, self.changed, self.watchers, self.relaxed
         return made
 
     def new_id(self) -> str:
@@ -170,15 +170,12 @@ class Account:
         self.wake()
 
     def reset(self, queue: str | None = None) -> None:
-        """Forget everything, or the messages of one *queue*: its name or URL.
+        """Forget everything but what was declared, or the messages of one *queue*: its name or URL.
 
         Raises:
             UsageError: there is no such queue.
         """
-        if queue is None:
-            aids.reset(self)
-        else:
-            aids.reset_queue(self, queue)
+        aids.reset(self, queue)
 
     def peek(self, queue: str) -> list[aids.PeekedMessage]:
         """Return all messages of a *queue*, its name or URL, in the order of sending, without receiving them.

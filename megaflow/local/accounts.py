@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Final
+from functools import lru_cache
+from typing import Any, Final, NamedTuple
 
 from megaflow.local.account import Account
 from megaflow.local.operations.arns import ELEMENTS
@@ -14,8 +15,35 @@ NUMBER: Final = re.compile("[0-9]{12}")
 
 REGION: Final = re.compile("[a-z]{2,4}(-[a-z]+)+-[0-9]{1,2}")
 
-_CREDENTIAL: Final = re.compile(rb"Credential=([^/,& ]+)(?:/|%2F)[0-9]*(?:/|%2F)([a-z0-9-]*)(?:/|%2F)", re.IGNORECASE)
-_ARNS: Final = ("TopicArn", "SubscriptionArn", "TargetArn", "ResourceArn")
+_CREDENTIAL: Final = re.compile(
+    rb"Credential=([^/,& ]+)(?:/|%2F)[0-9]*(?:/|%2F)([a-z0-9-]*)(?:/|%2F)([a-z0-9-]*)", re.IGNORECASE
+)
+ARNS: Final = ("TopicArn", "SubscriptionArn", "TargetArn", "ResourceArn")
+"""Where a call of SNS names what it is about."""
+
+
+class Signature(NamedTuple):
+    """Who has signed a call, and what for."""
+
+    key: str
+    """The id of a key, which nobody checks."""
+
+    region: str
+    service: str
+    is_for_a_region: bool
+    """Whether the region is one, by its form."""
+
+
+def signature_of(headers: Mapping[bytes, bytes], query: bytes = b"") -> Signature | None:
+    """Return the signature of a call, in its headers or in the query of its URL; None where it has none."""
+    found = _CREDENTIAL.search(headers.get(b"authorization", b"")) or _CREDENTIAL.search(query)
+    return None if found is None else _read_signature(found[1], found[2], found[3])
+
+
+@lru_cache(maxsize=1024)
+def _read_signature(*parts: bytes) -> Signature:
+    key, region, service = (part.decode("latin-1") for part in parts)
+    return Signature(key, region, service, is_for_a_region=REGION.fullmatch(region) is not None)
 
 
 class Accounts:
@@ -46,33 +74,29 @@ class Accounts:
         self._only = only
         self._opened = opened
         self._known = {(default.region, default.account_id): default}
-        self._signed_for: dict[bytes, Account] = {}
+        self._signed_for: dict[Signature, Account] = {}
         default.owner_of = self.owner_of
 
     def __iter__(self) -> Iterator[Account]:
         """Go through the accounts that were called so far."""
         return iter(list(self._known.values()))
 
-    def of(self, headers: Mapping[bytes, bytes], query: bytes = b"") -> Account:
-        """Return the account that a call with these headers, or this query of a URL, is signed for."""
-        if self._only:
+    def of(self, signature: Signature | None) -> Account:
+        """Return the account that a call with this signature is for."""
+        if self._only or signature is None:
             return self.default
-        found = _CREDENTIAL.search(headers.get(b"authorization", b"")) or _CREDENTIAL.search(query)
-        if found is None:
-            return self.default
-        signed_for = found.group()
-        account = self._signed_for.get(signed_for)
+        account = self._signed_for.get(signature)
         if account is None:
-            account = self._find(found[1].decode("latin-1"), found[2].decode("latin-1"))
+            account = self._find(signature)
             if len(self._signed_for) < 1000:
-                self._signed_for[signed_for] = account
+                self._signed_for[signature] = account
         return account
 
     def serving(self, account: Account, ask: Mapping[str, Any]) -> Account:
         """Return the account that has what *ask* names, where it is another one than the *account* that was called."""
         if len(self._known) == 1:
             return account
-        named = next((str(ask[name]) for name in _ARNS if name in ask), None)
+        named = next((str(ask[name]) for name in ARNS if name in ask), None)
         if named is not None:
             return self.owner_of(named) or account
         number = str(ask.get("QueueUrl", "")).rpartition("/")[0].rpartition("/")[2]
@@ -94,9 +118,10 @@ class Accounts:
         alarms = (account.next_alarm() for account in self)
         return min((alarm for alarm in alarms if alarm is not None), default=None)
 
-    def _find(self, key: str, region: str) -> Account:
+    def _find(self, signature: Signature) -> Account:
+        key = signature.key
         number = self._keys.get(key) or (key if NUMBER.fullmatch(key) else self.default.account_id)
-        return self.at(region if REGION.fullmatch(region) else self.default.region, number)
+        return self.at(signature.region if signature.is_for_a_region else self.default.region, number)
 
     def _make(self, region: str, account_id: str) -> Account:
         made = self.default.sibling(region, account_id)

@@ -51,27 +51,36 @@ class PeekedMessage:
     """Its place, on a FIFO queue."""
 
 
-def reset(account: Account) -> None:
-    """Forget all of an account: queues, topics, tasks, faults, and what was deleted of late."""
+def reset(account: Account, queue: str | None = None) -> None:
+    """Forget all of an account, and make what was declared; or the messages of one *queue*, with what it knows."""
     with account.turn():
-        for hosted in list(account.queues.values()):
-            del account.queues[hosted.name]
-            account.moves.forget(hosted.queue.arn)
-            account.touch(hosted)
-        for arn in list(account.topics):
-            account.delete_topic(arn)
-        account.deleted_at.clear()
-        account.touched.account = True
-        account.faults = Faults()
+        if queue is None:
+            _forget_all(account)
+        else:
+            _forget_messages(account, _find(account, queue))
 
 
-def reset_queue(account: Account, queue: str) -> None:
-    """Forget the messages of a queue, what it was sent of late, and that it was purged."""
-    with account.turn():
-        hosted = _find(account, queue)
-        hosted.queue.purge()
-        hosted.purged_at = None
+def _forget_all(account: Account) -> None:
+    """Forget queues, topics, tasks, faults, warnings, and what was deleted of late; make what was declared."""
+    for hosted in list(account.queues.values()):
+        del account.queues[hosted.name]
+        account.moves.forget(hosted.queue.arn)
         account.touch(hosted)
+    for arn in list(account.topics):
+        account.delete_topic(arn)
+    account.deleted_at.clear()
+    account.touched.account = True
+    account.faults = Faults()
+    account.warnings.forget()
+    account.declared()
+
+
+def _forget_messages(account: Account, hosted: HostedQueue) -> None:
+    """Forget what a queue was sent, that it was purged, and warnings about it."""
+    hosted.queue.purge()
+    hosted.purged_at = None
+    account.warnings.forget(hosted.queue.arn)
+    account.touch(hosted)
 
 
 def peek(account: Account, queue: str) -> list[PeekedMessage]:

@@ -1,16 +1,16 @@
-"""The server: accounts behind HTTP on 127.0.0.1, for boto3, the AWS CLI and other SDKs."""
+"""The server: accounts behind HTTP, for boto3, the AWS CLI and other SDKs."""
 
 from __future__ import annotations
 
 import asyncio
-import errno
 import os
 import socket
 import threading
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
+from pathlib import Path
 from types import TracebackType
-from typing import Final
+from typing import Any, Final
 
 from megaflow.distribution import describe_missing_extra
 from megaflow.errors import ConfigurationError, UsageError
@@ -18,20 +18,24 @@ from megaflow.forks import let_go, renew_in_child
 from megaflow.local.account import Account
 from megaflow.local.accounts import Accounts
 from megaflow.local.clock import Clock
+from megaflow.local.declared.config import declare
+from megaflow.local.listening import is_loopback, listen, url_to
 from megaflow.local.refused import Refused
+from megaflow.logs import get_logger
 
 try:
     import uvicorn
     from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
     from megaflow.local.http.asgi import CALLER, Application, HttpCaller
+    from megaflow.local.http.gate import Gate
 except ImportError as error:
     raise ConfigurationError(describe_missing_extra("the embedded queue behind HTTP", "local", error)) from error
 
 __all__ = ["Server"]
 
-_HOST: Final = "127.0.0.1"
-_BACKLOG: Final = 2048
+log = get_logger(__name__)
+
 _KEEP_ALIVE: Final = 3600
 """Seconds. A client that finds its idle connection closed would have to try again."""
 
@@ -44,23 +48,28 @@ _SHORTEST_WAIT: Final = 0.001
 class Server:
     """SQS and SNS behind HTTP, in a thread of its own within a ``with``, or in this thread by `serve`.
 
-    It listens on 127.0.0.1 and nowhere else, as soon as it is made. Any credentials are accepted. It serves once. Close
-    one that has never served. Requests of web pages are refused.
+    It listens as soon as it is made. Any credentials are accepted. It serves once. Close one that has never served.
+    Requests of web pages are refused.
 
     Args:
         account: The account to serve; a new one by default.
+        host: The address that it listens on. By default this machine alone reaches it; whoever reaches another address
+            may make any call. ``0.0.0.0`` is all addresses of this machine, and ``::`` those of IPv6 as well.
         port: The port; 0 takes a free one.
-        allowed_hosts: Host names that it answers to, beside addresses, ``localhost`` and names below ``localhost``:
-            ``*.example.com`` is all names below one.
+        url: Where URLs of queues begin, for a server behind a proxy: ``https://sqs.example.com``. By default they begin
+            as the caller has called it, by the header ``Host``. It answers to the host in this URL.
+        allowed_hosts: Host names that it answers to, beside addresses, names without a dot, ``localhost`` and names
+            below ``localhost``: ``*.example.com`` is all names below one.
         keys: Numbers of accounts by key ids. A key id of twelve digits is the number of its account; all others are
             for the number of *account*.
         region_any: Whether one account is for all calls, whatever they are signed for. Otherwise a call that is
             signed for another region, or by the key of another account, is for an account beside it, which is made
             where it is not there. By default an *account* that you give is for all calls.
         opened: Called with each account that is made, before anything is done to it.
+        config: Queues, topics and subscriptions that are to be there, as `declare` takes them.
 
     Raises:
-        ConfigurationError: the port is taken.
+        ConfigurationError: it cannot listen there, *url* is none, or something is wrong with *config*.
 
     Example:
         >>> import boto3
@@ -74,29 +83,49 @@ class Server:
         self,
         account: Account | None = None,
         *,
+        host: str = "127.0.0.1",
         port: int = 0,
+        url: str | None = None,
         allowed_hosts: Collection[str] = (),
         keys: Mapping[str, str] | None = None,
         region_any: bool | None = None,
         opened: Callable[[Account], object] = lambda account: None,
+        config: Mapping[str, Any] | Path | str | None = None,
     ) -> None:
         self.account = account or Account(clock=Clock())
         """The account that it serves."""
 
-        self._socket = _listen(port)
-        self.url = f"http://{_HOST}:{self._socket.getsockname()[1]}"
-        """Its URL: the endpoint for boto3, the AWS CLI and ``AWS_ENDPOINT_URL``."""
+        gate = Gate(allowed_hosts, url=url)
+        self._socket = listen(host, port)
+        self.url = url_to(self._socket)
+        """Its URL on this machine: the endpoint for boto3, the AWS CLI and ``AWS_ENDPOINT_URL``."""
 
-        self.account.url = self.url
+        if not is_loopback(self._socket):
+            log.warning(
+                "this server listens on %s, not on this machine alone: whoever reaches port %d there may make any call",
+                host,
+                self._socket.getsockname()[1],
+            )
+        self.account.url = self.url if url is None else url.rstrip("/")
         self.accounts = Accounts(
             self.account, keys=keys, only=account is not None if region_any is None else region_any, opened=opened
         )
         """All accounts that it serves."""
 
-        self._server = _Uvicorn(self.accounts, allowed_hosts)
+        application = Application(self.accounts, gate, follows_host=url is None)
+        self._server = _Uvicorn(self.accounts, application)
         self._thread: threading.Thread | None = None
         self._begun = False
         renew_in_child(self)
+        if config is not None:
+            self._declare(config)
+
+    def _declare(self, config: Mapping[str, Any] | Path | str) -> None:
+        try:
+            declare(self.account, config)
+        except BaseException:
+            self.close()
+            raise
 
     def serve(self) -> None:
         """Answer until `stop` is called or, on the main thread, a signal comes; the signal then goes on.
@@ -155,10 +184,10 @@ class Server:
 class _Uvicorn(uvicorn.Server):
     """Serves accounts, and takes a turn at them whenever time has something to do for those who poll."""
 
-    def __init__(self, accounts: Accounts, allowed_hosts: Collection[str]) -> None:
+    def __init__(self, accounts: Accounts, application: Application) -> None:
         self._accounts = accounts
         self._account = accounts.default
-        self._application = Application(accounts, allowed_hosts)
+        self._application = application
         self._alarm: asyncio.TimerHandle | None = None
         super().__init__(
             uvicorn.Config(
@@ -285,19 +314,3 @@ class _Gathered:
         if self._parts:
             self._transport.write(b"".join(self._parts))
             self._parts.clear()
-
-
-def _listen(port: int) -> socket.socket:
-    # The protocol is named because asyncio sends small answers at once only where it is known to be TCP.
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    try:
-        if os.name == "posix":
-            # A server that starts again need not wait until old connections are forgotten.
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((_HOST, port))
-        listener.listen(_BACKLOG)
-    except OSError as error:
-        listener.close()
-        hint = " (is another one running?)" if error.errno == errno.EADDRINUSE else ""
-        raise ConfigurationError(f"cannot listen on {_HOST}:{port}: {error.strerror or error}{hint}") from error
-    return listener

@@ -18,7 +18,7 @@ _NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,80}")
 _QUEUE_ARN: Final = re.compile(r"arn:[^:]+:sqs:[^:]+:[^:]+:[^:]+")
 _FIFO_NAME: Final = re.compile(r"(?=.{1,80}$)[A-Za-z0-9_-]+\.fifo")
 
-_NUMBERS: Final = {
+NUMBERS: Final = {
     "DelaySeconds": (0, DELAY),
     "MaximumMessageSize": (1024, SQS_MESSAGE_SIZE),
     "MessageRetentionPeriod": (60, 1_209_600),
@@ -26,18 +26,22 @@ _NUMBERS: Final = {
     "VisibilityTimeout": (0, VISIBILITY_TIMEOUT),
     "KmsDataKeyReusePeriodSeconds": (60, 86_400),
 }
-_CHOICES: Final = {
+"""The lowest and the highest value of each attribute that is a whole number."""
+
+CHOICES: Final = {
     "FifoQueue": ("true",),
     "ContentBasedDeduplication": ("true", "false"),
     "SqsManagedSseEnabled": ("true", "false"),
     "DeduplicationScope": ("queue", "messageGroup"),
     "FifoThroughputLimit": ("perQueue", "perMessageGroupId"),
 }
+"""The values of each attribute that has few."""
+
 _REMOVABLE: Final = ("Policy", "RedrivePolicy", "RedriveAllowPolicy", "KmsMasterKeyId")
 """An empty text takes these away. ``Policy`` and the key are kept and shown, and nothing more."""
 
-NAMES: Final = frozenset({*_NUMBERS, *_CHOICES, *_REMOVABLE})
-_FIFO_ONLY: Final = ("FifoQueue", "ContentBasedDeduplication", "DeduplicationScope", "FifoThroughputLimit")
+NAMES: Final = frozenset({*NUMBERS, *CHOICES, *_REMOVABLE})
+FIFO_ONLY: Final = ("FifoQueue", "ContentBasedDeduplication", "DeduplicationScope", "FifoThroughputLimit")
 _HIGH_THROUGHPUT: Final = ("DeduplicationScope", "FifoThroughputLimit")
 _DEFAULTS: Final = {
     "DelaySeconds": "0",
@@ -126,7 +130,7 @@ def read_redrive(text: str) -> Redrive:
             text, "RedrivePolicy", "It takes deadLetterTargetArn and maxReceiveCount, both of them and nothing else."
         )
     count = policy["maxReceiveCount"] if isinstance(policy["maxReceiveCount"], str) else repr(policy["maxReceiveCount"])
-    if not _is_number(count, 1, 1000):
+    if not is_number(count, 1, 1000):
         raise invalid_value(text, "RedrivePolicy", "Invalid value for maxReceiveCount: must be between 1 and 1000.")
     if not _QUEUE_ARN.fullmatch(str(policy["deadLetterTargetArn"])):
         raise invalid_value(text, "RedrivePolicy", "Invalid value for deadLetterTargetArn.")
@@ -221,11 +225,11 @@ def _check_name(name: str, *, fifo: bool) -> None:
 def _checked_value(name: str, value: str, fifo: bool) -> str:
     if name in _HIGH_THROUGHPUT and not fifo:
         raise Refused("InvalidAttributeName", f"You can specify the {name} only when FifoQueue is set to true.")
-    if name in _FIFO_ONLY and not fifo:
+    if name in FIFO_ONLY and not fifo:
         raise Refused("InvalidAttributeName", f"Unknown Attribute {name}.")
-    if name in _NUMBERS:
+    if name in NUMBERS:
         return _checked_number(name, value)
-    if name in _CHOICES:
+    if name in CHOICES:
         return _checked_choice(name, value)
     if name not in _REMOVABLE:
         raise Refused("InvalidAttributeName", f"Unknown Attribute {name}.")
@@ -233,13 +237,14 @@ def _checked_value(name: str, value: str, fifo: bool) -> str:
 
 
 def _checked_number(name: str, value: str) -> str:
-    low, high = _NUMBERS[name]
-    if not _is_number(value, low, high):
+    low, high = NUMBERS[name]
+    if not is_number(value, low, high):
         raise _invalid(name)
     return str(int(value))
 
 
-def _is_number(text: str, low: int, high: int) -> bool:
+def is_number(text: str, low: int, high: int) -> bool:
+    """Tell whether *text* is a whole number from *low* to *high*."""
     # Python reads no number of thousands of digits.
     return text.isascii() and text.isdecimal() and len(text) < 20 and low <= int(text) <= high
 
@@ -248,7 +253,7 @@ def _checked_choice(name: str, value: str) -> str:
     lowered = value.lower() if value.lower() in {"true", "false"} else value
     if name == "FifoQueue" and lowered == "false":
         raise _invalid(name, " Reason: Modifying queue type is not supported.")
-    if lowered not in _CHOICES[name]:
+    if lowered not in CHOICES[name]:
         raise _invalid(name)
     return lowered
 

@@ -65,6 +65,8 @@ def is_exact_for_aws(number: int | Decimal) -> bool:
 
 def read_attributes(given: Mapping[str, AttributeInput], path: str) -> dict[str, Attribute]:
     """Return what is *given* as attributes; raise `EncodeError`, below *path*, for what AWS would refuse."""
+    if not isinstance(given, Mapping):
+        raise EncodeError(f"are names and their values, as in {{'tenant': 'a'}}, not {type(given).__qualname__}", path)
     return {name: _read_attribute(name, value, f"{path}.{name}") for name, value in given.items()}
 
 

@@ -31,7 +31,8 @@ def stand_for(messages: Sequence[Message]) -> BatchMessage:
     first = messages[0]
     lease = None if first.lease is None else Lease("", first.lease.received_at, math.inf, first.lease.clock)
     return BatchMessage(
-        id=f"{first.id} and {len(messages) - 1} more",
+        # Never the id of a message: what is at work is found by it.
+        id=f"{first.id} and {len(messages) - 1} more" if len(messages) > 1 else f"{first.id} alone",
         body="",
         kind=first.kind,
         payload=[],

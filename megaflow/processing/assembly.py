@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeAlias, get_args
 
+from megaflow.checks import check_choice
 from megaflow.errors import RegistrationError, UsageError
 from megaflow.forks import renew_in_child
 from megaflow.handlers.dependencies import Dependencies, Providers
@@ -27,8 +28,8 @@ from megaflow.processing.processor import Processor
 from megaflow.processing.progress import Progress
 from megaflow.processing.steps import wait_in
 from megaflow.processing.verdict import Verdict
-from megaflow.settings import CircuitBreaker, OnInvalid, RetryOn, Unmatched, check_choice, read_retry_on
-from megaflow.stores.store import Store, close_store
+from megaflow.settings import CircuitBreaker, OnInvalid, RetryOn, Unmatched, read_retry_on
+from megaflow.stores.store import Store, check_is_store, close_store
 from megaflow.telemetry.current import NOTHING_GIVEN, current
 from megaflow.telemetry.propagation import Propagation
 from megaflow.telemetry.tracing import Tracing
@@ -48,6 +49,11 @@ class Stores:
 
     progress: Store | None
     idempotency: Store | None
+
+    def __post_init__(self) -> None:
+        """Refuse what is no store: what it raises at its use would be taken for an outage."""
+        check_is_store("progress", self.progress)
+        check_is_store("idempotency", self.idempotency)
 
     @property
     def keys(self) -> Store | None:
@@ -82,6 +88,7 @@ class Assembly:
         breaker: CircuitBreaker | None,
         stores: Stores,
         max_receives: int | None,
+        max_processing_time: float,
         visibility_timeout: float,
         with_error_texts: bool,
         find_queue: Callable[[], str],
@@ -97,6 +104,7 @@ class Assembly:
             on_invalid=on_invalid,
             breaker=breaker,
             max_receives=max_receives,
+            max_processing_time=max_processing_time,
             propagation=propagation,
             tracing=tracing,
         )
@@ -186,13 +194,13 @@ class Assembly:
         Where another store is given, it remembers meanwhile.
         """
         before, stores_before = self._dependencies, self.stores
+        stores = Stores(
+            stores_before.progress if progress is None else progress,
+            stores_before.idempotency if idempotency is None else idempotency,
+        )
         with self._providers.replaced(factories):
             for handler in self._router.handlers:
                 self._check_needs(handler)
-            stores = Stores(
-                stores_before.progress if progress is None else progress,
-                stores_before.idempotency if idempotency is None else idempotency,
-            )
             self._depend_on(Dependencies(self._providers), stores)
             try:
                 yield

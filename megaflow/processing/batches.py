@@ -10,7 +10,7 @@ from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 
-from megaflow.errors import HandlingError
+from megaflow.errors import HandlingError, RegistrationError
 from megaflow.handlers.handler import Handler
 from megaflow.handlers.status import ProcessStatus
 from megaflow.messages.batch import BatchMessage, stand_for
@@ -239,6 +239,17 @@ def _in_order(handler: Handler, items: Sequence[_Item]) -> Iterable[_Item]:
         if item.is_open:
             yield item
         kept.note(item)
+
+
+def check_batches(handlers: Iterable[Handler], max_processing_time: float) -> None:
+    """Refuse a handler whose messages would have to be given back before their batch is called."""
+    for handler in handlers:
+        seconds = handler.options.batch_seconds
+        if handler.options.takes_batches and seconds >= max_processing_time:
+            raise RegistrationError(
+                f"{handler.name} has batch_seconds={seconds:g}, and a message is in hand for max_processing_time="
+                f"{max_processing_time:g} seconds at most, so it would never be called: give it fewer"
+            )
 
 
 def _group_of(message: Message) -> tuple[str, str] | None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import threading
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
-from megaflow.errors import HandlingError
+from megaflow.errors import HandlingError, RegistrationError
 from megaflow.forks import renew_in_child
 from megaflow.handlers.handler import Handler
 from megaflow.handlers.options import FindKey
@@ -35,6 +35,16 @@ def find_key(handler: Handler, find: FindKey, message: Message) -> str | None:
     raise HandlingError(
         f"the idempotency key of {handler.name} must be a text, a whole number or None, not {type(key).__name__}"
     )
+
+
+def check_keys(handlers: Sequence[Handler], idempotency: Idempotency | None) -> None:
+    """Refuse a handler that has a key where nothing remembers it: a `RegistrationError`."""
+    for handler in handlers:
+        if handler.options.idempotency_key is not None and idempotency is None:
+            raise RegistrationError(
+                f"{handler.name} has an idempotency_key, and the app has no store to remember it: give progress= or "
+                "idempotency="
+            )
 
 
 class Idempotency:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Final, TypeAlias
@@ -40,7 +40,10 @@ class OutcomeReader:
         breakers: Mapping[Handler, CircuitBreaker] = MappingProxyType({}),
     ) -> None:
         self._retry_on = {
-            handler: _add(retry_on, handler.options.retry_on) + (breakers[handler].types if handler in breakers else ())
+            handler: _add(retry_on, handler.options.retry_on)
+            + (breakers[handler].types if handler in breakers else ())
+            # Nobody knows of which messages they speak, the one within a group of errors, the other anywhere.
+            + ((PartialFailure, UsageError) if handler.options.takes_batches else ())
             for handler in handlers
         }
         self._on_invalid = on_invalid
@@ -61,7 +64,7 @@ class OutcomeReader:
         """
         if raised is not None:
             if handler.options.takes_batches and isinstance(raised, PartialFailure):
-                return BatchOutcome(handler, ProcessStatus.RETRIABLE_ERROR, raised, seconds=seconds, each=raised.failed)
+                return _read_partial(handler, raised, seconds)
             status, after = self._read_error(handler, raised)
             return Outcome(handler, status, raised, after, seconds)
         if isinstance(returned, ProcessStatus):
@@ -86,11 +89,10 @@ class OutcomeReader:
         handler, seconds = outcome.handler, outcome.seconds / size
         if not isinstance(outcome, BatchOutcome):
             return [replace(outcome, seconds=seconds)] * size
-        if not outcome.fits(size):
+        if misfit := outcome.misfit(size):
             error = UsageError(
-                f"{handler.name} got {size} messages, and said something of the places "
-                f"{', '.join(map(repr, list(outcome.each)[:10]))}: an error or a ProcessStatus belongs to each place, "
-                f"from 0 to {size - 1}"
+                f"{handler.name} got a batch of {size}, and {misfit}: return a ProcessStatus for each, or raise "
+                f"PartialFailure with an error or a ProcessStatus by places, from 0 to {size - 1}"
             )
             return [Outcome(handler, ProcessStatus.RETRIABLE_ERROR, error, seconds=seconds)] * size
         return [self._read_one(handler, outcome.each.get(place), seconds) for place in range(size)]
@@ -134,14 +136,35 @@ class OutcomeReader:
         )
 
 
+def _read_partial(handler: Handler, failure: PartialFailure, seconds: float) -> BatchOutcome:
+    return BatchOutcome(handler, ProcessStatus.RETRIABLE_ERROR, failure, seconds=seconds, each=failure.failed)
+
+
 def _read_returned(handler: Handler, returned: object, seconds: float) -> BatchOutcome | None:
-    """Return what a batch handler says of each of its messages; None where it says nothing of the kind."""
-    if not isinstance(returned, Sequence) or not any(isinstance(each, ProcessStatus) for each in returned):
+    """Return what a batch handler says of its messages one by one; None where it says nothing of the kind.
+
+    Failures are never taken for success, whatever they are in.
+    """
+    if isinstance(returned, PartialFailure):
+        return _read_partial(handler, returned, seconds)
+    if not isinstance(returned, Sequence | Mapping | Set):
         return None
-    statuses = [each for each in returned if isinstance(each, ProcessStatus)]
+    said = list(returned.values() if isinstance(returned, Mapping) else returned)
+    statuses = [each for each in said if isinstance(each, ProcessStatus)]
+    failed = {place: each for place, each in enumerate(said) if isinstance(each, BaseException)}
+    if not (statuses or failed):
+        return None
+    # The order of a set says nothing.
+    pairs = returned.items() if isinstance(returned, Mapping) else enumerate(returned)
+    each = {} if isinstance(returned, Set) else dict(pairs)
+    error = PartialFailure(failed) if failed else None
+    status = ProcessStatus.RETRIABLE_ERROR if failed else _sum_up(statuses)
+    return BatchOutcome(handler, status, error, seconds=seconds, each=each, is_whole=True)
+
+
+def _sum_up(statuses: Sequence[ProcessStatus]) -> ProcessStatus:
     keeps = next((each for each in statuses if each.keeps), ProcessStatus.DONE)
-    status = ProcessStatus.FATAL_ERROR if decide_fate(statuses) is Fate.DEAD_LETTER else keeps
-    return BatchOutcome(handler, status, seconds=seconds, each=dict(enumerate(returned)), is_whole=True)
+    return ProcessStatus.FATAL_ERROR if decide_fate(statuses) is Fate.DEAD_LETTER else keeps
 
 
 def _add(of_app: _RetryOn, of_handler: _RetryOn) -> tuple[type[Exception], ...]:

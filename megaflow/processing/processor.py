@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import partial
@@ -10,30 +11,25 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from megaflow import forks
 from megaflow.dispatch.table import DispatchTable, Selection
-from megaflow.errors import EarlierFailureError, RegistrationError
 from megaflow.frozen import make_record
 from megaflow.handlers.dependencies import Dependencies
 from megaflow.handlers.handler import Handler
-from megaflow.handlers.options import FindKey
 from megaflow.handlers.status import ProcessStatus
 from megaflow.logs import get_logger
 from megaflow.messages.batch import BatchMessage
 from megaflow.messages.message import Message
 from megaflow.processing.around import Around, surround
-from megaflow.processing.batches import NEXT_BATCH, Batches
-from megaflow.processing.idempotency import Idempotency, find_key
-from megaflow.processing.keys import claim_key, end_key
+from megaflow.processing.batches import Batches, check_batches
+from megaflow.processing.idempotency import Idempotency, check_keys
 from megaflow.processing.log_lines import about, log_outcome, log_slow_matching, log_verdict
 from megaflow.processing.middleware import Middleware, make_pipeline
-from megaflow.processing.outcomes import OutcomeReader, is_outage, make_outcome
+from megaflow.processing.outcomes import OutcomeReader, make_outcome
 from megaflow.processing.plain import await_plain
-from megaflow.processing.progress import Progress
-from megaflow.processing.selected import each_with_own_payload, identify, read_raised
+from megaflow.processing.progress import Progress, check_names, recall
+from megaflow.processing.runs import Runs
+from megaflow.processing.selected import each_with_own_payload, read_raised
 from megaflow.processing.spans import Given, end_handle, end_process, give_traced
 from megaflow.processing.steps import (
-    Asking,
-    BatchTurn,
-    HandlerCall,
     Steps,
     StoreCall,
     Turn,
@@ -91,6 +87,7 @@ class Processor:
         dependencies: Dependencies | None = None,
         propagation: Propagation | None = None,
         max_receives: int | None = None,
+        max_processing_time: float = math.inf,
         tracing: Tracing = NO_TRACING,
         tell: Callable[[Verdict], None] = log_verdict,
         clock: Callable[[], float] = time.perf_counter,
@@ -121,10 +118,23 @@ class Processor:
         self._batches = Batches(
             self._pipelines, self._reader, idempotency, self._propagation, self._log_outcome, tracing
         )
+        self._runs = Runs(
+            self._pipelines,
+            self._reader,
+            self._batches,
+            self._breakers,
+            progress,
+            idempotency,
+            self._propagation,
+            self._log_outcome,
+        )
         self._tracing = tracing
         self._tell = tell
         self._clock = clock
-        _check_stores(handlers, progress, idempotency)
+        if progress is not None:
+            check_names(handlers)
+        check_keys(handlers, idempotency)
+        check_batches(handlers, max_processing_time)
 
     def log_start(self) -> None:
         """Say that exceptions will not lead to another try, where nothing says that this is meant."""
@@ -277,18 +287,23 @@ class Processor:
         for handler, own in each_with_own_payload(selection, message, last=self._with_turns):
             ended = earlier.get(handler.name)
             if ended is not None:
-                outcomes.append(_recall(handler, ended))
+                outcomes.append(recall(handler, ended))
             elif is_lost(message):
                 outcomes.append(refuse_lost(handler))
             elif handler in self._with_turns:
                 is_kept = any(outcome.status.keeps for outcome in outcomes)
-                last = yield from self._run_in_turn(handler, own, last, trace, is_kept=is_kept)
+                last = yield from self._runs.in_turn(handler, own, last, trace, is_kept=is_kept)
                 outcomes.append(last)
             else:
-                outcomes.append((yield from self._run(handler, own, trace)))
+                outcomes.append((yield from self._runs.run(handler, own, trace)))
             if outcomes[-1].interrupts:
                 break
         yield self._decide(message, outcomes, trace)
+
+    def _may_overtake(self, message: Message, selection: Selection) -> bool:
+        """Tell whether a handler that gets no batches would run although those before it in its group may wait."""
+        is_ordered = bool(self._with_batches) and bool(message.group_id) and is_fifo(message.queue_url)
+        return is_ordered and not self._with_batches.issuperset(selection.matched)
 
     def _call(self, handler: Handler, message: Message, wait: Wait, trace: MessageTrace | None) -> Outcome:
         lease, pipeline = message.lease, self._pipelines[handler]
@@ -312,108 +327,6 @@ class Processor:
                 forks.end_child(error)
             return self._reader.read(handler, None, error, time.perf_counter() - began)
         return self._reader.read(handler, returned, None, time.perf_counter() - began)
-
-    def _run_in_turn(
-        self, handler: Handler, message: Message, last: Outcome | None, trace: MessageTrace | None, *, is_kept: bool
-    ) -> Asking:
-        if handler in self._with_batches:
-            return (yield from self._run_in_batch(handler, message, last, trace, is_kept=is_kept))
-        breaker = self._breakers.get(handler)
-        tried: Outcome | None = None
-        while (turn := (yield Turn(handler, tried or last))).error is None:
-            if tried is not None and not tried.is_logged:
-                self._log_outcome(message, tried)
-            if is_lost(message):
-                return refuse_lost(handler)
-            # What a try does to the payload, the next one must not find.
-            own = message if breaker is None else message.with_own_payload()
-            tried = yield from self._run(handler, own, trace)
-            if breaker is None or not is_outage(tried, breaker):
-                return tried
-        return tried or Outcome(handler, ProcessStatus.RETRY_LATER, turn.error)
-
-    def _run_in_batch(
-        self, handler: Handler, message: Message, last: Outcome | None, trace: MessageTrace | None, *, is_kept: bool
-    ) -> Asking:
-        breaker = self._breakers.get(handler)
-        tried: Outcome | None = None
-        while True:
-            own = message if breaker is None else message.with_own_payload()
-            ended = yield BatchTurn(handler, last, message=own, is_kept=is_kept)
-            if ended.error is not None:
-                return tried or Outcome(handler, ProcessStatus.RETRY_LATER, ended.error)
-            # What was made of it before is told with the first turn after it.
-            last = None
-            if ended.returned is NEXT_BATCH:
-                continue
-            if tried is not None and not tried.is_logged:
-                self._log_outcome(message, tried)
-            outcome: Outcome = ended.returned or (yield from self._call_alone(handler, own, trace))
-            if breaker is None or not is_outage(outcome, breaker):
-                return (yield from self._save(handler, message, outcome))
-            last = tried = outcome
-
-    def _call_alone(self, handler: Handler, message: Message, trace: MessageTrace | None) -> Asking:
-        if trace is not None:
-            trace.begin_handle(handler.name)
-        outcome = yield from self._batches.call_alone(handler, message)
-        if trace is not None:
-            end_handle(trace, outcome)
-        return outcome
-
-    def _may_overtake(self, message: Message, selection: Selection) -> bool:
-        """Tell whether a handler that gets no batches would run although those before it in its group may wait."""
-        is_ordered = bool(self._with_batches) and bool(message.group_id) and is_fifo(message.queue_url)
-        return is_ordered and not self._with_batches.issuperset(selection.matched)
-
-    def _run(self, handler: Handler, message: Message, trace: MessageTrace | None) -> Asking:
-        # Here, and not where the handler is called: its idempotency key is asked for on its behalf, too.
-        current.set((message, handler.name, self._propagation, NOTHING_GIVEN))
-        find = handler.options.idempotency_key
-        ask = partial(self._ask, handler, message, trace)
-        if find is None or self._idempotency is None:
-            outcome = yield from ask()
-        else:
-            outcome = yield from self._ask_once(handler, message, find, self._idempotency, ask)
-        return (yield from self._save(handler, message, outcome))
-
-    def _save(self, handler: Handler, message: Message, outcome: Outcome) -> Asking:
-        if self._progress is None or outcome.status.keeps:
-            return outcome
-        saved = yield StoreCall(partial(self._progress.save, message, handler, outcome.status, outcome.error))
-        return outcome if saved.error is None else Outcome(handler, ProcessStatus.RETRIABLE_ERROR, saved.error)
-
-    def _ask_once(
-        self,
-        handler: Handler,
-        message: Message,
-        find: FindKey,
-        idempotency: Idempotency,
-        ask: Callable[[], Asking],
-    ) -> Asking:
-        try:
-            key = find_key(handler, find, message)
-        except Exception as error:  # noqa: BLE001 - a user's function raises whatever it likes
-            # As if the handler had: what is a bug fails each time.
-            return self._reader.read(handler, None, error, 0.0)
-        if key is None:
-            return (yield from ask())
-        refused = yield from claim_key(idempotency, handler, message, key)
-        if refused is not None:
-            return refused
-        outcome = yield from ask()
-        return (yield from end_key(idempotency, message, key, outcome))
-
-    def _ask(self, handler: Handler, message: Message, trace: MessageTrace | None) -> Asking:
-        if trace is not None:
-            trace.begin_handle(handler.name)
-        began = time.perf_counter()
-        result = yield HandlerCall(handler, message, self._pipelines[handler])
-        seconds = time.perf_counter() - began
-        outcome = self._reader.read(handler, result.returned, result.error, seconds, was_awaited=result.was_awaited)
-        if trace is not None:
-            end_handle(trace, outcome)
-        return outcome
 
     def _decide(self, message: Message, outcomes: Sequence[Outcome], trace: MessageTrace | None) -> Verdict:
         for outcome in outcomes:
@@ -443,27 +356,3 @@ class Processor:
 def _is_plain(handler: Handler) -> bool:
     options = handler.options
     return options.timeout is None and options.idempotency_key is None
-
-
-def _check_stores(handlers: Sequence[Handler], progress: Progress | None, idempotency: Idempotency | None) -> None:
-    if progress is not None:
-        named: dict[str, Handler] = {}
-        for handler in handlers:
-            first = named.setdefault(handler.name, handler)
-            if identify(first.function) != identify(handler.function):
-                raise RegistrationError(
-                    f"two handlers are named {handler.name} ({first.where} and {handler.where}), and progress is "
-                    "remembered by name: give one of them handler_name="
-                )
-    for handler in handlers:
-        if handler.options.idempotency_key is not None and idempotency is None:
-            raise RegistrationError(
-                f"{handler.name} has an idempotency_key, and the app has no store to remember it: give progress= or "
-                "idempotency="
-            )
-
-
-def _recall(handler: Handler, ended: Ended) -> Outcome:
-    if ended.status is ProcessStatus.DONE:
-        return Outcome(handler, ended.status, skipped="finished earlier")
-    return Outcome(handler, ended.status, EarlierFailureError(ended.error), skipped="failed earlier")

@@ -5,15 +5,17 @@ Whatever a store raises becomes a `StoreError`: whoever drives the steps of a me
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from megaflow.errors import StoreError, describe_error
+from megaflow.errors import EarlierFailureError, RegistrationError, StoreError, describe_error
 from megaflow.handlers.handler import Handler
 from megaflow.handlers.status import ProcessStatus
 from megaflow.hashes import hash_parts
 from megaflow.messages.message import Message
 from megaflow.messages.origin import digest_of, read_origin
+from megaflow.processing.selected import identify
+from megaflow.processing.verdict import Outcome
 from megaflow.stores import Ended, Store
 from megaflow.stores.store import CHECK, check_store
 from megaflow.transport.addresses import identify_queue
@@ -87,3 +89,22 @@ def ask_store(what: str, method: Callable[..., Returned], *arguments: Any) -> Re
         return method(*arguments)
     except Exception as error:
         raise StoreError(f"the store could not {what}: {describe_error(error)}") from error
+
+
+def check_names(handlers: Sequence[Handler]) -> None:
+    """Refuse two handlers of one name, as it is by name that they are remembered: a `RegistrationError`."""
+    named: dict[str, Handler] = {}
+    for handler in handlers:
+        first = named.setdefault(handler.name, handler)
+        if identify(first.function) != identify(handler.function):
+            raise RegistrationError(
+                f"two handlers are named {handler.name} ({first.where} and {handler.where}), and progress is "
+                "remembered by name: give one of them handler_name="
+            )
+
+
+def recall(handler: Handler, ended: Ended) -> Outcome:
+    """Return what an earlier delivery came to, as the outcome of a handler that is not called."""
+    if ended.status is ProcessStatus.DONE:
+        return Outcome(handler, ended.status, skipped="finished earlier")
+    return Outcome(handler, ended.status, EarlierFailureError(ended.error), skipped="failed earlier")

@@ -87,12 +87,21 @@ class BatchOutcome(Outcome):
     is_whole: bool = False
     """Whether it meant to say something of every message."""
 
-    def fits(self, size: int) -> bool:
-        """Tell whether what it said can be meant for a batch of that *size*."""
-        if not isinstance(self.each, Mapping) or (self.is_whole and len(self.each) != size):
-            return False
-        known = (ProcessStatus, type(None)) if self.is_whole else (ProcessStatus, BaseException)
-        return all(_is_place(place, size) and isinstance(said, known) for place, said in self.each.items())
+    def misfit(self, size: int) -> str:
+        """Return what of it cannot be meant for a batch of that *size*; ``""`` where all of it can."""
+        each: object = self.each
+        if not isinstance(each, Mapping):
+            return f"said what failed by a {type(each).__qualname__}, and not by places"
+        if self.is_whole and len(each) != size:
+            return f"said what became of {len(each)}"
+        known = (ProcessStatus, BaseException, type(None)) if self.is_whole else (ProcessStatus, BaseException)
+        for place, said in each.items():
+            if not _is_place(place, size):
+                return f"named the place {place!r}, which is none"
+            if not isinstance(said, known):
+                what = said.__qualname__ if isinstance(said, type) else f"a {type(said).__qualname__}"
+                return f"said {what} of the place {place}"
+        return ""
 
 
 def _is_place(place: object, size: int) -> bool:

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from megaflow import limits
+from megaflow.checks import check_whole
 from megaflow.errors import ConfigurationError
-from megaflow.settings import check_whole, refuse_both
+from megaflow.settings import refuse_both
 
 SQS_ENCRYPTION: Final = "sqs"
 """The encryption of a queue with a key that is SQS's own."""

@@ -13,6 +13,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Final, TypeVar
 
+from megaflow.errors import ConfigurationError
 from megaflow.provision.differences import Difference, State, compare_attributes, compare_filters, show_filter
 from megaflow.provision.found import (
     FoundQueue,
@@ -88,8 +89,7 @@ class Provisioner:
             if queue.topics:
                 yield from self._guarded("queue policy", queue.name, partial(self._provision_policy, queue))
         for each in needs.subscriptions:
-            name = name_subscription(each)
-            yield from self._guarded("subscription", name, partial(self._provision_subscription, each))
+            yield from self._guarded("subscription", each.name, partial(self._provision_subscription, each))
 
     def _guarded(
         self, resource: str, name: str, step: Callable[[], Sequence[Difference]], attribute: str = ""
@@ -271,7 +271,7 @@ class Provisioner:
         found = find_subscription(self._sns, topic.arn, queue.arn) if queue and topic else None
         if found is not None:
             return self._change_subscription(needed, found)
-        missing = Difference(resource="subscription", name=name_subscription(needed), declared=dict(needed.attributes))
+        missing = Difference(resource="subscription", name=needed.name, declared=dict(needed.attributes))
         return self._make([missing], lambda: self._subscribe(needed, topic, queue))
 
     def _subscribe(self, needed: NeededSubscription, topic: FoundTopic | None, queue: FoundQueue | None) -> None:
@@ -295,7 +295,7 @@ class Provisioner:
                     raise
 
     def _change_subscription(self, needed: NeededSubscription, found: FoundSubscription) -> list[Difference]:
-        name, raw = name_subscription(needed), {"RawMessageDelivery": "true"}
+        name, raw = needed.name, {"RawMessageDelivery": "true"}
         if not found.is_confirmed:
             waits = "it waits to be confirmed by whoever owns the queue"
             return [Difference(resource="subscription", name=name, state=State.FIXED, reason=waits)]
@@ -343,6 +343,8 @@ class Provisioner:
         return self._topics[name]
 
 
-def name_subscription(needed: NeededSubscription) -> str:
-    """Return what a subscription is called here."""
-    return f"{needed.queue} to {needed.topic}"
+def make_sure(provisioner: Provisioner, needs: Needs) -> None:
+    """Make what is needed; raise `ConfigurationError` where something cannot be made."""
+    for each in provisioner.provision(needs):
+        if each.state in (State.FAILED, State.FIXED):
+            raise ConfigurationError(f"the {each.resource} {each.name} cannot be made as it is declared: {each.reason}")

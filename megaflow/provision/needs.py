@@ -95,6 +95,11 @@ class NeededSubscription:
     reason: str = ""
 
     @property
+    def name(self) -> str:
+        """What it is called here; AWS has no name for it."""
+        return f"{self.queue} to {self.topic}"
+
+    @property
     def attributes(self) -> Attributes:
         """The attributes of the subscription, as SNS shows them."""
         raw = {"RawMessageDelivery": "true"}

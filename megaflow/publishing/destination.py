@@ -8,15 +8,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Literal
 
+from megaflow.checks import check_flag
 from megaflow.errors import ConfigurationError
 from megaflow.publishing.sns import SnsPublisher
 from megaflow.publishing.sqs import SqsPublisher
-from megaflow.settings import QUEUE_URL_VARIABLE, TOPIC_ARN_VARIABLE
+from megaflow.settings import QUEUE_URL_VARIABLE, TOPIC_ARN_VARIABLE, check_address
 from megaflow.telemetry.outlets import Outlets
 from megaflow.telemetry.propagation import Propagation
 from megaflow.telemetry.tracing import Telemetry, Tracing
-from megaflow.transport.addresses import is_same_queue, queue_url_of, read_address
-from megaflow.transport.protocols import SnsClient, SqsClient
+from megaflow.transport.addresses import is_same_queue, queue_url_of, read_address, topic_arn_of
+from megaflow.transport.protocols import SnsClient, SqsClient, check_client
 from megaflow.transport.queue import OpenQueue
 from megaflow.transport.session import AwsOptions, Clients, refuse_beside_client
 from megaflow.transport.times import BOTO3S, CONSUMING
@@ -37,14 +38,21 @@ class Endpoints:
     topic: str | None = None
     """The same for the topic."""
 
+    def __post_init__(self) -> None:
+        """Refuse what is no address, and no client."""
+        check_address("queue_url", self.queue_url, queue_url_of)
+        check_address("topic_arn", self.topic_arn, topic_arn_of)
+        check_client("client", self.client, "sqs")
+        check_client("sns_client", self.sns_client, "sns")
+
     def changed(self, to: Endpoints) -> Endpoints:
         """Return the same with what *to* says in place of what this one does."""
         keeps_clients = not to.aws
         return Endpoints(
             to.queue_url or self.queue_url,
             to.topic_arn or self.topic_arn,
-            to.client or (self.client if keeps_clients else None),
-            to.sns_client or (self.sns_client if keeps_clients else None),
+            self.client if to.client is None and keeps_clients else to.client,
+            self.sns_client if to.sns_client is None and keeps_clients else to.sns_client,
             self.aws | to.aws,
             None if to.queue_url else self.queue,
             None if to.topic_arn else self.topic,
@@ -77,6 +85,7 @@ class Destination:
         outlets: Outlets,
         telemetry: bool | Telemetry = False,
     ) -> None:
+        check_flag("wire", wire)
         self._wire = wire
         self._telemetry = telemetry
         self.tracing = Tracing(telemetry)

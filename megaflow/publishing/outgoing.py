@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from types import MappingProxyType
+from types import MappingProxyType, NoneType
 from typing import TYPE_CHECKING, Any, Final, TypedDict
 
 from megaflow import limits
+from megaflow.checks import show
 from megaflow.errors import EncodeError, UsageError
 from megaflow.event import Payload
 from megaflow.frozen import make_record
@@ -128,15 +129,21 @@ def prepare_raw(
         raise EncodeError(f"a raw message is text, not {type(body).__qualname__}", "body")
     if source.binary_encoding:
         raise EncodeError("is for objects, and a raw message goes as it is", "binary_encoding")
-    attributes = read_attributes(source.attributes, "attributes")
+    attributes = read_attributes(source.attributes or {}, "attributes")
     check_text(body, "payload")
     return _finish(index, source, body, attributes, max_size, offered)
 
 
-def check_several(items: object) -> None:
-    """Raise `UsageError` for a single payload, which Python would take apart."""
+def check_several(items: object, *, may_be_async: bool = False) -> None:
+    """Raise `UsageError` for a single payload, which Python would take apart, and for what holds no items at all."""
+    if not may_be_async and isinstance(items, AsyncIterable):
+        raise UsageError(
+            f"items={show(items)} is asynchronous, and a plain for goes through it here: use apublish_stream(items)"
+        )
     if isinstance(items, str | bytes | bytearray | dict | Payload | Outgoing) or is_model(type(items)):
         raise UsageError(f"this takes several payloads, not one {type(items).__qualname__}: publish() it")
+    if not (isinstance(items, Iterable | AsyncIterable) or hasattr(type(items), "__getitem__")):
+        raise UsageError(f"items={show(items)} must be several payloads: a list, or anything to go through with for")
 
 
 def as_outgoing(items: Iterable[object], options: PublishOptions) -> Iterator[Outgoing]:
@@ -250,6 +257,10 @@ def _check_delivery(source: Outgoing) -> None:
     delay = source.delay_seconds
     if delay is not None and (isinstance(delay, bool) or not isinstance(delay, int) or not 0 <= delay <= limits.DELAY):
         raise EncodeError(f"{delay!r} is no whole number from 0 to {limits.DELAY}", "delay_seconds")
+    if not isinstance(source.trace_header, str | NoneType):
+        raise EncodeError(f"{source.trace_header!r} is no text", "trace_header")
+    if not isinstance(source.binary_encoding, bool | NoneType):
+        raise EncodeError(f"{source.binary_encoding!r} is neither True nor False", "binary_encoding")
     if source.trace_header and not allows_trace_header(source.trace_header):
         raise EncodeError(f"{source.trace_header!r} is not 'Root=1-…;Parent=…;Sampled=…' as AWS has it", "trace_header")
     for name in ("group_id", "deduplication_id"):

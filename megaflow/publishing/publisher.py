@@ -11,6 +11,7 @@ from itertools import repeat
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Unpack
 
+from megaflow.checks import check_flag, check_function, check_whole
 from megaflow.errors import EncodeError, FailedEntry
 from megaflow.keywords import check_options
 from megaflow.messages.attributes import Attribute
@@ -40,7 +41,6 @@ from megaflow.publishing.outgoing import (
 )
 from megaflow.publishing.streams import Items, send_stream
 from megaflow.publishing.together import Count, describe_too_large, make_client_error, send_together
-from megaflow.settings import check_whole
 from megaflow.telemetry.current import find_attributes
 from megaflow.telemetry.metrics import Metrics
 from megaflow.telemetry.outlets import Outlets
@@ -73,6 +73,7 @@ class Publisher(ABC):
         telemetry: bool | Telemetry,
         metrics: Metrics | None,
     ) -> None:
+        check_function("sleep", sleep, "(seconds) -> None", takes=1)
         self._max_size = max_size
         self._sleep = sleep
         self._tracing = Tracing(telemetry)
@@ -149,6 +150,7 @@ class Publisher(ABC):
         """
         check_options(self.publish_stream, options, PublishOptions)
         check_several(items)
+        check_flag("raw", raw)
         check_whole("in_flight", in_flight, 1, 100)
         outgoing = as_outgoing(items, options)
         # As it is here: the stream may be read elsewhere.
@@ -200,7 +202,8 @@ class Publisher(ABC):
         that are under way.
         """
         check_options(self.apublish_stream, options, PublishOptions)
-        check_several(items)
+        check_several(items, may_be_async=True)
+        check_flag("raw", raw)
         check_whole("in_flight", in_flight, 1, 100)
         # As it is here: the stream may be read elsewhere.
         offered, current = self._offer(), self._read_current()

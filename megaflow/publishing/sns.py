@@ -14,17 +14,18 @@ from typing import Any, Final, Unpack
 from typing_extensions import override
 
 from megaflow import limits
+from megaflow.checks import check_whole
 from megaflow.errors import EncodeError
 from megaflow.keywords import check_options
 from megaflow.publishing.outgoing import Outgoing, Prepared, write_options
 from megaflow.publishing.publisher import Publisher
-from megaflow.settings import TOPIC_ARN_VARIABLE, check_whole, refuse_both, resolve
+from megaflow.settings import TOPIC_ARN_VARIABLE, check_address, refuse_both, resolve
 from megaflow.telemetry.metrics import Metrics
 from megaflow.telemetry.tracing import Place, Telemetry
 from megaflow.transport.addresses import is_fifo, topic_arn_of
 from megaflow.transport.lookups import find_topic
 from megaflow.transport.places import topic_place
-from megaflow.transport.protocols import SnsClient
+from megaflow.transport.protocols import SnsClient, check_client
 from megaflow.transport.session import AwsOptions, Clients
 from megaflow.transport.sns_header import let_header_through, sending_header
 from megaflow.wire.pending import Pending
@@ -61,6 +62,8 @@ class SnsPublisher(Publisher):
         **aws: Unpack[AwsOptions],
     ) -> None:
         check_options(SnsPublisher, aws, AwsOptions)
+        check_address("topic_arn", topic_arn, topic_arn_of)
+        check_client("client", client, "sns")
         check_whole("max_message_size", max_message_size, 1, limits.SQS_MESSAGE_SIZE)
         super().__init__(max_size=max_message_size, sleep=sleep, telemetry=telemetry, metrics=metrics)
         refuse_both("topic_arn", topic_arn, "topic", topic)

@@ -13,18 +13,19 @@ from typing import Any, Unpack
 from typing_extensions import override
 
 from megaflow import limits
+from megaflow.checks import check_flag
 from megaflow.errors import EncodeError
 from megaflow.keywords import check_options
 from megaflow.publishing.outgoing import Outgoing, Prepared, write_options
 from megaflow.publishing.publisher import Publisher
-from megaflow.settings import QUEUE_URL_VARIABLE, refuse_both, resolve
+from megaflow.settings import QUEUE_URL_VARIABLE, check_address, refuse_both, resolve
 from megaflow.telemetry.metrics import Metrics
 from megaflow.telemetry.tracing import Place, Telemetry
 from megaflow.transport.addresses import is_fifo, queue_url_of
 from megaflow.transport.entries import write_trace_header
 from megaflow.transport.lookups import find_queue
 from megaflow.transport.places import queue_place
-from megaflow.transport.protocols import SqsClient
+from megaflow.transport.protocols import SqsClient, check_client
 from megaflow.transport.session import AwsOptions, Clients
 from megaflow.wire.pending import Pending
 
@@ -57,6 +58,9 @@ class SqsPublisher(Publisher):
         **aws: Unpack[AwsOptions],
     ) -> None:
         check_options(SqsPublisher, aws, AwsOptions)
+        check_address("queue_url", queue_url, queue_url_of)
+        check_client("client", client, "sqs")
+        check_flag("wire", wire)
         super().__init__(max_size=limits.SQS_MESSAGE_SIZE, sleep=sleep, telemetry=telemetry, metrics=metrics)
         refuse_both("queue_url", queue_url, "queue", queue)
         self._queue_url = queue_url

@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -109,7 +110,9 @@ class Running:
         from megaflow.consumer.core.health import NOT_RUNNING
 
         current = self._current
-        return NOT_RUNNING if current is None else current.health()
+        health = NOT_RUNNING if current is None else current.health()
+        # What runs may not have heard of the pause yet.
+        return replace(health, paused=True) if self._is_paused and not health.paused else health
 
     def _after_fork_in_child(self) -> None:
         """See `megaflow.forks`: what runs does so in the parent."""

@@ -9,8 +9,9 @@ from functools import partial
 from itertools import chain, combinations
 from typing import Protocol
 
+from megaflow.checks import check_whole
 from megaflow.consumer.core.health import NOT_RUNNING, Health
-from megaflow.errors import ConfigurationError, UsageError
+from megaflow.errors import ConfigurationError, RegistrationError, UsageError
 from megaflow.logs import get_logger
 from megaflow.publishing.destination import Destination
 from megaflow.runtime.child import refuse_nested_start
@@ -19,7 +20,7 @@ from megaflow.runtime.running import Running, refuse_event_loop, serving_health
 from megaflow.runtime.supervisor import Supervisor
 from megaflow.runtime.targets import Loads, find_targets, name_apps
 from megaflow.runtime.together import run_together
-from megaflow.settings import ConsumerSettings, check_whole
+from megaflow.settings import ConsumerSettings
 from megaflow.transport.addresses import name_of
 
 log = get_logger(__name__)
@@ -171,8 +172,13 @@ def check_apps(function: str, apps: Sequence[object]) -> None:
 
 def check_for_running(apps: Mapping[str, App]) -> None:
     """Raise what keeps *apps*, by name, from running, together or at all."""
-    for app in apps.values():
-        app._check_for_running()  # noqa: SLF001 - apps are run by it
+    for name, app in apps.items():
+        try:
+            app._check_for_running()  # noqa: SLF001 - apps are run by it
+        except (ConfigurationError, RegistrationError) as error:
+            if len(apps) == 1:
+                raise
+            raise type(error)(f"{name}: {error}") from error
     _refuse_shared_queues(apps)
 
 

@@ -290,8 +290,8 @@ class Supervisor:
         before, self._told_to_pause = self._told_to_pause, frozenset(self._paused)
         for word, names in ((Word.PAUSE, self._told_to_pause - before), (Word.RESUME, before - self._told_to_pause)):
             if names:
-                which = "all" if names >= set(self._targets.names) else ", ".join(sorted(names))
-                log.info("the processes are told to %s %s", word.name.lower(), which)
+                which = "" if names >= set(self._targets.names) else f" {', '.join(sorted(names))}"
+                log.info("the processes are told to %s%s", word.name.lower(), which)
             for name in names:
                 self._tell_all(Order(word, name))
 

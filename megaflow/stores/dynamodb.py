@@ -10,6 +10,7 @@ from typing import Any, Unpack
 
 from typing_extensions import override
 
+from megaflow.checks import check_function, check_object, check_time, refused
 from megaflow.errors import ConfigurationError
 from megaflow.keywords import check_options
 from megaflow.stores.store import CHECK, KEEP_FOR, Claim, ClosableStore, Ended, read_ended
@@ -42,10 +43,15 @@ class DynamoDbStore(ClosableStore):
         **aws: Unpack[AwsOptions],
     ) -> None:
         check_options(DynamoDbStore, aws, AwsOptions)
+        if not (isinstance(table_name, str) and table_name):
+            raise refused("table_name", table_name, "the name of a table")
+        check_object("client", client, ("get_item", "update_item"), "boto3's client for DynamoDB, or leave it out")
         if client is not None:
             refuse_beside_client(aws)
         self._table_name = table_name
         self._given_client = client
+        check_time("keep_for", keep_for)
+        check_function("clock", clock, "() -> seconds", takes=0)
         self._keep_for = keep_for
         self._clock = clock
         self._aws = AwsSettings(**aws)

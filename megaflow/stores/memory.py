@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from megaflow.checks import check_function, check_time
 from megaflow.forks import renew_in_child
 from megaflow.stores.store import KEEP_FOR, Claim, ClosableStore, Ended
 
@@ -25,6 +26,8 @@ class MemoryStore(ClosableStore):
     """
 
     def __init__(self, *, keep_for: float = KEEP_FOR, clock: Callable[[], float] = time.time) -> None:
+        check_time("keep_for", keep_for)
+        check_function("clock", clock, "() -> seconds", takes=0)
         self._keep_for = keep_for
         self._clock = clock
         self._lock = threading.Lock()

@@ -13,6 +13,7 @@ from typing import Any, Final
 from typing_extensions import override
 
 from megaflow import private_files
+from megaflow.checks import check_function, check_path, check_time
 from megaflow.errors import ConfigurationError
 from megaflow.forks import close_before_fork
 from megaflow.stores.store import CHECK, KEEP_FOR, Claim, ClosableStore, Ended, read_ended
@@ -77,7 +78,10 @@ class SqliteStore(ClosableStore):
     def __init__(
         self, path: str | PathLike[str], *, keep_for: float = KEEP_FOR, clock: Callable[[], float] = time.time
     ) -> None:
+        check_path("path", path)
         self._path = fspath(path)
+        check_time("keep_for", keep_for)
+        check_function("clock", clock, "() -> seconds", takes=0)
         self._keep_for = keep_for
         self._clock = clock
         # Reentrant: a signal handler may fork in the middle of anything.

@@ -8,6 +8,7 @@ from enum import Enum
 from types import TracebackType
 from typing import Final, Protocol, Self
 
+from megaflow.checks import check_object
 from megaflow.errors import UsageError
 from megaflow.handlers.status import ProcessStatus
 
@@ -16,6 +17,9 @@ CHECK: Final = "megaflow check"
 
 KEEP_FOR: Final = 14 * 86_400.0
 """As long as SQS keeps a message at the most."""
+
+
+_METHODS: Final = ("load", "save", "claim", "renew", "complete", "release")
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +106,11 @@ class ClosableStore:
     ) -> None:
         """Close it."""
         self.close()
+
+
+def check_is_store(name: str, store: object) -> None:
+    """Raise `ConfigurationError` unless *store*, which was given as *name*, has the methods of one, or is None."""
+    check_object(name, store, _METHODS, f"a store, such as {name}=SqliteStore(path) or {name}=MemoryStore()")
 
 
 def close_store(store: Store) -> None:

@@ -12,6 +12,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from megaflow.callables import name_of
+
 SCOPE: Final = "megaflow"
 SCHEMA_URL: Final = "https://opentelemetry.io/schemas/1.44.0"
 
@@ -116,5 +118,6 @@ def name_error(error: BaseException) -> str:
     response = getattr(error, "response", None)
     code = response.get("Error", {}).get("Code") if isinstance(response, dict) else None
     kind = type(error)
-    named = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
-    return str(code) if code else named
+    if code:
+        return str(code)
+    return kind.__qualname__ if kind.__module__ == "builtins" else name_of(kind)

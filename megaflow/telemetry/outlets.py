@@ -8,7 +8,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-from megaflow.errors import ConfigurationError, text_of
+from megaflow.checks import check_object
+from megaflow.errors import text_of
 from megaflow.logs import get_logger
 from megaflow.telemetry.metrics import Measurements, Metrics, Told, name_labels
 
@@ -33,12 +34,8 @@ class Outlets:
         *,
         tells_opentelemetry: bool = True,
     ) -> None:
-        for method in ("count", "observe", "gauge") if own is not None else ():
-            if not callable(getattr(own, method, None)):
-                raise ConfigurationError(
-                    f"metrics={own!r} has no {method}(): it takes count(name, amount, labels), "
-                    "observe(name, value, labels) and gauge(name, value, labels)"
-                )
+        wanted = "an object with count(name, amount, labels), observe(name, value, labels) and gauge(name, value, …)"
+        check_object("metrics", own, ("count", "observe", "gauge"), wanted)
         self._measurements = Measurements() if measurements is None else measurements
         self._others: tuple[Metrics, ...] = () if own is None else (own,)
         self._looking = threading.Lock()

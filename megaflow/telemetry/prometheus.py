@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
+from megaflow.checks import show
 from megaflow.distribution import describe_missing_extra
 from megaflow.errors import ConfigurationError
 from megaflow.telemetry.instruments import INSTRUMENTS, Instrument, Kind
@@ -24,7 +25,8 @@ class PrometheusCollector:
     """Collects what apps have counted and measured, for a registry of prometheus-client: ``register(collector)``.
 
     *measurements* are apps' ``metrics``. Where an app runs as several processes, the one that has started them collects
-    for all. From when it is made, what is measured is kept. Raises `ConfigurationError` without prometheus-client.
+    for all. From when it is made, what is measured is kept. Raises `ConfigurationError` without prometheus-client, and
+    for what is no `Measurements`.
 
     Example:
         >>> from megaflow import App
@@ -41,6 +43,7 @@ class PrometheusCollector:
             raise ConfigurationError(
                 describe_missing_extra("telling Prometheus what is measured", "prometheus", error)
             ) from error
+        _check(measurements)
         self._families: Any = prometheus_client.metrics_core
         self._measurements = measurements
         for each in measurements:
@@ -74,6 +77,15 @@ class PrometheusCollector:
             unit="seconds" if instrument.unit == "s" else "",
         )
         return family
+
+
+def _check(measurements: Sequence[object]) -> None:
+    for each in measurements or (None,):
+        if not isinstance(each, Measurements):
+            said = "nothing" if each is None else show(each)
+            raise ConfigurationError(
+                f"PrometheusCollector takes the measurements of apps, not {said}: PrometheusCollector(app.metrics)"
+            )
 
 
 def render(collector: PrometheusCollector, accept: str) -> tuple[bytes, str]:

@@ -11,8 +11,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias, get_args
 
-from megaflow.errors import ConfigurationError
-from megaflow.settings import check_choice
+from megaflow.checks import check_choice, refused
 
 if TYPE_CHECKING:
     from megaflow.messages.message import Message
@@ -56,7 +55,7 @@ class Tracing:
 
     def __init__(self, telemetry: bool | Telemetry = False) -> None:
         if not isinstance(telemetry, bool | Telemetry):
-            raise ConfigurationError(f"telemetry={telemetry!r} must be True, False or Telemetry(…)")
+            raise refused("telemetry", telemetry, "True, False or Telemetry(…)")
         given = Telemetry() if telemetry is True else telemetry
         self._joining: Joining | None = given.trace if given else None
         self._provider: Any = None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import math
 import re
 import time
@@ -21,12 +20,13 @@ from megaflow.publishing.batches import Sent
 from megaflow.publishing.outgoing import PublishOptions
 from megaflow.stores import MemoryStore, Store
 from megaflow.testing.clock import Clock
-from megaflow.testing.engine import Engine, Record
+from megaflow.testing.engine import Engine
+from megaflow.testing.queues import addresses_of, open_queues
+from megaflow.testing.record import Record
 from megaflow.testing.seen import Handled, Unmet, show_payload
-from megaflow.transport.addresses import is_fifo, name_of, read_address
+from megaflow.transport.addresses import read_address
 
 _ACCOUNT: Final = re.compile("[0-9]{12}")
-_QUEUE: Final = "test"
 
 Published = TypeVar("Published")
 AnyHandler = str | Handler | Callable[..., Any]
@@ -40,7 +40,8 @@ class TestClient:
 
     Handlers, verdicts and all that the consumer decides are as in `App.run`. Messages are handled one by one. Time
     passes in `advance`, and where an async handler sleeps. There is a dead-letter queue, and a topic before the queue
-    where the app has one. The metrics of the app begin at 0.
+    where the app has one. Where the app declares its queue, all that is as it is declared: the receives, the topics,
+    the filters. The metrics of the app begin at 0.
 
     What differs from `App.run`: a ``timeout=`` stops async handlers only. The default backoff has no random part, so a
     message comes again after the longest time that it could take. A FIFO queue takes equal bodies within five minutes
@@ -83,7 +84,7 @@ class TestClient:
     """The URL of the queue that the app consumes."""
 
     dead_letter_queue_url: str
-    """The URL of its dead-letter queue."""
+    """The URL of its dead-letter queue; ``""`` where the app declares that it has none."""
 
     def __init__(
         self,
@@ -101,8 +102,7 @@ class TestClient:
 
         self._replacing = replacing or {}
         self._stores = {"progress": progress, "idempotency": idempotency}
-        is_ordered = any(map(is_fifo, filter(None, (app.queue_url, app.topic_arn))))
-        self._fifo = is_ordered if fifo is None else fifo
+        self._fifo = fifo
         self._exits = ExitStack()
         self._record = Record()
         self._engine: Engine | None = None
@@ -259,24 +259,22 @@ class TestClient:
 
     def _open(self, exits: ExitStack) -> Engine:
         self._clock = Clock(math.floor(time.time()))
-        known = [read_address(each) for each in (self.app.queue_url, self.app.topic_arn) if each]
+        known = [read_address(each) for each in addresses_of(self.app)]
         self.account = Account(
             clock=self._clock,
             account_id=next((each.account for each in known if _ACCOUNT.fullmatch(each.account)), "0" * 12),
             region=next((each.region for each in known if each.region), "us-east-1"),
         )
         self.sqs, self.sns = SqsClient(self.account), SnsClient(self.account)
-        name = name_of(self.app.queue_url or _QUEUE).removesuffix(".fifo")
-        dead_letters = name_of(parts_of(self.app).settings.dead_letter_queue_url or "").removesuffix(".fifo")
-        self.dead_letter_queue_url = self._create_queue(dead_letters or f"{name}-dead")
-        self.queue_url = self._create_queue(name, self.dead_letter_queue_url)
+        opened = open_queues(self.app, self.sqs, self.sns, fifo=self._fifo)
+        self.queue_url, self.dead_letter_queue_url = opened.queue_url, opened.dead_letter_queue_url
         exits.enter_context(
             self.app.connected(
                 self.queue_url,
-                self._create_topic(),
+                opened.topic_arn,
                 client=self.sqs,
                 sns_client=self.sns,
-                dead_letter_queue_url=self.dead_letter_queue_url if dead_letters else None,
+                dead_letter_queue_url=opened.given_dead_letter_queue_url,
             )
         )
         exits.enter_context(self.app.replacing(self._replacing, **self._choose_stores()))
@@ -290,29 +288,6 @@ class TestClient:
             name: MemoryStore(clock=self._clock) if given is None and getattr(own, name) is not None else given
             for name, given in self._stores.items()
         }
-
-    def _create_queue(self, name: str, dead_letter_queue_url: str = "") -> str:
-        attributes: dict[str, str] = {}
-        if self._fifo:
-            name = f"{name}.fifo"
-            attributes |= {"FifoQueue": "true", "ContentBasedDeduplication": "true"}
-        if dead_letter_queue_url:
-            policy = {"deadLetterTargetArn": self._arn_of(dead_letter_queue_url), "maxReceiveCount": "1000"}
-            attributes |= {"RedrivePolicy": json.dumps(policy)}
-        return str(self.sqs.create_queue(QueueName=name, Attributes=attributes)["QueueUrl"])
-
-    def _create_topic(self) -> str | None:
-        if not self.app.topic_arn:
-            return None
-        name = name_of(self.app.topic_arn).removesuffix(".fifo")
-        fifo = {"FifoTopic": "true", "ContentBasedDeduplication": "true"} if self._fifo else {}
-        arn = str(self.sns.create_topic(Name=name + (".fifo" if self._fifo else ""), Attributes=fifo)["TopicArn"])
-        self.sns.subscribe(TopicArn=arn, Protocol="sqs", Endpoint=self._arn_of(self.queue_url))
-        return arn
-
-    def _arn_of(self, url: str) -> str:
-        answer = self.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])
-        return str(answer["Attributes"]["QueueArn"])
 
 
 def _is_meant(handler: Handler, by: str | Callable[..., Any]) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import math
 import random
 from collections import Counter, deque
@@ -45,13 +44,12 @@ from megaflow.consumer.core.protocol import (
     Tick,
 )
 from megaflow.consumer.threads.calls import ask, settle
-from megaflow.errors import RegistrationError, UsageError, describe_error
+from megaflow.errors import RegistrationError, UsageError
 from megaflow.handlers.handler import Handler
 from megaflow.local import Account, SqsClient
 from megaflow.logs import get_logger
 from megaflow.messages.batch import BatchMessage
 from megaflow.messages.message import Message
-from megaflow.processing.dead_letters import why_not_kept
 from megaflow.processing.log_lines import about
 from megaflow.processing.steps import (
     HandlerCall,
@@ -68,7 +66,7 @@ from megaflow.processing.steps import (
 from megaflow.processing.verdict import Outcome, Verdict
 from megaflow.telemetry import tracing
 from megaflow.testing.clock import Clock, FakeTimeLoop, StuckError
-from megaflow.testing.seen import Handled
+from megaflow.testing.record import Record
 from megaflow.transport.addresses import name_of
 from megaflow.transport.queue import OpenQueue
 
@@ -80,22 +78,6 @@ _POLL: Final = 20
 _MOST_AT_ONCE: Final = 100_000
 _MOST_TIMES: Final = 100
 """How often one message may be handled without time passing."""
-
-
-@dataclass
-class Record:
-    """What has become of messages."""
-
-    received: dict[str, Message] = field(default_factory=dict)
-    handled: list[Handled] = field(default_factory=list)
-    kept: list[Message] = field(default_factory=list)
-    deleted: list[Message] = field(default_factory=list)
-    dead_lettered: list[Message] = field(default_factory=list)
-    became: dict[str, list[str]] = field(default_factory=dict)
-    """What became of a message each time, in words."""
-
-    in_line: dict[str, str] = field(default_factory=dict)
-    """The handlers at which messages wait for their turn, by name; each at its message's id."""
 
 
 @dataclass(eq=False)
@@ -143,7 +125,6 @@ class Engine:
         self._polls: dict[int, tuple[Receive, float]] = {}
         self._failure: BaseException | None = None
         self._is_busy = False
-        self._is_dead: set[str] = set()
         self.check()
         self._start()
 
@@ -180,6 +161,7 @@ class Engine:
                 pass
         finally:
             self._is_busy = False
+        self._note_moved()
         if self._failure is not None:
             failure, self._failure = self._failure, None
             self._start()
@@ -291,21 +273,19 @@ class Engine:
 
     def _settle(self, action: Extend | Delete | Hide | DeadLetter) -> Settled:
         settled = settle(self._queue, action, self._get_processor().renew)
-        done = [each for each in action.messages if each.id not in settled.problems]
-        if isinstance(action, DeadLetter) and done:
-            self.record.dead_lettered += [self.record.received.get(each.id, each) for each in done]
-            self._is_dead.add(action.message.id)
-            if problem := json.loads(action.origin).get("problem"):
-                self._note_end(action.message, f"dead-lettered: {problem}")
-        elif isinstance(action, Delete):
-            gone = [each for each in done if each.id not in self._is_dead]
-            self.record.deleted += [self.record.received.get(each.id, each) for each in gone]
+        self.record.note_settled(settled)
         return settled
+
+    def _note_moved(self) -> None:
+        """Note what SQS has moved to the dead-letter queue by itself: the received messages keep their ids there."""
+        arn = self._account.queues[self._queue_name].queue.settings.dead_letter_arn
+        hosted = self._account.queue_by_arn(arn) if arn else None
+        for each in self._account.peek(hosted.name) if hosted else ():
+            self.record.note_moved(each.id, f"moved to {name_of(str(arn))} by SQS: received {each.receive_count} times")
 
     def _begin(self, action: Start | Resume | CallBatch | Drop) -> None:
         if isinstance(action, Start):
-            # What a handler does to its payload is not what was received.
-            self.record.received |= {each.id: each.with_own_payload() for each in action.messages}
+            self.record.note_received(action.messages)
             self._started += map(_Work, action.messages)
             return
         if isinstance(action, CallBatch):
@@ -361,26 +341,17 @@ class Engine:
                 self._end(work, step)
 
     def _end(self, work: _Work, verdict: Verdict) -> None:
-        message = work.message
-        received = self.record.received[message.id]
         for outcome in verdict.outcomes:
             if outcome.handler in work.called:
                 self._note_handled(work, outcome)
-        self._note_end(message, str(verdict), *_describe_errors(verdict))
-        is_given_up = message.lease is not None and message.lease.is_given_up
-        if verdict.keeps and not is_given_up and not why_not_kept(verdict, self._settings.max_receives):
-            self.record.kept.append(received)
+        self.record.note_verdict(verdict, self._settings.max_receives)
         self._inputs.append(Finished((verdict,)))
 
     def _note_handled(self, work: _Work, outcome: Outcome) -> None:
         """Note what a handler made of a message, once."""
         if not any(outcome is each for each in work.noted):
             work.noted.append(outcome)
-            received = self.record.received[work.message.id]
-            self.record.handled.append(_describe(outcome, received.with_own_payload()))
-
-    def _note_end(self, message: Message, *said: str) -> None:
-        self.record.became.setdefault(message.id, []).extend(said)
+            self.record.note_handled(work.message.id, outcome)
 
     def _process(self, work: _Work) -> Step | Verdict:
         def run(step: Step) -> Result:
@@ -426,15 +397,6 @@ class Engine:
             if ends_at <= self._clock.now:
                 del self._polls[number]
                 self._inputs.append(Received((), number))
-
-
-def _describe_errors(verdict: Verdict) -> list[str]:
-    errors = [(each.handler.name, each.error) for each in verdict.outcomes if each.error is not None]
-    return [f"    {name}: {describe_error(error)}" for name, error in errors]
-
-
-def _describe(outcome: Outcome, message: Message) -> Handled:
-    return Handled(outcome.handler.name, message.payload, outcome.status, outcome.error, message)
 
 
 class _Impatient(SqsClient):

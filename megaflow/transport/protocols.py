@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
+
+from megaflow.checks import check_object
 
 
 class SqsClient(Protocol):
@@ -26,6 +28,21 @@ class SnsClient(Protocol):
 
     def publish(self, **parameters: Any) -> Mapping[str, Any]: ...
     def publish_batch(self, **parameters: Any) -> Mapping[str, Any]: ...
+
+
+_METHODS: Final = {
+    service: tuple(name for name in vars(protocol) if not name.startswith("_"))
+    for service, protocol in (("sqs", SqsClient), ("sns", SnsClient))
+}
+
+
+def check_client(name: str, client: object, service: str) -> None:
+    """Raise `ConfigurationError` unless *client*, which was given as *name*, is one for *service*, or None.
+
+    Its errors would be taken for an outage.
+    """
+    wanted = f"boto3's client for {service.upper()}, as in {name}=boto3.client({service!r}), or leave it out"
+    check_object(name, client, _METHODS[service], wanted)
 
 
 class ClientSource(Protocol):

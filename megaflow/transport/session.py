@@ -6,6 +6,7 @@ import logging
 from dataclasses import dataclass, field, fields
 from typing import Any, Final, TypedDict
 
+from megaflow.checks import check_text
 from megaflow.errors import ConfigurationError
 from megaflow.logs import get_logger
 from megaflow.telemetry.tracing import NO_TRACING, Tracing
@@ -15,6 +16,7 @@ from megaflow.wire.control_characters import check_credentials, refuse_control_c
 
 log = get_logger(__name__)
 
+_TEXT: Final = "str | None"
 _FOUND_BY_REGION: Final = (Host.AWS, Host.AWS_VARIANT)
 _NOT_USED: Final = "%s is in %s, so the region %s is not used for it"
 _ANY_REGION: Final = "us-east-1"
@@ -107,6 +109,8 @@ class AwsSettings:
         Refuse times that cannot be, too, and what is said twice.
         """
         for each in fields(self):
+            if each.type == _TEXT:
+                _check_text(each.name, getattr(self, each.name))
             refuse_control_characters(each.name, getattr(self, each.name))
         if (self.aws_access_key_id is None) != (self.aws_secret_access_key is None):
             given, missing = "aws_access_key_id", "aws_secret_access_key"
@@ -192,6 +196,13 @@ class AwsSettings:
         client = session.client(service, region_name=region, endpoint_url=url, config=config)
         check_credentials(client)
         return client
+
+
+def _check_text(name: str, value: object) -> None:
+    if name.startswith("aws_") and not isinstance(value, str | type(None)):
+        # It may be a secret: only its type is shown.
+        raise ConfigurationError(f"{name} must be text, not {type(value).__qualname__}")
+    check_text(name, value)
 
 
 class Clients:

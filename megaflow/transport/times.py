@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from megaflow.checks import check_time, check_whole
 from megaflow.errors import ConfigurationError
-from megaflow.settings import check_seconds, check_whole
 
 _LONGEST_POLL: Final = 25.0
 """Seconds: a long poll takes up to 20, and its answer has to come after that."""
@@ -47,9 +47,7 @@ def check_times(config: Any, given: Mapping[str, object]) -> None:
     """
     for name in ("connect_timeout", "read_timeout"):
         if given[name] is not None:
-            check_seconds(name, given[name], longest=3_600)
-            if not given[name]:
-                raise ConfigurationError(f"{name}=0 leaves no time for anything: give seconds, more than 0")
+            check_time(name, given[name], longest=3_600)
     if given["max_attempts"] is not None:
         check_whole("max_attempts", given["max_attempts"], 1, 100)
     if config is None:

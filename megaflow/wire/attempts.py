@@ -58,6 +58,8 @@ class Attempts:
         # A poll that hangs is given up by whoever has asked.
         self._until = until if operation.is_poll else min(until, time.monotonic() + line.patience)
         self._retries = Retries(line.quota, max_attempts=line.max_attempts, is_poll=operation.is_poll)
+        self._begun: SentRequest | None = None
+        """What was sent first: whoever abandons the call knows it."""
 
     def begin(self) -> Pending[Mapping[str, Any]]:
         """Send the request, once; its result is the answer, as boto3 would give it, or raises botocore's own errors.
@@ -65,7 +67,8 @@ class Attempts:
         To come to it takes as many attempts as boto3 would take.
         """
         sent = self._send("")
-        return Pending(partial(self._finish, sent), sent if isinstance(sent, SentRequest) else None)
+        self._begun = sent if isinstance(sent, SentRequest) else None
+        return Pending(partial(self._finish, sent), self._begun)
 
     def _finish(self, sent: SentRequest | Exception) -> Mapping[str, Any]:
         line, retries = self._line, self._retries
@@ -75,13 +78,17 @@ class Attempts:
                 retries.note_success()
                 return self._operation.read(answer, retries.metadata)
             failure = CallFailure() if isinstance(answer, Exception) else self._operation.read_failure(answer)
-            wait, again = retries.wait_after(failure, self._until - time.monotonic())
+            wait, again = 0.0, False
+            if not (self._begun and self._begun.is_abandoned):
+                wait, again = retries.wait_after(failure, self._until - time.monotonic())
             if wait:
                 line.sleep(wait)
             if not again:
                 lost = answer if isinstance(answer, Exception) else None
                 raise lost or self._operation.make_error(failure, retries.metadata)
             sent = self._send(read_deadline(failure.headers, line.read_timeout))
+            if self._begun and isinstance(sent, SentRequest):
+                self._begun.go_on_over(sent.connection)
 
     def _send(self, deadline: str) -> SentRequest | Exception:
         line = self._line

@@ -104,8 +104,10 @@ class Connection:
 
     @property
     def is_dropped(self) -> bool:
-        """Whether the other side has closed it meanwhile, or spoken without being asked, or it is not ours."""
-        return self.is_inherited or (time.monotonic() - self.used_at >= _SHORT and self.has_news)
+        """Whether the other side has closed it meanwhile, or spoken without being asked, or it is no longer ours."""
+        if self.is_inherited or self.is_given_up:
+            return True
+        return time.monotonic() - self.used_at >= _SHORT and self.has_news
 
     @property
     def may_be_replaced(self) -> bool:
@@ -116,6 +118,12 @@ class Connection:
         """Close it; whoever waits for an answer gets an error."""
         self.is_given_up = True
         self.close()
+
+    def hang_up(self) -> None:
+        """Tell the other side that nobody waits for more; what it answers all the same can be read."""
+        with contextlib.suppress(OSError):
+            # Not by the method of TLS, after which nothing could be read.
+            socket.socket.shutdown(self._socket, socket.SHUT_WR)
 
     def close(self) -> None:
         """Close it."""
@@ -167,6 +175,12 @@ class SentRequest:
     request: bytes
     timeout: float
     until: float = math.inf
+    is_over: bool = False
+    """Whether nothing of its answer is missing any more: the connection may be in use for something else."""
+
+    is_abandoned: bool = False
+    """Whether nobody waits for its answer any more."""
+
     _is_answered: bool = False
 
     @property
@@ -176,6 +190,20 @@ class SentRequest:
             # What is there stays there: to ask the system again would take its time.
             self._is_answered = self.connection.used_at > 0 and self.connection.has_news
         return self._is_answered
+
+    def abandon(self) -> None:
+        """Hang up, as nobody waits for the answer any more; one that comes all the same can be read."""
+        self.is_abandoned = True
+        # Before it is asked whether it is over: whoever ends it meanwhile keeps no connection that was given up.
+        self.connection.is_given_up = True
+        if not self.is_over:
+            self.connection.hang_up()
+
+    def go_on_over(self, connection: Connection) -> None:
+        """Take note that it was sent again over another *connection*."""
+        self.connection = connection
+        if self.is_abandoned:
+            self.abandon()
 
 
 class Connections:
@@ -208,7 +236,9 @@ class Connections:
         except (NoAnswerError, ConnectionError):
             if not sent.connection.may_be_replaced:
                 raise
-        return self._receive(self._send(self._open(), sent.request, sent.timeout, sent.until))
+        again = self._send(self._open(), sent.request, sent.timeout, sent.until)
+        sent.go_on_over(again.connection)
+        return self._receive(sent)
 
     def close(self) -> None:
         """Close all of them, those in use as well."""
@@ -235,7 +265,8 @@ class Connections:
             raise
         finally:
             self._busy.discard(connection)
-        if answer.keeps_alive and len(self._idle) < (self._idle.maxlen or 0):
+            sent.is_over = True
+        if answer.keeps_alive and not connection.is_given_up and len(self._idle) < (self._idle.maxlen or 0):
             self._idle.append(connection)
         else:
             connection.close()

@@ -36,6 +36,14 @@ class Pending(Generic[_T]):
         """Whether to ask for the result takes no waiting, unless it is an error."""
         return self.sent is not None and self.sent.is_answered
 
+    def abandon(self) -> None:
+        """Hang up, where the request was sent: nobody waits for the answer any more. May be called from any thread.
+
+        What is answered all the same is the result; otherwise that is an error.
+        """
+        if self.sent is not None:
+            self.sent.abandon()
+
     def result(self) -> _T:
         """Wait for the answer, and return what comes of it, or raise; ask once."""
         return self._finish()

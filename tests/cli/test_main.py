@@ -191,7 +191,7 @@ def test_a_port_that_is_taken_is_said_with_a_way_out(command: list[str]) -> None
 
         ran = _run(*command, "--port", str(port))
 
-    said = f"cannot listen on 127.0.0.1:{port}: Address already in use (is another one running?); --port 0"
+    said = f"cannot listen on 127.0.0.1:{port}: Address already in use (is another one running?); port 0"
     assert ran.returncode == 2
     assert said in ran.stderr
 

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
 import urllib.error
 import urllib.request
 from collections.abc import Iterable, Iterator
@@ -18,9 +19,10 @@ import pytest
 
 import megaflow
 from megaflow.local import FaultKind
+from megaflow.local.declared import document
 from megaflow.logs import LOG_KEYS
 from megaflow.testing import TestClient
-from tests.docs.pages import PAGES, ROOT, read_blocks
+from tests.docs.pages import PAGES, ROOT, read_blocks, run
 from tests.docs.test_sessions import find_port
 from tests.waiting import PATIENCE
 
@@ -49,6 +51,7 @@ def test_every_page_is_in_the_navigation() -> None:
         ("health-checks", [field.name for field in fields(megaflow.Health)]),
         ("odd-handlers", [f"Oddity.{oddity.name}" for oddity in megaflow.Oddity]),
         ("run-locally", [kind.value for kind in FaultKind]),
+        ("declare-queues", [*document.QUEUE_KEYS, *document.TOPIC_KEYS, *document.SUBSCRIPTION_KEYS]),
         ("test-handlers", [name for name in vars(TestClient) if not name.startswith("_")]),
     ],
 )
@@ -56,6 +59,14 @@ def test_a_table_has_all_names(page: str, names: Iterable[str]) -> None:
     text = PAGES[f"docs/how-to/{page}.md"]
 
     assert [name for name in names if not re.search(rf"[`\"]{name}\b", text)] == []
+
+
+def test_the_file_declares_what_the_program_does() -> None:
+    page = PAGES["docs/how-to/declare-queues.md"]
+    (file,) = re.findall(r"^```toml\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    program = next(read_blocks(page)).text.partition("with Server")[0]
+
+    assert tomllib.loads(file) == run(program)["config"]
 
 
 @contextmanager

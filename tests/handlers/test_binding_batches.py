@@ -116,6 +116,9 @@ def test_one_function_takes_messages_one_by_one_and_in_batches_only_as_it_says()
     def unknown(views: list[Bank]) -> None: ...
     def nothing(bank: Bank) -> None: ...
     def missing(views: list[Missing]) -> None: ...
+    def several(views: tuple[View, ...]) -> None: ...
+    def optional(views: list[View] | None) -> None: ...
+    def objects(views: dict[str, int]) -> None: ...
 
     refused: dict[Callable[..., Any], str] = {
         one: "gets a list: annotate it list[View]",
@@ -123,6 +126,9 @@ def test_one_function_takes_messages_one_by_one_and_in_batches_only_as_it_says()
         unknown: "nobody can fill the parameter 'views'",
         nothing: "no parameter for its batch",
         missing: "'Missing' of the parameter 'views' cannot be resolved",
+        several: "gets a list: annotate it list[View]",
+        optional: "gets a list: annotate it list[View]",
+        objects: "gets a list: annotate it list[dict]",
     }
     for function, why in refused.items():
         with pytest.raises(RegistrationError) as raised:

@@ -88,7 +88,7 @@ def picture(account: Account) -> Facts:
             "lock",
             "moves",
         ),
-        *("owner_of", "polls", "touched", "watchers"),
+        *("owner_of", "polls", "touched", "warnings", "watchers"),
     }
     return {
         **_without(vars(account), machinery, account.clock()),

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import socket
@@ -16,7 +17,7 @@ from typing import Any
 import pytest
 
 from megaflow.local.__main__ import main
-from tests.local.wire import Wire, post
+from tests.local.wire import Wire, post, signature
 from tests.waiting import EARLY, PATIENCE
 
 NO_UVICORN = """
@@ -74,13 +75,14 @@ def refused(*arguments: str) -> str:
 
 def test_its_first_line_says_where_it_listens_and_for_whom() -> None:
     with started("--account", "424566909325", "--region", "eu-west-1") as program, Wire(program.url) as wire:
-        url = wire.call("CreateQueue", QueueName="orders").json["QueueUrl"]
-        attributes = wire.call("GetQueueAttributes", QueueUrl=url, AttributeNames=["QueueArn"]).json["Attributes"]
+        url = signed(wire, "eu-west-1", "any", "CreateQueue", QueueName="orders")["QueueUrl"]
+        asked = {"QueueUrl": url, "AttributeNames": ["QueueArn"]}
+        attributes = signed(wire, "eu-west-1", "any", "GetQueueAttributes", **asked)["Attributes"]
 
         stopped = program.stop()[:2]
 
     assert program.first_line == f"SQS and SNS on {program.url}, account 424566909325 in eu-west-1, in memory\n"
-    assert url == f"{program.url}/424566909325/orders"
+    assert url == "http://localhost/424566909325/orders"
     assert attributes == {"QueueArn": "arn:aws:sqs:eu-west-1:424566909325:orders"}
     assert stopped == (0, "")
 
@@ -151,7 +153,7 @@ def test_a_port_that_is_taken_is_named() -> None:
         complaint = refused("--port", str(port))
 
     said = f"cannot listen on 127.0.0.1:{port}: Address already in use (is another one running?)"
-    assert complaint == f"megaflow.local: {said}; --port 0 takes a free one\n"
+    assert complaint == f"megaflow.local: {said}; port 0 takes a free one\n"
 
 
 def test_a_file_of_something_else_is_refused_and_stays_as_it_is(tmp_path: Path) -> None:
@@ -262,9 +264,8 @@ def test_without_the_extra_the_embedded_queue_works_in_process() -> None:
 
 def signed(wire: Wire, region: str, key: str, operation: str, **ask: Any) -> dict[str, Any]:
     """Call an operation of SQS as somebody, in a region."""
-    scope = f"Authorization: AWS4-HMAC-SHA256 Credential={key}/20260101/{region}/sqs/aws4_request, Signature=0"
-    target = f"X-Amz-Target: AmazonSQS.{operation}"
-    wire.send(post(json.dumps(ask).encode(), target, "Content-Type: application/x-amz-json-1.0", scope))
+    headers = f"X-Amz-Target: AmazonSQS.{operation}", "Content-Type: application/x-amz-json-1.0"
+    wire.send(post(json.dumps(ask).encode(), *headers, signature(region, key)))
     answer = wire.answer()
     assert answer.status == 200, answer.body
     return answer.json if answer.body else {}
@@ -309,3 +310,93 @@ def test_an_account_of_a_key_has_twelve_digits(value: str, capsys: pytest.Captur
         main(["--accounts", value])
 
     assert "give a key id, =, and twelve digits" in capsys.readouterr().err
+
+
+def test_it_says_loudly_that_others_reach_it() -> None:
+    with started("--host", "0.0.0.0") as program, Wire(program.url) as wire:
+        wire.send(b"GET /health HTTP/1.1\r\nHost: megaflow:4566\r\n\r\n")
+        status = wire.answer().status
+
+        code, complaints, _ = program.stop()
+
+    (line,) = complaints.splitlines()
+    assert "WARNING this server listens on 0.0.0.0, not on this machine alone" in line
+    assert (code, status) == (0, 200)
+
+
+def test_urls_may_begin_as_a_proxy_is_called() -> None:
+    with started("--url", "https://sqs.example.com") as program, Wire(program.url) as wire:
+        assert signed(wire, "us-east-1", "any", "CreateQueue", QueueName="orders") == {
+            "QueueUrl": "https://sqs.example.com/000000000000/orders"
+        }
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "why"),
+    [
+        ("--host", "192.0.2.1", "cannot listen on 192.0.2.1:0"),
+        ("--url", "sqs", "cannot begin URLs of queues"),
+        ("--allow-host", "a:80", "is no name of a host"),
+    ],
+)
+def test_an_address_that_makes_no_sense_is_refused(option: str, value: str, why: str) -> None:
+    complaint = refused(option, value)
+
+    assert why in complaint
+    assert complaint.count("\n") == 1
+
+
+def may_unshare() -> bool:
+    """Tell whether a test may start the first process of a new namespace, as a container does."""
+    command = ["unshare", "--user", "--map-root-user", "--pid", "--fork", "true"]
+    try:
+        return subprocess.run(command, capture_output=True, timeout=PATIENCE, check=False).returncode == 0
+    except OSError:
+        return False
+
+
+@pytest.mark.skipif(not may_unshare(), reason="no process can be the first of a namespace here")
+@pytest.mark.parametrize("by", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_it_as_the_first_process_of_a_container(tmp_path: Path, by: signal.Signals) -> None:
+    namespace = ["unshare", "--user", "--map-root-user", "--pid", "--fork", "--kill-child"]
+    number = tmp_path / "number"
+    program = f"import os; open({str(number)!r}, 'w').write(str(os.getpid())); from megaflow.local.__main__ import main"
+    command = [sys.executable, "-c", f"{program}; raise SystemExit(main(['--port', '0', '--host', '0.0.0.0']))"]
+    with subprocess.Popen([*namespace, *command], stdout=subprocess.PIPE, text=True) as outer:
+        assert outer.stdout is not None
+        outer.stdout.readline()
+        (server,) = Path(f"/proc/{outer.pid}/task/{outer.pid}/children").read_text().split()
+        began = time.monotonic()
+        os.kill(int(server), by)
+
+        assert outer.wait(PATIENCE) == 0
+    assert time.monotonic() - began < EARLY
+    assert number.read_text() == "1"
+
+
+@pytest.mark.parametrize("by", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_it_well_before_it_serves(tmp_path: Path, by: signal.Signals) -> None:
+    program = f"""
+import os, signal, sys
+from megaflow.local import __main__ as local
+from megaflow.local.file.store import Store
+
+class SlowStore(Store):
+    def load(self, account):
+        super().load(account)
+        os.kill(os.getpid(), {by.value})
+
+local.Store = SlowStore
+sys.exit(local.main(["--port", "0", "--data", {str(tmp_path / "queue.db")!r}]))
+"""
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=PATIENCE)
+
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize("value", ["Stage", "=dev"])
+def test_a_parameter_has_a_name_and_a_value(value: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--parameter", value])
+
+    assert "give a name, =, and a value" in capsys.readouterr().err

@@ -21,6 +21,7 @@ from megaflow.local import Account, SqsClient
 from megaflow.local import server as module
 from megaflow.local.accounts import Accounts
 from megaflow.local.http.asgi import CALLER, Application, HttpCaller
+from megaflow.local.http.gate import Gate
 from megaflow.local.refused import Refused
 from megaflow.local.server import Server
 from tests.local.wire import HttpShop, Wire, in_json, port_of
@@ -235,7 +236,7 @@ def test_nobody_waits_any_more_once_it_stops(shop: HttpShop) -> None:
     sent: list[Any] = []
 
     async def call() -> None:
-        application = Application(Accounts(shop.account))
+        application = Application(Accounts(shop.account), Gate(), follows_host=True)
         application.stop_waiting()
         body = json.dumps({"QueueUrl": url, "WaitTimeSeconds": 20}).encode()
         headers = [(b"x-amz-target", b"AmazonSQS.ReceiveMessage")]
@@ -271,7 +272,7 @@ def test_it_listens_on_one_address_only(shop: HttpShop) -> None:
 def test_a_port_that_is_taken_is_named(shop: HttpShop) -> None:
     port = port_of(shop.account.url)
 
-    said = rf"127.0.0.1:{port}: Address already in use \(is another one running\?\)$"
+    said = rf"127.0.0.1:{port}: Address already in use \(is another one running\?\); port 0 takes a free one$"
     with pytest.raises(ConfigurationError, match=said):
         Server(port=port)
 
@@ -337,7 +338,5 @@ def test_one_that_is_stopped_before_it_serves_does_not_begin() -> None:
         Wire(server.url)
 
 
-def test_queue_urls_begin_with_its_url(shop: HttpShop, dial: Dial) -> None:
-    url = dial().call("CreateQueue", QueueName="named").json["QueueUrl"]
-
-    assert url == f"{shop.account.url}/000000000000/named"
+def test_in_process_queue_urls_begin_with_its_url(shop: HttpShop) -> None:
+    assert shop.queue("named") == f"{shop.account.url}/000000000000/named"

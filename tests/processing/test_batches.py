@@ -156,3 +156,12 @@ def test_without_anybody_who_makes_batches_a_message_is_one_of_its_own() -> None
 
     assert got == [["ping"]]
     assert verdict.deletes
+
+
+def test_what_stands_for_a_batch_is_called_after_its_first_message() -> None:
+    messages = make_messages(["a", "b", "c"])
+    first = messages[0].id
+
+    said = [stand_for(messages[:size]).id for size in (1, 2, 3)]
+
+    assert said == [f"{first} alone", f"{first} and 1 more", f"{first} and 2 more"]

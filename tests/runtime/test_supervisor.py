@@ -483,7 +483,7 @@ def test_one_port_has_the_metrics_of_all_processes_and_keeps_those_of_a_killed_o
 
         assert after == 2
         assert read(received) == 4
-        assert read("megaflow_handler_duration_seconds_count", handler="__mp_main__.handle", status="DONE") == 3
+        assert read("megaflow_handler_duration_seconds_count", handler="consume.handle", status="DONE") == 3
 
 
 def test_a_supervisor_that_is_paused_says_so_and_is_ready() -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from megaflow.consumer.core.core import FLUSH_GRACE, Core
+from megaflow.consumer.core.core import Core
 from megaflow.consumer.core.protocol import (
     AbandonPoll,
     Action,
@@ -41,6 +41,7 @@ from megaflow.consumer.core.protocol import (
     StoresChecked,
     Tick,
 )
+from megaflow.consumer.core.stopping import FLUSH_GRACE
 from megaflow.consumer.core.store_outages import MOST_TRIES
 from megaflow.consumer.threads.calls import ask, settle
 from megaflow.consumer.threads.store_checks import check_stores
@@ -543,8 +544,10 @@ class Consumer(Observer):
     def _call_together(self, batch: Message, steps: Steps, handler: Handler, ids: Sequence[str]) -> None:
         runs = [Run(self.name, each, handler.name) for each in ids]
         if id(batch) not in self._given_up:
+            # What the handler has ended before is in the batch, and it is not called with that once more.
+            ended = [each.id for each in self._messages_of(batch) if self.world.ledger.has_ended(each.id, handler.name)]
             for place, run in enumerate(runs):
-                self.world.ledger.note_start(run, self._started_at[run.message], together=ids[:place])
+                self.world.ledger.note_start(run, self._started_at[run.message], together=[*ids[:place], *ended])
         self.world.note(self.name, "calls", f"{handler.name} with {', '.join(ids)}")
         self._note_call(batch, handler, Run(self.name, batch.id, handler.name))
         plan = self.world.draw_batch_plan(handler, ids)

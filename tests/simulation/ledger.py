@@ -81,6 +81,11 @@ class Ledger:
         if status in (ProcessStatus.DONE, ProcessStatus.FATAL_ERROR):
             self.sent[run.message].ended[run.handler] = status
 
+    def has_ended(self, message: str, handler: str) -> bool:
+        """Tell whether a handler has ended for good, for a message or one with the same idempotency key."""
+        key = self.sent[message].body.split()[0]
+        return any(handler in each.ended for each in self.sent.values() if each.body.split()[0] == key)
+
     def note_death(self, consumer: str) -> None:
         """A process is gone, and its handlers with it."""
         self._running = [run for run in self._running if run.consumer != consumer]

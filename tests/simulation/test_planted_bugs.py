@@ -20,6 +20,7 @@ from megaflow.consumer.core.leases import Leases
 from megaflow.consumer.core.polling import Polling
 from megaflow.consumer.core.protocol import Action, Input, Received
 from megaflow.consumer.core.settling import Settling
+from megaflow.consumer.core.stopping import Stopping
 from megaflow.handlers.handler import Handler
 from megaflow.processing.verdict import Verdict
 from tests.simulation.runs import find_violation
@@ -80,13 +81,13 @@ def waiting_messages_not_extended(patch: pytest.MonkeyPatch) -> None:
 
 
 def drain_drops(patch: pytest.MonkeyPatch) -> None:
-    stop = Core._stop
+    stop = Stopping.stop
 
-    def stop_and_drop(self: Core, *, at_once: bool) -> None:
+    def stop_and_drop(self: Stopping, now: float, *, at_once: bool) -> None:
         self._endings.give_back = nothing  # type: ignore[method-assign]
-        stop(self, at_once=at_once)
+        stop(self, now, at_once=at_once)
 
-    patch.setattr(Core, "_stop", stop_and_drop)
+    patch.setattr(Stopping, "stop", stop_and_drop)
 
 
 def delete_with_a_stale_handle(patch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -22,6 +23,13 @@ from megaflow import (
 )
 from tests.verdicts.drivers import DRIVERS, count, dead_letters, driven
 from tests.verdicts.test_verdicts import GONE, LATER, make_app
+
+
+@dataclass
+class Returned:
+    """A failure that a handler returns where it should raise it."""
+
+    failure: BaseException
 
 
 class View(BaseModel):
@@ -43,7 +51,7 @@ def batch_app(said: object = None, *, is_async: bool = False, **options: Any) ->
         result = said(views) if callable(said) else said
         if isinstance(result, BaseException):
             raise result
-        return result
+        return result.failure if isinstance(result, Returned) else result
 
     def store(views: list[dict[str, int]]) -> Any:
         return answer(views)
@@ -167,6 +175,14 @@ def test_errors_of_a_partial_failure_are_judged_as_raised_ones(name: str) -> Non
         PartialFailure([ValueError()]),  # type: ignore[arg-type]
         [ProcessStatus.DONE],
         [ProcessStatus.DONE, "DONE", None],
+        PartialFailure(None),  # type: ignore[arg-type]
+        PartialFailure({0: ConnectionError}),  # type: ignore[dict-item]
+        ExceptionGroup("of tasks", [PartialFailure({0: ValueError()})]),
+        [ValueError()],
+        [7, ValueError("no"), 9],
+        {1: ProcessStatus.RETRY_LATER},
+        {"failed": ValueError("no")},
+        {ProcessStatus.RETRY_LATER},
     ],
     ids=repr,
 )
@@ -178,6 +194,29 @@ def test_where_nobody_knows_which_are_meant_all_come_again(name: str, said: obje
         driver.run()
 
         assert fates(driver) == (0, 3, [])
+
+
+@pytest.mark.parametrize(
+    "say",
+    [
+        lambda failed: [failed.get(place) for place in range(3)],
+        lambda failed: tuple(failed.get(place) for place in range(3)),
+        lambda failed: Returned(PartialFailure(failed)),
+    ],
+    ids=["list", "tuple", "PartialFailure"],
+)
+def test_an_error_that_is_returned_means_what_a_raised_one_does(
+    name: str, say: Callable[[Mapping[int, BaseException]], Any]
+) -> None:
+    # As `asyncio.gather(…, return_exceptions=True)` gives them.
+    app, _ = batch_app(say({0: ValueError("for good"), 2: ConnectionError("gone")}))
+
+    with driven(name, app) as driver:
+        publish(app, 0, 1, 2)
+        driver.run()
+
+        (waiting, hidden, dead) = fates(driver)
+        assert (waiting, hidden, len(dead)) == (0, 1, 1)
 
 
 def test_an_invalid_message_spoils_no_other(name: str) -> None:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Final, Unpack
 
 from megaflow.app import App
 from megaflow.backoff import Backoff
-from megaflow.callables import read_signature
+from megaflow.callables import name_of, read_signature
 from megaflow.errors import PatternError, RegistrationError
 from megaflow.handlers.event_rules import EVENT_ALIASES, EVENT_RULES, event_pattern
 from megaflow.handlers.handler import make_handler
@@ -122,7 +122,7 @@ class SqsListener:
             _make(subscriber).process,
             kind,
             pattern,
-            name=f"{subscriber.__module__}.{subscriber.__qualname__}",
+            name=name_of(subscriber),
             options=Options(retry_on=read_retry_on(subscriber.retry_on)),
         )
         self.app.register(handler)

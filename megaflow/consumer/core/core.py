@@ -32,7 +32,6 @@ from megaflow.consumer.core.protocol import (
     Crashed,
     DeadLetter,
     Delete,
-    Exit,
     Extend,
     Finished,
     Flush,
@@ -51,6 +50,7 @@ from megaflow.consumer.core.protocol import (
 )
 from megaflow.consumer.core.queue_facts import Inspection
 from megaflow.consumer.core.settling import Settling
+from megaflow.consumer.core.stopping import Stopping
 from megaflow.consumer.core.store_outages import StoreOutages
 from megaflow.consumer.core.timeouts import Timeouts
 from megaflow.consumer.core.turns import Turns
@@ -61,9 +61,6 @@ from megaflow.processing.pauses import Ask, Pauses, ask_backoff
 from megaflow.processing.steps import Turn
 from megaflow.processing.verdict import Fate, Verdict
 from megaflow.settings import ConsumerSettings
-
-FLUSH_GRACE: Final = 3.0
-"""Seconds left to what is being settled when the handlers' time to finish is over."""
 
 _DELETE: Final = Fate.DELETE
 _FIRST_PAUSE: Final = 0.5
@@ -120,12 +117,16 @@ class Core:
             self._pause,
         )
         self._arrivals = Arrivals(held_messages, self._leases, self._settling, self._endings, actions)
-        self._abandon_at = math.inf
-        """When it waits no longer for handlers; infinity is that it is not stopping."""
-
-        self._at_once = False
-        self._exited = False
-        self._error: BaseException | None = None
+        self._stopping = Stopping(
+            settings,
+            held_messages,
+            self._turns,
+            self._polling,
+            self._outages,
+            self._endings,
+            self._settling,
+            actions,
+        )
 
     def handle(self, input: Input, now: float) -> list[Action]:
         """Take note of *input* and return what to do about it, in this order. A `Tick` is only about the time."""
@@ -138,10 +139,7 @@ class Core:
             self._note(input)
         for held, timed_out in self._endings.abandon_timed_out(now):
             self._turns.note_outcome(held.id, timed_out, now)
-        if now >= self._abandon_at:
-            self._endings.abandon_parked(self._outages.take_parked(), now)
-            self._endings.abandon_in_line(self._turns.take_all(), now)
-            self._endings.abandon_running(now, give_back=self._at_once)
+        self._stopping.abandon_overdue(now)
         if now >= self._leases.due_at:
             self._turns.release(self._endings.drop_expired(now))
         if now >= self._settling.overdue_at:
@@ -152,9 +150,9 @@ class Core:
             self._outages.tend(now)
         if not self._outages.problem:
             self._start_handlers()
-        self._settling.flush(now, lingers=bool(self._held_messages.running) and not self._stopping)
-        if self._stopping:
-            self._exit_when_done()
+        self._settling.flush(now, lingers=bool(self._held_messages.running) and not self._stopping.is_on)
+        if self._stopping.is_on:
+            self._stopping.exit_when_done(now)
         else:
             self._poll(now)
         return self._actions.take()
@@ -164,8 +162,8 @@ class Core:
         """When to come back with a `Tick`, if nothing happens before; infinity where there is no such time."""
         due_at = self._leases.due_at, self._outages.due_at, self._turns.due_at
         times = [self._settling.wake_at, self._timeouts.next_at, *due_at]
-        if self._stopping:
-            times += [self._abandon_at, self._abandon_at + FLUSH_GRACE]
+        if self._stopping.is_on:
+            times += self._stopping.times
         else:
             times.append(self._polling.wake_at(self._now))
         return min([time for time in times if time > self._now], default=math.inf)
@@ -189,7 +187,7 @@ class Core:
         """Return how the consumer is. May be called from any thread: what it reads is at worst a moment old."""
         diagnosis = Diagnosis(
             now=now,
-            stopping=self._stopping,
+            stopping=self._stopping.is_on,
             told_at=self._now,
             polling=self._polling,
             held_messages=self._held_messages,
@@ -200,10 +198,6 @@ class Core:
             settings=self._settings,
         )
         return diagnosis.describe()
-
-    @property
-    def _stopping(self) -> bool:
-        return self._abandon_at < math.inf
 
     def _note(self, input: Input) -> None:
         match input:
@@ -249,16 +243,16 @@ class Core:
         self._measuring.look()
         if self._measuring.is_on:
             self._measuring.note_received(received)
-        self._arrivals.take(messages, self._now, only_known=self._stopping or self._polling.is_paused)
+        self._arrivals.take(messages, self._now, only_known=self._stopping.is_on or self._polling.is_paused)
 
     def _note_failed_question(self, failed: AskFailed) -> None:
-        if self._stopping:
+        if self._stopping.is_on:
             return
         if self._measuring.is_on:
             self._measuring.note_failed(failed)
         pause = self._polling.note_failed(failed.poll, self._now, over_limit=failed.over_limit)
         if failed.refused and not self._polling.has_received:
-            self._interrupt(failed.error)
+            self._stopping.interrupt(failed.error, self._now)
             return
         self._actions.count(("polls", "failed"))
         text = "the queue does not answer, trying again in %.1f s: %s"
@@ -312,7 +306,7 @@ class Core:
 
     def _end_undeleted(self, held: Held, verdict: Verdict) -> None:
         if verdict.interruption is not None:
-            self._interrupt(verdict.interruption)
+            self._stopping.interrupt(verdict.interruption, self._now)
         if self._leases.is_lost(held):
             self._endings.release(held, self._now)
         elif verdict.dead_letters:
@@ -331,7 +325,7 @@ class Core:
             text = "message %s: its handlers could not be run"
             self._actions.report_message(logging.ERROR, text, message, error=error)
         if not isinstance(error, Exception | CancelledError):
-            self._interrupt(error)
+            self._stopping.interrupt(error, self._now)
         self._timeouts.forget(message.id)
         for held in several:
             self._endings.keep(held, self._now)
@@ -339,7 +333,7 @@ class Core:
     def _note_store(self, told: StoreFailed | StoresChecked) -> None:
         self._outages.note(told, self._now)
         if self._outages.refusal is not None:
-            self._interrupt(self._outages.refusal)
+            self._stopping.interrupt(self._outages.refusal, self._now)
 
     def _note_at_work(self, told: Called | LinedUp | Flush) -> None:
         if isinstance(told, Flush):
@@ -350,11 +344,11 @@ class Core:
             # It may be at work once more, as it came again.
             return
         if isinstance(told, LinedUp):
-            self._turns.line_up(told, self._now, stopping=self._stopping)
+            self._turns.line_up(told, self._now, stopping=self._stopping.is_on)
             if told.handler is not None and told.handler.options.takes_batches:
                 self._polling.note_collected(1, self._now)
-            if self._stopping:
-                self._abandon_late()
+            if self._stopping.is_on:
+                self._stopping.abandon_late(self._now)
             return
         if told.seconds is None:
             self._turns.note_returned(message.id, self._now)
@@ -374,58 +368,19 @@ class Core:
             case DeadLetter(message):
                 self._endings.end_dead_lettering(asked, problems.get(message.id), self._now)
             case Delete() | Hide():
-                last = self._stopping and not self._held_messages.are_begun
-                self._settling.note(asked, problems, self._now, stopping=self._stopping, last=last)
+                last = self._stopping.is_on and not self._held_messages.are_begun
+                self._settling.note(asked, problems, self._now, stopping=self._stopping.is_on, last=last)
         if refusal is not None and isinstance(asked, Delete) and not self._settling.has_deleted:
             # To go on would be to handle the same messages for ever.
-            self._interrupt(refusal)
-
-    # Pausing and stopping
+            self._stopping.interrupt(refusal, self._now)
 
     def _note_order(self, told: Interrupted | Pause | Stop) -> None:
         if isinstance(told, Pause):
             self._polling.pause(is_over=told.is_over)
         elif isinstance(told, Interrupted):
-            self._interrupt(told.error)
+            self._stopping.interrupt(told.error, self._now)
         else:
-            self._stop(at_once=told.now)
-
-    def _stop(self, *, at_once: bool) -> None:
-        if not self._stopping:
-            self._abandon_at = self._now + self._settings.shutdown_timeout
-            self._abandon_late()
-            self._turns.hurry()
-            if self._held_messages.are_begun and not at_once:
-                count = len(self._held_messages.running) + len(self._held_messages.in_line)
-                self._actions.report(
-                    logging.INFO,
-                    "stopping: waiting up to %s s for %d %s; a second signal does not wait",
-                    self._settings.shutdown_timeout,
-                    count,
-                    "handler" if count == 1 else "handlers",
-                )
-            self._polling.abandon()
-            self._endings.give_back_waiting(tuple(self._held_messages.waiting.values()), self._now)
-            self._settling.hurry(self._now)
-        if at_once:
-            self._at_once = True
-            self._abandon_at = min(self._now, self._abandon_at)
-
-    def _abandon_late(self) -> None:
-        late = self._turns.take_late(self._abandon_at, self._now)
-        self._endings.abandon_in_line(late, self._now)
-
-    def _interrupt(self, error: BaseException) -> None:
-        self._error = self._error or error
-        self._stop(at_once=False)
-
-    def _exit_when_done(self) -> None:
-        if self._exited or self._held_messages.are_begun:
-            return
-        settled = self._settling.is_empty and not self._held_messages.dead_lettering
-        if settled or self._now >= self._abandon_at + FLUSH_GRACE:
-            self._exited = True
-            self._actions.add(Exit(self._error))
+            self._stopping.stop(self._now, at_once=told.now)
 
     def _pause(self, tries: int) -> float:
         return self._randomness() * min(_LONGEST_PAUSE, _FIRST_PAUSE * 2.0 ** min(tries, 20))

@@ -23,7 +23,7 @@ class Groups:
         """For which handler's batch messages are in line, by their ids."""
 
         self._changed: set[str] = set()
-        """Groups of which something has ended, and something else is begun."""
+        """Groups of which something has ended, or come into line, and something else is begun."""
 
         self.doomed: set[str] = set()
         """What is begun and has to be given back, as one before it comes again, by message id."""
@@ -33,8 +33,10 @@ class Groups:
         self._begun.setdefault(held.group, []).append(held)
 
     def join(self, held: Held, handler: Handler) -> None:
-        """Note that a message is in line for a batch."""
+        """Note that a message is in line for a batch, which those behind it may have come to before."""
         self._joined[held.id] = handler
+        if self._begun.get(held.group, ())[-1:] != [held]:
+            self._changed.add(held.group)
 
     def part(self, held: Held) -> None:
         """Note that a message is in line for no batch any more."""
@@ -76,7 +78,7 @@ class Groups:
         self.doomed.update(held.id for held in several)
 
     def take_changed(self) -> list[Held]:
-        """Return what is begun of the groups of which something has ended since this was last asked, in order."""
+        """Return what is begun of the groups that have changed since this was last asked, in order."""
         if not self._changed:
             return []
         changed, self._changed = self._changed, set()

@@ -101,10 +101,15 @@ class HeldMessages:
     @property
     def size(self) -> int:
         """How many there are."""
-        begun = len(self.in_line) + len(self.dead_lettering)
+        return len(self.waiting) + len(self.dead_lettering) + self.begun
+
+    @property
+    def begun(self) -> int:
+        """Of how many handlers were started, and something is still to come."""
+        begun = len(self.running) + len(self.in_line)
         if self.in_batch:
             begun += len(self.in_batch) - sum(isinstance(held, HeldBatch) for held in self.running.values())
-        return len(self.waiting) + len(self.running) + begun
+        return begun
 
     @property
     def are_begun(self) -> bool:

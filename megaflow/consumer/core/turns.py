@@ -119,6 +119,7 @@ class Turns:
         else:
             self._held_messages.line_up(held, handler if isinstance(line, BatchLine) else None)
             line.add(message_id, self._count, now, is_next=self._held_messages.is_next(held))
+            self._promote()
 
     def note_polled(self, count: int) -> None:
         """Take note of how many messages a poll of a FIFO queue has brought."""
@@ -156,9 +157,14 @@ class Turns:
 
     def note_verdict(self, verdict: Verdict, now: float) -> None:
         """Take note that all handlers of a message have ended."""
-        if (success := self._circuits.last_success(verdict)) is not None:
-            self.note_outcome(verdict.message.id, success, now)
-        self.leave(verdict.message.id, None, now)
+        message_id, success = verdict.message.id, self._circuits.last_success(verdict)
+        line = self._calls.get(self._held_messages.call_of(message_id))
+        for each in verdict.outcomes:
+            # The one that had its turn need not be the last: others may not have been called, as the lease was lost.
+            had_turn = line is not None and each.handler is line.handler and each.error is None and not each.skipped
+            if had_turn or each is success:
+                self.note_outcome(message_id, each, now)
+        self.leave(message_id, None, now)
 
     def leave(self, message_id: str, outcome: Outcome | None, now: float) -> None:
         """Take note that the call of a handler has ended for which a message had its turn, if it had one."""
@@ -177,9 +183,7 @@ class Turns:
     def give(self, now: float) -> None:
         """Let go on whose turn has come, those that came first before others, as far as there are places."""
         self._end_calls(now)
-        for held in self._held_messages.take_promoted():
-            for each in self._lines.values():
-                each.promote(held.id)
+        self._promote()
         # SQS gives no more of a group while some of it is in hand: nothing else can come to a batch then.
         if self._is_hurried or (self._is_dry and self.are_collecting and not self._held_messages.on_the_way):
             self.flush()
@@ -254,6 +258,12 @@ class Turns:
             for message_id in message_ids:
                 line.remove(message_id)
             self._demote(line)
+
+    def _promote(self) -> None:
+        """Let those wait for their turn that have become next in their group, before any comes behind them."""
+        for held in self._held_messages.take_promoted():
+            for each in self._lines.values():
+                each.promote(held.id)
 
     def _demote(self, line: Line) -> None:
         """Let those wait behind others of their group that are not next in it any more."""

@@ -11,14 +11,18 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from queue import SimpleQueue
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
-from megaflow.consumer.core.protocol import Inspect, Inspected, Receive, Received
+from megaflow.consumer.core.protocol import AskFailed, Inspect, Inspected, Receive, Received
 from megaflow.consumer.threads.caller import Caller, Tell
 from megaflow.consumer.threads.calls import Answered
+from megaflow.errors import UsageError
 from megaflow.wire.pending import Pending
 
 Question: TypeAlias = Inspect | Receive
+
+_LOOK_AGAIN: Final = 0.002
+"""Seconds between two looks at what was abandoned: it ends within one way to the queue and back."""
 
 
 @dataclass(slots=True)
@@ -58,6 +62,11 @@ class Pollers:
         self._polls: set[int] = set()
         """The questions whose answers are waited for."""
 
+        # These two without the lock: each step is one.
+        self._under_way: dict[int, Pending[Answered]] = {}
+        self._abandoned: dict[int, Pending[Answered]] = {}
+        """What was under way, and nobody waits for any more, until it has ended."""
+
         self._pollers = 0
         """The threads that are there for them."""
 
@@ -77,11 +86,32 @@ class Pollers:
             self._questions.put(question)
 
     def abandon(self, poll: int) -> None:
-        """Wait no longer for a poll: its thread ends with it, or with the process."""
+        """Wait no longer for a poll, and hang up: its thread ends with it, or with the process."""
         with self._lock:
             if poll in self._polls:
                 self._polls.remove(poll)
                 self._pollers -= 1
+        if (pending := self._under_way.get(poll)) is not None:
+            self._hang_up(poll, pending)
+
+    def abandon_all(self) -> None:
+        """Wait no longer for any poll."""
+        for poll in tuple(self._polls):
+            self.abandon(poll)
+
+    @property
+    def are_hanging_up(self) -> bool:
+        """Whether something was abandoned that has not ended yet."""
+        return bool(self._abandoned)
+
+    def wait_for_abandoned(self, seconds: float) -> None:
+        """Wait at most so long until what was abandoned takes no message any more.
+
+        Not for the threads that have asked: one of them may be the calling one.
+        """
+        deadline = time.monotonic() + seconds
+        while any(not each.is_answered for each in tuple(self._abandoned.values())) and time.monotonic() < deadline:
+            time.sleep(_LOOK_AGAIN)
 
     def replace_slow(self, seconds: float) -> bool:
         """Let other threads ask in place of those that have handled messages for so long; tell of any."""
@@ -104,7 +134,8 @@ class Pollers:
             self._answered.wait_for(lambda: self._asking == 0, seconds)
 
     def close(self) -> None:
-        """Let the threads go, as soon as they have their answers."""
+        """Wait no longer for any poll, and let the threads go, as soon as they have their answers."""
+        self.abandon_all()
         # Without the lock: the core has ended, so their number changes no more.
         for _ in range(self._pollers):
             self._questions.put(None)
@@ -126,7 +157,25 @@ class Pollers:
     def _take_question(self) -> Pending[Answered] | None:
         self._before_waiting()
         question = self._questions.get()
-        return self._begin(question) if isinstance(question, Inspect | Receive) else question
+        return self._begin_asking(question) if isinstance(question, Inspect | Receive) else question
+
+    def _begin_asking(self, question: Question) -> Pending[Answered]:
+        poll = _poll_of(question)
+        if poll not in self._polls:
+            return _unasked(poll)
+        pending = self._under_way[poll] = self._begin(question)
+        if poll not in self._polls:
+            # Whoever has abandoned it meanwhile may not have seen it.
+            self._hang_up(poll, pending)
+        return pending
+
+    def _hang_up(self, poll: int, pending: Pending[Answered]) -> None:
+        if pending.is_under_way:
+            self._abandoned[poll] = pending
+            pending.abandon()
+            if poll not in self._under_way:
+                # It has ended in the meantime.
+                self._abandoned.pop(poll, None)
 
     def _bring(self, pending: Pending[Answered]) -> _Handling | None:
         """Wait for an answer, tell it, and handle what it brought; None is that this thread is not wanted any more."""
@@ -135,6 +184,7 @@ class Pollers:
         began = time.perf_counter()
         answer = pending.result()
         poll = _poll_of(answer)
+        self._under_way.pop(poll, None)
         if isinstance(answer, Received):
             answer = Received(answer.messages, answer.poll, time.perf_counter() - began, answer.took)
         own = threading.get_ident()
@@ -143,7 +193,9 @@ class Pollers:
             self._polls.discard(poll)
             if is_wanted:
                 self._handling[own] = _Handling(time.perf_counter())
-        self._tell(answer, Caller.POLLER if is_wanted else Caller.ABANDONED_POLLER)
+        if is_wanted or not isinstance(answer, AskFailed):
+            self._tell(answer, Caller.POLLER if is_wanted else Caller.ABANDONED_POLLER)
+        self._abandoned.pop(poll, None)
         with self._answered:
             self._asking -= 1
             self._answered.notify_all()
@@ -174,7 +226,7 @@ class Pollers:
                 return
             question = self._next.popleft()
             self._let_others_ask()
-        pending = self._begin(question)
+        pending = self._begin_asking(question)
         with self._lock:
             if self._handling.get(threading.get_ident()) is handling:
                 handling.pending = pending
@@ -190,3 +242,9 @@ class Pollers:
 def _poll_of(told: Question | Answered) -> int:
     """Return the number by which a question, or its answer, is known."""
     return 0 if isinstance(told, Inspect | Inspected) else told.poll
+
+
+def _unasked(poll: int) -> Pending[Answered]:
+    """Return the answer to what was abandoned before it was asked."""
+    error = UsageError("nobody waits for it any more")
+    return Pending(lambda: AskFailed(error, refused=False, over_limit=False, poll=poll))

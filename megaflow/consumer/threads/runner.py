@@ -38,12 +38,14 @@ from megaflow.consumer.core.protocol import (
     Received,
     Report,
     Resume,
+    Settled,
+    Settlement,
     Start,
     Stop,
     Tick,
 )
 from megaflow.consumer.threads.caller import Caller
-from megaflow.consumer.threads.calls import begin_asking, begin_settling, settle
+from megaflow.consumer.threads.calls import begin_asking, begin_settling
 from megaflow.consumer.threads.event_loop import EventLoop
 from megaflow.consumer.threads.pollers import Pollers
 from megaflow.consumer.threads.renewals import Renewals
@@ -60,6 +62,7 @@ from megaflow.telemetry.outlets import Outlets
 from megaflow.transport.addresses import name_of
 from megaflow.transport.errors import as_configuration_error, is_refusal
 from megaflow.transport.queue import OpenQueue
+from megaflow.wire.pending import Pending
 
 log = get_logger(__name__)
 
@@ -116,7 +119,7 @@ class Runner:
         )
         self._workers = Workers(get_processor, self._tell, self._core.is_free, make_event_loop)
         self._renewals = Renewals(get_processor)
-        self._settlers = Settlers(lambda action: begin_settling(queue, action, self._renewals.add), self._tell)
+        self._settlers = Settlers(self._begin_settling, self._tell)
         self._pollers = Pollers(
             lambda question: begin_asking(queue, question, settings),
             self._tell,
@@ -188,6 +191,7 @@ class Runner:
         while not self._is_over:
             self._tell(self._wait_for_input(), Caller.MAIN)
         if self._failure is not None:
+            self._pollers.abandon_all()
             self._give_back(self._core.waiting)
             raise self._failure
         return self._exit.error if self._exit else None
@@ -320,14 +324,20 @@ class Runner:
         # The event loops are still there: what was made in one is closed in it.
         self._at_end()
         self._workers.close()
-        if self._has_given_back:
+        if self._has_given_back or self._pollers.are_hanging_up:
             # What was given back comes first of all to the polls of our own that are still under way.
             self._pollers.wait(_TIME_TO_ANSWER)
+
+    def _begin_settling(self, action: Settlement) -> Pending[Settled]:
+        if self._pollers.are_hanging_up and isinstance(action, Hide):
+            # What is given back is for others, and not for what nobody waits for.
+            self._pollers.wait_for_abandoned(_TIME_TO_ANSWER)
+        return begin_settling(self._queue, action, self._renewals.add)
 
     def _give_back(self, messages: Sequence[Message]) -> None:
         for start in range(0, len(messages), limits.BATCH_ENTRIES):
             batch = tuple(messages[start : start + limits.BATCH_ENTRIES])
-            settled = settle(self._queue, Hide(batch, (0.0,) * len(batch)), self._renewals.add)
+            settled = self._begin_settling(Hide(batch, (0.0,) * len(batch))).result()
             if settled.problems:
                 # They come again by themselves, only later.
                 reason = next(iter(settled.problems.values())).reason

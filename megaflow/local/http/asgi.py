@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from email.utils import formatdate
@@ -16,12 +16,14 @@ from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
 from megaflow.local.account import Account
-from megaflow.local.accounts import Accounts
+from megaflow.local.accounts import Accounts, signature_of
 from megaflow.local.calls import SERVICES, perform
 from megaflow.local.faults import NO_STRIKE
+from megaflow.local.http.call_checks import Answered, check_call
 from megaflow.local.http.gate import Gate, check_form
 from megaflow.local.http.pages import no_call, pages
 from megaflow.local.http.protocols import Call, Headers, Reply, is_call, likely_protocol, protocol_of
+from megaflow.local.http.queue_urls import at_host
 from megaflow.local.http.trace import with_trace_header
 from megaflow.local.operations.operation import Answer
 from megaflow.local.polls import Poll
@@ -53,11 +55,18 @@ class HttpCaller:
 
 
 class Application:
-    """Accounts as an ASGI application. Calls that wait for a message cost a future each, and no thread."""
+    """Accounts as an ASGI application. Calls that wait for a message cost a future each, and no thread.
 
-    def __init__(self, accounts: Accounts, allowed_hosts: Collection[str] = ()) -> None:
+    Args:
+        accounts: What is called.
+        gate: Says which requests are let in.
+        follows_host: Whether URLs of queues begin with the name that the caller has called.
+    """
+
+    def __init__(self, accounts: Accounts, gate: Gate, *, follows_host: bool) -> None:
         self._accounts = accounts
-        self._gate = Gate(allowed_hosts)
+        self._follows_host = follows_host
+        self._gate = gate
         self._parked: dict[Poll, Account] = {}
         self._patient = True
         self._pages = Starlette(routes=pages(accounts), exception_handlers=dict.fromkeys((404, 405), no_call))
@@ -83,7 +92,7 @@ class Application:
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = dict(scope["headers"])
-        caller: HttpCaller = scope["extensions"][CALLER]
+        connection: HttpCaller = scope["extensions"][CALLER]
         request_id = self._accounts.default.new_id()
         protocol = likely_protocol(headers)
         strike = NO_STRIKE
@@ -97,11 +106,17 @@ class Application:
             if operation not in SERVICES[protocol.service]:
                 raise protocol.unknown_operation(operation)
             ask = with_trace_header(operation, ask, headers)
-            account = self._accounts.serving(self._accounts.of(headers, call.query), ask)
+            signature = signature_of(headers, call.query)
+            caller = self._accounts.of(signature)
+            account = self._accounts.serving(caller, ask)
             strike = self._accounts.default.faults.strike(operation, ask)
             outcome = perform(account, protocol.service, operation, ask, strike)
-            answer = await self._wait_for(outcome, account, caller) if isinstance(outcome, Poll) else outcome
+            answer = await self._wait_for(outcome, account, connection) if isinstance(outcome, Poll) else outcome
+            agent = headers.get(b"user-agent", b"")
+            check_call(Answered(protocol.service, operation, ask, signature, caller, account, agent))
             strike.fail_after()
+            if self._follows_host:
+                answer = at_host(headers, operation, answer, account.url)
             reply = protocol.write(operation, answer, request_id)
         except Refused as refused:
             reply = protocol.write_error(refused, request_id)
@@ -114,7 +129,7 @@ class Application:
         if strike.seconds:
             await asyncio.sleep(strike.seconds)
         if strike.loses_answer:
-            caller.cut()
+            connection.cut()
             # In the next round of the loop uvicorn knows of it, and expects no answer.
             await asyncio.sleep(0)
             return

@@ -1,4 +1,4 @@
-"""Pages beside the calls: what this server is, and under ``/_megaflow`` what tests need."""
+"""Pages beside the calls: what this server is, that it is well, and under ``/_megaflow`` what tests need."""
 
 from __future__ import annotations
 
@@ -31,6 +31,7 @@ _PAGES: Final = {
     f"GET {PREFIX}messages?queue=": "all messages of a queue, without receiving them",
     f"GET {PREFIX}clock": "the time, in seconds since the epoch",
     f'POST {PREFIX}clock {{"advance": seconds}}': "let seconds pass at once",
+    f"GET {PREFIX}warnings": "what worked here, and would not on AWS",
     f"GET, PUT, DELETE {PREFIX}faults": "what goes wrong on request",
 }
 
@@ -41,12 +42,14 @@ def pages(accounts: Accounts) -> Sequence[Route]:
     """Return the pages of a server of these *accounts*."""
     return [
         Route("/", _about),
+        Route("/health", _health),
         Route(PREFIX, _index),
         *(
             Route(f"{PREFIX}{name}", partial(_answer, page, accounts), methods=methods)
             for name, page, methods in (
                 ("reset", _reset, ["POST"]),
                 ("messages", _messages, ["GET"]),
+                ("warnings", _warnings, ["GET"]),
                 ("clock", _clock, ["GET", "POST"]),
                 ("faults", _faults, ["GET", "PUT", "DELETE"]),
             )
@@ -61,6 +64,10 @@ async def no_call(_: Request, __: Exception) -> Response:
 
 async def _about(_: Request) -> Response:
     return PlainTextResponse(_ABOUT)
+
+
+async def _health(_: Request) -> Response:
+    return JSONResponse({"status": "ok"})
 
 
 async def _index(_: Request) -> Response:
@@ -91,6 +98,12 @@ async def _messages(accounts: Accounts, request: Request) -> Response:
     found = _account(accounts, request).peek(request.query_params["queue"])
     text = json.dumps({"messages": [asdict(each) for each in found]}, default=to_base64)
     return Response(text, media_type="application/json")
+
+
+async def _warnings(accounts: Accounts, _: Request) -> Response:
+    """Show what worked, in any account, and would not on AWS."""
+    found = sorted((each for account in accounts for each in account.warnings), key=lambda each: each.at)
+    return JSONResponse({"warnings": [asdict(each) for each in found]})
 
 
 async def _clock(accounts: Accounts, request: Request) -> Response:

@@ -18,6 +18,7 @@ from megaflow.limits import (
 )
 from megaflow.local.account import Account
 from megaflow.local.content import Content, check_count, read_trace_header, size_of_entry
+from megaflow.local.operations.aws_checks import check_delivery, check_missing
 from megaflow.local.operations.batches import BatchEntry, is_entry_id
 from megaflow.local.operations.operation import Answer, Ask
 from megaflow.local.operations.published_attributes import read_attributes_of
@@ -144,16 +145,17 @@ def _deliver(account: Account, topic: Topic, subscription: Subscription, publica
     """
     content = content_for(subscription, publication, account.region, topic.signature_version)
     dead_letter_arn = subscription.dead_letter_arn
-    if not _send(account, subscription.endpoint, content, publication) and dead_letter_arn is not None:
-        _send(account, dead_letter_arn, content, publication)
+    if not _send(account, topic, subscription.endpoint, content, publication) and dead_letter_arn is not None:
+        _send(account, topic, dead_letter_arn, content, publication)
 
 
-def _send(account: Account, arn: str, content: Content, publication: Publication) -> bool:
+def _send(account: Account, topic: Topic, arn: str, content: Content, publication: Publication) -> bool:
     """Tell whether the queue of this ARN is there and took the message."""
     owner = account.owner_of(arn)
     hosted = None if owner is None else owner.queue_by_arn(arn)
     if owner is None or hosted is None:
         log.debug("message %s not delivered: no queue %s", publication.id, arn)
+        check_missing(account, topic.arn, arn)
         return False
     # Standard queues get the group of a standard topic (fair queues), but not that of a FIFO topic.
     # https://docs.aws.amazon.com/sns/latest/dg/fifo-message-grouping.html
@@ -170,4 +172,5 @@ def _send(account: Account, arn: str, content: Content, publication: Publication
     except Refused as refused:
         log.debug("message %s not delivered to %s: %s", publication.id, arn, str(refused))
         return False
+    check_delivery(account, topic.arn, hosted.queue)
     return True

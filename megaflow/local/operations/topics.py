@@ -9,6 +9,7 @@ from typing import Final
 
 from megaflow.local.account import Account
 from megaflow.local.operations.arns import ELEMENTS, check_arn
+from megaflow.local.operations.aws_checks import check_dead_letters
 from megaflow.local.operations.batches import each
 from megaflow.local.operations.operation import Answer, Ask, Operation
 from megaflow.local.operations.pages import page
@@ -90,6 +91,7 @@ def _subscribe(account: Account, ask: Ask) -> Answer:
     _check_endpoint(topic, endpoint)
     plain = Subscription(f"{topic.arn}:{account.new_id()}", topic.arn, endpoint)
     wanted = with_attributes(plain, attributes, where="Attributes Reason: ")
+    check_dead_letters(account, wanted)
     account.touch_topic(topic)
     return {"SubscriptionArn": _add_subscription(topic, wanted, attributes)}
 
@@ -173,7 +175,8 @@ def _get_subscription_attributes(account: Account, ask: Ask) -> Answer:
 def _set_subscription_attributes(account: Account, ask: Ask) -> Answer:
     topic, subscription = _subscription(account, ask["SubscriptionArn"])
     attribute = {ask["AttributeName"]: ask.get("AttributeValue", "")}
-    topic.subscriptions[subscription.arn] = with_attributes(subscription, attribute)
+    changed = topic.subscriptions[subscription.arn] = with_attributes(subscription, attribute)
+    check_dead_letters(account, changed)
     account.touch_topic(topic)
     return {}
 

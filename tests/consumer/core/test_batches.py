@@ -399,6 +399,18 @@ def test_on_fifo_what_is_beyond_a_batch_waits_until_the_ones_before_it_have_ende
     assert [ids(each.messages) for each in driver.called[1:]] == [["4", "5"]]
 
 
+@pytest.mark.parametrize("came", ["213", "231", "321", "132"])
+def test_on_fifo_those_of_a_batch_come_to_the_next_one_in_order_whichever_comes_first(came: str) -> None:
+    driver, following = BatchDriver(fifo=True), batched()
+    driver.line_up(*of_group("a", "1", "2", "3"))
+    together = {each.id: each for each in driver.called[0].messages}
+
+    for each in came:
+        driver.tell(LinedUp(together[each], following))
+
+    assert [ids(each.messages) for each in driver.called[1:]] == [["1", "2", "3"]]
+
+
 def test_on_fifo_what_is_behind_one_that_is_kept_is_given_back_wherever_it_is() -> None:
     driver = BatchDriver(fifo=True)
     driver.line_up(*of_group("a", "1", "2", "3", "4", "5"))
@@ -481,5 +493,16 @@ def test_what_is_given_back_in_line_is_said_once() -> None:
     driver.tell(Stop())
 
     assert driver.reports(logging.INFO) == [
-        "stopping: waiting up to 1.0 s for 1 handler; a second signal does not wait"
+        "stopping: waiting up to 1.0 s for 1 message; a second signal does not wait"
+    ]
+
+
+def test_the_messages_of_a_batch_are_said_to_be_waited_for_and_not_its_call() -> None:
+    driver = BatchDriver(shutdown_timeout=1.0)
+    driver.line_up(*messages(3))
+    driver.line_up(message("3"))
+    driver.tell(Stop())
+
+    assert driver.reports(logging.INFO) == [
+        "stopping: waiting up to 1.0 s for 4 messages; a second signal does not wait"
     ]

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from megaflow import CircuitBreaker, HandlerTimeoutError, Kind, Message, Outcome, ProcessStatus, Verdict
+from megaflow import CircuitBreaker, HandlerTimeoutError, Kind, LeaseLostError, Message, Outcome, ProcessStatus, Verdict
 from megaflow.consumer.core.protocol import (
     Called,
     Exit,
@@ -562,6 +562,18 @@ def test_a_success_that_is_old_by_now_resets_nothing(following: Handler) -> None
     driver.fail_call(OWN, several[2])
 
     assert driver.open_breakers() == ("own",)
+
+
+def test_a_success_counts_where_the_next_handler_is_not_called() -> None:
+    driver, several = CircuitDriver(BREAKER), messages(3)
+    driver.line_up(STORE, *several)
+    driver.fail_call(STORE, several[0])
+    lost = Outcome(OTHER, ProcessStatus.RETRY_LATER, LeaseLostError("lost"))
+    driver.end(several[1], Outcome(STORE, ProcessStatus.DONE), lost, fate=Fate.KEEP)
+
+    driver.fail_call(STORE, several[2])
+
+    assert driver.open_breakers() == ()
 
 
 def test_where_failures_are_counted_a_success_is_told_before_the_next_handler_is_called() -> None:

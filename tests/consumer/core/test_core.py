@@ -863,8 +863,8 @@ def test_deletes_that_fail_are_tried_again_as_long_as_a_handler_is_waited_for() 
 @pytest.mark.parametrize(
     ("running", "stop", "said"),
     [
-        (2, Stop(), ["stopping: waiting up to 30.0 s for 2 handlers; a second signal does not wait"]),
-        (1, Stop(), ["stopping: waiting up to 30.0 s for 1 handler; a second signal does not wait"]),
+        (2, Stop(), ["stopping: waiting up to 30.0 s for 2 messages; a second signal does not wait"]),
+        (1, Stop(), ["stopping: waiting up to 30.0 s for 1 message; a second signal does not wait"]),
         (2, Stop(now=True), []),
         (0, Stop(), []),
     ],

@@ -390,7 +390,7 @@ def test_what_is_in_line_when_the_time_to_stop_is_over_is_given_back() -> None:
     driver.tell(Stop())
     assert driver.all(Hide) == []
     assert driver.reports(logging.INFO) == [
-        "stopping: waiting up to 5.0 s for 2 handlers; a second signal does not wait"
+        "stopping: waiting up to 5.0 s for 2 messages; a second signal does not wait"
     ]
 
     driver.now += 5.0

@@ -228,6 +228,86 @@ def test_a_poll_that_is_abandoned_still_tells_what_it_brings_and_its_thread_ends
     assert handled == []
 
 
+def test_whoever_is_asked_hears_that_a_poll_is_abandoned(post: Post) -> None:
+    for poll in (1, 2):
+        post.pollers.ask(Receive(1, 20, poll))
+    wait_until(lambda: len(post.asked) == 2)
+
+    post.pollers.abandon(2)
+
+    assert [post.asked[poll].is_abandoned for poll in (1, 2)] == [False, True]
+
+
+def test_a_poll_that_is_abandoned_before_it_is_asked_is_not_asked(post: Post) -> None:
+    before = set(threading.enumerate())
+    slow = Slow(post, 1)
+    (thread,) = set(threading.enumerate()) - before
+
+    post.pollers.abandon(2)
+    slow.go_on.set()
+
+    thread.join(PATIENCE)
+    assert not thread.is_alive()
+    assert list(post.asked) == [1]
+    assert post.threads() == post.pollers._asking == 0
+
+
+def test_a_poll_that_is_abandoned_as_it_is_begun_is_abandoned(post: Post) -> None:
+    def begin(question: Inspect | Receive) -> Call[Answered]:
+        post.pollers.abandon(1)
+        return post.begin(question)
+
+    post.pollers._begin = begin
+
+    post.pollers.ask(Receive(1, 20, 1))
+
+    wait_until(lambda: post.asked and post.asked[1].is_abandoned)
+
+
+def test_that_an_abandoned_poll_fails_is_no_failure_of_the_queue(post: Post) -> None:
+    before = set(threading.enumerate())
+    post.answers[1] = AskFailed(ConnectionError(), refused=False, poll=1)
+    post.pollers.ask(Receive(1, 20, 1))
+    wait_until(lambda: 1 in post.asked)
+    (thread,) = set(threading.enumerate()) - before
+
+    post.pollers.abandon(1)
+    post.answer(1)
+
+    thread.join(PATIENCE)
+    assert not thread.is_alive()
+    assert post.told == []
+
+
+def test_what_was_abandoned_is_waited_for_until_it_has_ended(post: Post) -> None:
+    for poll in (1, 2):
+        post.pollers.ask(Receive(1, 20, poll))
+    wait_until(lambda: len(post.asked) == 2)
+    post.pollers.wait_for_abandoned(PATIENCE)
+    post.pollers.abandon(1)
+    assert post.pollers.are_hanging_up
+    waited = threading.Thread(target=post.pollers.wait_for_abandoned, args=(PATIENCE,))
+    waited.start()
+    waited.join(0.01)
+    assert waited.is_alive()
+
+    post.answer(1)
+
+    waited.join(PATIENCE)
+    assert not waited.is_alive()
+    wait_until(lambda: not post.pollers.are_hanging_up)
+
+
+def test_what_was_abandoned_is_waited_for_no_longer_than_was_said(post: Post) -> None:
+    post.pollers.ask(Receive(1, 20, 1))
+    wait_until(lambda: 1 in post.asked)
+    post.pollers.abandon_all()
+
+    post.pollers.wait_for_abandoned(0.0)
+
+    assert post.pollers.are_hanging_up
+
+
 def test_another_thread_takes_the_place_of_a_poll_that_hangs(post: Post) -> None:
     post.pollers.ask(Receive(1, 20, 1))
     wait_until(lambda: 1 in post.asked)

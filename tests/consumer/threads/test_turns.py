@@ -85,6 +85,7 @@ class Parts:
     def __init__(self) -> None:
         self.noted: list[Any] = []
         self.are_quick = False
+        self.are_hanging_up = False
         self.wakes_main = False
         self.pause = math.inf
         self.looks: list[bool] = []
@@ -454,6 +455,14 @@ def test_the_stores_are_checked(engine: Engine, monkeypatch: pytest.MonkeyPatch)
 
 
 # The end
+
+
+def test_polls_that_hang_up_have_a_moment_at_the_end(engine: Engine) -> None:
+    engine.parts.are_hanging_up = True
+
+    engine.runner._end()
+
+    assert engine.parts.noted == ["close", "close", "close", ("wait", 0.3)]
 
 
 @pytest.mark.parametrize(

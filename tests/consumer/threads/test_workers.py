@@ -648,7 +648,8 @@ def test_async_handlers_that_end_together_are_told_together(house: House) -> Non
 
     wait_until(lambda: Caller.EVENT_LOOP in [caller for _, caller in house.told])
     assert sorted(map(str, texts_of(house.verdicts()))) == ["a", "b", "c"]
-    assert [caller for _, caller in house.told] == [Caller.EVENT_LOOP]
+    # A worker that has only now handed the last one over may see them first, and tell of them as well.
+    assert [caller for _, caller in house.told if caller is not Caller.WORKER] == [Caller.EVENT_LOOP]
 
 
 def test_a_poller_waits_for_quick_async_handlers_and_tells_of_them_itself(

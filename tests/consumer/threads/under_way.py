@@ -17,6 +17,7 @@ class Call(Pending[_Answer]):
     def __init__(self, answer: _Answer, *, is_under_way: bool = True) -> None:
         self.answer = answer
         self.answered = threading.Event()
+        self.is_abandoned = False
         self._is_under_way = is_under_way
         super().__init__(self._wait)
 
@@ -27,6 +28,9 @@ class Call(Pending[_Answer]):
     @property
     def is_answered(self) -> bool:
         return self.answered.is_set()
+
+    def abandon(self) -> None:
+        self.is_abandoned = True
 
     def _wait(self) -> _Answer:
         assert self.answered.wait(PATIENCE)
