@@ -145,7 +145,6 @@ def ship(order: dict) -> None:
 
 
 def test_the_services_of_a_file_work_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("megaflow.local.declared", reason="the server takes no --config yet")
     (tmp_path / "shop.py").write_text(SHOP)
     monkeypatch.chdir(tmp_path)
     written = compose(deploy(load_apps(["shop.py"])))
