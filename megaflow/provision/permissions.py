@@ -45,15 +45,15 @@ class When(Enum):
     """In which case something is needed."""
 
     ALWAYS = ""
-    BY_NAME = "where the queue is given by name"
-    WITH_DEAD_LETTERS = "where there is a dead-letter queue"
-    TO_QUEUE = "where no topic is given"
-    TO_QUEUE_BY_NAME = "where no topic is given, and the queue by name"
-    TO_TOPIC = "where a topic is given"
-    TO_TOPIC_BY_NAME = "where the topic is given by name"
-    WITH_TOPICS = "where there is a topic"
-    WITH_SUBSCRIPTIONS = "where the queue subscribes to topics"
-    WITH_TABLE = "where a `DynamoDbStore` is used"
+    BY_NAME = "the queue is given by name"
+    WITH_DEAD_LETTERS = "there is a dead-letter queue"
+    TO_QUEUE = "no topic is given"
+    TO_QUEUE_BY_NAME = "no topic is given, and the queue by name"
+    TO_TOPIC = "a topic is given"
+    TO_TOPIC_BY_NAME = "the topic is given by name"
+    WITH_TOPICS = "there is a topic"
+    WITH_SUBSCRIPTIONS = "the queue subscribes to topics"
+    WITH_TABLE = "a `DynamoDbStore` is used"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,7 @@ PERMISSIONS: Final = (
     Permission(
         Role.CONSUMER,
         "Remember",
-        "progress and idempotency keys",
+        "to keep progress and idempotency keys",
         ("dynamodb:GetItem", "dynamodb:UpdateItem"),
         On.TABLE,
         When.WITH_TABLE,
@@ -135,11 +135,13 @@ PERMISSIONS: Final = (
         On.TOPICS,
         When.WITH_TOPICS,
     ),
-    Permission(Role.OPERATOR, "FindTopics", "the same", ("sns:ListTopics",), On.EVERYTHING, When.WITH_TOPICS),
+    Permission(
+        Role.OPERATOR, "FindTopics", "`megaflow provision`", ("sns:ListTopics",), On.EVERYTHING, When.WITH_TOPICS
+    ),
     Permission(
         Role.OPERATOR,
         "FindSubscriptions",
-        "the same",
+        "`megaflow provision`",
         ("sns:ListSubscriptionsByTopic",),
         On.SUBSCRIBED,
         When.WITH_SUBSCRIPTIONS,
@@ -147,7 +149,7 @@ PERMISSIONS: Final = (
     Permission(
         Role.OPERATOR,
         "CompareSubscriptions",
-        "the same",
+        "`megaflow provision`",
         ("sns:GetSubscriptionAttributes",),
         On.EVERYTHING,
         When.WITH_SUBSCRIPTIONS,
@@ -162,16 +164,23 @@ PERMISSIONS: Final = (
     Permission(
         Role.OPERATOR,
         "MakeTopics",
-        "the same",
+        "`megaflow provision --apply`",
         ("sns:CreateTopic", "sns:SetTopicAttributes"),
         On.TOPICS,
         When.WITH_TOPICS,
     ),
-    Permission(Role.OPERATOR, "Subscribe", "the same", ("sns:Subscribe",), On.SUBSCRIBED, When.WITH_SUBSCRIPTIONS),
+    Permission(
+        Role.OPERATOR,
+        "Subscribe",
+        "`megaflow provision --apply`",
+        ("sns:Subscribe",),
+        On.SUBSCRIBED,
+        When.WITH_SUBSCRIPTIONS,
+    ),
     Permission(
         Role.OPERATOR,
         "ChangeSubscriptions",
-        "the same",
+        "`megaflow provision --apply`",
         ("sns:SetSubscriptionAttributes",),
         On.EVERYTHING,
         When.WITH_SUBSCRIPTIONS,
