@@ -117,6 +117,21 @@ PRINTED = {
     ],
     "20_batches.py": ["4 views at once, 1 of them to come again", "3 deleted, 1 kept, 1 dead-lettered"],
     "21_declared.py": ["orders 60", "orders-dead 30", "received: one order"],
+    "21_provision.py": [
+        "$ megaflow provision 21_provision.py --apply",
+        "$ megaflow provision 21_provision.py",
+        "same: what is declared is there",
+        "shipping 7",
+    ],
+    "22_export.py": [
+        "$ megaflow export 22_export.py --format cloudformation",
+        "  OrdersDeadQueue: AWS::SQS::Queue",
+        "  OrdersShopSubscription12e4d85a: AWS::SNS::Subscription",
+        "$ megaflow export 22_export.py --format iam --role consumer",
+        "  Consume: sqs:ReceiveMessage, sqs:DeleteMessage, sqs:ChangeMessageVisibility, sqs:GetQueueAttributes",
+        "$ megaflow export 22_export.py --format kubernetes",
+        "  Deployment shop: killed 30 seconds after SIGTERM",
+    ],
 }
 MIGRATED = ROOT / "samples" / "07_sqs_mega.py"
 DEMO = ROOT / "samples" / "demo.py"

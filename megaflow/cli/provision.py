@@ -48,9 +48,12 @@ def provision(targets: Sequence[str], apply: bool, narrow: bool, as_json: bool, 
         try:
             for some, needs in accounts:
                 differences += _provision(some, needs, apply=apply, narrow=narrow)
-        finally:
+        except BaseException:
             # What was made before something went wrong was made.
-            _show(differences, as_json)
+            if differences:
+                _show(differences, as_json)
+            raise
+    _show(differences, as_json)
     if not as_json:
         _explain(differences, [needs for _, needs in accounts], apply)
     return _choose_code(differences, apply)

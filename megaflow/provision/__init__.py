@@ -1,4 +1,4 @@
-"""What apps need of AWS: declared by them, derived from their handlers, compared with what is there, and made."""
+"""Provisioning: what apps need of AWS, declared by them, derived from their handlers, compared with it, and made."""
 
 from megaflow.provision.declarations import DeadLetterQueue, Queue, Topic
 

@@ -1,4 +1,4 @@
-"""What is there: queues, topics and subscriptions as SQS and SNS show them."""
+"""Found resources: the queues, topics and subscriptions that are there, as SQS and SNS show them."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeAlias
 
 from megaflow import limits
 from megaflow.dispatch.sns_policy import SnsFilterPolicy
@@ -22,7 +22,7 @@ from megaflow.publishing.destination import Destination
 from megaflow.settings import ConsumerSettings
 from megaflow.transport.addresses import name_of
 
-Attributes = Mapping[str, str]
+Attributes: TypeAlias = Mapping[str, str]
 """Attributes of a queue or a topic, by AWS's names, as AWS shows them."""
 
 _UNMATCHED: Final = "unmatched={!r}: the app wants the messages, too, that no handler matches"
@@ -122,8 +122,8 @@ class Needs:
         return tuple(queue for queue in self.queues if queue.is_consumed)
 
     def queue(self, name: str) -> NeededQueue:
-        """Return the queue of this name."""
-        return next(queue for queue in self.queues if queue.name == name)
+        """Return the queue of this name; raise `KeyError` where none is needed."""
+        return {queue.name: queue for queue in self.queues}[name]
 
 
 def needs_of(app: Declares, *, by_address: bool = False) -> Needs:

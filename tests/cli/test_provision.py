@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from megaflow import App
+from megaflow.cli.run import announce
 from tests.cli.conftest import Run
 
 SHOP = """
@@ -182,7 +184,28 @@ def test_no_connection_is_an_error_after_what_was_done(run: Run, monkeypatch: py
 
     failed = run("provision", "shop.py", "--region", "eu-west-1")
 
+    assert (failed.code, failed.out) == (1, "")
+    assert "does anybody listen there?" in failed.err
+
+
+def test_what_was_made_before_the_connection_is_lost_is_shown(
+    run: Run, server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_SNS", "http://127.0.0.1:1")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    monkeypatch.delenv("AWS_ENDPOINT_URL")
+    monkeypatch.setenv("AWS_ENDPOINT_URL_SQS", server.url)
+
+    failed = run("provision", "shop.py", "--apply", "--json", "--region", "eu-west-1")
+
     assert failed.code == 1
+    (said,) = failed.json
+    assert said["same"] is False
+    assert [(each["name"], each["state"]) for each in said["differences"]] == [
+        ("orders-dead", "made"),
+        ("orders", "made"),
+        ("orders", "made"),
+    ]
     assert "does anybody listen there?" in failed.err
 
 
@@ -198,3 +221,11 @@ def test_nothing_secret_and_nothing_of_others_is_shown(run: Run, sqs: Any) -> No
         assert "a-secret-of-mine" not in each.out + each.err
         assert "of-others" not in each.out + each.err
         assert "topic shop" in each.out
+
+
+def test_run_says_the_name_of_the_queue_and_looks_nothing_up(capsys: pytest.CaptureFixture[str]) -> None:
+    announce(App(queue="orders", topic="shop"), "text")
+
+    said = capsys.readouterr().err
+    assert "queue         orders\n" in said
+    assert "publishes to  the topic shop\n" in said
