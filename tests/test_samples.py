@@ -126,11 +126,11 @@ PRINTED = {
     "22_export.py": [
         "$ megaflow export 22_export.py --format cloudformation",
         "  OrdersDeadQueue: AWS::SQS::Queue",
-        "  OrdersShopSubscription12e4d85a: AWS::SNS::Subscription",
+        "  OrdersShopSubscription6f5c0d7e: AWS::SNS::Subscription",
         "$ megaflow export 22_export.py --format iam --role consumer",
         "  Consume: sqs:ReceiveMessage, sqs:DeleteMessage, sqs:ChangeMessageVisibility, sqs:GetQueueAttributes",
         "$ megaflow export 22_export.py --format kubernetes",
-        "  Deployment shop: killed 30 seconds after SIGTERM",
+        "  Deployment 22-export: killed 30 seconds after SIGTERM",
     ],
 }
 MIGRATED = ROOT / "samples" / "07_sqs_mega.py"
