@@ -8,6 +8,7 @@ from typing import Final
 import click
 
 from megaflow.cli.errors import WrongUsage
+from megaflow.cli.output import note, shorten_paths
 from megaflow.cli.targets import load_apps
 from megaflow.provision.export.cloudformation import write_template
 from megaflow.provision.export.compose import write_compose
@@ -28,6 +29,8 @@ FORMATS: Final[Mapping[str, Callable[[Deployment], str]]] = {
     "compose": lambda deployment: write_yaml([write_compose(deployment)]),
 }
 """What writes each format."""
+
+_WITH_SUBSCRIPTIONS: Final = ("cloudformation", "terraform", "compose")
 
 
 @click.command(short_help="Write what apps need, and how they run, for other tools.")
@@ -57,3 +60,14 @@ def export(
         raise WrongUsage(f"--role {role} says something about --format iam, and this is {name}")
     deployment = deploy(load_apps(targets), region=region, account_id=account, image=image, existing_topics=existing)
     click.echo(write_json(write_policy(deployment, Role(role))) if role else FORMATS[name](deployment))
+    if name in _WITH_SUBSCRIPTIONS:
+        _explain(deployment, name)
+
+
+def _explain(deployment: Deployment, name: str) -> None:
+    """Say what the document does not: why a subscription has no filter, and what is missing."""
+    for each in deployment.needs.subscriptions:
+        if each.filter_policy is None:
+            note(shorten_paths(f"{each.name}: no filter, as {each.reason}"), style="yellow")
+    if name == "compose" and deployment.tables:
+        note(f"there is no DynamoDB in it for {', '.join(deployment.tables)}", style="yellow")

@@ -16,9 +16,9 @@ from tests.cli.conftest import Run
 
 SHOP = """
 from megaflow import App
-from megaflow.provision import Queue
+from megaflow.provision import Queue, Topic
 
-app = App(queue=Queue("orders", subscribe=["shop"]), topic="shop", retry_on=())
+app = App(queue=Queue("orders", subscribe=[Topic("shop", json_only=True)]), topic="shop", retry_on=())
 app.on_data({"kind": {"a": "\\u00e9"}})(print)
 """
 HERE = ("--region", "eu-west-1", "--account", "123456789012")
@@ -40,6 +40,27 @@ def test_a_document_is_all_that_is_printed_and_the_same_each_time(name: str, run
     assert all(documents)
     if name in ("terraform", "iam", "ecs"):
         assert [json.loads(ran.out)] == documents
+
+
+@pytest.mark.parametrize("name", ["cloudformation", "terraform", "compose"])
+def test_why_a_subscription_has_no_filter_is_said_beside_the_document(name: str, run: Run, tmp_path: Path) -> None:
+    (tmp_path / "shop.py").write_text(SHOP.replace(", json_only=True", ""))
+
+    ran = run("export", "shop.py", "--format", name)
+
+    assert ran.code == 0
+    assert [*yaml.safe_load_all(ran.out)] != []
+    assert "orders to shop: no filter, as builtins.print" in ran.err
+
+
+def test_what_a_compose_file_lacks_is_said(run: Run, tmp_path: Path) -> None:
+    kept = 'retry_on=(), progress=DynamoDbStore("orders-progress")'
+    (tmp_path / "shop.py").write_text(
+        SHOP.replace("retry_on=()", kept).replace("import App", "import App, DynamoDbStore")
+    )
+
+    assert run("export", "shop.py", "--format", "compose").err == "there is no DynamoDB in it for orders-progress\n"
+    assert run("export", "shop.py", "--format", "cloudformation").err == ""
 
 
 def test_a_role_is_one_policy(run: Run) -> None:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from megaflow.distribution import DISTRIBUTION
+from megaflow.errors import ConfigurationError
 from megaflow.provision.export.cloudformation import write_resources
 from megaflow.provision.export.deployment import HEALTH_CHECK, HEALTH_PORT, Deployment, Service
 from megaflow.provision.export.text import Document, write_json, write_yaml
@@ -37,9 +38,14 @@ _CONFINED: Final = {
 def write_compose(deployment: Deployment) -> Document:
     """Return the file. It needs no account, as queues and topics are those of the embedded server.
 
-    Raises `ConfigurationError` for a service that consumes no queue.
+    Raises `ConfigurationError` for a service that consumes no queue, or is called as one that stands beside it.
     """
     services = {service.name: _run(service, deployment) for service, _ in deployment.consumers()}
+    for service in deployment.services:
+        if service.name in (_SQS, _PROMETHEUS):
+            raise ConfigurationError(
+                f"{service.target} would be called {service.name}, as another service here: rename it"
+            )
     here = replace(deployment, existing_topics=frozenset())
     document = {
         "services": {_SQS: _serve(deployment), **services, _PROMETHEUS: _scrape()},

@@ -70,6 +70,9 @@ class Service:
     addresses: tuple[str, ...]
     """The URLs and ARNs that it has."""
 
+    region: str
+    """The region that it was given beside these; ``""`` where it was given none."""
+
     environment: Mapping[str, str]
     concurrency: int
     in_hand: int
@@ -119,7 +122,8 @@ class Deployment:
     def known_region(self) -> str:
         """Return the region that was given, or that addresses name, and ``""`` where none is."""
         named = (read_address(each).region for service in self.services for each in service.addresses)
-        return self.region or next(filter(None, named), "")
+        given = (service.region for service in self.services)
+        return self.region or next(filter(None, (*given, *named)), "")
 
     def needed_region(self) -> str:
         """Return the region that was given, or that addresses name; raise `ConfigurationError` where none is."""
@@ -133,6 +137,10 @@ class Deployment:
     def queue_arn(self, name: str) -> str:
         """Return the ARN of the queue of this name; raises `ConfigurationError` where region or account are unknown."""
         return self._write_arn("sqs", name)
+
+    def region_of(self, queue: str) -> str:
+        """Return the region of the queue of this name; raise `ConfigurationError` where its ARN is unknown."""
+        return read_address(self.queue_arn(queue)).region
 
     def queue_url(self, name: str) -> str:
         """Return the URL of the queue of this name: the one that a service has, or else AWS's."""
@@ -192,6 +200,9 @@ def deploy(
                 f"{TOPIC_ARN_VARIABLE}"
             )
     joined = join_needs(needs)
+    for app in apps.values():
+        for address in (app._destination.queue_address, app._destination.topic_address):  # noqa: SLF001 - asked for
+            _refuse_other_place(address or "", region, account_id)
     existing = frozenset(existing_topics)
     if strange := sorted(existing - {topic.name for topic in joined.topics}):
         raise ConfigurationError(f"existing_topics={strange[0]!r}: no app publishes or subscribes to such a topic")
@@ -200,6 +211,14 @@ def deploy(
     return Deployment(
         services=services, needs=joined, region=region, account=account_id, image=image, existing_topics=existing
     )
+
+
+def _refuse_other_place(address: str, region: str, account_id: str) -> None:
+    """Raise `ConfigurationError` where *address* names another region or account than was given."""
+    read = read_address(address)
+    for parameter, given, named in (("region_name", region, read.region), ("account_id", account_id, read.account)):
+        if given and named and given != named:
+            raise ConfigurationError(f"{parameter}={given!r}: {address} says {named}; leave the former out")
 
 
 def _is_account(text: str) -> bool:
@@ -224,6 +243,7 @@ def _describe(target: str, name: str, app: Deployable, needs: Needs) -> Service:
         finds_topic=app.topic is not None,
         tables=tuple(dict.fromkeys(each.table_name for each in kept)),
         addresses=tuple(filter(None, (*environment.values(), settings.dead_letter_queue_url))),
+        region=destination.region_name or "",
         environment=MappingProxyType(environment),
         concurrency=settings.concurrency,
         in_hand=settings.concurrency + settings.received_in_advance,

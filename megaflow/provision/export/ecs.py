@@ -26,7 +26,7 @@ def write_task_definition(deployment: Deployment) -> Document:
     """
     if len(deployment.services) > 1:
         raise ConfigurationError("a task is one service, so that each is scaled by itself: name one TARGET at a time")
-    ((service, _),) = deployment.consumers()
+    ((service, queue),) = deployment.consumers()
     if service.grace_seconds > _LONGEST_STOP:
         raise ConfigurationError(
             f"shutdown_timeout={service.shutdown_timeout:g}: Fargate kills after {_LONGEST_STOP} seconds at most, and "
@@ -40,12 +40,12 @@ def write_task_definition(deployment: Deployment) -> Document:
         "memory": "512",
         "executionRoleArn": deployment.role_arn(_EXECUTION_ROLE),
         "taskRoleArn": deployment.role_arn(f"{service.name}-consumer"),
-        "containerDefinitions": [_container(service, deployment)],
+        "containerDefinitions": [_container(service, queue, deployment)],
     }
 
 
-def _container(service: Service, deployment: Deployment) -> dict[str, Any]:
-    region = deployment.needed_region()
+def _container(service: Service, queue: str, deployment: Deployment) -> dict[str, Any]:
+    region = deployment.region_of(queue)
     environment = {"AWS_DEFAULT_REGION": region, **service.environment}
     return {
         "name": service.name,

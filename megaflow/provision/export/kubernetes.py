@@ -23,7 +23,7 @@ def write_manifests(deployment: Deployment) -> list[Document]:
 
 def _manifests(service: Service, queue: str, deployment: Deployment) -> Iterator[Document]:
     yield _manifest("v1", "ServiceAccount", service, automountServiceAccountToken=False)
-    yield _manifest("apps/v1", "Deployment", service, spec=_deployment(service, deployment))
+    yield _manifest("apps/v1", "Deployment", service, spec=_deployment(service, queue, deployment))
     yield _manifest(
         "policy/v1",
         "PodDisruptionBudget",
@@ -44,7 +44,7 @@ def _labels(service: Service) -> dict[str, str]:
     return {"app.kubernetes.io/name": service.name}
 
 
-def _deployment(service: Service, deployment: Deployment) -> dict[str, Any]:
+def _deployment(service: Service, queue: str, deployment: Deployment) -> dict[str, Any]:
     """Return the spec of the Deployment. How many replicas there are is KEDA's to say."""
     return {
         "selector": {"matchLabels": _labels(service)},
@@ -63,15 +63,15 @@ def _deployment(service: Service, deployment: Deployment) -> dict[str, Any]:
                 "automountServiceAccountToken": False,
                 "terminationGracePeriodSeconds": service.grace_seconds,
                 "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
-                "containers": [_container(service, deployment)],
+                "containers": [_container(service, queue, deployment)],
                 "volumes": [{"name": "tmp", "emptyDir": {}}],
             },
         },
     }
 
 
-def _container(service: Service, deployment: Deployment) -> dict[str, Any]:
-    environment = {"AWS_DEFAULT_REGION": deployment.needed_region(), **service.environment}
+def _container(service: Service, queue: str, deployment: Deployment) -> dict[str, Any]:
+    environment = {"AWS_DEFAULT_REGION": deployment.region_of(queue), **service.environment}
     return {
         "name": service.name,
         "image": deployment.image_of(service),
@@ -113,7 +113,7 @@ def _scaling(service: Service, queue: str, deployment: Deployment) -> dict[str, 
                 "metadata": {
                     "queueURL": deployment.queue_url(queue),
                     "queueLength": str(service.in_hand),
-                    "awsRegion": deployment.needed_region(),
+                    "awsRegion": deployment.region_of(queue),
                 },
                 "authenticationRef": {"name": service.name},
             }

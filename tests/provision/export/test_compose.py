@@ -15,7 +15,7 @@ import pytest
 import yaml
 from cfnlint.api import lint
 
-from megaflow import App, SqsPublisher
+from megaflow import App, ConfigurationError, SqsPublisher
 from megaflow.cli.targets import load_apps
 from megaflow.provision import Queue
 from megaflow.provision.export.compose import write_compose
@@ -108,6 +108,12 @@ def test_an_app_by_address_is_told_it() -> None:
     ]
     assert services["shop"]["image"] == "shop:7"
     assert "build" not in services["shop"]
+
+
+@pytest.mark.parametrize("name", ["sqs", "prometheus"])
+def test_an_app_that_is_called_as_a_service_beside_it_is_refused(name: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"{name}.py:app would be called {name}, as another service here"):
+        write_compose(make(**{name: name_alone()}))
 
 
 def test_topics_of_somebody_else_are_made_here() -> None:

@@ -148,6 +148,42 @@ def test_an_address_from_the_environment_is_passed_on(monkeypatch: pytest.Monkey
     ]
 
 
+def test_a_region_of_the_app_is_its_region() -> None:
+    app = App(queue="orders", region_name="eu-north-1")
+
+    metadata = manifests(deploy({"shop.py": app}, account_id=NUMBER))["ScaledObject"]["spec"]["triggers"][0]["metadata"]
+
+    assert metadata["queueURL"] == f"https://sqs.eu-north-1.amazonaws.com/{NUMBER}/orders"
+    assert metadata["awsRegion"] == "eu-north-1"
+
+
+def test_each_service_is_in_the_region_of_its_queue() -> None:
+    urls = {
+        f"{name}.py": f"https://sqs.{name}-1.amazonaws.com/{NUMBER}/orders-{name}" for name in ("us-east", "eu-west")
+    }
+    written = write_manifests(deploy({target: App(url) for target, url in urls.items()}))
+    scaled = [
+        each["spec"]["triggers"][0]["metadata"]["awsRegion"] for each in written if each["kind"] == "ScaledObject"
+    ]
+    (first, second) = [each["spec"]["template"]["spec"] for each in written if each["kind"] == "Deployment"]
+
+    assert scaled == ["us-east-1", "eu-west-1"]
+    assert first["containers"][0]["env"][0] == {"name": "AWS_DEFAULT_REGION", "value": "us-east-1"}
+    assert second["containers"][0]["env"][0] == {"name": "AWS_DEFAULT_REGION", "value": "eu-west-1"}
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"region": "us-east-1"}, "region_name='us-east-1': .* says eu-west-1"),
+        ({"account_id": "9" * 12}, "account_id="),
+    ],
+)
+def test_what_an_address_contradicts_is_refused(given: dict[str, str], said: str) -> None:
+    with pytest.raises(ConfigurationError, match=said):
+        deploy({"shop.py": App(URL)}, **given)
+
+
 def test_the_image_is_called_as_the_service_or_as_it_is_said() -> None:
     said = deploy({"shop.py": App(URL)}, image="registry.example.com/shop:7")
 
