@@ -15,7 +15,7 @@ SECONDS_OF_TORTURE ?= 300
 # The tests start hundreds of processes: where Python is told to keep no bytecode, each would compile megaflow anew.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo install foreign test coverage test-long torture simulate fuzz mutants lint docs bench bench-consume bench-wire bench-publish bench-lambda bench-local bench-telemetry bench-bytecodes format release-check clean
+.PHONY: demo install foreign test coverage test-long torture simulate fuzz mutants lint docs bench bench-consume bench-wire bench-publish bench-lambda bench-local bench-compare bench-telemetry bench-bytecodes format release-check clean
 
 demo: $(FOR_DEMO)
 	@echo 'Starting the demo, samples/demo.py'
@@ -82,6 +82,9 @@ bench-lambda: $(FOR_DEVELOPMENT)
 
 bench-local: $(FOR_DEVELOPMENT)
 	$(BIN)/python benchmarks/local.py
+
+bench-compare: $(FOR_DEVELOPMENT)
+	$(BIN)/python -m benchmarks.compare --install .cache/compared
 
 bench-telemetry: $(FOR_DEVELOPMENT)
 	$(BIN)/python -m benchmarks.telemetry

@@ -14,6 +14,7 @@ from typing_extensions import override
 from megaflow import limits
 from megaflow.backoff import Backoff, exponential_backoff
 from megaflow.checks import check_whole
+from megaflow.errors import ConfigurationError
 from megaflow.handlers.handler import Handler
 from megaflow.handlers.router import Router, check_decorators
 from megaflow.keywords import check_options
@@ -28,7 +29,7 @@ from megaflow.publishing.batches import Sent
 from megaflow.publishing.destination import Destination, Endpoints, read_dead_letter_queue
 from megaflow.publishing.outgoing import PublishOptions
 from megaflow.publishing.publisher import BATCHES_IN_FLIGHT
-from megaflow.runtime.running import Running, refuse_event_loop, serving_health
+from megaflow.runtime.running import Consumed, Running, refuse_event_loop, serving_health
 from megaflow.settings import CircuitBreaker, ConsumerSettings, OnInvalid, RecordErrors, RetryOn, Unmatched
 from megaflow.stores import Store
 from megaflow.telemetry.metrics import Measurements, Metrics
@@ -48,6 +49,9 @@ if TYPE_CHECKING:  # what a method alone needs is imported there: a function of 
 
 Layer = TypeVar("Layer", bound=Middleware)
 Surrounding = TypeVar("Surrounding", bound=Around)
+
+
+_consumed: Consumed[Destination] = Consumed()
 
 
 class App(Router):
@@ -471,6 +475,7 @@ class App(Router):
 
         Raises:
             UsageError: The app is running already, or *signals* are asked for outside the main thread.
+            ConfigurationError: Another app of this process consumes the queue, beside an event loop.
             CancelledError: The task was cancelled.
             BaseException: Whatever else `run` raises.
         """
@@ -489,7 +494,7 @@ class App(Router):
         fails meanwhile is not ready, the log says why, and its error is raised at the end.
 
         Raises:
-            ConfigurationError: No queue is set, or the region is unknown.
+            ConfigurationError: No queue is set, another app of this process consumes it, or the region is unknown.
             RegistrationError: No handler is registered, or one of them cannot work.
             UsageError: The app is running already.
         """
@@ -566,11 +571,22 @@ class App(Router):
         driver = LoopDriver()
         # In a thread: what it imports, and finds out about credentials, takes its time.
         runner = await asyncio.to_thread(make_runner)
+        destination = self._destination
         self._running.begin(runner)
         try:
-            driver.begin(partial(self._running.finish, run, at_end=self._assembly.stores.close), runner.stop)
-        except RuntimeError:  # there is no thread for it
+            _consumed.begin(destination)
+        except ConfigurationError:
             self._running.finish(lambda: None)
+            raise
+
+        def at_end() -> None:
+            _consumed.end(destination)
+            self._assembly.stores.close()
+
+        try:
+            driver.begin(partial(self._running.finish, run, at_end=at_end), runner.stop)
+        except RuntimeError:  # there is no thread for it
+            self._running.finish(lambda: None, at_end=at_end)
             raise
         return driver
 

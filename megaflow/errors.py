@@ -198,7 +198,17 @@ class PublishError(MegaflowError):
             for entry in self.failed[:3]
         )
         more = f"; and {len(self.failed) - 3} more" if len(self.failed) > 3 else ""
-        return f"{len(self.failed)} of {len(self.message_ids)} messages were not sent: {shown}{more}"
+        return f"{self._count()}: {shown}{more}"
+
+    def _count(self) -> str:
+        """Say of how many it is certain that they did not go, and of how many nobody knows."""
+        total, unknown = len(self.message_ids), sum(entry.unknown for entry in self.failed)
+        refused = len(self.failed) - unknown
+        if not unknown:
+            return f"{refused} of {total} messages were not sent"
+        if not refused:
+            return f"{unknown} of {total} messages may have been sent or not"
+        return f"{refused} of {total} messages were not sent, and {unknown} may have been sent or not"
 
 
 def describe_error(error: BaseException, *, with_text: bool = True) -> str:

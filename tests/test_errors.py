@@ -84,7 +84,16 @@ def test_a_publish_error_says_what_failed_and_why() -> None:
     caught = PublishError([failed(1), LOST], ["m-0", "", ""])
 
     assert str(caught) == (
-        "2 of 3 messages were not sent: entry 1: InternalError: try again; "
+        "1 of 3 messages were not sent, and 1 may have been sent or not: entry 1: InternalError: try again; "
+        "entry 2: ReadTimeoutError: no answer (it is not known whether it was sent)"
+    )
+
+
+def test_a_publish_error_does_not_say_of_what_may_have_gone_that_it_did_not() -> None:
+    caught = PublishError([LOST], ["m-0", "m-1", ""])
+
+    assert str(caught) == (
+        "1 of 3 messages may have been sent or not: "
         "entry 2: ReadTimeoutError: no answer (it is not known whether it was sent)"
     )
 

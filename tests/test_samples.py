@@ -115,22 +115,23 @@ PRINTED = {
         "100 orders are stored",
         "received 2 times at most",
     ],
+    "22_webhook.py": ["confirmed by a visit: 200", "order 7: not now", "order 7: done"],
     "20_batches.py": ["4 views at once, 1 of them to come again", "3 deleted, 1 kept, 1 dead-lettered"],
     "21_declared.py": ["orders 60", "orders-dead 30", "received: one order"],
-    "21_provision.py": [
-        "$ megaflow provision 21_provision.py --apply",
-        "$ megaflow provision 21_provision.py",
+    "23_provision.py": [
+        "$ megaflow provision 23_provision.py --apply",
+        "$ megaflow provision 23_provision.py",
         "same: what is declared is there",
         "shipping 7",
     ],
-    "22_export.py": [
-        "$ megaflow export 22_export.py --format cloudformation",
+    "24_export.py": [
+        "$ megaflow export 24_export.py --format cloudformation",
         "  OrdersDeadQueue: AWS::SQS::Queue",
         "  OrdersShopSubscription6f5c0d7e: AWS::SNS::Subscription",
-        "$ megaflow export 22_export.py --format iam --role consumer",
+        "$ megaflow export 24_export.py --format iam --role consumer",
         "  Consume: sqs:ReceiveMessage, sqs:DeleteMessage, sqs:ChangeMessageVisibility, sqs:GetQueueAttributes",
-        "$ megaflow export 22_export.py --format kubernetes",
-        "  Deployment 22-export: killed 30 seconds after SIGTERM",
+        "$ megaflow export 24_export.py --format kubernetes",
+        "  Deployment 24-export: killed 30 seconds after SIGTERM",
     ],
 }
 MIGRATED = ROOT / "samples" / "07_sqs_mega.py"

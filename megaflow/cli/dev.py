@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Final, TextIO, cast
 import click
 
 from megaflow.app import App, parts_of
-from megaflow.cli.errors import FAILED, WrongUsage, report
+from megaflow.cli.errors import FAILED, WRONG_USAGE, WrongTarget, WrongUsage, report
 from megaflow.cli.hosting import Hosted, host
 from megaflow.cli.options import read_aws
 from megaflow.cli.output import (
@@ -79,10 +79,12 @@ def dev(targets: Sequence[str], port: int, data: Path | None, reload: bool) -> i
     Each message is shown as it is handled. What is queued stays while the apps start anew. All calls of SQS and SNS go
     to the embedded ones, those that handlers make by themselves too; calls of AWS's other services go to AWS.
 
+    Code that cannot be imported is waited for until it changes. A TARGET that is not there at the start is an error.
+
     Of several apps, the queue of each gets what is published to any topic. One that names neither a queue nor a topic
     publishes to the topic "shared".
     """
-    from megaflow.local.__main__ import kept
+    from megaflow.local.__main__ import kept, key_file_of
     from megaflow.local.account import Account
 
     if reload:
@@ -91,7 +93,7 @@ def dev(targets: Sequence[str], port: int, data: Path | None, reload: bool) -> i
     # A file that fails to import is shown by the apps' process; a missing one is wrong usage, here.
     folders = {folder_of(target) for target in targets}
     refuse_twice(targets)
-    with kept(account, data), _listen(account, port) as server:
+    with kept(account, data), _listen(account, port, key_file_of(data)) as server:
         show(f"SQS and SNS on {server.url}; from another terminal:", style="bold")
         show(f"  export AWS_ENDPOINT_URL={server.url}")
         show("All calls of SQS and SNS go there; those of AWS's other services go to AWS.")
@@ -108,11 +110,11 @@ def _check_watching() -> None:
         raise WrongUsage(f"{said}; --no-reload does without") from error
 
 
-def _listen(account: Account, port: int) -> Server:
+def _listen(account: Account, port: int, key_file: Path | None) -> Server:
     from megaflow.local.server import Server
 
     try:
-        return Server(account, port=port)
+        return Server(account, port=port, key_file=key_file)
     except ConfigurationError as error:
         raise WrongUsage(str(error)) from error
 
@@ -127,6 +129,10 @@ class _Watched:
         self._child: BaseProcess | None = None
         self._over = threading.Event()
         self._has_announced = multiprocessing.get_context("spawn").Event()
+        self._is_not_there = multiprocessing.get_context("spawn").Event()
+        """Whether a target is none: what was typed is wrong, and no change of code is waited for."""
+
+        self._starts = 0
 
     def run(self, *, reload: bool) -> int:
         """Run the apps until a signal comes; without *reload*, until they end."""
@@ -157,6 +163,8 @@ class _Watched:
             elif self._child is not None and not self._child.is_alive():
                 how = _describe_end(self._child.exitcode)
                 self._stop()
+                if self._starts == 1 and self._is_not_there.is_set():
+                    return WRONG_USAGE
                 who = "the app has" if len(self._targets) == 1 else "the apps have"
                 note(f"{who} ended{how}; they start anew when the code changes", style="yellow")
         return 0
@@ -168,8 +176,9 @@ class _Watched:
         return 0 if self._over.is_set() else child.exitcode or FAILED
 
     def _start(self) -> BaseProcess:
+        self._starts += 1
         child = multiprocessing.get_context("spawn").Process(
-            target=_live, args=(self._targets, self._endpoint_url, self._has_announced)
+            target=_live, args=(self._targets, self._endpoint_url, self._has_announced, self._is_not_there)
         )
         child.start()
         return child
@@ -200,7 +209,7 @@ def _describe_end(code: int | None) -> str:
     return f" with exit code {code}" if code > 0 else f", killed by {signal.Signals(-code).name}"
 
 
-def _live(targets: Sequence[str], endpoint_url: str, has_announced: Event) -> None:
+def _live(targets: Sequence[str], endpoint_url: str, has_announced: Event, is_not_there: Event) -> None:
     """Be the process of the apps."""
     # Ctrl-C goes to every process of the terminal's group; the parent passes it on.
     os.setpgrp()
@@ -209,7 +218,11 @@ def _live(targets: Sequence[str], endpoint_url: str, has_announced: Event) -> No
     # What handlers print comes from many threads.
     sys.stdout = cast(TextIO, WholeLines(sys.stdout))
     with report(debug=False) as ended, ExitStack() as connected:
-        apps = load_apps(targets)
+        try:
+            apps = load_apps(targets)
+        except WrongTarget:
+            is_not_there.set()
+            raise
         hosted = host(apps, endpoint_url)
         os.environ |= {"AWS_ENDPOINT_URL_SQS": endpoint_url, "AWS_ENDPOINT_URL_SNS": endpoint_url}
         _show_messages(apps)

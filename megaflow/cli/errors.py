@@ -57,6 +57,10 @@ class WrongUsage(click.UsageError):
     """What was asked for is wrong, or not there; the help says nothing about it."""
 
 
+class WrongTarget(WrongUsage):
+    """What a target names is not there; one that is there and cannot be imported is not meant."""
+
+
 @dataclass
 class CommandEnd:
     """How a command has ended."""

@@ -17,7 +17,7 @@ from typing import Final
 import click
 
 from megaflow.app import App
-from megaflow.cli.errors import WrongUsage
+from megaflow.cli.errors import WrongTarget, WrongUsage
 
 _BELOW: Final = "what it does belongs below if __name__ == '__main__'"
 _CHECK: Final = "_check_for_running"
@@ -28,7 +28,7 @@ _OTHERS: Final = (str(Path(__file__).parent.parent), *{path for path in sysconfi
 
 
 def load_app(target: str) -> App:
-    """Return the app at *target*; raise `WrongUsage` where there is none, and say why."""
+    """Return the app at *target*; raise `WrongTarget` where there is none, and say why."""
     return _load(target, {})
 
 
@@ -41,7 +41,7 @@ def load_apps(targets: Sequence[str]) -> dict[str, App]:
         app = _load(target, files)
         for name, other in apps.items():
             if other is app:
-                raise WrongUsage(f"{name} and {target} are the same app: name it once")
+                raise WrongTarget(f"{name} and {target} are the same app: name it once")
         apps[target] = app
     return apps
 
@@ -57,7 +57,7 @@ def _load(target: str, files: dict[Path, ModuleType]) -> App:
     """Return the app at *target*; *files* are the modules of the files that are loaded by now."""
     place, _, name = target.partition(":")
     if not place or (place.startswith(".") and not _is_path(place)):
-        raise WrongUsage(f"{target!r} names no module and no file: say module:app or path/file.py:app")
+        raise WrongTarget(f"{target!r} names no module and no file: say module:app or path/file.py:app")
     is_file = _is_path(place)
     module = _load_file_once(Path(place), files) if is_file else _load_module(place)
     return _find_named(module, place, name) if name else _find_only(module, place)
@@ -89,7 +89,7 @@ def folder_of(target: str) -> Path:
     path = Path(place)
     if path.suffix == ".py":
         if not path.is_file():
-            raise WrongUsage(f"there is no file {path}")
+            raise WrongTarget(f"there is no file {path}")
         return path.parent
     package = Path(place.partition(".")[0])
     return package if package.is_dir() else Path()
@@ -97,7 +97,7 @@ def folder_of(target: str) -> Path:
 
 def _load_file(path: Path) -> ModuleType:
     if not path.is_file():
-        raise WrongUsage(f"there is no file {path}")
+        raise WrongTarget(f"there is no file {path}")
     if path.stem in sys.stdlib_module_names:
         raise WrongUsage(f"{path} has the name of a module of Python's own, which would be taken for it: rename it")
     # What stands beside it can be imported, as in a script.
@@ -130,7 +130,7 @@ def _find_named(module: ModuleType, place: str, name: str) -> App:
     app = found if isinstance(found, App) else getattr(found, "app", None)
     if not isinstance(app, App):
         what = f"there is no {name!r} in {place}" if found is None else f"{place}:{name} is no App"
-        raise WrongUsage(f"{what}{_hint(module, place)}")
+        raise WrongTarget(f"{what}{_hint(module, place)}")
     return app
 
 
@@ -138,7 +138,7 @@ def _find_only(module: ModuleType, place: str) -> App:
     apps = {name: value for name, value in vars(module).items() if isinstance(value, App)}
     if len(set(map(id, apps.values()))) != 1:
         what = "there are several apps" if apps else "there is no app"
-        raise WrongUsage(f"{what} in {place}{_hint(module, place)}")
+        raise WrongTarget(f"{what} in {place}{_hint(module, place)}")
     return next(iter(apps.values()))
 
 
@@ -167,7 +167,7 @@ class _Importing:
         if isinstance(error, SystemExit):
             raise WrongUsage(f"{self._what} exits while it is imported: {_BELOW}") from error
         if isinstance(error, ModuleNotFoundError) and error.name and self._what.startswith(error.name):
-            raise WrongUsage(f"there is no module {error.name!r}") from error
+            raise WrongTarget(f"there is no module {error.name!r}") from error
         if isinstance(error, Exception):
             raise WrongUsage(f"{self._what} cannot be imported: {_locate(error)}{_hint_of_package(error)}") from error
 

@@ -28,8 +28,7 @@ class Handler:
     name: str
     """``module.qualname`` of the function, or what ``handler_name=`` says.
 
-    The module of a script is called as it is when it is imported: ``app`` for ``python app.py``, and never
-    ``__main__``.
+    The module of a script is called as it is when it is imported: ``orders`` for ``python orders.py``.
     """
 
     function: Callable[..., Any]

@@ -41,7 +41,7 @@ class HandlerOptions(TypedDict, total=False):
     """
 
     handler_name: str
-    """The name in logs, explanations and stores; by default ``module.qualname`` of the function (`Handler.name`)."""
+    """The name in logs, explanations and stores; by default ``module.qualname`` of the function."""
 
     timeout: float | None
     """How many seconds the handler may take. An async handler is then cancelled. Another one cannot be stopped: its

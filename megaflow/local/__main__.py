@@ -99,6 +99,8 @@ def _listen(account: Account, given: argparse.Namespace, keep: Callable[[Account
         allowed_hosts=given.allow_host,
         keys=dict(given.accounts),
         region_any=given.region_any,
+        deliver_to=given.deliver_to,
+        key_file=key_file_of(given.data),
         opened=keep,
     )
 
@@ -116,6 +118,11 @@ def kept(account: Account, data: Path | None) -> Iterator[Callable[[Account], ob
 
         keep(account, data)
         yield lambda other: keep(other, data.with_name(f"{data.name}.{other.region}.{other.account_id}"))
+
+
+def key_file_of(data: Path | None) -> Path | None:
+    """Return the file beside *data* that keeps the key which signs envelopes."""
+    return None if data is None else data.with_name(f"{data.name}.sns.pem")
 
 
 def siblings_of(data: Path | None) -> Iterator[tuple[str, str]]:
@@ -210,6 +217,12 @@ def _parser(program: str) -> argparse.ArgumentParser:
         metavar="KEY=ACCOUNT",
         help="account of calls with this key id, twelve digits; may be given several times (a key id of twelve digits "
         "is its account)",
+    )
+    parser.add_argument(
+        "--deliver-to",
+        action="append",
+        metavar="HOST[:PORT]",
+        help="deliver to subscriptions over HTTP(S) there; may be given several times (default: 127.0.0.1)",
     )
     parser.add_argument(
         "--relaxed",

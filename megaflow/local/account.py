@@ -16,6 +16,7 @@ from megaflow.forks import renew_in_child
 from megaflow.local import aids
 from megaflow.local.aws_warnings import Warnings
 from megaflow.local.clock import Clock
+from megaflow.local.endpoints.posts import Posts
 from megaflow.local.faults import Faults
 from megaflow.local.hosted_queue import HostedQueue
 from megaflow.local.journal import Journal, Touched
@@ -23,6 +24,7 @@ from megaflow.local.move_tasks import Moves
 from megaflow.local.polls import Poll, Polls
 from megaflow.local.queue import LocalQueue
 from megaflow.local.refused import no_queue
+from megaflow.local.served import Served
 from megaflow.local.settings import Settings
 from megaflow.local.stored_message import Delivery
 from megaflow.local.topic import Topic
@@ -92,6 +94,12 @@ class Account:
         self.moves = Moves(find=self._find, clock=clock, new_id=self.new_id, touched=self._touch_account)
         """The message move tasks."""
 
+        self.posts = Posts(touched=lambda number: self.touched.posts.add(number))
+        """What is to be delivered over HTTP."""
+
+        self.served: Served | None = None
+        """What the server lends it that is in front of it."""
+
         self.polls = Polls()
         """The long polls that wait."""
 
@@ -122,7 +130,7 @@ class Account:
         self._random = random or random_module.Random()
         self._next_number = 1
         self._stirred: set[str] = set()
-        self._announced: float | None = None
+        self._announced: tuple[float | None, float | None] | None = None
         renew_in_child(self)
 
     def _after_fork_in_child(self) -> None:
@@ -132,8 +140,15 @@ class Account:
 
     def sibling(self, region: str, account_id: str) -> Account:
         """Return a new account of another number or in another region, with the same lock, clock and watchers."""
-        made = Account(clock=self.clock, region=region, account_id=account_id, url=self.url, random=self._random)
-        made.lock, made.changed, made.watchers, made.relaxed = self.lock, self.changed, self.watchers, self.relaxed
+        made = Account(
+            clock=self.clock,
+            region=region,
+            account_id=account_id,
+            url=self.url,
+            random=self._random,
+            relaxed=self.relaxed,
+        )
+        made.lock, made.changed, made.watchers, made.served = self.lock, self.changed, self.watchers, self.served
         return made
 
     def new_id(self) -> str:
@@ -154,9 +169,10 @@ class Account:
                 self._finish_turn()
 
     def wake(self) -> None:
-        """Let long polls look at the clock again, after you have moved it."""
+        """Let whoever waits look at the clock again, after you have moved it."""
         with self.turn():
             self._stirred.update(self.queues)
+            self._announced = None
 
     def advance(self, seconds: float) -> None:
         """Let *seconds* pass at once, on a `Clock`.
@@ -292,8 +308,9 @@ class Account:
 
     def _announce(self) -> None:
         self.changed.notify_all()
-        if self.next_alarm() != self._announced:
-            self._announced = self.next_alarm()
+        alarms = (self.next_alarm(), self.posts.next_alarm())
+        if alarms != self._announced:
+            self._announced = alarms
             for watch in self.watchers:
                 watch()
 
@@ -334,6 +351,7 @@ class Account:
     def delete_topic(self, arn: str) -> None:
         """Delete a topic with its subscriptions, if it is there."""
         if self.topics.pop(arn, None) is not None:
+            self.posts.forget(lambda post: post.topic_arn == arn)
             self.touched.topics.discard(arn)
             self.touched.topics_gone.add(arn)
 

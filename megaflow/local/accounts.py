@@ -99,7 +99,7 @@ class Accounts:
         named = next((str(ask[name]) for name in ARNS if name in ask), None)
         if named is not None:
             return self.owner_of(named) or account
-        number = str(ask.get("QueueUrl", "")).rpartition("/")[0].rpartition("/")[2]
+        number = ask.get("QueueOwnerAWSAccountId") or number_in(str(ask.get("QueueUrl", "")))
         return self._known.get((account.region, number), account)
 
     def owner_of(self, arn: str) -> Account | None:
@@ -114,8 +114,8 @@ class Accounts:
             return known if known is not None else self._make(region, account_id)
 
     def next_alarm(self) -> float | None:
-        """Return when somebody has to take a turn though nobody calls."""
-        alarms = (account.next_alarm() for account in self)
+        """Return when somebody has to take a turn, or deliver something, though nobody calls."""
+        alarms = (alarm for account in self for alarm in (account.next_alarm(), account.posts.next_alarm()))
         return min((alarm for alarm in alarms if alarm is not None), default=None)
 
     def _find(self, signature: Signature) -> Account:
@@ -129,3 +129,8 @@ class Accounts:
         self._opened(made)
         self._known[region, account_id] = made
         return made
+
+
+def number_in(queue_url: str) -> str:
+    """Return the number of the account that the URL of a queue names; ``""`` where it is the name of one alone."""
+    return queue_url.rpartition("/")[0].rpartition("/")[2]

@@ -24,7 +24,7 @@ class PeekedMessage:
     """What SQS gave it."""
 
     body: str
-    """Its text."""
+    """Its text. What a topic wrote is signed only once somebody receives it."""
 
     attributes: dict[str, dict[str, Any]]
     """As boto3 gives them."""
@@ -68,6 +68,7 @@ def _forget_all(account: Account) -> None:
         account.touch(hosted)
     for arn in list(account.topics):
         account.delete_topic(arn)
+    account.posts.forget(lambda post: True)
     account.deleted_at.clear()
     account.touched.account = True
     account.faults = Faults()

@@ -254,9 +254,21 @@ class SnsClient(_Client):
         """Return the tags of a topic."""
         return self._call("ListTagsForResource", parameters)
 
+    def add_permission(self, **parameters: Any) -> Answer:
+        """Add a statement to the policy of a topic."""
+        return self._call("AddPermission", parameters)
+
+    def remove_permission(self, **parameters: Any) -> Answer:
+        """Take a statement out of the policy of a topic."""
+        return self._call("RemovePermission", parameters)
+
     def subscribe(self, **parameters: Any) -> Answer:
-        """Subscribe a queue to a topic."""
+        """Subscribe an endpoint to a topic."""
         return self._call("Subscribe", parameters)
+
+    def confirm_subscription(self, **parameters: Any) -> Answer:
+        """Confirm a subscription by its token."""
+        return self._call("ConfirmSubscription", parameters)
 
     def unsubscribe(self, **parameters: Any) -> Answer:
         """End a subscription."""

@@ -25,6 +25,9 @@ class Touched:
     topics_gone: set[str] = field(default_factory=set)
     """The ARNs of topics that were deleted; one of the same name may have come since."""
 
+    posts: set[int] = field(default_factory=set)
+    """The numbers of posts that came, changed or went."""
+
     account: bool = False
     """The names of deleted queues, or the message move tasks."""
 

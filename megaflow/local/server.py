@@ -19,8 +19,11 @@ from megaflow.local.account import Account
 from megaflow.local.accounts import Accounts
 from megaflow.local.clock import Clock
 from megaflow.local.declared.config import declare
+from megaflow.local.endpoints.destinations import THIS_MACHINE, Destinations
+from megaflow.local.endpoints.signing import Signer, can_sign
 from megaflow.local.listening import is_loopback, listen, url_to
 from megaflow.local.refused import Refused
+from megaflow.local.served import Served
 from megaflow.logs import get_logger
 
 try:
@@ -28,6 +31,7 @@ try:
     from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
     from megaflow.local.http.asgi import CALLER, Application, HttpCaller
+    from megaflow.local.http.deliveries import Deliveries
     from megaflow.local.http.gate import Gate
 except ImportError as error:
     raise ConfigurationError(describe_missing_extra("the embedded queue behind HTTP", "local", error)) from error
@@ -65,11 +69,16 @@ class Server:
         region_any: Whether one account is for all calls, whatever they are signed for. Otherwise a call that is
             signed for another region, or by the key of another account, is for an account beside it, which is made
             where it is not there. By default an *account* that you give is for all calls.
+        deliver_to: Where subscriptions over HTTP may be delivered to, each ``HOST`` or ``HOST:PORT``; this machine by
+            default, as long as nobody else reaches the server.
+        key_file: The private file that keeps the key that signs SNS's envelopes, made when it is needed; a key that
+            lasts as long as this process by default.
         opened: Called with each account that is made, before anything is done to it.
         config: Queues, topics and subscriptions that are to be there, as `declare` takes them.
 
     Raises:
-        ConfigurationError: it cannot listen there, *url* is none, or something is wrong with *config*.
+        ConfigurationError: it cannot listen there, *url* or a place to deliver to is none, or something is wrong with
+            *config*.
 
     Example:
         >>> import boto3
@@ -89,6 +98,8 @@ class Server:
         allowed_hosts: Collection[str] = (),
         keys: Mapping[str, str] | None = None,
         region_any: bool | None = None,
+        deliver_to: Collection[str] | None = None,
+        key_file: Path | None = None,
         opened: Callable[[Account], object] = lambda account: None,
         config: Mapping[str, Any] | Path | str | None = None,
     ) -> None:
@@ -100,7 +111,10 @@ class Server:
         self.url = url_to(self._socket)
         """Its URL on this machine: the endpoint for boto3, the AWS CLI and ``AWS_ENDPOINT_URL``."""
 
-        if not is_loopback(self._socket):
+        is_private = is_loopback(self._socket)
+        destinations = Destinations((THIS_MACHINE if is_private else ()) if deliver_to is None else deliver_to)
+        self.account.served = Served(destinations, Signer(key_file) if can_sign() else None)
+        if not is_private:
             log.warning(
                 "this server listens on %s, not on this machine alone: whoever reaches port %d there may make any call",
                 host,
@@ -182,12 +196,13 @@ class Server:
 
 
 class _Uvicorn(uvicorn.Server):
-    """Serves accounts, and takes a turn at them whenever time has something to do for those who poll."""
+    """Serves accounts, and takes a turn at them whenever time has something to do for them."""
 
     def __init__(self, accounts: Accounts, application: Application) -> None:
         self._accounts = accounts
         self._account = accounts.default
         self._application = application
+        self._deliveries = Deliveries()
         self._alarm: asyncio.TimerHandle | None = None
         super().__init__(
             uvicorn.Config(
@@ -220,6 +235,7 @@ class _Uvicorn(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._application.stop_waiting()
+        await self._deliveries.stop()
         await super().shutdown(sockets)
         for connection in list(self.server_state.connections):
             connection.transport.abort()
@@ -249,7 +265,7 @@ class _Uvicorn(uvicorn.Server):
             # Where it cannot be written down, the store has said so; there is nobody to be answered.
             for account in self._accounts:
                 with suppress(Refused), account.turn():
-                    pass
+                    self._deliveries.begin(account)
         finally:
             # The account tells only of alarms that changed, and the clock may not have reached this one.
             self._set_alarm()

@@ -1,27 +1,33 @@
-"""The topic: its subscriptions, and what each subscriber's queue gets of a published message."""
+"""The topic: its subscriptions, and which of them get a published message."""
 
 from __future__ import annotations
 
 import json
-from base64 import b64encode
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from hashlib import sha256
-from typing import Any, Final
+from types import MappingProxyType
+from typing import Any, Final, Literal
 
 from megaflow.limits import SNS_MESSAGE_SIZE
-from megaflow.local.content import Content, MessageAttribute
+from megaflow.local.content import MessageAttribute
 from megaflow.local.recent import Recent
 from megaflow.local.refused import invalid_parameter
 from megaflow.match.filters import FilterPolicy, Scope, read_filter_policy
 
 _FIRST_SEQUENCE_NUMBER: Final = 10_000_000_000_000_000_000
+_TOKEN_LIFE: Final = 2 * 24 * 3600
+"""Seconds in which a subscription can be confirmed. https://docs.aws.amazon.com/sns/latest/api/API_Subscribe.html"""
+
+POSTED: Final = ("http", "https")
+"""The protocols whose endpoints are URLs."""
+
+NO_PARTS: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
-    """A queue that gets what is published: enveloped, or raw; all of it, or what a filter policy accepts.
+    """An endpoint that gets what is published: enveloped, or raw; all of it, or what a filter policy accepts.
 
     Raises:
         PatternError: SNS does not take the filter policy.
@@ -30,7 +36,7 @@ class Subscription:
     arn: str
     topic_arn: str
     endpoint: str
-    """The queue's ARN."""
+    """The queue's ARN, or the URL that is posted to."""
 
     raw: bool = False
     filter_policy: str = ""
@@ -39,6 +45,27 @@ class Subscription:
     filter_scope: Scope = "MessageAttributes"
     redrive_policy: str = ""
     """JSON as it was given, or nothing."""
+
+    protocol: str = "sqs"
+    """``sqs``, ``http`` or ``https``."""
+
+    delivery_policy: str = ""
+    """JSON as it was given, or nothing."""
+
+    state: Literal["confirmed", "pending", "deleted"] = "confirmed"
+    """Whether it gets anything; one that is deleted, by a link, can be confirmed anew."""
+
+    token: str = ""
+    """What confirms it."""
+
+    token_ends_at: float = 0.0
+    """Until when it does."""
+
+    authenticated: bool = True
+    """Whether a signed call confirmed it."""
+
+    guarded: bool = False
+    """Whether only a signed call can end it."""
 
     _accepts: FilterPolicy | None = field(init=False, repr=False, compare=False)
 
@@ -51,6 +78,15 @@ class Subscription:
     def dead_letter_arn(self) -> str | None:
         """The queue for what cannot be delivered."""
         return str(json.loads(self.redrive_policy)["deadLetterTargetArn"]) if self.redrive_policy else None
+
+    @property
+    def is_posted_to(self) -> bool:
+        """Whether its endpoint is a URL."""
+        return self.protocol in POSTED
+
+    def asking(self, state: Literal["pending", "deleted"], token: str, now: float) -> Subscription:
+        """Return it as one that waits from *now* to be confirmed by *token*."""
+        return replace(self, state=state, token=token, token_ends_at=now + _TOKEN_LIFE)
 
     def accepts(self, publication: Publication) -> bool:
         """Tell whether the filter policy accepts *publication*."""
@@ -65,6 +101,8 @@ class Publication:
     """What was published, and what SNS made of it then."""
 
     message: str
+    """What queues get, unless there is a part for another protocol."""
+
     subject: str | None = None
     attributes: Mapping[str, MessageAttribute] = field(default_factory=dict)
     group_id: str | None = None
@@ -72,9 +110,16 @@ class Publication:
     system_attributes: Mapping[str, MessageAttribute] = field(default_factory=dict)
     """What goes on to SQS as such: the trace header."""
 
+    parts: Mapping[str, str] = field(default_factory=lambda: NO_PARTS)
+    """What other protocols get, where they get anything else."""
+
     id: str = ""
     published_at: float = 0.0
     sequence_number: str | None = None
+
+    def part_for(self, protocol: str) -> Publication:
+        """Return it as subscribers of this protocol get it."""
+        return replace(self, message=self.parts[protocol]) if protocol in self.parts else self
 
 
 class Topic:
@@ -127,9 +172,19 @@ class Topic:
                 return first
             self.published.remember(key, replace(made, message="", attributes={}), now)
         for subscription in self.subscriptions.values():
-            if subscription.accepts(made):
-                deliver(subscription, made)
+            if subscription.state == "confirmed":
+                part = made.part_for(subscription.protocol) if made.parts else made
+                if subscription.accepts(part):
+                    deliver(subscription, part)
         return made
+
+    def forget_unconfirmed(self) -> bool:
+        """Forget the subscriptions whose token is of no use any more; tell whether there were any."""
+        now = self._clock()
+        gone = [one.arn for one in self.subscriptions.values() if one.state != "confirmed" and one.token_ends_at <= now]
+        for arn in gone:
+            del self.subscriptions[arn]
+        return bool(gone)
 
     def check_order(self, given: Mapping[str, Any]) -> None:
         """Refuse what a FIFO topic could not put in its place, or not tell from a duplicate.
@@ -160,53 +215,3 @@ class Topic:
     def _scope(self, publication: Publication) -> str | None:
         """Return the group within which an id is looked for, or None where that is the whole topic."""
         return publication.group_id if self.attributes.get("FifoThroughputScope") == "MessageGroup" else None
-
-
-def content_for(
-    subscription: Subscription, publication: Publication, region: str, signature_version: str = "1"
-) -> Content:
-    """Return what the queue of *subscription* gets.
-
-    https://docs.aws.amazon.com/sns/latest/dg/sns-large-payload-raw-message-delivery.html
-    """
-    system = publication.system_attributes
-    if subscription.raw:
-        return Content(publication.message, publication.attributes, system)
-    return Content(_envelope(subscription, publication, region, signature_version), system_attributes=system)
-
-
-def _envelope(subscription: Subscription, publication: Publication, region: str, signature_version: str) -> str:
-    """Write the envelope as SNS does.
-
-    https://docs.aws.amazon.com/sns/latest/dg/sns-message-and-json-formats.html
-    """
-    host = f"https://sns.{region}.amazonaws.com"
-    # Nobody signs here; what reads envelopes only wants these to be there. What comes in order is never signed.
-    signature = {
-        "SignatureVersion": signature_version,
-        "Signature": "EXAMPLE",
-        "SigningCertURL": f"{host}/SimpleNotificationService-0000000000000000000000.pem",
-    }
-    fields = {
-        "Type": "Notification",
-        "MessageId": publication.id,
-        "SequenceNumber": publication.sequence_number,
-        "TopicArn": subscription.topic_arn,
-        "Subject": publication.subject,
-        "Message": publication.message,
-        "Timestamp": _timestamp(publication.published_at),
-        **({} if publication.sequence_number else signature),
-        "UnsubscribeURL": f"{host}/?Action=Unsubscribe&SubscriptionArn={subscription.arn}",
-        "MessageAttributes": {name: _show(attribute) for name, attribute in publication.attributes.items()} or None,
-    }
-    present = {name: value for name, value in fields.items() if value is not None}
-    return json.dumps(present, ensure_ascii=False, indent=2, separators=(",", " : "))
-
-
-def _show(attribute: MessageAttribute) -> dict[str, str]:
-    value = attribute.value
-    return {"Type": attribute.data_type, "Value": value if isinstance(value, str) else b64encode(value).decode()}
-
-
-def _timestamp(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -150,9 +150,10 @@ def _read_returned(handler: Handler, returned: object, seconds: float) -> BatchO
     if not isinstance(returned, Sequence | Mapping | Set):
         return None
     said = list(returned.values() if isinstance(returned, Mapping) else returned)
+    are_all_done = bool(said) and isinstance(returned, Sequence) and all(each is None for each in said)
     statuses = [each for each in said if isinstance(each, ProcessStatus)]
     failed = {place: each for place, each in enumerate(said) if isinstance(each, BaseException)}
-    if not (statuses or failed):
+    if not (statuses or failed or are_all_done):
         return None
     # The order of a set says nothing.
     pairs = returned.items() if isinstance(returned, Mapping) else enumerate(returned)

@@ -15,6 +15,7 @@ from megaflow import forks, limits
 from megaflow.errors import FailedEntry, PublishError, UsageError
 from megaflow.publishing.outgoing import Prepared
 from megaflow.publishing.threads import Threads
+from megaflow.telemetry.conventions import name_code, name_error
 from megaflow.wire.patience import PATIENCE
 from megaflow.wire.pending import Pending
 
@@ -183,7 +184,7 @@ def _end_spans(going: Sequence[Prepared], answers: Mapping[int, EntryAnswer]) ->
         said = [answers.get(entry.index, _UNANSWERED) for entry in going if entry.span is span]
         if len(said) == 1 and said[0].sent:
             span.note_message(said[0].message_id)
-        span.end(next((answer.code for answer in said if not answer.sent), ""))
+        span.end(next((name_code(answer.code) for answer in said if not answer.sent), ""))
 
 
 def note_answer(batch: Sequence[Prepared], answer: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -296,7 +297,7 @@ def read_error(error: Exception) -> EntryAnswer:
         return EntryAnswer(code=code, reason=reason, unknown=not refused)
     # Even where nobody listens: that may have been the last attempt, after one whose answer was lost.
     before_sending = isinstance(error, BotoCoreError) and not isinstance(error, ConnectionError | HTTPClientError)
-    return EntryAnswer(code=type(error).__name__, reason=str(error), unknown=not before_sending)
+    return EntryAnswer(code=name_error(error), reason=str(error), unknown=not before_sending)
 
 
 def read_batch_answer(answer: Mapping[str, Any], entries: Sequence[object]) -> list[EntryAnswer]:

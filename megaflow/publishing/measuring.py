@@ -42,12 +42,14 @@ class Measuring:
             return answer
 
         def note_error(error: BaseException) -> NoReturn:
-            note(type(error).__name__)
+            note(conventions.name_error(error))
             raise error
 
         return begin().map(note_answer, note_error)
 
     def count(self, answers: Iterable[EntryAnswer]) -> None:
         """Count messages by what was said of them in the end."""
-        counts: Counter[Told] = Counter([("sent", "" if each.sent else each.code, self._topic) for each in answers])
+        counts: Counter[Told] = Counter(
+            [("sent", "" if each.sent else conventions.name_code(each.code), self._topic) for each in answers]
+        )
         self._outlets.note(self._queue, counts)

@@ -63,7 +63,7 @@ class SnsPublisher(Publisher):
     ) -> None:
         check_options(SnsPublisher, aws, AwsOptions)
         check_address("topic_arn", topic_arn, topic_arn_of)
-        check_client("client", client, "sns")
+        check_client("client", client, "sns", only_sends=True)
         check_whole("max_message_size", max_message_size, 1, limits.SQS_MESSAGE_SIZE)
         super().__init__(max_size=max_message_size, sleep=sleep, telemetry=telemetry, metrics=metrics)
         refuse_both("topic_arn", topic_arn, "topic", topic)
@@ -108,7 +108,7 @@ class SnsPublisher(Publisher):
     def _check(self, source: Outgoing) -> None:
         _check_for_topic(source, self._address)
 
-    @property
+    @cached_property
     def _address(self) -> str:
         """The topic's ARN, or its name, which is not looked up for what it says by itself."""
         return self._topic or self.topic_arn

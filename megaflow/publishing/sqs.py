@@ -59,7 +59,7 @@ class SqsPublisher(Publisher):
     ) -> None:
         check_options(SqsPublisher, aws, AwsOptions)
         check_address("queue_url", queue_url, queue_url_of)
-        check_client("client", client, "sqs")
+        check_client("client", client, "sqs", only_sends=True)
         check_flag("wire", wire)
         super().__init__(max_size=limits.SQS_MESSAGE_SIZE, sleep=sleep, telemetry=telemetry, metrics=metrics)
         refuse_both("queue_url", queue_url, "queue", queue)
@@ -114,7 +114,7 @@ class SqsPublisher(Publisher):
     def _check(self, source: Outgoing) -> None:
         _check_for_queue(source, self._address)
 
-    @property
+    @cached_property
     def _address(self) -> str:
         """The queue's URL, or its name, which is not looked up for what it says by itself."""
         return self._queue or self.queue_url

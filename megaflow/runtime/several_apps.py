@@ -16,7 +16,7 @@ from megaflow.logs import get_logger
 from megaflow.publishing.destination import Destination
 from megaflow.runtime.child import refuse_nested_start
 from megaflow.runtime.protocols import AppRun, Measured
-from megaflow.runtime.running import Running, refuse_event_loop, serving_health
+from megaflow.runtime.running import WOULD_DELETE, Running, refuse_event_loop, serving_health
 from megaflow.runtime.supervisor import Supervisor
 from megaflow.runtime.targets import Loads, find_targets, name_apps
 from megaflow.runtime.together import run_together
@@ -188,9 +188,7 @@ def _refuse_shared_queues(apps: Mapping[str, App]) -> None:
         ours, theirs = app._destination, other._destination  # noqa: SLF001 - apps are run by it
         if ours.shares_queue_with(theirs):
             raise ConfigurationError(
-                f"{name} and {other_name} consume one queue, {ours.queue.queue_url}, and each would delete what only "
-                "the other one handles: put their handlers into one app (app.include(router)), or give each app a "
-                "queue of its own"
+                f"{name} and {other_name} consume one queue, {ours.queue.queue_url}, and {WOULD_DELETE}"
             )
         if name_of(ours.queue.queue_url) == name_of(theirs.queue.queue_url):
             text = "%s and %s consume two queues that are both called %s: the metrics count them as one"

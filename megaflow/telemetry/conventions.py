@@ -98,7 +98,7 @@ ATTRIBUTES: Final[Mapping[str, tuple[tuple[str, ...], str]]] = {
     REQUEST_ID: (_OF_CALLS, "AWS's id of the request, or of the last one of several"),
     ERROR_TYPE: (
         _ALL,
-        f"AWS's code, the exception's type, the handler's status, `{UNMATCHED}`, `{TIMEOUT}` or `{GIVEN_UP}`",
+        f"AWS's name for it, the exception's type, the handler's status, `{UNMATCHED}`, `{TIMEOUT}` or `{GIVEN_UP}`",
     ),
     HANDLER: ((PROCESS, HANDLE), "the handler's name; of several, one after another: `shop.reserve, shop.notify`"),
     STATUS: (
@@ -113,11 +113,38 @@ ATTRIBUTES: Final[Mapping[str, tuple[tuple[str, ...], str]]] = {
 """The spans that have an attribute, and what it says."""
 
 
+_OLD_PREFIX: Final = "AWS.SimpleQueueService."
+_NAMES: Final[Mapping[str, str]] = {
+    f"{_OLD_PREFIX}NonExistentQueue": "QueueDoesNotExist",
+    "QueueAlreadyExists": "QueueNameExists",
+    "KMS.AccessDeniedException": "KmsAccessDenied",
+    "KMS.DisabledException": "KmsDisabled",
+    "KMS.InvalidKeyUsageException": "KmsInvalidKeyUsage",
+    "KMS.InvalidStateException": "KmsInvalidState",
+    "KMS.NotFoundException": "KmsNotFound",
+    "KMS.OptInRequired": "KmsOptInRequired",
+    "KMS.ThrottlingException": "KmsThrottled",
+}
+"""What SQS's API calls an error, by the code that it had before SQS spoke JSON, and that most clients still show.
+
+https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/CommonErrors.html
+"""
+
+
+_WELL_KNOWN: Final = ("builtins", "botocore.exceptions")
+"""Whose errors need no module to be known by."""
+
+
 def name_error(error: BaseException) -> str:
-    """Return AWS's code for *error*, or the name of its type."""
+    """Return AWS's name for *error*, or that of its type: one name for one error, whichever client has raised it."""
     response = getattr(error, "response", None)
-    code = response.get("Error", {}).get("Code") if isinstance(response, dict) else None
+    said = response.get("Error", {}) if isinstance(response, dict) else {}
+    if code := said.get("QueryErrorCode") or said.get("Code"):
+        return name_code(str(code))
     kind = type(error)
-    if code:
-        return str(code)
-    return kind.__qualname__ if kind.__module__ == "builtins" else name_of(kind)
+    return kind.__qualname__ if kind.__module__ in _WELL_KNOWN else name_of(kind)
+
+
+def name_code(code: str) -> str:
+    """Return what AWS's API calls an error that has this *code*."""
+    return _NAMES.get(code) or code.removeprefix(_OLD_PREFIX)

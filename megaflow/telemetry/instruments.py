@@ -65,7 +65,7 @@ LABELS: Final[Mapping[str, str]] = {
     "dead-letter queue, `given-back` is hidden no longer, unhandled",
     "result": "what became of the poll: `messages`, `empty`, `failed`, `hung`",
     "operation": "what was asked of SQS or SNS: `receive`, `delete`, `hide`, `extend`, `dead_letter`, `send`",
-    "error": "the type or the code of the error, where there was one",
+    "error": 'AWS\'s name for the error, or its type, as `error.type` of spans has it; `""` where there was none',
 }
 """All labels, and what each says. None says anything that is another for every message."""
 
@@ -187,7 +187,7 @@ INSTRUMENTS: Final[Mapping[str, Instrument]] = _by_name(
             "megaflow.message.age",
             "s",
             _QUEUE,
-            "how long ago a message was sent when its first handler is started, at each delivery",
+            "how long ago a message was sent when it is taken up, at each delivery, whether or not a handler matches",
             _AGES,
         ),
         Instrument(

@@ -164,7 +164,7 @@ class CallSpan:
         """End it with the answer to a batch, and return that."""
         failed = answer.get("Failed", ())
         self.note_answer(answer)
-        self.end(failed[0].get("Code", "Unknown") if failed else "")
+        self.end(names.name_code(failed[0].get("Code", "Unknown")) if failed else "")
         return answer
 
     def fail_with(self, error: BaseException) -> NoReturn:

@@ -36,13 +36,16 @@ _METHODS: Final = {
 }
 
 
-def check_client(name: str, client: object, service: str) -> None:
+_SENDING: Final = {"sqs": ("send_message", "send_message_batch"), "sns": ("publish", "publish_batch")}
+
+
+def check_client(name: str, client: object, service: str, *, only_sends: bool = False) -> None:
     """Raise `ConfigurationError` unless *client*, which was given as *name*, is one for *service*, or None.
 
-    Its errors would be taken for an outage.
+    Its errors would be taken for an outage. One that *only sends* needs no other methods.
     """
     wanted = f"boto3's client for {service.upper()}, as in {name}=boto3.client({service!r}), or leave it out"
-    check_object(name, client, _METHODS[service], wanted)
+    check_object(name, client, (_SENDING if only_sends else _METHODS)[service], wanted)
 
 
 class ClientSource(Protocol):

@@ -139,6 +139,14 @@ def test_a_client_whose_calls_nobody_waits_for_is_none() -> None:
         App(client=client)
 
 
+def test_a_publishers_client_needs_what_sends_alone() -> None:
+    client: Any = Mock(spec=["send_message", "send_message_batch"])
+
+    assert SqsPublisher(client=client)
+    with pytest.raises(ConfigurationError, match=r"^client=.* has no receive_message\(\)"):
+        App(client=client)
+
+
 def test_a_secret_of_another_type_is_not_shown() -> None:
     with pytest.raises(ConfigurationError) as raised:
         App(aws_access_key_id="AKID", aws_secret_access_key=b"swordfish")  # type: ignore[arg-type]

@@ -88,6 +88,12 @@ def test_a_target_that_is_not_there_for_dev(target: str) -> None:
     expect(start("dev", target, "--port", "0", "--no-reload"), 2, TARGETS[target])
 
 
+@pytest.mark.usefixtures("files")
+@pytest.mark.parametrize("target", ["nowhere:app", "shop.py:ap", "empty.py"])
+def test_dev_does_not_wait_for_an_edit_where_the_target_is_mistyped(target: str) -> None:
+    expect(start("dev", target, "--port", "0"), 2, TARGETS[target])
+
+
 @pytest.mark.usefixtures("files", "orders")
 @pytest.mark.parametrize("command", ["explain shop.py nowhere.json", "publish nowhere.json --queue orders"])
 def test_a_file_that_is_not_there(command: str, run: Run) -> None:

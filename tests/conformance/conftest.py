@@ -1,10 +1,14 @@
-"""The worlds the suite runs in: the embedded queue; boto3 over HTTP against its server, moto's, AWS; and the wire."""
+"""The worlds the suite runs in: the embedded queue; boto3 over HTTP against its server, moto's, AWS; and the wire.
+
+`GIVEN` names one more: any server, by its URL.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import itertools
 import json
+import os
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -26,6 +30,9 @@ from tests.unmocked import unmocked
 
 ACCOUNT_ID = "123456789012"
 REGION = "us-east-1"
+
+GIVEN = "MEGAFLOW_CONFORMANCE_URL"
+"""Environment variable: the suite runs against the server at this URL, and nothing else."""
 
 _numbers = itertools.count()
 
@@ -53,6 +60,9 @@ class World:
 
     patience: int = 0
     """Seconds a receive waits by itself: AWS may not look at all of its servers at once."""
+
+    sns_url: str = f"https://sns.{REGION}.amazonaws.com"
+    """Where the URLs in envelopes begin."""
 
     def queue(self, **attributes: str) -> str:
         """Make a standard queue and return its URL."""
@@ -175,7 +185,7 @@ def local_world() -> World:
 def server_world() -> Iterator[World]:
     moved = Moved()
     with Server(moved.account) as server, clients(server.url) as (sqs, sns):
-        yield World(sqs, sns, moved.advance)
+        yield World(sqs, sns, moved.advance, sns_url=server.url)
 
 
 @pytest.fixture(scope="session")
@@ -206,13 +216,26 @@ def aws_world() -> Iterator[World]:
         client.meta.events.register(f"after-call.{call}", note)
     prefix = f"megaflow-{uuid.uuid4().hex[:12]}"
     names = (f"{prefix}-{number}" for number in itertools.count())
-    yield World(sqs, sns, time.sleep, names, account_id, session.region_name, moment=3, patience=2)
+    sns_url = f"https://sns.{session.region_name}.amazonaws.com"
+    yield World(sqs, sns, time.sleep, names, account_id, session.region_name, moment=3, patience=2, sns_url=sns_url)
     for delete in made:
         with contextlib.suppress(ClientError):
             delete()
 
 
-@pytest.fixture(params=["local", "server", "wire", "moto", pytest.param("aws", marks=pytest.mark.aws)])
+@pytest.fixture(scope="session")
+def given_world() -> Iterator[World]:
+    """A server that somebody has started, whose account is asked of it."""
+    with clients(os.environ[GIVEN]) as (sqs, sns):
+        world = World(sqs, sns, advance=time.sleep, moment=3)
+        *_, region, account_id, _ = world.attributes(world.queue())["QueueArn"].split(":")
+        yield replace(world, region=region, account_id=account_id)
+
+
+WORLDS = ["local", "server", "wire", "moto", pytest.param("aws", marks=pytest.mark.aws)]
+
+
+@pytest.fixture(params=["given"] if GIVEN in os.environ else WORLDS)
 def world(request: pytest.FixtureRequest) -> World:
     differs = request.node.get_closest_marker("moto_differs")
     if request.param == "moto" and differs is not None:

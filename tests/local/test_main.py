@@ -13,6 +13,9 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
+from urllib.parse import urlencode
+from urllib.request import urlopen
 
 import pytest
 
@@ -71,6 +74,36 @@ def refused(*arguments: str) -> str:
     assert (ended.returncode, ended.stdout) == (2, "")
     assert "Traceback" not in ended.stderr
     return ended.stderr
+
+
+def test_a_place_to_deliver_to_that_is_none_is_refused() -> None:
+    said = refused("--deliver-to", "app:8080", "--deliver-to", "http://app")
+
+    assert said == ("megaflow.local: cannot deliver to 'http://app': give a host, or a host, a colon and a port\n")
+
+
+def test_it_delivers_to_the_places_that_it_is_told() -> None:
+    with started("--deliver-to", "127.0.0.2:9") as program:
+        topic = query(program.url, Action="CreateTopic", Name="news")
+        arn = "arn:aws:sns:us-east-1:000000000000:news"
+        asked = {"Action": "Subscribe", "TopicArn": arn, "Protocol": "http"}
+        taken = query(program.url, **asked, Endpoint="http://127.0.0.2:9/")
+        not_taken = query(program.url, **asked, Endpoint="http://127.0.0.1:8080/")
+
+    assert arn in topic
+    assert "<SubscriptionArn>pending confirmation</SubscriptionArn>" in taken
+    assert "this server delivers to 127.0.0.2:9 alone" in not_taken
+
+
+def query(url: str, **asked: str) -> str:
+    """Return what is answered to a call by GET, whether it is refused or not."""
+    try:
+        with urlopen(f"{url}/?{urlencode(asked)}") as answer:
+            text: str = answer.read().decode()
+    except HTTPError as error:
+        with error:
+            text = error.read().decode()
+    return text
 
 
 def test_its_first_line_says_where_it_listens_and_for_whom() -> None:

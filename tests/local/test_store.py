@@ -11,6 +11,9 @@ import pytest
 from botocore.exceptions import ClientError
 
 from megaflow.local.calls import SERVICES
+from megaflow.local.endpoints.destinations import Destinations
+from megaflow.local.served import Served
+from megaflow.local.topic import Subscription
 from tests.local.kept import KeptShop, picture
 
 FIFO_TOPIC = {"FifoTopic": "true", "ContentBasedDeduplication": "true"}
@@ -442,9 +445,12 @@ def furnish(shop: KeptShop) -> None:
     shop.sqs.add_permission(QueueUrl=url, Label="all", AWSAccountIds=["123456789012"], Actions=["*"])
     send_in_order(shop, shop.fifo_queue(), "one", "two")
     shop.sns.create_topic(Name="news", Tags=[{"Key": "a", "Value": "b"}])
+    shop.sns.add_permission(TopicArn=NEWS_ARN, Label="all", AWSAccountId=["123456789012"], ActionName=["Publish"])
     subscribe(shop, NEWS_ARN, url)
     shop.sns.create_topic(Name="news.fifo", Attributes=FIFO_TOPIC)
     subscribe(shop, f"{NEWS_ARN}.fifo", FIFO_URL)
+    shop.account.served = Served(Destinations(["127.0.0.1"]), None)
+    shop.sns.subscribe(TopicArn=NEWS_ARN, Protocol="http", Endpoint="http://127.0.0.1/")
 
 
 def receipt(shop: KeptShop) -> dict[str, str]:
@@ -453,8 +459,13 @@ def receipt(shop: KeptShop) -> dict[str, str]:
 
 
 def subscription(shop: KeptShop) -> dict[str, str]:
-    (shown,) = shop.sns.list_subscriptions_by_topic(TopicArn=NEWS_ARN)["Subscriptions"]
-    return {"SubscriptionArn": shown["SubscriptionArn"]}
+    listed = shop.sns.list_subscriptions_by_topic(TopicArn=NEWS_ARN)["Subscriptions"]
+    (arn,) = (each["SubscriptionArn"] for each in listed if each["Protocol"] == "sqs")
+    return {"SubscriptionArn": arn}
+
+
+def pending(shop: KeptShop) -> list[Subscription]:
+    return [one for one in shop.account.topics[NEWS_ARN].subscriptions.values() if one.state == "pending"]
 
 
 def running_task(shop: KeptShop) -> dict[str, str]:
@@ -494,9 +505,14 @@ CHANGES: dict[str, Case] = {
     "SetTopicAttributes": lambda shop: shop.sns.set_topic_attributes(
         TopicArn=NEWS_ARN, AttributeName="DisplayName", AttributeValue="News"
     ),
+    "sns.AddPermission": lambda shop: shop.sns.add_permission(
+        TopicArn=NEWS_ARN, Label="some", AWSAccountId=["123456789012"], ActionName=["Publish"]
+    ),
+    "sns.RemovePermission": lambda shop: shop.sns.remove_permission(TopicArn=NEWS_ARN, Label="all"),
     "TagResource": lambda shop: shop.sns.tag_resource(ResourceArn=NEWS_ARN, Tags=[{"Key": "c", "Value": "d"}]),
     "UntagResource": lambda shop: shop.sns.untag_resource(ResourceArn=NEWS_ARN, TagKeys=["a"]),
     "Subscribe": lambda shop: subscribe(shop, NEWS_ARN, "000000000000/dead", RawMessageDelivery="true"),
+    "ConfirmSubscription": lambda shop: shop.sns.confirm_subscription(TopicArn=NEWS_ARN, Token=pending(shop)[0].token),
     "Unsubscribe": lambda shop: shop.sns.unsubscribe(**subscription(shop)),
     "SetSubscriptionAttributes": lambda shop: shop.sns.set_subscription_attributes(
         **subscription(shop),
@@ -518,7 +534,8 @@ READS = {
 
 
 def test_every_operation_is_a_change_or_a_read() -> None:
-    operations = {operation for service in SERVICES.values() for operation in service}
+    in_sqs, in_sns = SERVICES["sqs"].keys(), SERVICES["sns"].keys()
+    operations = in_sqs | in_sns | {f"sns.{operation}" for operation in in_sqs & in_sns}
 
     assert operations == CHANGES.keys() | READS
 

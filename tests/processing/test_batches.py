@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -165,3 +166,11 @@ def test_what_stands_for_a_batch_is_called_after_its_first_message() -> None:
     said = [stand_for(messages[:size]).id for size in (1, 2, 3)]
 
     assert said == [f"{first} alone", f"{first} and 1 more", f"{first} and 2 more"]
+
+
+def test_a_list_that_says_nothing_of_failures_is_no_mistake(caplog: pytest.LogCaptureFixture) -> None:
+    # What `asyncio.gather` gives where all went well.
+    verdicts = Batch(make_app(), make_messages(["a", "b"])).run([None, None])
+
+    assert statuses(verdicts) == [DONE, DONE]
+    assert caplog.messages == []

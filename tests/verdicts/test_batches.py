@@ -175,6 +175,7 @@ def test_errors_of_a_partial_failure_are_judged_as_raised_ones(name: str) -> Non
         PartialFailure([ValueError()]),  # type: ignore[arg-type]
         [ProcessStatus.DONE],
         [ProcessStatus.DONE, "DONE", None],
+        [None, None],
         PartialFailure(None),  # type: ignore[arg-type]
         PartialFailure({0: ConnectionError}),  # type: ignore[dict-item]
         ExceptionGroup("of tasks", [PartialFailure({0: ValueError()})]),

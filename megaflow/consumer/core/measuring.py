@@ -9,6 +9,7 @@ from megaflow.consumer.core.protocol import Actions, AskFailed, DeadLetter, Dele
 from megaflow.messages.message import Message
 from megaflow.processing.measuring import measure_ages, measure_verdicts
 from megaflow.processing.verdict import Verdict
+from megaflow.telemetry.conventions import name_error
 
 _OPERATIONS: Final = {Delete: "delete", Hide: "hide", Extend: "extend", DeadLetter: "dead_letter"}
 
@@ -32,7 +33,7 @@ class Measuring:
 
     def note_failed(self, failed: AskFailed) -> None:
         """Measure a poll that failed."""
-        self._note_call("receive", failed.took, 0, type(failed.error).__name__)
+        self._note_call("receive", failed.took, 0, name_error(failed.error))
 
     def note_settled(self, settled: Settled) -> None:
         """Measure a settlement."""

@@ -100,7 +100,8 @@ class Stopping:
             count = self._held_messages.begun
             self._actions.report(
                 logging.INFO,
-                "stopping: waiting up to %s s for %d %s; a second signal does not wait",
+                "stopping: waiting up to %s s for %d %s; "
+                "stop(now=True) does not wait, nor a second signal that is heard",
                 self._settings.shutdown_timeout,
                 count,
                 "message" if count == 1 else "messages",

@@ -24,6 +24,7 @@ from megaflow.consumer.core.protocol import (
 from megaflow.consumer.threads.renewals import renew_or_warn
 from megaflow.messages.message import Message
 from megaflow.settings import ConsumerSettings
+from megaflow.telemetry.conventions import name_error
 from megaflow.transport.errors import is_over_limit, is_refusal, is_refused_message
 from megaflow.transport.queue import Failed, OpenQueue
 from megaflow.wire.pending import Pending, failing
@@ -112,7 +113,7 @@ def _describe_refusal(action: Settlement, error: BaseException, took: float) -> 
     of_message = isinstance(action, DeadLetter) and is_refused_message(error)
     problem = Problem(f"{type(error).__name__}: {error}", final=refusal is not None, of_message=of_message)
     problems = dict.fromkeys([message.id for message in action.messages], problem)
-    return Settled(action, problems, refusal, took, type(error).__name__)
+    return Settled(action, problems, refusal, took, name_error(error))
 
 
 def _handles(action: Settlement) -> list[str]:

@@ -61,6 +61,9 @@ CREATE INDEX recent_by_end ON recent (ends_at);
 CREATE INDEX recent_by_owner ON recent (owner, kind);
 """
 
+_POSTS: Final = "CREATE TABLE IF NOT EXISTS post (number INTEGER PRIMARY KEY, facts TEXT NOT NULL)"
+"""Files from before there were any are of the same version: they lack nothing else."""
+
 
 def open_data_file(path: Path) -> sqlite3.Connection:
     """Open the file at *path* for this process alone and for any of its threads.
@@ -141,9 +144,10 @@ def _prepare(database: sqlite3.Connection, path: Path) -> None:
     execute("PRAGMA synchronous = NORMAL")
     execute("PRAGMA temp_store = MEMORY")
     execute(f"PRAGMA journal_size_limit = {_LARGEST_LOG}")
-    if new:
-        with transaction(database):
+    with transaction(database):
+        if new:
             _create(database)
+        execute(_POSTS)
 
 
 def _is_new(database: sqlite3.Connection, path: Path) -> bool:

@@ -6,9 +6,12 @@ import json
 from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from dataclasses import fields
+from functools import lru_cache
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from megaflow.local.content import NO_ATTRIBUTES, Content, MessageAttribute
+from megaflow.local.endpoints.posts import Post
 from megaflow.local.recent import Remembered
 from megaflow.local.stored_message import Attempt, MessageRecord, SentMessage, Stored
 from megaflow.local.topic import Publication, Subscription, Topic
@@ -23,6 +26,7 @@ Facts = dict[str, Any]
 _QUEUE_SHIFT: Final = 40
 """A queue's number stands above the numbers of its messages in a key of SQLite's 63 bits."""
 
+_POST: Final = tuple(field.name for field in fields(Post) if field.name not in ("content", "has_turn"))
 _SUBSCRIPTION: Final = tuple(field.name for field in fields(Subscription) if field.init)
 
 
@@ -78,7 +82,7 @@ def read_record(row: Row) -> MessageRecord:
     """Make a record of a row of messages with its row of deliveries behind it."""
     key, message_id, body, attributes, system, sent_at, group, deduplication, sequence, source, aged, delayed = row[:12]
     received, received_here, received_at, first_received_at, visible_at = row[12:]
-    content = Content(body, _read_attributes(attributes), _read_attributes(system))
+    content = Content(body, _read_attributes(attributes), _read_system_attributes(system))
     message = SentMessage(message_id, content, sent_at, group, deduplication, sequence)
     stored = Stored(
         split_key(key)[1], message, received or 0, received_here or 0, received_at or 0.0, first_received_at, source
@@ -133,6 +137,21 @@ def restore_topic(topic: Topic, facts: Facts) -> None:
     topic.tags = facts["tags"]
     topic.subscriptions = {one["arn"]: Subscription(**one) for one in facts["subscriptions"]}
     topic.next_number = facts["next_number"]
+
+
+def post_facts(post: Post) -> str:
+    """Write down what is to be delivered over HTTP."""
+    content = post.content
+    facts = {name: getattr(post, name) for name in _POST}
+    attributes = [_write_attributes(each) for each in (content.attributes, content.system_attributes)]
+    return json.dumps({**facts, "content": [content.body, *attributes]})
+
+
+def read_post(text: str) -> Post:
+    """Read what ``post_facts`` wrote."""
+    facts = json.loads(text)
+    body, attributes, system = facts["content"]
+    return Post(**{**facts, "content": Content(body, _read_attributes(attributes), _read_attributes(system))})
 
 
 def sent_facts(remembered: Remembered[SentMessage]) -> str:
@@ -210,6 +229,12 @@ def _read_attributes(text: str | None) -> Mapping[str, MessageAttribute]:
     if text is None:
         return NO_ATTRIBUTES
     return {name: MessageAttribute(kind, _read_value(*value)) for name, (kind, *value) in json.loads(text).items()}
+
+
+@lru_cache(64)
+def _read_system_attributes(text: str | None) -> Mapping[str, MessageAttribute]:
+    # One for all that have the same: of a million envelopes, each has the mark that it is yet to be signed.
+    return MappingProxyType(dict(_read_attributes(text))) if text else NO_ATTRIBUTES
 
 
 def _read_value(text: str, binary: str | None = None) -> str | bytes:

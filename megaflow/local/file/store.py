@@ -15,6 +15,7 @@ from typing import Final
 from megaflow.errors import ConfigurationError
 from megaflow.forks import close_before_fork
 from megaflow.local.account import Account
+from megaflow.local.endpoints.posts import Post
 from megaflow.local.file import rows
 from megaflow.local.file.datafile import damaged, open_data_file, transaction
 from megaflow.local.hosted_queue import HostedQueue
@@ -119,6 +120,8 @@ class Store:
             for row in self._database.execute("SELECT * FROM message LEFT JOIN delivery USING (key) ORDER BY key"):
                 queues[rows.split_key(row[0])[0]].messages.restore(rows.read_record(row))
         self._load_topics(account)
+        for (text,) in self._database.execute("SELECT facts FROM post ORDER BY number"):
+            account.posts.add(rows.read_post(text))
         account.moves.restore(facts["moves"])
 
     def _load_account(self, account: Account) -> rows.Facts:
@@ -179,6 +182,8 @@ class Store:
         for arn in touched.topics:
             if arn in account.topics:
                 self._write_topic(account.topics[arn])
+        for number in touched.posts:
+            self._write_post(number, account.posts.find(number))
         if touched.account:
             self._database.execute("UPDATE account SET facts = ?", (json.dumps(rows.account_facts(account)),))
 
@@ -242,6 +247,12 @@ class Store:
         self._database.execute("DELETE FROM topic WHERE arn = ?", (arn,))
         self._database.execute("DELETE FROM recent WHERE owner = ?", (arn,))
 
+    def _write_post(self, number: int, post: Post | None) -> None:
+        if post is None:
+            self._database.execute("DELETE FROM post WHERE number = ?", (number,))
+        else:
+            self._database.execute("REPLACE INTO post VALUES (?, ?)", (number, rows.post_facts(post)))
+
     def _remember(
         self, owner: object, kind: str, recent: Recent[Kept], facts: Callable[[Remembered[Kept]], str]
     ) -> None:
@@ -257,7 +268,8 @@ class Store:
 
 
 def _is_any(touched: Touched) -> bool:
-    return bool(touched.messages or touched.queues or touched.topics or touched.topics_gone or touched.account)
+    topics = touched.topics or touched.topics_gone
+    return bool(touched.messages or touched.queues or topics or touched.posts or touched.account)
 
 
 @contextmanager

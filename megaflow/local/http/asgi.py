@@ -24,6 +24,7 @@ from megaflow.local.http.gate import Gate, check_form
 from megaflow.local.http.pages import no_call, pages
 from megaflow.local.http.protocols import Call, Headers, Reply, is_call, likely_protocol, protocol_of
 from megaflow.local.http.queue_urls import at_host
+from megaflow.local.http.sender import with_sender
 from megaflow.local.http.trace import with_trace_header
 from megaflow.local.operations.operation import Answer
 from megaflow.local.polls import Poll
@@ -105,7 +106,7 @@ class Application:
                 check_form(scope["method"], headers, call.body)
             if operation not in SERVICES[protocol.service]:
                 raise protocol.unknown_operation(operation)
-            ask = with_trace_header(operation, ask, headers)
+            ask = with_sender(operation, with_trace_header(operation, ask, headers), call)
             signature = signature_of(headers, call.query)
             caller = self._accounts.of(signature)
             account = self._accounts.serving(caller, ask)

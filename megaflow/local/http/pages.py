@@ -8,13 +8,15 @@ from dataclasses import asdict
 from functools import partial
 from typing import Any, Final, TypeAlias
 
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from megaflow.errors import ConfigurationError, UsageError
 from megaflow.local.account import Account
-from megaflow.local.accounts import Accounts
+from megaflow.local.accounts import NUMBER, Accounts, number_in
+from megaflow.local.endpoints.signing import CERTIFICATES
 from megaflow.local.faults import Faults
 from megaflow.local.shapes import to_base64
 
@@ -43,6 +45,7 @@ def pages(accounts: Accounts) -> Sequence[Route]:
     return [
         Route("/", _about),
         Route("/health", _health),
+        Route(f"{CERTIFICATES}{{name}}.pem", partial(_certificate, accounts)),
         Route(PREFIX, _index),
         *(
             Route(f"{PREFIX}{name}", partial(_answer, page, accounts), methods=methods)
@@ -68,6 +71,14 @@ async def _about(_: Request) -> Response:
 
 async def _health(_: Request) -> Response:
     return JSONResponse({"status": "ok"})
+
+
+async def _certificate(accounts: Accounts, request: Request) -> Response:
+    """Hand out the certificate of those who sign; another name is that of a server before this one."""
+    signer = accounts.default.served.signer if accounts.default.served else None
+    if signer is None or await run_in_threadpool(lambda: signer.name) != request.path_params["name"]:
+        return PlainTextResponse("This server has no such certificate.\n", 404)
+    return Response(signer.certificate, media_type="application/x-pem-file")
 
 
 async def _index(_: Request) -> Response:
@@ -133,9 +144,11 @@ async def _faults(accounts: Accounts, request: Request) -> Response:
 
 
 def _account(accounts: Accounts, request: Request) -> Account:
-    """Return the account that ``region`` and ``account`` name, of those that were called."""
+    """Return the account that ``region`` and ``account``, or the URL of the queue, name, of those that were called."""
     asked, default = request.query_params, accounts.default
-    region, number = asked.get("region", default.region), asked.get("account", default.account_id)
+    in_url = number_in(asked.get("queue", ""))
+    owner = in_url if NUMBER.fullmatch(in_url) else default.account_id
+    region, number = asked.get("region", default.region), asked.get("account", owner)
     for account in accounts:
         if (account.region, account.account_id) == (region, number):
             return account

@@ -21,6 +21,7 @@ from megaflow.local.content import (
 from megaflow.local.hosted_queue import HostedQueue
 from megaflow.local.operations.batches import BatchEntry, check_batch, check_batch_size, each
 from megaflow.local.operations.operation import Answer, Ask, Operation
+from megaflow.local.operations.posting import text_of
 from megaflow.local.operations.queues import QUEUE_ATTRIBUTES
 from megaflow.local.refused import (
     Refused,
@@ -149,6 +150,7 @@ def _check_range(
 
 def _show(account: Account, received: Delivery, ask: Ask) -> Answer:
     content = received.message.content
+    body = text_of(account, content) if content.system_attributes else content.body
     attributes = chosen(content.attributes, ask.get("MessageAttributeNames", ()))
     system = _system_attributes(account, received)
     names = _system_names(ask)
@@ -156,8 +158,8 @@ def _show(account: Account, received: Delivery, ask: Ask) -> Answer:
     answer: Answer = {
         "MessageId": received.message.id,
         "ReceiptHandle": received.receipt_handle,
-        "MD5OfBody": md5_of_body(content.body),
-        "Body": content.body,
+        "MD5OfBody": md5_of_body(body),
+        "Body": body,
     }
     if wanted:
         answer["Attributes"] = wanted

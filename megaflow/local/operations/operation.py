@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 if TYPE_CHECKING:
     from megaflow.local.account import Account
@@ -14,3 +14,6 @@ Ask: TypeAlias = Mapping[str, Any]
 Answer: TypeAlias = dict[str, Any]
 
 Operation: TypeAlias = Callable[["Account", Ask], Answer]
+
+UNSIGNED: Final = "megaflow.unsigned"
+"""What a call is asked that came without a signature, where that makes a difference. No parameter has this name."""

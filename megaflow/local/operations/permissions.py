@@ -1,4 +1,4 @@
-"""``AddPermission`` and ``RemovePermission``: a statement goes into a queue's policy and out of it by its label.
+"""``AddPermission`` and ``RemovePermission`` of SQS: a statement goes into a queue's policy and out of it by its label.
 
 https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_AddPermission.html
 https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_RemovePermission.html
@@ -19,8 +19,8 @@ _ACTIONS: Final = 7
 _STATEMENTS: Final = 20
 """In one policy, from the same page."""
 
-_LABEL: Final = re.compile(r"[A-Za-z0-9_-]{1,80}")
-_ACCOUNT_ID: Final = re.compile(r"[0-9]{12}")
+LABEL: Final = re.compile(r"[A-Za-z0-9_-]{1,80}")
+ACCOUNT_ID: Final = re.compile(r"[0-9]{12}")
 _FOR_OTHERS: Final = frozenset(
     {
         "*",
@@ -70,18 +70,12 @@ def with_permission(
     _check_label(label)
     _check_actions(actions)
     document = json.loads(policy) if policy else {"Version": "2008-10-17", "Id": f"{queue_arn}/SQSDefaultPolicy"}
-    statements = _statements(document)
-    if label in map(_label, statements):
+    statements = statements_of(document)
+    if label in map(label_of, statements):
         raise invalid_value(label, "Label", "Already exists.")
     _check_count("Statements", len(statements) + 1, _STATEMENTS)
-    added = {
-        "Sid": label,
-        "Effect": "Allow",
-        "Principal": {"AWS": _one_or_all(_principals(account_ids))},
-        "Action": _one_or_all([f"SQS:{action}" for action in actions]),
-        "Resource": queue_arn,
-    }
-    return _write({**document, "Statement": [*statements, added]})
+    added = statement_for(label, _principals(account_ids), [f"SQS:{action}" for action in actions], queue_arn)
+    return write_policy({**document, "Statement": [*statements, added]})
 
 
 def without_permission(policy: str | None, label: str) -> str | None:
@@ -95,17 +89,49 @@ def without_permission(policy: str | None, label: str) -> str | None:
     if not policy:
         raise invalid_value(label, "Label", "can't find label.")
     document = json.loads(policy)
-    statements = _statements(document)
-    left = [statement for statement in statements if _label(statement) != label]
+    statements = statements_of(document)
+    left = [statement for statement in statements if label_of(statement) != label]
     if len(left) == len(statements):
         raise invalid_value(label, "Label", "can't find label on existing policy.")
-    return _write({**document, "Statement": left}) if left else None
+    return write_policy({**document, "Statement": left}) if left else None
+
+
+def statement_for(label: str, principals: Sequence[str], actions: Sequence[str], arn: str) -> dict[str, Any]:
+    """Return a statement that allows these *principals* these *actions* on a queue or topic."""
+    return {
+        "Sid": label,
+        "Effect": "Allow",
+        "Principal": {"AWS": _one_or_all(principals)},
+        "Action": _one_or_all(actions),
+        "Resource": arn,
+    }
+
+
+def principal_of(account_id: str) -> str:
+    """Return what stands for all of an account in a policy."""
+    return f"arn:aws:iam::{account_id}:root"
+
+
+def statements_of(document: Mapping[str, Any]) -> list[Any]:
+    """Return the statements of a policy: a list in JSON, or a single one."""
+    statements = document.get("Statement", [])
+    return statements if isinstance(statements, list) else [statements]
+
+
+def label_of(statement: object) -> object:
+    """Return what a statement is called, or None where it has no name."""
+    return statement.get("Sid") if isinstance(statement, dict) else None
+
+
+def write_policy(document: Mapping[str, Any]) -> str:
+    """Return a policy as AWS writes it."""
+    return json.dumps(document, ensure_ascii=False, separators=(",", ":"))
 
 
 def _check_label(label: str) -> None:
     if not label:
         raise missing("Label")
-    if not _LABEL.fullmatch(label):
+    if not LABEL.fullmatch(label):
         raise invalid_value(
             label, "Label", "Can only include alphanumeric characters, hyphens, or underscores. 1 to 80 in length."
         )
@@ -133,25 +159,11 @@ def _check_count(what: str, count: int, most: int) -> None:
 
 def _principals(account_ids: Sequence[str]) -> list[str]:
     # AWS leaves out the accounts it does not know, and minds only where it knows none.
-    known = [account_id for account_id in account_ids if _ACCOUNT_ID.fullmatch(account_id)]
+    known = [account_id for account_id in account_ids if ACCOUNT_ID.fullmatch(account_id)]
     if not known:
         raise invalid_value(f"[{', '.join(account_ids)}]", "PrincipalId", "Unable to verify.")
-    return [f"arn:aws:iam::{account_id}:root" for account_id in known]
+    return list(map(principal_of, known))
 
 
 def _one_or_all(texts: Sequence[str]) -> str | Sequence[str]:
     return texts[0] if len(texts) == 1 else texts
-
-
-def _statements(document: Mapping[str, Any]) -> list[Any]:
-    """Return the statements of a policy: a list in JSON, or a single one."""
-    statements = document.get("Statement", [])
-    return statements if isinstance(statements, list) else [statements]
-
-
-def _label(statement: object) -> object:
-    return statement.get("Sid") if isinstance(statement, dict) else None
-
-
-def _write(document: Mapping[str, Any]) -> str:
-    return json.dumps(document, ensure_ascii=False, separators=(",", ":"))

@@ -1,11 +1,10 @@
-"""Operations of SNS that publish, to all queues that subscribed."""
+"""Operations of SNS that publish, to all endpoints that subscribed."""
 
 from __future__ import annotations
 
 import json
 import re
 from collections.abc import Sequence
-from contextlib import nullcontext
 from functools import partial
 from typing import Final
 
@@ -17,17 +16,15 @@ from megaflow.limits import (
     refused_character,
 )
 from megaflow.local.account import Account
-from megaflow.local.content import Content, check_count, read_trace_header, size_of_entry
-from megaflow.local.operations.aws_checks import check_delivery, check_missing
+from megaflow.local.content import Content, read_trace_header, size_of_entry
+from megaflow.local.envelopes import content_for
 from megaflow.local.operations.batches import BatchEntry, is_entry_id
 from megaflow.local.operations.operation import Answer, Ask
+from megaflow.local.operations.posting import origin_of, post_publication
 from megaflow.local.operations.published_attributes import read_attributes_of
+from megaflow.local.operations.sending import send_to_queue
 from megaflow.local.refused import Refused, invalid_parameter
-from megaflow.local.topic import Publication, Subscription, Topic, content_for
-from megaflow.logs import get_logger
-
-log = get_logger(__name__)
-
+from megaflow.local.topic import NO_PARTS, POSTED, Publication, Subscription, Topic
 
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 
@@ -57,7 +54,7 @@ def check_published_batch(entries: Sequence[BatchEntry], topic: Topic) -> None:
     sizes = [size_of_entry(entry["Message"], entry.get("MessageAttributes", {})) for entry in entries]
     if sum(sizes) > max(SNS_MESSAGE_SIZE, topic.maximum_message_size):
         raise Refused("BatchRequestTooLong", "The length of all the messages put together is more than the limit.")
-    for check in (_message_for_sqs, read_attributes_of, topic.check_order):
+    for check in (partial(_message_for, "sqs"), read_attributes_of, topic.check_order):
         for entry in entries:
             check(entry)
 
@@ -90,12 +87,13 @@ def _read_publication(topic: Topic, ask: Ask) -> Publication:
         raise invalid_parameter("Subject")
     _check_ids(topic, ask)
     return Publication(
-        _message_for_sqs(ask),
+        _message_for("sqs", ask),
         subject,
         read_attributes_of(ask),
         ask.get("MessageGroupId"),
         ask.get("MessageDeduplicationId"),
         read_trace_header(ask),
+        {name: _message_for(name, ask) for name in POSTED} if "MessageStructure" in ask else NO_PARTS,
     )
 
 
@@ -115,8 +113,8 @@ def _check_ids(topic: Topic, ask: Ask) -> None:
     topic.check_order(ask)
 
 
-def _message_for_sqs(ask: Ask) -> str:
-    """Return the message, or its part for SQS where ``MessageStructure`` is ``json``.
+def _message_for(protocol: str, ask: Ask) -> str:
+    """Return the message, or its part for a protocol where ``MessageStructure`` is ``json``.
 
     https://docs.aws.amazon.com/sns/latest/api/API_Publish.html
     """
@@ -130,47 +128,38 @@ def _message_for_sqs(ask: Ask) -> str:
         raise invalid_parameter("Message Structure - JSON message body failed to parse") from error
     if not isinstance(messages, dict) or not isinstance(messages.get("default"), str):
         raise invalid_parameter("Message Structure - No default entry in JSON message body")
-    given = messages.get("sqs")
+    given = messages.get(protocol)
     message = given if isinstance(given, str) else str(messages["default"])
     # An escape in the JSON can hold what could not stand there itself.
     if not message or refused_character(message) is not None:
-        raise invalid_parameter("Message Structure - The part for sqs is empty, or has a character SQS does not take")
+        raise invalid_parameter(
+            f"Message Structure - The part for {protocol} is empty, or has a character SQS does not take"
+        )
     return message
 
 
 def _deliver(account: Account, topic: Topic, subscription: Subscription, publication: Publication) -> None:
-    """Send *publication* to the queue of *subscription*, or else to the dead-letter queue it may have.
+    """Give *publication* to the endpoint of *subscription*; a queue that cannot take it has a dead-letter queue.
 
     https://docs.aws.amazon.com/sns/latest/dg/sns-dead-letter-queues.html
     """
-    content = content_for(subscription, publication, account.region, topic.signature_version)
+    content = content_for(subscription, publication, topic, origin_of(account))
+    if subscription.is_posted_to:
+        post_publication(account, subscription, publication, content)
+        return
     dead_letter_arn = subscription.dead_letter_arn
     if not _send(account, topic, subscription.endpoint, content, publication) and dead_letter_arn is not None:
         _send(account, topic, dead_letter_arn, content, publication)
 
 
 def _send(account: Account, topic: Topic, arn: str, content: Content, publication: Publication) -> bool:
-    """Tell whether the queue of this ARN is there and took the message."""
-    owner = account.owner_of(arn)
-    hosted = None if owner is None else owner.queue_by_arn(arn)
-    if owner is None or hosted is None:
-        log.debug("message %s not delivered: no queue %s", publication.id, arn)
-        check_missing(account, topic.arn, arn)
-        return False
-    # Standard queues get the group of a standard topic (fair queues), but not that of a FIFO topic.
-    # https://docs.aws.amazon.com/sns/latest/dg/fifo-message-grouping.html
-    in_order = publication.sequence_number is not None
-    passed_on = hosted.queue.settings.fifo == in_order
-    try:
-        check_count(content.attributes)
-        with owner.turn() if owner is not account else nullcontext():
-            hosted.queue.send(
-                content,
-                group_id=publication.group_id if passed_on else None,
-                deduplication_id=publication.deduplication_id if passed_on else None,
-            )
-    except Refused as refused:
-        log.debug("message %s not delivered to %s: %s", publication.id, arn, str(refused))
-        return False
-    check_delivery(account, topic.arn, hosted.queue)
-    return True
+    return send_to_queue(
+        account,
+        topic.arn,
+        arn,
+        content,
+        message_id=publication.id,
+        group_id=publication.group_id,
+        deduplication_id=publication.deduplication_id,
+        in_order=publication.sequence_number is not None,
+    )

@@ -12,9 +12,15 @@ from dataclasses import replace
 from typing import Any, Final
 
 from megaflow.errors import PatternError
+from megaflow.local.endpoints.delivery_policy import (
+    WrongPolicy,
+    check_subscription_policy,
+    effective_for_subscription,
+)
+from megaflow.local.operations.permissions import write_policy
 from megaflow.local.operations.policy_places import why_no_json, with_place
 from megaflow.local.refused import invalid_parameter
-from megaflow.local.topic import Subscription
+from megaflow.local.topic import Subscription, Topic
 from megaflow.match.filters import NESTED, SCOPES
 
 _QUEUE_ARN: Final = re.compile(r"arn:aws:sqs:[^:]+:[^:]+:[^:]+")
@@ -47,10 +53,15 @@ def _explain(policy: str, error: PatternError) -> str:
     return f"FilterPolicy: {said}"
 
 
-def show_subscription(subscription: Subscription) -> dict[str, str]:
-    """Return the attributes that were given, as SNS shows them; a scope without a filter policy is not shown."""
-    policy, redrive = subscription.filter_policy, subscription.redrive_policy
+def show_subscription(subscription: Subscription, topic: Topic) -> dict[str, str]:
+    """Return its attributes, as SNS shows them; a scope without a filter policy is not shown."""
+    policy, redrive, delivery = subscription.filter_policy, subscription.redrive_policy, subscription.delivery_policy
+    effective = effective_for_subscription(delivery, topic.attributes.get("DeliveryPolicy", ""))
     return {
+        "PendingConfirmation": str(subscription.state == "pending").lower(),
+        "ConfirmationWasAuthenticated": str(subscription.authenticated and subscription.state != "pending").lower(),
+        **({"DeliveryPolicy": delivery} if delivery else {}),
+        **({"EffectiveDeliveryPolicy": write_policy(effective)} if subscription.is_posted_to else {}),
         "RawMessageDelivery": str(subscription.raw).lower(),
         **({"FilterPolicy": policy, "FilterPolicyScope": subscription.filter_scope} if policy else {}),
         **({"RedrivePolicy": redrive} if redrive else {}),
@@ -61,7 +72,7 @@ def _read(name: str, text: str, subscription: Subscription) -> tuple[str, Any]:
     """Return the field of a subscription for the attribute *name*, and its value."""
     if name not in _KNOWN:
         raise _WrongValue("AttributeName")
-    if name not in _READERS:
+    if name not in _READERS or (name == "DeliveryPolicy" and not subscription.is_posted_to):
         raise _WrongValue(f"{name} is not supported by the embedded topic")
     field, read = _READERS[name]
     return field, read(text, subscription)
@@ -71,6 +82,16 @@ def _read_raw(text: str, _: Subscription) -> bool:
     if text.lower() not in {"true", "false"}:
         raise _WrongValue(f"RawMessageDelivery: Invalid value [{text}]. Must be true or false.")
     return text.lower() == "true"
+
+
+def _read_delivery_policy(text: str, _: Subscription) -> str:
+    if _removes(text):
+        return ""
+    try:
+        check_subscription_policy(text)
+    except WrongPolicy as wrong:
+        raise _WrongValue(f"DeliveryPolicy: {wrong}") from wrong
+    return text
 
 
 def _read_filter_policy(text: str, _: Subscription) -> str:
@@ -114,7 +135,7 @@ def _check_type(dead_letter_arn: str, subscription: Subscription) -> None:
     https://docs.aws.amazon.com/sns/latest/dg/sns-dead-letter-queues.html
     """
     fifo = dead_letter_arn.endswith(".fifo")
-    if subscription.endpoint.endswith(".fifo") and not fifo:
+    if not subscription.is_posted_to and subscription.endpoint.endswith(".fifo") and not fifo:
         raise _WrongValue("RedrivePolicy: must use a FIFO queue as DLQ for a FIFO Subscription to a FIFO Topic.")
     if fifo and not subscription.topic_arn.endswith(".fifo"):
         raise _WrongValue("RedrivePolicy: must use a standard queue as DLQ for a Subscription to a standard Topic.")
@@ -133,8 +154,9 @@ _READERS: Final[Mapping[str, tuple[str, Callable[[str, Subscription], object]]]]
     "FilterPolicy": ("filter_policy", _read_filter_policy),
     "FilterPolicyScope": ("filter_scope", _read_filter_scope),
     "RedrivePolicy": ("redrive_policy", _read_redrive_policy),
+    "DeliveryPolicy": ("delivery_policy", _read_delivery_policy),
 }
-"""The other attributes are for endpoints that are not here: HTTP, Firehose, archives of FIFO topics."""
+"""The other attributes are for what is not here: Firehose, archives of FIFO topics."""
 
-_KNOWN: Final = frozenset({*_READERS, "DeliveryPolicy", "ReplayPolicy", "SubscriptionRoleArn"})
+_KNOWN: Final = frozenset({*_READERS, "ReplayPolicy", "SubscriptionRoleArn"})
 """The names that SNS knows."""

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from megaflow.limits import SNS_MESSAGE_SIZE, SQS_MESSAGE_SIZE
+from megaflow.local.endpoints.delivery_policy import WrongPolicy, check_topic_policy, effective_for_topic
 from megaflow.local.refused import invalid_parameter
 from megaflow.local.topic import Topic
 
@@ -30,7 +32,7 @@ _DEFAULTS: Final = {
 }
 """What a topic has that was not given it."""
 
-_ACTIONS: Final = (
+TOPIC_ACTIONS: Final = (
     "GetTopicAttributes",
     "SetTopicAttributes",
     "AddPermission",
@@ -41,21 +43,6 @@ _ACTIONS: Final = (
     "Publish",
 )
 """What the policy of a new topic allows its owner."""
-
-_RETRIES: Final = {
-    "minDelayTarget": 20,
-    "maxDelayTarget": 20,
-    "numRetries": 3,
-    "numMaxDelayRetries": 0,
-    "numNoDelayRetries": 0,
-    "numMinDelayRetries": 0,
-    "backoffFunction": "linear",
-}
-_DELIVERY: Final = {
-    "defaultHealthyRetryPolicy": _RETRIES,
-    "disableSubscriptionOverrides": False,
-    "defaultRequestPolicy": {"headerContentType": "text/plain; charset=UTF-8"},
-}
 
 
 class _WrongValue(Exception):
@@ -90,37 +77,34 @@ def differs(topic: Topic, wanted: Mapping[str, str]) -> bool:
 
 def show_topic(topic: Topic, owner: str) -> dict[str, str]:
     """Return all attributes of a topic of the account *owner*, as SNS shows them."""
-    counts = {"SubscriptionsConfirmed": len(topic.subscriptions), "SubscriptionsPending": 0, "SubscriptionsDeleted": 0}
+    states = Counter(subscription.state for subscription in topic.subscriptions.values())
     return {
         "TopicArn": topic.arn,
         "Owner": owner,
         "DisplayName": "",
-        "Policy": _write(_policy(topic, owner)),
-        "EffectiveDeliveryPolicy": _write(_effective_delivery(topic)),
-        **{name: str(count) for name, count in counts.items()},
+        "Policy": policy_of(topic, owner),
+        "EffectiveDeliveryPolicy": _write(effective_for_topic(topic.attributes.get("DeliveryPolicy", ""))),
+        **{f"Subscriptions{state.capitalize()}": str(states[state]) for state in ("confirmed", "pending", "deleted")},
         **({"ContentBasedDeduplication": "false"} if topic.fifo else {}),
         **{name: value for name, value in topic.attributes.items() if value},
     }
 
 
-def _policy(topic: Topic, owner: str) -> dict[str, object]:
+def policy_of(topic: Topic, owner: str) -> str:
+    """Return the policy that a topic was given, or that of a new topic of the account *owner*."""
+    return topic.attributes.get("Policy") or _write(_first_policy(topic, owner))
+
+
+def _first_policy(topic: Topic, owner: str) -> dict[str, object]:
     statement = {
         "Sid": "__default_statement_ID",
         "Effect": "Allow",
         "Principal": {"AWS": "*"},
-        "Action": [f"SNS:{action}" for action in _ACTIONS],
+        "Action": [f"SNS:{action}" for action in TOPIC_ACTIONS],
         "Resource": topic.arn,
         "Condition": {"StringEquals": {"AWS:SourceOwner": owner}},
     }
     return {"Version": "2008-10-17", "Id": "__default_policy_ID", "Statement": [statement]}
-
-
-def _effective_delivery(topic: Topic) -> dict[str, object]:
-    given = json.loads(topic.attributes.get("DeliveryPolicy") or "{}").get("http")
-    http = given if isinstance(given, dict) else {}
-    retries = http.get("defaultHealthyRetryPolicy")
-    wanted = {**_RETRIES, **retries} if isinstance(retries, dict) else _RETRIES
-    return {"http": {**_DELIVERY, **http, "defaultHealthyRetryPolicy": wanted}}
 
 
 def _write(document: Mapping[str, object]) -> str:
@@ -169,6 +153,15 @@ def _read_object(value: str) -> str:
     return value
 
 
+def _read_delivery_policy(value: str) -> str:
+    try:
+        if value:
+            check_topic_policy(value)
+    except WrongPolicy as wrong:
+        raise _WrongValue(str(wrong)) from wrong
+    return value
+
+
 def _read_archive(value: str) -> str:
     policy = _parse(value) if value else {}
     if policy == {}:
@@ -195,7 +188,7 @@ def _read_role(value: str) -> str:
 _READERS: Final[Mapping[str, Callable[[str], str]]] = {
     "ArchivePolicy": _read_archive,
     "ContentBasedDeduplication": _read_boolean,
-    "DeliveryPolicy": _read_object,
+    "DeliveryPolicy": _read_delivery_policy,
     "DisplayName": str,
     "FifoThroughputScope": _one_of("Topic", "MessageGroup"),
     "FifoTopic": _read_boolean,

@@ -8,12 +8,15 @@ from functools import partial
 from typing import Final
 
 from megaflow.local.account import Account
-from megaflow.local.operations.arns import ELEMENTS, check_arn
+from megaflow.local.endpoints.destinations import without_password
+from megaflow.local.operations.arns import check_arn
 from megaflow.local.operations.aws_checks import check_dead_letters
 from megaflow.local.operations.batches import each
+from megaflow.local.operations.known import known_subscription, known_topic, up_to_date
 from megaflow.local.operations.operation import Answer, Ask, Operation
 from megaflow.local.operations.pages import page
 from megaflow.local.operations.publishing import check_published_batch, publish_to
+from megaflow.local.operations.subscribing import confirm_subscription, subscribe, unsubscribe
 from megaflow.local.operations.subscriptions import show_subscription, with_attributes
 from megaflow.local.operations.topic_attributes import (
     differs,
@@ -21,24 +24,17 @@ from megaflow.local.operations.topic_attributes import (
     read_topic_attributes,
     show_topic,
 )
+from megaflow.local.operations.topic_permissions import add_permission, remove_permission
 from megaflow.local.operations.topic_tags import TAG_OPERATIONS, check_same_tags, read_tags
-from megaflow.local.refused import Refused, invalid_parameter
+from megaflow.local.refused import invalid_parameter
 from megaflow.local.topic import Subscription, Topic
 
 _PAGE: Final = 100
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,256}")
+_LISTED: Final = {"pending": "PendingConfirmation", "deleted": "Deleted"}
+"""What stands in a list for the ARN of a subscription that is not confirmed."""
+
 _FIFO_NAME: Final = re.compile(r"(?=.{1,256}$)[A-Za-z0-9_-]+\.fifo")
-_PROTOCOLS: Final = (
-    "application",
-    "email",
-    "email-json",
-    "firehose",
-    "http",
-    "https",
-    "lambda",
-    "sms",
-    "sqs",
-)
 
 
 def _create_topic(account: Account, ask: Ask) -> Answer:
@@ -75,105 +71,68 @@ def _list_topics(account: Account, ask: Ask) -> Answer:
 
 
 def _get_topic_attributes(account: Account, ask: Ask) -> Answer:
-    return {"Attributes": show_topic(_topic(account, ask["TopicArn"]), account.account_id)}
+    return {"Attributes": show_topic(known_topic(account, ask["TopicArn"]), account.account_id)}
 
 
 def _set_topic_attributes(account: Account, ask: Ask) -> Answer:
-    topic, name = _topic(account, ask["TopicArn"]), ask["AttributeName"]
+    topic, name = known_topic(account, ask["TopicArn"]), ask["AttributeName"]
     topic.attributes[name] = read_topic_attribute(name, ask.get("AttributeValue", ""), fifo=topic.fifo)
     account.touch_topic(topic)
     return {}
 
 
-def _subscribe(account: Account, ask: Ask) -> Answer:
-    topic, endpoint, attributes = _topic(account, ask["TopicArn"]), ask.get("Endpoint", ""), ask.get("Attributes", {})
-    _check_protocol(ask["Protocol"])
-    _check_endpoint(topic, endpoint)
-    plain = Subscription(f"{topic.arn}:{account.new_id()}", topic.arn, endpoint)
-    wanted = with_attributes(plain, attributes, where="Attributes Reason: ")
-    check_dead_letters(account, wanted)
-    account.touch_topic(topic)
-    return {"SubscriptionArn": _add_subscription(topic, wanted, attributes)}
+def _add_permission(account: Account, ask: Ask) -> Answer:
+    return add_permission(account, known_topic(account, ask["TopicArn"]), ask)
 
 
-def _check_protocol(protocol: str) -> None:
-    if protocol not in _PROTOCOLS:
-        raise invalid_parameter(f"Amazon SNS does not support this protocol string: {protocol}")
-    if protocol != "sqs":
-        raise invalid_parameter(f"Protocol Reason: {protocol} is not supported by the embedded topic; sqs is")
-
-
-def _check_endpoint(topic: Topic, endpoint: str) -> None:
-    """Refuse what is no queue, or none for this topic. One that is not there yet may come later."""
-    if not endpoint.startswith("arn:aws:sqs:"):
-        raise invalid_parameter("SQS endpoint ARN")
-    if endpoint.endswith(".fifo") and not topic.fifo:
-        raise invalid_parameter(
-            "Invalid parameter: Endpoint Reason: FIFO SQS Queues can not be subscribed to standard SNS topics"
-        )
-
-
-def _add_subscription(topic: Topic, wanted: Subscription, attributes: Mapping[str, str]) -> str:
-    for known in topic.subscriptions.values():
-        if known.endpoint == wanted.endpoint:
-            if with_attributes(known, attributes, where="Attributes Reason: ") != known:
-                raise invalid_parameter("Attributes Reason: Subscription already exists with different attributes")
-            return known.arn
-    topic.subscriptions[wanted.arn] = wanted
-    return wanted.arn
-
-
-def _unsubscribe(account: Account, ask: Ask) -> Answer:
-    arn = check_arn("SubscriptionArn", ask["SubscriptionArn"])
-    topic = account.topics.get(arn.rpartition(":")[0])
-    if topic is None and arn.count(":") < ELEMENTS:
-        raise invalid_parameter("SubscriptionId")
-    if topic is not None:
-        topic.subscriptions.pop(arn, None)
-        account.touch_topic(topic)
-    return {}
+def _remove_permission(account: Account, ask: Ask) -> Answer:
+    return remove_permission(account, known_topic(account, ask["TopicArn"]), ask)
 
 
 def _list_subscriptions(account: Account, ask: Ask) -> Answer:
-    every = (subscription for topic in account.topics.values() for subscription in topic.subscriptions.values())
+    topics = (up_to_date(account, topic) for topic in list(account.topics.values()))
+    every = (subscription for topic in topics for subscription in topic.subscriptions.values())
     return _show_subscriptions(account, every, ask)
 
 
 def _list_subscriptions_by_topic(account: Account, ask: Ask) -> Answer:
-    return _show_subscriptions(account, _topic(account, ask["TopicArn"]).subscriptions.values(), ask)
+    return _show_subscriptions(account, known_topic(account, ask["TopicArn"]).subscriptions.values(), ask)
 
 
 def _show_subscriptions(account: Account, subscriptions: Iterable[Subscription], ask: Ask) -> Answer:
     by_arn = {subscription.arn: subscription for subscription in subscriptions}
     arns, token = page(by_arn, _PAGE, ask.get("NextToken"))
-    return {"Subscriptions": [_show_subscription(account, by_arn[arn]) for arn in arns], **token}
+    return {"Subscriptions": [_list_subscription(account, by_arn[arn]) for arn in arns], **token}
 
 
 def _show_subscription(account: Account, subscription: Subscription) -> dict[str, str]:
     return {
         "SubscriptionArn": subscription.arn,
         "Owner": account.account_id,
-        "Protocol": "sqs",
-        "Endpoint": subscription.endpoint,
+        "Protocol": subscription.protocol,
+        "Endpoint": without_password(subscription.endpoint),
         "TopicArn": subscription.topic_arn,
     }
 
 
+def _list_subscription(account: Account, subscription: Subscription) -> dict[str, str]:
+    shown = _show_subscription(account, subscription)
+    return {**shown, "SubscriptionArn": _LISTED.get(subscription.state, subscription.arn)}
+
+
 def _get_subscription_attributes(account: Account, ask: Ask) -> Answer:
-    _, subscription = _subscription(account, ask["SubscriptionArn"])
+    topic, subscription = known_subscription(account, ask["SubscriptionArn"])
     return {
         "Attributes": {
             **_show_subscription(account, subscription),
-            **show_subscription(subscription),
+            **show_subscription(subscription, topic),
             "SubscriptionPrincipal": f"arn:aws:iam::{account.account_id}:user/local",
-            "ConfirmationWasAuthenticated": "true",
-            "PendingConfirmation": "false",
         }
     }
 
 
 def _set_subscription_attributes(account: Account, ask: Ask) -> Answer:
-    topic, subscription = _subscription(account, ask["SubscriptionArn"])
+    topic, subscription = known_subscription(account, ask["SubscriptionArn"])
     attribute = {ask["AttributeName"]: ask.get("AttributeValue", "")}
     changed = topic.subscriptions[subscription.arn] = with_attributes(subscription, attribute)
     check_dead_letters(account, changed)
@@ -185,32 +144,18 @@ def _publish(account: Account, ask: Ask) -> Answer:
     if "PhoneNumber" in ask:
         raise invalid_parameter("PhoneNumber Reason: not supported by the embedded topic")
     if "TopicArn" in ask:
-        return publish_to(account, _topic(account, ask["TopicArn"]), ask)
+        return publish_to(account, known_topic(account, ask["TopicArn"]), ask)
     if "TargetArn" not in ask:
         raise invalid_parameter("TopicArn or TargetArn Reason: no value for required parameter")
     if ":endpoint/" in ask["TargetArn"]:
         raise invalid_parameter("TargetArn Reason: No endpoint found for the target arn specified")
-    return publish_to(account, _topic(account, ask["TargetArn"], "TargetArn"), ask)
+    return publish_to(account, known_topic(account, ask["TargetArn"], "TargetArn"), ask)
 
 
 def _publish_batch(account: Account, ask: Ask) -> Answer:
-    topic, entries = _topic(account, ask["TopicArn"]), ask["PublishBatchRequestEntries"]
+    topic, entries = known_topic(account, ask["TopicArn"]), ask["PublishBatchRequestEntries"]
     check_published_batch(entries, topic)
     return {"Successful": [], "Failed": [], **each(entries, partial(publish_to, account, topic), str)}
-
-
-def _topic(account: Account, arn: str, parameter: str = "TopicArn") -> Topic:
-    check_arn(parameter, arn)
-    if arn not in account.topics:
-        raise Refused("NotFound", "Topic does not exist", status=404)
-    return account.topics[arn]
-
-
-def _subscription(account: Account, arn: str) -> tuple[Topic, Subscription]:
-    topic = account.topics.get(check_arn("SubscriptionArn", arn).rpartition(":")[0])
-    if topic is None or arn not in topic.subscriptions:
-        raise Refused("NotFound", "Subscription does not exist", status=404)
-    return topic, topic.subscriptions[arn]
 
 
 TOPIC_OPERATIONS: Final[Mapping[str, Operation]] = {
@@ -219,9 +164,12 @@ TOPIC_OPERATIONS: Final[Mapping[str, Operation]] = {
     "ListTopics": _list_topics,
     "GetTopicAttributes": _get_topic_attributes,
     "SetTopicAttributes": _set_topic_attributes,
+    "AddPermission": _add_permission,
+    "RemovePermission": _remove_permission,
     **TAG_OPERATIONS,
-    "Subscribe": _subscribe,
-    "Unsubscribe": _unsubscribe,
+    "Subscribe": subscribe,
+    "ConfirmSubscription": confirm_subscription,
+    "Unsubscribe": unsubscribe,
     "ListSubscriptions": _list_subscriptions,
     "ListSubscriptionsByTopic": _list_subscriptions_by_topic,
     "GetSubscriptionAttributes": _get_subscription_attributes,

@@ -113,6 +113,7 @@ class Driver:
 def handle(payload: object) -> None: ...
 
 
+HOW_TO_HURRY = "stop(now=True) does not wait, nor a second signal that is heard"
 HANDLER: Handler = make_handler(handle, Kind.TEXT, EVERYTHING)
 
 

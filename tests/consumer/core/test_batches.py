@@ -36,7 +36,7 @@ from megaflow.limits import FIFO_IN_FLIGHT, IN_FLIGHT
 from megaflow.match.conditions import EVERYTHING
 from megaflow.processing.verdict import Fate
 from megaflow.settings import ConsumerSettings
-from tests.consumer.core.driving import Driver, ids, message, messages, verdict_on
+from tests.consumer.core.driving import HOW_TO_HURRY, Driver, ids, message, messages, verdict_on
 
 
 def handle(texts: list[str]) -> None: ...
@@ -492,9 +492,7 @@ def test_what_is_given_back_in_line_is_said_once() -> None:
     driver.tell(Received((message("1"),), driver.poll))
     driver.tell(Stop())
 
-    assert driver.reports(logging.INFO) == [
-        "stopping: waiting up to 1.0 s for 1 message; a second signal does not wait"
-    ]
+    assert driver.reports(logging.INFO) == [f"stopping: waiting up to 1.0 s for 1 message; {HOW_TO_HURRY}"]
 
 
 def test_the_messages_of_a_batch_are_said_to_be_waited_for_and_not_its_call() -> None:
@@ -503,6 +501,4 @@ def test_the_messages_of_a_batch_are_said_to_be_waited_for_and_not_its_call() ->
     driver.line_up(message("3"))
     driver.tell(Stop())
 
-    assert driver.reports(logging.INFO) == [
-        "stopping: waiting up to 1.0 s for 4 messages; a second signal does not wait"
-    ]
+    assert driver.reports(logging.INFO) == [f"stopping: waiting up to 1.0 s for 4 messages; {HOW_TO_HURRY}"]

@@ -43,7 +43,7 @@ from megaflow.processing.dead_letters import describe_origin
 from megaflow.processing.verdict import Fate
 from megaflow.settings import ConsumerSettings
 from megaflow.transport.queue import QueueFacts
-from tests.consumer.core.driving import HANDLER, Driver, ids, message, messages, verdict_on
+from tests.consumer.core.driving import HANDLER, HOW_TO_HURRY, Driver, ids, message, messages, verdict_on
 from tests.guarantees import guarantee
 
 # Polling
@@ -863,8 +863,8 @@ def test_deletes_that_fail_are_tried_again_as_long_as_a_handler_is_waited_for() 
 @pytest.mark.parametrize(
     ("running", "stop", "said"),
     [
-        (2, Stop(), ["stopping: waiting up to 30.0 s for 2 messages; a second signal does not wait"]),
-        (1, Stop(), ["stopping: waiting up to 30.0 s for 1 message; a second signal does not wait"]),
+        (2, Stop(), [f"stopping: waiting up to 30.0 s for 2 messages; {HOW_TO_HURRY}"]),
+        (1, Stop(), [f"stopping: waiting up to 30.0 s for 1 message; {HOW_TO_HURRY}"]),
         (2, Stop(now=True), []),
         (0, Stop(), []),
     ],

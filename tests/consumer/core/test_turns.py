@@ -30,7 +30,7 @@ from megaflow.handlers.options import read_options
 from megaflow.match.conditions import EVERYTHING
 from megaflow.processing.verdict import Fate
 from megaflow.settings import ConsumerSettings
-from tests.consumer.core.driving import Driver, handle, ids, message, messages, verdict_on
+from tests.consumer.core.driving import HOW_TO_HURRY, Driver, handle, ids, message, messages, verdict_on
 
 
 def limited(**options: object) -> Handler:
@@ -389,9 +389,7 @@ def test_what_is_in_line_when_the_time_to_stop_is_over_is_given_back() -> None:
     driver.line_up(ONE_AT_ONCE, first, second)
     driver.tell(Stop())
     assert driver.all(Hide) == []
-    assert driver.reports(logging.INFO) == [
-        "stopping: waiting up to 5.0 s for 2 messages; a second signal does not wait"
-    ]
+    assert driver.reports(logging.INFO) == [f"stopping: waiting up to 5.0 s for 2 messages; {HOW_TO_HURRY}"]
 
     driver.now += 5.0
     driver.tell(Tick())

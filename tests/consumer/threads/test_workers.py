@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from megaflow import App, LeaseLostError, Message, StoreError, Verdict
+from megaflow import App, LeaseLostError, MemoryStore, Message, StoreError, Verdict
 from megaflow.app import parts_of
 from megaflow.consumer.core.protocol import Crashed, Finished, Input, LinedUp, Resume, StoreFailed
 from megaflow.consumer.threads import waits
@@ -457,18 +457,15 @@ def failing(house: House, no_threads: type[NoThread]) -> tuple[Message, list[str
     ran: list[str] = []
     app = house.app
 
-    class Store:
+    class Store(MemoryStore):
         fails = True
-
-        def load(self, work: str) -> dict[str, Any]:
-            return {}
 
         def save(self, *what: Any) -> None:
             if Store.fails:
                 Store.fails = False
                 raise OSError("disk full")
 
-    made = App(progress=Store())  # type: ignore[arg-type]
+    made = App(progress=Store())
     made.on_text()(lambda text: ran.append(text))
     house.app = made
     house.workers = Workers(lambda: parts_of(made).processor, house.tell)

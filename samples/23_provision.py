@@ -2,8 +2,8 @@
 
 Run by itself, it does so on SQS and SNS of this machine. Without AWS_ENDPOINT_URL it would be your account:
 
-    megaflow provision 21_provision.py          shows what is otherwise there
-    megaflow provision 21_provision.py --apply  makes it so
+    megaflow provision 23_provision.py          shows what is otherwise there
+    megaflow provision 23_provision.py --apply  makes it so
 """
 
 from typing import Any
@@ -36,7 +36,7 @@ if __name__ == "__main__":
         os.environ |= {"AWS_ENDPOINT_URL": server.url, "AWS_DEFAULT_REGION": "us-east-1"}
         os.environ |= {"AWS_ACCESS_KEY_ID": "any", "AWS_SECRET_ACCESS_KEY": "any"}
         for options in ((), ("--apply",), ()):
-            print("$ megaflow provision 21_provision.py", *options, flush=True)
+            print("$ megaflow provision 23_provision.py", *options, flush=True)
             subprocess.run([sys.executable, "-m", "megaflow", "provision", __file__, *options], check=False)
         app.publish({"kind": "newsletter"})  # the filter of the subscription keeps it away
         app.publish({"kind": "order", "id": 7})

@@ -2,7 +2,7 @@
 
 Run by itself, it shows a little of each. In a terminal, the whole of one:
 
-    megaflow export 22_export.py --format kubernetes --region eu-west-1 --account 123456789012
+    megaflow export 24_export.py --format kubernetes --region eu-west-1 --account 123456789012
 """
 
 from typing import Any
@@ -27,7 +27,7 @@ if __name__ == "__main__":
     import yaml
 
     def export(*options: str) -> str:
-        print("$ megaflow export 22_export.py", *options, flush=True)
+        print("$ megaflow export 24_export.py", *options, flush=True)
         place = ("--region", "eu-west-1", "--account", "123456789012")
         command = [sys.executable, "-m", "megaflow", "export", __file__, *options, *place]
         return subprocess.run(command, check=True, capture_output=True, text=True).stdout

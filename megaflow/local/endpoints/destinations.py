@@ -1,0 +1,166 @@
+"""Destinations: the hosts that may be delivered to over HTTP, and the address that a delivery connects to.
+
+Whoever reaches the server may subscribe any URL, so the server would call whatever it reaches itself: other services on
+this machine, the metadata of a cloud's machine. So it calls those alone that it was told of.
+https://owasp.org/www-community/attacks/Server_Side_Request_Forgery
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Collection
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import Final, NamedTuple
+from urllib.parse import SplitResult, urlsplit
+
+from megaflow.errors import ConfigurationError
+
+Address = IPv4Address | IPv6Address
+Resolve = Callable[[str, int], Awaitable[Collection[str]]]
+"""Looks up the addresses of a name, to be connected to at a port."""
+
+THIS_MACHINE: Final = ("127.0.0.1",)
+"""Where deliveries may go while nobody but this machine reaches the server."""
+
+_PORTS: Final = {"http": 80, "https": 443}
+_WRITTEN: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^:\[\]/@\s]+)(?::([0-9]{1,5}))?")
+_PRINTABLE: Final = re.compile(r"[!-~]+")
+_HIGHEST_PORT: Final = 65535
+
+
+class WrongEndpoint(Exception):
+    """What is wrong with an endpoint."""
+
+
+class Place(NamedTuple):
+    """A host, by name or address, and a port; None is every port."""
+
+    host: str | Address
+    port: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """A URL that is posted to."""
+
+    url: SplitResult
+    host: str | Address
+    port: int
+
+    @property
+    def path(self) -> str:
+        """What is asked for: path and query."""
+        return (self.url.path or "/") + (f"?{self.url.query}" if self.url.query else "")
+
+    @property
+    def authority(self) -> str:
+        """The host and, where it is not the usual one, the port."""
+        return self.url.netloc.rpartition("@")[2]
+
+
+def read_endpoint(protocol: str, text: str) -> Endpoint:
+    """Read the URL of a subscription.
+
+    Raises:
+        WrongEndpoint: it is no URL, or of another protocol.
+    """
+    if not text.lower().startswith(f"{protocol}://"):
+        raise WrongEndpoint("Endpoint must match the specified protocol")
+    try:
+        url = urlsplit(text) if _PRINTABLE.fullmatch(text) else None
+        port = url.port if url else None
+    except ValueError:
+        url = None
+    if url is None or not url.hostname or port == 0:
+        raise WrongEndpoint("Endpoint Reason: it is no URL")
+    return Endpoint(url, _read_host(url.hostname), port or _PORTS[protocol])
+
+
+def without_password(endpoint: str) -> str:
+    """Return the URL of an endpoint as everybody may see it."""
+    scheme, _, rest = endpoint.partition("://")
+    authority, slash, path = rest.partition("/")
+    login, at, host = authority.rpartition("@")
+    user, colon, _ = login.partition(":")
+    return f"{scheme}://{user}:****{at}{host}{slash}{path}" if colon else endpoint
+
+
+class Destinations:
+    """The places that may be delivered to.
+
+    Args:
+        written: Each ``HOST``, or ``HOST:PORT``. A name allows whatever it leads to, but for addresses that are no
+            machine's; an address allows itself, however it is asked for.
+
+    Raises:
+        ConfigurationError: one of them is neither.
+    """
+
+    def __init__(self, written: Collection[str]) -> None:
+        self._written = tuple(written)
+        self._places = tuple(map(_read_place, written))
+
+    def check(self, endpoint: Endpoint) -> None:
+        """Refuse an endpoint that is not allowed.
+
+        Raises:
+            WrongEndpoint: with what to type so that it is.
+        """
+        if not any(self._allows(host, endpoint.port) for host in _meant(endpoint.host)):
+            raise WrongEndpoint(self._explain(endpoint))
+
+    async def address_of(self, endpoint: Endpoint, resolve: Resolve) -> str:
+        """Return the one address to connect to. What a name leads to is looked up once, and never again.
+
+        Raises:
+            WrongEndpoint: it is not allowed, or leads nowhere that is.
+        """
+        self.check(endpoint)
+        for host in _meant(endpoint.host):
+            if not isinstance(host, str) and self._allows(host, endpoint.port):
+                return str(host)
+        found = [_read_host(each.partition("%")[0]) for each in await resolve(str(endpoint.host), endpoint.port)]
+        address = next((each for each in found if not isinstance(each, str) and _is_of_a_machine(each)), None)
+        if address is None:
+            raise WrongEndpoint(f"{endpoint.host} leads to no address of a machine")
+        return str(address)
+
+    def _allows(self, host: str | Address, port: int) -> bool:
+        return any(place.host == host and place.port in (None, port) for place in self._places)
+
+    def _explain(self, endpoint: Endpoint) -> str:
+        host = f"[{endpoint.host}]" if isinstance(endpoint.host, IPv6Address) else endpoint.host
+        wanted = f"{host}:{endpoint.port}"
+        allowed = f"{' and '.join(self._written)} alone" if self._written else "nobody"
+        return (
+            f"Endpoint Reason: this server delivers to {allowed}; to let it deliver there, start it with --deliver-to "
+            f"{wanted}, or Server(deliver_to=[{wanted!r}])"
+        )
+
+
+def _read_place(text: str) -> Place:
+    found = _WRITTEN.fullmatch(text)
+    port = int(found[2]) if found and found[2] else None
+    if not found or (port is not None and not 0 < port <= _HIGHEST_PORT):
+        raise ConfigurationError(f"cannot deliver to {text!r}: give a host, or a host, a colon and a port")
+    return Place(_read_host(found[1].strip("[]")), port)
+
+
+def _read_host(text: str) -> str | Address:
+    try:
+        address = ip_address(text)
+    except ValueError:
+        return text.lower().rstrip(".")
+    return (isinstance(address, IPv6Address) and address.ipv4_mapped) or address
+
+
+def _meant(host: str | Address) -> tuple[str | Address, ...]:
+    """Return what a host of a URL stands for: this machine's name needs no look-up, which may say anything."""
+    if isinstance(host, str) and (host == "localhost" or host.endswith(".localhost")):
+        return (ip_address("127.0.0.1"), ip_address("::1"), host)
+    return (host,)
+
+
+def _is_of_a_machine(address: Address) -> bool:
+    return not (address.is_link_local or address.is_multicast or address.is_unspecified)

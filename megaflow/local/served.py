@@ -1,0 +1,17 @@
+"""What a server lends to the accounts behind it: whom it delivers to over HTTP, and who signs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from megaflow.local.endpoints.destinations import Destinations
+from megaflow.local.endpoints.signing import Signer
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """The same for all accounts of a server."""
+
+    destinations: Destinations
+    signer: Signer | None
+    """None where the package is missing that signs."""
