@@ -22,6 +22,7 @@ from megaflow.cli.errors import EXIT_CODES
 from megaflow.cli.main import COMMANDS, cli
 from megaflow.local import SnsClient, SqsClient
 from megaflow.logs import LOG_KEYS
+from megaflow.provision.doctor.checks import CHECKS
 from megaflow.provision.permissions import IMPLIED, PERMISSIONS, Permission, Role
 from megaflow.settings import VARIABLES
 from megaflow.telemetry import conventions
@@ -199,7 +200,27 @@ def _permit(each: Permission) -> tuple[str, str, str, str]:
     return actions, each.on.value, each.what_for, each.when.value or "always"
 
 
+def _checks() -> str:
+    rows = (
+        (
+            f"[`{check.name}`]({_link(check.page)})",
+            check.severity.value,
+            check.looks_at,
+            check.cost,
+            check.remedy,
+        )
+        for check in CHECKS
+    )
+    return _table(("check", "", "looks at", "what it costs", "what to do"), *rows)
+
+
+def _link(page: str) -> str:
+    """Return the way to a page from those of how-tos."""
+    return f"../{page.removeprefix('docs/')}"
+
+
 PARTS: Final[Mapping[str, Callable[[], str]]] = {
+    "checks": _checks,
     "commands": _commands,
     "environment variables": _variables,
     "error tree": _error_tree,
