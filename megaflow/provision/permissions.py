@@ -156,6 +156,13 @@ PERMISSIONS: Final = (
     ),
     Permission(
         Role.OPERATOR,
+        "FindSubscribed",
+        "`megaflow doctor`, beside what `provision` needs",
+        ("sns:ListSubscriptions",),
+        On.EVERYTHING,
+    ),
+    Permission(
+        Role.OPERATOR,
         "MakeQueues",
         "`megaflow provision --apply`",
         ("sqs:CreateQueue", "sqs:SetQueueAttributes"),

@@ -33,7 +33,12 @@ https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-a
 https://docs.aws.amazon.com/sns/latest/dg/sns-access-policy-language-api-permissions-reference.html
 """
 
-WITHOUT_RESOURCE = ("sns:ListTopics", "sns:GetSubscriptionAttributes", "sns:SetSubscriptionAttributes")
+WITHOUT_RESOURCE = (
+    "sns:ListTopics",
+    "sns:ListSubscriptions",
+    "sns:GetSubscriptionAttributes",
+    "sns:SetSubscriptionAttributes",
+)
 """Actions that a policy can only allow on ``*``.
 
 https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonsns.html

@@ -6,6 +6,7 @@ import json
 import threading
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -14,10 +15,12 @@ import yaml
 from cfnlint.api import lint
 
 from megaflow import App, SnsPublisher, SqsPublisher
+from megaflow.local import Account, SnsClient, SqsClient, declare
 from megaflow.provision import DeadLetterQueue, Queue
 from megaflow.provision.export.cloudformation import write_template
 from megaflow.provision.export.deployment import Deployment, deploy
 from megaflow.provision.export.text import write_yaml
+from megaflow.provision.making import Provisioner
 from tests.conftest import ACCOUNT
 from tests.provision.export.deployments import DEPLOYMENTS, make, name_alone
 from tests.test_main_job import Consumer, World, publish_in_every_way
@@ -218,3 +221,15 @@ def test_a_name_alone_is_a_queue_with_dead_letters_and_three_alarms() -> None:
         "OrdersOldAlarm",
         "OrdersInFlightAlarm",
     ]
+
+
+@pytest.mark.parametrize("name", DEPLOYMENTS)
+def test_where_a_template_was_made_provision_finds_nothing_to_do(name: str, tmp_path: Path) -> None:
+    deployment: Deployment = DEPLOYMENTS[name]
+    (tmp_path / "template.yaml").write_text(write_yaml([write_template(deployment)]))
+    account = Account()
+    declare(account, tmp_path / "template.yaml")
+
+    differences = Provisioner(SqsClient(account), SnsClient(account)).provision(deployment.needs)
+
+    assert [*differences] == []
