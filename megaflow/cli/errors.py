@@ -31,10 +31,12 @@ EXIT_CODES: Final[Mapping[int, str]] = {
 """What the exit codes of all commands mean."""
 
 _OPTIONS: Final[Mapping[str, str]] = {
+    "account_id": "--account",
     "concurrency": "--concurrency",
     "delay_seconds": "--delay",
     "deduplication_id": "--deduplication-id",
     "endpoint_url": "--endpoint-url",
+    "existing_topics": "--existing-topic",
     "group_id": "--group-id",
     "health_host": "--health-host",
     "health_port": "--health-port",

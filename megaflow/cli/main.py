@@ -32,6 +32,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "purge": "megaflow.cli.queues:purge",
     "move": "megaflow.cli.move:move",
     "redrive": "megaflow.cli.move:redrive",
+    "export": "megaflow.cli.export:export",
     "local": "megaflow.cli.local:local",
 }
 

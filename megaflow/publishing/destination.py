@@ -179,6 +179,11 @@ class Destination:
         return OpenQueue(connect(url), url, connect=connect, tracing=self.tracing)
 
     @property
+    def region_name(self) -> str | None:
+        """The region that was given; None where addresses, or boto3, say it."""
+        return self._connection.aws.get("region_name")
+
+    @property
     def account(self) -> tuple[object, ...]:
         """What tells apart the accounts and regions that apps are in, as far as options and clients say."""
         to = self._connection
