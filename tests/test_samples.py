@@ -124,6 +124,12 @@ PRINTED = {
         "same: what is declared is there",
         "shipping 7",
     ],
+    "24_doctor.py": [
+        "error: shop: the policy of orders does not let it send",
+        'error: shop: 24_doctor.ship wants {"kind": "order"}, and the filter {"kind": ["invoice"]} keeps it away',
+        'note: shop: its filter is {"kind": ["invoice"]}, and {"kind": ["order"]} would do',
+        "$ megaflow provision 24_doctor.py --apply",
+    ],
 }
 MIGRATED = ROOT / "samples" / "07_sqs_mega.py"
 DEMO = ROOT / "samples" / "demo.py"
