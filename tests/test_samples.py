@@ -133,6 +133,12 @@ PRINTED = {
         "$ megaflow export 24_export.py --format kubernetes",
         "  Deployment 24-export: killed 30 seconds after SIGTERM",
     ],
+    "25_doctor.py": [
+        "error: shop: the policy of orders does not let it send",
+        'error: shop: 25_doctor.ship wants {"kind": "order"}, and the filter {"kind": ["invoice"]} keeps it away',
+        'note: shop: its filter is {"kind": ["invoice"]}, and {"kind": ["order"]} would do',
+        "$ megaflow provision 25_doctor.py --apply",
+    ],
 }
 MIGRATED = ROOT / "samples" / "07_sqs_mega.py"
 DEMO = ROOT / "samples" / "demo.py"
