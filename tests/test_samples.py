@@ -124,6 +124,21 @@ PRINTED = {
         "same: what is declared is there",
         "shipping 7",
     ],
+    "24_export.py": [
+        "$ megaflow export 24_export.py --format cloudformation",
+        "  OrdersDeadQueue: AWS::SQS::Queue",
+        "  OrdersShopSubscription6f5c0d7e: AWS::SNS::Subscription",
+        "$ megaflow export 24_export.py --format iam --role consumer",
+        "  Consume: sqs:ReceiveMessage, sqs:DeleteMessage, sqs:ChangeMessageVisibility, sqs:GetQueueAttributes",
+        "$ megaflow export 24_export.py --format kubernetes",
+        "  Deployment 24-export: killed 30 seconds after SIGTERM",
+    ],
+    "25_doctor.py": [
+        "error: shop: the policy of orders does not let it send",
+        'error: shop: 25_doctor.ship wants {"kind": "order"}, and the filter {"kind": ["invoice"]} keeps it away',
+        'note: shop: its filter is {"kind": ["invoice"]}, and {"kind": ["order"]} would do',
+        "$ megaflow provision 25_doctor.py --apply",
+    ],
 }
 MIGRATED = ROOT / "samples" / "07_sqs_mega.py"
 DEMO = ROOT / "samples" / "demo.py"

@@ -23,7 +23,7 @@ INTERRUPTED: Final = 130
 
 EXIT_CODES: Final[Mapping[int, str]] = {
     0: "done",
-    FAILED: "all or some of it failed, or explain found no handler",
+    FAILED: "all or some of it failed, explain found no handler, or doctor an error",
     WRONG_USAGE: "the command, the configuration or a name is wrong",
     DIFFERS: "provision found a difference",
     INTERRUPTED: "interrupted; an interrupt is the usual end of run, dev, local and tail, so it is 0 there",
@@ -31,10 +31,12 @@ EXIT_CODES: Final[Mapping[int, str]] = {
 """What the exit codes of all commands mean."""
 
 _OPTIONS: Final[Mapping[str, str]] = {
+    "account_id": "--account",
     "concurrency": "--concurrency",
     "delay_seconds": "--delay",
     "deduplication_id": "--deduplication-id",
     "endpoint_url": "--endpoint-url",
+    "existing_topics": "--existing-topic",
     "group_id": "--group-id",
     "health_host": "--health-host",
     "health_port": "--health-port",

@@ -24,6 +24,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "handlers": "megaflow.cli.handlers:handlers",
     "explain": "megaflow.cli.handlers:explain",
     "provision": "megaflow.cli.provision:provision",
+    "doctor": "megaflow.cli.doctor:doctor",
     "publish": "megaflow.cli.publish:publish",
     "peek": "megaflow.cli.queues:peek",
     "tail": "megaflow.cli.queues:tail",
@@ -31,6 +32,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "purge": "megaflow.cli.queues:purge",
     "move": "megaflow.cli.move:move",
     "redrive": "megaflow.cli.move:redrive",
+    "export": "megaflow.cli.export:export",
     "local": "megaflow.cli.local:local",
 }
 

@@ -8,6 +8,16 @@ from megaflow.transport.errors import is_denied, is_missing_queue, read_code
 
 _THROTTLED: Final = ("Throttl", "RequestLimitExceeded", "TooManyRequests", "RequestThrottled")
 _DELETED: Final = "QueueDeletedRecently"
+_SERVICES: Final = (
+    ("Topic", "sns"),
+    ("Subscri", "sns"),
+    ("Key", "kms"),
+    ("EventSource", "lambda"),
+    ("Function", "lambda"),
+    ("Metric", "cloudwatch"),
+)
+"""Parts of operations of other services than SQS."""
+
 _NO_TARGET: Final = "dead letter target does not exist"
 
 
@@ -32,5 +42,4 @@ def is_unsettled(error: BaseException) -> bool:
 
 
 def _name_action(operation: str) -> str:
-    is_of_sns = "Topic" in operation or "Subscri" in operation
-    return f"{'sns' if is_of_sns else 'sqs'}:{operation}"
+    return f"{next((service for part, service in _SERVICES if part in operation), 'sqs')}:{operation}"

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from megaflow.checks import check_flag
 from megaflow.errors import ConfigurationError
@@ -179,15 +179,20 @@ class Destination:
         return OpenQueue(connect(url), url, connect=connect, tracing=self.tracing)
 
     @property
+    def region_name(self) -> str | None:
+        """The region that was given; None where addresses, or boto3, say it."""
+        return self._connection.aws.get("region_name")
+
+    @property
     def account(self) -> tuple[object, ...]:
         """What tells apart the accounts and regions that apps are in, as far as options and clients say."""
         to = self._connection
         return to.server, *(to.aws.get(name) for name in ("profile_name", "aws_access_key_id", "region_name"))
 
-    def clients_of(self, service: Literal["sqs", "sns"]) -> Clients:
+    def clients_of(self, service: Literal["sqs", "sns", "cloudwatch", "kms", "lambda"]) -> Clients:
         """Return clients for calls that no message waits for, such as those that make queues."""
         to = self._connection
-        given = to.client if service == "sqs" else to.sns_client
+        given: Any = {"sqs": to.client, "sns": to.sns_client}.get(service)
         return Clients(service, to.aws if given is None else AwsOptions(), given, wire=False, times=BOTO3S)
 
     def _connect(self, to: Endpoints) -> None:

@@ -56,6 +56,11 @@ class DynamoDbStore(ClosableStore):
         self._clock = clock
         self._aws = AwsSettings(**aws)
 
+    @property
+    def table_name(self) -> str:
+        """The table."""
+        return self._table_name
+
     def create_table(self) -> None:
         """Create the table, with on-demand billing, and wait until it is there."""
         self._client.create_table(

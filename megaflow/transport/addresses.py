@@ -131,6 +131,12 @@ def topic_arn_of(parameter: str, address: object) -> str:
     return found.text
 
 
+def write_arn(service: str, region: str, account: str, name: str) -> str:
+    """Return the ARN of what has this name in a *service*, in the partition of the *region*."""
+    partition = next(partition for start, partition, *_ in _PARTITIONS if region.startswith(start))
+    return f"arn:{partition}:{service}:{region}:{account}:{name}"
+
+
 def is_fifo(address: str) -> bool:
     """Tell whether the queue of this URL, or the topic of this ARN, is a FIFO one."""
     return address.endswith(_FIFO)

@@ -13,6 +13,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
 from botocore.config import Config
 
@@ -31,6 +32,7 @@ __all__ = ["_alone", "run", "server"]
 
 SQS = SqsClient(Account())
 SNS = SnsClient(SQS.account)
+DYNAMODB = boto3.client("dynamodb", region_name="us-east-1", aws_access_key_id="any", aws_secret_access_key="any")
 URL: str = SQS.create_queue(QueueName="orders")["QueueUrl"]
 TOPIC: str = SNS.create_topic(Name="orders")["TopicArn"]
 
@@ -56,7 +58,7 @@ TAKERS: dict[str, Callable[..., object]] = {
     "README's queue": lambda **aws: ReadmesSqsPublisher(queue_url=URL, client=SQS, **aws),
     "README's topic": lambda **aws: ReadmesSnsPublisher(topic_arn=TOPIC, client=SNS, **aws),
     "listener": lambda **aws: SqsListener(queue_url=URL, client=SQS, **aws),
-    "store": lambda **aws: DynamoDbStore("orders", client=SQS, **aws),
+    "store": lambda **aws: DynamoDbStore("orders", client=DYNAMODB, **aws),
 }
 
 

@@ -1,4 +1,4 @@
-"""`App(queue=…)` spoke of an ``AwsSettings`` that nobody had called, and did not say what `App` takes.
+"""`App(queues=…)` spoke of an ``AwsSettings`` that nobody had called, and did not say what `App` takes.
 
 So did whatever else hands its keywords on.
 """
@@ -22,11 +22,14 @@ def publisher() -> SqsPublisher:
 
 
 CALLS: dict[str, tuple[Callable[..., Any], str]] = {
-    "App() takes no 'queue': did you mean queue_url? It takes queue_url, topic_arn, client, ": (App, "queue"),
-    "App() takes no 'workers'. It takes queue_url, topic_arn, client, ": (App, "workers"),
+    "App() takes no 'queues': did you mean queue? It takes queue_url, topic_arn, queue, topic, client, ": (
+        App,
+        "queues",
+    ),
+    "App() takes no 'workers'. It takes queue_url, topic_arn, queue, topic, client, ": (App, "workers"),
     "SqsListener() takes no 'queue': did you mean queue_url? It takes queue_url, ": (SqsListener, "queue"),
-    "SqsPublisher() takes no 'queue': did you mean queue_url? It takes queue_url, client, ": (SqsPublisher, "queue"),
-    "SnsPublisher() takes no 'topic': did you mean topic_arn? It takes topic_arn, ": (SnsPublisher, "topic"),
+    "SqsPublisher() takes no 'queues': did you mean queue? It takes queue_url, queue, ": (SqsPublisher, "queues"),
+    "SnsPublisher() takes no 'topics': did you mean topic? It takes topic_arn, topic, ": (SnsPublisher, "topics"),
     "DynamoDbStore() takes no 'region': did you mean region_name? It takes table_name, ": (
         lambda **given: DynamoDbStore("progress", **given),
         "region",

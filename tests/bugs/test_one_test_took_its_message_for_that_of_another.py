@@ -6,6 +6,7 @@ It said "deleted (DONE)" of them. What a test leaves behind, another one does no
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -22,8 +23,11 @@ HOUR = 3_600.0
 class Untouchable:
     """A store that must not be asked."""
 
-    def __getattr__(self, name: str) -> object:
-        raise AssertionError(f"the app's own store was asked to {name}")
+    def __getattr__(self, name: str) -> Callable[..., object]:
+        def refuse(*asked: object) -> object:
+            raise AssertionError(f"the app's own store was asked to {name}")
+
+        return refuse
 
 
 def paying(**stores: Store | None) -> App:

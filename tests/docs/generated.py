@@ -22,6 +22,8 @@ from megaflow.cli.errors import EXIT_CODES
 from megaflow.cli.main import COMMANDS, cli
 from megaflow.local import SnsClient, SqsClient
 from megaflow.logs import LOG_KEYS
+from megaflow.provision.doctor.checks import CHECKS
+from megaflow.provision.permissions import IMPLIED, PERMISSIONS, Permission, Role
 from megaflow.settings import VARIABLES
 from megaflow.telemetry import conventions
 from megaflow.telemetry.instruments import INSTRUMENTS, LABELS
@@ -179,7 +181,46 @@ def _oddities() -> str:
     )
 
 
+def _permissions() -> str:
+    documented = members_of(Role)
+    return "\n\n".join(
+        f"## The {role.value}\n\n{_write(documented[role.name])}\n\n"
+        + _table(("action", "on", "what for", "when"), *(_permit(each) for each in PERMISSIONS if each.role is role))
+        for role in Role
+    )
+
+
+def _permissions_for_keys() -> str:
+    rows = ((each.role.value, *_permit(each)) for each in IMPLIED)
+    return _table(("role", "action", "on", "what for", "when"), *rows)
+
+
+def _permit(each: Permission) -> tuple[str, str, str, str]:
+    actions = ", ".join(f"`{action}`" for action in each.actions)
+    return actions, each.on.value, each.what_for, each.when.value or "always"
+
+
+def _checks() -> str:
+    rows = (
+        (
+            f"[`{check.name}`]({_link(check.page)})",
+            check.severity.value,
+            check.looks_at,
+            check.cost,
+            check.remedy,
+        )
+        for check in CHECKS
+    )
+    return _table(("check", "", "looks at", "what it costs", "what to do"), *rows)
+
+
+def _link(page: str) -> str:
+    """Return the way to a page from those of how-tos."""
+    return f"../{page.removeprefix('docs/')}"
+
+
 PARTS: Final[Mapping[str, Callable[[], str]]] = {
+    "checks": _checks,
     "commands": _commands,
     "environment variables": _variables,
     "error tree": _error_tree,
@@ -192,6 +233,8 @@ PARTS: Final[Mapping[str, Callable[[], str]]] = {
     "log keys": _log_keys,
     "metrics": _metrics,
     "span attributes": _span_attributes,
+    "permissions": _permissions,
+    "permissions for keys": _permissions_for_keys,
     "spans": _spans,
     "oddities": _oddities,
     "operations of SnsClient": lambda: _operations(SnsClient),

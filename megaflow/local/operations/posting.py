@@ -28,12 +28,12 @@ def origin_of(account: Account) -> Origin:
     return Origin(account.url, account.region, signs=account.served.signer is not None)
 
 
-def body_of(account: Account, content: Content) -> str:
-    """Return the body of *content* as somebody gets it: signed, where that was left until now."""
+def body_of(account: Account, content: Content, url: str) -> str:
+    """Return the body of *content* as somebody gets it who reaches the server at *url*: signed, if it was not yet."""
     signer = account.served.signer if account.served else None
     if signer is None or UNSIGNED not in content.system_attributes:
         return content.body
-    return signer.seal(content.body, account.url)
+    return signer.seal(content.body, url)
 
 
 def post_publication(account: Account, subscription: Subscription, publication: Publication, content: Content) -> None:
