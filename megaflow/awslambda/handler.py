@@ -27,6 +27,7 @@ from megaflow.processing.dead_letters import (
     why_too_large,
     why_unhandled,
 )
+from megaflow.processing.groups import group_of
 from megaflow.processing.log_lines import about
 from megaflow.processing.measuring import measure_ages, measure_verdicts
 from megaflow.processing.pauses import Pauses
@@ -35,7 +36,7 @@ from megaflow.processing.verdict import Outcome, Verdict
 from megaflow.settings import ConsumerSettings
 from megaflow.telemetry.outlets import Outlets
 from megaflow.telemetry.tracing import NO_TRACING, Tracing
-from megaflow.transport.addresses import is_fifo, name_of
+from megaflow.transport.addresses import name_of
 from megaflow.transport.errors import is_refused_message
 from megaflow.transport.protocols import ClientSource
 
@@ -211,9 +212,9 @@ class LambdaHandler:
     def _hide(self, messages: Mapping[str, Message], ends: Mapping[str, End], killed_at: float) -> None:
         """Let what comes again do so when it is to, and what follows it in its group right after it."""
         pauses = {each: end.pause for each, end in ends.items() if end.pause is not None}
-        heads = {_group_of(messages[each]) for each in pauses}
+        heads = {group_of(messages[each]) for each in pauses}
         followers = [
-            each for each, message in messages.items() if each not in ends and _group_of(message) in heads - {None}
+            each for each, message in messages.items() if each not in ends and group_of(message) in heads - {None}
         ]
         seconds = [(messages[each], pause) for each, pause in {**pauses, **dict.fromkeys(followers, 0.0)}.items()]
         if not seconds:
@@ -226,11 +227,6 @@ class LambdaHandler:
 
 def _report(text: str, message: Message, *values: str | float, error: Exception, **keys: str) -> None:
     log.error(text, message.id, *values, exc_info=error, extra=about(message, **keys))
-
-
-def _group_of(message: Message) -> tuple[str, str] | None:
-    """Return what its order holds for; None where there is no order."""
-    return (message.queue_url, message.group_id) if is_fifo(message.queue_url) else None
 
 
 def _time_left(context: Any) -> float:

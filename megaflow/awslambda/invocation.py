@@ -21,13 +21,13 @@ from megaflow.logs import get_logger
 from megaflow.messages.batch import BatchMessage
 from megaflow.messages.message import Message
 from megaflow.processing.dead_letters import why_unhandled
+from megaflow.processing.groups import group_of
 from megaflow.processing.log_lines import about
 from megaflow.processing.processor import Processor
 from megaflow.processing.steps import Parting, Result, Step, StoreCall, Turn, ask_once, ask_or_raise, drive, run_step
 from megaflow.processing.verdict import Fate, Outcome, Verdict
 from megaflow.settings import ConsumerSettings
 from megaflow.telemetry import tracing
-from megaflow.transport.addresses import is_fifo
 
 log = get_logger(__name__)
 
@@ -141,8 +141,8 @@ class Invocation:
     def _end(self) -> None:
         """Give up what still runs, or is in line: its answer is given without it."""
         at_work, in_line = self._works.at_work, self._works.in_line
-        groups = {_group_of(work.message) for work in in_line} - {None}
-        waiting = [message for message in self._works.waiting if _group_of(message) not in groups]
+        groups = {group_of(work.message) for work in in_line} - {None}
+        waiting = [message for message in self._works.waiting if group_of(message) not in groups]
         late = [message for work in at_work for message in work.messages] + waiting
         if late and not self._stopped:
             log.warning("%d messages come again: the function's time is up", len(late))
@@ -322,10 +322,6 @@ class Invocation:
             messages = self._works.begun
         for message in messages:
             self._renewals.add(message)
-
-
-def _group_of(message: Message) -> tuple[str, str] | None:
-    return (message.queue_url, message.group_id) if is_fifo(message.queue_url) else None
 
 
 def _give_up_leases(messages: Iterable[Message]) -> None:

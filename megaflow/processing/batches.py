@@ -15,6 +15,7 @@ from megaflow.handlers.handler import Handler
 from megaflow.handlers.status import ProcessStatus
 from megaflow.messages.batch import BatchMessage, stand_for
 from megaflow.messages.message import Message
+from megaflow.processing.groups import group_of
 from megaflow.processing.idempotency import Idempotency, find_key
 from megaflow.processing.keys import claim_key, end_key
 from megaflow.processing.middleware import Call
@@ -37,7 +38,6 @@ from megaflow.processing.verdict import Outcome, Verdict
 from megaflow.telemetry.current import NOTHING_GIVEN, current
 from megaflow.telemetry.propagation import Propagation
 from megaflow.telemetry.tracing import Tracing
-from megaflow.transport.addresses import is_fifo
 
 if TYPE_CHECKING:
     from megaflow.telemetry.otel_messages import MessageTrace
@@ -113,7 +113,7 @@ class Batches:
     def _give_steps(self, batch: BatchMessage, handler: Handler, several: Sequence[Steps]) -> Given:
         yield Turn(handler)
         turns = [each.step for each in several if isinstance(each.step, BatchTurn)]
-        items = [_Item(turn.message, _group_of(turn.message), turn.is_kept) for turn in turns]
+        items = [_Item(turn.message, group_of(turn.message), turn.is_kept) for turn in turns]
         yield from self._call(batch, handler, items)
         kept = _Kept(handler)
         for item, steps in zip(items, several, strict=True):
@@ -250,8 +250,3 @@ def check_batches(handlers: Iterable[Handler], max_processing_time: float) -> No
                 f"{handler.name} has batch_seconds={seconds:g}, and a message is in hand for max_processing_time="
                 f"{max_processing_time:g} seconds at most, so it would never be called: give it fewer"
             )
-
-
-def _group_of(message: Message) -> tuple[str, str] | None:
-    is_ordered = bool(message.group_id) and is_fifo(message.queue_url)
-    return (message.queue_url, message.group_id) if is_ordered else None

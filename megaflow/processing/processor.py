@@ -20,6 +20,7 @@ from megaflow.messages.batch import BatchMessage
 from megaflow.messages.message import Message
 from megaflow.processing.around import Around, surround
 from megaflow.processing.batches import Batches, check_batches
+from megaflow.processing.groups import group_of
 from megaflow.processing.idempotency import Idempotency, check_keys
 from megaflow.processing.log_lines import log_outcome, log_slow_matching, log_verdict
 from megaflow.processing.middleware import Middleware, make_pipeline
@@ -48,7 +49,6 @@ from megaflow.stores import Ended
 from megaflow.telemetry.current import NOTHING_GIVEN, current
 from megaflow.telemetry.propagation import Propagation
 from megaflow.telemetry.tracing import NO_TRACING, Tracing
-from megaflow.transport.addresses import is_fifo
 
 if TYPE_CHECKING:
     from megaflow.telemetry.otel_messages import MessageTrace
@@ -297,7 +297,7 @@ class Processor:
 
     def _may_overtake(self, message: Message, selection: Selection) -> bool:
         """Tell whether a handler that gets no batches would run although those before it in its group may wait."""
-        is_ordered = bool(self._with_batches) and bool(message.group_id) and is_fifo(message.queue_url)
+        is_ordered = bool(self._with_batches) and group_of(message) is not None
         return is_ordered and not self._with_batches.issuperset(selection.matched)
 
     def _call(self, handler: Handler, message: Message, wait: Wait, trace: MessageTrace | None) -> Outcome:
