@@ -12,6 +12,9 @@ FOR_DEVELOPMENT := $(VENV)/.for-development
 
 SECONDS_OF_TORTURE ?= 300
 
+# Whose clients the tests need; empty, and their tests are skipped.
+FOREIGN ?= foreign
+
 # The tests start hundreds of processes: where Python is told to keep no bytecode, each would compile megaflow anew.
 export PYTHONDONTWRITEBYTECODE :=
 
@@ -34,14 +37,14 @@ install: $(FOR_DEVELOPMENT)
 foreign: $(FOR_TESTS)
 	@$(BIN)/python -m tests.foreign
 
-test: $(FOR_TESTS) foreign
+test: $(FOR_TESTS) $(FOREIGN)
 	$(BIN)/python -m pytest -n 3
 
-coverage: $(FOR_DEVELOPMENT) foreign
+coverage: $(FOR_DEVELOPMENT) $(FOREIGN)
 	$(BIN)/coverage run -m pytest
 	$(BIN)/coverage report --show-missing
 
-test-long: $(FOR_TESTS) foreign
+test-long: $(FOR_TESTS) $(FOREIGN)
 	$(BIN)/python -m pytest -m long -n 2 --dist worksteal
 
 torture: $(FOR_TESTS)

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from megaflow import limits
-from megaflow.awslambda.invocation import COMES_AGAIN, End, EventLoops, Invocation
+from megaflow.awslambda.event_loops import EventLoops
+from megaflow.awslambda.invocation import COMES_AGAIN, End, Invocation
 from megaflow.awslambda.queues import DeadLetterTarget, Queues
 from megaflow.awslambda.records import open_record, read_records
 from megaflow.awslambda.store_watch import StoreWatch

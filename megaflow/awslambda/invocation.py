@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
+from megaflow.awslambda.event_loops import EventLoops
 from megaflow.awslambda.store_watch import StoreWatch
 from megaflow.awslambda.works import Work, Works
-from megaflow.consumer.threads.event_loop import EventLoop
 from megaflow.consumer.threads.renewals import Renewals
 from megaflow.errors import HandlerTimeoutError, StoreError, describe_error, text_of
 from megaflow.handlers.handler import Handler
@@ -52,21 +52,6 @@ class _Limit:
 
     ends_at: float
     handler: Handler
-
-
-class EventLoops:
-    """The event loop of async handlers, and those that were left to handlers which did not give way."""
-
-    def __init__(self) -> None:
-        self.current = self._make()
-
-    def replace(self) -> None:
-        """Leave the loop to what runs there, which is cancelled if it can be, and go on with another one."""
-        self.current.close()
-        self.current = self._make()
-
-    def _make(self) -> EventLoop:
-        return EventLoop(on_interrupt=_log_interruption)
 
 
 class Invocation:
@@ -354,7 +339,3 @@ def _let_come_again(message: Message, owner: str) -> None:
     tracing.give_up(message, timed_out=False)
     text = "message %s comes again: not tried, as the circuit breaker of %s is open"
     log.info(text, message.id, owner, extra=about(message))
-
-
-def _log_interruption(error: BaseException) -> None:
-    log.error("something that a handler left running has exited: %s", describe_error(error))

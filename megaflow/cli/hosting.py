@@ -11,10 +11,10 @@ from typing import Any, Final
 
 from megaflow.app import App, parts_of
 from megaflow.cli.options import read_aws
-from megaflow.local.access import topics_allowed
 from megaflow.provision.making import Provisioner, make_sure
 from megaflow.provision.needs import Needs, join_needs, needs_of
-from megaflow.transport.addresses import is_fifo, name_of
+from megaflow.provision.policies import let_all_topics_send
+from megaflow.transport.addresses import is_fifo, name_dead_letters, name_of, with_kind
 from megaflow.transport.lookups import find_topic_arn
 from megaflow.transport.session import AwsSettings
 
@@ -78,15 +78,15 @@ class _Queues:
 def _make_queues(sqs: Any, app: App, name: str, needs: Needs) -> _Queues:
     """Return the queues of *app*, which are there where it declares them."""
     dead_letters = parts_of(app).settings.dead_letter_queue_url
-    given = name_of(dead_letters).removesuffix(".fifo") if dead_letters else ""
+    given = name_of(dead_letters) if dead_letters else ""
     fifo = is_fifo(parts_of(app).destination.queue_address or "")
     if needs.consumed:
         (queue,) = needs.consumed
-        own = queue.redrive.dead_letter_queue.removesuffix(".fifo") if queue.redrive else ""
+        own = queue.redrive.dead_letter_queue if queue.redrive else ""
         dead = given or own
         dead_url = _make_queue(sqs, dead, fifo, {})[0] if dead else None
         return _Queues(*_make_queue(sqs, name, fifo, {}), dead_url, takes_all=not queue.topics)
-    dead_url, dead_arn = _make_queue(sqs, given or f"{name}-dead", fifo, {})
+    dead_url, dead_arn = _make_queue(sqs, given or name_dead_letters(name), fifo, {})
     policy = json.dumps({"deadLetterTargetArn": dead_arn, "maxReceiveCount": _MAX_RECEIVES})
     return _Queues(*_make_queue(sqs, name, fifo, {"RedrivePolicy": policy}), dead_url, takes_all=True)
 
@@ -94,12 +94,13 @@ def _make_queues(sqs: Any, app: App, name: str, needs: Needs) -> _Queues:
 def _make_queue(sqs: Any, name: str, fifo: bool, attributes: Mapping[str, str]) -> tuple[str, str]:
     """Return the URL and the ARN of the queue, which stays as it is where it is there."""
     if fifo:
-        name, attributes = f"{name}.fifo", {**attributes, "FifoQueue": "true", "ContentBasedDeduplication": "true"}
+        attributes = {**attributes, "FifoQueue": "true", "ContentBasedDeduplication": "true"}
+    name = with_kind(name, fifo=fifo)
     try:
         url = sqs.get_queue_url(QueueName=name)["QueueUrl"]
     except sqs.exceptions.QueueDoesNotExist:
         url = sqs.create_queue(QueueName=name, Attributes=dict(attributes))["QueueUrl"]
-        sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": topics_allowed(_arn_of(sqs, url))})
+        sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": let_all_topics_send(_arn_of(sqs, url))})
     return url, _arn_of(sqs, url)
 
 
@@ -139,16 +140,15 @@ def _name_topics(needs: Mapping[str, Needs], published_to: Iterable[str | None])
 def _name_default_topic(names: Mapping[str, str], queues: Mapping[str, _Queues]) -> str:
     """Return the name of the topic of apps of which none has one."""
     name = next(iter(names.values())) if len(names) == 1 else _SHARED
-    return name + (".fifo" if all(is_fifo(queue.url) for queue in queues.values()) else "")
+    return with_kind(name, fifo=all(is_fifo(queue.url) for queue in queues.values()))
 
 
 def _name_queues(apps: Mapping[str, App]) -> dict[str, str]:
-    """Return the names of the apps' queues, without ``.fifo``."""
+    """Return the names of the apps' queues."""
     addresses = {target: parts_of(app).destination.queue_address for target, app in apps.items()}
     after = Counter(name_after(target) for target, address in addresses.items() if not address)
     return {
-        target: name_of(address).removesuffix(".fifo") if address else _name_queue(target, after)
-        for target, address in addresses.items()
+        target: name_of(address) if address else _name_queue(target, after) for target, address in addresses.items()
     }
 
 

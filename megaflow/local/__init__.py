@@ -10,7 +10,8 @@ from megaflow.local.aws_warnings import AwsWarning, Warnings
 from megaflow.local.client import SnsClient, SqsClient
 from megaflow.local.clock import Clock
 from megaflow.local.declared.config import declare
-from megaflow.local.faults import Fault, FaultKind, Faults
+from megaflow.local.fault import Fault, FaultKind
+from megaflow.local.faults import Faults
 
 __all__ = [
     "Account",

@@ -49,17 +49,6 @@ def account_as_caller(number: str) -> Caller:
     return Caller("AWS", number, says)
 
 
-def topics_allowed(queue_arn: str) -> str:
-    """Return a policy that lets every topic send to a queue."""
-    statement = {
-        "Effect": "Allow",
-        "Principal": {"Service": "sns.amazonaws.com"},
-        "Action": "sqs:SendMessage",
-        "Resource": queue_arn,
-    }
-    return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
-
-
 @lru_cache(maxsize=1024)
 def allows(policy: str, caller: Caller, action: str, resource: str) -> bool:
     """Tell whether *policy* lets *caller* do *action* with *resource*.

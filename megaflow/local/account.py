@@ -27,7 +27,7 @@ from megaflow.local.refused import no_queue
 from megaflow.local.served import Served
 from megaflow.local.settings import Settings
 from megaflow.local.stored_message import Delivery
-from megaflow.local.topic import Topic
+from megaflow.local.topic import LocalTopic
 
 _UUID_MASK: Final = 0xF000 << 64 | 0xC000 << 48
 _UUID_VERSION: Final = 0x4000 << 64 | 0x8000 << 48
@@ -85,7 +85,7 @@ class Account:
         self.queues: dict[str, HostedQueue] = {}
         """The queues by name."""
 
-        self.topics: dict[str, Topic] = {}
+        self.topics: dict[str, LocalTopic] = {}
         """By ARN."""
 
         self.deleted_at: OrderedDict[str, float] = OrderedDict()
@@ -339,12 +339,12 @@ class Account:
         self._next_number = hosted.number + 1
         return hosted
 
-    def host_topic(self, arn: str, attributes: Mapping[str, str]) -> Topic:
+    def host_topic(self, arn: str, attributes: Mapping[str, str]) -> LocalTopic:
         """Add a topic."""
-        topic = self.topics[arn] = Topic(arn, attributes, clock=self.clock, new_id=self.new_id)
+        topic = self.topics[arn] = LocalTopic(arn, attributes, clock=self.clock, new_id=self.new_id)
         return topic
 
-    def touch_topic(self, topic: Topic) -> None:
+    def touch_topic(self, topic: LocalTopic) -> None:
         """Note that a topic came or is no longer as it was."""
         self.touched.topics.add(topic.arn)
 

@@ -7,7 +7,8 @@ from functools import partial
 from typing import Final
 
 from megaflow.local.account import Account
-from megaflow.local.faults import BATCHES, NO_STRIKE, FaultKind, Strike
+from megaflow.local.fault import BATCHES, FaultKind
+from megaflow.local.faults import NO_STRIKE, Strike
 from megaflow.local.operations.batches import check_batch
 from megaflow.local.operations.messages import MESSAGE_OPERATIONS, wait_time
 from megaflow.local.operations.moves import MOVE_OPERATIONS

@@ -15,7 +15,7 @@ from typing import Any, Final, Literal
 from urllib.parse import quote
 
 from megaflow.local.content import Content, MessageAttribute
-from megaflow.local.topic import Publication, Subscription, Topic
+from megaflow.local.topic import LocalTopic, Publication, Subscription
 
 Kind = Literal["Notification", "SubscriptionConfirmation", "UnsubscribeConfirmation"]
 
@@ -49,7 +49,7 @@ class Origin:
     """Whether they are signed once somebody gets them."""
 
 
-def content_for(subscription: Subscription, publication: Publication, topic: Topic, origin: Origin) -> Content:
+def content_for(subscription: Subscription, publication: Publication, topic: LocalTopic, origin: Origin) -> Content:
     """Return what the endpoint of *subscription* gets.
 
     https://docs.aws.amazon.com/sns/latest/dg/sns-large-payload-raw-message-delivery.html
@@ -74,7 +74,7 @@ def content_for(subscription: Subscription, publication: Publication, topic: Top
 
 
 def confirmation_for(
-    subscription: Subscription, kind: Kind, topic: Topic, origin: Origin, *, message_id: str, now: float
+    subscription: Subscription, kind: Kind, topic: LocalTopic, origin: Origin, *, message_id: str, now: float
 ) -> Content:
     """Return what asks the endpoint of *subscription* to confirm it, at first or anew."""
     arn = quote(subscription.topic_arn, safe=":")
@@ -103,7 +103,7 @@ def _unsigned(fields: Mapping[str, Any], system: Mapping[str, MessageAttribute],
     return Content(write_envelope(fields), system_attributes=system)
 
 
-def _signature(topic: Topic, origin: Origin) -> dict[str, str]:
+def _signature(topic: LocalTopic, origin: Origin) -> dict[str, str]:
     # What reads envelopes only wants these to be there.
     return {
         "SignatureVersion": topic.signature_version,

@@ -42,10 +42,17 @@ def is_loopback(listener: socket.socket) -> bool:
 
 def url_to(listener: socket.socket) -> str:
     """Return the URL by which this machine reaches *listener*."""
-    address, port = _address_of(listener), listener.getsockname()[1]
+    address = _address_of(listener)
     if address.is_unspecified:
         address = ip_address("127.0.0.1" if address.version == 4 else "::1")
-    return f"http://{address}:{port}" if address.version == 4 else f"http://[{address}]:{port}"
+    return _url_at(address, listener)
+
+
+def url_from(listener: socket.socket, local: str) -> str | None:
+    """Return the URL by which others reach *listener* who are reached from the *local* address; None if they do not."""
+    address, bound = ip_address(local.partition("%")[0]), _address_of(listener)
+    is_heard = bound.is_unspecified and address.version <= bound.version
+    return _url_at(address, listener) if is_heard and not address.is_link_local else None
 
 
 def _find(host: str, port: int) -> tuple[socket.AddressFamily, tuple[object, ...]]:
@@ -64,6 +71,11 @@ def _bind(listener: socket.socket, address: tuple[object, ...]) -> None:
         listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
     listener.bind(address)
     listener.listen(_BACKLOG)
+
+
+def _url_at(address: IPv4Address | IPv6Address, listener: socket.socket) -> str:
+    port = listener.getsockname()[1]
+    return f"http://{address}:{port}" if address.version == 4 else f"http://[{address}]:{port}"
 
 
 def _address_of(listener: socket.socket) -> IPv4Address | IPv6Address:

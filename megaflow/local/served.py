@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from megaflow.local.endpoints.destinations import Destinations
@@ -15,3 +16,6 @@ class Served:
     destinations: Destinations
     signer: Signer | None
     """None where the package is missing that signs."""
+
+    url_from: Callable[[str], str | None] = lambda address: None
+    """Gives the URL of the server for whom it reaches from this address of its own; None is the account's."""

@@ -8,6 +8,7 @@ import socket
 import threading
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
@@ -21,7 +22,7 @@ from megaflow.local.clock import Clock
 from megaflow.local.declared.config import declare
 from megaflow.local.endpoints.destinations import THIS_MACHINE, Destinations
 from megaflow.local.endpoints.signing import Signer, can_sign
-from megaflow.local.listening import is_loopback, listen, url_to
+from megaflow.local.listening import is_loopback, listen, url_from, url_to
 from megaflow.local.refused import Refused
 from megaflow.local.served import Served
 from megaflow.logs import get_logger
@@ -113,7 +114,9 @@ class Server:
 
         is_private = is_loopback(self._socket)
         destinations = Destinations((THIS_MACHINE if is_private else ()) if deliver_to is None else deliver_to)
-        self.account.served = Served(destinations, Signer(key_file) if can_sign() else None)
+        signer = Signer(key_file) if can_sign() else None
+        reached_from = partial(url_from, self._socket) if url is None else lambda address: None
+        self.account.served = Served(destinations, signer, reached_from)
         if not is_private:
             log.warning(
                 "this server listens on %s, not on this machine alone: whoever reaches port %d there may make any call",

@@ -122,7 +122,7 @@ class Publication:
         return replace(self, message=self.parts[protocol]) if protocol in self.parts else self
 
 
-class Topic:
+class LocalTopic:
     """One topic as plain data, with the *clock* it is given. Not safe for threads: whoever owns it takes turns."""
 
     def __init__(

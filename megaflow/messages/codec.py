@@ -8,16 +8,11 @@ from __future__ import annotations
 
 import binascii
 import json
-import math
 import re
 from base64 import b64encode
-from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
-from datetime import date
-from decimal import Decimal
-from enum import Enum, StrEnum
+from enum import StrEnum
 from typing import Any, Final, NamedTuple
-from uuid import UUID
 
 from megaflow import limits
 from megaflow.errors import EncodeError, ProtocolError
@@ -26,6 +21,7 @@ from megaflow.messages import bson
 from megaflow.messages.envelope import is_sns_envelope
 from megaflow.messages.models import is_model, read_model
 from megaflow.messages.nesting import TOO_DEEP, TOO_LONG, find_excess, is_too_deep
+from megaflow.messages.plain_values import is_plain_json, plain_dict
 
 KIND_ATTRIBUTE: Final = "megaflow-kind"
 """The message attribute that says how to read a body which alone would be read as something else."""
@@ -119,6 +115,7 @@ def _recognise(document: dict[str, Any], binary_encoding: bool) -> Decoded:
 
 _SPACE: Final = " \t\r\n"
 _read_json: Final = json.JSONDecoder().raw_decode
+_write_json: Final = json.JSONEncoder(allow_nan=False).encode
 
 
 class _ExcessError(Exception):
@@ -177,7 +174,7 @@ def _read_base64(body: str) -> bytes | None:
 def _encode_object(document: dict[str, Any], binary_encoding: bool) -> Encoded:
     if not binary_encoding:
         try:
-            if _is_plain_json(document):
+            if is_plain_json(document):
                 body = _write_json(document)
                 if not find_excess(body):
                     return Encoded(body, _DATA if is_sns_envelope(document) else "")
@@ -198,12 +195,12 @@ def _encode_model(payload: object, binary_encoding: bool) -> Encoded:
     if is_model(type(payload)):
         return _encode_object(read_model(payload, binary_encoding=binary_encoding), binary_encoding)
     raise EncodeError(
-        f"a message is a Payload, a dict, a model, a str or bytes, not {_type_name(payload)}", path="payload"
+        f"a message is a Payload, a dict, a model, a str or bytes, not {type(payload).__qualname__}", path="payload"
     )
 
 
 def _encode_closely(document: dict[str, Any], binary_encoding: bool) -> Encoded:
-    plain = _plain_dict(document, "payload", binary_encoding)
+    plain = plain_dict(document, "payload", binary_encoding)
     if is_too_deep(plain):
         raise _nested_too_deep()
     body = b64encode(bson.encode_document(plain)).decode() if binary_encoding else json.dumps(plain)
@@ -213,139 +210,3 @@ def _encode_closely(document: dict[str, Any], binary_encoding: bool) -> Encoded:
 
 def _nested_too_deep() -> EncodeError:
     return EncodeError(f"is nested too deeply, over {limits.NESTING} levels, or holds itself", path="payload")
-
-
-_write_json: Final = json.JSONEncoder(allow_nan=False).encode
-_JSON_SCALARS: Final = frozenset({str, int, float, bool, type(None)})
-
-
-def _is_plain_json(value: Any) -> bool:
-    """Tell whether *value* holds nothing but JSON's own types, which most do: then nothing has to be converted."""
-    type_ = type(value)
-    if type_ is dict:
-        for key in value:
-            if type(key) is not str:
-                return False
-        value = value.values()
-    elif type_ is not list and type_ is not tuple:
-        return False
-    for each in value:  # noqa: SIM110 - a loop is quicker
-        if type(each) not in _JSON_SCALARS and not _is_plain_json(each):
-            return False
-    return True
-
-
-def _plain(value: Any, path: str, binary_encoding: bool) -> Any:
-    """Return *value* in the types that JSON and both BSON modules write alike."""
-    convert = _CONVERTERS.get(type(value))
-    if convert is None:
-        convert = next((each for base, each in _CONVERTERS.items() if isinstance(value, base)), _plain_model)
-    return convert(value, path, binary_encoding)
-
-
-def _plain_dict(value: dict[Any, Any], path: str, binary_encoding: bool) -> dict[str, Any]:
-    named = ((_plain_key(key, path, binary_encoding), each) for key, each in value.items())
-    plain = {name: _plain(each, f"{path}.{name}", binary_encoding) for name, each in named}
-    _refuse_reserved(plain, path, binary_encoding)
-    return plain
-
-
-def _plain_key(key: object, path: str, binary_encoding: bool) -> str:
-    if not isinstance(key, str):
-        raise EncodeError(f"the key {key!r} is not text", path=path)
-    if binary_encoding and "\0" in key:
-        raise EncodeError(f"BSON allows no NUL in the key {key!r}", path=path)
-    return _plain_text(key.value if isinstance(key, Enum) else key, path, binary_encoding)
-
-
-def _plain_list(value: Any, path: str, binary_encoding: bool) -> list[Any]:
-    plain = [_plain(each, f"{path}[{index}]", binary_encoding) for index, each in enumerate(value)]
-    _refuse_reserved(plain, path, binary_encoding)
-    return plain
-
-
-def _refuse_reserved(plain: Collection[Any], path: str, binary_encoding: bool) -> None:
-    if binary_encoding and bson.RESERVED_KEY in plain:
-        raise EncodeError(f"the text {bson.RESERVED_KEY} means something else in BSON", path=path)
-
-
-def _plain_set(value: set[Any], path: str, binary_encoding: bool) -> list[Any]:
-    # In a fixed order: content-based deduplication must see the same body for the same set.
-    return sorted(_plain_list(value, path, binary_encoding), key=lambda each: (type(each).__name__, repr(each)))
-
-
-def _plain_text(value: str, path: str, binary_encoding: bool) -> str:
-    if binary_encoding and not _is_unicode(value):
-        raise EncodeError("BSON allows no lone surrogate in text", path=path)
-    return str(value)
-
-
-def _plain_int(value: int, path: str, binary_encoding: bool) -> int:
-    if -(2**63) <= value < 2**63:
-        return int(value)
-    if binary_encoding:
-        raise EncodeError("a whole number beyond 64 bits does not fit into BSON; send it as text", path=path)
-    try:
-        digits = len(str(abs(value)))
-    except ValueError:
-        digits = limits.DIGITS + 1
-    if digits > limits.DIGITS:
-        raise EncodeError("a whole number of so many digits could not be read again; send it as text", path)
-    return int(value)
-
-
-def _plain_float(value: float, path: str, _: bool) -> float:
-    if not math.isfinite(value):
-        raise EncodeError(f"{value} is not a number that JSON knows", path=path)
-    return float(value)
-
-
-def _plain_decimal(value: Decimal, path: str, _: bool) -> str:
-    if not value.is_finite():
-        raise EncodeError(f"{value} is not a number that JSON knows", path=path)
-    return str(value)
-
-
-def _plain_bytes(value: bytes, path: str, binary_encoding: bool) -> bytes:
-    if not binary_encoding:
-        raise EncodeError("bytes need binary_encoding=True", path=path)
-    return bytes(value)
-
-
-def _plain_model(value: object, path: str, binary_encoding: bool) -> dict[str, Any]:
-    if is_model(type(value)):
-        return _plain_dict(read_model(value, path, binary_encoding=binary_encoding), path, binary_encoding)
-    raise EncodeError(f"{_type_name(value)} cannot be sent; turn it into text, a number or an object", path=path)
-
-
-# Subclasses take the first that fits: an Enum of text is an Enum, a bool is no int.
-_CONVERTERS: Final[dict[type, Callable[[Any, str, bool], Any]]] = {
-    Enum: lambda value, path, binary_encoding: _plain(value.value, path, binary_encoding),
-    bool: lambda value, *_: value,
-    type(None): lambda value, *_: value,
-    str: _plain_text,
-    int: _plain_int,
-    float: _plain_float,
-    dict: _plain_dict,
-    list: _plain_list,
-    tuple: _plain_list,
-    set: _plain_set,
-    frozenset: _plain_set,
-    date: lambda value, *_: value.isoformat(),
-    Decimal: _plain_decimal,
-    UUID: lambda value, *_: str(value),
-    bytes: _plain_bytes,
-    bytearray: _plain_bytes,
-}
-
-
-def _is_unicode(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _type_name(value: object) -> str:
-    return type(value).__qualname__

@@ -11,11 +11,11 @@ from megaflow import limits
 from megaflow.checks import check_whole
 from megaflow.errors import ConfigurationError
 from megaflow.settings import refuse_both
+from megaflow.transport.addresses import is_fifo, with_kind
 
 SQS_ENCRYPTION: Final = "sqs"
 """The encryption of a queue with a key that is SQS's own."""
 
-_FIFO: Final = ".fifo"
 _NAME: Final = r"[A-Za-z0-9_-]+"
 
 
@@ -134,7 +134,7 @@ class Queue:
             raise ConfigurationError(
                 f"dead_letter_queue={dead!r} must be a DeadLetterQueue, or None: DeadLetterQueue(max_receive_count=5)"
             )
-        if dead.name.endswith(_FIFO) and not self.fifo:
+        if is_fifo(dead.name) and not self.fifo:
             raise ConfigurationError(
                 f"the dead-letter queue {dead.name} is FIFO, and {self.name} is not: both have to be of one kind"
             )
@@ -143,7 +143,7 @@ class Queue:
                 f"the dead-letter queue of {self.name} keeps messages for {dead.retention:,} seconds, and the queue "
                 f"for {self.retention:,}: SQS counts from when they were sent, so let the former keep them longer"
             )
-        if dead.name and name_dead_letters(self, dead.name) == self.name:
+        if dead.name and with_kind(dead.name, fifo=self.fifo) == self.name:
             raise ConfigurationError(f"{self.name} cannot be its own dead-letter queue: give another name")
 
     def _check_topics(self) -> None:
@@ -176,12 +176,6 @@ def read_topic(given: Topic | str | None, topic_arn: str | None) -> Topic | None
     return Topic(given)
 
 
-def name_dead_letters(queue: Queue, name: str) -> str:
-    """Return the whole name of the dead-letter queue of *queue*, which has this *name*, or one after the queue's."""
-    base = (name or f"{queue.name.removesuffix(_FIFO)}-dead").removesuffix(_FIFO)
-    return base + (_FIFO if queue.fifo else "")
-
-
 def _name(given: object) -> object:
     return getattr(given, "name", given)
 
@@ -201,12 +195,12 @@ def _read_topics(given: object) -> tuple[Topic, ...]:
 
 def _set_whole_name(declared: Queue | Topic, longest: int) -> None:
     """Let the name of what is FIFO end with ``.fifo``, and what has such a name be FIFO."""
-    is_fifo = declared.fifo or declared.name.endswith(_FIFO)
-    whole = declared.name.removesuffix(_FIFO) + (_FIFO if is_fifo else "")
+    fifo = declared.fifo or is_fifo(declared.name)
+    whole = with_kind(declared.name, fifo=fifo)
     if len(whole) > longest:
         raise ConfigurationError(f"name={whole!r} has {len(whole)} characters, and AWS takes {longest}: shorten it")
     object.__setattr__(declared, "name", whole)
-    object.__setattr__(declared, "fifo", is_fifo)
+    object.__setattr__(declared, "fifo", fifo)
 
 
 def _check_name(what: str, name: object, longest: int, by_address: str) -> None:

@@ -30,6 +30,7 @@ from megaflow.provision.found import (
 from megaflow.provision.needs import NeededQueue, NeededSubscription, NeededTopic, Needs
 from megaflow.provision.policies import has_statement, let_topic_send, put_statements, read_statements, sid_of
 from megaflow.provision.refusals import describe_refusal, is_unsettled
+from megaflow.transport.addresses import is_fifo, with_kind
 from megaflow.transport.lookups import find_topic_arn
 from megaflow.transport.queue import find_queue_url
 
@@ -43,7 +44,6 @@ https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_Create
 """
 
 _TAKEN: Final = ("QueueAlreadyExists", "QueueNameExists")
-_FIFO: Final = ".fifo"
 
 
 class Provisioner:
@@ -175,13 +175,13 @@ class Provisioner:
         """Say so where there is something of that *name*, but for ``.fifo``, as far as that may be asked."""
         from botocore.exceptions import ClientError
 
-        other = name.removesuffix(_FIFO) if name.endswith(_FIFO) else f"{name}{_FIFO}"
+        other = with_kind(name, fifo=not is_fifo(name))
         try:
             if find(other) is None:
                 return ""
         except ClientError:
             return ""
-        kind = "FIFO" if other.endswith(_FIFO) else "standard"
+        kind = "FIFO" if is_fifo(other) else "standard"
         return f"{other} is there, and is {kind}, which no {resource} can cease to be: this is another one beside it"
 
     def _provision_redrive(self, needed: NeededQueue) -> Sequence[Difference]:
@@ -239,7 +239,7 @@ class Provisioner:
         if found is not None:
             # As it is now: whoever else changes it reads it and writes it, too.
             found = read_queue(self._sqs, found.url)
-        statements = {name: self._state(name, found) for name in needed.topics}
+        statements = {name: self._let_send(name, found) for name in needed.topics}
         policy = found.policy if found else ""
         missing = {name: each for name, each in statements.items() if not has_statement(policy, each)}
         ids = {each.get("Sid") for each in read_statements(policy)}
@@ -255,7 +255,7 @@ class Provisioner:
         ]
         return self._make(differences, lambda: self._put_policy(found, list(missing.values())))
 
-    def _state(self, name: str, queue: FoundQueue | None) -> dict[str, Any]:
+    def _let_send(self, name: str, queue: FoundQueue | None) -> dict[str, Any]:
         topic, queue_arn = self._topic(name), queue.arn if queue else ""
         topic_arn = topic.arn if topic else sibling_arn(queue_arn, "sns", name) if queue_arn else ""
         return let_topic_send(name, topic_arn, queue_arn)

@@ -17,10 +17,10 @@ from megaflow.dispatch.sns_policy import SnsFilterPolicy
 from megaflow.errors import ConfigurationError
 from megaflow.handlers.handler import Handler
 from megaflow.match.filters import Scope
-from megaflow.provision.declarations import SQS_ENCRYPTION, DeadLetterQueue, Queue, Topic, name_dead_letters
+from megaflow.provision.declarations import SQS_ENCRYPTION, DeadLetterQueue, Queue, Topic
 from megaflow.publishing.destination import Destination
 from megaflow.settings import ConsumerSettings
-from megaflow.transport.addresses import name_of
+from megaflow.transport.addresses import name_dead_letters, name_of, with_kind
 
 Attributes: TypeAlias = Mapping[str, str]
 """Attributes of a queue or a topic, by AWS's names, as AWS shows them."""
@@ -210,7 +210,7 @@ def _dead_letter_queue_of(queue: Queue, app: Declares) -> DeadLetterQueue | None
     if dead is None:
         return None
     own = app._settings.dead_letter_queue_url  # noqa: SLF001 - it is asked for that
-    name = name_dead_letters(queue, dead.name or (name_of(own) if own else ""))
+    name = with_kind(dead.name or (own and name_of(own)) or name_dead_letters(queue.name), fifo=queue.fifo)
     if name == queue.name:
         raise ConfigurationError(f"dead_letter_queue_url={own!r} is the queue itself: give another one")
     return replace(dead, name=name)

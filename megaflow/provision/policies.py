@@ -1,4 +1,4 @@
-"""Policies of queues: the statement that lets a topic send, found and put among those of others.
+"""Policies of queues: the statements that let topics send, found and put among those of others.
 
 https://docs.aws.amazon.com/sns/latest/dg/subscribe-sqs-queue-to-sns-topic.html
 """
@@ -29,14 +29,12 @@ def let_topic_send(topic: str, topic_arn: Any, queue_arn: Any) -> dict[str, Any]
 
     The ARNs stand in it as they are given, so they may be what a template has for them.
     """
-    return {
-        "Sid": sid_of(topic),
-        "Effect": "Allow",
-        "Principal": {"Service": "sns.amazonaws.com"},
-        "Action": "sqs:SendMessage",
-        "Resource": queue_arn,
-        "Condition": {"ArnEquals": {"aws:SourceArn": topic_arn}},
-    }
+    return {"Sid": sid_of(topic), **_let_sns_send(queue_arn), "Condition": {"ArnEquals": {"aws:SourceArn": topic_arn}}}
+
+
+def let_all_topics_send(queue_arn: str) -> str:
+    """Return a policy that lets every topic, of whomever, send to a queue: for one on this machine."""
+    return json.dumps(make_policy([_let_sns_send(queue_arn)]))
 
 
 def make_policy(statements: Sequence[Statement]) -> dict[str, Any]:
@@ -66,6 +64,15 @@ def put_statements(policy: str, wanted: Sequence[Statement]) -> str:
     kept = [each for each in read_statements(policy) if each.get("Sid") not in ids]
     whole = {**make_policy(()), **(json.loads(policy) if policy else {})}
     return json.dumps({**whole, "Statement": [*kept, *missing]})
+
+
+def _let_sns_send(queue_arn: Any) -> dict[str, Any]:
+    return {
+        "Effect": "Allow",
+        "Principal": {"Service": "sns.amazonaws.com"},
+        "Action": "sqs:SendMessage",
+        "Resource": queue_arn,
+    }
 
 
 def _meaning(statement: Statement) -> object:

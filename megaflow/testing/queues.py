@@ -8,14 +8,13 @@ from typing import Final
 
 from megaflow.app import App, parts_of
 from megaflow.local import SnsClient, SqsClient
-from megaflow.local.access import topics_allowed
 from megaflow.provision.making import Provisioner, make_sure
 from megaflow.provision.needs import NeededQueue, needs_of
-from megaflow.transport.addresses import is_fifo, name_of
+from megaflow.provision.policies import let_all_topics_send
+from megaflow.transport.addresses import is_fifo, name_dead_letters, name_of, with_kind
 from megaflow.transport.lookups import find_topic_arn
 
 _QUEUE: Final = "test"
-_FIFO: Final = ".fifo"
 _MAX_RECEIVES: Final = "1000"
 
 
@@ -78,7 +77,7 @@ class _Opening:
 
     def _open_others(self) -> tuple[str, str]:
         name = name_of(self._destination.queue_address or _QUEUE)
-        dead_url = self._find_or_make(self._whole(self._dead_letters or f"{name.removesuffix(_FIFO)}-dead"))
+        dead_url = self._find_or_make(self._whole(self._dead_letters or name_dead_letters(name)))
         policy = {"deadLetterTargetArn": self._arn_of(dead_url), "maxReceiveCount": _MAX_RECEIVES}
         return self._find_or_make(self._whole(name), RedrivePolicy=json.dumps(policy)), dead_url
 
@@ -104,12 +103,12 @@ class _Opening:
             arn = str(self._sns.create_topic(Name=name, Attributes=fifo)["TopicArn"])
         if queue is None or not queue.topics:
             queue_arn = self._arn_of(queue_url)
-            self._sqs.set_queue_attributes(QueueUrl=queue_url, Attributes={"Policy": topics_allowed(queue_arn)})
+            self._sqs.set_queue_attributes(QueueUrl=queue_url, Attributes={"Policy": let_all_topics_send(queue_arn)})
             self._sns.subscribe(TopicArn=arn, Protocol="sqs", Endpoint=queue_arn)
         return arn
 
     def _whole(self, name: str) -> str:
-        return name.removesuffix(_FIFO) + (_FIFO if self._fifo else "")
+        return with_kind(name, fifo=self._fifo)
 
     def _arn_of(self, url: str) -> str:
         answer = self._sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])

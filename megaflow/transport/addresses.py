@@ -14,6 +14,8 @@ from urllib.parse import urlsplit
 
 from megaflow.errors import ConfigurationError
 
+_FIFO: Final = ".fifo"
+
 
 class Host(Enum):
     """Whose host an address names."""
@@ -137,7 +139,17 @@ def write_arn(service: str, region: str, account: str, name: str) -> str:
 
 def is_fifo(address: str) -> bool:
     """Tell whether the queue of this URL, or the topic of this ARN, is a FIFO one."""
-    return address.endswith(".fifo")
+    return address.endswith(_FIFO)
+
+
+def with_kind(name: str, *, fifo: bool) -> str:
+    """Return *name* as that of a FIFO queue or topic, which ends with ``.fifo``, or as that of a standard one."""
+    return name.removesuffix(_FIFO) + (_FIFO if fifo else "")
+
+
+def name_dead_letters(name: str) -> str:
+    """Return the name that megaflow gives to the dead-letter queue of the queue of this *name*."""
+    return with_kind(f"{with_kind(name, fifo=False)}-dead", fifo=is_fifo(name))
 
 
 def name_of(address: str) -> str:

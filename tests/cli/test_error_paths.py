@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from megaflow.local.faults import Fault, FaultKind, Faults
+from megaflow.local import Fault, FaultKind, Faults
 from megaflow.local.server import Server
 from tests.cli.conftest import Ran, Run, take_all
 from tests.cli.processes import ROOT, running

@@ -20,7 +20,7 @@ from megaflow.local.queue import LocalQueue
 from megaflow.local.recent import Recent
 from megaflow.local.stored_message import Stored
 from megaflow.local.timers import Timers
-from megaflow.local.topic import Topic
+from megaflow.local.topic import LocalTopic
 from tests.local.conftest import Shop
 
 Facts = dict[str, Any]
@@ -126,7 +126,7 @@ def _groups(messages: Messages) -> Facts:
     return {name: (group.held, sorted(group.waiting)) for name, group in order._groups.items()}
 
 
-def _topic(topic: Topic, now: float) -> Facts:
+def _topic(topic: LocalTopic, now: float) -> Facts:
     return _without(vars(topic), ("_clock", "_new_id"), now)
 
 

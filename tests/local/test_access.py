@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from megaflow.local.access import account_as_caller, allows, topic_as_caller, topics_allowed
+from megaflow.local.access import account_as_caller, allows, topic_as_caller
+from megaflow.provision.policies import let_all_topics_send
 
 QUEUE = "arn:aws:sqs:eu-west-1:424566909325:orders"
 TOPIC = "arn:aws:sns:eu-west-1:424566909325:news"
@@ -148,8 +149,8 @@ def test_the_opposite_of_a_name_is_all_others() -> None:
 
 
 def test_all_topics_are_let_in_by_the_policy_for_that() -> None:
-    assert lets_topic_in(topics_allowed(QUEUE))
-    assert not allows(topics_allowed(QUEUE), topic_as_caller(TOPIC), "sqs:ReceiveMessage", QUEUE)
+    assert lets_topic_in(let_all_topics_send(QUEUE))
+    assert not allows(let_all_topics_send(QUEUE), topic_as_caller(TOPIC), "sqs:ReceiveMessage", QUEUE)
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,8 @@ from botocore.config import Config
 from megaflow import App
 from megaflow.cli.hosting import host
 from megaflow.local import Account, AwsWarning, declare
-from megaflow.local.access import topics_allowed
 from megaflow.local.server import Server
+from megaflow.provision.policies import let_all_topics_send
 from megaflow.testing import TestClient
 from tests.local.conftest import Shop
 from tests.local.wire import Wire, signature
@@ -51,7 +51,7 @@ def subscribed(shop: Shop, url: str, topic: str = "news", **attributes: str) -> 
 
 
 def let_in(shop: Shop, url: str, **condition: dict[str, str]) -> None:
-    policy = json.loads(topics_allowed(arn_of(shop, url)))
+    policy = json.loads(let_all_topics_send(arn_of(shop, url)))
     policy["Statement"][0]["Condition"] = condition
     shop.sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": json.dumps(policy)})
 
@@ -269,7 +269,7 @@ def test_what_is_as_on_aws_is_not_warned_of(server: Server) -> None:
         url = sqs.create_queue(QueueName="orders")["QueueUrl"]
         arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
         topic = sns.create_topic(Name="news")["TopicArn"]
-        sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": topics_allowed(arn)})
+        sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": let_all_topics_send(arn)})
         sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn)
         sns.publish(TopicArn=topic, Message="a")
         assert len(sqs.receive_message(QueueUrl=url, WaitTimeSeconds=5)["Messages"]) == 1

@@ -18,7 +18,7 @@ from megaflow import App
 from megaflow.errors import ConfigurationError
 from megaflow.local import Account, Fault, FaultKind, Faults, SnsClient, SqsClient
 from megaflow.local.calls import perform
-from megaflow.local.faults import ERRORS
+from megaflow.local.fault import ERRORS
 from megaflow.local.polls import Poll
 from tests.local.conftest import Clock, Shop
 from tests.waiting import PATIENCE

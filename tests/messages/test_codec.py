@@ -19,8 +19,9 @@ from hypothesis import strategies as st
 
 from megaflow.errors import EncodeError
 from megaflow.event import Event, Payload, PayloadBuilder, matches_payload, serialize_payload
-from megaflow.messages.codec import Decoded, Kind, _plain_dict, decode, encode
+from megaflow.messages.codec import Decoded, Kind, decode, encode
 from megaflow.messages.envelope import is_sns_envelope
+from megaflow.messages.plain_values import plain_dict
 from tests import documents
 from tests.strategies import bodies, bson_objects, exactly, json_objects, payloads, plain_objects, telling_texts
 
@@ -432,7 +433,7 @@ def test_what_needs_no_conversion_is_written_as_if_it_had_been_converted(documen
         except EncodeError as error:
             return f"refused: {error}"
 
-    assert say(lambda: encode(document).body) == say(lambda: json.dumps(_plain_dict(document, "payload", False)))
+    assert say(lambda: encode(document).body) == say(lambda: json.dumps(plain_dict(document, "payload", False)))
 
 
 def test_the_same_set_is_always_the_same_body() -> None:

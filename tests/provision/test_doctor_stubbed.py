@@ -155,6 +155,19 @@ def test_what_leads_nowhere_ends_it(options: dict[str, Any], said: str, monkeypa
     assert said in found[0].symptom.said
 
 
+def test_a_dead_letter_queue_that_cannot_be_reached_does_not_end_it(embedded: Place, app: App) -> None:
+    here: dict[str, Any] = {"endpoint_url": embedded.sqs.meta.endpoint_url, "region_name": "eu-west-1"}
+    here |= {"aws_access_key_id": "any", "aws_secret_access_key": "any"}
+    elsewhere = "https://sqs.us-east-1.amazonaws.com/123456789012/lost"
+    embedded.set("orders", VisibilityTimeout="5", RedrivePolicy="")
+
+    found = examine(make_app(Place(None, None), dead_letter_queue_url=elsewhere, **here))
+
+    assert names(found) == ["no-way-to-aws", "short-visibility", "no-redrive-policy"]
+    assert found[0].symptom.name == "the dead-letter queue lost"
+    assert "region_name='eu-west-1' was given" in found[0].symptom.said
+
+
 def test_no_credentials_and_no_region_end_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Any, embedded: Place) -> None:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION", "AWS_REGION", "AWS_PROFILE"):
         monkeypatch.delenv(name, raising=False)

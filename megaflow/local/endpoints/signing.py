@@ -37,6 +37,7 @@ _SIGNED: Final[Mapping[str, tuple[str, ...]]] = {
 }
 """What is signed of each type, in this order, where it is there."""
 
+_LINKS: Final = ("SubscribeURL", "UnsubscribeURL")
 _KEY_SIZE: Final = 2048
 _NAME: Final = "sns.amazonaws.com"
 _VALID: Final = (datetime(2020, 1, 1, tzinfo=UTC), datetime(2120, 1, 1, tzinfo=UTC))
@@ -78,8 +79,9 @@ class Signer:
         self._sign = lru_cache(_REMEMBERED)(self._sign_digest)
 
     def seal(self, envelope: str, url: str) -> str:
-        """Return *envelope* with its signature, and the URL of the certificate on the server at *url*."""
+        """Return *envelope* with its signature and its links, which lead to the server at *url*."""
         fields = json.loads(envelope)
+        fields |= {name: f"{url}/?{fields[name].partition('?')[2]}" for name in _LINKS if name in fields}
         signature = self._sign(_digest(fields), fields["SignatureVersion"])
         return write_envelope(
             {**fields, "Signature": signature, "SigningCertURL": f"{url}{CERTIFICATES}{self.name}.pem"}

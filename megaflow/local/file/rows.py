@@ -14,7 +14,7 @@ from megaflow.local.content import NO_ATTRIBUTES, Content, MessageAttribute
 from megaflow.local.endpoints.posts import Post
 from megaflow.local.recent import Remembered
 from megaflow.local.stored_message import Attempt, MessageRecord, SentMessage, Stored
-from megaflow.local.topic import Publication, Subscription, Topic
+from megaflow.local.topic import LocalTopic, Publication, Subscription
 
 if TYPE_CHECKING:
     from megaflow.local.account import Account
@@ -122,7 +122,7 @@ def restore_queue(hosted: HostedQueue, facts: Facts) -> None:
     hosted.purged_at = facts["purged_at"]
 
 
-def topic_facts(topic: Topic) -> Facts:
+def topic_facts(topic: LocalTopic) -> Facts:
     """Return what is known of a topic."""
     return {
         "attributes": topic.attributes,
@@ -132,7 +132,7 @@ def topic_facts(topic: Topic) -> Facts:
     }
 
 
-def restore_topic(topic: Topic, facts: Facts) -> None:
+def restore_topic(topic: LocalTopic, facts: Facts) -> None:
     """Let a topic be what ``topic_facts`` said of it, as far as its attributes do not say it."""
     topic.tags = facts["tags"]
     topic.subscriptions = {one["arn"]: Subscription(**one) for one in facts["subscriptions"]}

@@ -24,7 +24,7 @@ from megaflow.local.messages import Messages
 from megaflow.local.recent import Kept, Recent, Remembered
 from megaflow.local.refused import Refused
 from megaflow.local.settings import known_settings
-from megaflow.local.topic import Topic
+from megaflow.local.topic import LocalTopic
 from megaflow.logs import get_logger
 
 __all__ = ["Store"]
@@ -239,7 +239,7 @@ class Store:
             many("DELETE FROM message WHERE key = ?", gone)
             many("DELETE FROM delivery WHERE key = ?", gone)
 
-    def _write_topic(self, topic: Topic) -> None:
+    def _write_topic(self, topic: LocalTopic) -> None:
         self._database.execute("REPLACE INTO topic VALUES (?, ?)", (topic.arn, json.dumps(rows.topic_facts(topic))))
         self._remember(topic.arn, "published", topic.published, rows.publication_facts)
 

@@ -106,7 +106,8 @@ class Application:
                 check_form(scope["method"], headers, call.body)
             if operation not in SERVICES[protocol.service]:
                 raise protocol.unknown_operation(operation)
-            ask = with_sender(operation, with_trace_header(operation, ask, headers), call)
+            ask = with_trace_header(operation, ask, headers)
+            ask = with_sender(operation, ask, call, follows_host=self._follows_host)
             signature = signature_of(headers, call.query)
             caller = self._accounts.of(signature)
             account = self._accounts.serving(caller, ask)

@@ -127,9 +127,6 @@ async def _exchange(account: Account, post: Post, answer: _Answer) -> None:
         raise WrongEndpoint("no server delivers")
     endpoint = read_endpoint(post.endpoint.partition(":")[0].lower(), post.endpoint)
     address = await account.served.destinations.address_of(endpoint, _resolve)
-    # The first signature makes the key, which takes a while.
-    body = (await asyncio.to_thread(text_of, account, post.content)).encode()
-    head = _head(endpoint, post, delivery_of(account, post).content_type, len(body))
     is_safe = endpoint.url.scheme == "https"
     reader, writer = await asyncio.open_connection(
         address,
@@ -138,6 +135,11 @@ async def _exchange(account: Account, post: Post, answer: _Answer) -> None:
         server_hostname=str(endpoint.host) if is_safe else None,
     )
     try:
+        # Links lead back to where the endpoint is connected from: it may not know this machine by another address.
+        url = account.served.url_from(writer.get_extra_info("sockname")[0]) or account.url
+        # The first signature makes the key, which takes a while.
+        body = (await asyncio.to_thread(text_of, account, post.content, url)).encode()
+        head = _head(endpoint, post, delivery_of(account, post).content_type, len(body))
         writer.write(head + body)
         await writer.drain()
         await _read(reader, answer)

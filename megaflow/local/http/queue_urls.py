@@ -21,8 +21,13 @@ def at_host(headers: Mapping[bytes, bytes], operation: str, answer: Answer, base
     member, host = _MEMBERS.get(operation), headers.get(b"host")
     if member is None or host is None or member not in answer:
         return answer
-    begin = f"http://{host.decode('latin-1')}"
+    begin = url_by(host)
     urls = answer[member]
     if isinstance(urls, str):
         return {**answer, member: begin + urls.removeprefix(base)}
     return {**answer, member: [begin + url.removeprefix(base) for url in urls]}
+
+
+def url_by(host: bytes) -> str:
+    """Return where URLs begin for a caller who names the server so in the header ``Host``."""
+    return f"http://{host.decode('latin-1')}"

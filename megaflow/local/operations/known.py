@@ -5,10 +5,10 @@ from __future__ import annotations
 from megaflow.local.account import Account
 from megaflow.local.operations.arns import check_arn
 from megaflow.local.refused import Refused
-from megaflow.local.topic import Subscription, Topic
+from megaflow.local.topic import LocalTopic, Subscription
 
 
-def known_topic(account: Account, arn: str, parameter: str = "TopicArn") -> Topic:
+def known_topic(account: Account, arn: str, parameter: str = "TopicArn") -> LocalTopic:
     """Return the topic of this ARN.
 
     Raises:
@@ -20,7 +20,7 @@ def known_topic(account: Account, arn: str, parameter: str = "TopicArn") -> Topi
     return up_to_date(account, account.topics[arn])
 
 
-def known_subscription(account: Account, arn: str) -> tuple[Topic, Subscription]:
+def known_subscription(account: Account, arn: str) -> tuple[LocalTopic, Subscription]:
     """Return the subscription of this ARN, with its topic.
 
     Raises:
@@ -32,7 +32,7 @@ def known_subscription(account: Account, arn: str) -> tuple[Topic, Subscription]
     return topic, topic.subscriptions[arn]
 
 
-def up_to_date(account: Account, topic: Topic) -> Topic:
+def up_to_date(account: Account, topic: LocalTopic) -> LocalTopic:
     """Return *topic* without the subscriptions that were not confirmed in time."""
     if topic.forget_unconfirmed():
         account.touch_topic(topic)

@@ -17,3 +17,6 @@ Operation: TypeAlias = Callable[["Account", Ask], Answer]
 
 UNSIGNED: Final = "megaflow.unsigned"
 """What a call is asked that came without a signature, where that makes a difference. No parameter has this name."""
+
+CALLED_AT: Final = "megaflow.called_at"
+"""What a receive is asked that came over HTTP: where the URL begins by which the server was called."""

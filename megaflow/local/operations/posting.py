@@ -13,7 +13,7 @@ from megaflow.local.endpoints.delivery_policy import Delivery, delivery_by
 from megaflow.local.endpoints.posts import Post
 from megaflow.local.envelopes import UNSIGNED, Kind, Origin, confirmation_for
 from megaflow.local.operations.sending import send_to_queue
-from megaflow.local.topic import Publication, Subscription, Topic
+from megaflow.local.topic import LocalTopic, Publication, Subscription
 from megaflow.logs import get_logger
 
 log = get_logger(__name__)
@@ -28,12 +28,12 @@ def origin_of(account: Account) -> Origin:
     return Origin(account.url, account.region, signs=account.served.signer is not None)
 
 
-def text_of(account: Account, content: Content) -> str:
-    """Return the body of *content* as somebody gets it: signed, where that was left until now."""
+def text_of(account: Account, content: Content, url: str) -> str:
+    """Return the body of *content* as somebody gets it who reaches the server at *url*: signed, if it was not yet."""
     signer = account.served.signer if account.served else None
     if signer is None or UNSIGNED not in content.system_attributes:
         return content.body
-    return signer.seal(content.body, account.url)
+    return signer.seal(content.body, url)
 
 
 def post_publication(account: Account, subscription: Subscription, publication: Publication, content: Content) -> None:
@@ -41,7 +41,7 @@ def post_publication(account: Account, subscription: Subscription, publication: 
     _post(account, subscription, "Notification", publication.id, content, group_id=publication.group_id)
 
 
-def post_confirmation(account: Account, topic: Topic, subscription: Subscription, kind: Kind) -> None:
+def post_confirmation(account: Account, topic: LocalTopic, subscription: Subscription, kind: Kind) -> None:
     """Have the endpoint of *subscription* asked to confirm it."""
     message_id = account.new_id()
     content = confirmation_for(

@@ -24,12 +24,12 @@ from megaflow.local.operations.posting import origin_of, post_publication
 from megaflow.local.operations.published_attributes import read_attributes_of
 from megaflow.local.operations.sending import send_to_queue
 from megaflow.local.refused import Refused, invalid_parameter
-from megaflow.local.topic import NO_PARTS, POSTED, Publication, Subscription, Topic
+from megaflow.local.topic import NO_PARTS, POSTED, LocalTopic, Publication, Subscription
 
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 
 
-def publish_to(account: Account, topic: Topic, ask: Ask) -> Answer:
+def publish_to(account: Account, topic: LocalTopic, ask: Ask) -> Answer:
     """Publish what boto3's ``publish`` takes, or an entry of ``publish_batch``, and answer as boto3 does.
 
     Raises:
@@ -42,7 +42,7 @@ def publish_to(account: Account, topic: Topic, ask: Ask) -> Answer:
     return {"MessageId": published.id, **sequence}
 
 
-def check_published_batch(entries: Sequence[BatchEntry], topic: Topic) -> None:
+def check_published_batch(entries: Sequence[BatchEntry], topic: LocalTopic) -> None:
     """Refuse what fails a whole batch: too much of it, wrong ids, and what each entry must have.
 
     https://docs.aws.amazon.com/sns/latest/api/API_PublishBatch.html
@@ -75,7 +75,7 @@ def _check_entries(entries: Sequence[BatchEntry]) -> None:
         raise Refused("BatchEntryIdsNotDistinct", "Two or more batch entries in the request have the same Id.")
 
 
-def _read_publication(topic: Topic, ask: Ask) -> Publication:
+def _read_publication(topic: LocalTopic, ask: Ask) -> Publication:
     message, subject = ask["Message"], ask.get("Subject")
     if not message:
         raise invalid_parameter("Empty message")
@@ -101,7 +101,7 @@ def _allows_subject(subject: str) -> bool:
     return 0 < len(subject) <= SNS_SUBJECT_LENGTH and _CONTROL.search(subject) is None
 
 
-def _check_ids(topic: Topic, ask: Ask) -> None:
+def _check_ids(topic: LocalTopic, ask: Ask) -> None:
     if not topic.fifo and "MessageDeduplicationId" in ask:
         raise invalid_parameter(
             "MessageDeduplicationId Reason: The request includes MessageDeduplicationId parameter that is not valid "
@@ -138,7 +138,7 @@ def _message_for(protocol: str, ask: Ask) -> str:
     return message
 
 
-def _deliver(account: Account, topic: Topic, subscription: Subscription, publication: Publication) -> None:
+def _deliver(account: Account, topic: LocalTopic, subscription: Subscription, publication: Publication) -> None:
     """Give *publication* to the endpoint of *subscription*; a queue that cannot take it has a dead-letter queue.
 
     https://docs.aws.amazon.com/sns/latest/dg/sns-dead-letter-queues.html
@@ -152,7 +152,7 @@ def _deliver(account: Account, topic: Topic, subscription: Subscription, publica
         _send(account, topic, dead_letter_arn, content, publication)
 
 
-def _send(account: Account, topic: Topic, arn: str, content: Content, publication: Publication) -> bool:
+def _send(account: Account, topic: LocalTopic, arn: str, content: Content, publication: Publication) -> bool:
     return send_to_queue(
         account,
         topic.arn,

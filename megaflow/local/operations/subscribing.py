@@ -18,7 +18,7 @@ from megaflow.local.operations.operation import UNSIGNED, Answer, Ask
 from megaflow.local.operations.posting import post_confirmation
 from megaflow.local.operations.subscriptions import with_attributes
 from megaflow.local.refused import Refused, invalid_parameter
-from megaflow.local.topic import POSTED, Subscription, Topic
+from megaflow.local.topic import POSTED, LocalTopic, Subscription
 
 _PROTOCOLS: Final = (
     "application",
@@ -83,7 +83,7 @@ def unsubscribe(account: Account, ask: Ask) -> Answer:
     return {}
 
 
-def _end(account: Account, topic: Topic, subscription: Subscription, *, signed: bool) -> None:
+def _end(account: Account, topic: LocalTopic, subscription: Subscription, *, signed: bool) -> None:
     if not signed and subscription.guarded:
         raise _not_authorized("the subscription was confirmed with AuthenticateOnUnsubscribe: sign the call")
     account.posts.forget(lambda post: post.subscription_arn == subscription.arn)
@@ -108,7 +108,7 @@ def _check_protocol(account: Account, protocol: str) -> None:
         raise invalid_parameter(f"Protocol Reason: {protocol} is not supported by the embedded topic; sqs is")
 
 
-def _check_endpoint(account: Account, topic: Topic, protocol: str, endpoint: str) -> None:
+def _check_endpoint(account: Account, topic: LocalTopic, protocol: str, endpoint: str) -> None:
     """Refuse what is none for this topic. A queue that is not there yet may come later."""
     if protocol in POSTED:
         _check_url(account, topic, protocol, endpoint)
@@ -121,7 +121,7 @@ def _check_endpoint(account: Account, topic: Topic, protocol: str, endpoint: str
         )
 
 
-def _check_url(account: Account, topic: Topic, protocol: str, endpoint: str) -> None:
+def _check_url(account: Account, topic: LocalTopic, protocol: str, endpoint: str) -> None:
     if topic.fifo:
         raise invalid_parameter("Invalid parameter: Endpoint Reason: Please use FIFO SQS queue")
     try:
@@ -132,7 +132,7 @@ def _check_url(account: Account, topic: Topic, protocol: str, endpoint: str) -> 
         raise invalid_parameter(str(wrong)) from wrong
 
 
-def _find_same(topic: Topic, wanted: Subscription, attributes: Mapping[str, str]) -> Subscription | None:
+def _find_same(topic: LocalTopic, wanted: Subscription, attributes: Mapping[str, str]) -> Subscription | None:
     """Return the subscription of this endpoint that is there, unless it was ended."""
     for known in topic.subscriptions.values():
         if (known.protocol, known.endpoint) == (wanted.protocol, wanted.endpoint) and known.state != "deleted":
@@ -142,7 +142,7 @@ def _find_same(topic: Topic, wanted: Subscription, attributes: Mapping[str, str]
     return None
 
 
-def _ask(account: Account, topic: Topic, subscription: Subscription) -> Subscription:
+def _ask(account: Account, topic: LocalTopic, subscription: Subscription) -> Subscription:
     """Ask the endpoint to confirm, once more where it was asked before."""
     asked = subscription.asking("pending", subscription.token or _new_token(account), account.clock())
     post_confirmation(account, topic, asked, "SubscriptionConfirmation")

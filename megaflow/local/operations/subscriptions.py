@@ -20,7 +20,7 @@ from megaflow.local.endpoints.delivery_policy import (
 from megaflow.local.operations.permissions import write_policy
 from megaflow.local.operations.policy_places import why_no_json, with_place
 from megaflow.local.refused import invalid_parameter
-from megaflow.local.topic import Subscription, Topic
+from megaflow.local.topic import LocalTopic, Subscription
 from megaflow.match.filters import NESTED, SCOPES
 
 _QUEUE_ARN: Final = re.compile(r"arn:aws:sqs:[^:]+:[^:]+:[^:]+")
@@ -53,7 +53,7 @@ def _explain(policy: str, error: PatternError) -> str:
     return f"FilterPolicy: {said}"
 
 
-def show_subscription(subscription: Subscription, topic: Topic) -> dict[str, str]:
+def show_subscription(subscription: Subscription, topic: LocalTopic) -> dict[str, str]:
     """Return its attributes, as SNS shows them; a scope without a filter policy is not shown."""
     policy, redrive, delivery = subscription.filter_policy, subscription.redrive_policy, subscription.delivery_policy
     effective = effective_for_subscription(delivery, topic.attributes.get("DeliveryPolicy", ""))

@@ -14,7 +14,7 @@ from typing import Any, Final
 from megaflow.limits import SNS_MESSAGE_SIZE, SQS_MESSAGE_SIZE
 from megaflow.local.endpoints.delivery_policy import WrongPolicy, check_topic_policy, effective_for_topic
 from megaflow.local.refused import invalid_parameter
-from megaflow.local.topic import Topic
+from megaflow.local.topic import LocalTopic
 
 _FIFO_ONLY: Final = ("ContentBasedDeduplication", "FifoThroughputScope", "ArchivePolicy")
 _SENDERS: Final = ("Application", "Firehose", "HTTP", "Lambda", "SQS")
@@ -70,12 +70,12 @@ def read_topic_attribute(name: str, value: str, *, fifo: bool) -> str:
     return _read(name, value, fifo=fifo)
 
 
-def differs(topic: Topic, wanted: Mapping[str, str]) -> bool:
+def differs(topic: LocalTopic, wanted: Mapping[str, str]) -> bool:
     """Tell whether one of the attributes that are *wanted* is another one than the topic's."""
     return any(topic.attributes.get(name, _DEFAULTS.get(name)) != value for name, value in wanted.items())
 
 
-def show_topic(topic: Topic, owner: str) -> dict[str, str]:
+def show_topic(topic: LocalTopic, owner: str) -> dict[str, str]:
     """Return all attributes of a topic of the account *owner*, as SNS shows them."""
     states = Counter(subscription.state for subscription in topic.subscriptions.values())
     return {
@@ -90,12 +90,12 @@ def show_topic(topic: Topic, owner: str) -> dict[str, str]:
     }
 
 
-def policy_of(topic: Topic, owner: str) -> str:
+def policy_of(topic: LocalTopic, owner: str) -> str:
     """Return the policy that a topic was given, or that of a new topic of the account *owner*."""
     return topic.attributes.get("Policy") or _write(_first_policy(topic, owner))
 
 
-def _first_policy(topic: Topic, owner: str) -> dict[str, object]:
+def _first_policy(topic: LocalTopic, owner: str) -> dict[str, object]:
     statement = {
         "Sid": "__default_statement_ID",
         "Effect": "Allow",

@@ -23,14 +23,14 @@ from megaflow.local.operations.permissions import (
 )
 from megaflow.local.operations.topic_attributes import TOPIC_ACTIONS, policy_of
 from megaflow.local.refused import Refused, invalid_parameter
-from megaflow.local.topic import Topic
+from megaflow.local.topic import LocalTopic
 
 _ACTIONS: Final = frozenset({*TOPIC_ACTIONS, "Receive"})
 _POLICY_SIZE: Final = 30 * 1024
 """Bytes. https://docs.aws.amazon.com/general/latest/gr/sns.html"""
 
 
-def add_permission(account: Account, topic: Topic, ask: Ask) -> Answer:
+def add_permission(account: Account, topic: LocalTopic, ask: Ask) -> Answer:
     """Add a statement to the policy of a topic, as boto3's ``add_permission`` asks for it.
 
     Raises:
@@ -52,7 +52,7 @@ def add_permission(account: Account, topic: Topic, ask: Ask) -> Answer:
     return _keep(account, topic, policy)
 
 
-def remove_permission(account: Account, topic: Topic, ask: Ask) -> Answer:
+def remove_permission(account: Account, topic: LocalTopic, ask: Ask) -> Answer:
     """Take the statement of this label out of the policy of a topic.
 
     Raises:
@@ -80,7 +80,7 @@ def _check(label: str, account_ids: Sequence[str], actions: Sequence[str]) -> No
         raise invalid_parameter("Policy statement action out of service scope!")
 
 
-def _keep(account: Account, topic: Topic, policy: str) -> Answer:
+def _keep(account: Account, topic: LocalTopic, policy: str) -> Answer:
     topic.attributes["Policy"] = policy
     account.touch_topic(topic)
     return {}

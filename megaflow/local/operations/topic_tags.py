@@ -12,7 +12,7 @@ from megaflow.local.account import Account
 from megaflow.local.operations.arns import check_arn
 from megaflow.local.operations.operation import Answer, Ask, Operation
 from megaflow.local.refused import Refused, invalid_parameter
-from megaflow.local.topic import Topic
+from megaflow.local.topic import LocalTopic
 
 _TAGS: Final = 50
 
@@ -33,7 +33,7 @@ def read_tags(given: Iterable[Mapping[str, str]], known: Mapping[str, str] | Non
     return tags
 
 
-def check_same_tags(topic: Topic, wanted: Mapping[str, str]) -> None:
+def check_same_tags(topic: LocalTopic, wanted: Mapping[str, str]) -> None:
     """Refuse to create a topic again with a tag that it does not have."""
     if not wanted.items() <= topic.tags.items():
         raise invalid_parameter("Tags Reason: Topic already exists with different tags")
@@ -57,7 +57,7 @@ def _list_tags_for_resource(account: Account, ask: Ask) -> Answer:
     return {"Tags": [{"Key": key, "Value": value} for key, value in _tagged(account, ask).tags.items()]}
 
 
-def _tagged(account: Account, ask: Ask) -> Topic:
+def _tagged(account: Account, ask: Ask) -> LocalTopic:
     arn = check_arn("ResourceArn", ask["ResourceArn"])
     if arn not in account.topics:
         raise Refused("ResourceNotFound", "Resource does not exist", status=404)

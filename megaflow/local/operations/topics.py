@@ -27,7 +27,7 @@ from megaflow.local.operations.topic_attributes import (
 from megaflow.local.operations.topic_permissions import add_permission, remove_permission
 from megaflow.local.operations.topic_tags import TAG_OPERATIONS, check_same_tags, read_tags
 from megaflow.local.refused import invalid_parameter
-from megaflow.local.topic import Subscription, Topic
+from megaflow.local.topic import LocalTopic, Subscription
 
 _PAGE: Final = 100
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,256}")
@@ -53,7 +53,7 @@ def _create_topic(account: Account, ask: Ask) -> Answer:
     return {"TopicArn": arn}
 
 
-def _check_same_topic(topic: Topic, attributes: Mapping[str, str], tags: Mapping[str, str]) -> None:
+def _check_same_topic(topic: LocalTopic, attributes: Mapping[str, str], tags: Mapping[str, str]) -> None:
     if differs(topic, attributes):
         raise invalid_parameter("Attributes Reason: Topic already exists with different attributes")
     check_same_tags(topic, tags)

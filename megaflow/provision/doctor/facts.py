@@ -28,7 +28,7 @@ https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_ContainerDefinitio
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """Something that could not be looked at. Where it *is_in_the_way*, nothing else could be, either."""
+    """Something that could not be looked at. What *is_in_the_way* is in that of the app, too."""
 
     what: str
     said: str

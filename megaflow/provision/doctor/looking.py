@@ -57,12 +57,13 @@ class Looking:
         call: Callable[[], Read],
         *,
         on_missing: Callable[[], object] | None = None,
-        is_vital: bool = True,
+        is_needed: bool = True,
+        goes_on: bool = False,
     ) -> Read | None:
         """Return what *call* does, None where it fails, which is then one of the troubles, about *what*.
 
         Where that is not there, and somebody wants to know, it is none. Raises `InTheWay` where no other call can work,
-        unless this one is not vital.
+        unless it *goes_on*; what the app does not need itself is never in the way.
         """
         try:
             return call()
@@ -72,9 +73,9 @@ class Looking:
             if on_missing and _is_not_there(error):
                 on_missing()
                 return None
-            is_in_the_way = is_vital and _is_in_the_way(error)
+            is_in_the_way = is_needed and _is_in_the_way(error)
             self.troubles.append(Trouble(what, describe_refusal(error), is_in_the_way))
-            if is_in_the_way:
+            if is_in_the_way and not goes_on:
                 raise InTheWay from error
             return None
 

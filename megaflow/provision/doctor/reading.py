@@ -136,8 +136,9 @@ class _Examination:
         """Return the queue at *address*: a URL, an ARN, or a name."""
         sqs, read = self._client("sqs", address), read_address(address)
         url = address if read.is_url else find_queue_url(sqs, read.name, read.account)
-        # Once more for its headers alone.
-        self._looking.note_time(sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"]))
+        if self._looking.ahead is None:
+            # Once more, for its headers alone.
+            self._looking.note_time(sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"]))
         return _readable_queue(read_queue(sqs, url))
 
     def _read_dead_letters(self, facts: Facts) -> Facts:
@@ -154,6 +155,7 @@ class _Examination:
             f"the dead-letter queue {name}",
             lambda: self._find_queue(address),
             on_missing=lambda: missing.append(True),
+            goes_on=True,
         )
         return DeadLetters(name, queue, is_missing=bool(missing), is_of_redrive=is_of_redrive)
 
@@ -161,9 +163,9 @@ class _Examination:
         queue = facts.queue
         if queue is None:
             return facts
-        # Not vital: where SQS can be reached, and SNS cannot, the rest is worth looking at.
+        # Whoever consumes needs nothing of SNS.
         listed = self._look(
-            "the subscriptions", lambda: _list_subscriptions(self._client("sns", queue.arn), queue.arn), is_vital=False
+            "the subscriptions", lambda: _list_subscriptions(self._client("sns", queue.arn), queue.arn), is_needed=False
         )
         if listed is None:
             return facts
@@ -235,7 +237,7 @@ class _Examination:
         def ask() -> Any:
             return call(self._told.others.get(service) or self._client(service, queue.arn))
 
-        return self._look(what, ask, is_vital=False)
+        return self._look(what, ask, is_needed=False)
 
     def _client(self, service: Literal["sqs", "sns"] | Other, address: str) -> Any:
         if service not in self._clients:
