@@ -46,12 +46,13 @@ class DeclaredTopic:
 
 @dataclass(frozen=True, slots=True)
 class DeclaredSubscription:
-    """A subscription of the queue with the ARN *endpoint*, which has the *attributes* and no others."""
+    """A subscription of the *endpoint*, the ARN of a queue or a URL, which has the *attributes* and no others."""
 
     topic_arn: str
     endpoint: str
     attributes: Mapping[str, str]
     place: Place
+    protocol: str = "sqs"
 
 
 @dataclass(frozen=True, slots=True)

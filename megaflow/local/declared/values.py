@@ -13,6 +13,9 @@ from megaflow.local.settings import CHOICES, FIFO_ONLY, NAMES, NUMBERS, is_numbe
 _SHOWN: Final = 100
 """Characters of a wrong value."""
 
+OF_AN_ENDPOINT: Final = ("SQS endpoint", "Endpoint")
+"""What AWS's words about the endpoint of a subscription have in them."""
+
 
 def read_table(value: object, path: str) -> Mapping[str, Any]:
     """Return *value*, which has to be a table: a dict with texts as keys, or nothing, which is an empty one."""
