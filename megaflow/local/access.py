@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from typing import Any, Final, Literal, NamedTuple
 
+_VERSION: Final = "2012-10-17"
+
 
 class Caller(NamedTuple):
     """Whom a policy lets in or not."""
@@ -51,13 +53,26 @@ def account_as_caller(number: str) -> Caller:
 
 def topics_allowed(queue_arn: str) -> str:
     """Return a policy that lets every topic send to a queue."""
-    statement = {
+    return json.dumps({"Version": _VERSION, "Statement": [_let_topics_send(queue_arn)]})
+
+
+def with_topic_allowed(policy: str, queue_arn: str, topic_arn: str) -> str:
+    """Return the *policy* of a queue, with one statement more where it says nothing of a topic that is to send."""
+    wanted = {**_let_topics_send(queue_arn), "Condition": {"ArnEquals": {"aws:SourceArn": topic_arn}}}
+    there = _statements(policy)
+    if wanted in there or allows(policy, topic_as_caller(topic_arn), "sqs:SendMessage", queue_arn):
+        return policy
+    whole = {"Version": _VERSION, **(json.loads(policy) if policy else {})}
+    return json.dumps({**whole, "Statement": [*there, wanted]})
+
+
+def _let_topics_send(queue_arn: str) -> dict[str, Any]:
+    return {
         "Effect": "Allow",
         "Principal": {"Service": "sns.amazonaws.com"},
         "Action": "sqs:SendMessage",
         "Resource": queue_arn,
     }
-    return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
 
 
 @lru_cache(maxsize=1024)

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
 
+from megaflow.local.access import with_topic_allowed
 from megaflow.local.account import Account
 from megaflow.local.calls import SERVICES
 from megaflow.local.content import check_texts
@@ -64,8 +65,17 @@ def _make_queue(account: Account, queue: DeclaredQueue) -> None:
 def _change_queue(account: Account, queue: DeclaredQueue) -> None:
     hosted = account.queues[queue.name]
     _set_attributes(account, queue, {name: text for name, text in queue.attributes.items() if name != _REDRIVE})
+    _let_topics_in(account, queue)
     if not queue.tags.items() <= hosted.tags.items():
         _call(account, queue.place, "TagQueue", QueueUrl=queue.name, Tags=dict(queue.tags))
+
+
+def _let_topics_in(account: Account, queue: DeclaredQueue) -> None:
+    hosted = account.queues[queue.name].queue
+    policy = hosted.settings.shown.get("Policy", "")
+    for topic_arn in queue.topics:
+        policy = with_topic_allowed(policy, hosted.arn, topic_arn)
+    _set_attributes(account, queue, {"Policy": policy})
 
 
 def _change_redrive(account: Account, queue: DeclaredQueue) -> None:

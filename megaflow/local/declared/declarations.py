@@ -32,6 +32,8 @@ class DeclaredQueue:
     attributes: Mapping[str, str]
     tags: Mapping[str, str]
     place: Place
+    topics: tuple[str, ...] = ()
+    """The ARNs of those that its policy is to let in, beside what it says already."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import json
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any, Final, Literal
 
 from megaflow.local.declared.declarations import (
@@ -109,14 +112,17 @@ class _Document:
 
     def read(self) -> Declarations:
         queues = [self._read_queue(name, given) for name, given in self._queues.items()]
-        return Declarations(
-            queues=(*queues, *self._dead_letter_queues.values()),
-            topics=tuple(_read_topic(name, given) for name, given in self._topics.items()),
-            subscriptions=(
-                *(each for name in self._queues for each in self._read_subscriptions(name)),
-                *(each for name in self._topics for each in self._read_endpoints(name)),
-            ),
+        topics = tuple(_read_topic(name, given) for name, given in self._topics.items())
+        subscriptions = (
+            *(each for name in self._queues for each in self._read_subscriptions(name)),
+            *(each for name in self._topics for each in self._read_endpoints(name)),
         )
+        let_in = _senders(subscriptions)
+        declared = (
+            each if "Policy" in each.attributes else replace(each, topics=tuple(let_in[self._arn_of("sqs", each.name)]))
+            for each in (*queues, *self._dead_letter_queues.values())
+        )
+        return Declarations(tuple(declared), topics, subscriptions)
 
     def _read_queue(self, name: str, given: Mapping[str, Any]) -> DeclaredQueue:
         path = within("queues", name)
@@ -226,6 +232,16 @@ class _Document:
             hint = nearest(name, declared) or f": add [{within(f'{kind}s', name)}], or give an ARN"
             raise wrong(path, f"no {kind} {name} is declared{hint}")
         return self._arn_of("sqs" if kind == "queue" else "sns", name)
+
+
+def _senders(subscriptions: Iterable[DeclaredSubscription]) -> Mapping[str, list[str]]:
+    """Return the topics that send to each queue, by ARNs: as its subscriptions, or their dead letters."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for each in subscriptions:
+        redrive = json.loads(each.attributes.get("RedrivePolicy", "{}"))
+        for queue_arn in (each.endpoint, redrive.get("deadLetterTargetArn")):
+            found[queue_arn].append(each.topic_arn)
+    return found
 
 
 def _read_topic(name: str, given: Mapping[str, Any]) -> DeclaredTopic:
