@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext, suppress
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar, Unpack
 
 from typing_extensions import override
@@ -14,7 +12,6 @@ from typing_extensions import override
 from megaflow import limits
 from megaflow.backoff import Backoff, exponential_backoff
 from megaflow.checks import check_whole
-from megaflow.errors import ConfigurationError
 from megaflow.handlers.handler import Handler
 from megaflow.handlers.router import Router, check_decorators
 from megaflow.keywords import check_options
@@ -29,7 +26,7 @@ from megaflow.publishing.batches import Sent
 from megaflow.publishing.destination import Destination, Endpoints, read_dead_letter_queue
 from megaflow.publishing.outgoing import PublishOptions
 from megaflow.publishing.publisher import BATCHES_IN_FLIGHT
-from megaflow.runtime.running import Consumed, Running, refuse_event_loop, serving_health
+from megaflow.runtime.running import Running, refuse_event_loop, serving_health
 from megaflow.settings import CircuitBreaker, ConsumerSettings, OnInvalid, RecordErrors, RetryOn, Unmatched
 from megaflow.stores import Store
 from megaflow.telemetry.metrics import Measurements, Metrics
@@ -42,6 +39,7 @@ if TYPE_CHECKING:  # what a method alone needs is imported there: a function of 
     from megaflow.awslambda import LambdaHandler
     from megaflow.consumer.asyncio.driver import LoopDriver
     from megaflow.consumer.core.health import Health
+    from megaflow.consumer.threads.event_loop import MakeEventLoop
     from megaflow.consumer.threads.runner import Runner
     from megaflow.dispatch.check import Finding
     from megaflow.dispatch.explain import Explanation
@@ -49,9 +47,6 @@ if TYPE_CHECKING:  # what a method alone needs is imported there: a function of 
 
 Layer = TypeVar("Layer", bound=Middleware)
 Surrounding = TypeVar("Surrounding", bound=Around)
-
-
-_consumed: Consumed[Destination] = Consumed()
 
 
 class App(Router):
@@ -558,37 +553,14 @@ class App(Router):
 
     async def _begin_in_loop(self, serving: AbstractContextManager[object]) -> LoopDriver:
         """Begin to consume beside the event loop that is running, *serving* meanwhile."""
-        from megaflow.consumer.asyncio.driver import LoopDriver
+        from megaflow.runtime.beside_loop import begin_beside_loop
 
-        def make_runner() -> Runner:
+        def make_runner(make_event_loop: MakeEventLoop) -> Runner:
             self._check_for_running()
-            return self._make_runner(make_event_loop=driver.make_event_loop)
+            return self._make_runner(make_event_loop=make_event_loop)
 
-        def run() -> None:
-            with serving:
-                runner.run()
-
-        driver = LoopDriver()
-        # In a thread: what it imports, and finds out about credentials, takes its time.
-        runner = await asyncio.to_thread(make_runner)
-        destination = self._destination
-        self._running.begin(runner)
-        try:
-            _consumed.begin(destination)
-        except ConfigurationError:
-            self._running.finish(lambda: None)
-            raise
-
-        def at_end() -> None:
-            _consumed.end(destination)
-            self._assembly.stores.close()
-
-        try:
-            driver.begin(partial(self._running.finish, run, at_end=at_end), runner.stop)
-        except RuntimeError:  # there is no thread for it
-            self._running.finish(lambda: None, at_end=at_end)
-            raise
-        return driver
+        at_end = self._assembly.stores.close
+        return await begin_beside_loop(self._running, self._destination, make_runner, serving=serving, at_end=at_end)
 
     def _make_runner(self, **options: Any) -> Runner:
         from megaflow.consumer.threads.runner import Runner

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from megaflow.consumer.core.actions import Actions
 from megaflow.consumer.core.circuits import Circuits
 from megaflow.consumer.core.held_messages import Held, HeldMessages
-from megaflow.consumer.core.protocol import Actions, CallBatch, LinedUp, Report, Resume
+from megaflow.consumer.core.protocol import CallBatch, LinedUp, Report, Resume
 from megaflow.consumer.core.turns import Turns
 from megaflow.logs import get_logger
 from megaflow.messages.message import Message

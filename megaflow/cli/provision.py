@@ -19,7 +19,6 @@ from megaflow.provision.making import Provisioner
 from megaflow.provision.needs import Needs, join_needs, needs_of
 
 _COLUMNS: Final = ("resource", "name", "attribute", "there", "declared", "state", "why")
-_NOT_MADE: Final = (State.FAILED, State.FIXED)
 
 
 @click.command(short_help="Compare queues and topics with what apps declare, and make them.")

@@ -1,4 +1,4 @@
-"""What a server lends to the accounts behind it: whom it delivers to over HTTP, and who signs."""
+"""The server as its accounts know it: whom it delivers to over HTTP, and who signs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from megaflow.local.endpoints.signing import Signer
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """The same for all accounts of a server."""
+    """What a server lends to all accounts behind it."""
 
     destinations: Destinations
     signer: Signer | None

@@ -11,17 +11,26 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from megaflow.limits import DELAY, SQS_MESSAGE_SIZE, VISIBILITY_TIMEOUT, WAIT_TIME
+from megaflow.limits import (
+    DELAY,
+    LONGEST_RETENTION,
+    QUEUE_NAME_LENGTH,
+    RECEIVES,
+    SHORTEST_RETENTION,
+    SQS_MESSAGE_SIZE,
+    VISIBILITY_TIMEOUT,
+    WAIT_TIME,
+)
 from megaflow.local.refused import Refused, invalid_value
 
-_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,80}")
+_NAME: Final = re.compile(rf"[A-Za-z0-9_-]{{1,{QUEUE_NAME_LENGTH}}}")
 _QUEUE_ARN: Final = re.compile(r"arn:[^:]+:sqs:[^:]+:[^:]+:[^:]+")
-_FIFO_NAME: Final = re.compile(r"(?=.{1,80}$)[A-Za-z0-9_-]+\.fifo")
+_FIFO_NAME: Final = re.compile(rf"(?=.{{1,{QUEUE_NAME_LENGTH}}}$)[A-Za-z0-9_-]+\.fifo")
 
 NUMBERS: Final = {
     "DelaySeconds": (0, DELAY),
     "MaximumMessageSize": (1024, SQS_MESSAGE_SIZE),
-    "MessageRetentionPeriod": (60, 1_209_600),
+    "MessageRetentionPeriod": (SHORTEST_RETENTION, LONGEST_RETENTION),
     "ReceiveMessageWaitTimeSeconds": (0, WAIT_TIME),
     "VisibilityTimeout": (0, VISIBILITY_TIMEOUT),
     "KmsDataKeyReusePeriodSeconds": (60, 86_400),
@@ -130,7 +139,7 @@ def read_redrive(text: str) -> Redrive:
             text, "RedrivePolicy", "It takes deadLetterTargetArn and maxReceiveCount, both of them and nothing else."
         )
     count = policy["maxReceiveCount"] if isinstance(policy["maxReceiveCount"], str) else repr(policy["maxReceiveCount"])
-    if not is_number(count, 1, 1000):
+    if not is_number(count, 1, RECEIVES):
         raise invalid_value(text, "RedrivePolicy", "Invalid value for maxReceiveCount: must be between 1 and 1000.")
     if not _QUEUE_ARN.fullmatch(str(policy["deadLetterTargetArn"])):
         raise invalid_value(text, "RedrivePolicy", "Invalid value for deadLetterTargetArn.")

@@ -21,12 +21,12 @@ from megaflow.messages.message import Message
 from megaflow.processing.around import Around, surround
 from megaflow.processing.batches import Batches, check_batches
 from megaflow.processing.idempotency import Idempotency, check_keys
-from megaflow.processing.log_lines import about, log_outcome, log_slow_matching, log_verdict
+from megaflow.processing.log_lines import log_outcome, log_slow_matching, log_verdict
 from megaflow.processing.middleware import Middleware, make_pipeline
 from megaflow.processing.outcomes import OutcomeReader, make_outcome
 from megaflow.processing.plain import await_plain
 from megaflow.processing.progress import Progress, check_names, recall
-from megaflow.processing.runs import Runs
+from megaflow.processing.runs import HandlerRuns
 from megaflow.processing.selected import each_with_own_payload, read_raised
 from megaflow.processing.spans import Given, end_handle, end_process, give_traced
 from megaflow.processing.steps import (
@@ -41,7 +41,8 @@ from megaflow.processing.steps import (
     refuse_lost,
     run_step,
 )
-from megaflow.processing.verdict import Fate, Outcome, Verdict, decide_fate
+from megaflow.processing.unmatched import decide_unmatched
+from megaflow.processing.verdict import Outcome, Verdict, decide_fate
 from megaflow.settings import CircuitBreaker, OnInvalid, Unmatched
 from megaflow.stores import Ended
 from megaflow.telemetry.current import NOTHING_GIVEN, current
@@ -56,12 +57,6 @@ log = get_logger(__name__)
 
 Begun: TypeAlias = Callable[[], Coroutine[Any, Any, Verdict]]
 """Takes a message through its handlers in an event loop."""
-
-_UNMATCHED: Final[Mapping[Unmatched, Fate]] = {
-    "delete": Fate.DELETE,
-    "keep": Fate.KEEP,
-    "dead_letter": Fate.DEAD_LETTER,
-}
 
 _DONE: Final = ProcessStatus.DONE
 
@@ -111,14 +106,14 @@ class Processor:
         self.undecided: Final = () if retry_on is not None else tuple(undecided)
         """Those handlers of which nothing says which exceptions are worth another try, not even that none is."""
 
-        self._unmatched = _UNMATCHED[unmatched]
+        self._unmatched: Unmatched = unmatched
         self._progress = progress
         self._idempotency = idempotency
         self._propagation = propagation or Propagation()
         self._batches = Batches(
             self._pipelines, self._reader, idempotency, self._propagation, self._log_outcome, tracing
         )
-        self._runs = Runs(
+        self._runs = HandlerRuns(
             self._pipelines,
             self._reader,
             self._batches,
@@ -333,24 +328,12 @@ class Processor:
             if (outcome.status is not _DONE or outcome.error is not None) and not outcome.is_logged:
                 self._log_outcome(message, outcome)
         said = [outcome.status for outcome in outcomes]
-        fate = decide_fate(said) if said else self._decide_unmatched(message)
+        fate = decide_fate(said) if said else decide_unmatched(message, self._unmatched)
         verdict = make_record(Verdict, {"message": message, "outcomes": tuple(outcomes), "fate": fate})
         self._tell(verdict)
         if trace is not None:
             end_process(trace, verdict)
         return verdict
-
-    def _decide_unmatched(self, message: Message) -> Fate:
-        if message.problem:
-            # Its publisher meant a MEGA event: nobody can have wanted it to vanish.
-            text = "message %s: no handler matched, and it is %s"
-            log.error(text, message.id, message.problem, extra=about(message))
-            return Fate.DEAD_LETTER
-        if message.sns is not None and not message.has_payload:
-            text = "message %s is a %s of %s, to be answered at %s"
-            sns = message.sns
-            log.warning(text, message.id, sns.type, sns.topic_arn, sns.subscribe_url, extra=about(message))
-        return self._unmatched
 
 
 def _is_plain(handler: Handler) -> bool:

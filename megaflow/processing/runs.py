@@ -1,4 +1,4 @@
-"""One handler of a message, run step by step: in its turn, in a batch, once for a key, and remembered."""
+"""Runs of handlers, each for one message, step by step: in its turn, in a batch, once for a key, and remembered."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from megaflow.telemetry.otel_messages import MessageTrace
 
 
-class Runs:
+class HandlerRuns:
     """Runs handlers, each for one message. May be used from any thread."""
 
     def __init__(

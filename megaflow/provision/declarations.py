@@ -5,18 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, TypeVar
 
 from megaflow import limits
-from megaflow.checks import check_whole
+from megaflow.checks import check_whole, refused
 from megaflow.errors import ConfigurationError
 from megaflow.settings import refuse_both
 from megaflow.transport.addresses import is_fifo, with_kind
 
 SQS_ENCRYPTION: Final = "sqs"
 """The encryption of a queue with a key that is SQS's own."""
-
-_NAME: Final = r"[A-Za-z0-9_-]+"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,9 +129,7 @@ class Queue:
         if dead is None:
             return
         if not isinstance(dead, DeadLetterQueue):
-            raise ConfigurationError(
-                f"dead_letter_queue={dead!r} must be a DeadLetterQueue, or None: DeadLetterQueue(max_receive_count=5)"
-            )
+            raise refused("dead_letter_queue", dead, "a DeadLetterQueue, or None: DeadLetterQueue(max_receive_count=5)")
         if is_fifo(dead.name) and not self.fifo:
             raise ConfigurationError(
                 f"the dead-letter queue {dead.name} is FIFO, and {self.name} is not: both have to be of one kind"
@@ -156,28 +152,31 @@ class Queue:
                 )
 
 
+_Declared = TypeVar("_Declared", Queue, Topic)
+
+
 def read_queue(given: Queue | str | None, queue_url: str | None) -> Queue | None:
     """Return the declaration of an app's queue, a name for short; raise `ConfigurationError` for what is none."""
     refuse_both("queue_url", queue_url, "queue", _name(given))
-    if given is None or isinstance(given, Queue):
-        return given
-    if not isinstance(given, str):
-        raise ConfigurationError(f'queue={given!r} must be a name, or a Queue: queue=Queue("orders", retention=86_400)')
-    return Queue(given)
+    return _read("queue", given, Queue, 'a name, or a Queue: queue=Queue("orders", retention=86_400)')
 
 
 def read_topic(given: Topic | str | None, topic_arn: str | None) -> Topic | None:
     """Return the declaration of an app's topic, a name for short; raise `ConfigurationError` for what is none."""
     refuse_both("topic_arn", topic_arn, "topic", _name(given))
-    if given is None or isinstance(given, Topic):
-        return given
-    if not isinstance(given, str):
-        raise ConfigurationError(f'topic={given!r} must be a name, or a Topic: topic=Topic("orders", fifo=True)')
-    return Topic(given)
+    return _read("topic", given, Topic, 'a name, or a Topic: topic=Topic("orders", fifo=True)')
 
 
 def _name(given: object) -> object:
     return getattr(given, "name", given)
+
+
+def _read(parameter: str, given: object, kind: type[_Declared], wanted: str) -> _Declared | None:
+    if given is None or isinstance(given, kind):
+        return given
+    if not isinstance(given, str):
+        raise refused(parameter, given, wanted)
+    return kind(given)
 
 
 def _read_topics(given: object) -> tuple[Topic, ...]:
@@ -206,7 +205,7 @@ def _set_whole_name(declared: Queue | Topic, longest: int) -> None:
 def _check_name(what: str, name: object, longest: int, by_address: str) -> None:
     if isinstance(name, str) and (name.startswith("arn:") or "://" in name):
         raise ConfigurationError(f"{what}: {name!r} is an address, and no name: give it as {by_address}")
-    if not (isinstance(name, str) and re.fullmatch(rf"{_NAME}(\.fifo)?", name) and len(name) <= longest):
+    if not (isinstance(name, str) and re.fullmatch(r"[A-Za-z0-9_-]+(\.fifo)?", name) and len(name) <= longest):
         raise ConfigurationError(
             f"{what}: {name!r} must be letters, digits, - and _, at most {longest} characters, with .fifo included"
         )
@@ -218,6 +217,5 @@ def _check_retention(value: object) -> None:
 
 def _check_encryption(value: object) -> None:
     if not (value is None or (isinstance(value, str) and value)):
-        raise ConfigurationError(
-            f'encryption={value!r} must be "sqs", for a queue, or a key of KMS by id, ARN or alias: "alias/orders"'
-        )
+        wanted = '"sqs", for a queue, or a key of KMS by id, ARN or alias: "alias/orders"'
+        raise refused("encryption", value, wanted)

@@ -44,7 +44,7 @@ class Declares(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Redrive:
+class NeededRedrive:
     """Where SQS moves what was received so often."""
 
     dead_letter_queue: str
@@ -62,7 +62,7 @@ class NeededQueue:
     attributes: Attributes
     """Without ``RedrivePolicy`` and ``Policy``, which have ARNs in them: see *redrive* and *topics*."""
 
-    redrive: Redrive | None = None
+    redrive: NeededRedrive | None = None
     topics: tuple[str, ...] = ()
     """The names of the topics that may send to it."""
 
@@ -198,7 +198,7 @@ def _need_queues(queue: Queue, app: Declares) -> tuple[NeededQueue, ...]:
         name=queue.name,
         fifo=queue.fifo,
         attributes=MappingProxyType(attributes),
-        redrive=Redrive(dead.name, dead.max_receive_count) if dead else None,
+        redrive=NeededRedrive(dead.name, dead.max_receive_count) if dead else None,
         topics=tuple(topic.name for topic in queue.topics),
     )
     return (_need_dead_letter_queue(queue, dead), needed) if dead else (needed,)

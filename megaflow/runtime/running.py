@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Final, Generic, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Final
 
 from megaflow.errors import ConfigurationError, UsageError
 from megaflow.forks import renew_in_child
@@ -138,50 +138,6 @@ class Running:
             yield
         finally:
             self._stop_wanted = before
-
-
-class Consumes(Protocol):
-    """What consumes a queue."""
-
-    @property
-    def queue_url(self) -> str | None:
-        """The queue, as it was given."""
-        ...
-
-    def shares_queue_with(self, other: Self) -> bool:
-        """Tell whether *other* consumes the same."""
-        ...
-
-
-_Consumes = TypeVar("_Consumes", bound=Consumes)
-
-
-class Consumed(Generic[_Consumes]):
-    """What is consumed beside the event loops of this process. May be used from any thread."""
-
-    def __init__(self) -> None:
-        self._all: list[_Consumes] = []
-        self._lock = threading.Lock()
-        renew_in_child(self)
-
-    def begin(self, one: _Consumes) -> None:
-        """Add *one*; raise `ConfigurationError` where another one consumes its queue."""
-        with self._lock:
-            if any(other.shares_queue_with(one) for other in self._all):
-                raise ConfigurationError(
-                    f"another app of this process consumes {one.queue_url} already, and {WOULD_DELETE}"
-                )
-            self._all.append(one)
-
-    def end(self, one: _Consumes) -> None:
-        """Take *one* out."""
-        with self._lock:
-            self._all.remove(one)
-
-    def _after_fork_in_child(self) -> None:
-        """See `megaflow.forks`."""
-        self._lock = threading.Lock()
-        self._all.clear()
 
 
 def refuse_event_loop(name: str) -> None:

@@ -6,9 +6,8 @@ import asyncio
 import math
 import random
 from collections import Counter, deque
-from collections.abc import Awaitable, Sequence
-from contextvars import Context, copy_context
-from dataclasses import dataclass, field, replace
+from collections.abc import Awaitable
+from dataclasses import replace
 from typing import Any, Final
 
 from megaflow.app import App, parts_of
@@ -20,19 +19,16 @@ from megaflow.consumer.core.protocol import (
     AskFailed,
     CallBatch,
     Called,
-    Crashed,
     DeadLetter,
     Delete,
     Drop,
     Exit,
     Extend,
-    Finished,
     Flush,
     GiveUp,
     Hide,
     Input,
     Inspect,
-    LinedUp,
     Measure,
     Pause,
     Receive,
@@ -48,25 +44,13 @@ from megaflow.errors import RegistrationError, UsageError
 from megaflow.handlers.handler import Handler
 from megaflow.local import Account, SqsClient
 from megaflow.logs import get_logger
-from megaflow.messages.batch import BatchMessage
 from megaflow.messages.message import Message
 from megaflow.processing.log_lines import about
-from megaflow.processing.steps import (
-    HandlerCall,
-    Parting,
-    Result,
-    Step,
-    Steps,
-    Turn,
-    drive,
-    lease_lost,
-    run_step,
-    wait_in,
-)
-from megaflow.processing.verdict import Outcome, Verdict
+from megaflow.processing.steps import wait_in
 from megaflow.telemetry import tracing
 from megaflow.testing.clock import Clock, FakeTimeLoop, StuckError
 from megaflow.testing.record import Record
+from megaflow.testing.works import Work, Works
 from megaflow.transport.addresses import name_of
 from megaflow.transport.queue import OpenQueue
 
@@ -78,26 +62,6 @@ _POLL: Final = 20
 _MOST_AT_ONCE: Final = 100_000
 _MOST_TIMES: Final = 100
 """How often one message may be handled without time passing."""
-
-
-@dataclass(eq=False)
-class _Work:
-    """A message on its way through its handlers."""
-
-    message: Message
-    context: Context = field(default_factory=copy_context)
-    steps: Steps | None = None
-    result: Result = field(default_factory=Result)
-    """What its turn has come to, once it was in line."""
-
-    called: list[Handler] = field(default_factory=list)
-    noted: list[Outcome] = field(default_factory=list)
-    """The outcomes that are among what was handled."""
-
-    parts: Sequence[_Work] = ()
-    """The messages of a batch, where this is one, for this handler:"""
-
-    handler: Handler | None = None
 
 
 class Engine:
@@ -118,10 +82,9 @@ class Engine:
         self._was_paused = parts.running.is_paused
         self._loop = asyncio.Runner(loop_factory=lambda: FakeTimeLoop(clock, self._pass_time))
         self._inputs: deque[Input] = deque()
-        self._started: deque[_Work] = deque()
-        self._in_line: dict[str, _Work] = {}
-        """What waits for its turn at a handler, by message id."""
-
+        self._works = Works(
+            self._get_processor, self.record, self._wait, self._watch, max_receives=parts.settings.max_receives
+        )
         self._polls: dict[int, tuple[Receive, float]] = {}
         self._failure: BaseException | None = None
         self._is_busy = False
@@ -186,9 +149,7 @@ class Engine:
 
     def _start(self) -> None:
         self._inputs.clear()
-        self._started.clear()
-        self._in_line.clear()
-        self.record.in_line.clear()
+        self._works.clear()
         self._polls.clear()
         self._core = Core(
             self._settings,
@@ -215,8 +176,7 @@ class Engine:
             self._tell(self._inputs.popleft())
         elif self._core.wake_at <= self._clock.now:
             self._tell(Tick())
-        elif self._started:
-            work = self._started.popleft()
+        elif (work := self._works.take()) is not None:
             handled[work.message.id] += 1
             if handled[work.message.id] > _MOST_TIMES or len(handled) > _MOST_AT_ONCE:
                 raise UsageError(
@@ -227,6 +187,12 @@ class Engine:
         else:
             return self._poll()
         return True
+
+    def _handle(self, work: Work) -> None:
+        try:
+            self._inputs += self._works.handle(work)
+        except RegistrationError as error:
+            self._failure = error
 
     def _poll(self) -> bool:
         for number, (action, ends_at) in list(self._polls.items()):
@@ -258,7 +224,7 @@ class Engine:
                 self._polls.pop(poll, None)
                 self._inputs.append(Received((), poll))
             case Start() | Resume() | CallBatch() | Drop():
-                self._begin(action)
+                self._works.begin(action)
             case Extend() | Delete() | Hide() | DeadLetter():
                 self._inputs.append(self._settle(action))
             case Measure(counts, values):
@@ -282,92 +248,6 @@ class Engine:
         hosted = self._account.queue_by_arn(arn) if arn else None
         for each in self._account.peek(hosted.name) if hosted else ():
             self.record.note_moved(each.id, f"moved to {name_of(str(arn))} by SQS: received {each.receive_count} times")
-
-    def _begin(self, action: Start | Resume | CallBatch | Drop) -> None:
-        if isinstance(action, Start):
-            self.record.note_received(action.messages)
-            self._started += map(_Work, action.messages)
-            return
-        if isinstance(action, CallBatch):
-            parts = [self._in_line[each.id] for each in action.messages]
-            self._started.append(_Work(action.batch, handler=action.handler, parts=parts))
-            return
-        works = [self._in_line.pop(message.id) for message in action.messages]
-        for work in works:
-            self.record.in_line.pop(work.message.id, None)
-        if isinstance(action, Resume):
-            result = Result(error=lease_lost() if action.failed else None)
-            for work in works:
-                work.result = result
-            self._started += works
-
-    def _handle(self, work: _Work) -> None:
-        message = work.message
-        try:
-            ended = work.context.run(self._process, work)
-        except RegistrationError as error:
-            # Not the message's fault: whoever wrote the test has to know.
-            self._failure = error
-            return
-        except Exception as error:  # noqa: BLE001 - a message that is out must come back to the core
-            self._inputs.append(Crashed(message, error))
-            return
-        if isinstance(ended, Verdict):
-            self._end(work, ended)
-        elif isinstance(ended, Turn):
-            self._line_up(work, ended)
-        elif isinstance(ended, Parting):
-            self._part(work)
-
-    def _line_up(self, work: _Work, turn: Turn) -> None:
-        message = work.message
-        if turn.last is not None and turn.is_again:
-            self._note_handled(work, turn.last)
-        self._in_line[message.id] = work
-        if turn.handler is not None:
-            self.record.in_line[message.id] = turn.handler.name
-        self._inputs.append(LinedUp(message, turn.handler, turn.last))
-
-    def _part(self, batch: _Work) -> None:
-        """Let each message of a batch go on, to its verdict or another line."""
-        for work in batch.parts:
-            step = work.steps.step if work.steps is not None else None
-            work.called += batch.called
-            if isinstance(step, Turn):
-                self._line_up(work, step)
-            elif isinstance(step, Verdict):
-                del self._in_line[work.message.id]
-                self.record.in_line.pop(work.message.id, None)
-                self._end(work, step)
-
-    def _end(self, work: _Work, verdict: Verdict) -> None:
-        for outcome in verdict.outcomes:
-            if outcome.handler in work.called:
-                self._note_handled(work, outcome)
-        self.record.note_verdict(verdict, self._settings.max_receives)
-        self._inputs.append(Finished((verdict,)))
-
-    def _note_handled(self, work: _Work, outcome: Outcome) -> None:
-        """Note what a handler made of a message, once."""
-        if not any(outcome is each for each in work.noted):
-            work.noted.append(outcome)
-            self.record.note_handled(work.message.id, outcome)
-
-    def _process(self, work: _Work) -> Step | Verdict:
-        def run(step: Step) -> Result:
-            if isinstance(step, HandlerCall):
-                work.called.append(step.handler)
-            return run_step(step, self._wait, self._watch)
-
-        if isinstance(work.message, BatchMessage) and work.handler is not None:
-            several = [part.steps for part in work.parts if part.steps is not None]
-            work.steps = self._get_processor().batch_steps(work.message, work.handler, several)
-            work.steps.take(work.result)
-        elif work.steps is None:
-            work.steps = self._get_processor().steps(work.message)
-        else:
-            work.steps.take(work.result)
-        return drive(work.steps, run, lambda step: isinstance(step, Turn | Parting))
 
     def _wait(self, awaitable: Awaitable[Any]) -> Any:
         try:

@@ -191,7 +191,7 @@ def test_a_name_that_leads_to_the_metadata_of_a_machine_is_given_up(monkeypatch:
 def test_what_goes_wrong_on_the_way_out_ends_as_any_failure(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(deliveries, "text_of", lambda *_: 1 / 0)
+    monkeypatch.setattr(deliveries, "body_of", lambda *_: 1 / 0)
 
     assert not delivered(saying(b"HTTP/1.1 200 OK\r\n\r\n"))
     assert "ZeroDivisionError" in caplog.text

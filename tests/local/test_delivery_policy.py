@@ -11,8 +11,8 @@ from megaflow.local.endpoints.delivery_policy import (
     WrongPolicy,
     check_subscription_policy,
     check_topic_policy,
-    delivery_by,
     effective_for_topic,
+    rules_by,
 )
 
 FUNCTIONS = ("linear", "arithmetic", "geometric", "exponential")
@@ -21,11 +21,11 @@ FUNCTIONS = ("linear", "arithmetic", "geometric", "exponential")
 def delays(**retries: Any) -> tuple[float, ...]:
     policy = json.dumps({"healthyRetryPolicy": retries})
     check_subscription_policy(policy)
-    return delivery_by(policy, "").delays
+    return rules_by(policy, "").delays
 
 
 def test_what_no_policy_says_is_what_aws_does() -> None:
-    delivery = delivery_by("", "")
+    delivery = rules_by("", "")
 
     assert list(delivery.delays) == [20, 20, 20]
     assert delivery.per_second == 0
@@ -154,7 +154,7 @@ def test_what_aws_shows_can_be_given_back() -> None:
     check_subscription_policy(json.dumps(shown))
     check_topic_policy(json.dumps(effective_for_topic("")))
 
-    delivery = delivery_by(json.dumps(shown), "")
+    delivery = rules_by(json.dumps(shown), "")
     assert (delivery.delays, delivery.per_second) == ((), 1000)
 
 
@@ -169,6 +169,6 @@ def test_each_part_that_a_subscription_leaves_open_is_its_topics() -> None:
         }
     )
 
-    own = delivery_by('{"throttlePolicy": {"maxReceivesPerSecond": 7}}', topic)
+    own = rules_by('{"throttlePolicy": {"maxReceivesPerSecond": 7}}', topic)
 
     assert (own.delays, own.per_second, own.content_type) == ((20,), 7, "text/xml")

@@ -10,7 +10,7 @@ import pytest
 from megaflow import App, ConfigurationError, Message
 from megaflow.match.filters import from_sns_filter_policy
 from megaflow.provision import DeadLetterQueue, Queue, Topic
-from megaflow.provision.needs import Needs, Redrive, join_needs, longest_handling, needs_of
+from megaflow.provision.needs import NeededRedrive, Needs, join_needs, longest_handling, needs_of
 
 
 def attributes_of(app: App, name: str = "orders") -> dict[str, str]:
@@ -23,7 +23,7 @@ def test_a_name_alone_needs_a_queue_and_its_dead_letter_queue() -> None:
     assert [queue.name for queue in needs.queues] == ["orders-dead", "orders"]
     assert attributes_of(App(queue="orders")) == {"VisibilityTimeout": "30"}
     assert dict(needs.queue("orders-dead").attributes) == {"MessageRetentionPeriod": "1209600"}
-    assert needs.queue("orders").redrive == Redrive("orders-dead", 5)
+    assert needs.queue("orders").redrive == NeededRedrive("orders-dead", 5)
     assert needs.queue("orders-dead").sources == ("orders",)
     assert [queue.name for queue in needs.consumed] == ["orders"]
 
@@ -48,7 +48,7 @@ def test_all_that_is_declared_is_needed() -> None:
         "MessageRetentionPeriod": "86400",
         "KmsMasterKeyId": "alias/orders",
     }
-    assert needs.queue("orders.fifo").redrive == Redrive("failed.fifo", 3)
+    assert needs.queue("orders.fifo").redrive == NeededRedrive("failed.fifo", 3)
     assert dict(needs.queue("failed.fifo").attributes) == {
         "FifoQueue": "true",
         "MessageRetentionPeriod": "100000",
@@ -73,7 +73,9 @@ def test_a_queue_may_do_without_dead_letters() -> None:
 def test_the_dead_letter_queue_is_the_one_that_megaflow_sends_to() -> None:
     url = "https://sqs.eu-west-1.amazonaws.com/123456789012/failed"
 
-    assert needs_of(App(queue="orders", dead_letter_queue_url=url)).queue("orders").redrive == Redrive("failed", 5)
+    needs = needs_of(App(queue="orders", dead_letter_queue_url=url))
+
+    assert needs.queue("orders").redrive == NeededRedrive("failed", 5)
     with pytest.raises(ConfigurationError, match="is the queue itself"):
         needs_of(App(queue="failed", dead_letter_queue_url=url))
 
@@ -190,7 +192,7 @@ def test_an_app_may_consume_the_dead_letters_of_another() -> None:
     needs = join_needs({"undertaker": needs_of(undertaker), "app": needs_of(app)})
 
     assert [queue.name for queue in needs.queues] == ["hopeless", "orders-dead", "orders"]
-    assert needs.queue("orders-dead").redrive == Redrive("hopeless", 5)
+    assert needs.queue("orders-dead").redrive == NeededRedrive("hopeless", 5)
     assert dict(needs.queue("orders-dead").attributes) == {
         "MessageRetentionPeriod": "1209600",
         "VisibilityTimeout": "30",

@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
+from megaflow.consumer.core.actions import Actions
 from megaflow.consumer.core.endings import Endings
 from megaflow.consumer.core.held_messages import Held, HeldMessages
 from megaflow.consumer.core.leases import Leases
-from megaflow.consumer.core.protocol import Actions
 from megaflow.consumer.core.settling import Settling
 from megaflow.messages.message import Message
 

@@ -11,7 +11,7 @@ import math
 from collections import Counter
 from typing import Final
 
-from megaflow.consumer.core.protocol import Actions
+from megaflow.consumer.core.actions import Actions
 from megaflow.errors import describe_error
 from megaflow.handlers.handler import Handler
 from megaflow.handlers.status import ProcessStatus

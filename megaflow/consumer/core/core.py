@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Final
 
+from megaflow.consumer.core.actions import Actions
 from megaflow.consumer.core.arrivals import Arrivals
 from megaflow.consumer.core.circuits import Circuits
 from megaflow.consumer.core.diagnosis import Diagnosis
@@ -26,7 +27,6 @@ from megaflow.consumer.core.measuring import Measuring
 from megaflow.consumer.core.polling import Polling
 from megaflow.consumer.core.protocol import (
     Action,
-    Actions,
     AskFailed,
     Called,
     Crashed,

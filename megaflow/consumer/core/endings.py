@@ -9,9 +9,10 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
+from megaflow.consumer.core.actions import Actions
 from megaflow.consumer.core.held_messages import Held, HeldMessages
 from megaflow.consumer.core.leases import Leases
-from megaflow.consumer.core.protocol import Actions, DeadLetter, Drop, GiveUp, Problem
+from megaflow.consumer.core.protocol import DeadLetter, Drop, GiveUp, Problem
 from megaflow.consumer.core.queue_facts import Inspection
 from megaflow.consumer.core.settling import Settling
 from megaflow.consumer.core.timeouts import Timeouts

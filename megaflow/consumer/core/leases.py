@@ -13,8 +13,9 @@ from itertools import islice
 from typing import Final
 
 from megaflow import limits
+from megaflow.consumer.core.actions import Actions
 from megaflow.consumer.core.held_messages import Held, HeldMessages
-from megaflow.consumer.core.protocol import Actions, Extend, Problem
+from megaflow.consumer.core.protocol import Extend, Problem
 from megaflow.errors import text_of
 from megaflow.messages.message import Lease
 from megaflow.settings import ConsumerSettings

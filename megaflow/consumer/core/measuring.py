@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from megaflow.consumer.core.protocol import Actions, AskFailed, DeadLetter, Delete, Extend, Hide, Received, Settled
+from megaflow.consumer.core.actions import Actions
+from megaflow.consumer.core.protocol import AskFailed, DeadLetter, Delete, Extend, Hide, Received, Settled
 from megaflow.messages.message import Message
 from megaflow.processing.measuring import measure_ages, measure_verdicts
 from megaflow.processing.verdict import Verdict

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from megaflow import limits
+from megaflow.consumer.core.actions import Actions
 from megaflow.consumer.core.held_messages import HeldMessages
-from megaflow.consumer.core.protocol import AbandonPoll, Actions, Inspect, Receive
+from megaflow.consumer.core.protocol import AbandonPoll, Inspect, Receive
 from megaflow.consumer.core.turns import Turns
 from megaflow.settings import ConsumerSettings
 

@@ -6,8 +6,8 @@ import logging
 from typing import Final
 
 from megaflow import limits
+from megaflow.consumer.core.actions import Actions
 from megaflow.consumer.core.polling import Polling
-from megaflow.consumer.core.protocol import Actions
 from megaflow.settings import ConsumerSettings
 from megaflow.transport.queue import QueueFacts
 

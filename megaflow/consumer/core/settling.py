@@ -14,8 +14,9 @@ from itertools import islice
 from typing import Final
 
 from megaflow import limits
+from megaflow.consumer.core.actions import Actions
 from megaflow.consumer.core.held_messages import Held
-from megaflow.consumer.core.protocol import Actions, Delete, Hide, Problem
+from megaflow.consumer.core.protocol import Delete, Hide, Problem
 
 LINGER: Final = 0.05
 """Seconds that a delete waits for others to share its call, while there is other work."""

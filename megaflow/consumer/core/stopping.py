@@ -1,4 +1,4 @@
-"""How a consumer stops: it receives nothing more, what is at work has its time, and what waits is given back."""
+"""The stop of a consumer: it receives nothing more, what is at work has its time, and what waits is given back."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import logging
 import math
 from typing import Final
 
+from megaflow.consumer.core.actions import Actions
 from megaflow.consumer.core.endings import Endings
 from megaflow.consumer.core.held_messages import HeldMessages
 from megaflow.consumer.core.polling import Polling
-from megaflow.consumer.core.protocol import Actions, Exit
+from megaflow.consumer.core.protocol import Exit
 from megaflow.consumer.core.settling import Settling
 from megaflow.consumer.core.store_outages import StoreOutages
 from megaflow.consumer.core.turns import Turns

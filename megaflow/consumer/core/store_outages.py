@@ -13,8 +13,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from megaflow.consumer.core.actions import Actions
 from megaflow.consumer.core.held_messages import Held, HeldMessages
-from megaflow.consumer.core.protocol import Actions, CheckStores, Resume, StoreFailed, StoresChecked
+from megaflow.consumer.core.protocol import CheckStores, Resume, StoreFailed, StoresChecked
 from megaflow.errors import ConfigurationError, text_of
 
 MOST_TRIES: Final = 6

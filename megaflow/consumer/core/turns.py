@@ -9,10 +9,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 
+from megaflow.consumer.core.actions import Actions
 from megaflow.consumer.core.circuits import Circuit, Circuits
 from megaflow.consumer.core.held_messages import Held, HeldMessages
 from megaflow.consumer.core.lines import BatchLine, Line, make_line
-from megaflow.consumer.core.protocol import Actions, CallBatch, LinedUp, Resume
+from megaflow.consumer.core.protocol import CallBatch, LinedUp, Resume
 from megaflow.handlers.handler import Handler
 from megaflow.messages.batch import stand_for
 from megaflow.processing.steps import Turn

@@ -8,7 +8,7 @@ import threading
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
 from contextvars import Context, copy_context
-from typing import Any
+from typing import Any, TypeAlias
 
 from megaflow.contexts import adopt
 from megaflow.errors import text_of
@@ -210,3 +210,7 @@ async def _cancel_all() -> None:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
     await asyncio.get_running_loop().shutdown_asyncgens()
+
+
+MakeEventLoop: TypeAlias = Callable[[Callable[[BaseException], None]], EventLoop]
+"""Makes the loop that a consumer's threads know; it is told what ended something in it."""

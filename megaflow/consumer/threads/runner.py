@@ -46,12 +46,13 @@ from megaflow.consumer.core.protocol import (
 )
 from megaflow.consumer.threads.caller import Caller
 from megaflow.consumer.threads.calls import begin_asking, begin_settling
-from megaflow.consumer.threads.event_loop import EventLoop
+from megaflow.consumer.threads.event_loop import EventLoop, MakeEventLoop
 from megaflow.consumer.threads.pollers import Pollers
 from megaflow.consumer.threads.renewals import Renewals
 from megaflow.consumer.threads.settlers import Settlers
 from megaflow.consumer.threads.signals import stopping_on_signals
 from megaflow.consumer.threads.slow_handlers import SlowHandlerWatch
+from megaflow.consumer.threads.start_lines import log_start
 from megaflow.consumer.threads.store_checks import begin_check
 from megaflow.consumer.threads.workers import Workers
 from megaflow.logs import get_logger
@@ -96,7 +97,7 @@ class Runner:
         settings: ConsumerSettings,
         outlets: Outlets,
         *,
-        make_event_loop: Callable[[Callable[[BaseException], None]], EventLoop] = EventLoop,
+        make_event_loop: MakeEventLoop = EventLoop,
         at_end: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -159,7 +160,7 @@ class Runner:
         try:
             with stopping_on_signals(lambda again: self.stop(now=again)):
                 # Not earlier: whoever waits for this line may send a signal at once.
-                self._log_start()
+                log_start(self._queue.url, self._get_processor(), self._settings)
                 error = self._drive()
         finally:
             self._end()
@@ -343,25 +344,3 @@ class Runner:
                 reason = next(iter(settled.problems.values())).reason
                 text = "%d messages could not be given back and come again later: %s"
                 log.warning(text, len(batch), reason, extra=self._about_queue)
-
-    def _log_start(self) -> None:
-        processor = self._get_processor()
-        table = processor.table
-        handlers = table.handlers
-        log.info(
-            "consuming %s with %d %s, up to %d at once; unmatched messages: %s",
-            self._queue.url,
-            len(handlers),
-            "handler" if len(handlers) == 1 else "handlers",
-            self._settings.concurrency,
-            self._settings.unmatched,
-            extra=self._about_queue,
-        )
-        processor.log_start()
-        for handler in handlers:
-            if handler.matches_everything:
-                text, keys = "%s matches every message of kind %s (%s)", {"handler": handler.name}
-                log.warning(text, handler.name, handler.kind.value, handler.where, extra=keys)
-        for handler, reason in table.unindexed:
-            text, keys = "%s cannot be indexed, so every message asks it: %s (%s)", {"handler": handler.name}
-            log.info(text, handler.name, reason, handler.where, extra=keys)

@@ -27,7 +27,7 @@ from megaflow.consumer.core.protocol import (
     Start,
 )
 from megaflow.consumer.threads.caller import Caller, Tell
-from megaflow.consumer.threads.event_loop import EventLoop
+from megaflow.consumer.threads.event_loop import EventLoop, MakeEventLoop
 from megaflow.consumer.threads.waits import SOON, Waits
 from megaflow.consumer.threads.works import LEFT, Work, Works
 from megaflow.errors import StoreError, text_of
@@ -72,7 +72,7 @@ class Workers:
         get_processor: Callable[[], Processor],
         tell: Tell,
         is_free: Callable[[Turn], bool] = lambda turn: False,
-        make_event_loop: Callable[[Callable[[BaseException], None]], EventLoop] = EventLoop,
+        make_event_loop: MakeEventLoop = EventLoop,
     ) -> None:
         self._get_processor = get_processor
         self._tell = tell

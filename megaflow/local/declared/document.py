@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Final, Literal
 
+from megaflow.checks import show
+from megaflow.limits import LONGEST_RETENTION
 from megaflow.local.declared.declarations import (
     Declarations,
     DeclaredQueue,
@@ -18,7 +20,7 @@ from megaflow.local.declared.declarations import (
 )
 from megaflow.local.declared.values import (
     OF_AN_ENDPOINT,
-    Attributes,
+    GivenAttributes,
     attribute,
     check_keys,
     nearest,
@@ -27,10 +29,8 @@ from megaflow.local.declared.values import (
     read_list,
     read_table,
     read_text,
-    show,
     write_json,
 )
-from megaflow.local.settings import NUMBERS
 from megaflow.local.topic import POSTED
 
 _FIFO: Final = ".fifo"
@@ -38,9 +38,6 @@ _OF_SQS: Final = "sqs"
 """Encryption with a key that is SQS's own."""
 
 _MAX_RECEIVE_COUNT: Final = 5
-_DEAD_RETENTION: Final = NUMBERS["MessageRetentionPeriod"][1]
-"""Seconds that a dead-letter queue keeps messages, where nobody says so: as long as SQS lets it."""
-
 ArnOf = Callable[[str, str], str]
 """Gives the ARN of a service's queue or topic of some name."""
 
@@ -127,7 +124,7 @@ class _Document:
     def _read_queue(self, name: str, given: Mapping[str, Any]) -> DeclaredQueue:
         path = within("queues", name)
         check_keys(given, QUEUE_KEYS, path, _QUEUE_HINTS)
-        attributes = Attributes(path)
+        attributes = GivenAttributes(path)
         for word in (word for word in given if word in _QUEUE):
             of_aws, here = _QUEUE[word], within(path, word)
             if word == "encryption" and (given[word] is False or given[word] == _OF_SQS):
@@ -210,8 +207,8 @@ class _Document:
             self._arn_of("sns", name), url, attributes.texts, attributes.place(), protocol=protocol
         )
 
-    def _subscription_attributes(self, given: Mapping[str, Any], path: str) -> Attributes:
-        attributes = Attributes(path)
+    def _subscription_attributes(self, given: Mapping[str, Any], path: str) -> GivenAttributes:
+        attributes = GivenAttributes(path)
         for word in (word for word in given if word in _ENDPOINT):
             here = within(path, word)
             attributes.add(_ENDPOINT[word], self._read_subscription_word(word, given[word], here), here)
@@ -247,7 +244,7 @@ def _senders(subscriptions: Iterable[DeclaredSubscription]) -> Mapping[str, list
 def _read_topic(name: str, given: Mapping[str, Any]) -> DeclaredTopic:
     path = within("topics", name)
     check_keys(given, TOPIC_KEYS, path, _hints_for(_TOPIC))
-    attributes = Attributes(path)
+    attributes = GivenAttributes(path)
     for word in (word for word in given if word in _TOPIC):
         here = within(path, word)
         attributes.add(_TOPIC[word], _read_word(word, given[word], here) or attribute(word, given[word], here), here)
@@ -282,8 +279,8 @@ def _dead_name(name: str, given: Mapping[str, Any], path: str) -> str:
 
 
 def _declare_dead_letter_queue(name: str, given: Mapping[str, Any], path: str) -> DeclaredQueue:
-    attributes, here = Attributes(path), within(path, "retention")
-    retention = given.get("retention", _DEAD_RETENTION)
+    attributes, here = GivenAttributes(path), within(path, "retention")
+    retention = given.get("retention", LONGEST_RETENTION)
     attributes.add("MessageRetentionPeriod", queue_attribute("MessageRetentionPeriod", retention, here), here)
     attributes.settle_type("FifoQueue", "queue", name)
     return DeclaredQueue(name, attributes.texts, {}, attributes.place())

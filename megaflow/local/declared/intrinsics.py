@@ -10,8 +10,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from megaflow.checks import show
 from megaflow.local.declared.declarations import within, wrong
-from megaflow.local.declared.values import nearest, read_list, read_table, read_text, show
+from megaflow.local.declared.values import nearest, read_list, read_table, read_text
 
 NOTHING: Final = object()
 """What ``AWS::NoValue`` is: the property is not there."""

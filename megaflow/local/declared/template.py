@@ -11,7 +11,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from hashlib import sha256
 from typing import Any, Final
 
+from megaflow.checks import show
 from megaflow.errors import ConfigurationError
+from megaflow.limits import QUEUE_NAME_LENGTH
 from megaflow.local import settings
 from megaflow.local.account import Account
 from megaflow.local.declared.declarations import (
@@ -26,7 +28,7 @@ from megaflow.local.declared.declarations import (
 from megaflow.local.declared.intrinsics import NOTHING, Intrinsics, Stack
 from megaflow.local.declared.values import (
     OF_AN_ENDPOINT,
-    Attributes,
+    GivenAttributes,
     attribute,
     check_keys,
     nearest,
@@ -34,7 +36,6 @@ from megaflow.local.declared.values import (
     read_list,
     read_table,
     read_text,
-    show,
     write_json,
 )
 from megaflow.local.endpoints.destinations import WrongEndpoint, read_endpoint
@@ -79,8 +80,6 @@ _WORDS: Final = {
     **dict.fromkeys(OF_AN_ENDPOINT, "Endpoint"),
 }
 """What AWS says of properties that it does not name."""
-
-_LONGEST: Final = 80
 
 
 def is_template(document: Mapping[str, Any]) -> bool:
@@ -173,7 +172,7 @@ class _Template:
 
     def _make_name(self, logical: str, fifo: bool) -> str:
         name, ending = f"{self._stack.name}-{logical}", ".fifo" if fifo else ""
-        longest = _LONGEST - len(ending)
+        longest = QUEUE_NAME_LENGTH - len(ending)
         if len(name) > longest:
             digest = sha256(name.encode()).hexdigest()[:8]
             name = f"{name[: longest - len(digest) - 1]}-{digest}"
@@ -228,8 +227,8 @@ class _Template:
 
     def _attributes(
         self, logical: str, names: Iterable[str], read: Callable[[str, object, str], str], *, policy_of: str = ""
-    ) -> Attributes:
-        attributes = Attributes(_path(logical))
+    ) -> GivenAttributes:
+        attributes = GivenAttributes(_path(logical))
         for name in names:
             path = _path(logical, name)
             value = self._property(logical, name, self._loose if name == "KmsMasterKeyId" else self._exact)

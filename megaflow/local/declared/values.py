@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Mapping
 from difflib import get_close_matches
 from typing import Any, Final
 
+from megaflow.checks import show
 from megaflow.local.declared.declarations import Place, within, wrong
 from megaflow.local.settings import CHOICES, FIFO_ONLY, NAMES, NUMBERS, is_number
 
@@ -14,8 +15,6 @@ _PARTS: Final = 1_000_000
 """Of a document: a template of AWS has 1 MB and 500 resources at most."""
 
 _BITS: Final = 64
-_SHOWN: Final = 100
-"""Characters of a wrong value."""
 
 OF_AN_ENDPOINT: Final = ("SQS endpoint", "Endpoint")
 """What AWS's words about the endpoint of a subscription have in them."""
@@ -120,7 +119,7 @@ def attribute(_: str, value: object, path: str) -> str:
     return write_json(value, path)
 
 
-class Attributes:
+class GivenAttributes:
     """The attributes that are given at *path*, by AWS's names, and where each of them stands."""
 
     def __init__(self, path: str) -> None:
@@ -170,9 +169,3 @@ def write_json(value: object, path: str) -> str:
         return json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     except (TypeError, ValueError, RecursionError) as error:
         raise wrong(path, f"it cannot be written as JSON: {error}") from error
-
-
-def show(value: object) -> str:
-    """Return a wrong value as it is said."""
-    text = repr(value)
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"

@@ -50,7 +50,7 @@ class WrongPolicy(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Delivery:
+class DeliveryRules:
     """How deliveries to one subscription are made."""
 
     delays: tuple[float, ...]
@@ -112,11 +112,11 @@ def effective_for_subscription(text: str, topic_text: str) -> dict[str, Any]:
     }
 
 
-def delivery_by(text: str, topic_text: str) -> Delivery:
+def rules_by(text: str, topic_text: str) -> DeliveryRules:
     """Return how deliveries to a subscription are made, by its own policy and that of its topic."""
     policy = effective_for_subscription(text, topic_text)
     throttle = policy["throttlePolicy"] or {}
-    return Delivery(
+    return DeliveryRules(
         _delays(policy["healthyRetryPolicy"]),
         throttle.get("maxReceivesPerSecond") or 0,
         policy["requestPolicy"]["headerContentType"],
@@ -131,7 +131,8 @@ def _delays(retries: Mapping[str, Any]) -> tuple[float, ...]:
     share, function = _BACKOFFS[retries["backoffFunction"]], retries["backoffFunction"]
     shares = [share(place, between - 1) if place else 0.0 for place in range(between)]
     growing = (
-        [least * (longest / least) ** part for part in shares]
+        # A power may be a little more than what it stands for.
+        [min(longest, least * (longest / least) ** part) for part in shares]
         if function == "geometric"
         else [least + (longest - least) * part for part in shares]
     )

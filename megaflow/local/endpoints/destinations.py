@@ -33,7 +33,7 @@ class WrongEndpoint(Exception):
     """What is wrong with an endpoint."""
 
 
-class Place(NamedTuple):
+class AllowedHost(NamedTuple):
     """A host, by name or address, and a port; None is every port."""
 
     host: str | Address
@@ -87,7 +87,7 @@ def without_password(endpoint: str) -> str:
 
 
 class Destinations:
-    """The places that may be delivered to.
+    """The hosts that may be delivered to.
 
     Args:
         written: Each ``HOST``, or ``HOST:PORT``. A name allows whatever it leads to, but for addresses that are no
@@ -99,7 +99,7 @@ class Destinations:
 
     def __init__(self, written: Collection[str]) -> None:
         self._written = tuple(written)
-        self._places = tuple(map(_read_place, written))
+        self._allowed = tuple(map(_read_allowed, written))
 
     def check(self, endpoint: Endpoint) -> None:
         """Refuse an endpoint that is not allowed.
@@ -131,7 +131,7 @@ class Destinations:
         return str(address)
 
     def _allows(self, host: str | Address, port: int) -> bool:
-        return any(place.host == host and place.port in (None, port) for place in self._places)
+        return any(each.host == host and each.port in (None, port) for each in self._allowed)
 
     def _explain(self, endpoint: Endpoint) -> str:
         host = f"[{endpoint.host}]" if isinstance(endpoint.host, IPv6Address) else endpoint.host
@@ -143,12 +143,12 @@ class Destinations:
         )
 
 
-def _read_place(text: str) -> Place:
+def _read_allowed(text: str) -> AllowedHost:
     found = _WRITTEN.fullmatch(text)
     port = int(found[2]) if found and found[2] else None
     if not found or (port is not None and not 0 < port <= _HIGHEST_PORT):
         raise ConfigurationError(f"cannot deliver to {text!r}: give a host, or a host, a colon and a port")
-    return Place(_read_host(found[1].strip("[]")), port)
+    return AllowedHost(_read_host(found[1].strip("[]")), port)
 
 
 def _read_host(text: str) -> str | Address:

@@ -19,7 +19,7 @@ from megaflow.local.account import Account
 from megaflow.local.accounts import Accounts, signature_of
 from megaflow.local.calls import SERVICES, perform
 from megaflow.local.faults import NO_STRIKE
-from megaflow.local.http.call_checks import Answered, check_call
+from megaflow.local.http.call_checks import AnsweredCall, check_call
 from megaflow.local.http.gate import Gate, check_form
 from megaflow.local.http.pages import no_call, pages
 from megaflow.local.http.protocols import Call, Headers, Reply, is_call, likely_protocol, protocol_of
@@ -115,7 +115,7 @@ class Application:
             outcome = perform(account, protocol.service, operation, ask, strike)
             answer = await self._wait_for(outcome, account, connection) if isinstance(outcome, Poll) else outcome
             agent = headers.get(b"user-agent", b"")
-            check_call(Answered(protocol.service, operation, ask, signature, caller, account, agent))
+            check_call(AnsweredCall(protocol.service, operation, ask, signature, caller, account, agent))
             strike.fail_after()
             if self._follows_host:
                 answer = at_host(headers, operation, answer, account.url)

@@ -20,7 +20,7 @@ _LONGEST: Final = 300
 _URL_OF_AWS: Final = re.compile(r"https?://(?:sqs\.([a-z0-9-]+)|([a-z0-9-]+)\.queue)\.amazonaws\.com")
 
 
-class Answered(NamedTuple):
+class AnsweredCall(NamedTuple):
     """A call that was answered."""
 
     service: str
@@ -36,7 +36,7 @@ class Answered(NamedTuple):
     agent: bytes
 
 
-def check_call(call: Answered) -> None:
+def check_call(call: AnsweredCall) -> None:
     """Warn of a call that AWS would have refused."""
     if call.signature is None:
         _check_unsigned(call)
@@ -52,12 +52,12 @@ def check_call(call: Answered) -> None:
         _check_subscriber(call)
 
 
-def _check_unsigned(call: Answered) -> None:
+def _check_unsigned(call: AnsweredCall) -> None:
     if call.operation not in _OPEN and not lets_anybody(call.account, call.operation, call.ask):
         call.account.warnings.add("unsigned call", call.service, text=lambda: _tell_of_unsigned(call))
 
 
-def _tell_of_unsigned(call: Answered) -> str:
+def _tell_of_unsigned(call: AnsweredCall) -> str:
     agent = f" by {show(call.agent)}" if call.agent else ""
     return (
         f"{call.operation} was called{agent} without a signature, which AWS would refuse: give the client credentials; "
@@ -65,7 +65,7 @@ def _tell_of_unsigned(call: Answered) -> str:
     )
 
 
-def _warn_of_signature(call: Answered, signature: Signature) -> None:
+def _warn_of_signature(call: AnsweredCall, signature: Signature) -> None:
     if signature.service != call.service:
         call.account.warnings.add(
             "wrong signature",
@@ -85,7 +85,7 @@ def _warn_of_signature(call: Answered, signature: Signature) -> None:
         )
 
 
-def _check_place(call: Answered, signature: Signature) -> None:
+def _check_place(call: AnsweredCall, signature: Signature) -> None:
     """Look at a call for what is in another region, or another account's."""
     named = next((call.ask[name] for name in ARNS if name in call.ask), None)
     if call.account.region != call.caller.region:
@@ -94,14 +94,14 @@ def _check_place(call: Answered, signature: Signature) -> None:
         check_owner(call.account, call.caller, call.operation, call.ask)
 
 
-def _check_url(call: Answered, signature: Signature, url: str) -> None:
+def _check_url(call: AnsweredCall, signature: Signature, url: str) -> None:
     found = _URL_OF_AWS.match(url)
     region = found and (found[1] or found[2])
     if region and region != signature.region:
         _warn_of_region(call, signature, url, region)
 
 
-def _warn_of_region(call: Answered, signature: Signature, named: str, region: str) -> None:
+def _warn_of_region(call: AnsweredCall, signature: Signature, named: str, region: str) -> None:
     named = named[:_LONGEST]
     call.account.warnings.add(
         "other region",
@@ -114,7 +114,7 @@ def _warn_of_region(call: Answered, signature: Signature, named: str, region: st
     )
 
 
-def _check_subscriber(call: Answered) -> None:
+def _check_subscriber(call: AnsweredCall) -> None:
     """Look at who subscribes a queue.
 
     https://docs.aws.amazon.com/sns/latest/dg/sns-send-message-to-sqs-cross-account.html

@@ -21,7 +21,7 @@ from httptools import HttpParserError, HttpResponseParser
 from megaflow.local.account import Account
 from megaflow.local.endpoints.destinations import Endpoint, WrongEndpoint, read_endpoint
 from megaflow.local.endpoints.posts import Post
-from megaflow.local.operations.posting import delivery_of, settle, text_of
+from megaflow.local.operations.posting import body_of, rules_of, settle
 from megaflow.local.refused import Refused
 from megaflow.logs import get_logger
 
@@ -48,7 +48,7 @@ class Deliveries:
 
     def begin(self, account: Account) -> None:
         """Begin what is due; to be called within a turn of *account*."""
-        for post in account.posts.take(account.clock(), lambda post: delivery_of(account, post).per_second):
+        for post in account.posts.take(account.clock(), lambda post: rules_of(account, post).per_second):
             task = asyncio.get_running_loop().create_task(self._deliver(account, post))
             self._tasks.add(task)
             task.add_done_callback(partial(self._end, account, post))
@@ -138,8 +138,8 @@ async def _exchange(account: Account, post: Post, answer: _Answer) -> None:
         # Links lead back to where the endpoint is connected from: it may not know this machine by another address.
         url = account.served.url_from(writer.get_extra_info("sockname")[0]) or account.url
         # The first signature makes the key, which takes a while.
-        body = (await asyncio.to_thread(text_of, account, post.content, url)).encode()
-        head = _head(endpoint, post, delivery_of(account, post).content_type, len(body))
+        body = (await asyncio.to_thread(body_of, account, post.content, url)).encode()
+        head = _head(endpoint, post, rules_of(account, post).content_type, len(body))
         writer.write(head + body)
         await writer.drain()
         await _read(reader, answer)

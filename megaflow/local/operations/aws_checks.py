@@ -8,29 +8,12 @@ from typing import Final
 from megaflow.local.access import account_as_caller, allows, topic_as_caller
 from megaflow.local.account import Account
 from megaflow.local.operations.operation import Ask
+from megaflow.local.operations.permissions import FOR_THE_OWNER
 from megaflow.local.queue import LocalQueue
 from megaflow.local.refused import Refused
 from megaflow.local.topic import Subscription
 
 _AWSS_OWN_KEY: Final = "alias/aws/sqs"
-_OWNERS_ALONE: Final = frozenset(
-    {
-        "AddPermission",
-        "CancelMessageMoveTask",
-        "DeleteQueue",
-        "ListMessageMoveTasks",
-        "ListQueueTags",
-        "RemovePermission",
-        "SetQueueAttributes",
-        "StartMessageMoveTask",
-        "TagQueue",
-        "UntagQueue",
-    }
-)
-"""What no policy of a queue lets another account do.
-
-https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-limitations-of-custom-policies.html
-"""
 
 
 def check_delivery(account: Account, topic_arn: str, queue: LocalQueue) -> None:
@@ -102,7 +85,7 @@ def check_dead_letters(account: Account, subscription: Subscription) -> None:
 def check_owner(account: Account, caller: Account, operation: str, ask: Ask) -> None:
     """Warn where somebody of another account did what a queue's or topic's policy does not let them do."""
     arn, policy = _named(account, ask)
-    if not arn or (operation not in _OWNERS_ALONE and _lets_in(policy, caller.account_id, operation, arn)):
+    if not arn or (operation not in FOR_THE_OWNER and _lets_in(policy, caller.account_id, operation, arn)):
         return
     account.warnings.add(
         "other account",
@@ -111,7 +94,7 @@ def check_owner(account: Account, caller: Account, operation: str, ask: Ask) -> 
         operation,
         text=lambda: (
             f"{operation} of {arn} was called by account {caller.account_id}; on AWS it would be denied, as "
-            + ("only its owner may" if operation in _OWNERS_ALONE else "its Policy does not allow it")
+            + ("only its owner may" if operation in FOR_THE_OWNER else "its Policy does not allow it")
         ),
     )
 
@@ -119,7 +102,7 @@ def check_owner(account: Account, caller: Account, operation: str, ask: Ask) -> 
 def lets_anybody(account: Account, operation: str, ask: Ask) -> bool:
     """Tell whether the policy of what *ask* names lets everybody in who has not signed."""
     arn, policy = _named(account, ask)
-    return bool(arn) and operation not in _OWNERS_ALONE and _lets_in(policy, "", operation, arn)
+    return bool(arn) and operation not in FOR_THE_OWNER and _lets_in(policy, "", operation, arn)
 
 
 def _lets_in(policy: str, number: str, operation: str, arn: str) -> bool:

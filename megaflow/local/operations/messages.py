@@ -21,7 +21,7 @@ from megaflow.local.content import (
 from megaflow.local.hosted_queue import HostedQueue
 from megaflow.local.operations.batches import BatchEntry, check_batch, check_batch_size, each
 from megaflow.local.operations.operation import CALLED_AT, Answer, Ask, Operation
-from megaflow.local.operations.posting import text_of
+from megaflow.local.operations.posting import body_of
 from megaflow.local.operations.queues import QUEUE_ATTRIBUTES
 from megaflow.local.refused import (
     Refused,
@@ -150,7 +150,7 @@ def _check_range(
 
 def _show(account: Account, received: Delivery, ask: Ask) -> Answer:
     content = received.message.content
-    body = text_of(account, content, ask.get(CALLED_AT, account.url)) if content.system_attributes else content.body
+    body = body_of(account, content, ask.get(CALLED_AT, account.url)) if content.system_attributes else content.body
     attributes = chosen(content.attributes, ask.get("MessageAttributeNames", ()))
     system = _system_attributes(account, received)
     names = _system_names(ask)

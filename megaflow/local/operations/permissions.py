@@ -36,7 +36,7 @@ _FOR_OTHERS: Final = frozenset(
 )
 """What is allowed for one message is allowed for a batch, which has no name of its own here."""
 
-_FOR_THE_OWNER: Final = frozenset(
+FOR_THE_OWNER: Final = frozenset(
     {
         "AddPermission",
         "CancelMessageMoveTask",
@@ -142,7 +142,7 @@ def _check_actions(actions: Sequence[str]) -> None:
         raise missing("Actions")
     _check_count("Actions", len(actions), _ACTIONS)
     for action in actions:
-        if action in _FOR_THE_OWNER:
+        if action in FOR_THE_OWNER:
             raise _wrong_action(action, "Only the queue owner is allowed to invoke this action.")
         if action not in _FOR_OTHERS:
             raise _wrong_action(action, "Please refer to the appropriate WSDL for a list of valid actions.")

@@ -1,4 +1,4 @@
-"""What becomes of deliveries over HTTP: made, tried again by the delivery policy, or given up and dead-lettered.
+"""Posting: deliveries over HTTP are made, tried again by the delivery policy, or given up and dead-lettered.
 
 https://docs.aws.amazon.com/sns/latest/dg/sns-message-delivery-retries.html
 """
@@ -9,7 +9,7 @@ from typing import Final
 
 from megaflow.local.account import Account
 from megaflow.local.content import Content
-from megaflow.local.endpoints.delivery_policy import Delivery, delivery_by
+from megaflow.local.endpoints.delivery_policy import DeliveryRules, rules_by
 from megaflow.local.endpoints.posts import Post
 from megaflow.local.envelopes import UNSIGNED, Kind, Origin, confirmation_for
 from megaflow.local.operations.sending import send_to_queue
@@ -28,7 +28,7 @@ def origin_of(account: Account) -> Origin:
     return Origin(account.url, account.region, signs=account.served.signer is not None)
 
 
-def text_of(account: Account, content: Content, url: str) -> str:
+def body_of(account: Account, content: Content, url: str) -> str:
     """Return the body of *content* as somebody gets it who reaches the server at *url*: signed, if it was not yet."""
     signer = account.served.signer if account.served else None
     if signer is None or UNSIGNED not in content.system_attributes:
@@ -50,11 +50,11 @@ def post_confirmation(account: Account, topic: LocalTopic, subscription: Subscri
     _post(account, subscription, kind, message_id, content)
 
 
-def delivery_of(account: Account, post: Post) -> Delivery:
+def rules_of(account: Account, post: Post) -> DeliveryRules:
     """Return how a post is made, by what its topic and subscription say now."""
     topic = account.topics.get(post.topic_arn)
     subscription = topic.subscriptions.get(post.subscription_arn) if topic else None
-    return delivery_by(
+    return rules_by(
         subscription.delivery_policy if subscription else "",
         topic.attributes.get("DeliveryPolicy", "") if topic else "",
     )
@@ -66,7 +66,7 @@ def settle(account: Account, post: Post, status: int | None, why: str) -> None:
     if status is not None and 200 <= status < 300:
         account.posts.settle(post, None)
         return
-    delays = delivery_of(account, post).delays
+    delays = rules_of(account, post).delays
     if _is_worth_a_retry(status) and post.tries <= len(delays):
         log.info("message %s to %s not delivered, try %d: %s", post.message_id, post.subscription_arn, post.tries, why)
         account.posts.settle(post, account.clock() + delays[post.tries - 1])

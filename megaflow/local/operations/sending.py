@@ -1,4 +1,4 @@
-"""Sending to a queue what a topic has for it."""
+"""Deliveries to queues: what a topic has for one is sent to it, if it is there and takes it."""
 
 from __future__ import annotations
 

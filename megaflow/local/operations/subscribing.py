@@ -36,12 +36,8 @@ _TOKEN_PARTS: Final = 7
 
 def subscribe(account: Account, ask: Ask) -> Answer:
     """Subscribe an endpoint; a URL is asked to confirm that."""
-    topic, endpoint, attributes = (
-        known_topic(account, ask["TopicArn"]),
-        ask.get("Endpoint", ""),
-        ask.get("Attributes", {}),
-    )
-    protocol = ask["Protocol"]
+    topic, protocol = known_topic(account, ask["TopicArn"]), ask["Protocol"]
+    endpoint, attributes = ask.get("Endpoint", ""), ask.get("Attributes", {})
     _check_protocol(account, protocol)
     _check_endpoint(account, topic, protocol, endpoint)
     plain = Subscription(f"{topic.arn}:{account.new_id()}", topic.arn, endpoint, protocol=protocol)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Final
 
+from megaflow.limits import TOPIC_NAME_LENGTH
 from megaflow.local.account import Account
 from megaflow.local.endpoints.destinations import without_password
 from megaflow.local.operations.arns import check_arn
@@ -30,11 +31,10 @@ from megaflow.local.refused import invalid_parameter
 from megaflow.local.topic import LocalTopic, Subscription
 
 _PAGE: Final = 100
-_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,256}")
+_NAME: Final = re.compile(rf"[A-Za-z0-9_-]{{1,{TOPIC_NAME_LENGTH}}}")
+_FIFO_NAME: Final = re.compile(rf"(?=.{{1,{TOPIC_NAME_LENGTH}}}$)[A-Za-z0-9_-]+\.fifo")
 _LISTED: Final = {"pending": "PendingConfirmation", "deleted": "Deleted"}
 """What stands in a list for the ARN of a subscription that is not confirmed."""
-
-_FIFO_NAME: Final = re.compile(r"(?=.{1,256}$)[A-Za-z0-9_-]+\.fifo")
 
 
 def _create_topic(account: Account, ask: Ask) -> Answer:
