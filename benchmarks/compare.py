@@ -50,7 +50,7 @@ class Effort:
     seconds: float = 3.0
     """Of each round, at each depth."""
 
-    within: float = 300.0
+    within: float = 180.0
     """Seconds after which a queue that is not filled by then is left alone."""
 
     wakes: int = 20
@@ -206,12 +206,12 @@ class Column:
         self.loads = [Load(server, SHALLOW), Load(server, effort.deep)]
         for load in self.loads:
             load.fill(effort.within)
+        say(f"{self.kind.name}: filled")
         self.words["memory when deep"] = self.loads[1].why_not
         if not self.loads[1].why_not:
             self.note({"memory when deep": [server.memory()]})
 
     def measure(self, server: Server, effort: Effort) -> None:
-        server.hang_up()  # it may have lost its patience
         for load in self.loads:
             try:
                 if not load.why_not:
@@ -232,7 +232,6 @@ def compare(kinds: Sequence[Kind], effort: Effort, folder: Path) -> list[Column]
         for server in servers:
             server.pause()
         in_turn(columns, servers, lambda column, server: column.fill(server, effort))
-        say("filled")
         for number in range(effort.rounds):
             in_turn(columns, servers, lambda column, server: column.measure(server, effort))
             say(f"round {number + 1} of {effort.rounds}")
@@ -250,6 +249,7 @@ def compare(kinds: Sequence[Kind], effort: Effort, folder: Path) -> list[Column]
 def in_turn(columns: Sequence[Column], servers: Sequence[Server], act: Callable[[Column, Server], None]) -> None:
     for column, server in zip(columns, servers, strict=True):
         server.go_on()
+        server.hang_up()  # it may have lost its patience with the connection meanwhile
         act(column, server)
         server.pause()
 

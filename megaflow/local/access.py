@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from typing import Any, Final, Literal, NamedTuple
 
+_VERSION: Final = "2012-10-17"
+
 
 class Caller(NamedTuple):
     """Whom a policy lets in or not."""
@@ -47,6 +49,22 @@ def account_as_caller(number: str) -> Caller:
         ("aws:securetransport", "true"),
     )
     return Caller("AWS", number, says)
+
+
+def with_topic_allowed(policy: str, queue_arn: str, topic_arn: str) -> str:
+    """Return the *policy* of a queue, with one statement more where it says nothing of a topic that is to send."""
+    wanted = {
+        "Effect": "Allow",
+        "Principal": {"Service": "sns.amazonaws.com"},
+        "Action": "sqs:SendMessage",
+        "Resource": queue_arn,
+        "Condition": {"ArnEquals": {"aws:SourceArn": topic_arn}},
+    }
+    there = _statements(policy)
+    if wanted in there or allows(policy, topic_as_caller(topic_arn), "sqs:SendMessage", queue_arn):
+        return policy
+    whole = {"Version": _VERSION, **(json.loads(policy) if policy else {})}
+    return json.dumps({**whole, "Statement": [*there, wanted]})
 
 
 @lru_cache(maxsize=1024)

@@ -158,7 +158,7 @@ PERMISSIONS: Final = (
         Role.OPERATOR,
         "FindSubscribed",
         "`megaflow doctor`, beside what `provision` needs",
-        ("sns:ListSubscriptions",),
+        ("sns:ListSubscriptions", "sns:GetSubscriptionAttributes"),
         On.EVERYTHING,
     ),
     Permission(

@@ -20,6 +20,7 @@ import pytest
 import megaflow
 from megaflow.local import FaultKind
 from megaflow.local.declared import document
+from megaflow.local.server import Server
 from megaflow.logs import LOG_KEYS
 from megaflow.testing import TestClient
 from tests.docs.pages import PAGES, ROOT, read_blocks, run
@@ -51,7 +52,10 @@ def test_every_page_is_in_the_navigation() -> None:
         ("health-checks", [field.name for field in fields(megaflow.Health)]),
         ("odd-handlers", [f"Oddity.{oddity.name}" for oddity in megaflow.Oddity]),
         ("run-locally", [kind.value for kind in FaultKind]),
-        ("declare-queues", [*document.QUEUE_KEYS, *document.TOPIC_KEYS, *document.SUBSCRIPTION_KEYS]),
+        (
+            "declare-queues",
+            [*document.QUEUE_KEYS, *document.TOPIC_KEYS, *document.SUBSCRIPTION_KEYS, *document.ENDPOINT_KEYS],
+        ),
         ("test-handlers", [name for name in vars(TestClient) if not name.startswith("_")]),
     ],
 )
@@ -63,10 +67,11 @@ def test_a_table_has_all_names(page: str, names: Iterable[str]) -> None:
 
 def test_the_file_declares_what_the_program_does() -> None:
     page = PAGES["docs/how-to/declare-queues.md"]
-    (file,) = re.findall(r"^```toml\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    file, endpoints = re.findall(r"^```toml\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
     program = next(read_blocks(page)).text.partition("with Server")[0]
 
     assert tomllib.loads(file) == run(program)["config"]
+    Server(config=tomllib.loads(endpoints), deliver_to=["app:8080"]).close()
 
 
 @contextmanager

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
 
+from megaflow.local.access import with_topic_allowed
 from megaflow.local.account import Account
 from megaflow.local.calls import SERVICES
 from megaflow.local.content import check_texts
@@ -17,6 +18,7 @@ from megaflow.local.declared.declarations import (
     Place,
     wrong,
 )
+from megaflow.local.operations.known import up_to_date
 from megaflow.local.operations.operation import Answer
 from megaflow.local.operations.topic_attributes import differs
 from megaflow.local.refused import Refused
@@ -29,6 +31,7 @@ _PLAIN: Final = {
     "FilterPolicy": "",
     "FilterPolicyScope": "MessageAttributes",
     "RedrivePolicy": "",
+    "DeliveryPolicy": "",
 }
 """The attributes of a subscription that nothing is said of."""
 
@@ -62,8 +65,17 @@ def _make_queue(account: Account, queue: DeclaredQueue) -> None:
 def _change_queue(account: Account, queue: DeclaredQueue) -> None:
     hosted = account.queues[queue.name]
     _set_attributes(account, queue, {name: text for name, text in queue.attributes.items() if name != _REDRIVE})
+    _let_topics_in(account, queue)
     if not queue.tags.items() <= hosted.tags.items():
         _call(account, queue.place, "TagQueue", QueueUrl=queue.name, Tags=dict(queue.tags))
+
+
+def _let_topics_in(account: Account, queue: DeclaredQueue) -> None:
+    hosted = account.queues[queue.name].queue
+    policy = hosted.settings.shown.get("Policy", "")
+    for topic_arn in queue.topics:
+        policy = with_topic_allowed(policy, hosted.arn, topic_arn)
+    _set_attributes(account, queue, {"Policy": policy})
 
 
 def _change_redrive(account: Account, queue: DeclaredQueue) -> None:
@@ -93,20 +105,29 @@ def _make_topic(account: Account, topic: DeclaredTopic) -> None:
 
 
 def _subscribe(account: Account, declared: DeclaredSubscription) -> None:
-    topic = account.topics.get(declared.topic_arn)
-    known = [each for each in topic.subscriptions.values() if each.endpoint == declared.endpoint] if topic else []
-    if known:
-        _change_subscription(account, known[0], declared)
+    known = _find(account, declared)
+    if known is not None:
+        _change_subscription(account, known, declared)
+    if known is not None and known.state == "confirmed":
         return
+    # Whoever has not confirmed is asked once more: perhaps nobody was there before.
     _call(
         account,
         declared.place,
         "Subscribe",
         TopicArn=declared.topic_arn,
-        Protocol="sqs",
+        Protocol=declared.protocol,
         Endpoint=declared.endpoint,
         Attributes=declared.attributes,
     )
+
+
+def _find(account: Account, declared: DeclaredSubscription) -> Subscription | None:
+    """Return the subscription that is there, unless it was ended."""
+    topic = account.topics.get(declared.topic_arn)
+    there = up_to_date(account, topic).subscriptions.values() if topic else ()
+    wanted = declared.protocol, declared.endpoint
+    return next((each for each in there if (each.protocol, each.endpoint) == wanted and each.state != "deleted"), None)
 
 
 def _change_subscription(account: Account, known: Subscription, declared: DeclaredSubscription) -> None:

@@ -15,6 +15,7 @@ from megaflow.local.declared.declarations import Declarations, Place, wrong
 from megaflow.local.declared.document import read_document
 from megaflow.local.declared.files import read_file
 from megaflow.local.declared.template import is_template, read_template
+from megaflow.local.declared.values import check_size
 from megaflow.local.refused import Refused
 from megaflow.logs import get_logger
 
@@ -48,6 +49,7 @@ def declare(
     with account.lock:
         try:
             document = config if isinstance(config, Mapping) else read_file(Path(config))
+            check_size(document)
             declarations = _read(account, document, path, parameters or {})
             carry_out(_copy(account), declarations)
         except RecursionError as error:

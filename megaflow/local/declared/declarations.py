@@ -32,6 +32,8 @@ class DeclaredQueue:
     attributes: Mapping[str, str]
     tags: Mapping[str, str]
     place: Place
+    topics: tuple[str, ...] = ()
+    """The ARNs of those that its policy is to let in, beside what it says already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +48,13 @@ class DeclaredTopic:
 
 @dataclass(frozen=True, slots=True)
 class DeclaredSubscription:
-    """A subscription of the queue with the ARN *endpoint*, which has the *attributes* and no others."""
+    """A subscription of the *endpoint*, the ARN of a queue or a URL, which has the *attributes* and no others."""
 
     topic_arn: str
     endpoint: str
     attributes: Mapping[str, str]
     place: Place
+    protocol: str = "sqs"
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import json
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any, Final, Literal
 
 from megaflow.checks import show
@@ -16,6 +19,7 @@ from megaflow.local.declared.declarations import (
     wrong,
 )
 from megaflow.local.declared.values import (
+    OF_AN_ENDPOINT,
     GivenAttributes,
     attribute,
     check_keys,
@@ -27,6 +31,7 @@ from megaflow.local.declared.values import (
     read_text,
     write_json,
 )
+from megaflow.local.topic import POSTED
 
 _FIFO: Final = ".fifo"
 _OF_SQS: Final = "sqs"
@@ -67,14 +72,18 @@ _SUBSCRIPTION: Final[Mapping[str, str]] = {
     "filter_policy_scope": "FilterPolicyScope",
     "dead_letter_queue": "RedrivePolicy",
 }
+_ENDPOINT: Final = {**_SUBSCRIPTION, "delivery_policy": "DeliveryPolicy"}
 QUEUE_KEYS: Final = (*_QUEUE, "subscribe", "tags", "attributes")
 """What the table of a queue takes."""
 
-TOPIC_KEYS: Final = (*_TOPIC, "tags", "attributes")
+TOPIC_KEYS: Final = (*_TOPIC, "endpoints", "tags", "attributes")
 """What the table of a topic takes."""
 
 SUBSCRIPTION_KEYS: Final = ("topic", *_SUBSCRIPTION)
 """What a table in ``subscribe`` takes."""
+
+ENDPOINT_KEYS: Final = ("url", *_ENDPOINT)
+"""What a table in ``endpoints`` takes."""
 
 _BOOLEAN: Final = frozenset({"fifo", "content_based_deduplication", "raw_delivery"})
 
@@ -100,11 +109,17 @@ class _Document:
 
     def read(self) -> Declarations:
         queues = [self._read_queue(name, given) for name, given in self._queues.items()]
-        return Declarations(
-            queues=(*queues, *self._dead_letter_queues.values()),
-            topics=tuple(_read_topic(name, given) for name, given in self._topics.items()),
-            subscriptions=tuple(each for name in self._queues for each in self._read_subscriptions(name)),
+        topics = tuple(_read_topic(name, given) for name, given in self._topics.items())
+        subscriptions = (
+            *(each for name in self._queues for each in self._read_subscriptions(name)),
+            *(each for name in self._topics for each in self._read_endpoints(name)),
         )
+        let_in = _senders(subscriptions)
+        declared = (
+            each if "Policy" in each.attributes else replace(each, topics=tuple(let_in[self._arn_of("sqs", each.name)]))
+            for each in (*queues, *self._dead_letter_queues.values())
+        )
+        return Declarations(tuple(declared), topics, subscriptions)
 
     def _read_queue(self, name: str, given: Mapping[str, Any]) -> DeclaredQueue:
         path = within("queues", name)
@@ -163,15 +178,41 @@ class _Document:
 
     def _read_subscription(self, name: str, value: object, path: str) -> DeclaredSubscription:
         given = {"topic": value} if isinstance(value, str) else read_table(value, path)
-        check_keys(given, SUBSCRIPTION_KEYS, path, {of_aws: f"write {word}" for word, of_aws in _SUBSCRIPTION.items()})
+        check_keys(given, SUBSCRIPTION_KEYS, path, _hints_within(_SUBSCRIPTION))
         if "topic" not in given:
             raise wrong(path, "it names no topic: give topic")
         topic_arn = self._find("topic", given["topic"], path if isinstance(value, str) else within(path, "topic"))
-        attributes = GivenAttributes(path)
-        for word in (word for word in given if word in _SUBSCRIPTION):
-            here = within(path, word)
-            attributes.add(_SUBSCRIPTION[word], self._read_subscription_word(word, given[word], here), here)
+        attributes = self._subscription_attributes(given, path)
         return DeclaredSubscription(topic_arn, self._arn_of("sqs", name), attributes.texts, attributes.place())
+
+    def _read_endpoints(self, name: str) -> Iterator[DeclaredSubscription]:
+        path = within(within("topics", name), "endpoints")
+        for number, value in enumerate(read_list(self._topics[name].get("endpoints", ()), path)):
+            yield self._read_endpoint(name, value, f"{path}[{number}]")
+
+    def _read_endpoint(self, name: str, value: object, path: str) -> DeclaredSubscription:
+        given = {"url": value} if isinstance(value, str) else read_table(value, path)
+        check_keys(given, ENDPOINT_KEYS, path, _hints_within(_ENDPOINT))
+        if "url" not in given:
+            raise wrong(path, "it names nobody to post to: give url")
+        here = path if isinstance(value, str) else within(path, "url")
+        url = read_text(given["url"], here)
+        protocol = url.partition(":")[0].lower()
+        if protocol not in POSTED:
+            raise wrong(here, "it is no URL to post to: let it begin with http:// or https://")
+        attributes = self._subscription_attributes(given, path)
+        for words in OF_AN_ENDPOINT:
+            attributes.mark(words, here)
+        return DeclaredSubscription(
+            self._arn_of("sns", name), url, attributes.texts, attributes.place(), protocol=protocol
+        )
+
+    def _subscription_attributes(self, given: Mapping[str, Any], path: str) -> GivenAttributes:
+        attributes = GivenAttributes(path)
+        for word in (word for word in given if word in _ENDPOINT):
+            here = within(path, word)
+            attributes.add(_ENDPOINT[word], self._read_subscription_word(word, given[word], here), here)
+        return attributes
 
     def _read_subscription_word(self, word: str, value: object, path: str) -> str:
         if word == "dead_letter_queue":
@@ -188,6 +229,16 @@ class _Document:
             hint = nearest(name, declared) or f": add [{within(f'{kind}s', name)}], or give an ARN"
             raise wrong(path, f"no {kind} {name} is declared{hint}")
         return self._arn_of("sqs" if kind == "queue" else "sns", name)
+
+
+def _senders(subscriptions: Iterable[DeclaredSubscription]) -> Mapping[str, list[str]]:
+    """Return the topics that send to each queue, by ARNs: as its subscriptions, or their dead letters."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for each in subscriptions:
+        redrive = json.loads(each.attributes.get("RedrivePolicy", "{}"))
+        for queue_arn in (each.endpoint, redrive.get("deadLetterTargetArn")):
+            found[queue_arn].append(each.topic_arn)
+    return found
 
 
 def _read_topic(name: str, given: Mapping[str, Any]) -> DeclaredTopic:
@@ -244,6 +295,10 @@ def _read_tags(given: Mapping[str, Any], path: str) -> dict[str, str]:
     path = within(path, "tags")
     tags = read_table(given.get("tags"), path)
     return {key: "" if value == "" else read_text(value, within(path, key)) for key, value in tags.items()}
+
+
+def _hints_within(words: Mapping[str, str]) -> dict[str, str]:
+    return {of_aws: f"write {word}" for word, of_aws in words.items()}
 
 
 def _hints_for(words: Mapping[str, str]) -> dict[str, str]:

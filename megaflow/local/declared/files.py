@@ -21,7 +21,8 @@ def read_file(path: Path) -> Mapping[str, Any]:
     if path.suffix.lower() not in _READERS:
         raise ConfigurationError(f"its name says nothing of its format: let it end with {', '.join(_READERS)}")
     try:
-        text = path.read_text(encoding="utf-8")
+        # Some editors begin a file with a mark of its encoding.
+        text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"it cannot be read: {getattr(error, 'strerror', None) or error}") from error
     return read_table(_READERS[path.suffix.lower()](text), "")
@@ -30,7 +31,7 @@ def read_file(path: Path) -> Mapping[str, Any]:
 def _read_toml(text: str) -> Any:
     try:
         return tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigurationError(f"it is no TOML: {error}") from error
 
 

@@ -17,6 +17,10 @@ from megaflow.local.declared.values import nearest, read_list, read_table, read_
 NOTHING: Final = object()
 """What ``AWS::NoValue`` is: the property is not there."""
 
+_LONGEST: Final = 1_000_000
+"""Characters that a function may give: a template of AWS has no more itself."""
+
+_DIGITS: Final = 7
 _VARIABLE: Final = re.compile(r"\$\{([^}]*)\}")
 
 
@@ -71,6 +75,9 @@ class Intrinsics:
         self._resources = read_table(template["Resources"], "Resources")
         self._attributes_of = attributes_of
         self._stand_ins = stand_ins
+        self._held: dict[str, bool] = {}
+        """Conditions that were asked for: each may name the one before it twice."""
+
         self._functions: Mapping[str, Callable[[Any, str], Any]] = {
             "Ref": self._ref,
             "Fn::GetAtt": self._get_att,
@@ -107,7 +114,9 @@ class Intrinsics:
         name = read_text(condition, path)
         if name not in self._conditions:
             raise wrong(path, f"there is no condition {name}{nearest(name, self._conditions)}")
-        return self._is_true(self._conditions[name], within("Conditions", name))
+        if name not in self._held:
+            self._held[name] = self._is_true(self._conditions[name], within("Conditions", name))
+        return self._held[name]
 
     def _resolve_table(self, table: Mapping[str, Any], path: str) -> Any:
         name = next(iter(table)) if len(table) == 1 else ""
@@ -180,12 +189,12 @@ class Intrinsics:
                 return self._text(variables[name], path)
             return self._text({"Fn::GetAtt": name} if "." in name else {"Ref": name}, path)
 
-        return _VARIABLE.sub(fill, read_text(text, path))
+        return _check_length(_VARIABLE.sub(fill, read_text(text, path)), path)
 
     def _join(self, argument: object, path: str) -> str:
         separator, items = self._arguments(argument, 2, path, "Fn::Join")
         texts = [self._text(item, path) for item in read_list(self.resolve(items, path), path)]
-        return str(separator).join(texts)
+        return _check_length(str(separator).join(texts), path)
 
     def _split(self, argument: object, path: str) -> list[str]:
         separator, text = self._arguments(argument, 2, path, "Fn::Split")
@@ -194,8 +203,8 @@ class Intrinsics:
     def _select(self, argument: object, path: str) -> Any:
         index, items = self._arguments(argument, 2, path, "Fn::Select")
         number, among = self._text(index, path), read_list(self.resolve(items, path), path)
-        if not (number.isascii() and number.isdecimal() and int(number) < len(among)):
-            raise wrong(path, f"Fn::Select takes a number below {len(among)} here, not {number}")
+        if not (number.isascii() and number.isdecimal() and len(number) < _DIGITS and int(number) < len(among)):
+            raise wrong(path, f"Fn::Select takes a number below {len(among)} here, not {number[:_DIGITS]}")
         return among[int(number)]
 
     def _find_in_map(self, argument: object, path: str) -> Any:
@@ -243,3 +252,10 @@ class Intrinsics:
         if not isinstance(found, str | int | float):
             raise wrong(path, f"{show(value)} gives no text")
         return str(found)
+
+
+def _check_length(text: str, path: str) -> str:
+    """Return *text*, or refuse one that grew out of others, each of them made of the one before."""
+    if len(text) > _LONGEST:
+        raise wrong(path, f"it becomes longer than {_LONGEST} characters, which nothing here takes")
+    return text

@@ -12,6 +12,7 @@ from hashlib import sha256
 from typing import Any, Final
 
 from megaflow.checks import show
+from megaflow.errors import ConfigurationError
 from megaflow.limits import QUEUE_NAME_LENGTH
 from megaflow.local import settings
 from megaflow.local.account import Account
@@ -26,6 +27,7 @@ from megaflow.local.declared.declarations import (
 )
 from megaflow.local.declared.intrinsics import NOTHING, Intrinsics, Stack
 from megaflow.local.declared.values import (
+    OF_AN_ENDPOINT,
     GivenAttributes,
     attribute,
     check_keys,
@@ -36,6 +38,8 @@ from megaflow.local.declared.values import (
     read_text,
     write_json,
 )
+from megaflow.local.endpoints.destinations import WrongEndpoint, read_endpoint
+from megaflow.local.topic import POSTED
 
 _QUEUE: Final = "AWS::SQS::Queue"
 _TOPIC: Final = "AWS::SNS::Topic"
@@ -73,8 +77,7 @@ _WORDS: Final = {
     "The name of a FIFO queue": "QueueName",
     "Topic Name": "TopicName",
     "Topic does not exist": "TopicArn",
-    "SQS endpoint": "Endpoint",
-    "Endpoint Reason": "Endpoint",
+    **dict.fromkeys(OF_AN_ENDPOINT, "Endpoint"),
 }
 """What AWS says of properties that it does not name."""
 
@@ -188,7 +191,7 @@ class _Template:
         kind, properties = self._resources[logical]
         without_effect = _PASSED_BY.get(kind, ())
         check_keys(properties, (*known, *without_effect), _path(logical), {})
-        for key in (key for key in without_effect if key in properties):
+        for key in (key for key in without_effect if key in properties and key not in known):
             self._passed_by[f"{key} of {kind}"].append(logical)
 
     def _read_policy(self, logical: str, key: str) -> None:
@@ -250,16 +253,19 @@ class _Template:
         for logical, _ in self._each(_TOPIC):
             yield from self._inline_subscriptions(logical)
         for logical, _ in self._each(_SUBSCRIPTION):
-            self._check(logical, "Endpoint", "Protocol", "TopicArn", *_SUBSCRIPTION_ATTRIBUTES)
-            if self._is_of_sqs(logical, self._resources[logical][1].get("Protocol"), _path(logical, "Protocol")):
-                attributes = self._attributes(logical, _SUBSCRIPTION_ATTRIBUTES, attribute)
+            given, path = self._resources[logical][1], _path(logical)
+            protocol = self._protocol(given, path)
+            names = (*_SUBSCRIPTION_ATTRIBUTES, *(("DeliveryPolicy",) if protocol in POSTED else ()))
+            self._check(logical, "Endpoint", "Protocol", "TopicArn", *names)
+            if self._is_made(logical, protocol, given, path):
+                attributes = self._attributes(logical, names, attribute)
                 topic_arn, endpoint = (
                     read_text(self._property(logical, key), _path(logical, key)) for key in ("TopicArn", "Endpoint")
                 )
-                yield DeclaredSubscription(topic_arn, endpoint, attributes.texts, attributes.place())
+                yield DeclaredSubscription(topic_arn, endpoint, attributes.texts, attributes.place(), protocol)
 
     def _inline_subscriptions(self, logical: str) -> Iterator[DeclaredSubscription]:
-        """Give the subscriptions within a topic; the endpoints of others than queues may be what is not made here."""
+        """Give the subscriptions within a topic; the endpoints of others may be what is not made here."""
         path = _path(logical, "Subscription")
         several = self._exact.choose(self._resources[logical][1].get("Subscription", []), path)
         for number, each in enumerate([] if several is NOTHING else read_list(several, path)):
@@ -268,17 +274,38 @@ class _Template:
             if given is NOTHING:
                 continue
             check_keys(read_table(given, here), ("Endpoint", "Protocol"), here, {})
-            if self._is_of_sqs(logical, given.get("Protocol"), within(here, "Protocol")):
+            protocol = self._protocol(given, here)
+            if self._is_made(logical, protocol, given, here):
                 endpoint = self._exact.resolve(given.get("Endpoint"), within(here, "Endpoint"))
                 arn = self._known_by(logical)["TopicArn"]
-                yield DeclaredSubscription(arn, read_text(endpoint, within(here, "Endpoint")), {}, Place(here))
+                text = read_text(endpoint, within(here, "Endpoint"))
+                yield DeclaredSubscription(arn, text, {}, Place(here), protocol)
 
-    def _is_of_sqs(self, logical: str, protocol: Any, path: str) -> bool:
-        """Tell whether a subscription is of a queue; note one of something else, which is not here."""
-        name = read_text(self._exact.resolve(protocol, path), path)
-        if name != "sqs":
-            self._passed_by[f"{_SUBSCRIPTION} of {name}"].append(logical)
-        return name == "sqs"
+    def _protocol(self, given: Mapping[str, Any], path: str) -> str:
+        path = within(path, "Protocol")
+        return read_text(self._exact.resolve(given.get("Protocol"), path), path)
+
+    def _is_made(self, logical: str, protocol: str, given: Mapping[str, Any], path: str) -> bool:
+        """Tell whether a subscription is made here; note one of something else, or of a URL that is not posted to."""
+        is_made = protocol == "sqs"
+        if protocol in POSTED:
+            is_made = self._is_posted_to(protocol, given, within(path, "Endpoint"))
+        if not is_made:
+            where = " to where --deliver-to does not lead" if protocol in POSTED else ""
+            self._passed_by[f"{_SUBSCRIPTION} of {protocol}{where}"].append(logical)
+        return is_made
+
+    def _is_posted_to(self, protocol: str, given: Mapping[str, Any], path: str) -> bool:
+        """Tell whether the server posts to an endpoint; one that is no URL is refused later on."""
+        try:
+            endpoint = str(self._exact.resolve(given.get("Endpoint"), path))
+        except ConfigurationError:
+            return False
+        try:
+            read = read_endpoint(protocol, endpoint)
+        except WrongEndpoint:
+            return self._account.served is not None
+        return self._account.served is not None and self._account.served.destinations.allows(read)
 
 
 def _path(logical: str, key: str = "") -> str:

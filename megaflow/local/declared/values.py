@@ -5,11 +5,19 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Collection, Mapping
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, Final
 
 from megaflow.checks import show
 from megaflow.local.declared.declarations import Place, within, wrong
 from megaflow.local.settings import CHOICES, FIFO_ONLY, NAMES, NUMBERS, is_number
+
+_PARTS: Final = 1_000_000
+"""Of a document: a template of AWS has 1 MB and 500 resources at most."""
+
+_BITS: Final = 64
+
+OF_AN_ENDPOINT: Final = ("SQS endpoint", "Endpoint")
+"""What AWS's words about the endpoint of a subscription have in them."""
 
 
 def read_table(value: object, path: str) -> Mapping[str, Any]:
@@ -43,6 +51,29 @@ def read_boolean(value: object, path: str) -> bool:
     if not isinstance(value, bool):
         raise wrong(path, f"{show(value)} is not allowed: give true or false")
     return value
+
+
+def check_size(document: object) -> None:
+    """Refuse a document that is small as it is written, and endless once all that it refers to is written out.
+
+    https://en.wikipedia.org/wiki/Billion_laughs_attack
+    """
+    if _count(document, {}) > _PARTS:
+        raise wrong("", f"it has more than {_PARTS} parts, once what stands for others is written out")
+
+
+def _count(value: object, counted: dict[int, int]) -> int:
+    """Count the parts of *value*; what is there more than once is looked at once."""
+    if not isinstance(value, Mapping | list | tuple):
+        if isinstance(value, int) and value.bit_length() > _BITS:
+            raise wrong("", "a number in it has more digits than anything here takes")
+        return 1
+    if id(value) not in counted:
+        # What is within itself is told by whoever reads it, who knows where it is.
+        counted[id(value)] = 0
+        within = value.values() if isinstance(value, Mapping) else value
+        counted[id(value)] = 1 + sum(_count(each, counted) for each in within)
+    return counted[id(value)]
 
 
 def check_keys(given: Mapping[str, object], known: Collection[str], path: str, hints: Mapping[str, str]) -> None:

@@ -29,7 +29,7 @@ def read_yaml(text: str) -> Any:
         mark = error.problem_mark
         where = f" (at line {mark.line + 1}, column {mark.column + 1})" if mark else ""
         raise ConfigurationError(f"it is no YAML: {error.problem or error.context}{where}") from error
-    except (yaml.YAMLError, RecursionError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ConfigurationError(f"it is no YAML: {' '.join(str(error).split())}") from error
 
 

@@ -107,8 +107,12 @@ class Destinations:
         Raises:
             WrongEndpoint: with what to type so that it is.
         """
-        if not any(self._allows(host, endpoint.port) for host in _meant(endpoint.host)):
+        if not self.allows(endpoint):
             raise WrongEndpoint(self._explain(endpoint))
+
+    def allows(self, endpoint: Endpoint) -> bool:
+        """Tell whether an endpoint is allowed."""
+        return any(self._allows(host, endpoint.port) for host in _meant(endpoint.host))
 
     async def address_of(self, endpoint: Endpoint, resolve: Resolve) -> str:
         """Return the one address to connect to. What a name leads to is looked up once, and never again.

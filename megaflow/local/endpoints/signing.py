@@ -106,7 +106,13 @@ class Signer:
     def _identity(self) -> _Identity:
         if self._path is None:
             return _identity_of_this_process()
-        return _load(self._path) or _keep(self._path)
+        try:
+            return _load(self._path) or _keep(self._path)
+        except OSError as error:
+            # Whoever receives an envelope waits for it, and has got nothing wrong.
+            text = "the key that signs envelopes cannot be kept in %s, so this process has its own: %s"
+            log.warning(text, str(self._path), error.strerror)
+            return _identity_of_this_process()
 
     def _sign_digest(self, digest: bytes, version: str) -> str:
         from cryptography.hazmat.primitives import hashes
@@ -150,9 +156,15 @@ def _keep(path: Path) -> _Identity:
     """Make a key, and keep it at *path*: all of it or nothing."""
     identity, written = _make()
     beside = path.with_name(f"{path.name}.{os.getpid()}")
-    with os.fdopen(private_files.create(beside), "wb") as file:
-        file.write(written)
-    beside.replace(path)
+    # A process that was killed may have left one: the first process of a container has the same number each time.
+    beside.unlink(missing_ok=True)
+    try:
+        with os.fdopen(private_files.create(beside), "wb") as file:
+            file.write(written)
+        beside.replace(path)
+    except OSError:
+        beside.unlink(missing_ok=True)
+        raise
     return identity
 
 

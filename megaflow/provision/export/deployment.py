@@ -86,6 +86,11 @@ class Service:
         return math.ceil(self.shutdown_timeout + _SPARE_SECONDS)
 
     @property
+    def role(self) -> str:
+        """The name of the role that it acts in."""
+        return f"{self.name}-consumer"
+
+    @property
     def command(self) -> tuple[str, ...]:
         """What runs it."""
         return ("megaflow", "run", self.target, "--health-port", str(HEALTH_PORT), "--log-format", "json")

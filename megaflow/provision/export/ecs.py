@@ -39,7 +39,7 @@ def write_task_definition(deployment: Deployment) -> Document:
         "cpu": "256",
         "memory": "512",
         "executionRoleArn": deployment.role_arn(_EXECUTION_ROLE),
-        "taskRoleArn": deployment.role_arn(f"{service.name}-consumer"),
+        "taskRoleArn": deployment.role_arn(service.role),
         "containerDefinitions": [_container(service, queue, deployment)],
     }
 

@@ -22,7 +22,7 @@ def write_manifests(deployment: Deployment) -> list[Document]:
 
 
 def _manifests(service: Service, queue: str, deployment: Deployment) -> Iterator[Document]:
-    yield _manifest("v1", "ServiceAccount", service, automountServiceAccountToken=False)
+    yield _service_account(service, deployment)
     yield _manifest("apps/v1", "Deployment", service, spec=_deployment(service, queue, deployment))
     yield _manifest(
         "policy/v1",
@@ -31,8 +31,20 @@ def _manifests(service: Service, queue: str, deployment: Deployment) -> Iterator
         spec={"maxUnavailable": 1, "selector": {"matchLabels": _labels(service)}},
     )
     # KEDA asks for the length of the queue with the role of the service account.
-    yield _manifest("keda.sh/v1alpha1", "TriggerAuthentication", service, spec={"podIdentity": {"provider": "aws"}})
+    identity = {"provider": "aws", "identityOwner": "workload"}
+    yield _manifest("keda.sh/v1alpha1", "TriggerAuthentication", service, spec={"podIdentity": identity})
     yield _manifest("keda.sh/v1alpha1", "ScaledObject", service, spec=_scaling(service, queue, deployment))
+
+
+def _service_account(service: Service, deployment: Deployment) -> Document:
+    # https://docs.aws.amazon.com/eks/latest/userguide/associate-service-account-role.html
+    role = deployment.role_arn(service.role)
+    metadata = {
+        "name": service.name,
+        "labels": _labels(service),
+        "annotations": {"eks.amazonaws.com/role-arn": role},
+    }
+    return {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata, "automountServiceAccountToken": False}
 
 
 def _manifest(version: str, kind: str, service: Service, **rest: Any) -> Document:

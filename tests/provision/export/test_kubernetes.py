@@ -46,7 +46,9 @@ KEDA = {
             ),
         },
     ),
-    "TriggerAuthentication": strict(podIdentity=strict(provider={"const": "aws"})),
+    "TriggerAuthentication": strict(
+        podIdentity=strict(provider={"const": "aws"}, identityOwner={"enum": ["keda", "workload"]})
+    ),
 }
 
 
@@ -134,6 +136,9 @@ def test_all_that_belongs_together_has_one_name() -> None:
     assert {each["metadata"]["name"] for each in written.values()} == {"shop-of-ours"}
     assert written["ScaledObject"]["spec"]["scaleTargetRef"]["name"] == "shop-of-ours"
     assert pod(make(Shop_Of_Ours=name_alone()))["serviceAccountName"] == "shop-of-ours"
+    assert written["ServiceAccount"]["metadata"]["annotations"] == {
+        "eks.amazonaws.com/role-arn": f"arn:aws:iam::{NUMBER}:role/shop-of-ours-consumer"
+    }
     labels = written["Deployment"]["spec"]["template"]["metadata"]["labels"]
     assert written["PodDisruptionBudget"]["spec"]["selector"]["matchLabels"] == labels
 
