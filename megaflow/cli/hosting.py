@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from megaflow.app import App, parts_of
 from megaflow.cli.options import read_aws
+from megaflow.local.access import with_topic_allowed
 from megaflow.provision.making import Provisioner, make_sure
 from megaflow.provision.needs import Needs, join_needs, needs_of
 from megaflow.provision.policies import let_all_topics_send
@@ -54,7 +55,7 @@ def host(apps: Mapping[str, App], endpoint_url: str) -> dict[str, Hosted]:
     queues = {target: _make_queues(sqs, app, names[target], needs[target]) for target, app in apps.items()}
     published_to = {target: _name_topic(app, is_alone=len(apps) == 1) for target, app in apps.items()}
     topics = {
-        name: _make_topic(sns, name, [queue for queue in queues.values() if queue.takes_all])
+        name: _make_topic(sqs, sns, name, [queue for queue in queues.values() if queue.takes_all])
         for name in _name_topics(needs, published_to.values()) or [_name_default_topic(names, queues)]
     }
     first = next(iter(topics.values()))
@@ -109,7 +110,7 @@ def _arn_of(sqs: Any, url: str) -> str:
     return str(answer["Attributes"]["QueueArn"])
 
 
-def _make_topic(sns: Any, name: str, queues: Iterable[_Queues]) -> str:
+def _make_topic(sqs: Any, sns: Any, name: str, queues: Iterable[_Queues]) -> str:
     """Return the ARN of the topic, which stays as it is where it is there, but for leading to *queues*."""
     attributes = {"FifoTopic": "true", "ContentBasedDeduplication": "true"} if is_fifo(name) else {}
     arn = find_topic_arn(sns, name) or str(sns.create_topic(Name=name, Attributes=attributes)["TopicArn"])
@@ -117,7 +118,17 @@ def _make_topic(sns: Any, name: str, queues: Iterable[_Queues]) -> str:
         # https://docs.aws.amazon.com/sns/latest/dg/sns-fifo-topics.html: a standard topic reaches no FIFO queue.
         if is_fifo(arn) or not is_fifo(queue.url):
             sns.subscribe(TopicArn=arn, Protocol="sqs", Endpoint=queue.arn)
+            _let_in(sqs, queue, arn)
     return arn
+
+
+def _let_in(sqs: Any, queue: _Queues, topic_arn: str) -> None:
+    """Have the policy of a queue let a topic in, as it may have been there before it was subscribed."""
+    answer = sqs.get_queue_attributes(QueueUrl=queue.url, AttributeNames=["Policy"])
+    policy = answer.get("Attributes", {}).get("Policy", "")
+    wanted = with_topic_allowed(policy, queue.arn, topic_arn)
+    if wanted != policy:
+        sqs.set_queue_attributes(QueueUrl=queue.url, Attributes={"Policy": wanted})
 
 
 def _name_topic(app: App, *, is_alone: bool) -> str | None:

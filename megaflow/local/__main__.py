@@ -169,7 +169,8 @@ def _parser(program: str) -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--url",
-        help="where URLs of queues begin, behind a proxy: https://sqs.example.com (default: as the caller has called)",
+        help="where URLs of queues and links in envelopes begin, behind a proxy: https://sqs.example.com (default: "
+        "as the caller has called)",
     )
     parser.add_argument(
         "--data", type=Path, metavar="FILE", help="keep everything in this SQLite file; made where it is not there"

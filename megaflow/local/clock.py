@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Final
 
 from megaflow.errors import UsageError
+
+_END: Final = datetime(9000, 1, 1, tzinfo=UTC).timestamp()
+"""Nothing that a message lives on for goes beyond what a date can say."""
 
 
 class Clock:
@@ -29,8 +34,8 @@ class Clock:
         """Let *seconds* pass at once.
 
         Raises:
-            UsageError: they are fewer than none; time does not go back.
+            UsageError: they are fewer than none, as time does not go back, or lead beyond the year 9000.
         """
-        if not 0 <= seconds < float("inf"):
-            raise UsageError(f"a clock moves on by some seconds, not by {seconds}")
+        if not 0 <= seconds < _END - self():
+            raise UsageError(f"a clock moves on by some seconds, up to the year 9000, not by {seconds}")
         self._moved += seconds

@@ -61,8 +61,9 @@ class Server:
         host: The address that it listens on. By default this machine alone reaches it; whoever reaches another address
             may make any call. ``0.0.0.0`` is all addresses of this machine, and ``::`` those of IPv6 as well.
         port: The port; 0 takes a free one.
-        url: Where URLs of queues begin, for a server behind a proxy: ``https://sqs.example.com``. By default they begin
-            as the caller has called it, by the header ``Host``. It answers to the host in this URL.
+        url: Where URLs of queues and links in envelopes begin, for a server behind a proxy:
+            ``https://sqs.example.com``. By default they begin as the caller has called it, by the header ``Host``, or
+            with the address that an endpoint is connected from. It answers to the host in this URL.
         allowed_hosts: Host names that it answers to, beside addresses, names without a dot, ``localhost`` and names
             below ``localhost``: ``*.example.com`` is all names below one.
         keys: Numbers of accounts by key ids. A key id of twelve digits is the number of its account; all others are

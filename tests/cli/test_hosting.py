@@ -94,6 +94,21 @@ def test_a_queue_that_says_nothing_of_topics_gets_them_all(server: Server, sns: 
     assert hosted["three.py"].topic_arn.endswith(":shared")
 
 
+def test_every_topic_is_let_in_without_a_warning(server: Server, sns: Any) -> None:
+    apps = {
+        "one.py": make_app(queue=Queue("one", subscribe=[TOPIC])),
+        "two.py": make_app(queue="two", topic="events"),
+        "three.py": make_app(),
+    }
+    for _ in range(2):
+        host(apps, server.url)
+    for each in sns.list_topics()["Topics"]:
+        sns.publish(**each, Message="{}")
+
+    assert list(server.account.warnings) == []
+    assert len(server.account.peek("two")) == 3
+
+
 def test_fifo_and_no_dead_letters(server: Server, sqs: Any) -> None:
     app = make_app(queue=Queue("orders", fifo=True, dead_letter_queue=None, content_based_deduplication=False))
 

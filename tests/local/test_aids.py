@@ -150,6 +150,18 @@ def test_time_does_not_go_back() -> None:
         Account(clock=Clock()).advance(-1)
 
 
+@pytest.mark.parametrize("seconds", [1e18, float("inf"), float("nan")])
+def test_time_does_not_go_beyond_what_a_date_can_say(seconds: float) -> None:
+    account = Account(clock=Clock())
+
+    with pytest.raises(UsageError, match="up to the year 9000"):
+        account.advance(seconds)
+
+    account.advance(200 * 365 * 24 * 3600)
+    topic = SnsClient(account).create_topic(Name="news")["TopicArn"]
+    assert SnsClient(account).publish(TopicArn=topic, Message="hello")["MessageId"]
+
+
 def test_another_clock_is_moved_by_its_owner(shop: Shop) -> None:
     with pytest.raises(UsageError, match="only a Clock can be moved"):
         shop.account.advance(1)

@@ -19,6 +19,7 @@ from megaflow.local import Account, AwsWarning, declare
 from megaflow.local.server import Server
 from megaflow.provision.policies import let_all_topics_send
 from megaflow.testing import TestClient
+from tests.endpoints import endpoint
 from tests.local.conftest import Shop
 from tests.local.wire import Wire, signature
 from tests.unmocked import unmocked
@@ -432,11 +433,22 @@ def test_who_subscribes_a_queue_of_their_own_has_nothing_to_confirm(server: Serv
     assert abouts(server) == [("other account", [topic, OTHER, "Subscribe"])]
 
 
-@pytest.mark.parametrize("endpoint", ["arn:aws:sqs:x", "arn:aws:sqs:"])
-def test_an_endpoint_that_is_cut_short_does_no_harm(server: Server, endpoint: str) -> None:
+def test_whoever_was_sent_a_token_may_confirm_with_credentials_of_their_own(server: Server) -> None:
+    with endpoint() as made, client(server, "sns") as sns, client(server, "sns", key=OTHER) as theirs:
+        topic = sns.create_topic(Name="news")["TopicArn"]
+        sns.subscribe(TopicArn=topic, Protocol="http", Endpoint=made.url)
+        (asked,) = made.wait_for_kind("SubscriptionConfirmation")
+        confirmed = theirs.confirm_subscription(TopicArn=topic, Token=asked.fields["Token"])
+        theirs.unsubscribe(SubscriptionArn=confirmed["SubscriptionArn"])
+
+    assert abouts(server) == []
+
+
+@pytest.mark.parametrize("arn", ["arn:aws:sqs:x", "arn:aws:sqs:"])
+def test_an_endpoint_that_is_cut_short_does_no_harm(server: Server, arn: str) -> None:
     with client(server, "sns") as sns:
         topic = sns.create_topic(Name="news")["TopicArn"]
-        sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=endpoint)
+        sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn)
         assert sns.publish(TopicArn=topic, Message="a")["MessageId"]
 
 

@@ -101,6 +101,7 @@ def test_delays_never_shrink_and_keep_their_bounds(
         ({"minDelayTarget": 30}, "maxDelayTarget must be a whole number from 30"),
         ({"numNoDelayRetries": -1}, "numNoDelayRetries"),
         ({"numNoDelayRetries": 2, "numMaxDelayRetries": 2}, "numRetries must be as many as"),
+        ({"backoffFunction": ["linear"]}, "backoffFunction must be one of linear, arithmetic, geometric, exponential"),
         ({"backoffFunction": "square"}, "backoffFunction must be one of linear, arithmetic, geometric, exponential"),
         ({"numRetries": 100, "minDelayTarget": 60, "maxDelayTarget": 60}, "all retries must be within 3600 seconds"),
         ({"tries": 3}, "tries is unknown"),

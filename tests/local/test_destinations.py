@@ -105,7 +105,21 @@ def test_the_refusal_says_what_to_type() -> None:
 
 
 @pytest.mark.parametrize(
-    "written", ["", "http://app", "app:", "app:0", "app:65536", "app:http", "a b", "user@app", "::1:x"]
+    "written",
+    [
+        "",
+        "http://app",
+        "app:",
+        "app:0",
+        "app:65536",
+        "app:http",
+        "a b",
+        "user@app",
+        "::1:x",
+        "*",
+        "*.app",
+        "10.0.0.0/8",
+    ],
 )
 def test_a_place_is_a_host_and_maybe_a_port(written: str) -> None:
     with pytest.raises(ConfigurationError, match="give a host"):

@@ -79,7 +79,9 @@ def refused(*arguments: str) -> str:
 def test_a_place_to_deliver_to_that_is_none_is_refused() -> None:
     said = refused("--deliver-to", "app:8080", "--deliver-to", "http://app")
 
-    assert said == ("megaflow.local: cannot deliver to 'http://app': give a host, or a host, a colon and a port\n")
+    assert said == (
+        "megaflow.local: cannot deliver to 'http://app': give a host, or a host, a colon and a port, such as app:8080\n"
+    )
 
 
 def test_it_delivers_to_the_places_that_it_is_told() -> None:

@@ -161,7 +161,8 @@ def _check_retries(given: Mapping[str, Any]) -> None:
     phases = [f"num{phase}DelayRetries" for phase in ("No", "Min", "Max")]
     for phase in phases:
         _check_number(retries, phase, 0, _MOST_RETRIES)
-    if retries["backoffFunction"] not in _BACKOFFS:
+    # A list, not the table: what is no text may be nothing to look up.
+    if retries["backoffFunction"] not in list(_BACKOFFS):
         raise WrongPolicy(f"backoffFunction must be one of {', '.join(_BACKOFFS)}.")
     if sum(retries[phase] for phase in phases) > retries["numRetries"]:
         raise WrongPolicy(f"numRetries must be as many as {', '.join(phases)} together, or more.")

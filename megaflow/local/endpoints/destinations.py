@@ -24,7 +24,7 @@ THIS_MACHINE: Final = ("127.0.0.1",)
 """Where deliveries may go while nobody but this machine reaches the server."""
 
 _PORTS: Final = {"http": 80, "https": 443}
-_WRITTEN: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^:\[\]/@\s]+)(?::([0-9]{1,5}))?")
+_WRITTEN: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+)(?::([0-9]{1,5}))?")
 _PRINTABLE: Final = re.compile(r"[!-~]+")
 _HIGHEST_PORT: Final = 65535
 
@@ -147,7 +147,9 @@ def _read_allowed(text: str) -> AllowedHost:
     found = _WRITTEN.fullmatch(text)
     port = int(found[2]) if found and found[2] else None
     if not found or (port is not None and not 0 < port <= _HIGHEST_PORT):
-        raise ConfigurationError(f"cannot deliver to {text!r}: give a host, or a host, a colon and a port")
+        raise ConfigurationError(
+            f"cannot deliver to {text!r}: give a host, or a host, a colon and a port, such as app:8080"
+        )
     return AllowedHost(_read_host(found[1].strip("[]")), port)
 
 

@@ -12,7 +12,7 @@ from megaflow.local.operations.aws_checks import check_owner, lets_anybody
 from megaflow.local.operations.operation import Ask
 
 _OPEN: Final = frozenset({"ConfirmSubscription", "Unsubscribe"})
-"""Nobody signs the links that SNS sends along."""
+"""What everybody may who was sent a token or a link; nobody signs the links that SNS sends along."""
 
 _LONGEST: Final = 300
 """Characters of what is named in a warning."""
@@ -90,7 +90,7 @@ def _check_place(call: AnsweredCall, signature: Signature) -> None:
     named = next((call.ask[name] for name in ARNS if name in call.ask), None)
     if call.account.region != call.caller.region:
         _warn_of_region(call, signature, str(named), call.account.region)
-    elif "SubscriptionArn" not in call.ask:
+    elif call.operation not in _OPEN and "SubscriptionArn" not in call.ask:
         check_owner(call.account, call.caller, call.operation, call.ask)
 
 
