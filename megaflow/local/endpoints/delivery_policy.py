@@ -131,7 +131,7 @@ def _delays(retries: Mapping[str, Any]) -> tuple[float, ...]:
     share, function = _BACKOFFS[retries["backoffFunction"]], retries["backoffFunction"]
     shares = [share(place, between - 1) if place else 0.0 for place in range(between)]
     growing = (
-        [least * (longest / least) ** part for part in shares]
+        [min(least * (longest / least) ** part, longest) for part in shares]
         if function == "geometric"
         else [least + (longest - least) * part for part in shares]
     )
