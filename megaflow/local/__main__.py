@@ -223,7 +223,8 @@ def _parser(program: str) -> argparse.ArgumentParser:
         "--deliver-to",
         action="append",
         metavar="HOST[:PORT]",
-        help="deliver to subscriptions over HTTP(S) there; may be given several times (default: 127.0.0.1)",
+        help="deliver to subscriptions over HTTP(S) there; may be given several times (default: 127.0.0.1, and "
+        "nowhere with another --host)",
     )
     parser.add_argument(
         "--relaxed",

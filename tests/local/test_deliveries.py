@@ -179,6 +179,19 @@ def test_the_connection_goes_to_the_address_that_was_checked(monkeypatch: pytest
     assert asked == ["app"]
 
 
+def test_an_address_at_which_nobody_listens_is_not_the_last_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def resolve(name: str, port: int) -> list[str]:
+        return ["127.0.0.9", "127.0.0.1"]
+
+    monkeypatch.setattr(deliveries, "_resolve", resolve)
+
+    async def run() -> bool:
+        async with behaving(saying(b"HTTP/1.1 200 OK\r\n\r\n")) as url:
+            return await Shop(url.replace("127.0.0.1", "app")).deliver()
+
+    assert asyncio.run(run())
+
+
 def test_a_name_that_leads_to_the_metadata_of_a_machine_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     async def resolve(name: str, port: int) -> list[str]:
         return ["169.254.169.254"]

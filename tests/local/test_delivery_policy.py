@@ -88,6 +88,10 @@ def test_delays_never_shrink_and_keep_their_bounds(
     assert all(each == 0 or least <= each <= least + more for each in found)
 
 
+def test_the_last_delay_is_the_longest_and_not_a_little_more() -> None:
+    assert delays(numRetries=2, minDelayTarget=19, maxDelayTarget=21, backoffFunction="geometric") == (19, 21)
+
+
 @pytest.mark.parametrize(
     ("retries", "reason"),
     [

@@ -22,9 +22,13 @@ class Names:
         return self.answers.pop(0)
 
 
-def address(destinations: Collection[str], url: str, names: Names | None = None) -> str:
+def addresses(destinations: Collection[str], url: str, names: Names | None = None) -> list[str]:
     endpoint = read_endpoint(urlsplit(url).scheme, url)
-    return asyncio.run(Destinations(destinations).address_of(endpoint, names or Names()))
+    return asyncio.run(Destinations(destinations).addresses_of(endpoint, names or Names()))
+
+
+def address(destinations: Collection[str], url: str, names: Names | None = None) -> str:
+    return addresses(destinations, url, names)[0]
 
 
 @pytest.mark.parametrize(
@@ -48,12 +52,26 @@ def test_an_address_that_is_named_is_reached_without_a_look_up(allowed: str, url
     assert address([allowed], url) == reached
 
 
+def test_the_name_of_this_machine_is_each_of_its_addresses_that_is_named() -> None:
+    assert addresses(["127.0.0.1", "[::1]"], "http://localhost/") == ["127.0.0.1", "::1"]
+    assert addresses(["localhost:80"], "http://shop.localhost/") == ["127.0.0.1", "::1"]
+    assert addresses(["localhost:80"], "http://127.0.0.1/") == ["127.0.0.1"]
+    with pytest.raises(WrongEndpoint):
+        addresses(["localhost:80"], "http://localhost:81/")
+
+
+def test_addresses_of_no_machine_are_left_out_of_several() -> None:
+    names = Names(["169.254.169.254", "172.18.0.5", "fe80::1%eth0", "::ffff:169.254.169.254", "172.18.0.5"])
+
+    assert addresses(["app"], "http://app/", names) == ["172.18.0.5"]
+
+
 def test_a_name_that_is_named_is_looked_up_once_for_each_delivery() -> None:
     names = Names(["172.18.0.5", "172.18.0.6"])
 
-    reached = address(["App:8080"], "http://app.:8080/hook", names)
+    reached = addresses(["App:8080"], "http://app.:8080/hook", names)
 
-    assert reached == "172.18.0.5"
+    assert reached == ["172.18.0.5", "172.18.0.6"]
     assert names.asked == [("app", 8080)]
 
 

@@ -99,7 +99,9 @@ class Destinations:
 
     def __init__(self, written: Collection[str]) -> None:
         self._written = tuple(written)
-        self._allowed = tuple(map(_read_allowed, written))
+        self._allowed = tuple(
+            AllowedHost(host, each.port) for each in map(_read_allowed, written) for host in _meant(each.host)
+        )
 
     def check(self, endpoint: Endpoint) -> None:
         """Refuse an endpoint that is not allowed.
@@ -114,21 +116,21 @@ class Destinations:
         """Tell whether an endpoint is allowed."""
         return any(self._allows(host, endpoint.port) for host in _meant(endpoint.host))
 
-    async def address_of(self, endpoint: Endpoint, resolve: Resolve) -> str:
-        """Return the one address to connect to. What a name leads to is looked up once, and never again.
+    async def addresses_of(self, endpoint: Endpoint, resolve: Resolve) -> list[str]:
+        """Return the addresses to connect to, of which the first may hear nobody. A name is looked up once.
 
         Raises:
             WrongEndpoint: it is not allowed, or leads nowhere that is.
         """
         self.check(endpoint)
-        for host in _meant(endpoint.host):
-            if not isinstance(host, str) and self._allows(host, endpoint.port):
-                return str(host)
+        port, meant = endpoint.port, _meant(endpoint.host)
+        if named := [str(each) for each in meant if not isinstance(each, str) and self._allows(each, port)]:
+            return named
         found = [_read_host(each.partition("%")[0]) for each in await resolve(str(endpoint.host), endpoint.port)]
-        address = next((each for each in found if not isinstance(each, str) and _is_of_a_machine(each)), None)
-        if address is None:
+        addresses = [str(each) for each in found if not isinstance(each, str) and _is_of_a_machine(each)]
+        if not addresses:
             raise WrongEndpoint(f"{endpoint.host} leads to no address of a machine")
-        return str(address)
+        return list(dict.fromkeys(addresses))
 
     def _allows(self, host: str | Address, port: int) -> bool:
         return any(each.host == host and each.port in (None, port) for each in self._allowed)

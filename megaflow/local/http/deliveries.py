@@ -9,7 +9,7 @@ import asyncio
 import socket
 import ssl
 from base64 import b64encode
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, partial
@@ -126,14 +126,7 @@ async def _exchange(account: Account, post: Post, answer: _Answer) -> None:
     if account.served is None:
         raise WrongEndpoint("no server delivers")
     endpoint = read_endpoint(post.endpoint.partition(":")[0].lower(), post.endpoint)
-    address = await account.served.destinations.address_of(endpoint, _resolve)
-    is_safe = endpoint.url.scheme == "https"
-    reader, writer = await asyncio.open_connection(
-        address,
-        endpoint.port,
-        ssl=_trust() if is_safe else None,
-        server_hostname=str(endpoint.host) if is_safe else None,
-    )
+    reader, writer = await _connect(endpoint, await account.served.destinations.addresses_of(endpoint, _resolve))
     try:
         # Links lead back to where the endpoint is connected from: it may not know this machine by another address.
         url = account.served.url_from(writer.get_extra_info("sockname")[0]) or account.url
@@ -145,6 +138,16 @@ async def _exchange(account: Account, post: Post, answer: _Answer) -> None:
         await _read(reader, answer)
     finally:
         writer.transport.abort()
+
+
+async def _connect(endpoint: Endpoint, addresses: Sequence[str]) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Connect to the first address that answers: a web server may listen on one of those that its name has."""
+    is_safe = endpoint.url.scheme == "https"
+    context, name = (_trust(), str(endpoint.host)) if is_safe else (None, None)
+    for address in addresses[:-1]:
+        with suppress(OSError):
+            return await asyncio.open_connection(address, endpoint.port, ssl=context, server_hostname=name)
+    return await asyncio.open_connection(addresses[-1], endpoint.port, ssl=context, server_hostname=name)
 
 
 async def _resolve(name: str, port: int) -> Collection[str]:
