@@ -242,6 +242,6 @@ def test_dev_without_reload_ends_with_the_error_of_one(run: Run, monkeypatch: py
     Path("shop/mail.py").write_text("from megaflow import App\napp = App()\n")
 
     with running("dev", *TARGETS, "--port", "0", "--no-reload") as process:
-        process.wait_for("megaflow: no handler is registered")
+        process.wait_for("megaflow: shop.mail:app: no handler is registered")
 
         assert process.wait() == 2
