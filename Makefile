@@ -15,6 +15,9 @@ SECONDS_OF_TORTURE ?= 300
 # Whose clients the tests need; empty, and their tests are skipped.
 FOREIGN ?= foreign
 
+# Where the tests are; all of them by default.
+TESTS ?=
+
 # The tests start hundreds of processes: where Python is told to keep no bytecode, each would compile megaflow anew.
 export PYTHONDONTWRITEBYTECODE :=
 
@@ -38,7 +41,7 @@ foreign: $(FOR_TESTS)
 	@$(BIN)/python -m tests.foreign
 
 test: $(FOR_TESTS) $(FOREIGN)
-	$(BIN)/python -m pytest -n 3
+	$(BIN)/python -m pytest -n 3 $(TESTS)
 
 coverage: $(FOR_DEVELOPMENT) $(FOREIGN)
 	$(BIN)/coverage run -m pytest
@@ -120,8 +123,8 @@ $(FOR_DEMO): pyproject.toml
 # No compiler is ever needed: google-re2 is C++, and is left out where it has no wheel for this Python.
 $(FOR_TESTS): $(FOR_DEMO)
 	@echo 'Installing what the tests need'
-	@$(INSTALL) --only-binary google-re2 --editable '.[test,samples,re2]' \
-		|| { echo 'There is no wheel of google-re2 here: going on without it'; $(INSTALL) --editable '.[test,samples]'; }
+	@$(INSTALL) --only-binary google-re2 --editable '.[test,newest,re2]' \
+		|| { echo 'There is no wheel of google-re2 here: going on without it'; $(INSTALL) --editable '.[test,newest]'; }
 	@touch $@
 
 $(FOR_DEVELOPMENT): $(FOR_TESTS)

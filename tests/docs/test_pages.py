@@ -79,7 +79,7 @@ def test_every_extra_is_on_the_page_of_installation() -> None:
     installation = PAGES["docs/reference/installation.md"]
 
     assert [
-        extra for extra in set(extras) - {"dev", "docs", "samples", "test"} if f"| `{extra}` |" not in installation
+        extra for extra in set(extras) - {"dev", "docs", "newest", "test"} if f"| `{extra}` |" not in installation
     ] == []
 
 
