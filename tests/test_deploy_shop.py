@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cfnlint.api import lint
 
 from megaflow.app import parts_of
 from megaflow.cli.targets import load_app
@@ -28,6 +27,7 @@ from megaflow.local.server import Server
 from megaflow.provision.export.compose import write_compose
 from megaflow.provision.export.deployment import HEALTH_CHECK, Service, deploy
 from megaflow.provision.needs import needs_of
+from tests.cfn_lint import lint
 from tests.cli.processes import Process, running
 from tests.docs.pages import ROOT
 from tests.docs.test_sessions import find_port

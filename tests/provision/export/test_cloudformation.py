@@ -12,7 +12,6 @@ from typing import Any
 import boto3
 import pytest
 import yaml
-from cfnlint.api import lint
 
 from megaflow import App, SnsPublisher, SqsPublisher
 from megaflow.local import Account, SnsClient, SqsClient, declare
@@ -21,6 +20,7 @@ from megaflow.provision.export.cloudformation import write_template
 from megaflow.provision.export.deployment import Deployment, deploy
 from megaflow.provision.export.text import write_yaml
 from megaflow.provision.making import Provisioner
+from tests.cfn_lint import lint
 from tests.conftest import ACCOUNT
 from tests.provision.export.deployments import DEPLOYMENTS, make, name_alone
 from tests.test_main_job import Consumer, World, publish_in_every_way
@@ -176,6 +176,7 @@ class Stack:
 
 
 def test_on_a_stack_of_a_template_the_main_job_runs(moto_url: str) -> None:
+    pytest.importorskip("cfnlint", reason="moto needs cfn-lint for stacks, which does not go with this Python yet")
     options = {
         "endpoint_url": moto_url,
         "region_name": "eu-central-1",

@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 import yaml
-from cfnlint.api import lint
 
 from megaflow import App, ConfigurationError, SqsPublisher
 from megaflow.cli.targets import load_apps
@@ -21,6 +20,7 @@ from megaflow.provision import Queue
 from megaflow.provision.export.compose import write_compose
 from megaflow.provision.export.deployment import deploy
 from megaflow.provision.export.text import write_yaml
+from tests.cfn_lint import lint
 from tests.cli.processes import running
 from tests.docs.test_sessions import find_port
 from tests.provision.export.deployments import DEPLOYMENTS, NUMBER, TOPIC, URL, everything, make, name_alone
