@@ -31,7 +31,7 @@ def about(message: Message, **more: str | float) -> LogKeys:
 def log_verdict(verdict: Verdict, max_receives: int | None = None) -> None:
     """Say what becomes of a message; one that is kept at its last delivery goes where those go that failed for good."""
     if log.isEnabledFor(logging.INFO):
-        if max_receives is not None and why_not_kept(verdict, max_receives):
+        if why_not_kept(verdict, max_receives):
             verdict = replace(verdict, fate=Fate.DEAD_LETTER)
         log.info("message %s: %s", verdict.message.id, str(verdict), extra=about(verdict.message, **_keys_of(verdict)))
 

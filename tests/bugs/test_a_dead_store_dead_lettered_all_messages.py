@@ -131,6 +131,13 @@ def test_a_missing_folder_is_said_and_not_made(queues: Queues, tmp_path: Path) -
     check_that_nothing_happened(queues, orders)
 
 
+def test_a_path_that_no_file_can_have_is_said_to_be_one(queues: Queues) -> None:
+    orders = Orders(queues, progress=SqliteStore("a\0b"))
+
+    with pytest.raises(ConfigurationError, match="no path has a NUL in it"):
+        orders.app.run()
+
+
 def test_a_store_of_keys_is_checked_as_well(queues: Queues, tmp_path: Path) -> None:
     orders = Orders(queues, idempotency=SqliteStore(tmp_path))
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -11,9 +12,11 @@ from hypothesis import strategies as st
 
 from megaflow import App, MemoryStore, Message, PartialFailure, ProcessStatus, Reject, RetryLater, Verdict
 from megaflow.app import parts_of
+from megaflow.handlers.handler import Handler
 from megaflow.messages.batch import stand_for
 from megaflow.messages.message import open_message
 from megaflow.processing.steps import BatchTurn, HandlerCall, Parting, Result, Steps, StoreCall
+from megaflow.testing import TestClient
 
 DONE, LATER, FATAL = ProcessStatus.DONE, ProcessStatus.RETRY_LATER, ProcessStatus.FATAL_ERROR
 RETRY = ProcessStatus.RETRIABLE_ERROR
@@ -174,3 +177,31 @@ def test_a_list_that_says_nothing_of_failures_is_no_mistake(caplog: pytest.LogCa
 
     assert statuses(verdicts) == [DONE, DONE]
     assert caplog.messages == []
+
+
+def test_nothing_is_said_of_a_batch_that_is_done(caplog: pytest.LogCaptureFixture) -> None:
+    messages = [open_message("a"), open_message("b")]
+
+    Batch(make_app(), messages).run(None)
+
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
+@pytest.mark.parametrize("has_around", [False, True])
+def test_what_a_batch_failed_with_is_said_once(has_around: bool, caplog: pytest.LogCaptureFixture) -> None:
+    app = App()
+
+    @app.on_text(batch_size=2)
+    def fail(texts: list[str]) -> None:
+        raise ValueError("no")
+
+    def surround(handler: Handler, message: Message) -> Iterator[None]:
+        yield
+
+    if has_around:
+        app.around(surround)
+    with TestClient(app) as client:
+        client.publish_batch(["a", "b"])
+
+    said = [record.getMessage() for record in caplog.records if record.exc_info]
+    assert [text.rpartition(".")[2] for text in said] == ["fail failed for good"]

@@ -131,6 +131,13 @@ def test_a_plain_handler_is_watched_in_a_thread_alone() -> None:
     assert watched(app) == ([10.0, None], [])
 
 
+def test_a_handler_of_which_so_many_run_is_heard_of_when_it_has_returned() -> None:
+    app = App()
+    app.on_text(max_concurrency=1)(lambda text: None)
+
+    assert watched(app)[0] == [None]
+
+
 def test_a_handler_without_a_time_limit_is_not_watched() -> None:
     app = App()
     app.on_text()(lambda text: None)

@@ -44,6 +44,9 @@ def messages(count: int, *, expires_at: float = 1_000.0) -> list[Message]:
     return [message(str(number), expires_at=expires_at) for number in range(count)]
 
 
+def handle_all(texts: list[str]) -> None: ...
+
+
 STORE = handler()
 """Goes through the app's circuit, where there is one."""
 
@@ -591,5 +594,23 @@ def test_what_a_free_call_came_to_is_not_taken_for_that_of_the_call_before() -> 
     driver.line_up(own, first)
 
     driver.fail_call(STORE, first)
+
+    assert driver.open_breakers() == ()
+
+
+def test_a_batch_that_tries_is_told_by_one_that_was_called_and_by_none_that_was_skipped() -> None:
+    options = read_options({"batch_size": 2, "breaker": CircuitBreaker(failures=1, seconds=30)})
+    batched = make_handler(handle_all, Kind.TEXT, EVERYTHING, name="batched", options=options)
+    driver, several = CircuitDriver(), messages(2)
+    for each in several:
+        driver.line_up(batched, each)
+    for each in several:
+        driver.fail_call(batched, each)
+    driver.wait_until(driver.now + 30.0)
+    assert driver.open_breakers() == ("batched",)
+
+    driver.tell(LinedUp(several[0], OTHER, Outcome(batched, ProcessStatus.DONE, skipped="done earlier")))
+    assert driver.open_breakers() == ("batched",)
+    driver.tell(LinedUp(several[1], OTHER, Outcome(batched, ProcessStatus.DONE)))
 
     assert driver.open_breakers() == ()

@@ -99,6 +99,7 @@ def test_where_nobody_wants_to_know_only_counts_are_told() -> None:
     driver = Driver(is_observed=False)
 
     handle_two(driver)
+    driver.tell(AskFailed(OSError("away"), refused=False, poll=driver.poll, took=0.5))
 
     assert driver.values == {}
     assert driver.counts["received",] == 2

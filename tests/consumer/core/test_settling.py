@@ -365,6 +365,25 @@ def test_of_several_groups_only_the_one_whose_message_comes_again_is_passed_over
     assert driver.counted("given_back") == 1
 
 
+def test_groups_whose_leases_end_one_after_another_are_each_passed_over_in_time() -> None:
+    driver = Driver(fifo=True)
+    ends = [("a", 110.0), ("b", 120.0), ("c", 130.0)]
+    for group, end in ends:
+        driver.receive(message(f"{group}1", group=group, expires_at=end), message(f"{group}2", group=group))
+        driver.finish(message(f"{group}1", group=group))
+    driver.wait_for(Delete)
+    for group, _ in ends:
+        driver.receive(message(f"{group}3", group=group, expires_at=1_000.0))
+
+    waiting = []
+    for _, end in ends:
+        driver.now = end
+        driver.tell(Tick())
+        waiting.append(sorted(ids(driver.core.waiting)))
+
+    assert waiting == [["b3", "c3"], ["c3"], []]
+
+
 def test_a_standard_queue_has_no_order_that_a_failed_delete_could_break() -> None:
     driver = Driver(ConsumerSettings(concurrency=1, prefetch=10))
     driver.now += 0.01
