@@ -528,3 +528,16 @@ def test_a_running_app_refuses_what_cannot_work_at_once() -> None:
     app.run()
 
     assert len(refused) == 1
+
+
+def test_how_long_the_handler_took_is_known_around_it() -> None:
+    app = App()
+    app.on_text()(lambda text: None)
+
+    @app.around
+    def surround(handler: Handler, message: Message) -> Iterator[None]:
+        yield
+
+    (outcome,) = app.process("a").outcomes
+
+    assert 0.0 < outcome.seconds < 60.0

@@ -205,3 +205,11 @@ def test_what_a_batch_failed_with_is_said_once(has_around: bool, caplog: pytest.
 
     said = [record.getMessage() for record in caplog.records if record.exc_info]
     assert [text.rpartition(".")[2] for text in said] == ["fail failed for good"]
+
+
+def test_failures_that_are_not_said_by_places_are_nobodys_and_all_come_again() -> None:
+    verdicts = Batch(make_app(), make_messages(["a", "b"])).run(PartialFailure([ValueError()]))  # type: ignore[arg-type]
+
+    assert statuses(verdicts) == [RETRY, RETRY]
+    said = {str(each.outcomes[0].error) for each in verdicts if each}
+    assert ["said what failed by a list, and not by places" in each for each in said] == [True]

@@ -3,7 +3,7 @@
 import asyncio
 import threading
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
@@ -226,3 +226,24 @@ def test_a_child_that_comes_out_of_a_handler_ends_with_what_it_raised(
     asyncio.run(app.aprocess("ping"))
 
     assert ended[:1] == ([error] if forks_itself else [])
+
+
+def test_middleware_around_an_async_handler_runs_where_that_does() -> None:
+    app, threads = App(), []
+
+    def note(call_next: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*given: Any) -> Any:
+            threads.append(threading.current_thread())
+            return call_next(*given)
+
+        return call
+
+    @app.on_text()
+    async def handle(text: str) -> None:
+        threads.append(threading.current_thread())
+
+    app.use(note)
+
+    asyncio.run(adrive(parts_of(app).processor.steps(MESSAGE), arun_step))
+
+    assert threads == [threading.current_thread()] * 2
