@@ -12,12 +12,22 @@ from megaflow.settings import CircuitBreaker
 
 
 class OpenTimes:
-    """Reckons when a breaker is open, from what its calls came to: perhaps too seldom, and never too long."""
+    """Reckons when a breaker is open, from what its calls came to: perhaps too seldom, and never too long.
+
+    It does not know which call tries, nor what a call is counted for that was under way when the breaker opened. So it
+    counts failures twice, those that count for certain and those that may, and where both have been enough, the
+    breaker may be open since the earlier of the two times.
+    """
 
     def __init__(self, breaker: CircuitBreaker) -> None:
         self._breaker = breaker
         self._failures = Counter[str]()
+        self._most_failures = Counter[str]()
         self._opened_at = -math.inf
+        self._perhaps_since = math.inf
+        self._is_certain = False
+        """Whether it is open, or half open, for certain."""
+
         self._until = -math.inf
 
     def is_open(self, now: float) -> bool:
@@ -28,14 +38,28 @@ class OpenTimes:
         if outcome.skipped:
             return
         if outcome.status is ProcessStatus.DONE:
-            self._failures[handler.name] = 0
+            self._note_success(handler, began_at)
         elif outcome.error is not None and self._breaker.counts(outcome.error):
             self._note_failure(handler, began_at, now)
 
+    def _note_success(self, handler: Handler, began_at: float) -> None:
+        self._failures[handler.name] = 0
+        if began_at > self._perhaps_since or math.isinf(self._perhaps_since):
+            self._is_certain = False
+            if began_at > self._opened_at:
+                self._most_failures[handler.name], self._perhaps_since = 0, math.inf
+
     def _note_failure(self, handler: Handler, began_at: float, now: float) -> None:
+        self._most_failures[handler.name] += 1
+        if self._most_failures[handler.name] >= self._breaker.failures:
+            self._perhaps_since = min(self._perhaps_since, now)
         if began_at <= self._opened_at:
             # It was under way when the breaker opened, which may be closed again by now.
             return
         self._failures[handler.name] += 1
-        if self._failures[handler.name] >= self._breaker.failures and not self.is_open(now):
-            self._opened_at, self._until = now, now + self._breaker.seconds
+        if self._is_certain:
+            # It has tried: no other begins while the breaker is open.
+            self._until = now + self._breaker.seconds
+        elif self._failures[handler.name] >= self._breaker.failures and not self.is_open(now):
+            self._is_certain, self._opened_at = True, now
+            self._until = self._perhaps_since + self._breaker.seconds
