@@ -515,8 +515,28 @@ def test_what_is_under_way_as_the_consumer_ends_ends_its_spans(spans: Spans, que
     release.set()
 
 
-def test_a_message_that_crashes_ends_its_span(spans: Spans, queues: Queues, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_waits_for_its_turn_as_the_consumer_ends_ends_its_span(spans: Spans, queues: Queues) -> None:
     app = queues.app()
+
+    @app.on_text("x", handler_name="seen")
+    def see(text: str) -> None: ...
+
+    @app.on_text("x", handler_name="limited", rate="1/h")
+    def count(text: str) -> None: ...
+
+    app.publish_batch(["x", "x"])
+    with running(app):
+        wait_until(lambda: len(spans.named("handle")) == 3)
+
+    errors = {attributes_of(each).get("error.type") for each in spans.named("process")}
+    assert errors == {None, "given_up"}
+
+
+@pytest.mark.parametrize(("name", "options"), [("_select", {}), ("_decide", {"progress": MemoryStore()})])
+def test_a_message_that_crashes_ends_its_span(
+    name: str, options: dict[str, Any], spans: Spans, queues: Queues, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = queues.app(**options)
 
     @app.on_text("x")
     def handle(text: str) -> None: ...
@@ -524,7 +544,7 @@ def test_a_message_that_crashes_ends_its_span(spans: Spans, queues: Queues, monk
     def crash(*args: Any) -> None:
         raise MemoryError
 
-    monkeypatch.setattr(parts_of(app).assembly.processor(), "_select", crash)
+    monkeypatch.setattr(parts_of(app).assembly.processor(), name, crash)
     app.publish("x")
     with running(app):
         process = spans.one("process")
