@@ -20,7 +20,9 @@ from megaflow.local.topic import LocalTopic, Publication, Subscription
 Kind = Literal["Notification", "SubscriptionConfirmation", "UnsubscribeConfirmation"]
 
 UNSIGNED: Final = "megaflow.unsigned"
-"""The system attribute of what is signed once somebody gets it. No sender can give it, and nobody sees it."""
+"""The system attribute of what gets its links, and its signature, once somebody gets it. No sender can give it, and
+nobody sees it.
+"""
 
 _MARK: Final[Mapping[str, MessageAttribute]] = MappingProxyType({UNSIGNED: MessageAttribute("String", "yes")})
 """One for all, because a million messages may have it."""
@@ -46,7 +48,7 @@ class Origin:
 
     region: str
     signs: bool
-    """Whether they are signed once somebody gets them."""
+    """Whether they are sealed once somebody gets them."""
 
 
 def content_for(subscription: Subscription, publication: Publication, topic: LocalTopic, origin: Origin) -> Content:
@@ -70,7 +72,7 @@ def content_for(subscription: Subscription, publication: Publication, topic: Loc
         "UnsubscribeURL": f"{origin.url}/?Action=Unsubscribe&SubscriptionArn={subscription.arn}",
         "MessageAttributes": {name: _show(attribute) for name, attribute in publication.attributes.items()} or None,
     }
-    return _unsigned(fields, system, signs=origin.signs and not publication.sequence_number)
+    return _unsigned(fields, system, signs=origin.signs)
 
 
 def confirmation_for(

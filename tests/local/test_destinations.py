@@ -76,7 +76,7 @@ def test_a_name_that_is_named_is_looked_up_once_for_each_delivery() -> None:
 
 
 @pytest.mark.parametrize(
-    "leads_to", [[], ["169.254.169.254"], ["fe80::1%eth0"], ["0.0.0.0"], ["::ffff:169.254.169.254"]]
+    "leads_to", [[], ["169.254.169.254"], ["fe80::1%eth0"], ["0.0.0.0"], ["::ffff:169.254.169.254"], ["fd00:ec2::254"]]
 )
 def test_a_name_leads_to_a_machine(leads_to: list[str]) -> None:
     with pytest.raises(WrongEndpoint, match="leads to no address of a machine"):

@@ -182,6 +182,22 @@ def test_the_envelope_of_a_fifo_topic_has_no_signature(place: tuple[Server, Any,
     assert not receive(sqs, url).keys() & {"Signature", "SignatureVersion", "SigningCertURL"}
 
 
+@pytest.mark.parametrize("attributes", [{}, {"FifoTopic": "true"}])
+def test_links_lead_to_where_the_receiver_reaches_the_server(
+    attributes: dict[str, str], place: tuple[Server, Any, Any]
+) -> None:
+    server, sqs, sns = place
+    url, topic = subscribed(sqs, sns, **attributes)
+    fifo = {"MessageGroupId": "g", "MessageDeduplicationId": "1"} if attributes else {}
+    sns.publish(TopicArn=topic, Message="hello", **fifo)
+    elsewhere = server.url.replace("127.0.0.1", "localhost")
+
+    with clients(elsewhere) as (sqs_elsewhere, _):
+        fields = receive(sqs_elsewhere, url.replace("127.0.0.1", "localhost"))
+
+    assert fields["UnsubscribeURL"].startswith(f"{elsewhere}/?Action=Unsubscribe")
+
+
 def test_a_certificate_of_another_name_is_not_there(place: tuple[Server, Any, Any]) -> None:
     with pytest.raises(HTTPError) as error:
         urlopen(f"{place[0].url}{signing.CERTIFICATES}{'0' * 32}.pem")

@@ -27,6 +27,10 @@ _PORTS: Final = {"http": 80, "https": 443}
 _WRITTEN: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+)(?::([0-9]{1,5}))?")
 _PRINTABLE: Final = re.compile(r"[!-~]+")
 _HIGHEST_PORT: Final = 65535
+_METADATA: Final = ip_address("fd00:ec2::254")
+"""Where a machine of EC2 finds its metadata, beside 169.254.169.254, which no machine can have anyway.
+https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instancedata-data-retrieval.html
+"""
 
 
 class WrongEndpoint(Exception):
@@ -171,4 +175,4 @@ def _meant(host: str | Address) -> tuple[str | Address, ...]:
 
 
 def _is_of_a_machine(address: Address) -> bool:
-    return not (address.is_link_local or address.is_multicast or address.is_unspecified)
+    return not (address.is_link_local or address.is_multicast or address.is_unspecified or address == _METADATA)

@@ -79,13 +79,13 @@ class Signer:
         self._sign = lru_cache(_REMEMBERED)(self._sign_digest)
 
     def seal(self, envelope: str, url: str) -> str:
-        """Return *envelope* with its signature and its links, which lead to the server at *url*."""
+        """Return *envelope* with its links, which lead to the server at *url*, and its signature, if it has one."""
         fields = json.loads(envelope)
         fields |= {name: f"{url}/?{fields[name].partition('?')[2]}" for name in _LINKS if name in fields}
-        signature = self._sign(_digest(fields), fields["SignatureVersion"])
-        return write_envelope(
-            {**fields, "Signature": signature, "SigningCertURL": f"{url}{CERTIFICATES}{self.name}.pem"}
-        )
+        if "SignatureVersion" in fields:
+            fields["Signature"] = self._sign(_digest(fields), fields["SignatureVersion"])
+            fields["SigningCertURL"] = f"{url}{CERTIFICATES}{self.name}.pem"
+        return write_envelope(fields)
 
     @property
     def name(self) -> str:
