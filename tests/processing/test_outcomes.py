@@ -166,6 +166,20 @@ def test_a_status_is_taken_as_it_is(status: ProcessStatus, is_async: bool) -> No
     assert (outcome.status, outcome.error, outcome.after, outcome.seconds) == (status, None, None, 2.0)
 
 
+@pytest.mark.parametrize(
+    ("each", "status"),
+    [([DONE, DONE], DONE), ([DONE, LATER], LATER), ([FATAL, DONE], FATAL), ([FATAL, LATER], LATER), ([None], DONE)],
+)
+def test_what_a_batch_handler_returns_for_each_message_is_summed_up(each: list[object], status: ProcessStatus) -> None:
+    def handle(texts: list[str]) -> None: ...
+
+    handler = make_handler(handle, Kind.TEXT, EVERYTHING, options=Options(batch_size=10))
+
+    outcome = OutcomeReader([handler], None, "keep").read(handler, each, None, 2.0)
+
+    assert (outcome.status, outcome.error) == (status, None)
+
+
 @pytest.mark.parametrize(("is_async", "was_awaited"), [(False, False), (False, True), (True, True)])
 def test_a_handler_that_returns_nothing_is_done(
     is_async: bool, was_awaited: bool, caplog: pytest.LogCaptureFixture

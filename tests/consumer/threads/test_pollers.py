@@ -298,6 +298,28 @@ def test_what_was_abandoned_is_waited_for_until_it_has_ended(post: Post) -> None
     wait_until(lambda: not post.pollers.are_hanging_up)
 
 
+def test_what_ends_as_it_is_abandoned_is_not_waited_for(post: Post) -> None:
+    class EndsNow(Call[Answered]):
+        @property
+        def is_under_way(self) -> bool:
+            self.answered.set()
+            wait_until(lambda: post.pollers._under_way == {})
+            return True
+
+    def begin(question: Inspect | Receive) -> Call[Answered]:
+        call = post.asked[1] = EndsNow(Received((), 1))
+        return call
+
+    post.pollers._begin = begin
+    post.pollers.ask(Receive(1, 20, 1))
+    wait_until(lambda: post.pollers._under_way)
+
+    post.pollers.abandon(1)
+
+    assert post.asked[1].is_abandoned
+    assert not post.pollers.are_hanging_up
+
+
 def test_what_was_abandoned_is_waited_for_no_longer_than_was_said(post: Post) -> None:
     post.pollers.ask(Receive(1, 20, 1))
     wait_until(lambda: 1 in post.asked)

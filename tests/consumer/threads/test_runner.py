@@ -32,6 +32,7 @@ from megaflow.consumer.threads.runner import Runner
 from megaflow.local import Account, SqsClient
 from megaflow.match.functions import not_
 from megaflow.messages.origin import digest_of
+from megaflow.telemetry.metrics import Labels
 from megaflow.transport.queue import OpenQueue, read_message
 from tests.consuming import Faulty, Queues, run_until, running
 from tests.waiting import EARLY, PATIENCE, wait_until
@@ -60,6 +61,27 @@ def test_a_handled_message_is_deleted(queues: Queues) -> None:
     assert queues.depth() == (0, 0)
     counted = app.metrics.snapshot()
     assert (counted["received"], counted["handled"], counted["deleted"]) == (1, 1, 1)
+
+
+def test_a_consumer_that_has_ended_has_nothing_in_hand(queues: Queues) -> None:
+    told: dict[str, float] = {}
+
+    class Told:
+        def count(self, name: str, amount: int, labels: Labels) -> None: ...
+
+        def observe(self, name: str, value: float, labels: Labels) -> None: ...
+
+        def gauge(self, name: str, value: float, labels: Labels) -> None:
+            told[name] = value
+
+    app, done = queues.app(metrics=Told()), threading.Event()
+    app.on_text()(lambda text: done.set())
+    app.publish("ping")
+
+    run_until(app, done)
+
+    names = ("in_hand", "running", "in_line", "open_breakers", "paused")
+    assert [told[name] for name in names] == [0] * len(names)
 
 
 def test_a_kept_message_comes_again_to_all_its_handlers(queues: Queues) -> None:

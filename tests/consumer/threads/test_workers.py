@@ -389,6 +389,19 @@ def test_after_one_was_given_up_others_are_handled_and_what_it_says_is_only_logg
     assert f"message {stuck.id}: finished after it was given up: deleted" in record.getMessage()
 
 
+def test_who_has_ended_before_it_is_given_up_takes_no_thread_with_it(house: House, no_threads: type[NoThread]) -> None:
+    house.app.on_text()(lambda text: None)
+    (handler,) = parts_of(house.app).processor.table.handlers
+    (message,) = house.start("quick")
+    house.workers.give_up(message, handler)
+    house.workers.give_up(message, handler)
+
+    house.start("other")
+
+    assert no_threads.started == 2
+    assert house.verdicts() == []
+
+
 def test_one_thread_takes_the_place_of_one_that_was_given_up(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     _, go_on, stuck = blocked(house)
     (handler,) = parts_of(house.app).processor.table.handlers
