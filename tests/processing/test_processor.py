@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from opentelemetry import trace
 
 from megaflow import (
     App,
@@ -30,6 +31,7 @@ from megaflow import (
 )
 from megaflow.messages.message import Lease, message_with
 from megaflow.processing.middleware import Call
+from tests.telemetry.spans import id_of, recording
 
 Process = Callable[[App, object], Verdict]
 
@@ -695,3 +697,19 @@ def test_what_is_no_middleware_is_refused(app: App) -> None:
     app.on_text()(returning(None))
     with pytest.raises(RegistrationError, match="must return a function, not None"):
         app.process("ping")
+
+
+# Traces
+
+
+def test_the_call_of_a_handler_has_a_span_in_which_it_runs(process: Process) -> None:
+    with recording() as spans:
+        app, current = App(), list[int]()
+
+        @app.on_text(handler_name="h")
+        def handle(text: str) -> None:
+            current.append(trace.get_current_span().get_span_context().span_id)
+
+        process(app, "x")
+
+        assert [id_of(each) for each in spans.named("handle h")] == current

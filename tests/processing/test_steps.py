@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from megaflow import App, HandlerTimeoutError, Message, ProcessStatus, Verdict, forks
+from megaflow import App, CircuitBreaker, HandlerTimeoutError, Message, ProcessStatus, Verdict, forks
 from megaflow.app import parts_of
 from megaflow.messages.message import message_with
-from megaflow.processing.steps import HandlerCall, Result, Step, adrive, arun_step, drive, run_step
+from megaflow.processing.steps import HandlerCall, Result, Step, Turn, adrive, arun_step, drive, lease_lost, run_step
 
 MESSAGE = message_with("ping")
 
@@ -247,3 +247,22 @@ def test_middleware_around_an_async_handler_runs_where_that_does() -> None:
     asyncio.run(adrive(parts_of(app).processor.steps(MESSAGE), arun_step))
 
     assert threads == [threading.current_thread()] * 2
+
+
+@pytest.mark.parametrize("tries", [0, 1])
+def test_a_message_that_is_lost_at_its_next_turn_has_failed_as_it_did_before(tries: int) -> None:
+    app, failure = App(retry_on=ConnectionError), ConnectionError("the database is away")
+    app.on_text(breaker=CircuitBreaker(failures=5, seconds=30))(lambda text: None)
+    steps = parts_of(app).processor.steps(MESSAGE)
+    for _ in range(tries):
+        assert isinstance(steps.step, Turn)
+        assert isinstance(steps.take(Result()), HandlerCall)
+        steps.take(Result(error=failure))
+
+    verdict = steps.take(Result(error=lease_lost()))
+
+    assert isinstance(verdict, Verdict)
+    (outcome,) = verdict.outcomes
+    kept = [ProcessStatus.RETRY_LATER, ProcessStatus.RETRIABLE_ERROR]
+    assert outcome.status is kept[tries]
+    assert (outcome.error is failure) == bool(tries)

@@ -165,10 +165,11 @@ class Runner:
         finally:
             self._end()
         log.info("stopped consuming %s", self._queue.url, extra=self._about_queue)
-        if isinstance(error, Exception) and is_refusal(error):
+        if error is None:
+            return
+        if is_refusal(error):
             raise as_configuration_error(error, self._queue.url) from error
-        if error is not None:
-            raise error
+        raise error
 
     def stop(self, *, now: bool = False) -> None:
         """Stop: let handlers finish within the shutdown timeout, or with *now* do not. May be called from anywhere."""

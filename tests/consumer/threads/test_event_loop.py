@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
+import signal
 import threading
 import weakref
 from collections.abc import AsyncIterator, Iterator
@@ -234,6 +236,23 @@ def test_a_child_keeps_its_parents_loop_and_so_does_a_child_of_its_own() -> None
     assert parents is not None
     parents.call_soon_threadsafe(event_loop.close)
     parents.call_soon_threadsafe(parents.stop)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks")
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+def test_a_child_has_a_loop_of_its_own(loop: EventLoop) -> None:
+    loop.wait(asyncio.sleep(0))
+    child = os.fork()
+    if child == 0:
+        # It ends where it hangs.
+        signal.alarm(20)
+        code = 1
+        try:
+            code = 0 if loop.wait(asyncio.sleep(0, 7)) == 7 else 2
+        finally:
+            os._exit(code)
+
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 def test_what_is_cancelled_at_the_end_may_still_wait_for_something(loop: EventLoop) -> None:
