@@ -38,7 +38,8 @@ def end_process(trace: MessageTrace, verdict: Verdict) -> None:
         said[names.HANDLER] = ", ".join(outcome.handler.name for outcome in verdict.outcomes)
         said[names.STATUS] = ", ".join(outcome.status.name for outcome in verdict.outcomes)
     problems = filter(None, map(_name_problem, verdict.outcomes))
-    trace.end(said, next(problems, names.UNMATCHED if verdict.unmatched and verdict.dead_letters else ""))
+    # Where a handler was asked, one of them says why it is a dead letter.
+    trace.end(said, next(problems, names.UNMATCHED if verdict.dead_letters else ""))
 
 
 def _name_problem(outcome: Outcome) -> str:

@@ -14,6 +14,7 @@ from megaflow.match.conditions import EVERYTHING
 from megaflow.messages.attributes import Attribute
 from megaflow.messages.origin import ORIGIN_ATTRIBUTE
 from megaflow.processing.dead_letters import (
+    describe_end,
     describe_origin,
     has_room_for_origin,
     why_not_kept,
@@ -145,3 +146,14 @@ def test_an_origin_says_why_a_kept_message_does_not_come_again() -> None:
 
     assert origin["problem"] == "kept at delivery 3"
     assert origin["failed"] == {FIRST.name: "RETRY_LATER"}
+
+
+@pytest.mark.parametrize("is_dropped", [False, True])
+def test_what_is_said_of_a_message_that_was_kept_too_often_names_who_kept_it(is_dropped: bool) -> None:
+    error = ConnectionError("away")
+    done, kept_by = Outcome(FIRST, ProcessStatus.DONE), Outcome(SECOND, ProcessStatus.RETRIABLE_ERROR, error)
+
+    said = describe_end(Verdict(MESSAGE, (done, kept_by), Fate.KEEP), "kept at delivery 3", is_dropped=is_dropped)
+
+    assert said is not None
+    assert (said.error, said.keys) == (error, {"handler": SECOND.name})

@@ -31,7 +31,8 @@ from megaflow import (
 )
 from megaflow.messages.message import Lease, message_with
 from megaflow.processing.middleware import Call
-from tests.telemetry.spans import id_of, recording
+from megaflow.settings import Unmatched
+from tests.telemetry.spans import attributes_of, id_of, recording
 
 Process = Callable[[App, object], Verdict]
 
@@ -713,3 +714,13 @@ def test_the_call_of_a_handler_has_a_span_in_which_it_runs(process: Process) -> 
         process(app, "x")
 
         assert [id_of(each) for each in spans.named("handle h")] == current
+
+
+@pytest.mark.parametrize(("unmatched", "error"), [("delete", None), ("dead_letter", "unmatched"), ("keep", None)])
+def test_the_span_of_a_message_without_a_handler_fails_where_it_is_dead_lettered(
+    process: Process, unmatched: Unmatched, error: str | None
+) -> None:
+    with recording() as spans:
+        process(App(unmatched=unmatched), "x")
+
+        assert attributes_of(spans.one("process")).get("error.type") == error

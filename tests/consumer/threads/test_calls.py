@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -137,11 +138,14 @@ def test_a_question_that_cannot_be_begun_has_failed() -> None:
         def begin_receive(self, count: int, **options: Any) -> Pending[Any]:
             raise OSError("no socket")
 
+    before = time.perf_counter()
     pending = begin_asking(Broken(), Receive(3, 20, 7), SETTINGS)  # type: ignore[arg-type]
 
     told = pending.result()
     assert isinstance(told, AskFailed)
     assert (str(told.error), told.poll) == ("no socket", 7)
+    assert told.took is not None
+    assert 0.0 <= told.took <= time.perf_counter() - before
 
 
 # Settling
