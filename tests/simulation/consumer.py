@@ -372,7 +372,7 @@ class Consumer(Observer):
         if turn.last is not None:
             self._note_outcome(message, turn.last)
         self._in_line[message.id] = self._running.pop(message.id), steps
-        self.tell(LinedUp(message, turn.handler, turn.last))
+        self.tell(LinedUp((message,), turn.handler, turn.last))
 
     def _call_batch(self, action: CallBatch) -> None:
         """Call a handler with messages in line, in the place of one."""
@@ -403,7 +403,7 @@ class Consumer(Observer):
                 verdicts.append(step)
                 self.world.ledger.note_verdict(self.name, message.id, step.fate)
             elif isinstance(step, Turn):
-                lined_up.append(LinedUp(message, step.handler, step.last))
+                lined_up.append(LinedUp((message,), step.handler, step.last))
         ends = [each for verdict in verdicts for each in verdict.outcomes if each.handler is action.handler]
         tried = [each.last for each in lined_up if each.last is not None and each.last.handler is action.handler]
         for outcome in [*(each for each in ends if each.error is None), *tried]:

@@ -46,6 +46,7 @@ from megaflow.processing.steps import (
     drive,
     run_step,
 )
+from megaflow.processing.straight import StraightToBatch
 from megaflow.processing.verdict import Verdict
 
 log = get_logger(__name__)
@@ -233,7 +234,12 @@ class Workers:
         began = self._began_at = time.perf_counter()
         try:
             begun = work.steps or context.run(self._get_processor().begin, work.message, self._wait)
-            ended = begun if isinstance(begun, Verdict) else context.run(self._advance, work, begun)
+            if isinstance(begun, Verdict):
+                ended = begun
+            elif isinstance(begun, StraightToBatch) and work.result is None:
+                work.steps, ended = begun, begun.turn
+            else:
+                ended = context.run(self._advance, work, begun)
         except StoreError as error:
             work.context = context
             return self._works.park(work, error)
