@@ -258,7 +258,7 @@ def _in_order(handler: Handler, items: Sequence[_Item]) -> Iterable[_Item]:
 
 def _keep_order(handler: Handler, items: Sequence[_Item]) -> _Kept | None:
     """Return what keeps the order within groups; None where no message has one."""
-    return _Kept(handler) if any([item.group for item in items]) else None
+    return _Kept(handler) if any(item.group for item in items) else None
 
 
 def check_batches(handlers: Iterable[Handler], max_processing_time: float) -> None:

@@ -32,7 +32,7 @@ class Straight:
         """Return the steps of a message that goes straight to a batch; None where it does not."""
         if len(selection.matched) != 1 or selection.raised or selection.matched[0] not in self._handlers:
             return None
-        return None if is_lost(message) else StraightToBatch(message, selection, self)
+        return None if is_lost(message) else StraightToBatch(message, selection.matched[0], self)
 
 
 class StraightToBatch(Steps):
@@ -41,12 +41,11 @@ class StraightToBatch(Steps):
     Where anything comes of its *turn* but what the batch has made of it, it goes on with the steps of any message.
     """
 
-    __slots__ = ("_rest", "_selection", "_ways", "turn")
+    __slots__ = ("_rest", "_ways", "turn")
 
-    def __init__(self, message: Message, selection: Selection, ways: Straight) -> None:
-        self.turn = BatchTurn(selection.matched[0], message=message)
+    def __init__(self, message: Message, handler: Handler, ways: Straight) -> None:
+        self.turn = BatchTurn(handler, message=message)
         self.step: Step | Verdict = self.turn
-        self._selection = selection
         self._ways = ways
         self._rest: Steps | None = None
 
@@ -58,7 +57,7 @@ class StraightToBatch(Steps):
         elif isinstance(outcome, Outcome):
             self.step = self._ways.decide(self.turn.message, (outcome,))
         else:
-            rest = self._rest = self._ways.begin_anew(self.turn.message, self._selection)
+            rest = self._rest = self._ways.begin_anew(self.turn.message, Selection((self.turn.handler,), {}))
             # A verdict is that its lease is lost by now.
             self.step = rest.step if isinstance(rest.step, Verdict) else rest.take(result)
         return self.step

@@ -502,3 +502,24 @@ def test_the_messages_of_a_batch_are_said_to_be_waited_for_and_not_its_call() ->
     driver.tell(Stop())
 
     assert driver.reports(logging.INFO) == [f"stopping: waiting up to 1.0 s for 4 messages; {HOW_TO_HURRY}"]
+
+
+def test_messages_that_come_into_line_together_share_a_batch() -> None:
+    driver = BatchDriver()
+    driver.tell(Received(messages(3), driver.poll))
+
+    driver.tell(LinedUp(driver.started, THREE))
+
+    assert [ids(each.messages) for each in driver.called] == [["0", "1", "2"]]
+
+
+def test_of_messages_that_come_into_line_together_one_that_was_given_up_stays_behind() -> None:
+    driver = BatchDriver()
+    several = messages(4)
+    driver.tell(Received(several, driver.poll))
+    driver.tell(Called(several[1], THREE, 5.0))
+    driver.wait(5.0)
+
+    driver.tell(LinedUp([*several], THREE))
+
+    assert [ids(each.messages) for each in driver.called] == [["0", "2", "3"]]
