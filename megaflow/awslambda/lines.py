@@ -36,7 +36,7 @@ class Lines:
 
     def line_up(self, message: Message, turn: Turn, now: float) -> None:
         """Let a message that is at work wait for its turn."""
-        self._turns.line_up(LinedUp(message, turn.handler, turn.last), now, stopping=True)
+        self._turns.line_up(LinedUp((message,), turn.handler, turn.last), now, stopping=True)
         self._report(message)
 
     def give(self, now: float) -> tuple[list[str], list[CallBatch]]:

@@ -6,7 +6,7 @@ What is wrong with one message spoils no other. Where order matters, one that is
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 
@@ -115,14 +115,19 @@ class Batches:
         turns = [each.step for each in several if isinstance(each.step, BatchTurn)]
         items = [_Item(turn.message, group_of(turn.message), turn.is_kept) for turn in turns]
         yield from self._call(batch, handler, items)
-        kept = _Kept(handler)
+        kept, last = _keep_order(handler, items), Result(NEXT_BATCH)
         for item, steps in zip(items, several, strict=True):
-            kept.hold_back(item)
-            step = steps.take(Result(NEXT_BATCH if item.waits else item.outcome))
+            if kept is not None:
+                kept.hold_back(item)
+            came_to = NEXT_BATCH if item.waits else item.outcome
+            if came_to is not last.returned:
+                last = Result(came_to)
+            step = steps.take(last)
             while isinstance(step, StoreCall):
                 step = steps.take((yield step))
-            item.is_kept_anyway |= isinstance(step, Verdict) and step.keeps
-            kept.note(item)
+            if kept is not None:
+                item.is_kept_anyway |= isinstance(step, Verdict) and step.keeps
+                kept.note(item)
         yield Parting()
 
     def _call(self, batch: BatchMessage, handler: Handler, items: Sequence[_Item]) -> _Asking[None]:
@@ -131,12 +136,16 @@ class Batches:
         called = [item for item in items if item.is_open]
         if called:
             yield from self._call_with(batch, handler, called)
-        kept = _Kept(handler)
+        kept, idempotency = _keep_order(handler, items), self._idempotency
+        if kept is None and idempotency is None:
+            return
         for item in items:
-            kept.hold_back(item)
-            if item.key is not None and item.outcome is not None and self._idempotency is not None:
-                item.outcome = yield from end_key(self._idempotency, item.message, item.key, item.outcome)
-            kept.note(item)
+            if kept is not None:
+                kept.hold_back(item)
+            if item.key is not None and item.outcome is not None and idempotency is not None:
+                item.outcome = yield from end_key(idempotency, item.message, item.key, item.outcome)
+            if kept is not None:
+                kept.note(item)
 
     def _claim_keys(self, handler: Handler, items: Sequence[_Item]) -> _Asking[None]:
         find = handler.options.idempotency_key
@@ -162,13 +171,15 @@ class Batches:
 
     def _take(self, handler: Handler, items: Sequence[_Item]) -> None:
         """Take what the handler gets of each message, in its own turn: one may not be what the annotations say."""
+        take, name, propagation = handler.take, handler.name, self._propagation
         for item in _in_order(handler, items):
-            if is_lost(item.message):
+            message = item.message
+            if message.lease is not None and message.lease.lost:
                 item.outcome = refuse_lost(handler)
                 continue
-            self._speak_of(item.message, handler)
+            current.set((message, name, propagation, NOTHING_GIVEN))
             try:
-                item.arguments = handler.take(item.message)
+                item.arguments = take(message)
             except Exception as error:  # noqa: BLE001 - a user's model raises whatever it likes
                 item.outcome = self._reader.read(handler, None, error, 0.0)
 
@@ -222,6 +233,14 @@ class _Kept:
         elif item.group in self._waiting and item.is_open:
             item.waits = True
 
+    def give_open(self, items: Sequence[_Item]) -> Iterator[_Item]:
+        """Give the messages that the handler is still to get, each once it is known what became of those before it."""
+        for item in items:
+            self.hold_back(item)
+            if item.is_open:
+                yield item
+            self.note(item)
+
     def note(self, item: _Item) -> None:
         """Take note of what has become of a message."""
         if item.group is not None:
@@ -233,12 +252,13 @@ class _Kept:
 
 def _in_order(handler: Handler, items: Sequence[_Item]) -> Iterable[_Item]:
     """Give the messages that the handler is still to get, and hold back what would overtake one of its group."""
-    kept = _Kept(handler)
-    for item in items:
-        kept.hold_back(item)
-        if item.is_open:
-            yield item
-        kept.note(item)
+    kept = _keep_order(handler, items)
+    return (item for item in items if item.is_open) if kept is None else kept.give_open(items)
+
+
+def _keep_order(handler: Handler, items: Sequence[_Item]) -> _Kept | None:
+    """Return what keeps the order within groups; None where no message has one."""
+    return _Kept(handler) if any(item.group for item in items) else None
 
 
 def check_batches(handlers: Iterable[Handler], max_processing_time: float) -> None:

@@ -42,6 +42,7 @@ from megaflow.processing.steps import (
     refuse_lost,
     run_step,
 )
+from megaflow.processing.straight import Straight
 from megaflow.processing.unmatched import decide_unmatched
 from megaflow.processing.verdict import Outcome, Verdict, decide_fate
 from megaflow.settings import CircuitBreaker, OnInvalid, Unmatched
@@ -102,6 +103,11 @@ class Processor:
         plain = [each for each in handlers if are_plain and _is_plain(each) and each not in self._with_turns]
         self._plain = frozenset(handler for handler in plain if not handler.is_async)
         self._plain_async = frozenset(handler for handler in plain if handler.is_async)
+        self._straight = Straight(
+            self._with_batches.difference(self._breakers) if progress is None else (),
+            partial(self._decide, trace=None),
+            lambda message, selection: Steps(self._give_steps(message, selection, None)),
+        )
         undecided = (each for each in handlers if each.options.retry_on is None and each not in self._breakers)
         self.undecided: Final = () if retry_on is not None else tuple(undecided)
         """Those handlers of which nothing says which exceptions are worth another try, not even that none is."""
@@ -258,6 +264,8 @@ class Processor:
         return selection
 
     def _steps(self, message: Message, selection: Selection, trace: MessageTrace | None) -> Steps:
+        if trace is None and (straight := self._straight.find(message, selection)) is not None:
+            return straight
         given = self._give_steps(message, selection, trace)
         return Steps(given if trace is None else give_traced(given, trace))
 

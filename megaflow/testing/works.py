@@ -157,7 +157,7 @@ class Works:
         self._in_line[message.id] = work
         if turn.handler is not None:
             self._record.in_line[message.id] = turn.handler.name
-        return LinedUp(message, turn.handler, turn.last)
+        return LinedUp((message,), turn.handler, turn.last)
 
     def _end(self, work: Work, verdict: Verdict) -> Finished:
         for outcome in verdict.outcomes:

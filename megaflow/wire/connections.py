@@ -89,15 +89,14 @@ class Connection:
         self.used_at = time.monotonic()
         return answer
 
-    @property
-    def has_news(self) -> bool:
-        """Whether something has come that was not read: of an answer, or the end of the connection."""
+    def has_news_within(self, seconds: float) -> bool:
+        """Tell whether something comes so soon, or is there: of an answer, or the end of the connection."""
         try:
             if not hasattr(select, "poll"):
-                return bool(select.select([self._socket], [], [], 0)[0])
+                return bool(select.select([self._socket], [], [], seconds)[0])
             poll = select.poll()
             poll.register(self._socket, select.POLLIN)
-            return bool(poll.poll(0))
+            return bool(poll.poll(seconds * 1000))
         except (OSError, ValueError):
             # Another thread has closed it: whoever reads is told.
             return True
@@ -107,7 +106,7 @@ class Connection:
         """Whether the other side has closed it meanwhile, or spoken without being asked, or it is no longer ours."""
         if self.is_inherited or self.is_given_up:
             return True
-        return time.monotonic() - self.used_at >= _SHORT and self.has_news
+        return time.monotonic() - self.used_at >= _SHORT and self.has_news_within(0)
 
     @property
     def may_be_replaced(self) -> bool:
@@ -147,7 +146,7 @@ class Connection:
     def _receive(self, size: int) -> bytes:
         left = self._deadline - time.monotonic()
         if left < self._timeout:
-            if left <= 0 and (self.has_answered or not self.has_news):
+            if left <= 0 and (self.has_answered or not self.has_news_within(0)):
                 raise TimeoutError("the answer does not end")
             self._set_timeout(max(left, _GLANCE))
         chunk = self._socket.recv(size)
@@ -184,11 +183,20 @@ class SentRequest:
     _is_answered: bool = False
 
     @property
+    def is_visible(self) -> bool:
+        """Whether it can be seen that its answer is there: what comes first over a connection may be of TLS's own."""
+        return self.connection.used_at > 0
+
+    @property
     def is_answered(self) -> bool:
-        """Whether its answer is there, or begins to be. What comes first over a connection may be of TLS's own."""
+        """Whether its answer is there, or begins to be."""
+        return self.is_answered_within(0)
+
+    def is_answered_within(self, seconds: float) -> bool:
+        """Wait for that at most so long, where it is visible."""
         if not self._is_answered:
             # What is there stays there: to ask the system again would take its time.
-            self._is_answered = self.connection.used_at > 0 and self.connection.has_news
+            self._is_answered = self.is_visible and self.connection.has_news_within(seconds)
         return self._is_answered
 
     def abandon(self) -> None:

@@ -32,9 +32,18 @@ class Pending(Generic[_T]):
         return self.sent is not None
 
     @property
+    def is_visible(self) -> bool:
+        """Whether it can be seen that the answer is there before it is asked for."""
+        return self.sent is not None and self.sent.is_visible
+
+    @property
     def is_answered(self) -> bool:
         """Whether to ask for the result takes no waiting, unless it is an error."""
         return self.sent is not None and self.sent.is_answered
+
+    def is_answered_within(self, seconds: float) -> bool:
+        """Wait at most so long until it is answered, where that `is_visible`; tell whether it is."""
+        return self.is_answered or (self.sent is not None and self.sent.is_answered_within(seconds))
 
     def abandon(self) -> None:
         """Hang up, where the request was sent: nobody waits for the answer any more. May be called from any thread.

@@ -372,7 +372,7 @@ class Consumer(Observer):
         if turn.last is not None:
             self._note_outcome(message, turn.last)
         self._in_line[message.id] = self._running.pop(message.id), steps
-        self.tell(LinedUp(message, turn.handler, turn.last))
+        self.tell(LinedUp((message,), turn.handler, turn.last))
 
     def _call_batch(self, action: CallBatch) -> None:
         """Call a handler with messages in line, in the place of one."""
@@ -403,13 +403,13 @@ class Consumer(Observer):
                 verdicts.append(step)
                 self.world.ledger.note_verdict(self.name, message.id, step.fate)
             elif isinstance(step, Turn):
-                lined_up.append(LinedUp(message, step.handler, step.last))
+                lined_up.append(LinedUp([message], step.handler, step.last))
         ends = [each for verdict in verdicts for each in verdict.outcomes if each.handler is action.handler]
         tried = [each.last for each in lined_up if each.last is not None and each.last.handler is action.handler]
         for outcome in [*(each for each in ends if each.error is None), *tried]:
             self._note_outcome(batch, outcome)
         self.tell(Finished(verdicts))
-        for each in lined_up:
+        for each in _join(lined_up):
             self.tell(each)
 
     def _messages_of(self, message: Message) -> tuple[Message, ...]:
@@ -610,3 +610,13 @@ class Consumer(Observer):
     def note_hidden(self, entry: Mapping[str, Any]) -> None:
         if entry["VisibilityTimeout"] == 0:
             self._unstarted.pop(entry["ReceiptHandle"], None)
+
+
+def _join(lined_up: Sequence[LinedUp]) -> list[LinedUp]:
+    """Return the same with those together that have come to the same turn, one after another."""
+    joined: list[LinedUp] = []
+    for each in lined_up:
+        if joined and joined[-1].handler is each.handler and joined[-1].last is each.last is None:
+            each = LinedUp([*joined.pop().messages, *each.messages], each.handler)
+        joined.append(each)
+    return joined

@@ -37,7 +37,7 @@ class LoopDriver:
         self._event_loops: list[EventLoop] = []
         self._stop: Stop | None = None
 
-    def make_event_loop(self, on_interrupt: Callable[[BaseException], None]) -> EventLoop:
+    def make_event_loop(self, on_interrupt: Callable[[BaseException], object]) -> EventLoop:
         """Return the loop as the consumer's threads know it."""
         made = EventLoop(on_interrupt, self._loop)
         self._event_loops.append(made)

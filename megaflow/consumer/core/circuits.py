@@ -115,6 +115,11 @@ class Circuits:
         # Where two threads make one, both get the first.
         return found or self._of_handlers.setdefault(handler, Circuit(breaker, handler.name, self._actions))
 
+    @property
+    def are_used(self) -> bool:
+        """Whether a call ever was to go through one."""
+        return self._of_app is not None or bool(self._of_handlers)
+
     def last_success(self, verdict: Verdict) -> Outcome | None:
         """Return what the last handler that has turns has made of a message, where it has not failed.
 

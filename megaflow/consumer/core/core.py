@@ -339,16 +339,16 @@ class Core:
         if isinstance(told, Flush):
             self._turns.flush()
             return
-        message = told.message
-        if lease_of(message).is_given_up:
-            # It may be at work once more, as it came again.
-            return
         if isinstance(told, LinedUp):
             self._turns.line_up(told, self._now, stopping=self._stopping.is_on)
             if told.handler is not None and told.handler.options.takes_batches:
-                self._polling.note_collected(1, self._now)
+                self._polling.note_collected(len(told.messages), self._now)
             if self._stopping.is_on:
                 self._stopping.abandon_late(self._now)
+            return
+        message = told.message
+        if lease_of(message).is_given_up:
+            # It may be at work once more, as it came again.
             return
         if told.seconds is None:
             self._turns.note_returned(message.id, self._now)

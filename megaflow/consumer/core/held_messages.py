@@ -193,8 +193,10 @@ class HeldMessages:
         """Let messages in line be called together, for which *message* stands."""
         batch = HeldBatch(message, message.id, lease_of(message))
         for each in message_ids:
-            self.in_batch[each] = batch.parts[each] = self.leave_line(each)
+            held = self.in_batch[each] = batch.parts[each] = self.in_line.pop(each)
             self._batches[each] = batch
+            if held.group:
+                self.hold_up(held)
         self.start((batch,), now)
         return batch
 

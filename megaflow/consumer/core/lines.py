@@ -72,7 +72,7 @@ class Line:
             gate.enter(now)
         taken = list(islice(self.waiting, self.call_size))
         for message_id in taken:
-            self.remove(message_id)
+            del self.waiting[message_id]
         return taken
 
     call_size = 1
@@ -125,7 +125,7 @@ class BatchLine(Line):
 
     def add(self, message_id: str, number: int, now: float, *, is_next: bool) -> None:
         """Let a message wait; more may come after it."""
-        super().add(message_id, number, now, is_next=is_next)
+        (self.waiting if is_next else self.behind)[message_id] = number
         self._came_at[message_id] = now
         self.is_flushed = False
 
@@ -133,6 +133,13 @@ class BatchLine(Line):
         """Let a message wait no longer, if it does."""
         super().remove(message_id)
         self._came_at.pop(message_id, None)
+
+    def take(self, now: float) -> list[str]:
+        """Let the next call begin, with as many as there are for it."""
+        taken = super().take(now)
+        for message_id in taken:
+            del self._came_at[message_id]
+        return taken
 
     def opens_at(self, now: float) -> float:
         """Return when the next batch is called: it has to be due, and all gates open."""

@@ -251,9 +251,10 @@ class Polling:
     def _rests_until(self) -> float:
         """Return when to ask again: where half of what can be held is in line, polls are further and further apart."""
         in_line = len(self._held_messages.in_line)
+        if in_line:
+            in_line -= self._turns.collected
         if not in_line:
             return -math.inf
-        in_line -= self._turns.collected
         return self._asked_at + _LONGEST_REST * max(0.0, 2 * in_line / self._most_in_hand - 1)
 
     def _recently_finished(self, now: float) -> int:

@@ -77,14 +77,14 @@ class Crashed:
 
 @dataclass(frozen=True, slots=True)
 class LinedUp:
-    """A message has come to a handler at which it has to wait for its turn, and so for a `Resume` or a `CallBatch`.
+    """Messages have come to a handler at which they have to wait for their turns, and so for a `Resume` or `CallBatch`.
 
-    Without a *handler* it waits until those before it in its group have ended.
-    *last* is what the handler made of it that had its turn before, if any: where that is the same one, it has failed as
-    something was away, and this is for another try.
+    Without a *handler* they wait until those before them in their groups have ended.
+    *last* is what the handler made of a message, there alone, that had its turn before, if any: where that is the same
+    one, it has failed as something was away, and this is for another try.
     """
 
-    message: Message
+    messages: Sequence[Message]
     handler: Handler | None
     last: Outcome | None = None
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 
 from megaflow.consumer.core.actions import Actions
 from megaflow.consumer.core.circuits import Circuit, Circuits
-from megaflow.consumer.core.held_messages import Held, HeldMessages
+from megaflow.consumer.core.held_messages import Held, HeldMessages, lease_of
 from megaflow.consumer.core.lines import BatchLine, Line, make_line
 from megaflow.consumer.core.protocol import CallBatch, LinedUp, Resume
 from megaflow.handlers.handler import Handler
@@ -42,6 +42,9 @@ class Turns:
         self._concurrency = concurrency
         self._lines: dict[Handler | None, Line] = {}
         self._batch_lines: list[BatchLine] = []
+        self.batch_room = 0
+        """How many messages the next batches have room for."""
+
         self._has_batches = has_batches
         self._all_is_there = all_is_there
         self._is_dry = all_is_there
@@ -90,37 +93,38 @@ class Turns:
     @property
     def collected(self) -> int:
         """How many messages wait for a batch, and for nothing else."""
-        return sum(line.collected for line in self._batch_lines)
+        return sum([line.collected for line in self._batch_lines])
 
-    @property
-    def batch_room(self) -> int:
-        """How many messages the next batches have room for."""
-        return sum(line.call_size for line in self._batch_lines)
-
-    def line_up(self, turn: LinedUp, now: float, *, stopping: bool) -> None:
-        """Put a message that is at work in line for a handler; without one, behind those before it in its group.
+    def line_up(self, told: LinedUp, now: float, *, stopping: bool) -> None:
+        """Put messages that are at work in line for a handler; without one, behind those before them in their groups.
 
         One that is there for another try goes on without, unless the circuit is open, and there is time.
         """
-        message_id, handler, last = turn.message.id, turn.handler, turn.last
-        is_again = last is not None and last.handler is handler
-        if last is not None and (is_again or last.error is None):
-            # Any other failure was told when it was for another try.
-            self.note_outcome(message_id, last, now)
-        self.leave(message_id, None, now)
-        held = self._held_messages.end(message_id)
-        if held is None:
-            return
-        line = self._find_line(handler)
-        self._count += 1
-        may_wait = line.is_shut and not (stopping or held.lease.is_over(now))
-        if is_again and not may_wait:
-            self._held_messages.line_up(held)
-            self._refused.append(message_id)
-        else:
-            self._held_messages.line_up(held, handler if isinstance(line, BatchLine) else None)
-            line.add(message_id, self._count, now, is_next=self._held_messages.is_next(held))
-            self._promote()
+        last, is_again = told.last, told.last is not None and told.last.handler is told.handler
+        line, held_messages = self._find_line(told.handler), self._held_messages
+        batch_handler = line.batch_handler if isinstance(line, BatchLine) else None
+        for message in told.messages:
+            message_id = message.id
+            if lease_of(message).is_given_up:
+                # It may be at work once more, as it came again.
+                continue
+            if last is not None and (is_again or last.error is None):
+                # Any other failure was told when it was for another try.
+                self.note_outcome(message_id, last, now)
+            if message_id in self._calls:
+                self.leave(message_id, None, now)
+            held = held_messages.end(message_id)
+            if held is None:
+                continue
+            self._count += 1
+            if is_again and (stopping or not line.is_shut or held.lease.is_over(now)):
+                held_messages.line_up(held)
+                self._refused.append(message_id)
+                continue
+            held_messages.line_up(held, batch_handler)
+            line.add(message_id, self._count, now, is_next=not held.group or held_messages.is_next(held))
+            if held.group:
+                self._promote()
 
     def note_polled(self, count: int) -> None:
         """Take note of how many messages a poll of a FIFO queue has brought."""
@@ -158,14 +162,18 @@ class Turns:
 
     def note_verdict(self, verdict: Verdict, now: float) -> None:
         """Take note that all handlers of a message have ended."""
-        message_id, success = verdict.message.id, self._circuits.last_success(verdict)
-        line = self._calls.get(self._held_messages.call_of(message_id))
+        message_id = verdict.message.id
+        if self._circuits.are_used:
+            self._note_outcomes(message_id, verdict, now)
+        self.leave(message_id, None, now)
+
+    def _note_outcomes(self, message_id: str, verdict: Verdict, now: float) -> None:
+        success, line = self._circuits.last_success(verdict), self._calls.get(self._held_messages.call_of(message_id))
         for each in verdict.outcomes:
             # The one that had its turn need not be the last: others may not have been called, as the lease was lost.
             had_turn = line is not None and each.handler is line.handler and each.error is None and not each.skipped
             if had_turn or each is success:
                 self.note_outcome(message_id, each, now)
-        self.leave(message_id, None, now)
 
     def leave(self, message_id: str, outcome: Outcome | None, now: float) -> None:
         """Take note that the call of a handler has ended for which a message had its turn, if it had one."""
@@ -247,6 +255,7 @@ class Turns:
             if self._all_is_there:
                 line.waits_for_all()
             self._batch_lines.append(line)
+            self.batch_room += line.call_size
         return line
 
     def _take_out(self, message_ids: Sequence[str]) -> list[Held]:

@@ -18,6 +18,9 @@ class Caller(Enum):
     POLLER = "poller"
     """It handles what the core starts, as long as handlers are quick, and begins to settle what it has handled."""
 
+    WAITING_POLLER = "waiting poller"
+    """It looks for the answers to what it has begun to settle, as long as its own question is not answered."""
+
     ABANDONED_POLLER = "abandoned poller"
     """It ends: nobody waits for its answer any more."""
 
@@ -38,6 +41,11 @@ class Caller(Enum):
         """Whether it handles what the core starts, as long as handlers are quick; else workers are woken for that."""
         return self is Caller.POLLER or self is Caller.EVENT_LOOP
 
+    @property
+    def settles_itself(self) -> bool:
+        """Whether it begins itself what the core wants settled."""
+        return self is Caller.POLLER or self is Caller.WAITING_POLLER
 
-Tell: TypeAlias = Callable[[Input | None, Caller], None]
+
+Tell: TypeAlias = Callable[[Input | None, Caller], object]
 """Tells the core an input, None being what has finished, and does what it answers; may be called from any thread."""

@@ -52,7 +52,7 @@ class EventLoop:
     """
 
     def __init__(
-        self, on_interrupt: Callable[[BaseException], None], callers: asyncio.AbstractEventLoop | None = None
+        self, on_interrupt: Callable[[BaseException], object], callers: asyncio.AbstractEventLoop | None = None
     ) -> None:
         self._on_interrupt = on_interrupt
         self._callers = callers
@@ -212,5 +212,5 @@ async def _cancel_all() -> None:
     await asyncio.get_running_loop().shutdown_asyncgens()
 
 
-MakeEventLoop: TypeAlias = Callable[[Callable[[BaseException], None]], EventLoop]
+MakeEventLoop: TypeAlias = Callable[[Callable[[BaseException], object]], EventLoop]
 """Makes the loop that a consumer's threads know; it is told what ended something in it."""

@@ -13,13 +13,22 @@ from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import Final, TypeAlias
 
-from megaflow.consumer.core.protocol import AskFailed, Inspect, Inspected, Receive, Received
-from megaflow.consumer.threads.caller import Caller, Tell
+from megaflow.consumer.core.protocol import AskFailed, Input, Inspect, Inspected, Receive, Received
+from megaflow.consumer.threads.caller import Caller
 from megaflow.consumer.threads.calls import Answered
 from megaflow.errors import UsageError
 from megaflow.wire.pending import Pending
 
 Question: TypeAlias = Inspect | Receive
+
+_AT_ONCE: Final = 0.001
+"""Seconds: an answer that comes within these is told together with what is finished."""
+
+_SOON: Final = 0.002
+"""Seconds that a poller waits for its answer between two looks for others."""
+
+_A_WHILE: Final = 0.1
+"""Seconds for which it looks for them."""
 
 _LOOK_AGAIN: Final = 0.002
 """Seconds between two looks at what was abandoned: it ends within one way to the queue and back."""
@@ -34,23 +43,26 @@ class _Handling:
 
 
 class Pollers:
-    """Ask questions, as many at once as there are.
+    """Ask questions, as many at once as there are; *tell* tells the core, and whether that was not left to others.
 
     *handle_while_quick* handles what waits as long as handlers are quick, and tells whether something is finished that
-    nobody has told. *before_waiting* is called by a thread that is about to wait for an answer.
+    nobody has told. *looks* tells whether there are other answers that a thread looks for as long as it waits a little
+    for its own; *before_waiting* is called by one that is about to wait for longer.
     """
 
     def __init__(
         self,
         begin: Callable[[Question], Pending[Answered]],
-        tell: Tell,
+        tell: Callable[[Input | None, Caller], bool],
         *,
         handle_while_quick: Callable[[], bool],
+        looks: Callable[[], bool],
         before_waiting: Callable[[], None],
     ) -> None:
         self._begin = begin
         self._tell = tell
         self._handle_while_quick = handle_while_quick
+        self._looks = looks
         self._before_waiting = before_waiting
         self._questions: SimpleQueue[Question | Pending[Answered] | None] = SimpleQueue()
         self._next: deque[Question] = deque()
@@ -179,9 +191,12 @@ class Pollers:
 
     def _bring(self, pending: Pending[Answered]) -> _Handling | None:
         """Wait for an answer, tell it, and handle what it brought; None is that this thread is not wanted any more."""
+        began = time.perf_counter()
+        if pending.is_visible:
+            while self._looks() and not pending.is_answered_within(_SOON) and time.perf_counter() - began < _A_WHILE:
+                self._tell(None, Caller.WAITING_POLLER)
         if not pending.is_answered:
             self._before_waiting()
-        began = time.perf_counter()
         answer = pending.result()
         poll = _poll_of(answer)
         self._under_way.pop(poll, None)
@@ -205,18 +220,19 @@ class Pollers:
             # There may be more: the queue looks for it while these are handled.
             self._begin_next()
         # What is finished is told together with the next answer, where that is there already.
-        while self._handle_while_quick() and not self._has_answer():
-            self._tell(None, Caller.POLLER)
+        # Where another thread tells the core, it tells this as well.
+        while self._handle_while_quick() and not self._has_answer() and self._tell(None, Caller.POLLER):
+            pass
         self._begin_next()
         with self._lock:
             return self._handling.pop(own, None)
 
     def _has_answer(self) -> bool:
-        """Tell whether what this thread has begun to ask is answered."""
+        """Tell whether what this thread has begun to ask is answered, or is so at once."""
         with self._lock:
             handling = self._handling.get(threading.get_ident())
         # Without the lock: where another thread has taken it over meanwhile, and waits, a look takes nothing from it.
-        return handling is not None and handling.pending is not None and handling.pending.is_answered
+        return handling is not None and handling.pending is not None and handling.pending.is_answered_within(_AT_ONCE)
 
     def _begin_next(self) -> None:
         """Begin to ask what this thread is to ask next, unless another one has taken its place."""

@@ -125,6 +125,7 @@ class Runner:
             lambda question: begin_asking(queue, question, settings),
             self._tell,
             handle_while_quick=self._workers.handle_while_quick,
+            looks=lambda: self._settlers.are_looked_for,
             before_waiting=self._settlers.let_others_wait,
         )
         self._watch = SlowHandlerWatch(self._pollers, self._workers, self._settlers)
@@ -223,26 +224,29 @@ class Runner:
             if told is not _WAKE or self._is_over:
                 return told
 
-    def _tell(self, told: Input | None, caller: Caller) -> None:
+    def _tell(self, told: Input | None, caller: Caller) -> bool:
         """Tell the core what happened, and do what it answers; None is what the workers have finished.
 
-        Where another thread is telling it something, that one goes on with this: to wait for it would cost more.
+        Where another thread is telling it something, that one goes on with this: to wait for it would cost more. Return
+        whether it was not left to another one.
         """
-        is_poller = caller is Caller.POLLER
-        if is_poller:
-            self._inputs += self._settlers.take_settled()
+        is_told = False
+        if caller.settles_itself:
+            self._inputs += self._settlers.take_settled(looks_again=told is None)
         self._inputs.append(told)
         too_late: list[Received] = []
         # Asked again after the release: whoever came just before it has left its input to this thread.
         while self._inputs and self._telling.acquire(blocking=False):
             try:
                 too_late += self._tell_all(caller)
+                is_told = True
             finally:
                 self._telling.release()
-        if is_poller:
+        if caller.settles_itself:
             self._settlers.begin_own()
         for received in too_late:
             self._give_back(received.messages)
+        return is_told
 
     def _tell_all(self, caller: Caller) -> Sequence[Received]:
         """Tell what there is to be told, together: most of what the core does then is done once.
@@ -274,8 +278,6 @@ class Runner:
                 return
             if isinstance(action, Start | Resume):
                 started += len(action.messages)
-            elif isinstance(action, CallBatch):
-                started += 1
             self._do(action, caller)
         if started:
             if not (caller.handles_what_is_started and self._workers.are_quick):

@@ -46,6 +46,7 @@ from megaflow.processing.steps import (
     drive,
     run_step,
 )
+from megaflow.processing.straight import StraightToBatch
 from megaflow.processing.verdict import Verdict
 
 log = get_logger(__name__)
@@ -84,6 +85,9 @@ class Workers:
         # All of this without a lock, which every message would have to take. To append, to add, to pop and to assign
         # are one step each, and whoever pops a message handles it, or notes its end, alone.
         self._backlog: deque[Work] = deque()
+        self._batches: deque[Work] = deque()
+        """What waits for a worker, as a batch takes longer than a quick handler may."""
+
         self._wake_ups: SimpleQueue[bool] = SimpleQueue()
         self._works = Works()
         self._workers = 0
@@ -136,7 +140,9 @@ class Workers:
             case Resume():
                 self.resume(action)
             case CallBatch():
-                self._let_wait((self._works.call_batch(action, self._get_processor()),))
+                self._batches.append(self._works.call_batch(action, self._get_processor()))
+                self._start_missing()
+                self._wake_ups.put(True)
             case Drop(messages):
                 self._works.drop(messages)
 
@@ -184,7 +190,7 @@ class Workers:
         Tell whether something is finished that nobody has told.
         """
         wait = self._waits.announce() if self._loop_seconds <= SOON else None
-        while self.are_quick and (work := self._take()):
+        while self.are_quick and (work := _take(self._backlog)):
             self._handle(work, _POLLER)
         self.wake_for_the_rest()
         if wait is not None:
@@ -210,7 +216,7 @@ class Workers:
 
     def _work_forever(self) -> None:
         while self._wake_ups.get():
-            while work := self._take():
+            while work := _take(self._batches) or _take(self._backlog):
                 if not self._handle(work, _WORKER):
                     # Another thread has taken the place of this one.
                     return
@@ -218,12 +224,6 @@ class Workers:
                     self._tell(None, _WORKER)
             if self._works.finished:
                 self._tell(None, _WORKER)
-
-    def _take(self) -> Work | None:
-        try:
-            return self._backlog.popleft()
-        except IndexError:
-            return None
 
     def _handle(self, work: Work, caller: Caller) -> bool:
         """Handle a message as far as can be in this thread, and tell whether that was still waited for."""
@@ -233,7 +233,12 @@ class Workers:
         began = self._began_at = time.perf_counter()
         try:
             begun = work.steps or context.run(self._get_processor().begin, work.message, self._wait)
-            ended = begun if isinstance(begun, Verdict) else context.run(self._advance, work, begun)
+            if isinstance(begun, Verdict):
+                ended = begun
+            elif isinstance(begun, StraightToBatch) and work.result is None:
+                work.steps, ended = begun, begun.turn
+            else:
+                ended = context.run(self._advance, work, begun)
         except StoreError as error:
             work.context = context
             return self._works.park(work, error)
@@ -301,7 +306,7 @@ class Workers:
         if self._waits.end_one():
             return
         self._tell(None, Caller.EVENT_LOOP)
-        while self.are_quick and (work := self._take()):
+        while self.are_quick and (work := _take(self._backlog)):
             context = work.context = self._context.copy() if work.context is None else work.context
             if not context.run(self._start_here, work):
                 break
@@ -343,3 +348,10 @@ class Workers:
 
     def _watch(self, message: Message, handler: Handler, seconds: float | None) -> None:
         self._tell(Called(message, handler, seconds), Caller.HANDLER)
+
+
+def _take(waiting: deque[Work]) -> Work | None:
+    try:
+        return waiting.popleft()
+    except IndexError:
+        return None

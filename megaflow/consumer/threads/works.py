@@ -59,8 +59,8 @@ class Works:
     """
 
     def __init__(self) -> None:
-        self.finished: Final[deque[Verdict | Crashed | StoreFailed | LinedUp]] = deque()
-        """What nobody has told yet."""
+        self.finished: Final[deque[Verdict | Crashed | StoreFailed | tuple[Message, Turn]]] = deque()
+        """What nobody has told yet; with a turn a message that waits for it."""
 
         self._at_work: dict[int, Work] = {}
         self._in_line: dict[int, Work] = {}
@@ -119,13 +119,24 @@ class Works:
             tracing.give_up(message, timed_out=False)
 
     def take_finished(self) -> list[Input]:
-        """Return what has finished meanwhile, or waits for a store or its turn, all verdicts together."""
+        """Return what has finished meanwhile, or waits for a store or its turn, all verdicts together.
+
+        Those that have come to the same turn, one after another, are together, too.
+        """
         verdicts: list[Verdict] = []
         others: list[Input] = []
+        several: list[Message] = []
+        first: Turn | None = None
         while self.finished:
             ended = self.finished.popleft()
             if isinstance(ended, Verdict):
                 verdicts.append(ended)
+            elif isinstance(ended, tuple):
+                message, turn = ended
+                if first is None or turn.handler is not first.handler or not (turn.last is first.last is None):
+                    first, several = turn, []
+                    others.append(LinedUp(several, turn.handler, turn.last))
+                several.append(message)
             else:
                 others.append(ended)
         return [Finished(verdicts), *others] if verdicts else others
@@ -150,20 +161,20 @@ class Works:
             return False
         for part in work.parts:
             step = part.steps.step if part.steps is not None else None
-            if isinstance(step, Turn):
-                self.finished.append(LinedUp(part.message, step.handler, step.last))
-            elif isinstance(step, Verdict):
+            if isinstance(step, Verdict):
                 del self._in_line[id(part.message)]
                 self.finished.append(step)
+            elif isinstance(step, Turn):
+                self.finished.append((part.message, step))
         return True
 
     def _line_up(self, work: Work, turn: Turn, context: Context) -> bool:
         """Leave a message to the core until its turn has come; tell whether it is still waited for."""
-        work.context = context
-        if self._at_work.pop(id(work.message), None) is None:
+        work.context, message = context, work.message
+        if self._at_work.pop(id(message), None) is None:
             return False
-        self._in_line[id(work.message)] = work
-        self.finished.append(LinedUp(work.message, turn.handler, turn.last))
+        self._in_line[id(message)] = work
+        self.finished.append((message, turn))
         return True
 
     def end(self, work: Work, ended: Verdict | Crashed) -> bool:

@@ -73,7 +73,7 @@ class BatchDriver(Driver):
         before = len(self.called)
         self.tell(Received(several, self.poll))
         while self.started:
-            self.tell(LinedUp(self.started.pop(0), handler))
+            self.tell(LinedUp((self.started.pop(0),), handler))
         return [ids(each.messages) for each in self.called[before:]]
 
     def end(self, batch: CallBatch, *fates: Fate) -> None:
@@ -130,7 +130,7 @@ def test_a_message_that_comes_to_a_batch_while_the_consumer_stops_is_called_at_o
     (first,) = driver.receive(message("0"))
     driver.tell(Stop())
 
-    driver.tell(LinedUp(first, THREE))
+    driver.tell(LinedUp((first,), THREE))
 
     assert [ids(each.messages) for each in driver.called] == [["0"]]
 
@@ -284,7 +284,7 @@ def test_messages_go_on_from_a_batch_to_another_line_each_by_itself() -> None:
 
     driver.tell(Finished([verdict_on(first, Fate.DELETE)]))
     for each in others:
-        driver.tell(LinedUp(each, second))
+        driver.tell(LinedUp((each,), second))
 
     assert ids(driver.called[1].messages) == ["1", "2"]
     assert driver.core.health(driver.now).running == 1
@@ -314,7 +314,7 @@ def collect(driver: BatchDriver, handler: Handler, most: int) -> int:
         driver.tell(Received(several, asked.poll))
         polls += driver.all(Receive)
         while driver.started:
-            driver.tell(LinedUp(driver.started.pop(0), handler))
+            driver.tell(LinedUp((driver.started.pop(0),), handler))
             polls += driver.all(Receive)
     return driver.core.health(driver.now).in_hand
 
@@ -366,11 +366,11 @@ def test_on_fifo_an_empty_poll_says_nothing_while_more_is_on_its_way_to_the_batc
     driver = BatchDriver(fifo=True)
     driver.tell(Received(of_group("a", "1") + of_group("b", "2"), driver.poll))
     first, second = driver.started
-    driver.tell(LinedUp(first, THREE))
+    driver.tell(LinedUp((first,), THREE))
     driver.tell(Received((), driver.poll))
     assert driver.called == []
 
-    driver.tell(LinedUp(second, THREE))
+    driver.tell(LinedUp((second,), THREE))
 
     assert [ids(each.messages) for each in driver.called] == [["1", "2"]]
 
@@ -393,7 +393,7 @@ def test_on_fifo_what_is_beyond_a_batch_waits_until_the_ones_before_it_have_ende
 
     driver.end(driver.called[0])
     while driver.started:
-        driver.tell(LinedUp(driver.started.pop(0), THREE))
+        driver.tell(LinedUp((driver.started.pop(0),), THREE))
     driver.wait(2.0)
 
     assert [ids(each.messages) for each in driver.called[1:]] == [["4", "5"]]
@@ -406,7 +406,7 @@ def test_on_fifo_those_of_a_batch_come_to_the_next_one_in_order_whichever_comes_
     together = {each.id: each for each in driver.called[0].messages}
 
     for each in came:
-        driver.tell(LinedUp(together[each], following))
+        driver.tell(LinedUp((together[each],), following))
 
     assert [ids(each.messages) for each in driver.called[1:]] == [["1", "2", "3"]]
 
@@ -443,7 +443,7 @@ def test_on_fifo_one_that_is_on_its_way_behind_one_that_is_kept_is_given_back_wh
     driver.tell(Flush())
 
     driver.end(driver.called[0], Fate.KEEP)
-    driver.tell(LinedUp(second, THREE))
+    driver.tell(LinedUp((second,), THREE))
 
     assert ids(driver.one(Drop).messages) == ["2"]
     driver.wait(10.0)
@@ -454,7 +454,7 @@ def test_on_fifo_a_message_without_a_handler_to_wait_for_goes_on_when_those_befo
     driver = BatchDriver(fifo=True)
     driver.line_up(*of_group("a", "1"))
     driver.tell(Received(of_group("a", "2"), driver.poll))
-    driver.tell(LinedUp(driver.started.pop(), None))
+    driver.tell(LinedUp((driver.started.pop(),), None))
     assert not driver.all(Resume)
     driver.tell(Flush())
 
@@ -479,7 +479,7 @@ def test_on_fifo_the_next_poll_does_not_wait_while_something_is_collected() -> N
 
     driver.tell(Received(of_group("b", "2"), driver.poll))
     waits = [each.wait for each in driver.all(Receive)]
-    driver.tell(LinedUp(driver.started.pop(), THREE))
+    driver.tell(LinedUp((driver.started.pop(),), THREE))
     driver.tell(Received((), driver.poll))
 
     assert waits == [0]
@@ -502,3 +502,24 @@ def test_the_messages_of_a_batch_are_said_to_be_waited_for_and_not_its_call() ->
     driver.tell(Stop())
 
     assert driver.reports(logging.INFO) == [f"stopping: waiting up to 1.0 s for 4 messages; {HOW_TO_HURRY}"]
+
+
+def test_messages_that_come_into_line_together_share_a_batch() -> None:
+    driver = BatchDriver()
+    driver.tell(Received(messages(3), driver.poll))
+
+    driver.tell(LinedUp(driver.started, THREE))
+
+    assert [ids(each.messages) for each in driver.called] == [["0", "1", "2"]]
+
+
+def test_of_messages_that_come_into_line_together_one_that_was_given_up_stays_behind() -> None:
+    driver = BatchDriver()
+    several = messages(4)
+    driver.tell(Received(several, driver.poll))
+    driver.tell(Called(several[1], THREE, 5.0))
+    driver.wait(5.0)
+
+    driver.tell(LinedUp([*several], THREE))
+
+    assert [ids(each.messages) for each in driver.called] == [["0", "2", "3"]]

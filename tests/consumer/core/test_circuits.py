@@ -77,11 +77,11 @@ class CircuitDriver(Driver):
     def line_up(self, handler: Handler, *several: Message) -> None:
         for each in several:
             assert self.receive(each) == [each]
-            self.tell(LinedUp(each, handler))
+            self.tell(LinedUp((each,), handler))
 
     def fail_call(self, handler: Handler, message: Message, error: Exception = AWAY) -> None:
         """Let a handler fail as something is away: it asks for another try."""
-        self.tell(LinedUp(message, handler, Outcome(handler, ProcessStatus.RETRIABLE_ERROR, error)))
+        self.tell(LinedUp((message,), handler, Outcome(handler, ProcessStatus.RETRIABLE_ERROR, error)))
 
     def succeed(self, handler: Handler, message: Message, **outcome: str) -> None:
         self.end(message, Outcome(handler, ProcessStatus.DONE, **outcome))  # type: ignore[arg-type]
@@ -278,7 +278,7 @@ def test_those_of_the_handler_that_has_failed_try_first() -> None:
     driver, (other,) = CircuitDriver(BREAKER), messages(1)
     assert driver.receive(other) == [other]
     _, last = driver.open(STORE)
-    driver.tell(LinedUp(other, OTHER))
+    driver.tell(LinedUp((other,), OTHER))
 
     for _ in range(3):
         assert driver.wait_until(driver.now + 30.0) == [last.id]
@@ -316,7 +316,7 @@ def test_a_success_is_known_when_its_message_comes_to_the_next_handler() -> None
     _, last = driver.open(STORE)
     driver.wait_until(130.0)
 
-    driver.tell(LinedUp(last, OTHER, Outcome(STORE, ProcessStatus.DONE)))
+    driver.tell(LinedUp((last,), OTHER, Outcome(STORE, ProcessStatus.DONE)))
 
     assert driver.open_breakers() == ()
     assert driver.take_on() == [last.id]
@@ -369,7 +369,7 @@ def test_on_a_handler_polling_stops_when_hands_are_full() -> None:
         answered = driver.poll
         each = message(f"waits {answered}", expires_at=1000.0)
         driver.tell(Received((each,), answered))
-        driver.tell(LinedUp(each, OWN))
+        driver.tell(LinedUp((each,), OWN))
         driver.now += 5.0
         driver.tell(Tick())
 
@@ -406,7 +406,7 @@ def test_where_nothing_in_hand_can_try_one_message_is_polled_for() -> None:
     assert driver.one(Receive).count == 1
     (new,) = messages(1)
     assert driver.receive(new) == [new]
-    driver.tell(LinedUp(new, STORE))
+    driver.tell(LinedUp((new,), STORE))
     assert driver.take_on() == ["0"]
     assert driver.all(Receive) == []
 
@@ -459,7 +459,7 @@ def test_what_fails_while_it_stops_has_no_other_try_and_what_comes_into_line_is_
 
     driver.fail_call(STORE, last)
     assert last.id in driver.refused
-    driver.tell(LinedUp(comes_late, STORE))
+    driver.tell(LinedUp((comes_late,), STORE))
 
     assert driver.core.health(driver.now).in_hand == 1
     assert driver.core.wake_at < math.inf
@@ -501,7 +501,7 @@ def test_a_call_that_does_not_return_in_its_time_counts_whether_it_was_in_line_o
     limited = handler("limited in time", timeout=5.0)
     driver.receive(hangs)
     if is_in_line:
-        driver.tell(LinedUp(hangs, limited))
+        driver.tell(LinedUp((hangs,), limited))
     driver.tell(Called(hangs, limited, 5.0))
 
     driver.now += 5.0
@@ -539,7 +539,7 @@ def test_failures_of_free_calls_count_once_and_successes_reset_them() -> None:
     driver.receive(*several)
     driver.fail_call(STORE, several[0])
     failed = Outcome(STORE, ProcessStatus.RETRIABLE_ERROR, AWAY)
-    driver.tell(LinedUp(several[0], OWN, failed))
+    driver.tell(LinedUp((several[0],), OWN, failed))
     assert driver.open_breakers() == ()
 
     driver.succeed(STORE, several[1])
@@ -558,7 +558,7 @@ def test_failures_of_free_calls_count_once_and_successes_reset_them() -> None:
 def test_a_success_that_is_old_by_now_resets_nothing(following: Handler) -> None:
     driver, several = CircuitDriver(), messages(3)
     driver.line_up(OWN, *several)
-    driver.tell(LinedUp(several[0], following, Outcome(OWN, ProcessStatus.DONE)))
+    driver.tell(LinedUp((several[0],), following, Outcome(OWN, ProcessStatus.DONE)))
     driver.fail_call(OWN, several[1])
     driver.end(several[0], Outcome(OWN, ProcessStatus.DONE), Outcome(following, ProcessStatus.DONE))
 
@@ -609,8 +609,8 @@ def test_a_batch_that_tries_is_told_by_one_that_was_called_and_by_none_that_was_
     driver.wait_until(driver.now + 30.0)
     assert driver.open_breakers() == ("batched",)
 
-    driver.tell(LinedUp(several[0], OTHER, Outcome(batched, ProcessStatus.DONE, skipped="done earlier")))
+    driver.tell(LinedUp((several[0],), OTHER, Outcome(batched, ProcessStatus.DONE, skipped="done earlier")))
     assert driver.open_breakers() == ("batched",)
-    driver.tell(LinedUp(several[1], OTHER, Outcome(batched, ProcessStatus.DONE)))
+    driver.tell(LinedUp((several[1],), OTHER, Outcome(batched, ProcessStatus.DONE)))
 
     assert driver.open_breakers() == ()

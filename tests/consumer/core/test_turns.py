@@ -55,7 +55,7 @@ class TurnDriver(Driver):
         went_on = []
         for each in several:
             assert self.receive(each) == [each]
-            self.tell(LinedUp(each, handler))
+            self.tell(LinedUp((each,), handler))
             went_on += self.resumed
         return went_on
 
@@ -118,7 +118,7 @@ def test_a_turn_for_which_no_call_was_made_is_over_with_its_message(ending: str)
     elif ending == "crashed":
         driver.tell(Crashed(first, ValueError()))
     else:
-        driver.tell(LinedUp(first, TWO_A_MINUTE))
+        driver.tell(LinedUp((first,), TWO_A_MINUTE))
 
     assert "1" in driver.resumed
 
@@ -138,7 +138,7 @@ def test_a_call_that_hangs_holds_no_turn_and_does_not_end_that_of_its_message_wh
     driver.tell(Called(again, ONE_AT_ONCE, 50.0))
 
     assert driver.end_call(ONE_AT_ONCE, first) == []
-    driver.tell(LinedUp(first, TWO_A_MINUTE))
+    driver.tell(LinedUp((first,), TWO_A_MINUTE))
     assert driver.resumed == []
     assert driver.wait_for(GiveUp).message is again
 
@@ -314,7 +314,7 @@ def fill(driver: TurnDriver, name: str, count: int) -> None:
     for number in range(count):
         each = message(f"{name}{number}", expires_at=1e9)
         driver.tell(Received((each,)))
-        driver.tell(LinedUp(each, ONE_AT_ONCE))
+        driver.tell(LinedUp((each,), ONE_AT_ONCE))
 
 
 def test_polling_goes_on_for_others_and_ends_when_the_hands_are_full() -> None:
@@ -373,9 +373,9 @@ def test_what_comes_to_its_turn_during_a_stop_is_given_back_at_once_where_that_d
     driver.tell(Stop())
 
     for each in several[:2]:
-        driver.tell(LinedUp(each, TWO_A_MINUTE))
+        driver.tell(LinedUp((each,), TWO_A_MINUTE))
         assert driver.resumed == [each.id]
-    driver.tell(LinedUp(several[2], TWO_A_MINUTE))
+    driver.tell(LinedUp((several[2],), TWO_A_MINUTE))
 
     assert (driver.resumed, ids(driver.one(Hide).messages)) == ([], ["2"])
     driver.tell(Settled(driver.one(Hide)))

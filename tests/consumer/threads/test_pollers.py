@@ -34,9 +34,15 @@ class Post:
         self.waits = 0
         self.on_tell: Callable[[Input | None], None] = lambda told: None
         self.handle: Callable[[], bool] = lambda: False
+        self.looks = False
+        self.is_left = False
         self.answers: dict[int, Answered] = {}
         self.pollers = Pollers(
-            self.begin, self.tell, handle_while_quick=lambda: self.handle(), before_waiting=self.before_waiting
+            self.begin,
+            self.tell,
+            handle_while_quick=lambda: self.handle(),
+            looks=lambda: self.looks,
+            before_waiting=self.before_waiting,
         )
 
     def begin(self, question: Inspect | Receive) -> Call[Answered]:
@@ -49,9 +55,10 @@ class Post:
             call.answered.set()
         return call
 
-    def tell(self, told: Input | None, caller: Caller) -> None:
+    def tell(self, told: Input | None, caller: Caller) -> bool:
         self.told.append((told, caller))
         self.on_tell(told)
+        return not self.is_left
 
     def before_waiting(self) -> None:
         self.waits += 1
@@ -482,3 +489,39 @@ def test_a_question_that_fails_is_told_and_the_next_one_asked(post: Post) -> Non
 
     wait_until(lambda: 2 in post.asked)
     assert post.threads() == 1
+
+
+def test_a_poller_that_waits_looks_meanwhile_for_what_it_has_begun_to_settle(post: Post) -> None:
+    def end_the_looks(told: Input | None) -> None:
+        post.looks = len(post.told) < 3
+
+    post.looks, post.on_tell = True, end_the_looks
+
+    post.pollers.ask(Receive(1, 20, 1))
+    wait_until(lambda: post.waits > 1)
+
+    assert post.told == [(None, Caller.WAITING_POLLER)] * 3
+
+
+def test_a_poller_that_waits_for_long_lets_others_look(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_A_WHILE", 0.0)
+    post.looks = True
+
+    post.pollers.ask(Receive(1, 20, 1))
+    wait_until(lambda: post.waits > 1)
+    post.looks = False
+    post.answer(1)
+
+    wait_until(lambda: post.polls_told() == [(1, Caller.POLLER)])
+    assert post.told[0][0] is not None
+
+
+def test_where_another_thread_tells_the_core_a_poller_does_not_try_again_and_again(post: Post) -> None:
+    post.answers[1] = Received(MESSAGES, 1)
+    post.handle, post.is_left = lambda: True, True
+
+    post.pollers.ask(Receive(2, 20, 1))
+    post.answer(1)
+    wait_until(lambda: post.waits > 2)
+
+    assert [caller for told, caller in post.told if told is None] == [Caller.POLLER]

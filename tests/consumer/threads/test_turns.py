@@ -117,7 +117,7 @@ class Parts:
     def look(self) -> bool:
         return self.looks.pop(0) if self.looks else False
 
-    def take_settled(self) -> list[Settled]:
+    def take_settled(self, *, looks_again: bool) -> list[Settled]:
         self.noted.append("take settled")
         return self.settled
 
@@ -288,7 +288,7 @@ def test_a_poller_tells_with_its_own_what_was_settled_and_begins_what_is_to_be(e
     assert engine.parts.noted == ["take settled", "begin own"]
 
 
-@pytest.mark.parametrize("caller", [caller for caller in Caller if caller is not Caller.POLLER])
+@pytest.mark.parametrize("caller", [caller for caller in Caller if not caller.settles_itself])
 def test_others_leave_to_pollers_what_pollers_settle(engine: Engine, caller: Caller) -> None:
     engine.runner._tell(Tick(), caller)
 

@@ -534,7 +534,7 @@ def line_up(house: House, *, is_async: bool = False) -> tuple[Message, list[str]
     assert house.workers.handle_while_quick()
     (told,) = house.workers.take_finished()
     assert isinstance(told, LinedUp)
-    assert (told.message, told.handler) == (message, house.app.handlers[0])
+    assert (told.messages, told.handler) == ([message], house.app.handlers[0])
     assert ran == ["plain"]
     return message, ran
 
@@ -615,7 +615,7 @@ def test_in_the_event_loop_a_message_is_put_in_line_and_gone_on_with(
     house.make_quick()
     tell_in_a_loop(house)
     told = [*house.finished, *house.workers.take_finished()]
-    assert told == [LinedUp(message, house.app.handlers[0])]
+    assert told == [LinedUp([message], house.app.handlers[0])]
 
     house.workers.resume(Resume((message,)))
     house.make_quick()

@@ -26,6 +26,10 @@ class Call(Pending[_Answer]):
         return self._is_under_way
 
     @property
+    def is_visible(self) -> bool:
+        return self._is_under_way
+
+    @property
     def is_answered(self) -> bool:
         return self.answered.is_set()
 
