@@ -1,168 +1,47 @@
 """What matching costs: one event against N handlers, beside parsing its JSON and beside a plain loop, in one run.
 
-``make bench``, or ``python -m benchmarks.dispatch [WORKLOAD ...]``. Absolute times drift on shared machines: read the
-ratios. Every event of 570 bytes and 20 leaves reaches about two of the handlers, whatever their number.
+``make bench``, or ``python -m benchmarks.dispatch [WORKLOAD ...]``; ``python -m benchmarks.dispatch many [COUNT ...]``
+measures a million handlers. Absolute times drift on shared machines: read the ratios, whose sides take turns.
 """
 
 import gc
 import json
-import random
+import resource
 import sys
 import time
 import tracemalloc
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from datetime import date, timedelta
+from pathlib import Path
 from statistics import median
 from typing import Any
 
-from megaflow import Handler, Router
+from benchmarks.workloads import (
+    WITHOUT_RE2,
+    WORKLOADS,
+    Rules,
+    as_payloads,
+    build_document,
+    build_handlers,
+    choose_events,
+    hot,
+    keyed,
+)
+from megaflow import Handler
 from megaflow.dispatch.table import DispatchTable
-from megaflow.event import deserialize_payload
 from megaflow.match import re2_sets
-from megaflow.match.functions import between, gt, gte, lt, match, not_, one_of, prefix, search
 from megaflow.messages.message import message_with, open_message
 from tests.linear_twin import LinearTable
 
-WITHOUT_RE2 = "regexes, no re2"
 SIZES = (1, 10, 100, 1_000, 10_000)
 MOST = SIZES[-1]
+MANY = "many"
+MANY_SIZES = (MOST, 100_000, 1_000_000)
+MANY_EVENTS, MANY_ROUNDS = 5_000, 15
 WARM, DISTINCT = 200, 20_000
 ROUNDS = 7
-FIRST_DAY = date(2000, 1, 1)
-
-Document = dict[str, Any]
-Rules = dict[str, Any]
-
-
-def build_document(number: int) -> Document:
-    """Return the event that handler *number* of every workload is for, and the one beside it."""
-    pair = number // 2 * 2
-    return {
-        "protocol": "mega",
-        "version": 1,
-        "event": {
-            "domain": f"domain-{pair // 2 % 100}",
-            "name": f"event-{pair // 2}",
-            "version": 1,
-            "timestamp": "2026-05-04T15:53:23.123+00:00",
-            "subject": "987650",
-            "publisher": "cart",
-            "attributes": {
-                "tenant": f"tenant-{pair // 2}",
-                "quantity": pair,
-                "code": f"{pair:05}-item",
-                "day": (FIRST_DAY + timedelta(pair)).isoformat(),
-                "path": f"/shop/{pair}/cart",
-                f"key-{pair}": 5,
-                f"key-{pair + 1}": 5,
-            },
-        },
-        "object": {
-            "type": "cart",
-            "id": "18a3f92e-1fbf-45eb-8769-d836d0a1be55",
-            "version": 2,
-            "current": {"user_id": 987650, "currency": "USD", "value": "377.37"},
-        },
-        "extra": {"channel": "web"},
-    }
-
-
-def keyed(number: int) -> Rules:
-    pair = number // 2
-    rules = {"domain": f"domain-{pair % 100}", "name": f"event-{pair}", "version": one_of(1, 2)}
-    return rules | {"attributes": {"quantity": gt(-1), "code": not_("")}}
-
-
-def hot(number: int) -> Rules:
-    return {"object_type": "cart", "attributes": {"tenant": f"tenant-{number // 2}", "quantity": gt(-1)}}
-
-
-def ranges(number: int) -> Rules:
-    low = number // 2 * 2
-    return {"object_type": "cart", "attributes": {"quantity": between(low, low + 1), "path": prefix("/shop/")}}
-
-
-def no_equality(number: int) -> Rules:
-    pair = number // 2 * 2
-    forms = (
-        {"quantity": gte(pair) & lt(pair + 2), "code": not_("")},
-        {"path": prefix(f"/shop/{pair}/"), "quantity": gt(-1)},
-        {"code": match(rf"{pair:05}-[a-z]+$")},
-    )
-    return {"attributes": forms[pair % 5 % 3]}
-
-
-def many_paths(number: int) -> Rules:
-    return {"attributes": {f"key-{number}": gt(0)}}
-
-
-def dates(number: int) -> Rules:
-    day = FIRST_DAY + timedelta(number // 2 * 2)
-    return {"object_type": "cart", "attributes": {"day": between(day, day + timedelta(1))}}
-
-
-def mixed(number: int) -> Rules:
-    return (keyed, hot, ranges, no_equality, many_paths, dates)[number // 2 % 6](number)
-
-
-def mixed_with_lambdas(number: int) -> Rules:
-    rules = mixed(number)
-    if number % 20 == 0:
-        rules["extra"] = {"channel": lambda channel: channel == "web"}
-    return rules
-
-
-def lambdas_alone(number: int) -> Rules:
-    wanted = number // 2 * 2
-    return mixed(number) if number % 20 else {"attributes": {"quantity": lambda quantity: quantity == wanted}}
-
-
-def regexes(number: int) -> Rules:
-    return {"attributes": {"path": search(rf"p/{number // 2 * 2}/[a-z]+$")}}
-
-
-WORKLOADS: dict[str, Callable[[int], Rules]] = {
-    "keyed": keyed,
-    "hot": hot,
-    "ranges": ranges,
-    "no equality": no_equality,
-    "many paths": many_paths,
-    "mixed": mixed,
-    "dates": dates,
-    "mixed, 5 % lambdas": mixed_with_lambdas,
-    "mixed, 5 % lambdas alone": lambdas_alone,
-    "regexes": regexes,
-    WITHOUT_RE2: regexes,
-}
-SECTIONS = {"object_type": ("object", "type"), "attributes": ("event", "attributes")}
-
-
-def build_handlers(workload: Callable[[int], Rules], count: int, *, as_event: bool) -> tuple[Handler, ...]:
-    """Return *count* handlers, for events or for data objects that look like them."""
-    router = Router()
-    for number in range(count):
-        rules = workload(number)
-        if as_event:
-            router.on_event(**rules)(handle)
-            continue
-        pattern: Document = {}
-        for name, wanted in rules.items():
-            section, key = SECTIONS.get(name, ("event", name))
-            pattern.setdefault(section, {})[key] = wanted
-        router.on_data(pattern)(handle)
-    return router.handlers
-
-
-def handle(payload: Any) -> None:
-    """Do nothing: handlers are selected here, and not run."""
-
-
-def choose_events(count: int, number: int) -> list[Document]:
-    """Return *number* events that handlers among the first *count* are for."""
-    chance = random.Random(1)
-    return [build_document(chance.randrange(count)) for _ in range(number)]
+PAIRS = 31
 
 
 def time_each(call: Callable[[Any], object], values: Sequence[Any], rounds: int = ROUNDS) -> float:
@@ -184,6 +63,7 @@ class Measured:
     distinct: float
     linear: float
     parse: float
+    to_parse: float
     matches: float
     build_seconds: float
     build_megabytes: float
@@ -192,7 +72,7 @@ class Measured:
         cells = "".join(f"{each:>8.2f}" for each in self.by_size)
         by_hundred, by_ten = self.by_size[-1] / self.by_size[2], self.by_size[-1] / self.by_size[1]
         return (
-            f"{cells}{self.distinct:>9.2f}{self.parse:>8.2f}{self.by_size[-1] / self.parse:>7.2f}x{by_hundred:>7.2f}x"
+            f"{cells}{self.distinct:>9.2f}{self.parse:>8.2f}{self.to_parse:>7.2f}x{by_hundred:>7.2f}x"
             f"{by_ten:>7.2f}x{self.linear / self.by_size[3]:>8.0f}x{self.matches:>7.1f}"
             f"{self.build_seconds:>8.2f}{self.build_megabytes:>6.0f}"
         )
@@ -208,7 +88,10 @@ def measure(workload: Callable[[int], Rules], *, as_event: bool) -> Measured:
     by_size = []
     for count in SIZES:
         table = DispatchTable(build_handlers(workload, count, as_event=as_event))
-        by_size.append(time_each(table.handlers_for, as_payloads(choose_events(count, WARM), as_event)))
+        events = as_payloads(choose_events(count, WARM), as_event)
+        by_size.append(time_each(table.handlers_for, events))
+    bodies = [json.dumps(each) for each in choose_events(MOST, WARM)]
+    rounds = [(time_each(table.handlers_for, events, 1), time_each(json.loads, bodies, 1)) for _ in range(PAIRS)]
     handlers = build_handlers(workload, MOST, as_event=as_event)
     seconds, megabytes = measure_build(handlers)
     # What is slow with a few events is no faster with more.
@@ -216,20 +99,16 @@ def measure(workload: Callable[[int], Rules], *, as_event: bool) -> Measured:
     matches = sum(len(table.handlers_for(each)) for each in distinct) / len(distinct)
     few = build_handlers(workload, SIZES[3], as_event=as_event)
     messages = [message_with(each) for each in as_payloads(choose_events(SIZES[3], 20), as_event)]
-    bodies = [json.dumps(each) for each in choose_events(MOST, WARM)]
     return Measured(
         by_size=tuple(by_size),
         distinct=time_each(table.handlers_for, distinct, 3),
         linear=time_each(LinearTable(few).select, messages, 3),
-        parse=time_each(json.loads, bodies),
+        parse=median(parse for _, parse in rounds),
+        to_parse=median(match / parse for match, parse in rounds),
         matches=matches,
         build_seconds=seconds,
         build_megabytes=megabytes,
     )
-
-
-def as_payloads(documents: Sequence[Document], as_event: bool) -> list[Any]:
-    return [deserialize_payload(each) for each in documents] if as_event else list(documents)
 
 
 def measure_build(handlers: Sequence[Handler]) -> tuple[float, float]:
@@ -246,6 +125,40 @@ def measure_build(handlers: Sequence[Handler]) -> tuple[float, float]:
     tracemalloc.stop()
     del table
     return seconds, kept / 1e6
+
+
+def measure_many(counts: Sequence[int]) -> Iterator[str]:
+    """Compare tables of *counts* handlers, told apart by their tenants, with one of `MOST`, in turn."""
+    small, _, _ = build_many(MOST)
+    few = as_payloads(choose_events(MOST, MANY_EVENTS), as_event=True)
+    bodies = [json.dumps(each) for each in choose_events(MOST, MANY_EVENTS)]
+    for count in counts:
+        table, seconds, kilobytes = build_many(count)
+        many = as_payloads(choose_events(count, MANY_EVENTS), as_event=True)
+        gc.collect()
+        sides = ((table.handlers_for, many), (small.handlers_for, few), (json.loads, bodies))
+        rounds = [[time_each(call, values, 1) for call, values in sides] for _ in range(MANY_ROUNDS)]
+        took, to_small, to_parse = zip(*((one, one / other, one / parse) for one, other, parse in rounds), strict=True)
+        yield (
+            f"{count:>10,}{seconds:>9.2f}{kilobytes:>9.2f}{min(took):>9.2f}{median(to_small):>8.2f}x"
+            f"{median(to_parse):>8.2f}x"
+        )
+
+
+def build_many(count: int) -> tuple[DispatchTable, float, float]:
+    """Return a table of *count* handlers, the seconds of CPU that it took, and the KB that it holds for each."""
+    handlers = build_handlers(hot, count, as_event=True)
+    gc.collect()
+    before, start = resident_bytes(), time.process_time()
+    table = DispatchTable(handlers)
+    seconds = time.process_time() - start
+    gc.collect()
+    return table, seconds, (resident_bytes() - before) / count / 1e3
+
+
+def resident_bytes() -> int:
+    """Return how much memory this process has; Linux says so."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
 
 
 def measure_one_handler() -> Iterator[str]:
@@ -281,6 +194,13 @@ def form(as_event: bool) -> str:
 
 
 def main() -> None:
+    if sys.argv[1:2] == [MANY]:
+        print(
+            "handlers by tenant; seconds of CPU for the table, KB a handler; µs per event, ÷ 10,000 handlers, ÷ json\n"
+        )
+        for row in measure_many([int(count) for count in sys.argv[2:]] or MANY_SIZES):
+            print(row, flush=True)
+        return
     chosen = sys.argv[1:] or list(WORKLOADS)
     print(f"µs per event, {WARM} events; then with {DISTINCT:,} distinct ones at {MOST:,} handlers; json.loads of the")
     print(

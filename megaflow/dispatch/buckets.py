@@ -6,7 +6,7 @@ adds what it finds to a list.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 Positions: TypeAlias = list[int]
@@ -15,11 +15,17 @@ Positions: TypeAlias = list[int]
 Bucket: TypeAlias = Callable[[Any, Positions], None]
 """Adds the handlers of a bucket that match a payload."""
 
-Visit: TypeAlias = Callable[[Any, Any, Positions], None]
-"""Takes a value, and the payload it comes from, to the buckets it belongs to."""
+Visit: TypeAlias = Callable[[type, Any, Any, Positions], bool | None]
+"""Takes a value of a type, and the payload it comes from, to its buckets; true where it knows no such type."""
 
-Visits: TypeAlias = Mapping[type, Visit]
-"""What is to be done with a value, by its type; nothing, where its type is not there."""
 
-Maker: TypeAlias = Callable[[Mapping[Any, Bucket]], Visits]
-"""Makes the steps for the types that the specification compares in one way."""
+def join(buckets: Sequence[Bucket]) -> Bucket:
+    """Return one bucket that holds *buckets*."""
+    if len(buckets) == 1:
+        return buckets[0]
+
+    def collect(payload: Any, found: Positions) -> None:
+        for bucket in buckets:
+            bucket(payload, found)
+
+    return collect

@@ -1,122 +1,79 @@
-"""Lookups: from one value to the buckets whose probes it answers."""
+"""Lookups: from one value to the buckets whose probes it answers, as lines of a generated function.
+
+In these lines, ``value`` is what is looked up, ``payload`` what it comes from, and ``found`` what a bucket adds to.
+"""
 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, Final, NamedTuple, TypeAlias
 from uuid import UUID
 
-from megaflow.dispatch.buckets import Bucket, Maker, Positions, Visit, Visits
+from megaflow.dispatch.buckets import Bucket, Positions, Visit
+from megaflow.dispatch.cuts import as_float
+from megaflow.dispatch.fields import MISSING, see
+from megaflow.dispatch.generated import Functions, indent
 from megaflow.dispatch.probes import How
-from megaflow.dispatch.ranges import read_likely_number, visit_dates, visit_datetimes, visit_numbers
+from megaflow.dispatch.ranges import (
+    Segments,
+    cut_day,
+    cut_moment,
+    cut_number,
+    cuts_of_floats,
+    cuts_of_wholes,
+    is_day,
+    list_points,
+    read_datetime,
+    read_day,
+    read_likely_number,
+)
+from megaflow.match.comparison import read_number
 from megaflow.match.re2_sets import RegexSet
 
 Filed: TypeAlias = Mapping[How, Mapping[Any, Bucket]]
 """The buckets for the values at one path, by what they are looked up by."""
 
 
-StepFor: TypeAlias = Callable[[type], Visit | None]
-"""Looks up what is to be done with a value of a type."""
+class Step(NamedTuple):
+    """What is to be done with a value of one type, and the constants of these lines."""
+
+    lines: Sequence[str]
+    constants: Mapping[str, object]
 
 
-class Place(NamedTuple):
-    """What is to be done with the value at one path: the step for the type that is expected there, and for others."""
+Steps: TypeAlias = Mapping[type, Step]
+"""What is to be done with a value, by its type; nothing, where its type is not there."""
 
-    expected: type
-    step: Visit
-    step_for: StepFor
+Maker: TypeAlias = Callable[[Mapping[Any, Bucket], Functions], Steps]
+"""Makes the steps for what is looked up in one way."""
 
 
-def build_place(filed: Filed, below: Mapping[str, Place]) -> Place:
-    """Return what takes a value to its buckets in *filed*, and what is in it to the places *below*."""
-    steps: dict[type, list[Visit]] = {dict: [_visit_keys(below)]} if below else {}
+def make_visit(filed: Filed, functions: Functions, below: Step | None = None) -> Visit:
+    """Return what takes a value to its buckets in *filed*, and an object to what is *below* it."""
+    steps: dict[type, list[Step]] = {dict: [below]} if below else {}
     for how, buckets in filed.items():
-        for type_, step in _MAKERS[how](buckets).items():
+        for type_, step in _MAKERS[how](buckets, functions).items():
             steps.setdefault(type_, []).append(step)
-    by_type = {type_: each[0] if len(each) == 1 else _one_by_one(tuple(each)) for type_, each in steps.items()}
-    return Place(*next(iter(by_type.items())), by_type.get)
+    lines: list[str] = []
+    for type_ in sorted(steps, key=_LIKELY.index):
+        lines.append(f"{'elif' if lines else 'if'} kind is {type_.__name__}:")
+        lines += indent(line for step in steps[type_] for line in step.lines)
+    lines += ["elif kind not in KNOWN_TYPES:", "    return True"]
+    constants = {name: each for many in steps.values() for step in many for name, each in step.constants.items()}
+    return functions.make("visit(kind, value, payload, found)", lines, constants)  # type: ignore[no-any-return]
 
 
-def _visit_keys(below: Mapping[str, Place]) -> Visit:
-    """Return what goes through the keys of an object or through those of *below*, whichever are fewer."""
-    visit_wanted, look_up, size = _visit_wanted(below), below.get, len(below)
-
-    def visit(value: Any, payload: Any, found: Positions) -> None:
-        if size <= len(value):
-            visit_wanted(value, payload, found)
+def visit_as_base(visit: Visit, value: Any, payload: Any, found: Positions) -> None:
+    """Visit a value of a subclass as its base sees it; the specification speaks of no other types."""
+    for base, convert in _PLAIN.items():
+        if isinstance(value, base):
+            visit(base, convert(value), payload, found)
             return
-        for key, each in value.items():
-            place = look_up(key)
-            if place is not None:
-                expected, step, step_for = place
-                if type(each) is expected:
-                    step(each, payload, found)
-                else:
-                    visit_unexpected(step_for, each, payload, found)
-
-    return visit_wanted if size <= _FEW_KEYS else visit
 
 
-_FEW_KEYS: Final = 3
-
-
-def _visit_wanted(below: Mapping[str, Place]) -> Visit:
-    wanted = [(key, *place) for key, place in below.items()]
-    if len(wanted) == 1:
-        return _visit_key(*wanted[0])
-
-    def visit(value: Any, payload: Any, found: Positions) -> None:
-        for key, expected, step, step_for in wanted:
-            if key in value:
-                each = value[key]
-                if type(each) is expected:
-                    step(each, payload, found)
-                else:
-                    visit_unexpected(step_for, each, payload, found)
-
-    return visit
-
-
-def _visit_key(key: str, expected: type, step: Visit, step_for: StepFor) -> Visit:
-    def visit(value: Any, payload: Any, found: Positions) -> None:
-        if key in value:
-            each = value[key]
-            if type(each) is expected:
-                step(each, payload, found)
-            else:
-                visit_unexpected(step_for, each, payload, found)
-
-    return visit
-
-
-def visit_unexpected(step_for: StepFor, value: Any, payload: Any, found: Positions) -> None:
-    """Visit a value of any type, one of a subclass as its base sees it; the specification speaks of no other types."""
-    step = step_for(type(value))
-    if step is not None:
-        step(value, payload, found)
-    elif type(value) not in _KNOWN_TYPES:
-        for base, convert in _PLAIN.items():
-            if isinstance(value, base):
-                step = step_for(base)
-                if step is not None:
-                    step(convert(value), payload, found)
-                return
-
-
-def _one_by_one(steps: Sequence[Visit]) -> Visit:
-    def visit(value: Any, payload: Any, found: Positions) -> None:
-        for step in steps:
-            step(value, payload, found)
-
-    return visit
-
-
-_KNOWN_TYPES: Final = frozenset(
-    {str, int, float, Decimal, bool, type(None), datetime, date, bytes, UUID, list, tuple, dict}
-)
 _PLAIN: Final[Mapping[type, Callable[[Any], Any]]] = {
     str: str.__str__,
     int: int,
@@ -130,61 +87,158 @@ _PLAIN: Final[Mapping[type, Callable[[Any], Any]]] = {
     tuple: lambda value: value,
     dict: lambda value: value,
 }
+_LIKELY: Final = (str, int, float, dict, bool, type(None), list, Decimal, datetime, date, bytes, UUID, tuple)
+"""The types that the specification speaks of, the likely ones first."""
+
+NAMES: Final[Mapping[str, object]] = {
+    "MISSING": MISSING,
+    "see": see,
+    "KNOWN_TYPES": frozenset(_LIKELY),
+    **{type_.__name__: type_ for type_ in _LIKELY},
+    **{
+        each.__name__: each
+        for each in (bisect_right, visit_as_base, is_day, read_datetime, read_day, read_likely_number)
+    },
+}
+"""What generated functions know by name."""
+
+_VISIT_BUCKET: Final = ("if bucket is not None:", "    bucket(payload, found)")
+_VISIT_REACHED: Final = ("for bucket in reached:", "    bucket(payload, found)")
 
 
-def _equal(types: Sequence[type], key: Callable[[Any], Hashable]) -> Maker:
-    """Return what makes a step that looks up the *key* of a value, unless that is None."""
-
-    def make(buckets: Mapping[Any, Bucket]) -> Visits:
-        look_up = buckets.get
-
-        def visit(value: Any, payload: Any, found: Positions) -> None:
-            bucket = look_up(key(value))
-            if bucket is not None:
-                bucket(payload, found)
-
-        return dict.fromkeys(types, visit)
-
-    return make
+def _equal(how: How, key: str, types: Sequence[type]) -> Maker:
+    """Return what makes a step that looks up the *key* of a value."""
+    name = f"by_{how}"
+    lines = (f"bucket = {name}({key})", *_VISIT_BUCKET)
+    return lambda buckets, functions: dict.fromkeys(types, Step(lines, {name: buckets.get}))
 
 
-def _texts(buckets: Mapping[Any, Bucket]) -> Visits:
-    """Return what `_equal` would, without a call for the key: most of what handlers ask for is text."""
-    look_up = buckets.get
-
-    def visit(value: Any, payload: Any, found: Positions) -> None:
-        bucket = look_up(value)
-        if bucket is not None:
-            bucket(payload, found)
-
-    return {str: visit}
+def _constants(buckets: Mapping[Any, Bucket], functions: Functions) -> Steps:
+    by_value = {value: buckets[str(value)] for value in (True, False, None) if str(value) in buckets}
+    step = Step(("bucket = by_constant(value)", *_VISIT_BUCKET), {"by_constant": by_value.get})
+    return {bool: step, type(None): step}
 
 
-def _starts(buckets: Mapping[Any, Bucket]) -> Visits:
+def _numbers(buckets: Mapping[Any, Bucket], functions: Functions) -> Steps:
+    """Return steps that look up a number as it is: a float, too, unless no float says the number that is wanted."""
+    floats = [(as_float(number), number) for number in buckets]
+    by_float = {nearest: buckets[number] for nearest, number in floats if read_number(nearest) == number}
+    whole = Step(("bucket = by_number(value)", *_VISIT_BUCKET), {"by_number": buckets.get})
+    exact = Step(("bucket = by_number(read_likely_number(value))", *_VISIT_BUCKET), whole.constants)
+    floating = Step(("bucket = by_float(value)", *_VISIT_BUCKET), {"by_float": by_float.get})
+    return {int: whole, float: floating, Decimal: exact, str: exact}
+
+
+def _ranges(buckets: Mapping[Any, Bucket], functions: Functions) -> Steps:
+    """Return steps that look for a number among the cuts of all ranges: as it is, where it is a plain one."""
+    segments = Segments(buckets, cut_number)
+    covers = {"ranges": segments.covers}
+    read = ("number = read_likely_number(value)", "if number is not None:")
+    place = "reached = ranges[bisect_right(cuts, (number, False))]"
+    exact = Step((*read, *indent((place, *_VISIT_REACHED))), {"cuts": segments.cuts, **covers})
+    steps = {int: exact, float: exact, Decimal: exact, str: exact}
+    wholes, floats = cuts_of_wholes(segments.cuts), cuts_of_floats(segments.cuts)
+    if wholes is not None:
+        steps[int] = _whole_ranges(wholes, segments.covers)
+    if floats is not None:
+        place = "reached = ranges[bisect_right(float_cuts, value)]"
+        # All but the one that is no number.
+        lines = ("if value == value:", *indent((place, *_VISIT_REACHED)))
+        steps[float] = Step(lines, {"float_cuts": floats, **covers})
+    return steps
+
+
+def _whole_ranges(cuts: Sequence[float], covers: Sequence[tuple[Bucket, ...]]) -> Step:
+    points = list_points(cuts, covers)
+    if points is not None:
+        return Step(("reached = whole_numbers(value, ())", *_VISIT_REACHED), {"whole_numbers": points.get})
+    place = "reached = ranges[bisect_right(whole_cuts, value)]"
+    return Step((place, *_VISIT_REACHED), {"whole_cuts": cuts, "ranges": covers})
+
+
+def _dates(buckets: Mapping[Any, Bucket], functions: Functions) -> Steps:
+    """Return steps for dates: text of a date alone sorts like the date, and is read only where it lies in a range."""
+    segments = Segments(buckets, cut_day)
+    days = {"days": segments.covers, "day_cuts": segments.cuts}
+    read = ("day = read_day(value)", f"reached = {_DAYS}", *_VISIT_REACHED)
+    find, constants = _find_day_texts(segments)
+    text = (
+        f"if len(value) == {_DATE_LENGTH}:",
+        *indent(find),
+        "else:",
+        '    day = read_day(value) if value[4:5] == "-" else None',
+        f"    reached = {_DAYS}",
+        *_VISIT_REACHED,
+    )
+    return {str: Step(text, {**days, **constants}), date: Step(read, days), datetime: Step(read, days)}
+
+
+def _find_day_texts(segments: Segments) -> tuple[Sequence[str], dict[str, object]]:
+    points = list_points(segments.cuts, segments.covers)
+    if points is not None:
+        texts = {_write_day(day): covers for day, covers in points.items()}
+        return ("reached = day_texts(value, ())",), {"day_texts": texts.get}
+    lines = ("reached = days[bisect_right(day_texts, value)]", "reached = reached if reached and is_day(value) else ()")
+    return lines, {"day_texts": list(map(_write_day, segments.cuts))}
+
+
+def _write_day(day: int) -> str:
+    """Return the text of a day, or one that is behind those of all days."""
+    return date.fromordinal(day).isoformat() if day <= _LAST_DAY else ":"
+
+
+_DAYS: Final = "() if day is None else days[bisect_right(day_cuts, day)]"
+_LAST_DAY: Final = date.max.toordinal()
+_DATE_LENGTH: Final = len("2020-01-01")
+
+
+def _datetimes(buckets: Mapping[Any, Bucket], functions: Functions) -> Steps:
+    """Return steps that compare datetimes with datetimes, and dates with the dates of the bounds."""
+    moments, days = Segments(buckets, cut_moment), Segments(buckets, cut_day)
+    of_moments = {"moments": moments.covers, "moment_cuts": moments.cuts}
+    of_days = {"days_of_moments": days.covers, "cuts_of_days": days.cuts}
+    moment = (
+        "moment = read_datetime(value)",
+        "reached = () if moment is None else moments[bisect_right(moment_cuts, (moment, False))]",
+        *_VISIT_REACHED,
+    )
+    day = (
+        "day = read_day(value)",
+        "reached = () if day is None else days_of_moments[bisect_right(cuts_of_days, day)]",
+        *_VISIT_REACHED,
+    )
+    text = (f"if len(value) > {_DATE_LENGTH}:", *indent(moment), "else:", *indent(day))
+    return {
+        str: Step(('if value[4:5] == "-":', *indent(text)), {**of_moments, **of_days}),
+        datetime: Step(moment, of_moments),
+        date: Step(day, of_days),
+    }
+
+
+def _starts(buckets: Mapping[Any, Bucket], functions: Functions) -> Steps:
     """Return a step that finds the texts a value starts with, in alphabetical order.
 
     The last of them that is not behind the value either starts it, or shares what starts it with those before.
     """
+    return {str: _find_starts(buckets, "start", "value")}
+
+
+def _ends(buckets: Mapping[Any, Bucket], functions: Functions) -> Steps:
+    step = _find_starts(buckets, "end", "turned")
+    return {str: Step(("turned = value[::-1]", *step.lines), step.constants)}
+
+
+def _find_starts(buckets: Mapping[Any, Bucket], name: str, value: str) -> Step:
     texts = sorted(buckets)
-    in_order, shorter = [buckets[text] for text in texts], _find_shorter(texts)
-
-    def visit(value: Any, payload: Any, found: Positions) -> None:
-        index = bisect_right(texts, value) - 1
-        while index >= 0:
-            if value.startswith(texts[index]):
-                in_order[index](payload, found)
-            index = shorter[index]
-
-    return {str: visit}
-
-
-def _ends(buckets: Mapping[Any, Bucket]) -> Visits:
-    visit_start = _starts(buckets)[str]
-
-    def visit(value: Any, payload: Any, found: Positions) -> None:
-        visit_start(value[::-1], payload, found)
-
-    return {str: visit}
+    lines = (
+        f"index = bisect_right({name}s, {value}) - 1",
+        "while index >= 0:",
+        f"    if {value}.startswith({name}s[index]):",
+        f"        by_{name}[index](payload, found)",
+        f"    index = shorter_{name}[index]",
+    )
+    in_order = [buckets[text] for text in texts]
+    return Step(lines, {f"{name}s": texts, f"by_{name}": in_order, f"shorter_{name}": _find_shorter(texts)})
 
 
 def _find_shorter(texts: Sequence[str]) -> list[int]:
@@ -198,51 +252,41 @@ def _find_shorter(texts: Sequence[str]) -> list[int]:
     return shorter
 
 
-def _regexes(buckets: Mapping[Any, Bucket]) -> Visits:
-    regexes, in_order = RegexSet(list(buckets)), list(buckets.values())
-
-    def visit(value: Any, payload: Any, found: Positions) -> None:
-        for index in regexes.candidates(value):
-            in_order[index](payload, found)
-
-    return {str: visit}
+def _regexes(buckets: Mapping[Any, Bucket], functions: Functions) -> Steps:
+    lines = ("for index in regexes(value):", "    by_regex[index](payload, found)")
+    return {str: Step(lines, {"regexes": RegexSet(list(buckets)).candidates, "by_regex": list(buckets.values())})}
 
 
-def _items(buckets: Mapping[Any, Bucket]) -> Visits:
+def _items(buckets: Mapping[Any, Bucket], functions: Functions) -> Steps:
     """Return a step that looks every item of a list up by itself."""
     by_how: dict[How, dict[Any, Bucket]] = {}
     for (how, what), bucket in buckets.items():
         by_how.setdefault(how, {})[what] = bucket
-    step_for = build_place(by_how, {}).step_for
+    lines = (
+        "for item in value:",
+        "    if visit_item(type(item), item, payload, found):",
+        "        visit_as_base(visit_item, item, payload, found)",
+    )
+    step = Step(lines, {"visit_item": make_visit(by_how, functions)})
+    return {list: step, tuple: step}
 
-    def visit(value: Any, payload: Any, found: Positions) -> None:
-        for item in value:
-            visit_unexpected(step_for, item, payload, found)
 
-    return {list: visit, tuple: visit}
-
-
-def _lists(buckets: Mapping[Any, Bucket]) -> Visits:
+def _lists(buckets: Mapping[Any, Bucket], functions: Functions) -> Steps:
     """Return a step for all lists alike."""
-    bucket = buckets[None]
-
-    def visit(value: Any, payload: Any, found: Positions) -> None:
-        bucket(payload, found)
-
-    return {list: visit, tuple: visit}
+    step = Step(("visit_list(payload, found)",), {"visit_list": buckets[None]})
+    return {list: step, tuple: step}
 
 
-_NUMERIC: Final = (int, float, Decimal, str)
-_MAKERS: Final[dict[How, Maker]] = {
-    How.TEXT: _texts,
-    How.CASEFOLDED: _equal([str], str.casefold),
-    How.NUMBER: _equal(_NUMERIC, read_likely_number),
-    How.CONSTANT: _equal([bool, type(None)], str),
-    How.BYTES: _equal([bytes], lambda value: value),
-    How.UUID: _equal([str, UUID], str),
-    How.NUMBERS: visit_numbers,
-    How.DATES: visit_dates,
-    How.DATETIMES: visit_datetimes,
+_MAKERS: Final[Mapping[How, Maker]] = {
+    How.TEXT: _equal(How.TEXT, "value", [str]),
+    How.CASEFOLDED: _equal(How.CASEFOLDED, "value.casefold()", [str]),
+    How.NUMBER: _numbers,
+    How.CONSTANT: _constants,
+    How.BYTES: _equal(How.BYTES, "value", [bytes]),
+    How.UUID: _equal(How.UUID, "str(value)", [str, UUID]),
+    How.NUMBERS: _ranges,
+    How.DATES: _dates,
+    How.DATETIMES: _datetimes,
     How.START: _starts,
     How.END: _ends,
     How.REGEX: _regexes,

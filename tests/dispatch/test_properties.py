@@ -227,15 +227,15 @@ _one_pattern_and_value = st.one_of(
 """A pattern for one value, and a value that it often holds for."""
 
 
-def _lose(value: Any, payload: Any, found: list[int]) -> None:
-    """Take a value nowhere, as a lookup with a bug would."""
+LOSE = lookups.Step(("pass",), {})
+"""Takes a value nowhere, as a lookup with a bug would."""
 
 
 @pytest.mark.parametrize("how", [each for each in How if each is not How.REGEX])
 def test_an_index_that_drops_a_candidate_is_caught(how: How, monkeypatch: pytest.MonkeyPatch) -> None:
     make = lookups._MAKERS[how]
     other = _on_data({"b": "other"})  # what all handlers ask for is not filed
-    monkeypatch.setitem(lookups._MAKERS, how, lambda buckets: dict.fromkeys(make(buckets), _lose))
+    monkeypatch.setitem(lookups._MAKERS, how, lambda *made_of: dict.fromkeys(make(*made_of), LOSE))
 
     try:
         found = find(
@@ -353,7 +353,7 @@ def test_many_regular_expressions_agree(value: Any) -> None:
 def test_many_regular_expressions_that_are_lost_are_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     if not is_available():
         pytest.skip("google-re2 is not installed")
-    monkeypatch.setitem(lookups._MAKERS, How.REGEX, lambda buckets: {str: _lose})
+    monkeypatch.setitem(lookups._MAKERS, How.REGEX, lambda buckets, functions: {str: LOSE})
     handlers = register([_on_data({"a": Ask("search", (rf"x\d*-abc{number}$",))}) for number in range(20)])
 
     assert disagreement(handlers, {"a": "x7-abc7"}, EVERYTHING_FILED) != ""
