@@ -8,10 +8,22 @@ from dataclasses import replace
 import pytest
 
 from megaflow import Lease, Message
-from megaflow.consumer.core.protocol import Delete, Exit, Extend, Hide, Problem, Receive, Settled, Start, Stop, Tick
+from megaflow.consumer.core.protocol import (
+    Delete,
+    Exit,
+    Extend,
+    Finished,
+    Hide,
+    Problem,
+    Receive,
+    Settled,
+    Start,
+    Stop,
+    Tick,
+)
 from megaflow.processing.verdict import Fate
 from megaflow.settings import ConsumerSettings
-from tests.consumer.core.driving import Driver, ids, message, messages
+from tests.consumer.core.driving import Driver, ids, message, messages, verdict_on
 
 FAILED = Problem("InternalError")
 
@@ -37,6 +49,18 @@ def test_ten_thousand_handled_messages_are_known_again_and_no_more() -> None:
     assert driver.receive(message("1")) == []
     assert ids(driver.one(Delete).messages) == ["1"]
     assert ids(driver.receive(message("0"))) == ["0"]
+
+
+def test_four_full_calls_are_under_way_at_most() -> None:
+    driver = Driver(ConsumerSettings(concurrency=100))
+    started = driver.receive(*(message(str(number), expires_at=1e9) for number in range(100)))
+    driver.tell(Finished(tuple(verdict_on(each, Fate.DELETE) for each in started)))
+    first = driver.all(Delete)
+
+    driver.tell(Settled(first[0]))
+
+    assert [len(asked.messages) for asked in first] == [10] * 4
+    assert len(driver.one(Delete).messages) == 10
 
 
 def test_what_comes_again_while_it_is_being_deleted_is_not_handled_again() -> None:
