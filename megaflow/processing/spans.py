@@ -37,7 +37,8 @@ def end_process(trace: MessageTrace, verdict: Verdict) -> None:
     if verdict.outcomes:
         said[names.HANDLER] = ", ".join(outcome.handler.name for outcome in verdict.outcomes)
         said[names.STATUS] = ", ".join(outcome.status.name for outcome in verdict.outcomes)
-    problems = filter(None, map(_name_problem, verdict.outcomes))
+    unread = [] if verdict.failure is None else [names.name_error(verdict.failure)]
+    problems = filter(None, [*unread, *map(_name_problem, verdict.outcomes)])
     trace.end(said, next(problems, names.UNMATCHED if verdict.unmatched and verdict.dead_letters else ""))
 
 
