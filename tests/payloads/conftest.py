@@ -1,46 +1,12 @@
-"""A bucket of moto's, over HTTP."""
+"""A bucket for each test."""
 
 from __future__ import annotations
 
-import uuid
-from dataclasses import dataclass
-from typing import Any
-
-import boto3
 import pytest
 
-from megaflow import AwsOptions
-from megaflow.payloads import S3Payloads
-from tests.unmocked import unmocked
-
-
-@dataclass(frozen=True)
-class Bucket:
-    """A bucket that is empty at first."""
-
-    name: str
-    aws: AwsOptions
-    client: Any
-
-    def payloads(self, **options: Any) -> S3Payloads:
-        return S3Payloads(options.pop("bucket", self.name), client=self.client, **options)
-
-    def put(self, key: str, body: bytes) -> None:
-        self.client.put_object(Bucket=self.name, Key=key, Body=body)
-
-    def keys(self) -> list[str]:
-        return [each["Key"] for each in self.client.list_objects_v2(Bucket=self.name).get("Contents", ())]
+from tests.buckets import Bucket, make_bucket
 
 
 @pytest.fixture
 def bucket(moto_url: str) -> Bucket:
-    aws: AwsOptions = {
-        "endpoint_url": moto_url,
-        "region_name": "us-east-1",
-        "aws_access_key_id": "testing",
-        "aws_secret_access_key": "testing",
-    }
-    client = unmocked(boto3.client("s3", **aws))
-    name = f"bucket-{uuid.uuid4()}"
-    client.create_bucket(Bucket=name)
-    return Bucket(name, aws, client)
+    return make_bucket(moto_url)

@@ -20,9 +20,9 @@ from megaflow.match.functions import any_
 from megaflow.messages.pointers import Pointer, write_pointer
 from megaflow.payloads import DirectoryPayloads
 from megaflow.testing import TestClient
+from tests.buckets import Bucket
 from tests.consuming import Queues, running
 from tests.guarantees import guarantee
-from tests.payloads.conftest import Bucket
 from tests.waiting import wait_until
 
 LARGE = "x" * SQS_MESSAGE_SIZE

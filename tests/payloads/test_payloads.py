@@ -17,7 +17,7 @@ from megaflow import App, ConfigurationError
 from megaflow.errors import PayloadError
 from megaflow.payloads import DirectoryPayloads, Payloads, Pointer, S3Payloads
 from megaflow.payloads.places import Place
-from tests.payloads.conftest import Bucket
+from tests.buckets import Bucket
 
 Make = Callable[..., Payloads]
 
