@@ -6,6 +6,7 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextvars import copy_context
+from dataclasses import replace
 from functools import cached_property, partial
 from itertools import repeat
 from typing import TYPE_CHECKING, Any, Final, Unpack
@@ -42,6 +43,7 @@ from megaflow.publishing.outgoing import (
     trace_all,
 )
 from megaflow.publishing.streams import Items, send_stream
+from megaflow.publishing.threads import Threads
 from megaflow.publishing.together import Count, describe_too_large, make_client_error, send_together
 from megaflow.telemetry.current import find_attributes
 from megaflow.telemetry.metrics import Metrics
@@ -176,6 +178,11 @@ class Publisher(ABC):
         message = prepare(Outgoing(payload, **options), **self._terms())
         source = message.source
         self._check(source)
+        if message.offloaded is not None and not self._is_fifo:
+            # Before it waits with others, which it is not to hold up; in order, it would be overtaken.
+            loop = asyncio.get_running_loop()
+            await loop.run_in_executor(self._storing, store_payload, self.large_payloads, message)
+            message = replace(message, offloaded=None)
         group = source.group_id if self._is_fifo else ""
         apart = source.trace_header if self._has_one_trace_header else ""
         return await self._gathering.publish(message, self._read_current()[1], group=group, apart=apart)
@@ -249,6 +256,10 @@ class Publisher(ABC):
         made = Gathering(self._open, self._send_calls, max_size=self._max_size)
         # Two threads that come at once are to have the same one.
         return self.__dict__.setdefault("_gathering", made)  # type: ignore[no-any-return]
+
+    @cached_property
+    def _storing(self) -> Threads:
+        return self.__dict__.setdefault("_storing", Threads(AT_ONCE))  # type: ignore[no-any-return]
 
     def _open(self) -> tuple[float, int]:
         """Make the client; return how long a call takes at most, and how many may be made at once."""

@@ -20,6 +20,7 @@ from megaflow.messages.codec import decode
 from megaflow.messages.pointers import Pointer, read_pointer
 from megaflow.payloads import Payloads
 from megaflow.publishing.offloading import NOT_STORED
+from tests.waiting import PATIENCE
 
 LARGE = "x" * (SQS_MESSAGE_SIZE + 1)
 DEAD = EndpointConnectionError(endpoint_url="https://s3.eu-west-1.amazonaws.com")
@@ -377,6 +378,54 @@ def test_what_is_tried_again_is_not_written_again() -> None:
 
     assert len(tries) == 2
     assert queue.shelf.made == 1
+
+
+def test_a_payload_that_takes_long_holds_up_no_other() -> None:
+    queue = make_queue(fifo=False)
+    go_on, write = threading.Event(), queue.shelf.write
+
+    def write_slowly(pointer: Pointer, body: bytes) -> None:
+        assert go_on.wait(PATIENCE)
+        write(pointer, body)
+
+    queue.shelf.write = write_slowly  # type: ignore[method-assign]
+
+    async def publish() -> None:
+        publisher = queue.publisher()
+        await publisher.apublish("first")
+        large = asyncio.ensure_future(publisher.apublish(LARGE))
+        await asyncio.gather(*(publisher.apublish(f"small {number}") for number in range(3)))
+        assert not large.done()
+        go_on.set()
+        await large
+
+    asyncio.run(publish())
+
+    assert len(queue.messages()) == 5
+
+
+def test_one_that_is_cancelled_while_it_is_written_is_not_sent() -> None:
+    queue = make_queue(fifo=False)
+    begun, go_on, write = threading.Event(), threading.Event(), queue.shelf.write
+
+    def write_slowly(pointer: Pointer, body: bytes) -> None:
+        begun.set()
+        assert go_on.wait(PATIENCE)
+        write(pointer, body)
+
+    queue.shelf.write = write_slowly  # type: ignore[method-assign]
+
+    async def publish() -> None:
+        large = asyncio.ensure_future(queue.publisher().apublish(LARGE))
+        await asyncio.get_running_loop().run_in_executor(None, begun.wait, PATIENCE)
+        large.cancel()
+        go_on.set()
+        with pytest.raises(asyncio.CancelledError):
+            await large
+
+    asyncio.run(publish())
+
+    assert queue.messages() == []
 
 
 # Topics
