@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import cached_property
 from typing import Any, Final, Literal, Unpack, get_args
 
@@ -33,6 +34,7 @@ _MOST: Final = 5 * 1_073_741_824
 _CHECK: Final = "megaflow-check"
 """The name of an object that nobody writes: to ask for it tells whether S3 answers."""
 
+_CONNECTIONS: Final = 50
 _CHUNK: Final = 1_048_576
 _LONGEST_PREFIX: Final = 900
 """Characters, so that a key has room for what follows."""
@@ -189,7 +191,13 @@ class S3Payloads:
 
     @cached_property
     def _client(self) -> Any:
-        return self._given_client or self._aws.create_client("s3", "")
+        if self._given_client is not None:
+            return self._given_client
+        from botocore.config import Config
+
+        # As many as handlers and publishers may ask at once; boto3 keeps ten, and warns of each that it drops.
+        config = self._aws.config or Config(max_pool_connections=_CONNECTIONS)
+        return replace(self._aws, config=config).create_client("s3", "")
 
 
 def _explain_final(code: str) -> str:

@@ -11,9 +11,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from botocore.config import Config
 from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError
 
-from megaflow import App, ConfigurationError
+from megaflow import App, AwsOptions, ConfigurationError
 from megaflow.errors import PayloadError
 from megaflow.payloads import DirectoryPayloads, Payloads, Pointer, S3Payloads
 from megaflow.payloads.places import Place
@@ -261,6 +262,16 @@ def test_clients_are_made_when_they_are_needed_and_again_after_the_end(bucket: B
 
     assert payloads.read(pointer) == b"one"
     payloads.close()
+
+
+def test_many_may_ask_at_once_unless_it_is_said_otherwise(bucket: Bucket) -> None:
+    aws: AwsOptions = {**bucket.aws, "config": Config(max_pool_connections=3)}
+
+    made = [S3Payloads(bucket.name, **each)._client for each in (bucket.aws, aws)]
+
+    assert [each.meta.config.max_pool_connections for each in made] == [50, 3]
+    for each in made:
+        each.close()
 
 
 # A directory
