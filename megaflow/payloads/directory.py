@@ -19,6 +19,10 @@ BUCKET: Final = "directory"
 """What its pointers have in place of a bucket's name."""
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
+_HOW_TO_READ: Final = os.O_RDONLY | sum(
+    getattr(os, name, 0)
+    for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY")  # not every system has each
+)
 _MAX_SIZE: Final = 64 * 1_048_576
 
 
@@ -78,15 +82,13 @@ class DirectoryPayloads:
     def read(self, pointer: Pointer) -> bytes:
         """See `Payloads`."""
         path = self._find(pointer)
+        # It could lead anywhere; where the system can refuse it, it does so even if it comes just now.
+        if path.is_symlink():
+            raise PayloadError(f"{pointer} is a link, which could lead out of the directory")
         try:
-            # A link in it could lead anywhere.
-            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+            descriptor = os.open(path, _HOW_TO_READ)
         except FileNotFoundError as error:
             raise PayloadError(f"{pointer} is not there") from error
-        except OSError as error:
-            if path.is_symlink():
-                raise PayloadError(f"{pointer} is a link, which could lead out of the directory") from error
-            raise
         with os.fdopen(descriptor, "rb") as file:
             body = file.read(self._max_size + 1)
         if len(body) > self._max_size:
