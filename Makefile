@@ -36,7 +36,7 @@ demo: $(FOR_DEMO)
 install: $(FOR_DEVELOPMENT)
 	@echo 'It is in $(VENV): . $(BIN)/activate'
 
-# AWS's CLI, its SDK for JavaScript, celery and aiobotocore, each apart from the rest: in $(VENV)/foreign.
+# AWS's CLI, its SDK for JavaScript, its extended clients, celery and aiobotocore, each apart from the rest: in $(VENV)/foreign.
 foreign: $(FOR_TESTS)
 	@$(BIN)/python -m tests.foreign
 

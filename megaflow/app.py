@@ -16,6 +16,7 @@ from megaflow.handlers.handler import Handler
 from megaflow.handlers.router import Router, check_decorators
 from megaflow.keywords import check_options
 from megaflow.messages.message import message_with
+from megaflow.messages.payloads import Payloads
 from megaflow.processing.around import Around
 from megaflow.processing.assembly import Assembly, Factories, Stores, Watcher
 from megaflow.processing.middleware import Middleware
@@ -91,6 +92,8 @@ class App(Router):
             text, at most 300 characters; ``"type"`` is the type alone.
         progress: A store that remembers which handlers have finished a message: only the others get it again.
         idempotency: A store of idempotency keys. Without it, the store of *progress* has them.
+        large_payloads: Where payloads go, and are read from, that are too large for a message: a
+            `megaflow.payloads.S3Payloads`, or `megaflow.payloads.DirectoryPayloads`.
         max_message_size: How many bytes the topic allows for a message.
         wire: Make the calls of SQS that are made over and over without boto3. False makes every call through boto3.
         metrics: An object of yours that is told what is counted and measured: `Metrics`.
@@ -127,6 +130,7 @@ class App(Router):
         record_errors: RecordErrors = "text",
         progress: Store | None = None,
         idempotency: Store | None = None,
+        large_payloads: Payloads | None = None,
         max_message_size: int = limits.SNS_MESSAGE_SIZE,
         wire: bool = True,
         metrics: Metrics | None = None,
@@ -143,7 +147,12 @@ class App(Router):
         names = (each.name if each else None for each in self._declared)
         connection = Endpoints(queue_url, topic_arn, client, sns_client, aws, *names)
         self._destination = Destination(
-            connection, wire=wire, max_message_size=max_message_size, outlets=self._outlets, telemetry=telemetry
+            connection,
+            wire=wire,
+            max_message_size=max_message_size,
+            outlets=self._outlets,
+            telemetry=telemetry,
+            large_payloads=large_payloads,
         )
         self._settings = ConsumerSettings(
             concurrency=concurrency,
@@ -168,7 +177,7 @@ class App(Router):
             unmatched=unmatched,
             on_invalid=on_invalid,
             breaker=breaker,
-            stores=Stores(progress, idempotency),
+            stores=Stores(progress, idempotency, large_payloads),
             max_receives=max_receives,
             max_processing_time=max_processing_time,
             visibility_timeout=visibility_timeout,
@@ -245,7 +254,12 @@ class App(Router):
 
     @contextmanager
     def replacing(
-        self, factories: Factories, *, progress: Store | None = None, idempotency: Store | None = None
+        self,
+        factories: Factories,
+        *,
+        progress: Store | None = None,
+        idempotency: Store | None = None,
+        large_payloads: Payloads | None = None,
     ) -> Iterator[Self]:
         """Let other factories make what `provide` says, by type, and other stores remember, within a ``with``.
 
@@ -253,7 +267,8 @@ class App(Router):
         end. Raises `RegistrationError` for a type that is not provided, and `UsageError` while the app is running.
         """
         self._running.refuse_change()
-        with self._assembly.replacing(factories, progress, idempotency):
+        stores = Stores(progress, idempotency, large_payloads)
+        with self._assembly.replacing(factories, stores), self._destination.putting_large_payloads(large_payloads):
             yield self
 
     def use(self, middleware: Layer) -> Layer:
@@ -327,14 +342,16 @@ class App(Router):
         It lets through every JSON object that some handler would match, and as little else as SNS can say. Such a
         policy cuts off text, bytes, and objects that travel as BSON: *json_only* says that no publisher sends those.
         Where every handler was registered with a policy for attributes, the result is for attributes, and its ``scope``
-        says so. Where any policy would lose messages, ``policy`` is None and ``reason`` says why.
+        says so. Where any policy would lose messages, ``policy`` is None and ``reason`` says why. With
+        ``large_payloads=``, every policy for bodies would: SNS sees the pointer.
 
         https://docs.aws.amazon.com/sns/latest/dg/sns-subscription-filter-policies.html
         """
         from megaflow.dispatch.sns_policy import derive_sns_filter_policy
 
         check_decorators(self)
-        return derive_sns_filter_policy(self.handlers, json_only=json_only)
+        has_pointers = self._assembly.stores.payloads is not None
+        return derive_sns_filter_policy(self.handlers, json_only=json_only, has_pointers=has_pointers)
 
     def publish(self, payload: Any, **options: Unpack[PublishOptions]) -> str:
         """Send *payload* to the topic where one is set, else to the queue, and return its message id.

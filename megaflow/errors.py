@@ -18,6 +18,7 @@
         ├── DependencyError       what the handler needs could not be made
         ├── KeyBusyError          the idempotency key is in use elsewhere
         ├── StoreError            a store could not be read or written
+        ├── PayloadError          a payload that lies outside of its message cannot be had
         └── EarlierFailureError   the handler failed for good in an earlier delivery
 
 Errors of AWS pass through as botocore's. One is a `PublishError`: a message that is too large for its queue or topic.
@@ -113,9 +114,16 @@ class KeyBusyError(HandlingError):
 
 
 class StoreError(HandlingError):
-    """The store of progress or idempotency keys could not be read or written. The message comes again.
+    """The store of progress, idempotency keys or large payloads could not be read or written. The message comes again.
 
     While a store fails, `App.run` receives nothing, and `Health.ready` is False.
+    """
+
+
+class PayloadError(HandlingError):
+    """A payload that lies outside of its message is missing, too large, or where nothing is to be read from.
+
+    `Payloads.read` raises it. The message has a ``problem`` that says why. Trying again would not help.
     """
 
 

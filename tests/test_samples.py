@@ -116,6 +116,10 @@ PRINTED = {
         "received 2 times at most",
     ],
     "22_webhook.py": ["confirmed by a visit: 200", "order 7: not now", "order 7: done"],
+    "26_large_payloads.py": [
+        "3 rows, which lay within the message, whose body has 37 bytes",
+        "300,000 rows, which lay outside of the message, whose body has 134 bytes",
+    ],
     "20_batches.py": ["4 views at once, 1 of them to come again", "3 deleted, 1 kept, 1 dead-lettered"],
     "21_declared.py": ["orders 60", "orders-dead 30", "received: one order"],
     "23_provision.py": [

@@ -148,7 +148,8 @@ class LambdaHandler:
     def _settle(self, verdict: Verdict) -> End:
         problem = why_unhandled(verdict.message, self._settings.max_receives)
         if not problem:
-            self._count(verdict.message, "unmatched" if verdict.unmatched else "handled")
+            if verdict.failure is None:
+                self._count(verdict.message, "unmatched" if verdict.unmatched else "handled")
             problem = why_not_kept(verdict, self._settings.max_receives)
             self._measure(verdict)
         if verdict.deletes:

@@ -37,7 +37,7 @@ from megaflow.cli.output import (
 from megaflow.cli.targets import folder_of, load_apps, refuse_twice
 from megaflow.consumer.threads.signals import stopping_on_signals
 from megaflow.distribution import describe_missing_extra
-from megaflow.errors import ConfigurationError, MegaflowError
+from megaflow.errors import ConfigurationError, MegaflowError, text_of
 from megaflow.logs import make_text_handler
 from megaflow.processing.dead_letters import why_not_kept
 from megaflow.processing.verdict import Fate, Verdict
@@ -297,7 +297,8 @@ def _show_verdict(app: App, verdict: Verdict, *, target: str = "", others: Itera
     given_up = why_not_kept(verdict, parts_of(app).settings.max_receives)
     fate = Fate.DEAD_LETTER.value if given_up else verdict.fate.value
     later = f"again in {verdict.after:g} s" if verdict.keeps and verdict.after is not None else ""
-    what = said or f"no handler{' of ' if target else ''}{target} matched"
+    failed = "" if verdict.failure is None else text_of(verdict.failure)
+    what = said or failed or f"no handler{' of ' if target else ''}{target} matched"
     parts = [f"{datetime.now():%H:%M:%S}", message.id, fate, what, took, given_up or later]
     show("  ".join(filter(None, parts)), style=_STYLES.get(fate, ""))
     if verdict.unmatched or not verdict.deletes:

@@ -14,6 +14,7 @@ from megaflow.cli.errors import FAILED, INTERRUPTED, WrongUsage
 from megaflow.cli.mover import FindTarget, Mover, Nowhere, Tally
 from megaflow.cli.options import Command, aws_options, connect, json_option, read_aws
 from megaflow.cli.output import count_messages, make_progress, note, show, show_json
+from megaflow.cli.payloads import Open, app_option, open_with
 from megaflow.consumer.threads.signals import stopping_on_signals
 from megaflow.errors import PatternError
 from megaflow.event import Payload, serialize_payload
@@ -57,6 +58,7 @@ def move_options(command: Command) -> Command:
 @click.argument("source")
 @click.argument("destination")
 @move_options
+@app_option
 @json_option
 @aws_options
 def move(source: str, destination: str, as_json: bool, endpoint_url: Any, region: Any, profile: Any, **how: Any) -> int:
@@ -67,7 +69,8 @@ def move(source: str, destination: str, as_json: bool, endpoint_url: Any, region
     meanwhile, and its receive count rises by one. FIFO queues keep their order.
 
     --pattern is an event pattern of Amazon EventBridge, for the JSON object that a message holds. A MEGA event is
-    matched as it is written: {"event": …, "object": …}.
+    matched as it is written: {"event": …, "object": …}. A message whose payload lies outside of it moves as it is, and
+    the payload stays where it lies; with --app, the pattern is asked about that.
     """
     aws = read_aws(endpoint_url, region, profile)
     place = _open(source, aws)
@@ -80,6 +83,7 @@ def move(source: str, destination: str, as_json: bool, endpoint_url: Any, region
 @click.argument("queue")
 @click.option("--to", help="Where all messages go: a name, URL or ARN. [each to where it was]")
 @move_options
+@app_option
 @json_option
 @aws_options
 def redrive(queue: str, to: str | None, as_json: bool, endpoint_url: Any, region: Any, profile: Any, **how: Any) -> int:
@@ -171,10 +175,11 @@ class _Job:
     count: int | None
     max_rate: float | None
     dry_run: bool
+    target: str | None
     interrupted: bool = field(default=False, init=False)
 
     def run(self) -> int:
-        matches = _read_pattern(self.pattern)
+        matches = _read_pattern(self.pattern, open_with(self.target))
         began, waiting = _ask(self.place)
         with make_progress() as progress:
             total = min(waiting, self.count or waiting)
@@ -257,14 +262,14 @@ def _ask(place: _Place) -> tuple[datetime, int]:
     return now, read_whole(answer["Attributes"].get(_VISIBLE), 0)
 
 
-def _read_pattern(pattern: str | None) -> Matches:
+def _read_pattern(pattern: str | None, open_: Open) -> Matches:
     if pattern is None:
         return lambda message: True
     try:
         condition = from_eventbridge(pattern)
     except PatternError as error:
         raise WrongUsage(f"--pattern: {error}") from error
-    return lambda message: condition.test(_object_of(message))
+    return lambda message: condition.test(_object_of(open_(message).message))
 
 
 def _object_of(message: Message) -> object:

@@ -16,7 +16,8 @@ from megaflow.cli.errors import FAILED, WrongUsage, describe
 from megaflow.cli.held_messages import give_back
 from megaflow.cli.options import aws_options, connect, json_option, read_aws
 from megaflow.cli.output import count_messages, note, show, show_facts, show_json
-from megaflow.messages.message import Message, read_body
+from megaflow.cli.payloads import Open, app_option, open_plainly, open_with
+from megaflow.messages.message import Message
 from megaflow.messages.origin import origin_of, read_origin
 from megaflow.transport.addresses import name_of
 from megaflow.transport.numbers import read_time, read_whole
@@ -40,14 +41,16 @@ _DEPTHS: Final = {
 @click.argument("queue")
 @click.option("--count", type=click.IntRange(1, 10_000), default=10, show_default=True, help="How many at most.")
 @click.option("--full", is_flag=True, help="Show all of a long body.")
+@app_option
 @json_option
 @aws_options
-def peek(queue: str, count: int, full: bool, as_json: bool, **aws: Any) -> None:
+def peek(queue: str, count: int, full: bool, target: str | None, as_json: bool, **aws: Any) -> None:
     """Show messages of QUEUE, and leave them there.
 
     QUEUE is a name, a URL or an ARN. SQS cannot show messages without delivering them: the receive count of each rises
     by one.
     """
+    open_ = open_with(target)
     client, url = connect(queue, read_aws(**aws))
     place = OpenQueue(client, url)
     seen: dict[str, Message] = {}
@@ -58,7 +61,7 @@ def peek(queue: str, count: int, full: bool, as_json: bool, **aws: Any) -> None:
             new = [each for each in batch if each.id not in seen]
             seen |= {each.id: each for each in batch}
             for message in new:
-                _show(message, full, as_json)
+                _show(message, full, as_json, open_)
     finally:
         _give_back(client, place, seen.values())
     if not seen:
@@ -69,14 +72,16 @@ def peek(queue: str, count: int, full: bool, as_json: bool, **aws: Any) -> None:
 @click.command(short_help="Show messages as they come to a queue, and leave them there.")
 @click.argument("queue")
 @click.option("--full", is_flag=True, help="Show all of a long body.")
+@app_option
 @json_option
 @aws_options
-def tail(queue: str, full: bool, as_json: bool, **aws: Any) -> None:
+def tail(queue: str, full: bool, target: str | None, as_json: bool, **aws: Any) -> None:
     """Show messages as they come to QUEUE, and leave them there, until interrupted.
 
     QUEUE is a name, a URL or an ARN. SQS cannot show messages without delivering them: each is hidden from consumers
     for up to 30 seconds, and its receive count rises by one each time. What a consumer gets first is not shown.
     """
+    open_ = open_with(target)
     client, url = connect(queue, read_aws(**aws))
     place = OpenQueue(client, url)
     _warn(place.inspect(), f"what is shown is hidden from consumers for up to {_HIDDEN_FOR} seconds, and")
@@ -88,7 +93,7 @@ def tail(queue: str, full: bool, as_json: bool, **aws: Any) -> None:
             new = [each for each in found if each.id not in seen]
             seen |= {each.id: each for each in found}
             for message in new:
-                _show(message, full, as_json)
+                _show(message, full, as_json, open_)
                 sys.stdout.flush()
             while len(seen) > _REMEMBERED:
                 seen.popitem(last=False)
@@ -172,17 +177,18 @@ def _warn(facts: QueueFacts, what: str) -> None:
     note(f"{what} {counts}{most}", style="yellow")
 
 
-def _show(message: Message, full: bool, as_json: bool) -> None:
+def _show(message: Message, full: bool, as_json: bool, open_: Open = open_plainly) -> None:
+    message, text = open_(message)  # what is around the text is the same for all
     if as_json:
-        show_json(_describe(message))
+        show_json(_describe(message, text))
         return
     sent = f"{message.sent_at:%Y-%m-%d %H:%M:%S}" if message.sent_at else ""
     times = "once" if message.receive_count == 1 else f"{message.receive_count} times"
     group = f"group {message.group_id}" if message.group_id else ""
     topic = f"by {message.sns.topic_arn.rpartition(':')[2]}" if message.sns else ""
-    told = [message.id, message.kind.value, f"sent {sent}", f"received {times}", group, topic]
+    lay = f"payload at {message.pointer}" if message.pointer else ""
+    told = [message.id, message.kind.value, f"sent {sent}", f"received {times}", group, topic, lay]
     show("  ".join(filter(None, told)), style="bold")
-    text = read_body(message)  # what is around it is the same for all
     body = text if full or len(text) <= _SHOWN else f"{text[:_SHOWN]}… (--full)"
     for line in body.splitlines() or [""]:
         show(f"  {line}")
@@ -190,7 +196,8 @@ def _show(message: Message, full: bool, as_json: bool) -> None:
         show(f"  {reason}", style="red")
 
 
-def _describe(message: Message) -> dict[str, Any]:
+def _describe(message: Message, text: str) -> dict[str, Any]:
+    fetched = {"payload_at": str(message.pointer), "payload": text} if message.pointer else {}
     attributes = {
         name: {"type": each.type, "value": _write_value(each.value)} for name, each in message.sqs_attributes.items()
     }
@@ -203,6 +210,7 @@ def _describe(message: Message) -> dict[str, Any]:
         "group_id": message.group_id,
         "attributes": attributes,
         "body": message.body,
+        **fetched,
     }
 
 

@@ -99,6 +99,8 @@ class Explanation:
             heading = f"no payload, but a {message.sns.type if message.sns else 'message'}, which reaches no handler"
         elif message.problem:
             heading += f", {message.problem}"
+        if message.pointer is not None:
+            heading += f", whose payload was at {message.pointer}"
         return "\n".join([heading, *map(str, self.handlers)])
 
 

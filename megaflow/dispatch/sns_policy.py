@@ -35,6 +35,11 @@ _FEW_STARTS: Final = 8
 _MANY_PATHS, _FEW_PATHS = 8, 4
 """Of so many paths, the best, every choice is tried; of fewer, where there are many branches."""
 
+_POINTERS: Final = (
+    "large_payloads= lets publishers send pointers, of which SNS sees no payload: register handlers with policies for "
+    "attributes, and it can filter by these"
+)
+
 Branches: TypeAlias = list[Branch]
 
 
@@ -56,16 +61,19 @@ class SnsFilterPolicy:
         return f"no policy: {self.reason}" if self.policy is None else json.dumps(self.policy)
 
 
-def derive_sns_filter_policy(handlers: Sequence[Handler], *, json_only: bool = False) -> SnsFilterPolicy:
+def derive_sns_filter_policy(
+    handlers: Sequence[Handler], *, json_only: bool = False, has_pointers: bool = False
+) -> SnsFilterPolicy:
     """Return a policy that lets through every JSON object that one of *handlers* would match.
 
-    With *json_only*, no publisher sends objects as BSON, which no policy for bodies lets through. Where all handlers
+    With *json_only*, no publisher sends objects as BSON, which no policy for bodies lets through; with *has_pointers*,
+    some send pointers to payloads that lie elsewhere, neither. Where all handlers
     ask by policies for attributes, it is one for attributes, and lets through every message that one would match.
     """
     by_attributes = [attribute_branches_of(handler) for handler in handlers]
     if handlers and all(by_attributes):
         return _derive(handlers, [own or [] for own in by_attributes], "MessageAttributes")
-    reason = _find_obstacle(handlers, json_only)
+    reason = _POINTERS if has_pointers else _find_obstacle(handlers, json_only)
     if reason:
         return SnsFilterPolicy(None, reason)
     return _derive(handlers, list(map(branches_of, handlers)), "MessageBody")

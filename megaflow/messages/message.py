@@ -17,7 +17,7 @@ from megaflow.messages.attributes import Attribute, AttributeValue, plain_attrib
 from megaflow.messages.codec import KIND_ATTRIBUTE, Decoded, Kind, decode
 from megaflow.messages.envelope import SnsInfo, is_sns_envelope, read_envelope_attributes, read_sns_info
 from megaflow.messages.models import is_model, read_model
-from megaflow.messages.pointers import find_pointer
+from megaflow.messages.pointers import SIZE_ATTRIBUTES, Pointer, find_pointer
 from megaflow.readable import write_readable
 
 _DATA: Final = Kind.DATA
@@ -133,6 +133,12 @@ class Message:
     https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_ReceiveMessage.html
     """
 
+    pointer: Pointer | None = None
+    """Where the payload lay, outside of the message, whose body is a pointer to it; None where it came with it."""
+
+    discards_payload: bool = field(default=False, repr=False)
+    """Whether what lay there is deleted once the message was handled, and deleted."""
+
     @property
     def sequence_number(self) -> str:
         """The sequence number of SQS in a FIFO queue: later messages have higher ones. Elsewhere ``""``."""
@@ -222,6 +228,29 @@ def open_message(
             "binary_encoding": binary_encoding,
             "system_attributes": system_attributes or {},
         },
+    )
+
+
+def with_fetched(message: Message, text: str, pointer: Pointer, *, discards: bool = False) -> Message:
+    """Return *message* with the payload that lay elsewhere, as *text*: envelopes opened, payload decoded.
+
+    With *discards*, it is deleted with the message; but what a topic has sent may be wanted by other queues, too.
+    """
+    attributes = {name: each for name, each in message.attributes.items() if name not in SIZE_ATTRIBUTES}
+    decoded = decode(text, attributes.get(KIND_ATTRIBUTE, ""))
+    (kind, payload, problem, binary_encoding), attributes, sns, _ = _open_envelopes(
+        _Opened(decoded, attributes, message.sns, text)
+    )
+    return replace(
+        message,
+        kind=kind,
+        payload=payload,
+        problem=problem or find_pointer(payload, attributes),
+        binary_encoding=binary_encoding,
+        attributes=attributes,
+        sns=sns,
+        pointer=pointer,
+        discards_payload=discards and message.sns is None,
     )
 
 

@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import copy_context
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from typing import Any, TypeAlias, get_args
 
@@ -20,7 +20,9 @@ from megaflow.handlers.handler import Handler
 from megaflow.handlers.router import Router, check_decorators
 from megaflow.logs import get_logger
 from megaflow.messages.message import Message, message_with, open_message
+from megaflow.messages.payloads import Payloads, check_payloads
 from megaflow.processing.around import Around, check_around
+from megaflow.processing.fetching import Fetching
 from megaflow.processing.idempotency import Idempotency
 from megaflow.processing.log_lines import about, log_verdict
 from megaflow.processing.middleware import Middleware
@@ -45,24 +47,31 @@ Factories: TypeAlias = Mapping[Any, Callable[..., Any]]
 
 @dataclass(frozen=True, slots=True)
 class Stores:
-    """The stores of an app: for progress, and for idempotency keys, which without one are with progress."""
+    """The stores of an app: for progress; for idempotency keys, which without one are with progress; for payloads."""
 
     progress: Store | None
     idempotency: Store | None
+    payloads: Payloads | None = None
 
     def __post_init__(self) -> None:
         """Refuse what is no store: what it raises at its use would be taken for an outage."""
         check_is_store("progress", self.progress)
         check_is_store("idempotency", self.idempotency)
+        check_payloads(self.payloads)
 
     @property
     def keys(self) -> Store | None:
         """Where idempotency keys are."""
         return self.progress if self.idempotency is None else self.idempotency
 
+    def replaced(self, by: Stores) -> Stores:
+        """Return the same with those that *by* has in place of these."""
+        pairs = ((getattr(by, each.name), getattr(self, each.name)) for each in fields(self))
+        return Stores(*(mine if theirs is None else theirs for theirs, mine in pairs))
+
     def close(self) -> None:
         """Close them; where one cannot be, that is logged."""
-        for store in (self.progress, self.idempotency):
+        for store in (self.progress, self.idempotency, self.payloads):
             try:
                 if store is not None:
                     close_store(store)
@@ -188,16 +197,13 @@ class Assembly:
             self._outdate()
 
     @contextmanager
-    def replacing(self, factories: Factories, progress: Store | None, idempotency: Store | None) -> Iterator[None]:
+    def replacing(self, factories: Factories, others: Stores) -> Iterator[None]:
         """Let other *factories* make what the router provides within a ``with``, and close what they made.
 
-        Where another store is given, it remembers meanwhile.
+        Where there are *others* among the stores, they remember meanwhile.
         """
         before, stores_before = self._dependencies, self.stores
-        stores = Stores(
-            stores_before.progress if progress is None else progress,
-            stores_before.idempotency if idempotency is None else idempotency,
-        )
+        stores = stores_before.replaced(others)
         with self._providers.replaced(factories):
             for handler in self._router.handlers:
                 self._check_needs(handler)
@@ -269,6 +275,7 @@ class Assembly:
             dependencies=self._dependencies,
             progress=self._progress,
             idempotency=self._idempotency,
+            fetching=self._fetching,
             tell=tell,
         )
 
@@ -287,6 +294,7 @@ class Assembly:
         progress, keys, with_texts = stores.progress, stores.keys, self._with_error_texts
         self._progress = None if progress is None else Progress(progress, with_error_texts=with_texts)
         self._idempotency = None if keys is None else Idempotency(keys, self._visibility_timeout, self._find_queue)
+        self._fetching = None if stores.payloads is None else Fetching(stores.payloads)
 
     def _outdate(self) -> None:
         self._version += 1

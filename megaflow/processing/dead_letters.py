@@ -73,7 +73,7 @@ def describe_end(verdict: Verdict, problem: str, *, is_dropped: bool) -> Farewel
     if not problem and (verdict.outcomes or verdict.message.problem):
         return Farewell(logging.WARNING, text, str(verdict))
     keepers = [outcome for outcome in verdict.outcomes if outcome.status.keeps]
-    error = next((outcome.error for outcome in keepers if outcome.error is not None), None)
+    error = next((outcome.error for outcome in keepers if outcome.error is not None), verdict.failure)
     keys: LogKeys = {"handler": ", ".join(outcome.handler.name for outcome in keepers)} if keepers else {}
     return Farewell(logging.ERROR, text, problem or str(verdict), error, keys)
 

@@ -60,6 +60,15 @@ def log_outcome(message: Message, outcome: Outcome, max_receives: int | None = N
         log.error("message %s: %s failed for good", message.id, name, exc_info=error, extra=keys)
 
 
+def log_no_retries() -> None:
+    """Say that no exception leads to another try, and how to say which are worth it."""
+    log.warning(
+        "no handler retries anything: an exception dead-letters its message, or deletes it without a "
+        "dead-letter queue; say what is worth another try, App(retry_on=(ConnectionError, TimeoutError)) for "
+        "instance, or retry_on=() where nothing is"
+    )
+
+
 def log_slow_matching(message: Message, seconds: float, handlers: Sequence[Handler]) -> None:
     """Say what can have taken so many *seconds* to match, where the patterns ask anything that can take long."""
     suspects = find_suspects(handlers, message)
@@ -73,7 +82,7 @@ def log_slow_matching(message: Message, seconds: float, handlers: Sequence[Handl
 
 def _keys_of(verdict: Verdict) -> LogKeys:
     fate: LogKeys = {"fate": verdict.fate.value}
-    if verdict.unmatched:
+    if not verdict.outcomes:
         return fate
     names = ", ".join(outcome.handler.name for outcome in verdict.outcomes)
     statuses = ", ".join(outcome.status.name for outcome in verdict.outcomes)

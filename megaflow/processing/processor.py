@@ -15,14 +15,14 @@ from megaflow.frozen import make_record
 from megaflow.handlers.dependencies import Dependencies
 from megaflow.handlers.handler import Handler
 from megaflow.handlers.status import ProcessStatus
-from megaflow.logs import get_logger
 from megaflow.messages.batch import BatchMessage
 from megaflow.messages.message import Message
 from megaflow.processing.around import Around, surround
 from megaflow.processing.batches import Batches, check_batches
+from megaflow.processing.fetching import Fetching, give_fetched, lies_elsewhere
 from megaflow.processing.groups import group_of
 from megaflow.processing.idempotency import Idempotency, check_keys
-from megaflow.processing.log_lines import log_outcome, log_slow_matching, log_verdict
+from megaflow.processing.log_lines import log_no_retries, log_outcome, log_slow_matching, log_verdict
 from megaflow.processing.middleware import Middleware, make_pipeline
 from megaflow.processing.outcomes import OutcomeReader, make_outcome
 from megaflow.processing.plain import await_plain
@@ -54,8 +54,6 @@ from megaflow.telemetry.tracing import NO_TRACING, Tracing
 if TYPE_CHECKING:
     from megaflow.telemetry.otel_messages import MessageTrace
 
-log = get_logger(__name__)
-
 Begun: TypeAlias = Callable[[], Coroutine[Any, Any, Verdict]]
 """Takes a message through its handlers in an event loop."""
 
@@ -78,6 +76,7 @@ class Processor:
         unmatched: Unmatched = "delete",
         progress: Progress | None = None,
         idempotency: Idempotency | None = None,
+        fetching: Fetching | None = None,
         on_invalid: OnInvalid = "dead_letter",
         breaker: CircuitBreaker | None = None,
         dependencies: Dependencies | None = None,
@@ -115,6 +114,12 @@ class Processor:
         self._unmatched: Unmatched = unmatched
         self._progress = progress
         self._idempotency = idempotency
+        self.fetching: Final = fetching
+        """What reads payloads that lie outside of their messages; None where nothing does."""
+
+        remembering = [each for each in (idempotency, progress, fetching) if each is not None]
+        # Most apps have one store for both progress and keys.
+        self._remembering = tuple({id(each.store): each for each in remembering}.values())
         self._propagation = propagation or Propagation()
         self._batches = Batches(
             self._pipelines, self._reader, idempotency, self._propagation, self._log_outcome, tracing
@@ -140,11 +145,7 @@ class Processor:
     def log_start(self) -> None:
         """Say that exceptions will not lead to another try, where nothing says that this is meant."""
         if self.undecided and len(self.undecided) == len(self.table.handlers):
-            log.warning(
-                "no handler retries anything: an exception dead-letters its message, or deletes it without a "
-                "dead-letter queue; say what is worth another try, App(retry_on=(ConnectionError, TimeoutError)) for "
-                "instance, or retry_on=() where nothing is"
-            )
+            log_no_retries()
 
     def process(self, message: Message, wait: Wait) -> Verdict:
         """Run the handlers of *message* one after another in this thread; *wait* waits for those that are async."""
@@ -170,7 +171,7 @@ class Processor:
     @property
     def remembers(self) -> bool:
         """Whether there are stores."""
-        return self._progress is not None or self._idempotency is not None
+        return bool(self._remembering)
 
     @property
     def has_batches(self) -> bool:
@@ -179,9 +180,7 @@ class Processor:
 
     def check_stores(self) -> None:
         """Find out whether the stores read and write; raises what `Store.check` does."""
-        remembering = [each for each in (self._idempotency, self._progress) if each is not None]
-        # Most apps have one store for both.
-        for each in {id(each.store): each for each in remembering}.values():
+        for each in self._remembering:
             each.check()
 
     def begin(self, message: Message, wait: Wait | None = None) -> Verdict | Begun | Steps:
@@ -193,6 +192,8 @@ class Processor:
         """
         trace = None if self._tracing.spans is None else self._begin_trace(message)
         try:
+            if message.problem and (steps := self._fetch_first(message, trace)) is not None:
+                return steps
             selection = self._select(message)
             if wait is None or not self._plain.issuperset(selection.matched):
                 if selection.matched and self._plain_async.issuperset(selection.matched):
@@ -238,7 +239,7 @@ class Processor:
         """Give the steps that *message* takes; whoever drives them decides when and where each is run."""
         trace = self._begin_trace(message)
         try:
-            return self._steps(message, self._select(message), trace)
+            return self._fetch_first(message, trace) or self._steps(message, self._select(message), trace)
         except BaseException as error:
             if trace is not None:
                 trace.crash(error)
@@ -263,11 +264,20 @@ class Processor:
             log_slow_matching(message, seconds, self.table.handlers)
         return selection
 
+    def _fetch_first(self, message: Message, trace: MessageTrace | None) -> Steps | None:
+        """Return the steps of a message whose payload lies outside of it, which is matched later; None of others."""
+        if self.fetching is None or not lies_elsewhere(message):
+            return None
+
+        def go_on(fetched: Message) -> Given:
+            return self._give_steps(fetched, self._select(fetched), trace)
+
+        return _make_steps(give_fetched(self.fetching, message, go_on, partial(self._end, trace=trace)), trace)
+
     def _steps(self, message: Message, selection: Selection, trace: MessageTrace | None) -> Steps:
         if trace is None and (straight := self._straight.find(message, selection)) is not None:
             return straight
-        given = self._give_steps(message, selection, trace)
-        return Steps(given if trace is None else give_traced(given, trace))
+        return _make_steps(self._give_steps(message, selection, trace), trace)
 
     def _give_steps(self, message: Message, selection: Selection, trace: MessageTrace | None) -> Given:
         outcomes = read_raised(selection)
@@ -338,6 +348,13 @@ class Processor:
         said = [outcome.status for outcome in outcomes]
         fate = decide_fate(said) if said else decide_unmatched(message, self._unmatched)
         verdict = make_record(Verdict, {"message": message, "outcomes": tuple(outcomes), "fate": fate})
+        # What `_end` does, without a call more for every message.
+        self._tell(verdict)
+        if trace is not None:
+            end_process(trace, verdict)
+        return verdict
+
+    def _end(self, verdict: Verdict, trace: MessageTrace | None) -> Verdict:
         self._tell(verdict)
         if trace is not None:
             end_process(trace, verdict)
@@ -347,3 +364,7 @@ class Processor:
 def _is_plain(handler: Handler) -> bool:
     options = handler.options
     return options.timeout is None and options.idempotency_key is None
+
+
+def _make_steps(given: Given, trace: MessageTrace | None) -> Steps:
+    return Steps(given if trace is None else give_traced(given, trace))

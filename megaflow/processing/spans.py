@@ -37,7 +37,8 @@ def end_process(trace: MessageTrace, verdict: Verdict) -> None:
     if verdict.outcomes:
         said[names.HANDLER] = ", ".join(outcome.handler.name for outcome in verdict.outcomes)
         said[names.STATUS] = ", ".join(outcome.status.name for outcome in verdict.outcomes)
-    problems = filter(None, map(_name_problem, verdict.outcomes))
+    unread = [] if verdict.failure is None else [names.name_error(verdict.failure)]
+    problems = filter(None, [*unread, *map(_name_problem, verdict.outcomes)])
     # Where a handler was asked, one of them says why it is a dead letter.
     trace.end(said, next(problems, names.UNMATCHED if verdict.dead_letters else ""))
 

@@ -121,6 +121,9 @@ class Verdict:
     fate: Fate
     """What becomes of it."""
 
+    failure: BaseException | None = None
+    """Why no handler was asked, where its payload lies outside of it and could not be read this time; else None."""
+
     @property
     def statuses(self) -> dict[Handler, ProcessStatus]:
         """The status of each handler that matched."""
@@ -144,7 +147,7 @@ class Verdict:
     @property
     def unmatched(self) -> bool:
         """Whether no handler matched the message."""
-        return not self.outcomes
+        return not self.outcomes and self.failure is None
 
     @property
     def after(self) -> float | None:
@@ -164,7 +167,8 @@ class Verdict:
     def __str__(self) -> str:
         """Say it in one line: ``kept (app.reserve: RETRY_LATER)``."""
         said = ", ".join(map(str, self.outcomes))
-        return f"{self.fate.value} ({said or 'no handler matched'})"
+        otherwise = "no handler matched" if self.failure is None else "its payload could not be read"
+        return f"{self.fate.value} ({said or otherwise})"
 
 
 def flatten(error: BaseException) -> Iterator[BaseException]:

@@ -35,6 +35,9 @@ class On(Enum):
     SUBSCRIBED = "the topics that the queue subscribes to"
     EVERYTHING = "`*`: IAM knows nothing smaller for it"
     TABLE = "the table"
+    PAYLOADS = "the objects of the bucket, below its prefix"
+    READ_PAYLOADS = "the objects of every bucket that is read, below its prefix"
+    READ_BUCKETS = "every bucket that is read"
     KEY_OF_QUEUE = "the key of the queue"
     KEY_OF_DEAD_LETTERS = "the key of the dead-letter queue"
     KEY_OF_QUEUES = "the keys of both queues"
@@ -54,6 +57,8 @@ class When(Enum):
     WITH_TOPICS = "there is a topic"
     WITH_SUBSCRIPTIONS = "the queue subscribes to topics"
     WITH_TABLE = "a `DynamoDbStore` is used"
+    WITH_PAYLOADS = "`S3Payloads` are used"
+    WITH_DISCARDS = '`S3Payloads` are used, with `delete="when-done"`'
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +97,28 @@ PERMISSIONS: Final = (
         ("dynamodb:GetItem", "dynamodb:UpdateItem"),
         On.TABLE,
         When.WITH_TABLE,
+    ),
+    Permission(
+        Role.CONSUMER, "ReadPayloads", "to read large payloads", ("s3:GetObject",), On.READ_PAYLOADS, When.WITH_PAYLOADS
+    ),
+    Permission(
+        Role.CONSUMER,
+        "MissPayloads",
+        "no call, but without it S3 does not tell what is missing from what is forbidden",
+        ("s3:ListBucket",),
+        On.READ_BUCKETS,
+        When.WITH_PAYLOADS,
+    ),
+    Permission(
+        Role.CONSUMER,
+        "DeletePayloads",
+        "to delete payloads whose messages are done",
+        ("s3:DeleteObject",),
+        On.READ_PAYLOADS,
+        When.WITH_DISCARDS,
+    ),
+    Permission(
+        Role.PRODUCER, "WritePayloads", "to write large payloads", ("s3:PutObject",), On.PAYLOADS, When.WITH_PAYLOADS
     ),
     Permission(Role.PRODUCER, "Send", "to send", ("sqs:SendMessage",), On.QUEUE, When.TO_QUEUE),
     Permission(Role.PRODUCER, "FindQueue", "to look up its URL", ("sqs:GetQueueUrl",), On.QUEUE, When.TO_QUEUE_BY_NAME),

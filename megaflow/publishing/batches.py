@@ -61,11 +61,18 @@ TraceBatch: TypeAlias = Callable[[Sequence[Prepared]], Sequence[Prepared]]
 Entry: TypeAlias = Prepared | FailedEntry
 """A message, or why it cannot be sent."""
 
+StorePayloads: TypeAlias = Callable[[Sequence[Prepared]], Mapping[int, FailedEntry]]
+"""Puts what is too large of a batch elsewhere, and returns what of it failed, by the places of the messages."""
+
 AnyEntry = TypeVar("AnyEntry", bound=Entry)
 
 
 def _trace_nothing(batch: Sequence[Prepared]) -> Sequence[Prepared]:
     return batch
+
+
+def _store_nothing(batch: Iterable[Prepared]) -> Mapping[int, FailedEntry]:
+    return {}
 
 
 def _note_nothing(answers: Iterable[EntryAnswer]) -> None:
@@ -77,9 +84,9 @@ class BatchSender:
 
     Failed entries that are worth it are tried again, four times in all; on *fifo* that would let later messages of the
     group overtake, so its group is stopped instead. After a call that failed as a whole nothing more is sent. *sleep*
-    waits between the tries. With *ahead*, the client can send more before it has an answer. *trace* is asked once for
-    each batch, whatever of it is tried again. *note* is told what was said in the end of what was sent. A batch takes
-    *patience* seconds at most by *clock*, all its tries included.
+    waits between the tries. With *ahead*, the client can send more before it has an answer. *store*, and then *trace*,
+    is asked once for each batch, whatever of it is tried again. *note* is told what was said in the end of what was
+    sent. A batch takes *patience* seconds at most by *clock*, all its tries included, once *store* has done its part.
     """
 
     def __init__(
@@ -89,6 +96,7 @@ class BatchSender:
         fifo: bool,
         ahead: bool = False,
         trace: TraceBatch = _trace_nothing,
+        store: StorePayloads = _store_nothing,
         sleep: Callable[[float], None] = time.sleep,
         randomness: Callable[[], float] = random.random,
         note: Callable[[Iterable[EntryAnswer]], None] = _note_nothing,
@@ -103,6 +111,7 @@ class BatchSender:
         """Whether what `begin` begins is under way when it returns."""
 
         self._trace = trace
+        self._store = store
         self._fifo = fifo
         self._sleep = sleep
         self._randomness = randomness
@@ -122,9 +131,22 @@ class BatchSender:
             if isinstance(entry, Prepared) and entry.source.group_id not in self._stopped_groups
         ]
         if going and self.cause is None:
-            going = self._trace(going)
+            if failed := self._store(going):
+                going, batch = self._leave_out(failed, going), [failed.get(entry.index, entry) for entry in batch]
+            going = self._trace(going) if going else going
         until = self._clock() + self._patience
         return self._begin(going, until).map(partial(self._finish, batch, going, until))
+
+    def _leave_out(self, failed: Mapping[int, FailedEntry], going: Iterable[Prepared]) -> list[Prepared]:
+        """Return what goes without those that failed; in order, nothing of their groups goes after them."""
+        left: list[Prepared] = []
+        for entry in going:
+            if entry.index in failed:
+                if self._fifo:
+                    self._stopped_groups.add(entry.source.group_id)
+            elif entry.source.group_id not in self._stopped_groups:
+                left.append(entry)
+        return left
 
     def _begin(self, going: Sequence[Prepared], until: float) -> Pending[dict[int, EntryAnswer]]:
         """Begin a call, unless there is nothing to be sent any more."""

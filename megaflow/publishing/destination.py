@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from megaflow.checks import check_flag
 from megaflow.errors import ConfigurationError
+from megaflow.messages.payloads import Payloads
 from megaflow.publishing.sns import SnsPublisher
 from megaflow.publishing.sqs import SqsPublisher
 from megaflow.settings import QUEUE_URL_VARIABLE, TOPIC_ARN_VARIABLE, check_address
@@ -84,8 +85,10 @@ class Destination:
         max_message_size: int,
         outlets: Outlets,
         telemetry: bool | Telemetry = False,
+        large_payloads: Payloads | None = None,
     ) -> None:
         check_flag("wire", wire)
+        self._large_payloads = large_payloads
         self._wire = wire
         self._telemetry = telemetry
         self.tracing = Tracing(telemetry)
@@ -144,6 +147,19 @@ class Destination:
             yield
         finally:
             self._connect(before)
+
+    @contextmanager
+    def putting_large_payloads(self, elsewhere: Payloads | None) -> Iterator[None]:
+        """Put payloads that are too large *elsewhere* within a ``with``; None changes nothing."""
+        before = self._large_payloads
+        self._put_large_payloads(before if elsewhere is None else elsewhere)
+        try:
+            yield
+        finally:
+            self._put_large_payloads(before)
+
+    def _put_large_payloads(self, payloads: Payloads | None) -> None:
+        self._large_payloads = self.queue.large_payloads = self.topic.large_payloads = payloads
 
     def client_for(self, address: str) -> SqsClient:
         """Return a client for another queue, as `SqsPublisher.client_for` does."""
@@ -221,6 +237,7 @@ class Destination:
         )
         self.queue.propagation = self.topic.propagation = self.propagation
         self.queue.outlets = self.topic.outlets = self._outlets
+        self.queue.large_payloads = self.topic.large_payloads = self._large_payloads
 
 
 def read_dead_letter_queue(address: str | None) -> str | None:

@@ -21,11 +21,12 @@ from megaflow.telemetry.trace_header import allows_trace_header
 from megaflow.transport.entries import measure, write_attributes
 
 if TYPE_CHECKING:
+    from megaflow.publishing.offloading import Offloaded, Offloading
     from megaflow.telemetry.otel_spans import SendSpan
 
 log = get_logger(__name__)
 
-_NO_ATTRIBUTES: Final[Mapping[str, Attribute]] = MappingProxyType({})
+NO_ATTRIBUTES: Final[Mapping[str, Attribute]] = MappingProxyType({})
 
 
 class PublishOptions(TypedDict, total=False):
@@ -82,6 +83,19 @@ class Outgoing:
     """AWS's trace header, ``Root=1-…;Parent=…;Sampled=…``, in place of that of the span in which this is sent."""
 
 
+class Terms(TypedDict):
+    """On which terms messages are prepared."""
+
+    max_size: int
+    """How many bytes a message may have."""
+
+    offered: Mapping[str, Attribute]
+    """Attributes that go along as far as a message has room for them, the first ones first."""
+
+    offloading: Offloading | None
+    """What puts elsewhere what is too large; None refuses it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Prepared:
     """A message that can be sent as it is."""
@@ -95,16 +109,25 @@ class Prepared:
     span: SendSpan | None = None
     """The span in which it is sent, where there is one."""
 
+    offloaded: Offloaded | None = None
+    """What has to be put elsewhere before it is sent, as its body is a pointer to that; None mostly."""
+
 
 def prepare(
-    source: Outgoing, *, max_size: int, index: int = 0, offered: Mapping[str, Attribute] = _NO_ATTRIBUTES
+    source: Outgoing,
+    *,
+    max_size: int,
+    index: int = 0,
+    offered: Mapping[str, Attribute] = NO_ATTRIBUTES,
+    offloading: Offloading | None = None,
 ) -> Prepared:
     """Return *source* ready to be sent; raise `EncodeError` for what AWS would refuse.
 
-    The attributes that are *offered* go along as far as there is room for them, the first ones first.
+    With *offloading*, a payload that is too large goes elsewhere. The attributes that are *offered* go along as far as
+    there is room for them, the first ones first.
     """
     encoded = encode(source.payload, binary_encoding=source.binary_encoding)
-    attributes = _NO_ATTRIBUTES
+    attributes = NO_ATTRIBUTES
     if source.attributes or encoded.hint:
         # One that came along from another message would have this one misread.
         attributes = {
@@ -117,11 +140,16 @@ def prepare(
     if isinstance(source.payload, str | bytes | bytearray):
         # An object becomes JSON or Base64, which are never empty, and all of whose characters SQS takes.
         check_text(encoded.body, "payload")
-    return _finish(index, source, encoded.body, attributes, max_size, offered)
+    return _finish(index, source, encoded.body, attributes, max_size, offered, offloading)
 
 
 def prepare_raw(
-    source: Outgoing, *, max_size: int, index: int = 0, offered: Mapping[str, Attribute] = _NO_ATTRIBUTES
+    source: Outgoing,
+    *,
+    max_size: int,
+    index: int = 0,
+    offered: Mapping[str, Attribute] = NO_ATTRIBUTES,
+    offloading: Offloading | None = None,
 ) -> Prepared:
     """Return the text that is the payload of *source* ready to be sent as it is, without a hint."""
     body = source.payload
@@ -131,7 +159,7 @@ def prepare_raw(
         raise EncodeError("is for objects, and a raw message goes as it is", "binary_encoding")
     attributes = read_attributes(source.attributes or {}, "attributes")
     check_text(body, "payload")
-    return _finish(index, source, body, attributes, max_size, offered)
+    return _finish(index, source, body, attributes, max_size, offered, offloading)
 
 
 def check_several(items: object, *, may_be_async: bool = False) -> None:
@@ -158,9 +186,10 @@ def prepare_all(
     *,
     max_size: int,
     check: Callable[[Outgoing], None],
-    offered: Mapping[str, Attribute] = _NO_ATTRIBUTES,
+    offered: Mapping[str, Attribute] = NO_ATTRIBUTES,
+    offloading: Offloading | None = None,
 ) -> list[Prepared]:
-    """Return all of *items* ready to be sent, each with what of *offered* it has room for.
+    """Return all of *items* ready to be sent, as `prepare` does.
 
     *check* raises `EncodeError` for what their destination does not take. Nothing has been sent when one of them
     raises it; the error names the entry.
@@ -168,7 +197,7 @@ def prepare_all(
     prepared = []
     for index, source in enumerate(items):
         try:
-            prepared.append(prepare(source, max_size=max_size, index=index, offered=offered))
+            prepared.append(prepare(source, max_size=max_size, index=index, offered=offered, offloading=offloading))
             check(source)
         except EncodeError as error:
             raise EncodeError(error.reason, f"entry {index}: {error.path}".removesuffix(": ")) from error
@@ -194,9 +223,14 @@ def _finish(
     attributes: Mapping[str, Attribute],
     max_size: int,
     offered: Mapping[str, Attribute],
+    offloading: Offloading | None,
 ) -> Prepared:
     """Refuse what AWS would refuse, before any call to it."""
-    size = measure(body, attributes)
+    size, offloaded = measure(body, attributes), None
+    if size > max_size and offloading is not None:
+        slimmed = offloading.slim(source, body, attributes)
+        source, body, attributes, offloaded = slimmed.source, slimmed.body, slimmed.attributes, slimmed.offloaded
+        size = measure(body, attributes)
     if len(attributes) > limits.MESSAGE_ATTRIBUTES:
         raise EncodeError(
             f"{len(attributes)} message attributes are more than {limits.MESSAGE_ATTRIBUTES}", "attributes"
@@ -204,13 +238,13 @@ def _finish(
     if size > max_size:
         raise EncodeError(
             f"{size:,} bytes with its attributes are more than the {max_size:,} allowed; "
-            "send a reference to what is large",
+            "send a reference to what is large, or let large_payloads= put it elsewhere",
             "payload",
         )
     _check_delivery(source)
     if offered:
         attributes, size = _take_along(attributes, size, offered, max_size)
-    return Prepared(index, source, body, attributes, size, source.trace_header)
+    return Prepared(index, source, body, attributes, size, source.trace_header, offloaded=offloaded)
 
 
 def trace_all(messages: Sequence[Prepared], spans: Iterable[SendSpan], max_size: int) -> list[Prepared]:
@@ -219,7 +253,7 @@ def trace_all(messages: Sequence[Prepared], spans: Iterable[SendSpan], max_size:
     for each, span in zip(messages, spans, strict=False):
         attributes, size = _take_along(each.attributes, each.size, span.offered, each.size + room)
         header = each.trace_header or span.trace_header
-        traced.append(Prepared(each.index, each.source, each.body, attributes, size, header, span))
+        traced.append(Prepared(each.index, each.source, each.body, attributes, size, header, span, each.offloaded))
         room -= size - each.size
     return traced
 

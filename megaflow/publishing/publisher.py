@@ -6,15 +6,15 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextvars import copy_context
+from dataclasses import replace
 from functools import cached_property, partial
 from itertools import repeat
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Unpack
 
 from megaflow.checks import check_flag, check_function, check_whole
 from megaflow.errors import EncodeError, FailedEntry
 from megaflow.keywords import check_options
-from megaflow.messages.attributes import Attribute
+from megaflow.messages.payloads import Payloads, check_payloads
 from megaflow.publishing.batches import (
     BatchSender,
     Entry,
@@ -28,10 +28,13 @@ from megaflow.publishing.batches import (
 )
 from megaflow.publishing.gathering import AT_ONCE, Answer, Call, Gathering
 from megaflow.publishing.measuring import Measuring
+from megaflow.publishing.offloading import Offloading, store_payload, store_payloads
 from megaflow.publishing.outgoing import (
+    NO_ATTRIBUTES,
     Outgoing,
     Prepared,
     PublishOptions,
+    Terms,
     as_outgoing,
     check_several,
     prepare,
@@ -40,6 +43,7 @@ from megaflow.publishing.outgoing import (
     trace_all,
 )
 from megaflow.publishing.streams import Items, send_stream
+from megaflow.publishing.threads import Threads
 from megaflow.publishing.together import Count, describe_too_large, make_client_error, send_together
 from megaflow.telemetry.current import find_attributes
 from megaflow.telemetry.metrics import Metrics
@@ -52,8 +56,6 @@ from megaflow.wire.pending import Pending
 if TYPE_CHECKING:
     from megaflow.telemetry.otel_spans import Spans
 
-_NO_ATTRIBUTES: Final[Mapping[str, Attribute]] = MappingProxyType({})
-
 BATCHES_IN_FLIGHT: Final = 8
 """Batches that are under way at once: boto3 keeps ten connections."""
 
@@ -62,7 +64,8 @@ class Publisher(ABC):
     """Publishes payloads to one place. May be used from any thread.
 
     *max_size* is what a message, and a batch, may have in bytes; *sleep* waits between the tries of a batch.
-    *telemetry* is whether there are spans of what is sent, where OpenTelemetry's SDK is set up.
+    *telemetry* is whether there are spans of what is sent, where OpenTelemetry's SDK is set up. *large_payloads* is
+    where payloads go that are too large.
     """
 
     def __init__(
@@ -72,7 +75,9 @@ class Publisher(ABC):
         sleep: Callable[[float], None],
         telemetry: bool | Telemetry,
         metrics: Metrics | None,
+        large_payloads: Payloads | None,
     ) -> None:
+        check_payloads(large_payloads)
         check_function("sleep", sleep, "(seconds) -> None", takes=1)
         self._max_size = max_size
         self._sleep = sleep
@@ -82,6 +87,9 @@ class Publisher(ABC):
 
         self.propagation = Propagation()
         """What goes along with each message, from the one in hand; that of an app's publishers is the app's."""
+
+        self.large_payloads = large_payloads
+        """Where payloads go that are too large for a message; that of an app's publishers is the app's."""
 
     def propagate(self, *names: str) -> None:
         """Take along, with each message, attributes of these names; see `App.propagate`."""
@@ -97,15 +105,16 @@ class Publisher(ABC):
 
         Raises:
             EncodeError: AWS would refuse the message. Nothing was sent.
-            PublishError: The message is too large for this queue or topic, which takes less than AWS allows.
+            PublishError: The message is too large for this queue or topic, which takes less than AWS allows, or its
+                payload could not be put into *large_payloads*.
         """
         check_options(self.publish, options, PublishOptions)
-        return self._publish(prepare(Outgoing(payload, **options), max_size=self._max_size, offered=self._offer()))
+        return self._publish(prepare(Outgoing(payload, **options), **self._terms()))
 
     def publish_raw_message(self, body: str, **options: Unpack[PublishOptions]) -> str:
         """Publish the text *body* exactly as it is, and return its message id. The options are those in `Outgoing`."""
         check_options(self.publish_raw_message, options, PublishOptions)
-        return self._publish(prepare_raw(Outgoing(body, **options), max_size=self._max_size, offered=self._offer()))
+        return self._publish(prepare_raw(Outgoing(body, **options), **self._terms()))
 
     def publish_batch(self, items: Iterable[object], **options: Unpack[PublishOptions]) -> list[str]:
         """Publish *items*, payloads or `Outgoing`, ten to a call, and return their message ids in order.
@@ -124,7 +133,7 @@ class Publisher(ABC):
         check_options(self.publish_batch, options, PublishOptions)
         check_several(items)
         outgoing = as_outgoing(items, options)
-        entries = prepare_all(outgoing, max_size=self._max_size, check=self._check, offered=self._offer())
+        entries = prepare_all(outgoing, check=self._check, **self._terms())
         sender = self._make_sender(*self._read_current())
         sent = list(self._send_all(entries, sender, min(BATCHES_IN_FLIGHT, -(-len(entries) // 10) or 1)))
         return read_message_ids(sent, sender.cause)
@@ -154,8 +163,8 @@ class Publisher(ABC):
         check_whole("in_flight", in_flight, 1, 100)
         outgoing = as_outgoing(items, options)
         # As it is here: the stream may be read elsewhere.
-        offered = self._offer()
-        entries = (self._prepare(source, index, raw, offered) for index, source in enumerate(outgoing))
+        terms = self._terms()
+        entries = (self._prepare(source, index, raw, terms) for index, source in enumerate(outgoing))
         return self._send_all(entries, self._make_sender(*self._read_current()), in_flight)
 
     async def apublish(self, payload: Any, **options: Unpack[PublishOptions]) -> str:
@@ -166,9 +175,14 @@ class Publisher(ABC):
         is under way, it may have been sent. A `PublishError` says the same of one that waited too long.
         """
         check_options(self.apublish, options, PublishOptions)
-        message = prepare(Outgoing(payload, **options), max_size=self._max_size, offered=self._offer())
+        message = prepare(Outgoing(payload, **options), **self._terms())
         source = message.source
         self._check(source)
+        if message.offloaded is not None and not self._is_fifo:
+            # Before it waits with others, which it is not to hold up; in order, it would be overtaken.
+            loop = asyncio.get_running_loop()
+            await loop.run_in_executor(self._storing, store_payload, self.large_payloads, message)
+            message = replace(message, offloaded=None)
         group = source.group_id if self._is_fifo else ""
         apart = source.trace_header if self._has_one_trace_header else ""
         return await self._gathering.publish(message, self._read_current()[1], group=group, apart=apart)
@@ -206,14 +220,14 @@ class Publisher(ABC):
         check_flag("raw", raw)
         check_whole("in_flight", in_flight, 1, 100)
         # As it is here: the stream may be read elsewhere.
-        offered, current = self._offer(), self._read_current()
+        terms, current = self._terms(), self._read_current()
 
         def open_() -> tuple[BatchSender, int]:
             return self._make_sender(*current), in_flight if self._may_send_ahead else 1
 
         def prepare_chunk(chunk: Iterable[object], first: int) -> list[Entry]:
             outgoing = enumerate(as_outgoing(chunk, options), first)
-            return [self._prepare(source, index, raw, offered) for index, source in outgoing]
+            return [self._prepare(source, index, raw, terms) for index, source in outgoing]
 
         return send_stream(items, open_, prepare_chunk, max_size=self._max_size)
 
@@ -227,6 +241,8 @@ class Publisher(ABC):
         return spans, None if spans is None else spans.read_current()
 
     def _send_traced(self, message: Prepared, spans: Spans | None, parent: Any) -> str:
+        if message.offloaded is not None:
+            store_payload(self.large_payloads, message)
         if spans is None:
             return self._send_alone(message)
         span = spans.begin_send(self._place, parent)
@@ -240,6 +256,10 @@ class Publisher(ABC):
         made = Gathering(self._open, self._send_calls, max_size=self._max_size)
         # Two threads that come at once are to have the same one.
         return self.__dict__.setdefault("_gathering", made)  # type: ignore[no-any-return]
+
+    @cached_property
+    def _storing(self) -> Threads:
+        return self.__dict__.setdefault("_storing", Threads(AT_ONCE))  # type: ignore[no-any-return]
 
     def _open(self) -> tuple[float, int]:
         """Make the client; return how long a call takes at most, and how many may be made at once."""
@@ -274,14 +294,18 @@ class Publisher(ABC):
             message.span.note_answer(answer)
         return message_id
 
-    def _offer(self) -> Mapping[str, Attribute]:
-        """Return the attributes that go along where a message has room for them, the most important ones first."""
-        return find_attributes(self.propagation.names) if self.propagation.names else _NO_ATTRIBUTES
+    def _terms(self) -> Terms:
+        """Return on which terms messages are prepared here and now."""
+        # What goes along where a message has room for it, the most important ones first.
+        offered = find_attributes(self.propagation.names) if self.propagation.names else NO_ATTRIBUTES
+        payloads = self.large_payloads
+        offloading = None if payloads is None else Offloading(payloads, lambda: self._is_fifo)
+        return {"max_size": self._max_size, "offered": offered, "offloading": offloading}
 
-    def _prepare(self, source: Outgoing, index: int, raw: bool, offered: Mapping[str, Attribute]) -> Entry:
+    def _prepare(self, source: Outgoing, index: int, raw: bool, terms: Terms) -> Entry:
         try:
             self._check(source)
-            return (prepare_raw if raw else prepare)(source, max_size=self._max_size, index=index, offered=offered)
+            return (prepare_raw if raw else prepare)(source, index=index, **terms)
         except EncodeError as error:
             return FailedEntry(index, source.payload, "EncodeError", str(error))
 
@@ -293,6 +317,7 @@ class Publisher(ABC):
             BatchSender,
             self._begin_batch,
             fifo=self._is_fifo,
+            store=partial(store_payloads, self.large_payloads),
             ahead=isinstance(self.client, WireClient),
             sleep=self._sleep,
             note=count or self._measuring.count,

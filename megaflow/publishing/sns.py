@@ -17,6 +17,7 @@ from megaflow import limits
 from megaflow.checks import check_whole
 from megaflow.errors import EncodeError
 from megaflow.keywords import check_options
+from megaflow.messages.payloads import Payloads
 from megaflow.publishing.outgoing import Outgoing, Prepared, write_options
 from megaflow.publishing.publisher import Publisher
 from megaflow.settings import TOPIC_ARN_VARIABLE, check_address, refuse_both, resolve
@@ -47,6 +48,7 @@ class SnsPublisher(Publisher):
         sleep: Waits between the tries of a batch.
         metrics: An object of yours that is told what is sent, and how long that takes: `Metrics`.
         telemetry: Trace and count what is sent by OpenTelemetry, where its SDK is set up.
+        large_payloads: Where payloads go that are too large for a message, such as `megaflow.payloads.S3Payloads`.
     """
 
     def __init__(
@@ -59,13 +61,16 @@ class SnsPublisher(Publisher):
         sleep: Callable[[float], None] = time.sleep,
         metrics: Metrics | None = None,
         telemetry: bool | Telemetry = True,
+        large_payloads: Payloads | None = None,
         **aws: Unpack[AwsOptions],
     ) -> None:
         check_options(SnsPublisher, aws, AwsOptions)
         check_address("topic_arn", topic_arn, topic_arn_of)
         check_client("client", client, "sns", only_sends=True)
         check_whole("max_message_size", max_message_size, 1, limits.SQS_MESSAGE_SIZE)
-        super().__init__(max_size=max_message_size, sleep=sleep, telemetry=telemetry, metrics=metrics)
+        super().__init__(
+            max_size=max_message_size, sleep=sleep, telemetry=telemetry, metrics=metrics, large_payloads=large_payloads
+        )
         refuse_both("topic_arn", topic_arn, "topic", topic)
         self._topic_arn = topic_arn
         self._topic = topic

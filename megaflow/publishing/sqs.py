@@ -16,6 +16,7 @@ from megaflow import limits
 from megaflow.checks import check_flag
 from megaflow.errors import EncodeError
 from megaflow.keywords import check_options
+from megaflow.messages.payloads import Payloads
 from megaflow.publishing.outgoing import Outgoing, Prepared, write_options
 from megaflow.publishing.publisher import Publisher
 from megaflow.settings import QUEUE_URL_VARIABLE, check_address, refuse_both, resolve
@@ -43,6 +44,7 @@ class SqsPublisher(Publisher):
         sleep: Waits between the tries of a batch.
         metrics: An object of yours that is told what is sent, and how long that takes: `Metrics`.
         telemetry: Trace and count what is sent by OpenTelemetry, where its SDK is set up.
+        large_payloads: Where payloads go that are too large for a message, such as `megaflow.payloads.S3Payloads`.
     """
 
     def __init__(
@@ -55,13 +57,20 @@ class SqsPublisher(Publisher):
         sleep: Callable[[float], None] = time.sleep,
         metrics: Metrics | None = None,
         telemetry: bool | Telemetry = True,
+        large_payloads: Payloads | None = None,
         **aws: Unpack[AwsOptions],
     ) -> None:
         check_options(SqsPublisher, aws, AwsOptions)
         check_address("queue_url", queue_url, queue_url_of)
         check_client("client", client, "sqs", only_sends=True)
         check_flag("wire", wire)
-        super().__init__(max_size=limits.SQS_MESSAGE_SIZE, sleep=sleep, telemetry=telemetry, metrics=metrics)
+        super().__init__(
+            max_size=limits.SQS_MESSAGE_SIZE,
+            sleep=sleep,
+            telemetry=telemetry,
+            metrics=metrics,
+            large_payloads=large_payloads,
+        )
         refuse_both("queue_url", queue_url, "queue", queue)
         self._queue_url = queue_url
         self._queue = queue

@@ -9,6 +9,7 @@ from typing import TypeAlias
 from megaflow.errors import FailedEntry, PublishError
 from megaflow.publishing.batches import BatchSender, EntryAnswer, Sent, read_error
 from megaflow.publishing.gathering import Answer, Call, copy_error
+from megaflow.publishing.offloading import NOT_STORED
 from megaflow.publishing.outgoing import Prepared
 from megaflow.transport.errors import is_refused_message, is_too_large
 
@@ -78,7 +79,7 @@ def _explain(
     failure = sent.failure or FailedEntry(sent.index, message.source.payload, "NoAnswer", "", unknown=True)
     if cause is not None and read_error(cause)[1:3] == (failure.code, failure.reason):
         return copy_error(cause)
-    if failure.unknown:
+    if failure.unknown or failure.code == NOT_STORED:
         return PublishError([replace(failure, index=0)], [""])
     error = make_error(failure.code, failure.reason)
     return describe_too_large(error, message) or error

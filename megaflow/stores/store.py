@@ -113,7 +113,7 @@ def check_is_store(name: str, store: object) -> None:
     check_object(name, store, _METHODS, f"a store, such as {name}=SqliteStore(path) or {name}=MemoryStore()")
 
 
-def close_store(store: Store) -> None:
+def close_store(store: object) -> None:
     """Close *store*, where it can be closed."""
     close = getattr(store, "close", None)
     if close is not None:

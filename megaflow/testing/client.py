@@ -16,11 +16,13 @@ from megaflow.errors import UsageError
 from megaflow.handlers.handler import Handler
 from megaflow.local import Account, SnsClient, SqsClient
 from megaflow.messages.message import Message
+from megaflow.messages.payloads import Payloads
 from megaflow.publishing.batches import Sent
 from megaflow.publishing.outgoing import PublishOptions
 from megaflow.stores import MemoryStore, Store
 from megaflow.testing.clock import Clock
 from megaflow.testing.engine import Engine
+from megaflow.testing.payloads import MemoryPayloads
 from megaflow.testing.queues import addresses_of, open_queues
 from megaflow.testing.record import Record
 from megaflow.testing.seen import Handled, Unmet, show_payload
@@ -57,6 +59,8 @@ class TestClient:
         progress: A store in place of the app's. By default an empty `MemoryStore` with the clock of the test takes the
             place of one that the app has.
         idempotency: The same for idempotency keys.
+        large_payloads: Where large payloads lie, in place of what the app has. By default they are kept in memory where
+            the app has any.
 
     Example:
         >>> from megaflow import App
@@ -94,6 +98,7 @@ class TestClient:
         replacing: Mapping[Any, Callable[..., Any]] | None = None,
         progress: Store | None = None,
         idempotency: Store | None = None,
+        large_payloads: Payloads | None = None,
     ) -> None:
         if not isinstance(app, App):
             raise UsageError(f"a TestClient takes an App, not a {type(app).__name__}")
@@ -102,6 +107,7 @@ class TestClient:
 
         self._replacing = replacing or {}
         self._stores = {"progress": progress, "idempotency": idempotency}
+        self._large_payloads = large_payloads
         self._fifo = fifo
         self._exits = ExitStack()
         self._record = Record()
@@ -277,7 +283,8 @@ class TestClient:
                 dead_letter_queue_url=opened.given_dead_letter_queue_url,
             )
         )
-        exits.enter_context(self.app.replacing(self._replacing, **self._choose_stores()))
+        payloads = self._choose_payloads()
+        exits.enter_context(self.app.replacing(self._replacing, **self._choose_stores(), large_payloads=payloads))
         self.app.metrics.clear()
         return Engine(self.app, self.account, self.queue_url, self._clock)
 
@@ -288,6 +295,13 @@ class TestClient:
             name: MemoryStore(clock=self._clock) if given is None and getattr(own, name) is not None else given
             for name, given in self._stores.items()
         }
+
+    def _choose_payloads(self) -> Payloads | None:
+        """Return a place that no other test has put anything into, as long as none was given."""
+        own = parts_of(self.app).assembly.stores.payloads
+        if own is None or self._large_payloads is not None:
+            return self._large_payloads
+        return MemoryPayloads(max_size=own.max_size, deletes_when_done=own.deletes_when_done)
 
 
 def _is_meant(handler: Handler, by: str | Callable[..., Any]) -> bool:

@@ -39,7 +39,7 @@ from megaflow.consumer.core.protocol import (
     Start,
     Tick,
 )
-from megaflow.consumer.threads.calls import ask, settle
+from megaflow.consumer.threads.calls import ask, discard_nothing, settle
 from megaflow.errors import RegistrationError, UsageError
 from megaflow.handlers.handler import Handler
 from megaflow.local import Account, SqsClient
@@ -238,7 +238,9 @@ class Engine:
                 self._failure = error
 
     def _settle(self, action: Extend | Delete | Hide | DeadLetter) -> Settled:
-        settled = settle(self._queue, action, self._get_processor().renew)
+        processor = self._get_processor()
+        discard = discard_nothing if processor.fetching is None else processor.fetching.discard
+        settled = settle(self._queue, action, processor.renew, discard)
         self.record.note_settled(settled)
         return settled
 

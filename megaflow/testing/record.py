@@ -35,6 +35,10 @@ class Record:
         """Note messages as they are before a handler does something to their payloads."""
         self.received |= {each.id: each.with_own_payload() for each in messages}
 
+    def note_fetched(self, message: Message) -> None:
+        """Note a message whose payload lay outside of it, with what it has now, or with why it has none."""
+        self.received[message.id] = message.with_own_payload()
+
     def note_handled(self, message_id: str, outcome: Outcome) -> None:
         """Note what a handler made of a message."""
         message = self.received[message_id].with_own_payload()

@@ -19,6 +19,7 @@ from megaflow.processing.steps import (
     Result,
     Step,
     Steps,
+    StoreCall,
     Turn,
     Wait,
     Watch,
@@ -121,7 +122,10 @@ class Works:
         def run(step: Step) -> Result:
             if isinstance(step, HandlerCall):
                 work.called.append(step.handler)
-            return run_step(step, self._wait, self._watch)
+            result = run_step(step, self._wait, self._watch)
+            if isinstance(step, StoreCall) and isinstance(result.returned, Message):
+                self._record.note_fetched(result.returned)
+            return result
 
         if isinstance(work.message, BatchMessage) and work.handler is not None:
             several = [part.steps for part in work.parts if part.steps is not None]

@@ -18,6 +18,7 @@ MODULES: Final = (
     "megaflow.event",
     "megaflow.match.functions",
     "megaflow.match.filters",
+    "megaflow.payloads",
     "megaflow.provision",
     "megaflow.stores",
     "megaflow.testing",

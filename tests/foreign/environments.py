@@ -135,4 +135,11 @@ NODE: Final = Environment(
     ["@aws-sdk/client-sns", "@aws-sdk/client-sqs"],
 )
 
-ENVIRONMENTS: Final = (AWS_CLI, AWS_CLI_OF_OLD, PYTHON, NODE)
+EXTENDED: Final = Environment(
+    "extended",
+    ["amazon-sqs-extended-client == 1.0.1", "amazon-sns-extended-client == 1.0.1"],
+    ["python", "-c", "import sns_extended_client, sqs_extended_client"],
+)
+"""AWS's extended clients, which put themselves in the place of boto3's session wherever they are imported."""
+
+ENVIRONMENTS: Final = (AWS_CLI, AWS_CLI_OF_OLD, PYTHON, NODE, EXTENDED)

@@ -69,6 +69,10 @@ def actions_of(policy: Any) -> set[tuple[str, str]]:
     }
 
 
+S3 = {"GET": "GetObject", "PUT": "PutObject", "DELETE": "DeleteObject", "POST": ""}
+"""What is asked of S3, of an object."""
+
+
 @contextmanager
 def recording(target: str) -> Iterator[Recorder]:
     """Record the calls that are made to the server at *target* by way of the recorder."""
@@ -78,9 +82,10 @@ def recording(target: str) -> Iterator[Recorder]:
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            recorder.operations.add(read_call(self.headers, body))
+            call = f"s3:{S3[self.command]}", "*"
+            recorder.operations.add(read_call(self.headers, body) if self.command == "POST" else call)
             connection = HTTPConnection(urlsplit(target).netloc, timeout=60)
-            connection.request("POST", self.path, body, dict(self.headers.items()))
+            connection.request(self.command, self.path, body, dict(self.headers.items()))
             answer = connection.getresponse()
             said = answer.read()
             connection.close()
@@ -91,6 +96,8 @@ def recording(target: str) -> Iterator[Recorder]:
             self.send_header("Content-Length", str(len(said)))
             self.end_headers()
             self.wfile.write(said)
+
+        do_GET = do_PUT = do_DELETE = do_POST  # noqa: N815 - http.server looks for these names
 
         @override
         def log_message(self, format: str, *args: object) -> None: ...

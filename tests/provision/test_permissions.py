@@ -20,7 +20,9 @@ import megaflow
 from megaflow import App, DynamoDbStore, Reject, RetryLater
 from megaflow.app import parts_of
 from megaflow.cli.main import main
+from megaflow.limits import SQS_MESSAGE_SIZE
 from megaflow.match.functions import any_
+from megaflow.payloads import S3Payloads
 from megaflow.provision import Queue
 from megaflow.provision.export.deployment import deploy
 from megaflow.provision.export.iam import write_policy
@@ -69,14 +71,14 @@ def allowed(app: App, role: Role) -> set[tuple[str, str]]:
     return {(action, name) for action, name in actions if not action.startswith("kms:")}
 
 
-def consume(app: App, make: Callable[[str], Any], url: str) -> None:
+def consume(app: App, make: Callable[[str], Any], url: str, *there: str) -> None:
     """Let *app* handle messages that end in every way: done, kept for later, and failed for good."""
     seen: list[str] = []
 
     def handle(data: dict[str, str]) -> None:
         order = data["order"]
         seen.append(order)
-        if len(seen) == 4:
+        if len(seen) == 4 + len(there):
             app.stop()
         if order == "later" and seen.count(order) == 1:
             raise RetryLater(after=0)
@@ -90,7 +92,7 @@ def consume(app: App, make: Callable[[str], Any], url: str) -> None:
     running = threading.Thread(target=app.run)
     running.start()
     running.join(PATIENCE)
-    assert sorted(seen) == ["done", "later", "later", "never"]
+    assert sorted(seen) == sorted(["done", "later", "later", "never", *there])
 
 
 def make_table(make: Callable[[str], Any], name: str) -> DynamoDbStore:
@@ -136,6 +138,28 @@ def test_a_consumer_with_a_store(recorder: Recorder, make: Callable[[str], Any])
 
     assert recorder.actions == allowed(app, Role.CONSUMER)
     assert ("dynamodb:UpdateItem", "progress") in recorder.actions
+
+
+def test_payloads_in_s3(recorder: Recorder, make: Callable[[str], Any]) -> None:
+    url = make_queues(make, "large")
+    make("s3").create_bucket(Bucket="large", CreateBucketConfiguration={"LocationConstraint": REGION})
+    app = App(url, large_payloads=S3Payloads("large", prefix="orders/", delete="when-done"), **FAST)
+    app.publish({"order": "large", "x": "x" * SQS_MESSAGE_SIZE})
+    written, recorder.operations = recorder.actions, set()
+
+    consume(app, make, url, "large")
+
+    assert written == allowed(app, Role.PRODUCER)
+    # S3 looks for it where something is missing.
+    assert recorder.actions | {("s3:ListBucket", "large")} == allowed(app, Role.CONSUMER)
+    resources = {
+        resource
+        for role in (Role.CONSUMER, Role.PRODUCER)
+        for statement in write_policy(deploy({"shop.py": app}, region=REGION, account_id=ACCOUNT), role)["Statement"]
+        for resource in statement["Resource"]
+        if ":s3:" in resource
+    }
+    assert resources == {"arn:aws:s3:::large", "arn:aws:s3:::large/orders/*"}
 
 
 def publish_in_every_way(app: App) -> None:
@@ -250,14 +274,16 @@ def test_no_call_that_the_code_can_make_is_forgotten() -> None:
     named = {name for path in files for name in names_in(path)}
     called = {
         f"{service}:{operation}"
-        for service in ("sqs", "sns", "dynamodb")
+        for service in ("sqs", "sns", "dynamodb", "s3")
         for operation in Loader().load_service_model(service, "service-2")["operations"]
         if xform_name(operation) in named
     }
     actions = {ACTIONS.get(operation, operation) for operation in called - OTHER_MEANING}
 
-    # A waiter of boto3's asks for it by another name.
-    assert actions | {"dynamodb:DescribeTable"} == {action for each in PERMISSIONS for action in each.actions}
+    # A waiter of boto3's asks for the one by another name, and S3 itself for the other.
+    assert actions | {"dynamodb:DescribeTable", "s3:ListBucket"} == {
+        action for each in PERMISSIONS for action in each.actions
+    }
 
 
 def test_each_statement_has_a_name_of_its_own_in_its_role() -> None:

@@ -288,11 +288,13 @@ class Core:
             if verdict.outcomes:
                 handled += 1
             else:
-                unmatched += 1
+                unmatched += verdict.unmatched
             if held.lease.is_over(self._now) and not self._leases.is_lost(held):
                 self._leases.lose(held, "while it was handled")
             if verdict.fate is _DELETE:
                 done.append(held)
+                if verdict.message.discards_payload:
+                    self._settling.discard_with(verdict.message)
             else:
                 self._end_undeleted(held, verdict)
         self._endings.delete(done, self._now)

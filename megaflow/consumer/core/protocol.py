@@ -13,6 +13,7 @@ from typing import TypeAlias
 from megaflow.handlers.handler import Handler
 from megaflow.messages.batch import BatchMessage
 from megaflow.messages.message import Message
+from megaflow.messages.pointers import Pointer
 from megaflow.processing.verdict import Outcome, Verdict
 from megaflow.telemetry.metrics import Told
 from megaflow.transport.queue import QueueFacts
@@ -266,9 +267,10 @@ class Extend:
 
 @dataclass(frozen=True, slots=True)
 class Delete:
-    """Delete these messages, at most ten."""
+    """Delete these messages, at most ten, and then those *discards*: what lay outside of some, by their ids."""
 
     messages: tuple[Message, ...]
+    discards: Mapping[str, Pointer] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

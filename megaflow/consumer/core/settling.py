@@ -17,6 +17,8 @@ from megaflow import limits
 from megaflow.consumer.core.actions import Actions
 from megaflow.consumer.core.held_messages import Held
 from megaflow.consumer.core.protocol import Delete, Hide, Problem
+from megaflow.messages.message import Message
+from megaflow.messages.pointers import Pointer
 
 LINGER: Final = 0.05
 """Seconds that a delete waits for others to share its call, while there is other work."""
@@ -77,6 +79,9 @@ class Settling:
         self._due: dict[str, _Unsettled] = {}
         self._under_way: dict[str, _Unsettled] = {}
         self._done: OrderedDict[str, None] = OrderedDict()
+        self._discards: dict[str, Pointer] = {}
+        """The payloads outside of messages that are deleted after these, as long as such a message is known."""
+
         self._has_deleted = False
         self._undeleted: list[Held] = []
         self.overdue_at = math.inf
@@ -116,7 +121,12 @@ class Settling:
             self.delete(held, now)
             self._done[held.id] = None
         while len(self._done) > REMEMBERED:
-            self._done.popitem(last=False)
+            self._discards.pop(self._done.popitem(last=False)[0], None)
+
+    def discard_with(self, message: Message) -> None:
+        """Delete the payload that lay outside of *message*, which was handled, once that is deleted."""
+        if message.pointer is not None:
+            self._discards[message.id] = message.pointer
 
     def forget_hiding(self, message_id: str) -> None:
         """Do not hide a message that has come again already, nor try to do so once more."""
@@ -186,6 +196,8 @@ class Settling:
             settled = [each for each in settled if each.held.id not in problems]
         if settled and isinstance(asked, Delete):
             self._has_deleted = True
+            for each in settled if asked.discards else ():
+                self._discards.pop(each.held.id, None)
             self._actions.count(("deleted",), len(settled))
         elif settled:
             self._actions.count(("hidden",), len(settled))
@@ -220,7 +232,13 @@ class Settling:
             self._under_way[each.held.id] = self._due.pop(each.held.id)
         messages = tuple([each.held.message for each in batch])
         pauses = tuple([_clamp_pause(each.held, each.pause, now) for each in batch if each.pause is not None])
-        self._actions.add(Hide(messages, pauses) if pauses else Delete(messages))
+        self._actions.add(Hide(messages, pauses) if pauses else Delete(messages, self._find_discards(batch)))
+
+    def _find_discards(self, batch: Sequence[_Unsettled]) -> Mapping[str, Pointer]:
+        if not self._discards:
+            return {}
+        ids = (each.held.id for each in batch)
+        return {message_id: self._discards[message_id] for message_id in ids if message_id in self._discards}
 
     def _try_again(self, unsettled: _Unsettled, problem: Problem, now: float, *, stopping: bool, last: bool) -> None:
         unsettled.tries += 1

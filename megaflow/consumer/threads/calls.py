@@ -23,6 +23,7 @@ from megaflow.consumer.core.protocol import (
 )
 from megaflow.consumer.threads.renewals import renew_or_warn
 from megaflow.messages.message import Message
+from megaflow.messages.pointers import Pointer
 from megaflow.settings import ConsumerSettings
 from megaflow.telemetry.conventions import name_error
 from megaflow.transport.errors import is_over_limit, is_refusal, is_refused_message
@@ -31,6 +32,13 @@ from megaflow.wire.pending import Pending, failing
 
 Answered: TypeAlias = Inspected | Received | AskFailed
 _Answer = TypeVar("_Answer")
+
+Discard: TypeAlias = Callable[[Pointer], None]
+"""Deletes what lay outside of a message, sooner or later; raises nothing."""
+
+
+def discard_nothing(pointer: Pointer) -> None:
+    """Let it lie."""
 
 
 def begin_asking(queue: OpenQueue, action: Inspect | Receive, settings: ConsumerSettings) -> Pending[Answered]:
@@ -53,8 +61,13 @@ def begin_asking(queue: OpenQueue, action: Inspect | Receive, settings: Consumer
     )
 
 
-def begin_settling(queue: OpenQueue, action: Settlement, renew: Callable[[Message], None]) -> Pending[Settled]:
-    """Begin to extend, delete, hide or dead-letter; *renew* is told of each message whose lease was extended."""
+def begin_settling(
+    queue: OpenQueue, action: Settlement, renew: Callable[[Message], None], discard: Discard = discard_nothing
+) -> Pending[Settled]:
+    """Begin to extend, delete, hide or dead-letter.
+
+    *renew* is told of each message whose lease was extended, *discard* of what lay outside of one that was deleted.
+    """
     began, handles = time.perf_counter(), _handles(action)
 
     def read(failed: Sequence[Failed]) -> Settled:
@@ -63,6 +76,10 @@ def begin_settling(queue: OpenQueue, action: Settlement, renew: Callable[[Messag
             for message in action.messages:
                 if message.id not in problems:
                     renew_or_warn(message, renew)
+        elif isinstance(action, Delete) and action.discards:
+            for message_id, pointer in action.discards.items():
+                if message_id not in problems:
+                    discard(pointer)
         return Settled(action, problems, took=time.perf_counter() - began)
 
     pending = _begin(lambda: _begin_settling(queue, action, handles))
@@ -74,9 +91,11 @@ def ask(queue: OpenQueue, action: Inspect | Receive, settings: ConsumerSettings)
     return begin_asking(queue, action, settings).result()
 
 
-def settle(queue: OpenQueue, action: Settlement, renew: Callable[[Message], None]) -> Settled:
+def settle(
+    queue: OpenQueue, action: Settlement, renew: Callable[[Message], None], discard: Discard = discard_nothing
+) -> Settled:
     """Do what `begin_settling` begins."""
-    return begin_settling(queue, action, renew).result()
+    return begin_settling(queue, action, renew, discard).result()
 
 
 def _begin(begin: Callable[[], Pending[_Answer]]) -> Pending[_Answer]:

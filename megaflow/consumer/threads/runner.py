@@ -46,6 +46,7 @@ from megaflow.consumer.core.protocol import (
 )
 from megaflow.consumer.threads.caller import Caller
 from megaflow.consumer.threads.calls import begin_asking, begin_settling
+from megaflow.consumer.threads.discards import Discards
 from megaflow.consumer.threads.event_loop import EventLoop, MakeEventLoop
 from megaflow.consumer.threads.pollers import Pollers
 from megaflow.consumer.threads.renewals import Renewals
@@ -120,6 +121,7 @@ class Runner:
         )
         self._workers = Workers(get_processor, self._tell, self._core.is_free, make_event_loop)
         self._renewals = Renewals(get_processor)
+        self._discards = Discards(get_processor)
         self._settlers = Settlers(self._begin_settling, self._tell)
         self._pollers = Pollers(
             lambda question: begin_asking(queue, question, settings),
@@ -325,6 +327,7 @@ class Runner:
         self._pollers.close()
         self._settlers.close()
         self._renewals.close()
+        self._discards.close()
         # The event loops are still there: what was made in one is closed in it.
         self._at_end()
         self._workers.close()
@@ -336,7 +339,7 @@ class Runner:
         if self._pollers.are_hanging_up and isinstance(action, Hide):
             # What is given back is for others, and not for what nobody waits for.
             self._pollers.wait_for_abandoned(_TIME_TO_ANSWER)
-        return begin_settling(self._queue, action, self._renewals.add)
+        return begin_settling(self._queue, action, self._renewals.add, self._discards.add)
 
     def _give_back(self, messages: Sequence[Message]) -> None:
         for start in range(0, len(messages), limits.BATCH_ENTRIES):

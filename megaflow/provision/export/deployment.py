@@ -12,6 +12,8 @@ from types import MappingProxyType
 from typing import Final, Protocol
 
 from megaflow.errors import ConfigurationError
+from megaflow.payloads.places import Place
+from megaflow.payloads.s3 import S3Payloads
 from megaflow.processing.assembly import Assembly
 from megaflow.provision.needs import Declares, Needs, join_needs, needs_of
 from megaflow.settings import QUEUE_URL_VARIABLE, TOPIC_ARN_VARIABLE
@@ -66,6 +68,12 @@ class Service:
     finds_topic: bool
     tables: tuple[str, ...]
     """The tables of DynamoDB in which its stores are."""
+
+    payload_places: tuple[Place, ...]
+    """The buckets and prefixes of S3 that large payloads are read from; the first one is written to."""
+
+    discards_payloads: bool
+    """Whether payloads are deleted once their messages are done."""
 
     addresses: tuple[str, ...]
     """The URLs and ARNs that it has."""
@@ -160,18 +168,30 @@ class Deployment:
         """Return the ARN of the table of this name."""
         return self._write_arn("dynamodb", f"table/{name}")
 
+    def bucket_arn(self, bucket: str) -> str:
+        """Return the ARN of a bucket of S3, or of the access point that is given by its own."""
+        return bucket if bucket.startswith("arn:") else f"arn:{self._partition}:s3:::{bucket}"
+
+    def objects_arn(self, bucket: str, prefix: str) -> str:
+        """Return the ARN of the objects of a bucket below a prefix."""
+        return f"{self.bucket_arn(bucket)}{'/object' if bucket.startswith('arn:') else ''}/{prefix}*"
+
     def key_arn(self, name: str) -> str:
         """Return the ARN of a key of KMS, by its id, or ``*`` for all."""
         return self._write_arn("kms", f"key/{name}")
 
     def role_arn(self, name: str) -> str:
         """Return the ARN of the role of this name."""
-        _, partition, _, _, account, _ = self._write_arn("iam", "").split(":")
-        return f"arn:{partition}:iam::{account}:role/{name}"
+        account = self._write_arn("iam", "").split(":")[4]
+        return f"arn:{self._partition}:iam::{account}:role/{name}"
 
     def image_of(self, service: Service) -> str:
         """Return the image of the containers of *service*."""
         return self.image or service.name
+
+    @property
+    def _partition(self) -> str:
+        return self._write_arn("iam", "").split(":")[1]
 
     def _write_arn(self, service: str, name: str) -> str:
         named = [read_address(each) for each in self._addresses(service, name)]
@@ -237,6 +257,7 @@ def _describe(target: str, name: str, app: Deployable, needs: Needs) -> Service:
         **({QUEUE_URL_VARIABLE: queue} if queue and app.queue is None else {}),
         **({TOPIC_ARN_VARIABLE: topic} if topic and app.topic is None else {}),
     }
+    payloads = stores.payloads
     kept = (each for each in (stores.progress, stores.idempotency) if isinstance(each, DynamoDbStore))
     return Service(
         target=target,
@@ -247,6 +268,8 @@ def _describe(target: str, name: str, app: Deployable, needs: Needs) -> Service:
         finds_queue=app.queue is not None,
         finds_topic=app.topic is not None,
         tables=tuple(dict.fromkeys(each.table_name for each in kept)),
+        payload_places=payloads.places if isinstance(payloads, S3Payloads) else (),
+        discards_payloads=payloads is not None and payloads.deletes_when_done,
         addresses=tuple(filter(None, (*environment.values(), settings.dead_letter_queue_url))),
         region=destination.region_name or "",
         environment=MappingProxyType(environment),

@@ -81,6 +81,18 @@ def _tables(deployment: Deployment, service: Service) -> Iterator[str]:
     yield from map(deployment.table_arn, service.tables)
 
 
+def _payloads(deployment: Deployment, service: Service) -> Iterator[str]:
+    yield from (deployment.objects_arn(*place) for place in service.payload_places[:1])
+
+
+def _read_payloads(deployment: Deployment, service: Service) -> Iterator[str]:
+    yield from (deployment.objects_arn(*place) for place in service.payload_places)
+
+
+def _read_buckets(deployment: Deployment, service: Service) -> Iterator[str]:
+    yield from (deployment.bucket_arn(place.bucket) for place in service.payload_places)
+
+
 _NEEDED: Final[Mapping[When, Callable[[Service], object]]] = {
     When.ALWAYS: lambda service: True,
     When.BY_NAME: lambda service: service.finds_queue,
@@ -92,6 +104,8 @@ _NEEDED: Final[Mapping[When, Callable[[Service], object]]] = {
     When.WITH_TOPICS: lambda service: service.needs.topics,
     When.WITH_SUBSCRIPTIONS: lambda service: service.needs.subscriptions,
     When.WITH_TABLE: lambda service: service.tables,
+    When.WITH_PAYLOADS: lambda service: service.payload_places,
+    When.WITH_DISCARDS: lambda service: service.payload_places and service.discards_payloads,
 }
 
 _RESOURCES: Final[Mapping[On, Callable[[Deployment, Service], Iterator[str]]]] = {
@@ -103,6 +117,9 @@ _RESOURCES: Final[Mapping[On, Callable[[Deployment, Service], Iterator[str]]]] =
     On.SUBSCRIBED: _subscribed,
     On.EVERYTHING: lambda deployment, service: iter(("*",)),
     On.TABLE: _tables,
+    On.PAYLOADS: _payloads,
+    On.READ_PAYLOADS: _read_payloads,
+    On.READ_BUCKETS: _read_buckets,
 }
 
 
