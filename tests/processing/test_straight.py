@@ -70,7 +70,7 @@ ENDS: Sequence[Sequence[object]] = [
 ]
 
 
-@pytest.mark.parametrize("ends", ENDS, ids=str)
+@pytest.mark.parametrize("ends", ENDS)
 def test_it_comes_to_what_any_message_comes_to(ends: Sequence[object]) -> None:
     processor, message = make_processor(), make_message()
     (handler,) = processor.table.handlers

@@ -33,13 +33,21 @@ class OpenTimes:
     def is_open(self, now: float) -> bool:
         return now < self._until
 
+    def is_told_by(self, outcome: Outcome) -> bool:
+        """Tell whether an outcome says whether what is needed is there; of a batch, the first that does counts."""
+        if outcome.skipped:
+            return False
+        return outcome.status is ProcessStatus.DONE or (
+            outcome.error is not None and self._breaker.counts(outcome.error)
+        )
+
     def note(self, handler: Handler, outcome: Outcome, began_at: float, now: float) -> None:
         """A call that had its turn at *began_at* has ended."""
-        if outcome.skipped:
+        if not self.is_told_by(outcome):
             return
         if outcome.status is ProcessStatus.DONE:
             self._note_success(handler, began_at)
-        elif outcome.error is not None and self._breaker.counts(outcome.error):
+        else:
             self._note_failure(handler, began_at, now)
 
     def _note_success(self, handler: Handler, began_at: float) -> None:

@@ -406,7 +406,10 @@ class Consumer(Observer):
                 lined_up.append(LinedUp([message], step.handler, step.last))
         ends = [each for verdict in verdicts for each in verdict.outcomes if each.handler is action.handler]
         tried = [each.last for each in lined_up if each.last is not None and each.last.handler is action.handler]
-        for outcome in [*(each for each in ends if each.error is None), *tried]:
+        times = self._open_times_of(action.handler)
+        told = [*(each for each in ends if each.error is None), *tried]
+        telling = (each for each in told if times is not None and times.is_told_by(each))
+        if (outcome := next(telling, None)) is not None:
             self._note_outcome(batch, outcome)
         self.tell(Finished(verdicts))
         for each in _join(lined_up):
