@@ -7,6 +7,8 @@ try:
 except ImportError as error:
     raise ImportError(describe_missing_extra("megaflow.sql", "sql", error)) from error
 
+from megaflow.sql.inbox import Inbox
+from megaflow.sql.store import SqlStore
 from megaflow.sql.tables import metadata
 
-__all__ = ["metadata"]
+__all__ = ["Inbox", "SqlStore", "metadata"]
