@@ -1,10 +1,12 @@
 """What the tests of SQL share: a PostgreSQL of their own, and an empty database of it for each test."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.postgresql import Postgresql, postgresql
+from tests.sql.banks import Bank, sqlite_bank
 
 
 @pytest.fixture(scope="session")
@@ -18,3 +20,14 @@ def server() -> Iterator[Postgresql]:
 def database(server: Postgresql) -> str:
     """The name of an empty database; `Postgresql.url` gives its address."""
     return server.create_database()
+
+
+@pytest.fixture(params=["SQLite", "PostgreSQL"])
+def bank(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bank]:
+    """A database with a table of charges, in either kind."""
+    if request.param == "SQLite":
+        bank = sqlite_bank(tmp_path)
+    else:
+        bank = Bank(request.getfixturevalue("server").url(request.getfixturevalue("database")))
+    yield bank
+    bank.engine.dispose()
