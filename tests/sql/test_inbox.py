@@ -40,6 +40,7 @@ from megaflow.sql import Inbox
 from megaflow.testing import TestClient
 from tests.consuming import Queues, running
 from tests.sql.banks import Bank, charge
+from tests.telemetry.spans import attributes_of, recording
 from tests.waiting import PATIENCE, wait_until
 
 
@@ -342,6 +343,18 @@ def test_what_was_done_earlier_is_explained_by_the_test_client(bank: Bank) -> No
         assert "deleted (charge: skipped: done earlier)" in client.explain()
 
     assert called == bank.charged() == ["a"]
+
+
+def test_what_was_done_earlier_is_said_in_the_trace(bank: Bank) -> None:
+    with recording() as spans:
+        app = app_of(bank.inbox())
+        charging(app)
+        for _ in range(2):
+            process(app, "a")
+        handled = [attributes_of(span) for span in spans.named("handle charge")]
+
+    assert [each.get("megaflow.skipped") for each in handled] == [None, "done earlier"]
+    assert [each["megaflow.status"] for each in handled] == ["DONE", "DONE"]
 
 
 def test_an_error_has_one_line_in_the_log(bank: Bank, caplog: pytest.LogCaptureFixture) -> None:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
+from sqlalchemy import NullPool, text
 
 from megaflow import App, ConfigurationError, HandlerTimeoutError, Outcome, ProcessStatus, RegistrationError, UsageError
 from megaflow.sql import Inbox
@@ -20,8 +18,14 @@ from tests.sql.banks import Bank, charges
 from tests.sql.test_inbox import received
 from tests.waiting import wait_until
 
-pytestmark = pytest.mark.skipif(
-    importlib.util.find_spec("greenlet") is None, reason="greenlet, which async SQLAlchemy needs, is not installed"
+pytest.importorskip("greenlet", reason="async SQLAlchemy needs greenlet, which is not installed")
+
+from sqlalchemy.ext.asyncio import (
+    AsyncConnection,
+    AsyncEngine,
+    AsyncSession,
+    async_sessionmaker,
+    create_async_engine,
 )
 
 CHARGE = charges.insert()
@@ -388,7 +392,7 @@ def test_a_plain_handler_does_not_get_what_is_awaited(bank: Bank) -> None:
 
 def test_the_test_client_runs_them(bank: Bank) -> None:
     bank.inbox()
-    engine = create_async_engine(bank.async_url)
+    engine = create_async_engine(bank.async_url, poolclass=NullPool)
     app = app_of(Inbox(engine))
     called = charging(app, idempotency_key=lambda what: what)
 

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from sqlalchemy import create_engine, event, func, select
-from sqlalchemy.ext.asyncio import create_async_engine
 
 from megaflow import Claim, ConfigurationError, Ended, MemoryStore, ProcessStatus
 from megaflow.sql import SqlStore, metadata
@@ -211,8 +210,8 @@ def test_what_is_no_engine_is_refused(engine: Any) -> None:
 
 
 def test_an_async_engine_is_refused() -> None:
-    pytest.importorskip("greenlet")
-    engine: Any = create_async_engine("sqlite+aiosqlite://")
+    asyncio_of = pytest.importorskip("sqlalchemy.ext.asyncio", exc_type=ImportError)
+    engine: Any = asyncio_of.create_async_engine("sqlite+aiosqlite://")
 
     with pytest.raises(ConfigurationError, match="which is not async"):
         SqlStore(engine)
