@@ -22,12 +22,26 @@ def database(server: Postgresql) -> str:
     return server.create_database()
 
 
+@pytest.fixture(scope="session")
+def shared_database(server: Postgresql) -> str:
+    """The name of a database for tests that clear it behind them: to make one for each takes long."""
+    return server.create_database()
+
+
+@pytest.fixture
+def cleared_url(server: Postgresql, shared_database: str) -> Iterator[str]:
+    """The address of a database that is empty before the test, and after it."""
+    yield server.url(shared_database)
+    server.execute("DROP SCHEMA public CASCADE", shared_database)
+    server.execute("CREATE SCHEMA public", shared_database)
+
+
 @pytest.fixture(params=["SQLite", "PostgreSQL"])
 def bank(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bank]:
     """A database with a table of charges, in either kind."""
     if request.param == "SQLite":
         bank = sqlite_bank(tmp_path)
     else:
-        bank = Bank(request.getfixturevalue("server").url(request.getfixturevalue("database")))
+        bank = Bank(request.getfixturevalue("cleared_url"))
     yield bank
     bank.engine.dispose()
