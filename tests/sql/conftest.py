@@ -39,9 +39,7 @@ def cleared_url(server: Postgresql, shared_database: str) -> Iterator[str]:
 @pytest.fixture(params=["SQLite", "PostgreSQL"])
 def bank(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bank]:
     """A database with a table of charges, in either kind."""
-    if request.param == "SQLite":
-        bank = sqlite_bank(tmp_path)
-    else:
-        bank = Bank(request.getfixturevalue("cleared_url"))
+    is_sqlite = request.param == "SQLite"
+    bank = sqlite_bank(tmp_path) if is_sqlite else Bank(request.getfixturevalue("cleared_url"))
     yield bank
     bank.engine.dispose()
