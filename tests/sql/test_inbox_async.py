@@ -236,6 +236,25 @@ def test_an_async_handler_may_not_begin_another_but_a_savepoint(bank: Bank) -> N
     assert bank.charged() == ["b", "nested"]
 
 
+def test_a_handler_that_goes_on_after_a_statement_failed_loses_nothing_in_silence(bank: Bank) -> None:
+    # PostgreSQL answers COMMIT with ROLLBACK then, and no error.
+    async def go_on(session: AsyncSession) -> None:
+        with pytest.raises(Exception, match="nothing_of_the_kind"):
+            await session.execute(text("SELECT * FROM nothing_of_the_kind"))
+
+    outcomes: list[Outcome] = []
+
+    async def test(engine: AsyncEngine) -> None:
+        app = app_of(Inbox(engine))
+        charging(app, go_on)
+        outcomes.append(await process(app, "a"))
+
+    run_on(bank, test)
+
+    assert outcomes[0].status is (ProcessStatus.DONE if bank.is_sqlite else ProcessStatus.RETRIABLE_ERROR)
+    assert bank.charged() == (["a"] if bank.is_sqlite else [])
+
+
 def test_the_second_of_two_at_once_waits(bank: Bank) -> None:
     async def test(engine: AsyncEngine) -> None:
         inbox, within, may_go_on = Inbox(engine), asyncio.Event(), asyncio.Event()
