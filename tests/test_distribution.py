@@ -38,7 +38,7 @@ def test_a_missing_extra_is_said_in_one_sentence_with_an_extra_that_is_there() -
     code = [path.read_text() for path in (ROOT / "megaflow").rglob("*.py")]
     named = {extra for text in code for extra in re.findall(r'describe_missing_extra\([^\n]+, "(\w+)", error\)', text)}
 
-    assert named == {"cli", "local", "prometheus", "provision", "pydantic"}
+    assert named == {"cli", "local", "prometheus", "provision", "pydantic", "sql"}
     assert named <= set(EXTRAS)
     assert describe_missing_extra("this", "cli", ImportError("no click")) == (
         "this needs the extra cli (no click): pip install 'megaflow-sqs[cli]'"

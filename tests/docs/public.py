@@ -21,6 +21,7 @@ MODULES: Final = (
     "megaflow.payloads",
     "megaflow.provision",
     "megaflow.stores",
+    "megaflow.sql",
     "megaflow.testing",
     "megaflow.local",
     "megaflow.local.server",

@@ -1,10 +1,12 @@
 """What the tests of SQL share: a PostgreSQL of their own, and an empty database of it for each test."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.postgresql import Postgresql, postgresql
+from tests.sql.banks import Bank, sqlite_bank
 
 
 @pytest.fixture(scope="session")
@@ -18,3 +20,26 @@ def server() -> Iterator[Postgresql]:
 def database(server: Postgresql) -> str:
     """The name of an empty database; `Postgresql.url` gives its address."""
     return server.create_database()
+
+
+@pytest.fixture(scope="session")
+def shared_database(server: Postgresql) -> str:
+    """The name of a database for tests that clear it behind them: to make one for each takes long."""
+    return server.create_database()
+
+
+@pytest.fixture
+def cleared_url(server: Postgresql, shared_database: str) -> Iterator[str]:
+    """The address of a database that is empty before the test, and after it."""
+    yield server.url(shared_database)
+    server.execute("DROP SCHEMA public CASCADE", shared_database)
+    server.execute("CREATE SCHEMA public", shared_database)
+
+
+@pytest.fixture(params=["SQLite", "PostgreSQL"])
+def bank(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bank]:
+    """A database with a table of charges, in either kind."""
+    is_sqlite = request.param == "SQLite"
+    bank = sqlite_bank(tmp_path) if is_sqlite else Bank(request.getfixturevalue("cleared_url"))
+    yield bank
+    bank.engine.dispose()
