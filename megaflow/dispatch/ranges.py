@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
@@ -64,7 +65,7 @@ def cuts_of_floats(cuts: Sequence[Cut]) -> list[float] | None:
 def list_points(cuts: Sequence[Any], covers: Sequence[tuple[Bucket, ...]]) -> dict[int, tuple[Bucket, ...]] | None:
     """Return the buckets for each whole number between *cuts*; None where there are many."""
     between = [each for each in zip(cuts, cuts[1:], covers[1:], strict=False) if each[2]]
-    is_endless = covers[0] or covers[-1]
+    is_endless = covers[0] or covers[-1] or math.inf in cuts or -math.inf in cuts
     if is_endless or sum(last - first for first, last, _ in between) > _FEW_POINTS * len(between):
         return None
     return {point: cover for first, last, cover in between for point in range(first, last)}

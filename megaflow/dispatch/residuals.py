@@ -38,7 +38,9 @@ class Residuals:
         make = self._leaves.get(clauses)
         if make is None:
             make = self._leaves[clauses] = self._make_leaf(clauses)
-        return make(positions)
+        leaf = make(positions)
+        leaf.__doc__ = make.__doc__
+        return leaf
 
     def _make_leaf(self, clauses: Sequence[Clause]) -> Callable[[Any], Bucket]:
         writer = self._write(clauses, "return")

@@ -61,39 +61,39 @@ class _Writer:
             lines = [f"if {name} is not None:", *indent(lines)]  # which is how a field reads that is not set
         return [f"{name} = {start.source}", *lines]
 
-    def read_keys(self, name: str, below: Mapping[str, Trie]) -> list[str]:
+    def read_object(self, name: str, below: Mapping[str, Trie], depth: int = 0) -> list[str]:
+        if len(below) > _FEW_KEYS:
+            visits = {key: _make_visit(trie, self.functions) for key, trie in below.items()}
+            return [f"{self.bind('visit_keys', _visit_keys(visits))}({name}, payload, found)"]
         lines = []
         for key, trie in below.items():
             bound = self.bind("key", key)
             value = bound.replace("key", "value")
-            lines += [f"{value} = {name}.get({bound}, MISSING)", f"if {value} is not MISSING:"]
-            lines += indent(self._go_on(value, trie))
+            lines += [f"{value} = {name}.get({bound}, MISSING)"]
+            lines += self._go_on(value, trie, f"{value} is not MISSING and ", depth + 1)
         return lines
 
-    def _go_on(self, name: str, trie: Trie) -> list[str]:
-        if trie.filed or len(trie.below) > _FEW_KEYS:
-            visit = self.bind("visit", _make_visit(trie, self.functions))
-            return [
-                f"if {visit}(type({name}), {name}, payload, found):",
-                f"    visit_as_base({visit}, {name}, payload, found)",
-            ]
-        return [f"if isinstance({name}, dict):", *indent(self.read_keys(name, trie.below))]
+    def _go_on(self, name: str, trie: Trie, is_there: str = "", depth: int = 0) -> list[str]:
+        if not trie.filed and depth < _DEEP:
+            return [f"if isinstance({name}, dict):", *indent(self.read_object(name, trie.below, depth))]
+        visit = self.bind("visit", _make_visit(trie, self.functions))
+        return [
+            f"if {is_there}{visit}(type({name}), {name}, payload, found):",
+            f"    visit_as_base({visit}, {name}, payload, found)",
+        ]
 
+
+_DEEP: Final = 10
+"""So many objects in each other are gone through in one function: Python indents no more than a hundred blocks."""
 
 _FEW_KEYS: Final = 6
 """So many keys of an object are read one by one."""
 
 
 def _make_visit(trie: Trie, functions: Functions) -> Visit:
-    return make_visit(trie.filed, functions, _read_below(trie.below, functions) if trie.below else None)
-
-
-def _read_below(below: Mapping[str, Trie], functions: Functions) -> Step:
-    if len(below) > _FEW_KEYS:
-        visit_keys = _visit_keys({key: _make_visit(each, functions) for key, each in below.items()})
-        return Step(("visit_keys(value, payload, found)",), {"visit_keys": visit_keys})
     writer = _Writer(functions)
-    return Step(writer.read_keys("value", below), writer.constants)
+    lines = writer.read_object("value", trie.below)
+    return make_visit(trie.filed, functions, Step(lines, writer.constants) if lines else None)
 
 
 def _visit_keys(visits: Mapping[str, Visit]) -> Callable[[Any, Any, Positions], None]:

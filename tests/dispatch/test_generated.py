@@ -16,7 +16,7 @@ from megaflow.dispatch.fields import DATA_FIELDS
 from megaflow.dispatch.generated import Functions
 from megaflow.dispatch.index import Index, Sizes
 from megaflow.dispatch.lookups import NAMES
-from megaflow.dispatch.normal import Clause, Normaliser
+from megaflow.dispatch.normal import Clause, Normaliser, Rule
 from megaflow.dispatch.residuals import Residuals
 from megaflow.handlers.router import Router
 from megaflow.match.comparison import read_number
@@ -25,6 +25,12 @@ from megaflow.match.functions import between, fullmatch, gt, gte, in_, lt, lte, 
 from megaflow.match.pattern import as_condition
 from tests.matching import handle
 from tests.pattern_strategies import numbers, payloads, text
+
+
+def normal_rules(router: Router) -> list[Rule]:
+    """Return the rules of the handlers of *router* as the index gets them."""
+    normaliser = Normaliser()
+    return [normaliser.normalise(position, handler) for position, handler in enumerate(router.handlers)]
 
 
 class Whole(int):
@@ -125,8 +131,7 @@ def test_what_is_looked_up_is_what_the_patterns_say(several: Sequence[Any], valu
     router = Router()
     for condition in several:
         router.on_data({"a": condition})(handle)
-    normalise = Normaliser().normalise
-    rules = [normalise(position, handler) for position, handler in enumerate(router.handlers)]
+    rules = normal_rules(router)
     found: list[int] = []
 
     Index(rules, DATA_FIELDS, Sizes(small=0, large=0)).collect({"a": value}, found)
@@ -144,9 +149,8 @@ def test_nothing_that_a_user_wrote_is_part_of_a_text() -> None:
         router.on_data({HOSTILE: form})(handle)
     functions = Functions(NAMES)
     residuals = Residuals(DATA_FIELDS, functions)
-    normalise = Normaliser().normalise
+    rules = normal_rules(router)
 
-    rules = [normalise(position, handler) for position, handler in enumerate(router.handlers)]
     texts = [residuals.make_test(clause).__doc__ or "" for rule in rules for clause in rule.clauses]
     found: list[int] = []
     Index(rules, DATA_FIELDS, Sizes(small=0)).collect({HOSTILE: HOSTILE}, found)
@@ -176,11 +180,29 @@ def test_no_bound_is_too_long_to_be_looked_up(bound: Decimal) -> None:
     router = Router()
     for condition in (gt(bound), lt(bound)):
         router.on_data({"a": condition})(handle)
-    normalise = Normaliser().normalise
-    rules = [normalise(position, handler) for position, handler in enumerate(router.handlers)]
+    rules = normal_rules(router)
     collect = Index(rules, DATA_FIELDS, Sizes(small=0)).collect
 
     for value in (5, 5.0, "5", Decimal(5)):
         found: list[int] = []
         collect({"a": value}, found)
         assert found == [0 if bound < 5 else 1]
+
+
+@pytest.mark.parametrize("depth", [9, 10, 11, 150])
+def test_objects_in_each_other_are_gone_through_however_many_there_are(depth: int) -> None:
+    router = Router()
+    for wanted in (1, 2):
+        pattern: Any = wanted
+        for _ in range(depth):
+            pattern = {"a": pattern}
+        router.on_data(pattern)(handle)
+    value: Any = 2
+    for _ in range(depth):
+        value = {"a": value}
+    rules = normal_rules(router)
+    found: list[int] = []
+
+    Index(rules, DATA_FIELDS, Sizes(small=0)).collect(value, found)
+
+    assert found == [1]
