@@ -18,9 +18,11 @@ handles it, with the next poll under way, and begins to delete it. No other thre
       │◄──────────────────────────────┼───────────────────────────────────┤
       ├─ Settled, Received ──────────►│                                   │
 
-Where the next poll is not answered by then, a settler waits for the answer to the delete, and tells `Settled`.
+Where the next poll is not answered by then, the poller looks for the answer to the delete while it waits. Where that
+takes longer, a settler waits for it, and tells `Settled`.
 
-Then one whose handler is slow, as handlers were of late: a worker handles it, and a settler deletes it.
+Then one whose handler is slow, as handlers were of late: a worker handles it, as it does every batch, and a settler
+deletes it, unless a poller comes to that within two milliseconds.
 
     poller              core               worker              settler   SQS
       ├─ Received ───────►│                   │                   │       │
