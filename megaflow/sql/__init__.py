@@ -7,6 +7,7 @@ try:
 except ImportError as error:
     raise ImportError(describe_missing_extra("megaflow.sql", "sql", error)) from error
 
+from megaflow.sql.outbox import Outbox
 from megaflow.sql.tables import metadata
 
-__all__ = ["metadata"]
+__all__ = ["Outbox", "metadata"]
