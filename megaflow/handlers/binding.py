@@ -18,8 +18,8 @@ from megaflow.handlers.annotations import (
     means_model,
     takes_object,
 )
-from megaflow.handlers.dependencies import Need, Providers
 from megaflow.handlers.parameters import VARIADIC, is_optional, is_positional_only, read_parameters, takes_position
+from megaflow.handlers.providers import Need, Providers
 from megaflow.handlers.validation import make_validator
 from megaflow.messages.codec import Kind
 from megaflow.messages.message import Message

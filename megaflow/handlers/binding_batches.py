@@ -9,8 +9,8 @@ from typing import Any, Final, get_args, get_origin
 from megaflow.errors import RegistrationError, UsageError
 from megaflow.handlers.annotations import Unresolved, members
 from megaflow.handlers.binding import Binding, Fills, Take, take_message
-from megaflow.handlers.dependencies import Providers, name_of
 from megaflow.handlers.parameters import VARIADIC, is_positional_only, read_parameters
+from megaflow.handlers.providers import Providers, name_of
 from megaflow.messages.codec import Kind
 from megaflow.messages.message import Message
 

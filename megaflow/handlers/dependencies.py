@@ -5,147 +5,31 @@ from __future__ import annotations
 import asyncio
 import inspect
 import threading
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import (
     AsyncExitStack,
     ExitStack,
     asynccontextmanager,
     contextmanager,
 )
-from dataclasses import dataclass, field
-from typing import Any, Final, Literal, TypeAlias, get_args
+from typing import Any, Final, TypeAlias
 from weakref import WeakKeyDictionary
 
 from megaflow.callables import is_async, is_generator
-from megaflow.checks import show
-from megaflow.errors import DependencyError, RegistrationError
+from megaflow.errors import DependencyError
 from megaflow.forks import renew_in_child
-from megaflow.handlers.annotations import UNRESOLVED_REMEDY, Unresolved
-from megaflow.handlers.parameters import is_optional, read_parameters
+from megaflow.handlers.inboxes import AnyInbox, give_open
+from megaflow.handlers.providers import Need, Provider, Providers, name_of
 from megaflow.handlers.status import Reject, RetryLater
 from megaflow.logs import get_logger
 
 log = get_logger(__name__)
 
-ProviderScope: TypeAlias = Literal["process", "message"]
 Given: TypeAlias = Mapping[str, Any]
 """What a function needs, by the names of its parameters."""
 
 _TIME_TO_CLOSE: Final = 2.0
 """Seconds that an event loop has to close what was made in it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Need:
-    """What a parameter is to be filled with; one that is *optional* only where somebody provides it."""
-
-    type: Any
-    optional: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Provider:
-    """How something is made, and for how long."""
-
-    type: Any
-    factory: Callable[..., Any]
-    scope: ProviderScope
-    needs: Mapping[str, Need] = field(default_factory=dict)
-    is_async: bool = False
-    """Whether it, or something that it needs, has to be awaited."""
-
-
-class Providers:
-    """What is provided, by type."""
-
-    def __init__(self) -> None:
-        self._providers: dict[Any, Provider] = {}
-
-    def __contains__(self, type_: object) -> bool:
-        """Tell whether somebody provides *type_*."""
-        try:
-            return type_ in self._providers
-        except TypeError:  # an annotation that has no hash is nothing that was provided
-            return False
-
-    def has_named(self, names: Collection[str]) -> bool:
-        """Tell whether somebody provides a type of one of these names."""
-        return any(name_of(type_).rpartition(".")[2] in names for type_ in self._providers)
-
-    def __getitem__(self, type_: object) -> Provider:
-        """Return how *type_* is made."""
-        return self._providers[type_]
-
-    def add(self, type_: Any, factory: Callable[..., Any], scope: ProviderScope) -> None:
-        """Let *factory* make *type_*; raise `RegistrationError` where that cannot work."""
-        if scope not in get_args(ProviderScope):
-            raise RegistrationError(f"scope={scope!r} must be one of {', '.join(map(repr, get_args(ProviderScope)))}")
-        if not callable(factory):
-            raise RegistrationError(f"what makes {name_of(type_)} is a function or a class, not {factory!r}")
-        self.take(self._make(type_, factory, scope))
-
-    def take(self, provider: Provider) -> None:
-        """Add one that was made elsewhere; a second one for its type is refused."""
-        known = self._providers.setdefault(provider.type, provider)
-        if known is not provider:
-            raise RegistrationError(f"{name_of(provider.type)} is provided already: give it once")
-
-    def include(self, others: Providers) -> None:
-        """Take in what *others* provide."""
-        for provider in others._providers.values():
-            self.take(provider)
-
-    @contextmanager
-    def replaced(self, factories: Mapping[Any, Callable[..., Any]]) -> Iterator[None]:
-        """Let others make what is provided within a ``with``."""
-        if not isinstance(factories, Mapping):
-            raise RegistrationError(f"factories={show(factories)} must be what makes each type: {{Bank: FakeBank}}")
-        before = dict(self._providers)
-        try:
-            for type_, factory in factories.items():
-                if type_ not in self:
-                    raise RegistrationError(f"{name_of(type_)} is not provided, so nobody can take its place")
-                self._providers[type_] = self._make(type_, factory, self[type_].scope)
-            yield
-        finally:
-            self._providers = before
-
-    def check(self, who: str, needs: Mapping[str, Need], *, is_async: bool) -> None:
-        """Raise `RegistrationError` where somebody needs what nobody provides, or what only async functions can get."""
-        for parameter, need in needs.items():
-            if need.type not in self:
-                if need.optional:
-                    continue
-                raise RegistrationError(
-                    f"{who}: nobody can fill the parameter {parameter!r}: give app.provide({name_of(need.type)}, …) "
-                    "before it is registered; a handler gets the payload, the Message, and what is provided"
-                )
-            if self[need.type].is_async and not is_async:
-                raise RegistrationError(
-                    f"{who} is not async, and {name_of(need.type)} has to be awaited: make it async def"
-                )
-
-    def _make(self, type_: Any, factory: Callable[..., Any], scope: ProviderScope) -> Provider:
-        needs = _read_needs(factory)
-        for parameter, need in needs.items():
-            if isinstance(need.type, Unresolved):
-                raise RegistrationError(
-                    f"what makes {name_of(type_)} takes {parameter!r}, whose annotation {need.type.text!r} cannot be "
-                    f"resolved ({need.type.reason}): {UNRESOLVED_REMEDY}"
-                )
-            if need.type not in self:
-                raise RegistrationError(
-                    f"what makes {name_of(type_)} takes {parameter!r}, which nobody provides: "
-                    "annotate it, and provide that first"
-                )
-            if scope == "process" and self[need.type].scope == "message":
-                raise RegistrationError(
-                    f"{name_of(type_)} is made once, and needs {name_of(need.type)}, which is made for each message"
-                )
-        awaited = (
-            is_async(factory) or _is_async_manager(factory) or any(self[each.type].is_async for each in needs.values())
-        )
-        return Provider(type_, factory, scope, needs, awaited)
 
 
 class Dependencies:
@@ -194,6 +78,10 @@ class Dependencies:
         if own is not None:
             await own.exits.aclose()
 
+    def inbox_of(self, needs: Mapping[str, Need]) -> AnyInbox | None:
+        """See `Providers.inbox_of`."""
+        return self._providers.inbox_of(needs)
+
     @property
     def has_loops(self) -> bool:
         """Whether something belongs to an event loop."""
@@ -211,6 +99,8 @@ class Dependencies:
         if provider.scope == "process":
             with self._lock:
                 return _once(type_, self._made, lambda: self._make(provider, self._made, self._exits))
+        if provider.inbox is not None:
+            return give_open(provider.inbox, type_)
         return _once(type_, made, lambda: self._make(provider, made, exits))
 
     def _make(self, provider: Provider, made: dict[Any, Any], exits: ExitStack) -> Any:
@@ -223,6 +113,8 @@ class Dependencies:
         provider = self._providers[type_]
         if provider.scope == "process":
             return await self._afind_once(provider)
+        if provider.inbox is not None:
+            return give_open(provider.inbox, type_)
         if type_ not in made:
             made[type_] = await self._amake(provider, made, exits)
         return made[type_]
@@ -259,26 +151,6 @@ class _LoopsOwn:
     def lock_of(self, provider: Provider) -> asyncio.Lock:
         """Return what keeps two from being made of the same; each has its own, for one may need another."""
         return self._locks.setdefault(provider.type, asyncio.Lock())
-
-
-def name_of(type_: Any) -> str:
-    """Return the name of a type, as people write it."""
-    return getattr(type_, "__qualname__", str(type_))
-
-
-def _read_needs(factory: Callable[..., Any]) -> dict[str, Need]:
-    try:
-        parameters = read_parameters(factory)
-    except ValueError:  # a built-in function does not tell
-        return {}
-    return {each.name: Need(each.annotation) for each in parameters if not is_optional(each)}
-
-
-def _is_async_manager(factory: Callable[..., Any]) -> bool:
-    # What `asynccontextmanager` has made of a generator is a plain function to look at.
-    if not inspect.isclass(factory) and inspect.isasyncgenfunction(inspect.unwrap(factory)):
-        return True
-    return inspect.isclass(factory) and hasattr(factory, "__aenter__") and not hasattr(factory, "__enter__")
 
 
 def _call_factory(factory: Callable[..., Any], needs: Given) -> Any:

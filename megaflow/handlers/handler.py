@@ -13,8 +13,8 @@ from megaflow.errors import RegistrationError
 from megaflow.handlers.binding import bind as bind_one
 from megaflow.handlers.binding import take_nothing
 from megaflow.handlers.binding_batches import bind_batch
-from megaflow.handlers.dependencies import Need, Providers
 from megaflow.handlers.options import DEFAULTS, Options
+from megaflow.handlers.providers import Need, Providers
 from megaflow.match.conditions import EVERYTHING, Condition
 from megaflow.match.containers import Fields
 from megaflow.messages.codec import Kind

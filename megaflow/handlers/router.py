@@ -10,10 +10,11 @@ from typing import Any, Never, Protocol, Self, TypeAlias, TypeVar, Unpack
 
 from megaflow.callables import read_signature
 from megaflow.errors import PatternError, RegistrationError
-from megaflow.handlers.dependencies import Providers, ProviderScope
 from megaflow.handlers.event_rules import EventRules, event_pattern, resolve_aliases
 from megaflow.handlers.handler import Handler, make_handler
+from megaflow.handlers.inboxes import AnyInbox
 from megaflow.handlers.options import HandlerOptions, read_options
+from megaflow.handlers.providers import Providers, ProviderScope
 from megaflow.handlers.status import ProcessStatus
 from megaflow.keywords import check_keywords
 from megaflow.match.conditions import EVERYTHING, Condition
@@ -119,15 +120,17 @@ class Router:
             raise PatternError(f"on_message() takes a function of the message, not {type(predicate).__qualname__}")
         return self._decorator(Kind.ANY, _pattern_or_everything(predicate), options, asked=predicate)
 
-    def provide(self, type: Any, factory: Callable[..., Any], *, scope: ProviderScope = "process") -> None:
+    def provide(self, type: Any, factory: Callable[..., Any] | AnyInbox, *, scope: ProviderScope | None = None) -> None:
         """Let *factory* make what handlers get in a parameter that is annotated *type*.
 
         Args:
             type: The annotation.
             factory: A function or class, sync or async. Its parameters get what is provided, by their annotations. A
-                generator yields what it makes, and goes on to close it; a context manager is entered and left.
-            scope: ``"process"`` makes one when it is first needed, and closes it when `App.run` ends. ``"message"``
-                makes one for each call of a handler, and closes it after the call; it sees what the handler raised.
+                generator yields what it makes, and goes on to close it; a context manager is entered and left. Or an
+                `Inbox`, in whose transaction the handler then runs.
+            scope: ``"process"``, the default, makes one when it is first needed, and closes it when `App.run` ends.
+                ``"message"``, which an `Inbox` always means, makes one for each call of a handler, and closes it after
+                the call; it sees what the handler raised.
 
         Raises:
             RegistrationError: *type* is provided already, or nobody provides what *factory* needs.

@@ -15,8 +15,10 @@ from typing import Any, TypeAlias, get_args
 from megaflow.checks import check_choice
 from megaflow.errors import RegistrationError, UsageError
 from megaflow.forks import renew_in_child
-from megaflow.handlers.dependencies import Dependencies, Providers
+from megaflow.handlers.dependencies import Dependencies
 from megaflow.handlers.handler import Handler
+from megaflow.handlers.inboxes import AnyInbox
+from megaflow.handlers.providers import Providers
 from megaflow.handlers.router import Router, check_decorators
 from megaflow.logs import get_logger
 from megaflow.messages.message import Message, message_with, open_message
@@ -24,6 +26,7 @@ from megaflow.processing.around import Around, check_around
 from megaflow.processing.idempotency import Idempotency
 from megaflow.processing.log_lines import about, log_verdict
 from megaflow.processing.middleware import Middleware
+from megaflow.processing.once import Rows, check_once
 from megaflow.processing.processor import Processor
 from megaflow.processing.progress import Progress
 from megaflow.processing.steps import wait_in
@@ -39,7 +42,7 @@ Watcher: TypeAlias = Callable[[Verdict], object]
 
 log = get_logger(__name__)
 
-Factories: TypeAlias = Mapping[Any, Callable[..., Any]]
+Factories: TypeAlias = Mapping[Any, Callable[..., Any] | AnyInbox]
 """What makes what the app provides, by type."""
 
 
@@ -105,6 +108,7 @@ class Assembly:
             breaker=breaker,
             max_receives=max_receives,
             max_processing_time=max_processing_time,
+            rows=Rows(visibility_timeout, find_queue),
             propagation=propagation,
             tracing=tracing,
         )
@@ -274,6 +278,7 @@ class Assembly:
 
     def _check_needs(self, handler: Handler) -> None:
         self._providers.check(handler.name, handler.needs, is_async=handler.is_async)
+        check_once(handler, self._providers.inbox_of(handler.needs))
 
     def _depend_on(self, dependencies: Dependencies, stores: Stores) -> None:
         with self._changing:

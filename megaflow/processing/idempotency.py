@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from typing import Final
 
 from megaflow.errors import HandlingError, RegistrationError
@@ -37,13 +37,18 @@ def find_key(handler: Handler, find: FindKey, message: Message) -> str | None:
     )
 
 
-def check_keys(handlers: Sequence[Handler], idempotency: Idempotency | None) -> None:
-    """Refuse a handler that has a key where nothing remembers it: a `RegistrationError`."""
+def check_keys(
+    handlers: Sequence[Handler], idempotency: Idempotency | None, remembering: Container[Handler] = ()
+) -> None:
+    """Refuse a handler that has a key where nothing remembers it: a `RegistrationError`.
+
+    Those *remembering* do that themselves, by their inbox.
+    """
     for handler in handlers:
-        if handler.options.idempotency_key is not None and idempotency is None:
+        if handler.options.idempotency_key is not None and idempotency is None and handler not in remembering:
             raise RegistrationError(
                 f"{handler.name} has an idempotency_key, and the app has no store to remember it: give progress= or "
-                "idempotency="
+                "idempotency=, or provide what the handler takes by an Inbox"
             )
 
 

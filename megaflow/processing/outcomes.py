@@ -11,6 +11,7 @@ from typing import Final, TypeAlias
 from megaflow.errors import DependencyError, HandlerTimeoutError, InvalidPayloadError, UsageError
 from megaflow.frozen import make_record
 from megaflow.handlers.handler import Handler
+from megaflow.handlers.inboxes import AnyInbox, Trouble
 from megaflow.handlers.status import PartialFailure, ProcessStatus, Reject, RetryLater
 from megaflow.logs import get_logger
 from megaflow.processing.verdict import BatchOutcome, Fate, Outcome, decide_fate, flatten
@@ -24,12 +25,14 @@ _INVALID: Final[Mapping[OnInvalid, ProcessStatus]] = {
     "keep": ProcessStatus.RETRIABLE_ERROR,
     "delete": ProcessStatus.DONE,
 }
+_TROUBLES: Final = {Trouble.BUSY: ProcessStatus.RETRY_LATER, Trouble.AWAY: ProcessStatus.RETRIABLE_ERROR}
+"""What the database says of itself, in a handler whose transaction it holds, says nothing of the message."""
 
 
 class OutcomeReader:
     """Reads how handlers ended. May be used from any thread; nothing in it changes but warnings given.
 
-    *retry_on* and *on_invalid* are what the app says of all of them; *breakers* are those that have one.
+    *retry_on* and *on_invalid* are what the app says of all of them; *breakers* and *inboxes* are those that have one.
     """
 
     def __init__(
@@ -38,6 +41,7 @@ class OutcomeReader:
         retry_on: _RetryOn,
         on_invalid: OnInvalid,
         breakers: Mapping[Handler, CircuitBreaker] = MappingProxyType({}),
+        inboxes: Mapping[Handler, AnyInbox] = MappingProxyType({}),
     ) -> None:
         self._retry_on = {
             handler: _add(retry_on, handler.options.retry_on)
@@ -47,6 +51,7 @@ class OutcomeReader:
             for handler in handlers
         }
         self._on_invalid = on_invalid
+        self._inboxes = inboxes
         self._warned: set[Handler] = set()
 
     def read(
@@ -117,12 +122,22 @@ class OutcomeReader:
         retry_on = self._retry_on[handler]
         if any(isinstance(cause, Reject) for cause in causes):
             return ProcessStatus.FATAL_ERROR, None
+        if (trouble := self._find_trouble(handler, causes)) is not None:
+            return _TROUBLES[trouble], None
         after = max((seconds for cause in later for seconds in _read_after(handler, cause)), default=None)
         if len(later) == len(causes):
             return ProcessStatus.RETRY_LATER, after
         if isinstance(error, retry_on) or all(isinstance(cause, (RetryLater, *retry_on)) for cause in causes):
             return ProcessStatus.RETRIABLE_ERROR, after
         return ProcessStatus.FATAL_ERROR, None
+
+    def _find_trouble(self, handler: Handler, causes: Sequence[BaseException]) -> Trouble | None:
+        """Return what is wrong with the database of a handler's inbox, where that is all there is to an error."""
+        inbox = self._inboxes.get(handler)
+        if inbox is None:
+            return None
+        found = {inbox.read_error(cause) for cause in causes}
+        return None if None in found else next(each for each in (Trouble.AWAY, Trouble.BUSY) if each in found)
 
     def _warn_once(self, handler: Handler, returned: object) -> None:
         if handler in self._warned:

@@ -24,6 +24,7 @@ from megaflow.processing.groups import group_of
 from megaflow.processing.idempotency import Idempotency, check_keys
 from megaflow.processing.log_lines import log_outcome, log_slow_matching, log_verdict
 from megaflow.processing.middleware import Middleware, make_pipeline
+from megaflow.processing.once import DEFAULT_ROWS, Rows, call_once, find_inboxes
 from megaflow.processing.outcomes import OutcomeReader, make_outcome
 from megaflow.processing.plain import await_plain
 from megaflow.processing.progress import Progress, check_names, recall
@@ -81,6 +82,7 @@ class Processor:
         breaker: CircuitBreaker | None = None,
         dependencies: Dependencies | None = None,
         propagation: Propagation | None = None,
+        rows: Rows = DEFAULT_ROWS,
         max_receives: int | None = None,
         max_processing_time: float = math.inf,
         tracing: Tracing = NO_TRACING,
@@ -90,11 +92,15 @@ class Processor:
         self.table: Final = DispatchTable(handlers)
         self._log_outcome = partial(log_outcome, max_receives=max_receives)
         self._breakers = {handler: found for handler in handlers if (found := handler.options.breaker or breaker)}
-        self._reader = OutcomeReader(handlers, retry_on, on_invalid, self._breakers)
+        self._inboxes = {} if dependencies is None else find_inboxes(handlers, dependencies)
+        self._reader = OutcomeReader(handlers, retry_on, on_invalid, self._breakers, self._inboxes)
         calls = ((handler, make_pipeline(handler, middleware, dependencies)) for handler in handlers)
         self._pipelines = {
             handler: surround(handler, call, arounds, self._reader, self._log_outcome) for handler, call in calls
         }
+        for handler, inbox in self._inboxes.items():
+            call = self._pipelines[handler]
+            self._pipelines[handler] = call_once(call, inbox, rows, self._reader, self._log_outcome)
         self._with_turns = frozenset([*self._breakers, *(each for each in handlers if each.options.has_turns)])
         self._with_batches = frozenset(handler for handler in handlers if handler.options.takes_batches)
         # In a FIFO queue a message may have to wait for one before it that is in line for a batch.
@@ -122,13 +128,14 @@ class Processor:
             idempotency,
             self._propagation,
             self._log_outcome,
+            self._inboxes,
         )
         self._tracing = tracing
         self._tell = tell
         self._clock = clock
         if progress is not None:
             check_names(handlers)
-        check_keys(handlers, idempotency)
+        check_keys(handlers, idempotency, self._inboxes)
         check_batches(handlers, max_processing_time)
 
     def log_start(self) -> None:
@@ -163,8 +170,8 @@ class Processor:
 
     @property
     def remembers(self) -> bool:
-        """Whether there are stores."""
-        return self._progress is not None or self._idempotency is not None
+        """Whether there are stores, or inboxes."""
+        return self._progress is not None or self._idempotency is not None or bool(self._inboxes)
 
     @property
     def has_batches(self) -> bool:
@@ -172,11 +179,13 @@ class Processor:
         return bool(self._with_batches)
 
     def check_stores(self) -> None:
-        """Find out whether the stores read and write; raises what `Store.check` does."""
+        """Find out whether the stores and inboxes read and write; raises what `Store.check` does."""
         remembering = [each for each in (self._idempotency, self._progress) if each is not None]
         # Most apps have one store for both.
         for each in {id(each.store): each for each in remembering}.values():
             each.check()
+        for inbox in {id(each): each for each in self._inboxes.values()}.values():
+            inbox.check()
 
     def begin(self, message: Message, wait: Wait | None = None) -> Verdict | Begun | Steps:
         """Take *message* through its handlers here and now, or give what takes it there.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -41,6 +41,7 @@ class HandlerRuns:
         idempotency: Idempotency | None,
         propagation: Propagation,
         log_outcome: Callable[[Message, Outcome], None],
+        with_inboxes: Container[Handler] = (),
     ) -> None:
         self._pipelines = pipelines
         self._reader = reader
@@ -50,6 +51,7 @@ class HandlerRuns:
         self._idempotency = idempotency
         self._propagation = propagation
         self._log_outcome = log_outcome
+        self._with_inboxes = with_inboxes
 
     def run(self, handler: Handler, message: Message, trace: MessageTrace | None) -> Asking:
         """Run a handler: once for its idempotency key, and with what came of it remembered."""
@@ -57,7 +59,7 @@ class HandlerRuns:
         current.set((message, handler.name, self._propagation, NOTHING_GIVEN))
         find = handler.options.idempotency_key
         ask = partial(self._ask, handler, message, trace)
-        if find is None or self._idempotency is None:
+        if find is None or self._idempotency is None or handler in self._with_inboxes:
             outcome = yield from ask()
         else:
             outcome = yield from self._ask_once(handler, message, find, self._idempotency, ask)

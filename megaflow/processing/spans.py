@@ -28,7 +28,7 @@ def give_traced(given: Given, trace: MessageTrace) -> Given:
 
 def end_handle(trace: MessageTrace, outcome: Outcome) -> None:
     """End the span of a handler's call, where there is one, with what came of it."""
-    trace.end_handle(outcome.status.name, _name_problem(outcome))
+    trace.end_handle(outcome.status.name, _name_problem(outcome), outcome.skipped)
 
 
 def end_process(trace: MessageTrace, verdict: Verdict) -> None:

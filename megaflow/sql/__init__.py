@@ -1,4 +1,4 @@
-"""SQL databases: progress and keys in them, and an inbox in your own transactions. Needs the extra ``sql``."""
+"""SQL databases: progress and keys in them, and an inbox and an outbox in your own transactions. Needs the extra ``sql``."""
 
 from megaflow.distribution import describe_missing_extra
 
@@ -7,7 +7,9 @@ try:
 except ImportError as error:
     raise ImportError(describe_missing_extra("megaflow.sql", "sql", error)) from error
 
+from megaflow.sql.inbox import Inbox
 from megaflow.sql.outbox import Outbox
+from megaflow.sql.store import SqlStore
 from megaflow.sql.tables import metadata
 
-__all__ = ["Outbox", "metadata"]
+__all__ = ["Inbox", "Outbox", "SqlStore", "metadata"]

@@ -41,6 +41,7 @@ SERVER_PORT: Final = "server.port"
 
 HANDLER: Final = "megaflow.handler"
 STATUS: Final = "megaflow.status"
+SKIPPED: Final = "megaflow.skipped"
 FATE: Final = "megaflow.fate"
 RECEIVE_COUNT: Final = "megaflow.receive_count"
 TIME_IN_QUEUE: Final = "megaflow.time_in_queue"

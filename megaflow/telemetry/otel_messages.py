@@ -93,10 +93,12 @@ class MessageTrace:
         self._handle = [span]
         attach(set_span_in_context(span, NOWHERE))
 
-    def end_handle(self, status: str, problem: str) -> None:
-        """End ``handle``, and let ``process`` be current again."""
+    def end_handle(self, status: str, problem: str, skipped: str = "") -> None:
+        """End ``handle``, and let ``process`` be current again; *skipped* says why the handler was not called."""
         if span := _take(self._handle):
             span.set_attribute(names.STATUS, status)
+            if skipped:
+                span.set_attribute(names.SKIPPED, skipped)
             end(span, problem)
             # Not by a token: it may have begun in another copy of the context.
             attach(self._context)

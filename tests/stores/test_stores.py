@@ -22,6 +22,7 @@ import pytest
 from botocore.exceptions import ClientError
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sqlalchemy import NullPool, create_engine
 
 from megaflow import (
     App,
@@ -36,6 +37,7 @@ from megaflow import (
     Store,
     UsageError,
 )
+from megaflow.sql import SqlStore
 from megaflow.stores.store import close_store
 from megaflow.transport.session import AwsSettings
 from tests.consuming import Queues, run_until
@@ -76,16 +78,23 @@ def table(dynamodb: Any) -> Iterator[str]:
     dynamodb.delete_table(TableName=name)
 
 
-@pytest.fixture(params=["memory", "sqlite", "dynamodb"])
+@pytest.fixture(params=["memory", "sqlite", "dynamodb", "sql in SQLite", "sql in PostgreSQL"])
 def store(request: pytest.FixtureRequest, clock: Clock, tmp_path: Path) -> Iterator[Store]:
-    store: MemoryStore | SqliteStore | DynamoDbStore
+    store: MemoryStore | SqliteStore | DynamoDbStore | SqlStore
     if request.param == "memory":
         store = MemoryStore(keep_for=100, clock=clock)
     elif request.param == "sqlite":
         store = SqliteStore(tmp_path / "progress.db", keep_for=100, clock=clock)
-    else:
+    elif request.param == "dynamodb":
         table, client = request.getfixturevalue("table"), request.getfixturevalue("dynamodb")
         store = DynamoDbStore(table, client=client, keep_for=100, clock=clock)
+    else:
+        url = f"sqlite:///{tmp_path / 'progress.db'}"
+        if request.param == "sql in PostgreSQL":
+            url = request.getfixturevalue("server").url(request.getfixturevalue("database"))
+        # Nothing stays open that somebody would have to close.
+        store = SqlStore(create_engine(url, poolclass=NullPool), keep_for=100, clock=clock)
+        store.create_tables()
     with store:
         yield store
 
