@@ -1,4 +1,4 @@
-"""SQL databases: progress and keys in them, and an inbox and an outbox in your own transactions. Needs the extra ``sql``."""
+"""SQL databases: progress and keys, and an inbox and an outbox in your own transactions. Needs the extra ``sql``."""
 
 from megaflow.distribution import describe_missing_extra
 

@@ -166,7 +166,7 @@ class Outbox:
         given = self._check_for_relay(engine)
         _refuse_event_loop()
         if isinstance(given, AsyncEngine):
-            asyncio.run(self.arelay(given))
+            asyncio.run(self._relay_in_loop_of_its_own(given))
             return
         relay = ThreadRelay(self._make_relay(), given, listens=self._notifies)
         with self._runs.running(relay):
@@ -183,6 +183,15 @@ class Outbox:
         relay = LoopRelay(self._make_relay(), given, listens=self._notifies)
         with self._runs.running(relay):
             await relay.run()
+
+    async def _relay_in_loop_of_its_own(self, given: AsyncEngine) -> None:
+        """Do what `arelay` does, by connections of its own: those of another event loop cannot be used here."""
+        beneath = given.sync_engine
+        own = AsyncEngine(Engine(beneath.pool.recreate(), beneath.dialect, beneath.url))
+        try:
+            await self.arelay(own)
+        finally:
+            await own.dispose()
 
     def stop(self, *, now: bool = False) -> None:
         """End every `relay` of this process, as SIGTERM does; with *now*, as a second one does.

@@ -10,8 +10,9 @@ from functools import partial
 from typing import Any, Final
 
 from sqlalchemy import Connection
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncEngine
 
+from megaflow.errors import describe_error
 from megaflow.logs import get_logger
 from megaflow.sql.relay import DATABASE_ERRORS, Heard, Relay
 from megaflow.sql.relay_core import Action, Call, Claim, End, Settlement, Wait
@@ -19,7 +20,7 @@ from megaflow.sql.writing import CHANNEL
 
 log = get_logger(__name__)
 
-_GLANCE: Final = 1.0
+_GLANCE: Final = 0.25
 """Seconds after which a connection that listens is looked at, and after which one that broke is made again."""
 
 
@@ -109,52 +110,63 @@ class LoopRelay:
         if hear is None:
             yield
             return
-        task = asyncio.create_task(self._listen(hear))
+        ended = asyncio.Event()
+        task = asyncio.create_task(self._listen(hear, ended))
         try:
             yield
         finally:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+            # Not cancelled: psycopg would ask the server to cancel what it waits for.
+            ended.set()
+            await task
 
-    async def _listen(self, hear: Hear) -> None:
+    async def _listen(self, hear: Hear, ended: asyncio.Event) -> None:
         """Look at the table for what PostgreSQL notifies of, whatever becomes of the connection."""
-        while True:
+        while not ended.is_set():
             try:
                 async with self._engine.connect() as connection:
-                    # Its own, and none of the pool's.
-                    await connection.run_sync(lambda own: own.detach())
-                    await hear(await _driver_of(connection), self._wake)
+                    own = (await connection.get_raw_connection()).driver_connection
+                    # It is none of the pool's from here on.
+                    await connection.run_sync(lambda beneath: beneath.detach())
+                    await self._hear_by(own, hear, ended)
             except Exception as error:  # noqa: BLE001 - it is polled meanwhile, and the relay says what is wrong
-                log.debug("nobody listens for what is committed: %s", error)
-            await asyncio.sleep(_GLANCE)
+                log.debug("nobody listens for what is committed: %s", describe_error(error))
+                await _wait_for(ended)
+
+    async def _hear_by(self, own: Any, hear: Hear, ended: asyncio.Event) -> None:
+        try:
+            await hear(own, self._wake, ended)
+        finally:
+            await own.close()
 
     def _wake(self, told: str) -> None:
         if told in ("", self.relay.name):
             self._heard.put_nowait(self.relay.core.wake)
 
 
-Hear = Callable[[Any, Callable[[str], None]], Any]
+Hear = Callable[[Any, Callable[[str], None], asyncio.Event], Any]
 
 
-async def _driver_of(connection: AsyncConnection) -> Any:
-    return (await connection.get_raw_connection()).driver_connection
+async def _wait_for(ended: asyncio.Event) -> None:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_GLANCE):
+            await ended.wait()
 
 
-async def _hear_asyncpg(own: Any, wake: Callable[[str], None]) -> None:
+async def _hear_asyncpg(own: Any, wake: Callable[[str], None], ended: asyncio.Event) -> None:
     await own.add_listener(CHANNEL, lambda connection, pid, channel, told: wake(told))
     # What was committed before is not told.
     wake("")
-    while not own.is_closed():
-        await asyncio.sleep(_GLANCE)
+    while not (ended.is_set() or own.is_closed()):
+        await _wait_for(ended)
 
 
-async def _hear_psycopg(own: Any, wake: Callable[[str], None]) -> None:
+async def _hear_psycopg(own: Any, wake: Callable[[str], None], ended: asyncio.Event) -> None:
     await own.set_autocommit(True)
     await own.execute(f"LISTEN {CHANNEL}")
     wake("")
-    async for notify in own.notifies():
-        wake(notify.payload)
+    while not ended.is_set():
+        async for notify in own.notifies(timeout=_GLANCE):
+            wake(notify.payload)
 
 
 _LISTENERS: Final[dict[tuple[str, str], Hear]] = {

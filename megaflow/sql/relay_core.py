@@ -114,10 +114,9 @@ class RelayCore:
     *max_size_of* gives the bytes of a call to a destination; *backoff* the pause after so many failures.
     """
 
-    def __init__(self, max_size_of: Callable[[str], int], *, backoff: Backoff, poll: float = POLL) -> None:
+    def __init__(self, max_size_of: Callable[[str], int], *, backoff: Backoff) -> None:
         self._max_size_of = max_size_of
         self._backoff = backoff
-        self._poll = poll
         self._loose: deque[Row] = deque()
         self._groups: dict[str, deque[Row]] = {}
         """The rows of each group that wait, in order."""
@@ -167,7 +166,7 @@ class RelayCore:
         busy = {*self._in_flight.values()} - {""}
         held = {row.id for row in self._all_rows()} | self._in_flight.keys()
         free = [row for row in rows if row.id not in held and row.group not in busy]
-        self._claims_at = now if free else now + self._poll
+        self._claims_at = now if free else now + POLL
         for row in free:
             self._take(row)
         # A claim has run out while its call was under way, which is to end before its group goes on.
@@ -359,7 +358,7 @@ class RelayCore:
         )
 
     def _next_time(self, now: float) -> float:
-        times = [now + self._poll, max(self._claims_at, self._paused_until, self._database_paused_until)]
+        times = [now + POLL, max(self._claims_at, self._paused_until, self._database_paused_until)]
         if self._outcome:
             times.append(max(self._outcome_since + _LINGERS, self._database_paused_until))
         return min(each for each in times if each > now)

@@ -14,6 +14,7 @@ from typing import Any, Final
 from sqlalchemy import Engine
 
 from megaflow.consumer.threads.signals import stopping_on_signals
+from megaflow.errors import describe_error
 from megaflow.logs import get_logger
 from megaflow.sql.relay import DATABASE_ERRORS, Heard, Relay
 from megaflow.sql.relay_core import Action, Call, Claim, End, Settlement, Wait
@@ -124,9 +125,9 @@ def _listen(engine: Engine, wake: Callable[[str], None], hear: Hear, ended: thre
     while not ended.is_set():
         try:
             with engine.connect() as connection:
-                # Its own, and none of the pool's.
-                connection.detach()
                 own: Any = connection.connection.driver_connection
+                # It is none of the pool's from here on.
+                connection.detach()
                 own.autocommit = True
                 with closing(own.cursor()) as cursor:
                     cursor.execute(f"LISTEN {CHANNEL}")
@@ -134,7 +135,7 @@ def _listen(engine: Engine, wake: Callable[[str], None], hear: Hear, ended: thre
                 wake("")
                 hear(own, wake, ended)
         except Exception as error:  # noqa: BLE001 - it is polled meanwhile, and the relay says what is wrong
-            log.debug("nobody listens for what is committed: %s", error)
+            log.debug("nobody listens for what is committed: %s", describe_error(error))
             ended.wait(_PAUSE)
 
 

@@ -1,8 +1,10 @@
 """What the tests of SQL share: a PostgreSQL of their own, and an empty database of it for each test."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from sqlalchemy import Engine, create_engine
 
 from tests.postgresql import Postgresql, postgresql
 
@@ -18,3 +20,15 @@ def server() -> Iterator[Postgresql]:
 def database(server: Postgresql) -> str:
     """The name of an empty database; `Postgresql.url` gives its address."""
     return server.create_database()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
+    """An engine of an empty database: SQLite's, and PostgreSQL's."""
+    url = f"sqlite:///{tmp_path / 'test.db'}"
+    if request.param == "postgresql":
+        server: Postgresql = request.getfixturevalue("server")
+        url = server.url(request.getfixturevalue("database"))
+    engine = create_engine(url)
+    yield engine
+    engine.dispose()
