@@ -26,6 +26,7 @@ from megaflow.publishing.batches import Sent
 from megaflow.publishing.destination import Destination, Endpoints, read_dead_letter_queue
 from megaflow.publishing.outgoing import PublishOptions
 from megaflow.publishing.publisher import BATCHES_IN_FLIGHT
+from megaflow.runtime.beside_app import Beside, Relays
 from megaflow.runtime.running import Running, refuse_event_loop, serving_health
 from megaflow.settings import CircuitBreaker, ConsumerSettings, OnInvalid, RecordErrors, RetryOn, Unmatched
 from megaflow.stores import Store
@@ -161,6 +162,7 @@ class App(Router):
             backoff=exponential_backoff() if backoff is None else backoff,
         )
         self._running = Running()
+        self._beside = Beside()
         self._assembly = Assembly(
             self,
             self._providers,
@@ -421,7 +423,14 @@ class App(Router):
         """Do what `close` does, and close what was made for the running event loop: await it after `aprocess`."""
         await self._assembly.aclose()
 
-    def run(self, *, processes: int = 1, health_port: int | None = None, health_host: str | None = None) -> None:
+    def run(
+        self,
+        *,
+        processes: int = 1,
+        relay: Relays | None = None,
+        health_port: int | None = None,
+        health_host: str | None = None,
+    ) -> None:
         """Consume the queue until `stop`, SIGTERM or SIGINT.
 
         Handlers that are at work then have ``shutdown_timeout`` seconds to finish; a second signal does not wait.
@@ -429,6 +438,7 @@ class App(Router):
         Args:
             processes: How many processes consume. With more than one, this process starts them, and replaces one that
                 dies. Each makes its own clients.
+            relay: A `megaflow.sql.Outbox` whose messages this process sends meanwhile, with several processes as well.
             health_port: A port that answers ``GET /live`` and ``GET /ready`` with 200 or 503, and `health` as JSON, and
                 ``GET /metrics`` for Prometheus, with the extra ``prometheus``. It answers for all processes.
             health_host: The name or address that the port is bound to. Without it, every IPv4 address.
@@ -448,7 +458,8 @@ class App(Router):
 
             refuse_nested_start()
         self._check_for_running()
-        with serving_health(health_host, health_port, self.health, self.metrics):
+        serving = serving_health(health_host, health_port, self.health, self.metrics)
+        with serving, self._beside.relaying(relay, self.stop):
             if processes == 1:
                 self._consume()
             else:
@@ -523,7 +534,7 @@ class App(Router):
 
     def health(self) -> Health:
         """Return how the consumer is doing, and what is wrong. May be called from any thread, at any time."""
-        return self._running.health()
+        return self._beside.add_to(self._running.health())
 
     def stop(self, *, now: bool = False) -> None:
         """End `run` as SIGTERM does; with *now*, do not wait for handlers, as after a second SIGTERM.

@@ -76,7 +76,9 @@ class Outbox:
             raise refused("name", name, "text that is not empty")
         check_flag("notify", notify)
         self._given = publisher
-        self._engine = None if engine is None else _check_engine(engine)
+        self.engine: Final = None if engine is None else _check_engine(engine)
+        """The engine that relays use, where you gave one."""
+
         self.name: Final = name
         """What tells it apart from others in the same database."""
 
@@ -90,7 +92,7 @@ class Outbox:
 
         Without one, it is made by the outbox's own engine. `metadata` has the table for Alembic.
         """
-        given = self._engine if engine is None else engine
+        given = self.engine if engine is None else engine
         if is_django(given):
             create_tables_by_django(cast("DjangoConnection", given))
         elif isinstance(given, Engine | Connection):
@@ -103,7 +105,7 @@ class Outbox:
 
     async def acreate_tables(self, engine: AsyncEngine | None = None) -> None:
         """Do what `create_tables` does with an AsyncEngine."""
-        given = _check_engine(self._engine if engine is None else engine)
+        given = _check_engine(self.engine if engine is None else engine)
         if not isinstance(given, AsyncEngine):
             raise UsageError("Engine is not to be awaited: outbox.create_tables(engine)")
         async with given.begin() as connection:
@@ -239,7 +241,7 @@ class Outbox:
         return found
 
     def _check_for_relay(self, engine: Engine | AsyncEngine | None) -> Engine | AsyncEngine:
-        given = self._engine if engine is None else engine
+        given = self.engine if engine is None else engine
         if given is None:
             raise ConfigurationError(f"outbox {self.name} has no engine: Outbox(publisher, engine), or relay(engine)")
         # So that whoever starts it sees at once what is missing.

@@ -137,7 +137,7 @@ def test_an_id_that_came_along_from_another_message_does_not_go_on(engine: Engin
     ("payload", "options", "path"),
     [
         ("", {}, "payload"),
-        ({"a": object()}, {}, "a"),
+        ({"a": object()}, {}, "payload"),
         ("x", {"delay_seconds": 901}, "delay_seconds"),
         ("x", {"subject": "for topics"}, "subject"),
         ("x", {"deduplication_id": "for fifo"}, "deduplication_id"),
