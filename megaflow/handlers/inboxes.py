@@ -61,8 +61,10 @@ class AsyncOpenTransaction(Gives, Protocol):
 class AnyInbox(Protocol):
     """Opens transactions for handlers. Its methods may be called from any thread, and raise what the database does."""
 
-    is_async: bool
-    """Whether its transactions are awaited."""
+    @property
+    def is_async(self) -> bool:
+        """Whether its transactions are awaited."""
+        ...
 
     def check_gives(self, type_: Any) -> None:
         """Raise `RegistrationError` where it cannot give *type_*."""

@@ -9,10 +9,10 @@ from typing import Final, TypeAlias
 
 from sqlalchemy import Connection, Double, Engine, Table, delete, insert
 from sqlalchemy.exc import DBAPIError, ProgrammingError
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from megaflow.errors import ConfigurationError, UsageError, describe_error
 from megaflow.forks import close_before_fork, renew_in_child
+from megaflow.sql.async_kinds import AsyncEngine
 from megaflow.sql.failures import state_of
 from megaflow.sql.sessions import Source, engine_of, is_async
 from megaflow.sql.tables import metadata

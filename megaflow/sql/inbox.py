@@ -14,13 +14,13 @@ from weakref import WeakKeyDictionary
 from sqlalchemy import Connection, Engine, Insert, Interval, String, and_, bindparam, case, cast, func, literal, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, async_sessionmaker
 from sqlalchemy.orm import Session, sessionmaker
 
 from megaflow.checks import check_function, check_time
 from megaflow.errors import KeyBusyError, RegistrationError
 from megaflow.forks import renew_in_child
 from megaflow.handlers.inboxes import AsyncOpenTransaction, InboxRow, OpenTransaction, Trouble
+from megaflow.sql.async_kinds import AsyncConnection, AsyncEngine, AsyncSession, async_sessionmaker
 from megaflow.sql.engines import Tables
 from megaflow.sql.failures import is_contention
 from megaflow.sql.sessions import Source, check_source, engine_of, is_async

@@ -6,11 +6,11 @@ from typing import Any, Final, Literal, TypeAlias, get_args
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import UnboundExecutionError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, async_sessionmaker
 from sqlalchemy.orm import Session, sessionmaker
 
 from megaflow.checks import show
 from megaflow.errors import ConfigurationError
+from megaflow.sql.async_kinds import AsyncConnection, AsyncEngine, AsyncSession, async_sessionmaker
 
 DialectName: TypeAlias = Literal["postgresql", "sqlite"]
 """The databases that are known here."""

@@ -8,10 +8,10 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Engine, Insert, event, select
 from sqlalchemy.engine import ExceptionContext
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 from sqlalchemy.orm import Session
 
 from megaflow.errors import ConfigurationError, UsageError
+from megaflow.sql.async_kinds import AsyncConnection, AsyncSession
 from megaflow.sql.tables import inbox
 
 _OF_SESSION: Final = ("begin", "commit", "rollback", "close", "invalidate", "reset", "prepare")

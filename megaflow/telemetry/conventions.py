@@ -106,6 +106,7 @@ ATTRIBUTES: Final[Mapping[str, tuple[tuple[str, ...], str]]] = {
         (PROCESS, HANDLE),
         "what the handler made of the message, `DONE`, `RETRIABLE_ERROR` …; of several, in the same order",
     ),
+    SKIPPED: ((HANDLE,), "why the handler was not called: `done earlier`, where its inbox has its row"),
     FATE: ((PROCESS,), "what its handlers decide for the message: `deleted`, `kept` or `dead-lettered`"),
     RECEIVE_COUNT: ((PROCESS,), "how often the message was received, this time included"),
     TIME_IN_QUEUE: ((PROCESS,), "seconds since SQS got the message"),

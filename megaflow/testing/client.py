@@ -6,7 +6,7 @@ import asyncio
 import math
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar, Unpack
@@ -16,6 +16,7 @@ from megaflow.errors import UsageError
 from megaflow.handlers.handler import Handler
 from megaflow.local import Account, SnsClient, SqsClient
 from megaflow.messages.message import Message
+from megaflow.processing.assembly import Factories
 from megaflow.publishing.batches import Sent
 from megaflow.publishing.outgoing import PublishOptions
 from megaflow.stores import MemoryStore, Store
@@ -91,7 +92,7 @@ class TestClient:
         app: App,
         *,
         fifo: bool | None = None,
-        replacing: Mapping[Any, Callable[..., Any]] | None = None,
+        replacing: Factories | None = None,
         progress: Store | None = None,
         idempotency: Store | None = None,
     ) -> None:

@@ -7,6 +7,7 @@ import pytest
 from sqlalchemy import Engine, create_engine
 
 from tests.postgresql import Postgresql, postgresql
+from tests.sql.banks import Bank, sqlite_bank
 
 
 @pytest.fixture(scope="session")
@@ -32,3 +33,14 @@ def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
     engine = create_engine(url)
     yield engine
     engine.dispose()
+
+
+@pytest.fixture(params=["SQLite", "PostgreSQL"])
+def bank(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bank]:
+    """A database with a table of charges, in either kind."""
+    if request.param == "SQLite":
+        bank = sqlite_bank(tmp_path)
+    else:
+        bank = Bank(request.getfixturevalue("server").url(request.getfixturevalue("database")))
+    yield bank
+    bank.engine.dispose()

@@ -1,0 +1,27 @@
+"""SQLAlchemy's async kinds; where greenlet is missing, which they need, classes of which nothing is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, async_sessionmaker
+else:
+    try:
+        from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, async_sessionmaker
+    except ImportError:
+
+        class AsyncEngine:
+            """Nothing is one."""
+
+        class AsyncConnection(AsyncEngine):
+            """Nothing is one."""
+
+        class AsyncSession(AsyncEngine):
+            """Nothing is one."""
+
+        class async_sessionmaker(AsyncEngine):  # noqa: N801
+            """Nothing is one."""
+
+
+__all__ = ["AsyncConnection", "AsyncEngine", "AsyncSession", "async_sessionmaker"]

@@ -1,0 +1,35 @@
+"""Without greenlet, which async SQLAlchemy needs, everything else works."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+from tests.waiting import PATIENCE
+
+_SCRIPT = """
+import sys
+sys.modules["greenlet"] = None
+from sqlalchemy import StaticPool, create_engine
+from sqlalchemy.orm import Session
+from megaflow import App
+from megaflow.sql import Inbox, SqlStore
+engine = create_engine("sqlite://", poolclass=StaticPool)
+store, inbox, app = SqlStore(engine), Inbox(engine), App()
+store.create_tables()
+inbox.create_tables()
+store.check()
+inbox.check()
+app.provide(Session, inbox)
+@app.on_text(idempotency_key=lambda what: what)
+def handle(what: str, session: Session) -> None: ...
+print([str(outcome.skipped) for _ in range(2) for outcome in app.process("a").outcomes])
+"""
+
+
+def test_stores_and_inboxes_work_without_greenlet() -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", _SCRIPT], capture_output=True, text=True, check=False, timeout=PATIENCE
+    )
+
+    assert (ended.stdout, ended.stderr) == ("['', 'done earlier']\n", "")
