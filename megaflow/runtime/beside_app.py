@@ -46,14 +46,11 @@ class Beside:
         if relay is None:
             yield
             return
-        from megaflow.consumer.threads.signals import stopped_by_another_thread
-
         failures: list[BaseException] = []
 
         def live() -> None:
             try:
-                with stopped_by_another_thread():
-                    relay.relay()
+                relay.relay()
             except BaseException as error:
                 log.error("the relay has failed, and the app is stopped", exc_info=error)
                 failures.append(error)

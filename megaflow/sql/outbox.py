@@ -156,7 +156,7 @@ class Outbox:
         return str(row["megaflow_id"])
 
     def relay(self, engine: Engine | AsyncEngine | None = None) -> None:
-        """Send what is committed until `stop`, SIGTERM or SIGINT.
+        """Send what is committed until `stop`, or in the main thread SIGTERM or SIGINT.
 
         It then waits for the calls that are under way; a second signal does not. Where the database or AWS is away, it
         tries again for ever, and `health` says so.

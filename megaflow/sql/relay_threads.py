@@ -7,7 +7,7 @@ import select
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from functools import partial
 from typing import Any, Final
 
@@ -39,14 +39,19 @@ class ThreadRelay:
         self._heard: queue.SimpleQueue[Heard] = queue.SimpleQueue()
 
     def run(self) -> None:
-        """Send until `stop`, SIGTERM or SIGINT; a second one does not wait for what is under way."""
-        with stopping_on_signals(lambda again: self.stop(now=again)), self._listening(), self.relay:
+        """Send until `stop`, or in the main thread SIGTERM or SIGINT; a second one waits for nothing."""
+        with self._hearing_signals(), self._listening(), self.relay:
             while not isinstance(action := self.relay.core.decide(time.monotonic()), End):
                 self._carry_out(action)
 
     def stop(self, *, now: bool = False) -> None:
         """End `run`, or the next one; may be called from any thread, and from signal handlers."""
         self._heard.put(partial(self.relay.stop, now))
+
+    def _hearing_signals(self) -> AbstractContextManager[None]:
+        # Nothing else can; what SIGTERM ends in the middle is done by another relay.
+        is_main = threading.current_thread() is threading.main_thread()
+        return stopping_on_signals(lambda again: self.stop(now=again)) if is_main else nullcontext()
 
     def _carry_out(self, action: Action) -> None:
         if isinstance(action, Call):
