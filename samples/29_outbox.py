@@ -29,13 +29,13 @@ def place_order(number: int, *, has_stock: bool) -> None:
 
 
 @app.on_data({"type": "order.placed"})
-def charge(order: dict, session: Session) -> None:
+def charge(order: dict[str, object], session: Session) -> None:
     session.execute(text("UPDATE orders SET state = 'charged' WHERE id = :id"), {"id": order["id"]})
     outbox.publish(session, {"type": "order.charged", "id": order["id"]}, group_id=f"order-{order['id']}")
 
 
 @app.on_data({"type": "order.charged"})
-def thank(order: dict) -> None:
+def thank(order: dict[str, object]) -> None:
     print(f"order {order['id']} is charged, thank you")
     app.stop()
 
