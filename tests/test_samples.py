@@ -18,6 +18,7 @@ import pytest
 from megaflow import PayloadBuilder, SqsPublisher
 from samples.demo import Verdict, find_problems
 from tests.docs.test_sessions import find_port
+from tests.postgresql import postgresql
 from tests.waiting import PATIENCE, wait_until
 
 ROOT = Path(__file__).parent.parent
@@ -145,7 +146,16 @@ PRINTED = {
         "[(7, 'charged')]",
     ],
     "30_django_outbox.py": ["nothing left for order 8", 'received {"type": "order.placed", "id": 7}'],
+    "27_inbox.py": [
+        "charging A-1",
+        "deleted (27_inbox.charge: DONE)",
+        "deleted (27_inbox.charge: skipped: done earlier)",
+        "charging A-2",
+        "dead-lettered (27_inbox.charge: FATAL_ERROR)",
+        "charged: (1, 5)",
+    ],
 }
+PRINTED_WITH_POSTGRESQL = {"28_fastapi_asyncpg.py": ["charging 7", "charged: [7]"]}
 MIGRATED = ROOT / "samples" / "07_sqs_mega.py"
 DEMO = ROOT / "samples" / "demo.py"
 
@@ -162,16 +172,22 @@ ELSEWHERE = {
 """What the shell of someone who uses AWS may hold, and none of which is there."""
 
 
-def run(path: Path) -> str:
+def run(path: Path, **environment: str) -> str:
     done = subprocess.run(
-        [sys.executable, path], capture_output=True, text=True, timeout=PATIENCE, cwd=ROOT, check=False
+        [sys.executable, path],
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        cwd=ROOT,
+        check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
 
 def test_every_sample_has_a_test() -> None:
-    assert [path.name for path in SAMPLES] == sorted([*PRINTED, MIGRATED.name])
+    assert [path.name for path in SAMPLES] == sorted([*PRINTED, *PRINTED_WITH_POSTGRESQL, MIGRATED.name])
 
 
 @pytest.mark.parametrize("path", SAMPLES, ids=lambda path: path.name)
@@ -184,6 +200,15 @@ def test_a_sample_prints_what_it_says(name: str) -> None:
     printed = run(ROOT / "samples" / name).splitlines()
 
     assert [line for line in PRINTED[name] if line not in printed] == []
+
+
+@pytest.mark.parametrize("name", PRINTED_WITH_POSTGRESQL)
+def test_a_sample_with_postgresql_prints_what_it_says(name: str) -> None:
+    with postgresql() as server:
+        url = server.url(server.create_database(), "asyncpg")
+        printed = run(ROOT / "samples" / name, DATABASE_URL=url).splitlines()
+
+    assert printed == PRINTED_WITH_POSTGRESQL[name]
 
 
 def test_the_web_server_consumes_under_uvicorn_until_it_is_told_to_end() -> None:

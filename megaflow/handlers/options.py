@@ -51,11 +51,11 @@ class HandlerOptions(TypedDict, total=False):
     idempotency_key: FindKey | None
     """A function of the payload that returns a text or a whole number, 7 being the same key as ``"7"``: of messages
     with the same key the handler gets one. None as the key is no key. What the function raises is read as an error of
-    the handler's own. The app needs a store for that.
+    the handler's own. The app needs a store for that, or the handler an `Inbox`.
     """
 
     idempotent_for: float
-    """For how many seconds after it has run; a day by default."""
+    """For how many seconds after it has run; a day by default. An `Inbox` has its own time."""
 
     on_invalid: OnInvalid | None
     """What becomes of a message that is not what the annotations say, in place of what the app says."""

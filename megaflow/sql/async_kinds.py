@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, async_sessionmaker
+    from sqlalchemy.ext.asyncio import AsyncConnection as AsyncConnection
+    from sqlalchemy.ext.asyncio import AsyncEngine as AsyncEngine
+    from sqlalchemy.ext.asyncio import AsyncSession as AsyncSession
+    from sqlalchemy.ext.asyncio import async_sessionmaker as async_sessionmaker
 else:
     try:
         from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, async_sessionmaker
@@ -22,6 +25,3 @@ else:
 
         class async_sessionmaker(AsyncEngine):  # noqa: N801
             """Nothing is one."""
-
-
-__all__ = ["AsyncConnection", "AsyncEngine", "AsyncSession", "async_sessionmaker"]

@@ -36,14 +36,16 @@ KEEP_FOR: Final = timedelta(days=28)
 class Inbox:
     """Lets handlers run in a transaction of its own, which remembers that they did: their effects are there once.
 
-    Provide what handlers take by it, and they get it within the transaction::
+    Provide what handlers take by it, and they get it within the transaction:
 
-        inbox = Inbox(sessionmaker(engine))
-        app.provide(Session, inbox)
+    ```python
+    inbox = Inbox(sessionmaker(engine))
+    app.provide(Session, inbox)
 
-        @app.on_data({"type": "order"})
-        def charge(order: dict, session: Session) -> None:
-            session.add(Charge(order=order["id"]))
+    @app.on_data({"type": "order"})
+    def charge(order: dict, session: Session) -> None:
+        session.add(Charge(order=order["id"]))
+    ```
 
     Its first statement writes a row of queue, handler and key. Where that row stands, the handler has done its work,
     and is not called. The key is the handler's ``idempotency_key``, else the attribute ``megaflow-id``, else the id

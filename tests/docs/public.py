@@ -20,6 +20,7 @@ MODULES: Final = (
     "megaflow.match.filters",
     "megaflow.provision",
     "megaflow.stores",
+    "megaflow.sql",
     "megaflow.testing",
     "megaflow.local",
     "megaflow.local.server",

@@ -117,7 +117,9 @@ def test_every_parameter_of_an_app_is_in_its_help() -> None:
 
 
 def test_every_docstring_is_plain_markdown() -> None:
-    texts = {name: inspect.getdoc(thing) or "" for name, thing in PUBLIC.items()}
+    # What SQLAlchemy says of its own class is not ours.
+    ours = {name: thing for name, thing in PUBLIC.items() if name != "megaflow.sql.metadata"}
+    texts = {name: inspect.getdoc(thing) or "" for name, thing in ours.items()}
     texts |= {f"{name}.{member}": text for name in CLASSES for member, text in members_of(CLASSES[name]).items()}
 
     assert [name for name, text in texts.items() if re.search(r":\w+:`|`_|::$", text, re.MULTILINE)] == []
