@@ -39,6 +39,7 @@ from megaflow.messages.message import Lease, Message
 from megaflow.processing.verdict import Fate, Outcome, Verdict
 from megaflow.publishing.batches import Sent
 from megaflow.publishing.outgoing import Outgoing, PublishOptions
+from megaflow.publishing.scheduling import Scheduled
 from megaflow.publishing.sns import SnsPublisher
 from megaflow.publishing.sqs import SqsPublisher
 from megaflow.settings import CircuitBreaker
@@ -112,6 +113,7 @@ __all__ = [
     "Reject",
     "RetryLater",
     "Router",
+    "Scheduled",
     "Sent",
     "SnsFilterPolicy",
     "SnsInfo",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext, suppress
 from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar, Unpack
 
 from typing_extensions import override
@@ -26,6 +27,7 @@ from megaflow.publishing.batches import Sent
 from megaflow.publishing.destination import Destination, Endpoints, read_dead_letter_queue
 from megaflow.publishing.outgoing import PublishOptions
 from megaflow.publishing.publisher import BATCHES_IN_FLIGHT
+from megaflow.publishing.scheduling import Scheduled
 from megaflow.runtime.beside_app import Beside, Relays
 from megaflow.runtime.running import Running, refuse_event_loop, serving_health
 from megaflow.settings import CircuitBreaker, ConsumerSettings, OnInvalid, RecordErrors, RetryOn, Unmatched
@@ -351,6 +353,33 @@ class App(Router):
             ConfigurationError: There is neither a topic nor a queue, or the region is unknown.
         """
         return self._destination.publisher.publish(payload, **options)
+
+    def schedule(
+        self,
+        payload: Any,
+        *,
+        at: datetime | None = None,
+        after: timedelta | float | None = None,
+        **options: Unpack[PublishOptions],
+    ) -> Scheduled:
+        """Publish *payload* later, and never earlier than said: by SQS's own delay up to 15 minutes, else by an outbox.
+
+        SQS delays messages of standard queues alone. Whatever else goes by the outbox that was made with the app and an
+        engine, ``Outbox(app, engine)``, in a transaction of its own, and its relay sends it. What SQS has already
+        cannot be cancelled.
+
+        Args:
+            payload: As for `publish`.
+            at: A time, with its time zone.
+            after: How long from now, in seconds or as a ``timedelta``.
+            options: Each as in `Outgoing`, but for ``delay_seconds``.
+
+        Raises:
+            ConfigurationError: It would need an outbox, and there is none.
+            EncodeError: AWS would refuse the message. Nothing was sent, or written.
+        """
+        check_options(self.schedule, options, PublishOptions)
+        return self._destination.scheduling.schedule(payload, at, after, options)
 
     def publish_batch(self, items: Iterable[object], **options: Unpack[PublishOptions]) -> list[str]:
         """Send *items*, payloads or `Outgoing`, ten to a call, and return their message ids in order.

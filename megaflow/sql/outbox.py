@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, Final, Protocol, Unpack, cast
 
 from sqlalchemy import Connection, Engine
@@ -25,6 +26,7 @@ from megaflow.publishing.destination import Destination
 from megaflow.publishing.later import encode_for, is_fifo, write_options
 from megaflow.publishing.outgoing import Outgoing, PublishOptions
 from megaflow.publishing.publisher import Publisher
+from megaflow.publishing.scheduling import Scheduled
 from megaflow.publishing.sns import SnsPublisher
 from megaflow.sql.relay import Relay, Sender
 from megaflow.sql.relay_asyncio import LoopRelay
@@ -33,6 +35,7 @@ from megaflow.sql.relay_rows import READY, SCHEDULED
 from megaflow.sql.relay_threads import ThreadRelay
 from megaflow.sql.sessions import dialect_of
 from megaflow.sql.tables import outbox as table
+from megaflow.sql.upkeep import cancel, in_transaction
 from megaflow.sql.writing import DjangoConnection, awrite, create_tables_by_django, is_django, write
 
 
@@ -86,6 +89,9 @@ class Outbox:
         check_seconds("claim_seconds", claim_seconds, lowest=1)
         self._claim_seconds = claim_seconds
         self._runs = _Runs()
+        if not isinstance(publisher, Publisher) and engine is not None:
+            scheduling = _destination_of(publisher).scheduling
+            scheduling.later = scheduling.later or self
 
     def create_tables(self, engine: Engine | Connection | DjangoConnection | None = None) -> None:
         """Make the table where it is not there, with *engine*, or with ``django.db.connection``.
@@ -154,6 +160,18 @@ class Outbox:
         row, after = self._encode(Outgoing(payload, **options), not_before)
         await awrite(within, row, after=after, notify=self._notifies)
         return str(row["megaflow_id"])
+
+    def schedule(self, payload: Any, not_before: datetime | timedelta, options: PublishOptions) -> Scheduled:
+        """Do what `publish` does in a transaction of its own, for `App.schedule`."""
+        if not isinstance(self.engine, Engine):
+            raise UsageError(
+                "an outbox schedules by an Engine, and this one has none: within your own transaction it is "
+                "await outbox.apublish(session, payload, not_before=…)"
+            )
+        engine = self.engine
+        with engine.begin() as connection:
+            id_ = self.publish(connection, payload, not_before=not_before, **options)
+        return Scheduled(id_, lambda: in_transaction(engine, partial(cancel, name=self.name, id_=id_)))
 
     def relay(self, engine: Engine | AsyncEngine | None = None) -> None:
         """Send what is committed until `stop`, or in the main thread SIGTERM or SIGINT.

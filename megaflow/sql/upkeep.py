@@ -71,6 +71,11 @@ def discard_parked(connection: Connection, name: str, ids: Sequence[str] = ()) -
     return _change(connection, _DISCARD, name, ids)
 
 
+def cancel(connection: Connection, name: str, id_: str) -> bool:
+    """Delete the row with this id, and return whether it was there still, its time not come."""
+    return bool(connection.execute(_CANCEL, {"name": name, "id": id_}).rowcount)
+
+
 def in_transaction(engine: Engine | AsyncEngine, work: Callable[[Connection], _T]) -> _T:
     """Do *work* in a transaction of *engine*, and return what it does; not where an event loop is running."""
     if isinstance(engine, Engine):
@@ -121,3 +126,4 @@ _RETRY: Final = (
     update(outbox).where(_OF, _IS_PARKED).values(state=READY, error=None, claimed_by=None, claimed_until=None)
 )
 _DISCARD: Final = delete(outbox).where(_OF, _IS_PARKED)
+_CANCEL: Final = delete(outbox).where(_OF, outbox.c.state == SCHEDULED, outbox.c.megaflow_id == bindparam("id"))
