@@ -12,7 +12,7 @@ from megaflow.messages.attributes import Attribute
 from megaflow.publishing.batches import EntryAnswer
 from megaflow.publishing.outgoing import Outgoing, Prepared, prepare, trace_all
 from megaflow.publishing.publisher import Publisher
-from megaflow.wire.patience import read_patience
+from megaflow.telemetry import conventions
 from megaflow.wire.pending import Pending
 
 
@@ -41,11 +41,6 @@ def max_size_of(publisher: Publisher) -> int:
     return publisher._max_size  # noqa: SLF001
 
 
-def patience_of(publisher: Publisher) -> float:
-    """Return how many seconds a call may take. The first one makes the client."""
-    return read_patience(publisher.client)
-
-
 def begin_batch(publisher: Publisher, batch: Sequence[Prepared], until: float) -> Pending[list[EntryAnswer]]:
     """Begin to send *batch*, once, until a time of the monotonic clock; whatever goes wrong comes with the answer."""
     return publisher._begin_batch(batch, until)  # noqa: SLF001
@@ -54,6 +49,28 @@ def begin_batch(publisher: Publisher, batch: Sequence[Prepared], until: float) -
 def count_answers(publisher: Publisher, answers: Iterable[EntryAnswer]) -> None:
     """Tell the metrics what became of messages in the end."""
     publisher._measuring.count(answers)  # noqa: SLF001
+
+
+def count_parked(publisher: Publisher, count: int) -> None:
+    """Tell the metrics how many messages of an outbox AWS refuses."""
+    publisher.outlets.note(_queue_of(publisher), {("parked",): count})
+
+
+def wants_age(publisher: Publisher) -> bool:
+    """Tell whether anybody wants to know how long an outbox has waited."""
+    publisher.outlets.look()
+    return publisher.outlets.are_told_all
+
+
+def tell_age(publisher: Publisher, age: float) -> None:
+    """Tell the metrics how long the oldest message of an outbox has waited."""
+    publisher.outlets.gauge(_queue_of(publisher), "outbox_age", age)
+
+
+def _queue_of(publisher: Publisher) -> str:
+    """Return the name of the queue that is published to; ``""`` where it is a topic."""
+    place = publisher._place  # noqa: SLF001
+    return "" if place.system == conventions.SNS else place.name
 
 
 def write_options(message: Prepared) -> str:

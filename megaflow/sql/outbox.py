@@ -267,7 +267,7 @@ class Outbox:
         return _check_engine(given)
 
     def _make_relay(self) -> Relay:
-        return Relay(self.name, Sender(self._find_publisher_of), seconds=self._claim_seconds)
+        return Relay(self.name, Sender(self._find_publisher_of, self._find_publisher), seconds=self._claim_seconds)
 
 
 class _Runs:

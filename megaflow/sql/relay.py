@@ -6,6 +6,7 @@ import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final, Self, TypeAlias
@@ -19,7 +20,7 @@ from megaflow.consumer.core.health import Health
 from megaflow.errors import ConfigurationError
 from megaflow.logs import get_logger
 from megaflow.publishing.batches import EntryAnswer, read_error
-from megaflow.publishing.later import begin_batch, count_answers, max_size_of
+from megaflow.publishing.later import begin_batch, count_answers, count_parked, max_size_of, tell_age, wants_age
 from megaflow.publishing.publisher import Publisher
 from megaflow.publishing.threads import Threads
 from megaflow.sql.relay_core import CLAIM, IN_FLIGHT, Call, RelayCore, Row, Settlement
@@ -42,6 +43,9 @@ class Sender:
     """Sends calls to the destinations of an outbox, in threads; *find* returns the publisher of a destination."""
 
     find: Callable[[str], Publisher]
+    find_any: Callable[[], Publisher]
+    """Returns where messages go now: its metrics are told how the outbox is."""
+
     threads: Threads = field(default_factory=lambda: Threads(IN_FLIGHT))
 
     def max_size_of(self, destination: str) -> int:
@@ -100,6 +104,7 @@ class Relay:
 
     def claiming(self) -> Callable[[Connection], list[Row]]:
         """Return what claims rows in a transaction."""
+        self._look()
         return partial(claim, claimant=self._claimant, began=time.monotonic())
 
     def settling(self, settlement: Settlement) -> Callable[[Connection], None]:
@@ -113,6 +118,7 @@ class Relay:
     def note_claimed(self, rows: Sequence[Row]) -> None:
         """Take note of what was claimed."""
         self._has_claimed = True
+        self._tell_age()
         self.core.note_claimed(rows, time.monotonic())
         self._say()
 
@@ -121,6 +127,8 @@ class Relay:
         self.core.note_settled(settlement, time.monotonic())
         for id_, why in settlement.parked:
             log.error("outbox %s: AWS refuses row %d, which is parked: %s", self.name, id_, why)
+        if settlement.parked:
+            count_parked(self._sender.find_any(), len(settlement.parked))
         self._say()
 
     def note_database_failure(self, error: Exception, settlement: Settlement | None = None) -> None:
@@ -132,6 +140,20 @@ class Relay:
         """Begin nothing any more."""
         self._is_stopping = True
         self.core.stop(now=now)
+
+    def _look(self) -> None:
+        """Have the age of the oldest row looked up, from when on somebody wants to know it."""
+        publisher = self._sender.find_any()
+        if self._claimant.looks_at is None and wants_age(publisher):
+            self._claimant.looks_at = 0.0
+
+    def _tell_age(self) -> None:
+        age, self._claimant.age = self._claimant.age, None
+        if age is None:
+            return
+        # Where the queue cannot be found, what is sent says so.
+        with suppress(Exception):
+            tell_age(self._sender.find_any(), age)
 
     def _note(self, call: Call, future: Future[list[EntryAnswer]], now: float) -> None:
         error = future.exception()

@@ -43,6 +43,9 @@ _MOST_GROUPS: Final = 100
 _MOST_BYTES: Final = 16 * 1024 * 1024
 """What is claimed at once."""
 
+_LOOKS_EVERY: Final = 5.0
+"""Seconds: all rows that wait are read for it."""
+
 _ERROR: Final = 1_000
 """Characters of an error that are kept."""
 
@@ -57,11 +60,20 @@ class Claimant:
     after: str = ""
     """The group that was looked at last, so that each has its turn."""
 
+    looks_at: float | None = None
+    """From when on the age of the oldest row is looked up; None where nobody wants to know it."""
+
+    age: float | None = None
+    """What that was, until somebody has taken note."""
+
 
 def claim(connection: Connection, claimant: Claimant, began: float) -> list[Row]:
     """Claim rows whose turn it is, and return them in order; *began* is the time now, by the clock of this process."""
     # First, as it writes: on SQLite, nobody else does from here on, as with BEGIN IMMEDIATE.
     connection.execute(_BEGIN, {"name": claimant.outbox})
+    if claimant.looks_at is not None and began >= claimant.looks_at:
+        claimant.age = connection.execute(_OLDEST, {"name": claimant.outbox}).scalar() or 0.0
+        claimant.looks_at = began + _LOOKS_EVERY
     loose = _find_loose(connection, claimant)
     grouped = _find_grouped(connection, claimant)
     if not loose and not grouped:
@@ -219,6 +231,7 @@ _BEGIN: Final = (
     .where(outbox.c.outbox == bindparam("name"), outbox.c.not_before <= now(), outbox.c.state == SCHEDULED)
     .values(state=READY, not_before=None)
 )
+_OLDEST: Final = select(now() - func.min(outbox.c.created_at)).where(*_ready(outbox))
 _LOOSE: Final = (
     select(outbox.c.id, outbox.c.size)
     .where(*_ready(outbox), outbox.c.group_key == "", _is_free(outbox))
