@@ -13,7 +13,6 @@ from functools import partial
 from typing import Any, Final, Protocol, Unpack, cast
 
 from sqlalchemy import Connection, Engine
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from megaflow import limits
 from megaflow.checks import check_flag, check_seconds, refused, show
@@ -28,6 +27,7 @@ from megaflow.publishing.outgoing import Outgoing, PublishOptions
 from megaflow.publishing.publisher import Publisher
 from megaflow.publishing.scheduling import Scheduled
 from megaflow.publishing.sns import SnsPublisher
+from megaflow.sql.async_kinds import AsyncConnection, AsyncEngine
 from megaflow.sql.relay import Relay, Sender
 from megaflow.sql.relay_asyncio import LoopRelay
 from megaflow.sql.relay_core import CLAIM

@@ -10,10 +10,10 @@ from functools import partial
 from typing import Any, Final
 
 from sqlalchemy import Connection
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from megaflow.errors import describe_error
 from megaflow.logs import get_logger
+from megaflow.sql.async_kinds import AsyncEngine
 from megaflow.sql.relay import DATABASE_ERRORS, Heard, Relay
 from megaflow.sql.relay_core import Action, Call, Claim, End, Settlement, Wait
 from megaflow.sql.writing import CHANNEL

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 from sqlalchemy import Connection, Engine, bindparam, case, delete, func, select, update
-from sqlalchemy.ext.asyncio import AsyncEngine
 
+from megaflow.sql.async_kinds import AsyncEngine
 from megaflow.sql.clock import now
 from megaflow.sql.relay_rows import PARKED, READY, SCHEDULED
 from megaflow.sql.tables import outbox

@@ -9,12 +9,12 @@ from typing import Any, Final, Protocol, cast
 from sqlalchemy import Connection, Dialect, Engine, Executable, Insert, bindparam, func, insert
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import UnboundExecutionError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, async_sessionmaker
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
 from sqlalchemy.schema import CreateIndex, CreateTable
 
 from megaflow.checks import show
 from megaflow.errors import ConfigurationError, UsageError
+from megaflow.sql.async_kinds import AsyncConnection, AsyncEngine, AsyncSession, async_sessionmaker
 from megaflow.sql.clock import now
 from megaflow.sql.sessions import dialect_of
 from megaflow.sql.tables import outbox
