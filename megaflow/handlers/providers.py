@@ -130,11 +130,9 @@ class Providers:
 
     def _find_inboxes(self, needs: Mapping[str, Need]) -> list[AnyInbox]:
         found: dict[int, AnyInbox] = {}
-        for need in needs.values():
-            provider = self._providers.get(need.type)
-            if provider is not None:
-                inboxes = self._find_inboxes(provider.needs) if provider.inbox is None else [provider.inbox]
-                found.update((id(inbox), inbox) for inbox in inboxes)
+        for provider in (self[need.type] for need in needs.values() if need.type in self):
+            inboxes = self._find_inboxes(provider.needs) if provider.inbox is None else [provider.inbox]
+            found.update((id(inbox), inbox) for inbox in inboxes)
         return list(found.values())
 
     def _make(self, type_: Any, factory: Any, scope: ProviderScope) -> Provider:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from contextlib import suppress
+from functools import partial
 from typing import Any, Final
 
 from sqlalchemy import Connection, Engine, Insert, event, select
@@ -92,12 +94,13 @@ class InboxTransaction:
                 )
 
     def _roll_back(self) -> None:
+        # What fails here has lost its connection, and the transaction with it: it is no news of the handler.
         try:
-            self._session.rollback()
-        except Exception:  # noqa: BLE001 - the connection is lost, and the transaction with it
-            self._session.invalidate()
+            with suppress(Exception):
+                self._session.rollback()
         finally:
-            self._close()
+            with suppress(Exception):
+                self._close()
 
     def _close(self) -> None:
         try:
@@ -106,10 +109,10 @@ class InboxTransaction:
             self._let_go()
 
     def _guard(self) -> None:
-        for name in _OF_SESSION:
-            setattr(self._session, name, self._refuse(name, getattr(self._session, name)))
-        for name in _OF_CONNECTION:
-            setattr(self._connection, name, self._refuse(name, getattr(self._connection, name)))
+        for guarded, names in ((self._session, _OF_SESSION), (self._connection, _OF_CONNECTION)):
+            # Some came with a later version than the first.
+            for name in filter(partial(hasattr, guarded), names):
+                setattr(guarded, name, self._refuse(name, getattr(guarded, name)))
 
     def _unguard(self) -> None:
         for guarded, names in ((self._session, _OF_SESSION), (self._connection, _OF_CONNECTION)):

@@ -1027,14 +1027,12 @@ def test_what_has_expired_is_swept_now_and_then(bank: Bank) -> None:
     process(app, "a", id="old")
     now[0] += 2 * 86_400
 
-    for number in range(1_000):
-        if number == 999:
-            assert bank.keys() == ["message:old"]
-        transaction = inbox.begin(InboxRow("", "charge", str(number)), 1.0)
-        assert transaction is not None
-        transaction.end(commit=False)
+    inbox._sweeping._writes = 999
+    process(app, "a", id="last")
+    assert bank.keys() == ["message:last", "message:old"]
+    process(app, "a", id="next")
 
-    assert bank.keys() == []
+    assert bank.keys() == ["message:last", "message:next"]
 
 
 def test_it_is_kept_for_28_days(bank: Bank) -> None:

@@ -32,8 +32,8 @@ def queues(request: pytest.FixtureRequest) -> Queues:
 
 
 @pytest.fixture
-def bank(server: Postgresql, database: str) -> Iterator[Bank]:
-    bank = Bank(server.url(database))
+def bank(cleared_url: str) -> Iterator[Bank]:
+    bank = Bank(cleared_url)
     bank.inbox()
     yield bank
     bank.engine.dispose()

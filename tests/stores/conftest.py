@@ -1,5 +1,5 @@
 """What the tests of stores share: a PostgreSQL, as the tests of SQL have it."""
 
-from tests.sql.conftest import database, server
+from tests.sql.conftest import cleared_url, server, shared_database
 
-__all__ = ["database", "server"]
+__all__ = ["cleared_url", "server", "shared_database"]

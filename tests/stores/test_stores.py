@@ -91,7 +91,7 @@ def store(request: pytest.FixtureRequest, clock: Clock, tmp_path: Path) -> Itera
     else:
         url = f"sqlite:///{tmp_path / 'progress.db'}"
         if request.param == "sql in PostgreSQL":
-            url = request.getfixturevalue("server").url(request.getfixturevalue("database"))
+            url = request.getfixturevalue("cleared_url")
         # Nothing stays open that somebody would have to close.
         store = SqlStore(create_engine(url, poolclass=NullPool), keep_for=100, clock=clock)
         store.create_tables()

@@ -1,4 +1,4 @@
-"""Without greenlet, which async SQLAlchemy needs, everything else works."""
+"""The extra: what says that it is missing, and what works without a part of it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 
 from tests.waiting import PATIENCE
 
-_SCRIPT = """
+_WITHOUT_GREENLET = """
 import sys
 sys.modules["greenlet"] = None
 from sqlalchemy import StaticPool, create_engine
@@ -32,9 +32,24 @@ print([str(outcome.skipped) for _ in range(2) for outcome in app.process("a").ou
 """
 
 
+def run(script: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=PATIENCE)
+
+
 def test_stores_inboxes_and_outboxes_work_without_greenlet() -> None:
-    ended = subprocess.run(
-        [sys.executable, "-c", _SCRIPT], capture_output=True, text=True, check=False, timeout=PATIENCE
-    )
+    ended = run(_WITHOUT_GREENLET)
 
     assert (ended.stdout, ended.stderr) == ("['', 'done earlier']\n", "")
+
+
+def test_without_sqlalchemy_the_extra_is_named() -> None:
+    ended = run("import sys; sys.modules['sqlalchemy'] = None; import megaflow.sql")
+
+    assert "megaflow.sql needs the extra sql" in ended.stderr
+    assert "pip install 'megaflow-sqs[sql]'" in ended.stderr
+
+
+def test_megaflow_itself_does_not_import_sqlalchemy() -> None:
+    ended = run("import megaflow, sys; print('sqlalchemy' in sys.modules)")
+
+    assert ended.stdout == "False\n"
