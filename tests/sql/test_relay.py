@@ -49,6 +49,12 @@ def publish(outbox: Outbox, engine: Engine, *bodies: str, **options: Any) -> Non
             outbox.publish(connection, body, **options)
 
 
+def ask(engine: Engine, query: str) -> int:
+    """Ask PostgreSQL in a transaction of its own: within one, it says of activity what it said before."""
+    with engine.connect() as connection:
+        return int(connection.execute(text(query)).scalar_one())
+
+
 def test_what_is_committed_is_sent_and_gone(queue: QueueServer, engine: Engine) -> None:
     outbox = make(queue, engine)
     bodies = [f"body {number}" for number in range(25)]
@@ -79,8 +85,7 @@ def test_postgresql_wakes_it_at_the_commit(
 
     with relaying(outbox):
         query = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'LISTEN%'"
-        with engine.connect() as connection:
-            wait_until(lambda: connection.execute(text(query)).scalar())
+        wait_until(lambda: ask(engine, query))
         for body in ("one", "two"):
             publish(outbox, engine, body)
             wait_until(lambda body=body: body in queue.bodies and count_of(engine) == 0)  # type: ignore[misc]
@@ -364,10 +369,9 @@ def test_no_transaction_is_open_while_aws_is_called(database: str, server: Postg
 
     with relaying(outbox):
         wait_until(lambda: queue.requests)
-        with looking.connect() as connection:
-            query = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'relay' AND xact_start IS NOT NULL"
-            # It polls in between.
-            wait_until(lambda: connection.execute(text(query)).scalar() == 0)
+        query = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'relay' AND xact_start IS NOT NULL"
+        # It polls in between.
+        wait_until(lambda: ask(looking, query) == 0)
         queue.go_on.set()
         wait_until(lambda: count_of(engine) == 0)
     engine.dispose()
