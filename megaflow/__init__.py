@@ -40,6 +40,7 @@ from megaflow.messages.message import Lease, Message
 from megaflow.processing.verdict import Fate, Outcome, Verdict
 from megaflow.publishing.batches import Sent
 from megaflow.publishing.outgoing import Outgoing, PublishOptions
+from megaflow.publishing.scheduling import Scheduled
 from megaflow.publishing.sns import SnsPublisher
 from megaflow.publishing.sqs import SqsPublisher
 from megaflow.settings import CircuitBreaker
@@ -114,6 +115,7 @@ __all__ = [
     "Reject",
     "RetryLater",
     "Router",
+    "Scheduled",
     "Sent",
     "SnsFilterPolicy",
     "SnsInfo",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext, suppress
 from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar, Unpack
 
 from typing_extensions import override
@@ -27,6 +28,8 @@ from megaflow.publishing.batches import Sent
 from megaflow.publishing.destination import Destination, Endpoints, read_dead_letter_queue
 from megaflow.publishing.outgoing import PublishOptions
 from megaflow.publishing.publisher import BATCHES_IN_FLIGHT
+from megaflow.publishing.scheduling import Scheduled
+from megaflow.runtime.beside_app import Beside, Relays
 from megaflow.runtime.running import Running, refuse_event_loop, serving_health
 from megaflow.settings import CircuitBreaker, ConsumerSettings, OnInvalid, RecordErrors, RetryOn, Unmatched
 from megaflow.stores import Store
@@ -170,6 +173,7 @@ class App(Router):
             backoff=exponential_backoff() if backoff is None else backoff,
         )
         self._running = Running()
+        self._beside = Beside()
         self._assembly = Assembly(
             self,
             self._providers,
@@ -367,6 +371,33 @@ class App(Router):
         """
         return self._destination.publisher.publish(payload, **options)
 
+    def schedule(
+        self,
+        payload: Any,
+        *,
+        at: datetime | None = None,
+        after: timedelta | float | None = None,
+        **options: Unpack[PublishOptions],
+    ) -> Scheduled:
+        """Publish *payload* later, and never earlier than said: by SQS's own delay up to 15 minutes, else by an outbox.
+
+        SQS delays messages of standard queues alone. Whatever else goes by the outbox that was made with the app and an
+        engine, ``Outbox(app, engine)``, in a transaction of its own, and its relay sends it. What SQS has already
+        cannot be cancelled.
+
+        Args:
+            payload: As for `publish`.
+            at: A time, with its time zone.
+            after: How long from now, in seconds or as a ``timedelta``.
+            options: Each as in `Outgoing`, but for ``delay_seconds``.
+
+        Raises:
+            ConfigurationError: It would need an outbox, and there is none.
+            EncodeError: AWS would refuse the message. Nothing was sent, or written.
+        """
+        check_options(self.schedule, options, PublishOptions)
+        return self._destination.scheduling.schedule(payload, at, after, options)
+
     def publish_batch(self, items: Iterable[object], **options: Unpack[PublishOptions]) -> list[str]:
         """Send *items*, payloads or `Outgoing`, ten to a call, and return their message ids in order.
 
@@ -438,7 +469,14 @@ class App(Router):
         """Do what `close` does, and close what was made for the running event loop: await it after `aprocess`."""
         await self._assembly.aclose()
 
-    def run(self, *, processes: int = 1, health_port: int | None = None, health_host: str | None = None) -> None:
+    def run(
+        self,
+        *,
+        processes: int = 1,
+        relay: Relays | None = None,
+        health_port: int | None = None,
+        health_host: str | None = None,
+    ) -> None:
         """Consume the queue until `stop`, SIGTERM or SIGINT.
 
         Handlers that are at work then have ``shutdown_timeout`` seconds to finish; a second signal does not wait.
@@ -446,6 +484,7 @@ class App(Router):
         Args:
             processes: How many processes consume. With more than one, this process starts them, and replaces one that
                 dies. Each makes its own clients.
+            relay: A `megaflow.sql.Outbox` whose messages this process sends meanwhile, with several processes as well.
             health_port: A port that answers ``GET /live`` and ``GET /ready`` with 200 or 503, and `health` as JSON, and
                 ``GET /metrics`` for Prometheus, with the extra ``prometheus``. It answers for all processes.
             health_host: The name or address that the port is bound to. Without it, every IPv4 address.
@@ -465,7 +504,8 @@ class App(Router):
 
             refuse_nested_start()
         self._check_for_running()
-        with serving_health(health_host, health_port, self.health, self.metrics):
+        serving = serving_health(health_host, health_port, self.health, self.metrics)
+        with serving, self._beside.relaying(relay, self.stop):
             if processes == 1:
                 self._consume()
             else:
@@ -540,7 +580,7 @@ class App(Router):
 
     def health(self) -> Health:
         """Return how the consumer is doing, and what is wrong. May be called from any thread, at any time."""
-        return self._running.health()
+        return self._beside.add_to(self._running.health())
 
     def stop(self, *, now: bool = False) -> None:
         """End `run` as SIGTERM does; with *now*, do not wait for handlers, as after a second SIGTERM.

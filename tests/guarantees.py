@@ -57,6 +57,11 @@ SITUATIONS = (
     "a message is delivered twice at once",
     "it is given back unhandled",
     "too many messages are in flight",
+    "a transaction with an outbox is rolled back",
+    "the process is killed between commit and send",
+    "a relay is killed after it has sent",
+    "AWS is out of reach for an outbox",
+    "AWS refuses a message of an outbox",
 )
 """What can go wrong; the table has a row for each of them and each kind of queue."""
 

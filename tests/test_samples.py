@@ -144,6 +144,12 @@ PRINTED = {
         'note: shop: its filter is {"kind": ["invoice"]}, and {"kind": ["order"]} would do',
         "$ megaflow provision 25_doctor.py --apply",
     ],
+    "29_outbox.py": [
+        "nothing left for order 8",
+        "order 7 is charged, thank you",
+        "[(7, 'charged')]",
+    ],
+    "30_django_outbox.py": ["nothing left for order 8", 'received {"type": "order.placed", "id": 7}'],
     "27_inbox.py": [
         "charging A-1",
         "deleted (27_inbox.charge: DONE)",

@@ -20,6 +20,8 @@ from megaflow.distribution import DISTRIBUTION
 COMMANDS: Final[Mapping[str, str]] = {
     "new": "megaflow.cli.new:new",
     "run": "megaflow.cli.run:run",
+    "relay": "megaflow.cli.relay:relay",
+    "outbox": "megaflow.cli.outbox:outbox",
     "dev": "megaflow.cli.dev:dev",
     "handlers": "megaflow.cli.handlers:handlers",
     "explain": "megaflow.cli.handlers:explain",

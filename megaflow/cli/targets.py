@@ -53,14 +53,23 @@ def refuse_twice(targets: Sequence[str]) -> None:
             raise WrongUsage(f"{target} is named {count} times: name each app once")
 
 
+def load_module(target: str) -> tuple[ModuleType, str, str]:
+    """Return the module of *target*, how it names that, and what of it, ``""`` where it does not say so."""
+    return _load_place(target, {})
+
+
 def _load(target: str, files: dict[Path, ModuleType]) -> App:
     """Return the app at *target*; *files* are the modules of the files that are loaded by now."""
+    module, place, name = _load_place(target, files)
+    return _find_named(module, place, name) if name else _find_only(module, place)
+
+
+def _load_place(target: str, files: dict[Path, ModuleType]) -> tuple[ModuleType, str, str]:
     place, _, name = target.partition(":")
     if not place or (place.startswith(".") and not _is_path(place)):
         raise WrongTarget(f"{target!r} names no module and no file: say module:app or path/file.py:app")
-    is_file = _is_path(place)
-    module = _load_file_once(Path(place), files) if is_file else _load_module(place)
-    return _find_named(module, place, name) if name else _find_only(module, place)
+    module = _load_file_once(Path(place), files) if _is_path(place) else _load_module(place)
+    return module, place, name
 
 
 def _load_file_once(path: Path, files: dict[Path, ModuleType]) -> ModuleType:

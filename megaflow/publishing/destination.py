@@ -11,6 +11,7 @@ from typing import Any, Literal
 from megaflow.checks import check_flag
 from megaflow.errors import ConfigurationError
 from megaflow.messages.payloads import Payloads
+from megaflow.publishing.scheduling import Scheduling
 from megaflow.publishing.sns import SnsPublisher
 from megaflow.publishing.sqs import SqsPublisher
 from megaflow.settings import QUEUE_URL_VARIABLE, TOPIC_ARN_VARIABLE, check_address
@@ -99,6 +100,9 @@ class Destination:
         connection.refuse_idle(connection.aws)
         self.propagation = Propagation()
         """What goes along with what is published here, from the message in hand."""
+
+        self.scheduling = Scheduling(lambda: self.publisher)
+        """How what is published here is sent later."""
 
         self._connect(connection)
 

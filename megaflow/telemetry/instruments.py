@@ -218,6 +218,15 @@ INSTRUMENTS: Final[Mapping[str, Instrument]] = _by_name(
             _QUEUE,
             "those of them that wait for their turn at a handler: for its limits, or its circuit breaker",
         ),
+        _counter("parked", "megaflow.outbox.parked", "messages of an outbox that AWS refuses, and that are parked"),
+        Instrument(
+            "outbox_age",
+            Kind.GAUGE,
+            "megaflow.outbox.age",
+            "s",
+            _QUEUE,
+            "how long the oldest message of an outbox has waited to be sent, as its relay sees it every few seconds",
+        ),
         Instrument(
             "open_breakers",
             Kind.GAUGE,

@@ -24,6 +24,7 @@ from megaflow.stores import MemoryStore, Store
 from megaflow.testing.clock import Clock
 from megaflow.testing.engine import Engine
 from megaflow.testing.payloads import MemoryPayloads
+from megaflow.testing.planned import Planned
 from megaflow.testing.queues import addresses_of, open_queues
 from megaflow.testing.record import Record
 from megaflow.testing.seen import Handled, Unmet, show_payload
@@ -163,7 +164,7 @@ class TestClient:
         self._use().run()
 
     def advance(self, seconds: float) -> None:
-        """Let *seconds* pass. What becomes due meanwhile is handled at its time."""
+        """Let *seconds* pass. What becomes due meanwhile, scheduled or kept, is handled at its time."""
         if not 0 <= seconds < math.inf:
             raise UsageError(f"time passes by a number of seconds, 0 or more, not by {seconds!r}")
         self._use().advance(seconds)
@@ -286,8 +287,10 @@ class TestClient:
         )
         payloads = self._choose_payloads()
         exits.enter_context(self.app.replacing(self._replacing, **self._choose_stores(), large_payloads=payloads))
+        planned = Planned(self.app, self._clock)
+        exits.enter_context(parts_of(self.app).destination.scheduling.replaced(planned, self._clock))
         self.app.metrics.clear()
-        return Engine(self.app, self.account, self.queue_url, self._clock)
+        return Engine(self.app, self.account, self.queue_url, self._clock, planned)
 
     def _choose_stores(self) -> dict[str, Store | None]:
         """Return stores that no other test has written to, in place of the app's own, unless some were given."""

@@ -49,6 +49,7 @@ from megaflow.processing.log_lines import about
 from megaflow.processing.steps import wait_in
 from megaflow.telemetry import tracing
 from megaflow.testing.clock import Clock, FakeTimeLoop, StuckError
+from megaflow.testing.planned import Planned
 from megaflow.testing.record import Record
 from megaflow.testing.works import Work, Works
 from megaflow.transport.addresses import name_of
@@ -67,8 +68,9 @@ _MOST_TIMES: Final = 100
 class Engine:
     """The consumer of *app* over the queue at *queue_url*, with *clock*."""
 
-    def __init__(self, app: App, account: Account, queue_url: str, clock: Clock) -> None:
+    def __init__(self, app: App, account: Account, queue_url: str, clock: Clock, planned: Planned) -> None:
         self.record = Record()
+        self._planned = planned
         self._app = app
         self._account = account
         self._clock = clock
@@ -115,6 +117,7 @@ class Engine:
 
     def run(self) -> None:
         """Do what can be done before time passes; raise what a handler raised that is no `Exception`."""
+        self._planned.publish_due()
         self.check()
         self._pause()
         handled: Counter[str] = Counter()
@@ -207,7 +210,7 @@ class Engine:
         """Return when something can happen again."""
         ends = (ends_at for _, ends_at in self._polls.values())
         queues = (hosted.queue.messages.next_change() for hosted in self._account.queues.values())
-        times = [self._core.wake_at, *ends, *(each for each in queues if each is not None)]
+        times = [self._core.wake_at, self._planned.due_at, *ends, *(each for each in queues if each is not None)]
         return min((each for each in times if each > self._clock.now), default=math.inf)
 
     def _tell(self, told: Input) -> None:

@@ -113,6 +113,11 @@ def as_configuration_error(error: BaseException, queue_url: str) -> Configuratio
     return ConfigurationError(f"queue_url={queue_url!r}: {remedy} ({error})")
 
 
+def is_of_account(code: str) -> bool:
+    """Tell whether *code* of a refused entry is about who sends, or the queue and its key, and not about the entry."""
+    return code in _MISSING_QUEUE or code in _DENIED or "Throttl" in code or code.startswith(("KMS", "Kms"))
+
+
 def read_code(error: BaseException) -> str:
     """Return AWS's code for *error*, or the name of its type."""
     response = getattr(error, "response", None)

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Engine, create_engine
 
 from tests.postgresql import Postgresql, postgresql
 from tests.sql.banks import Bank, sqlite_bank
@@ -20,6 +21,17 @@ def server() -> Iterator[Postgresql]:
 def database(server: Postgresql) -> str:
     """The name of an empty database; `Postgresql.url` gives its address."""
     return server.create_database()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
+    """An engine of an empty database: SQLite's, and PostgreSQL's."""
+    url = f"sqlite:///{tmp_path / 'test.db'}"
+    if request.param == "postgresql":
+        url = request.getfixturevalue("cleared_url")
+    engine = create_engine(url)
+    yield engine
+    engine.dispose()
 
 
 @pytest.fixture(scope="session")

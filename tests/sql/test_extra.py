@@ -13,9 +13,14 @@ sys.modules["greenlet"] = None
 from sqlalchemy import StaticPool, create_engine
 from sqlalchemy.orm import Session
 from megaflow import App
-from megaflow.sql import Inbox, SqlStore
+from megaflow.sql import Inbox, Outbox, SqlStore
 engine = create_engine("sqlite://", poolclass=StaticPool)
-store, inbox, app = SqlStore(engine), Inbox(engine), App()
+url = "https://sqs.eu-west-1.amazonaws.com/123456789012/orders"
+store, inbox, app = SqlStore(engine), Inbox(engine), App(url)
+outbox = Outbox(app, engine)
+outbox.create_tables()
+with engine.begin() as connection:
+    outbox.publish(connection, "a")
 store.create_tables()
 inbox.create_tables()
 store.check()
@@ -31,7 +36,7 @@ def run(script: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=PATIENCE)
 
 
-def test_stores_and_inboxes_work_without_greenlet() -> None:
+def test_stores_inboxes_and_outboxes_work_without_greenlet() -> None:
     ended = run(_WITHOUT_GREENLET)
 
     assert (ended.stdout, ended.stderr) == ("['', 'done earlier']\n", "")

@@ -1,0 +1,175 @@
+"""A relay: what its drivers share, in threads and in an event loop. Each carries out what the core decides."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Final, Self, TypeAlias
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import SQLAlchemyError
+
+from megaflow import limits
+from megaflow.backoff import exponential_backoff
+from megaflow.consumer.core.health import Health
+from megaflow.errors import ConfigurationError
+from megaflow.logs import get_logger
+from megaflow.publishing.batches import EntryAnswer, read_error
+from megaflow.publishing.later import begin_batch, count_answers, count_parked, max_size_of, tell_age, wants_age
+from megaflow.publishing.publisher import Publisher
+from megaflow.publishing.threads import Threads
+from megaflow.sql.relay_core import CLAIM, IN_FLIGHT, Call, RelayCore, Row, Settlement
+from megaflow.sql.relay_rows import Claimant, claim, settle
+
+log = get_logger(__name__)
+
+_FIRST_PAUSE: Final = 0.5
+_LONGEST_PAUSE: Final = 30.0
+
+DATABASE_ERRORS: Final = (SQLAlchemyError, OSError)
+"""What is raised where the database is away, or does not do what it is asked."""
+
+Heard: TypeAlias = Callable[[float], None]
+"""What the core is to be told, with the time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """Sends calls to the destinations of an outbox, in threads; *find* returns the publisher of a destination."""
+
+    find: Callable[[str], Publisher]
+    find_any: Callable[[], Publisher]
+    """Returns where messages go now: its metrics are told how the outbox is."""
+
+    threads: Threads = field(default_factory=lambda: Threads(IN_FLIGHT))
+
+    def max_size_of(self, destination: str) -> int:
+        """Return the bytes that a call may have; the fewest where there is nowhere to send to, as the call says."""
+        try:
+            return max_size_of(self.find(destination))
+        except ConfigurationError:
+            return limits.SNS_MESSAGE_SIZE
+
+    def begin(self, call: Call) -> Future[list[EntryAnswer]]:
+        """Begin *call*; its future has what was said of each row, or the error."""
+        return self.threads.submit(self._send, call)
+
+    def _send(self, call: Call) -> list[EntryAnswer]:
+        publisher = self.find(call.destination)
+        try:
+            answers = begin_batch(publisher, [row.message for row in call.rows], call.until).result()
+        except Exception as error:
+            if not isinstance(error, ConfigurationError):
+                count_answers(publisher, [read_error(error)] * len(call.rows))
+            raise
+        count_answers(publisher, answers)
+        return answers
+
+
+class Relay:
+    """Sends what is committed to an outbox, beside as many others as there are. *name* is that of the outbox.
+
+    A driver calls `tell` for what it has heard, in its own thread, and carries out what the core decides.
+    """
+
+    def __init__(self, name: str, sender: Sender, *, seconds: float = CLAIM) -> None:
+        self.name: Final = name
+        self.core: Final = RelayCore(
+            sender.max_size_of, backoff=exponential_backoff(first=_FIRST_PAUSE, longest=_LONGEST_PAUSE)
+        )
+        self._sender = sender
+        self._claimant = Claimant(uuid.uuid4().hex, name, seconds)
+        self._said: Mapping[str, str] = {}
+        self._is_stopping = self._has_claimed = False
+
+    def __enter__(self) -> Self:
+        """Begin to relay."""
+        log.info("outbox %s: what is committed is sent from here", self.name)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End the threads."""
+        self._sender.threads.shutdown()
+
+    def health(self) -> Health:
+        """Return how it is; may be called from any thread."""
+        problems = tuple(f"outbox {self.name}: {each}" for each in self.core.problems.values())
+        ready = self._has_claimed and not problems and not self._is_stopping
+        return Health(live=True, ready=ready, problems=problems, stopping=self._is_stopping)
+
+    def claiming(self) -> Callable[[Connection], list[Row]]:
+        """Return what claims rows in a transaction."""
+        self._look()
+        return partial(claim, claimant=self._claimant, began=time.monotonic())
+
+    def settling(self, settlement: Settlement) -> Callable[[Connection], None]:
+        """Return what writes down in a transaction what became of rows."""
+        return partial(settle, claimant=self._claimant, settlement=settlement)
+
+    def send(self, call: Call, hear: Callable[[Heard], object]) -> None:
+        """Begin *call*, and let *hear* be told its answer, in any thread."""
+        self._sender.begin(call).add_done_callback(lambda future: hear(partial(self._note, call, future)))
+
+    def note_claimed(self, rows: Sequence[Row]) -> None:
+        """Take note of what was claimed."""
+        self._has_claimed = True
+        self._tell_age()
+        self.core.note_claimed(rows, time.monotonic())
+        self._say()
+
+    def note_settled(self, settlement: Settlement) -> None:
+        """Take note that this is written down."""
+        self.core.note_settled(settlement, time.monotonic())
+        for id_, why in settlement.parked:
+            log.error("outbox %s: AWS refuses row %d, which is parked: %s", self.name, id_, why)
+        if settlement.parked:
+            count_parked(self._sender.find_any(), len(settlement.parked))
+        self._say()
+
+    def note_database_failure(self, error: Exception, settlement: Settlement | None = None) -> None:
+        """Take note that the database did not do what it was asked."""
+        self.core.note_database_failure(error, time.monotonic(), settlement)
+        self._say()
+
+    def stop(self, now: bool, _: float = 0.0) -> None:
+        """Begin nothing any more."""
+        self._is_stopping = True
+        self.core.stop(now=now)
+
+    def _look(self) -> None:
+        """Have the age of the oldest row looked up, from when on somebody wants to know it."""
+        publisher = self._sender.find_any()
+        if self._claimant.looks_at is None and wants_age(publisher):
+            self._claimant.looks_at = 0.0
+
+    def _tell_age(self) -> None:
+        age, self._claimant.age = self._claimant.age, None
+        if age is None:
+            return
+        # Where the queue cannot be found, what is sent says so.
+        with suppress(Exception):
+            tell_age(self._sender.find_any(), age)
+
+    def _note(self, call: Call, future: Future[list[EntryAnswer]], now: float) -> None:
+        error = future.exception()
+        if error is None:
+            self.core.note_answers(call, future.result(), now)
+        elif isinstance(error, Exception):
+            self.core.note_failure(call, error, now)
+        else:
+            raise error
+        self._say()
+
+    def _say(self) -> None:
+        """Log what is wrong, and that it is well again, once."""
+        problems = self.core.problems
+        for name in problems.keys() - self._said.keys():
+            log.warning("outbox %s: what is to be sent waits, and is tried again: %s", self.name, problems[name])
+        for name in self._said.keys() - problems.keys():
+            log.info("outbox %s: the %s answers again", self.name, name)
+        self._said = problems
