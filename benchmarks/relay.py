@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from statistics import median
 from typing import Any, Final
 
-from sqlalchemy import Engine, create_engine, insert, select
+from sqlalchemy import Engine, create_engine, select
 
 from benchmarks.sqs import BODY, connect, server, show
 from megaflow import Outgoing, SqsPublisher
@@ -54,10 +54,10 @@ def stream(publisher: SqsPublisher, rows: int, *, fifo: bool) -> float:
 
 
 def fill(outbox: Outbox, engine: Engine, rows: int, *, fifo: bool) -> None:
-    """Write rows, as `Outbox.publish` does one by one."""
-    encoded = [outbox._encode(each, None)[0] for each in items(rows, fifo=fifo)]  # noqa: SLF001 - all at once
+    """Write rows, in one transaction."""
     with engine.begin() as connection:
-        connection.execute(insert(table).values(created_at=0.0), encoded)
+        for each in items(rows, fifo=fifo):
+            outbox.publish(connection, each.payload, group_id=each.group_id, deduplication_id=each.deduplication_id)
 
 
 def drain(outbox: Outbox, engine: Engine, rows: int, *, fifo: bool) -> float:

@@ -10,6 +10,7 @@ from typing import Any
 
 from megaflow.messages.attributes import Attribute
 from megaflow.publishing.batches import EntryAnswer
+from megaflow.publishing.offloading import store_payload
 from megaflow.publishing.outgoing import Outgoing, Prepared, prepare, trace_all
 from megaflow.publishing.publisher import Publisher
 from megaflow.telemetry import conventions
@@ -21,7 +22,7 @@ def encode_for(publisher: Publisher, source: Outgoing) -> Prepared:
 
     What goes along from the message in hand, and the trace, are those of this moment.
     """
-    message = prepare(source, max_size=max_size_of(publisher), offered=publisher._offer())  # noqa: SLF001 - one room
+    message = prepare(source, **publisher._terms())  # noqa: SLF001 - one room
     publisher._check(source)  # noqa: SLF001
     spans, parent = publisher._read_current()  # noqa: SLF001
     if spans is None:
@@ -29,6 +30,11 @@ def encode_for(publisher: Publisher, source: Outgoing) -> Prepared:
     with (span := spans.begin_send(publisher._place, parent)).ending():  # noqa: SLF001
         (traced,) = trace_all((message,), (span,), max_size_of(publisher))
         return replace(traced, span=None)
+
+
+def store_for(publisher: Publisher, message: Prepared) -> None:
+    """Put the payload of *message* where its pointer says, if it has any; raise `PublishError` where that fails."""
+    store_payload(publisher.large_payloads, message)
 
 
 def is_fifo(publisher: Publisher) -> bool:

@@ -22,8 +22,8 @@ from megaflow.forks import renew_in_child
 from megaflow.keywords import check_options
 from megaflow.messages.identity import ID_ATTRIBUTE
 from megaflow.publishing.destination import Destination
-from megaflow.publishing.later import encode_for, is_fifo, write_options
-from megaflow.publishing.outgoing import Outgoing, PublishOptions
+from megaflow.publishing.later import encode_for, is_fifo, store_for, write_options
+from megaflow.publishing.outgoing import Outgoing, Prepared, PublishOptions
 from megaflow.publishing.publisher import Publisher
 from megaflow.publishing.scheduling import Scheduled
 from megaflow.publishing.sns import SnsPublisher
@@ -140,10 +140,13 @@ class Outbox:
 
         Raises:
             EncodeError: AWS would refuse the message. Nothing was written.
+            PublishError: A large payload could not be put elsewhere. Nothing was written.
             UsageError: No transaction is open, as far as that can be told.
         """
         check_options(self.publish, options, PublishOptions)
-        row, after = self._encode(Outgoing(payload, **options), not_before)
+        publisher = self._find_publisher()
+        message, row, after = self._encode(publisher, Outgoing(payload, **options), not_before)
+        store_for(publisher, message)
         write(within, row, after=after, notify=self._notifies)
         return str(row["megaflow_id"])
 
@@ -157,7 +160,10 @@ class Outbox:
     ) -> str:
         """Do what `publish` does within an AsyncSession or an AsyncConnection."""
         check_options(self.apublish, options, PublishOptions)
-        row, after = self._encode(Outgoing(payload, **options), not_before)
+        publisher = self._find_publisher()
+        message, row, after = self._encode(publisher, Outgoing(payload, **options), not_before)
+        if message.offloaded is not None:
+            await asyncio.to_thread(store_for, publisher, message)
         await awrite(within, row, after=after, notify=self._notifies)
         return str(row["megaflow_id"])
 
@@ -225,10 +231,10 @@ class Outbox:
         return self._runs.health()
 
     def _encode(
-        self, source: Outgoing, not_before: datetime | timedelta | None
-    ) -> tuple[Mapping[str, object], float | None]:
-        """Return the row of a message, and the seconds from now on in which it must not go."""
-        publisher, id_ = self._find_publisher(), str(uuid.uuid4())
+        self, publisher: Publisher, source: Outgoing, not_before: datetime | timedelta | None
+    ) -> tuple[Prepared, Mapping[str, object], float | None]:
+        """Return a message with its row, and the seconds from now on in which it must not go."""
+        id_ = str(uuid.uuid4())
         message = encode_for(publisher, _identified(source, id_, has_groups=is_fifo(publisher)))
         at, after = _read_time(not_before)
         destination = _name(publisher)
@@ -243,7 +249,7 @@ class Outbox:
             "options": write_options(message),
             "size": message.size,
         }
-        return row | ({} if at is None else {"not_before": at}), after
+        return message, row | ({} if at is None else {"not_before": at}), after
 
     def _find_publisher(self) -> Publisher:
         """Return where messages go now."""

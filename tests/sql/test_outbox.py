@@ -16,8 +16,9 @@ from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
 from megaflow import App, SqsPublisher
-from megaflow.errors import ConfigurationError, EncodeError, UsageError
+from megaflow.errors import ConfigurationError, EncodeError, PublishError, UsageError
 from megaflow.local import Account, SqsClient
+from megaflow.payloads import DirectoryPayloads
 from megaflow.sql import Outbox, metadata
 from tests.sql.relays import count_of, rows_of, seeing_statements
 
@@ -164,6 +165,33 @@ def test_ten_attributes_have_one_place_for_the_id(engine: Engine, outbox: Outbox
         outbox.publish(connection, "x", attributes=nine)
         with pytest.raises(EncodeError, match="give 9 at most"):
             outbox.publish(connection, "x", attributes={**nine, "one more": "x"})
+
+
+def test_a_large_payload_is_put_elsewhere_before_its_row_is_written(engine: Engine, tmp_path: Path) -> None:
+    payloads = DirectoryPayloads(tmp_path / "payloads")
+    outbox = Outbox(SqsPublisher(queue_url=QUEUE, large_payloads=payloads), engine)
+    outbox.create_tables()
+
+    with engine.begin() as connection:
+        outbox.publish(connection, "x" * 2_000_000)
+
+    ((body, options),) = rows_of(engine, "body", "options")
+    assert len(body) < 1_000
+    assert json.loads(options)["attributes"]["ExtendedPayloadSize"] == {"type": "Number", "text": "2000000"}
+    (stored,) = payloads.path.iterdir()
+    assert stored.read_text() == "x" * 2_000_000
+
+
+def test_where_a_large_payload_cannot_be_put_elsewhere_nothing_is_written(engine: Engine, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    payloads = DirectoryPayloads(tmp_path / "file")
+    outbox = Outbox(SqsPublisher(queue_url=QUEUE, large_payloads=payloads), engine)
+    outbox.create_tables()
+
+    with engine.begin() as connection, pytest.raises(PublishError, match="could not be put"):
+        outbox.publish(connection, "x" * 2_000_000)
+
+    assert count_of(engine) == 0
 
 
 def test_an_unknown_option_is_refused_by_its_name(engine: Engine, outbox: Outbox) -> None:
