@@ -21,7 +21,7 @@ TESTS ?=
 # The tests start hundreds of processes: where Python is told to keep no bytecode, each would compile megaflow anew.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo install foreign test coverage test-long torture simulate fuzz mutants lint docs bench bench-consume bench-wire bench-publish bench-lambda bench-local bench-compare bench-telemetry bench-bytecodes format release-check clean
+.PHONY: demo install foreign test coverage test-long torture torture-sql simulate fuzz mutants lint docs bench bench-consume bench-wire bench-publish bench-lambda bench-local bench-compare bench-telemetry bench-bytecodes format release-check clean
 
 demo: $(FOR_DEMO)
 	@echo 'Starting the demo, samples/demo.py'
@@ -52,6 +52,9 @@ test-long: $(FOR_TESTS) $(FOREIGN)
 
 torture: $(FOR_TESTS)
 	$(BIN)/python -m tests.torture --seconds $(SECONDS_OF_TORTURE)
+
+torture-sql: $(FOR_TESTS)
+	$(BIN)/python -m tests.torture_sql --seconds $(SECONDS_OF_TORTURE)
 
 simulate: $(FOR_TESTS)
 	$(BIN)/python -m tests.simulation --seeds 100000
