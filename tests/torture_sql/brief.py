@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Final, Self
+from typing import Any, Final
 
 from sqlalchemy import Engine, create_engine
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
@@ -45,7 +44,6 @@ class Brief:
     notes: str
     ready: str
     hold: str
-    parent: int
     luck: str
     is_async: bool
     relays: bool
@@ -55,14 +53,6 @@ class Brief:
     visibility_timeout: int
     wire: bool
     plant: Plant
-
-    def dump(self) -> str:
-        return json.dumps(asdict(self))
-
-    @classmethod
-    def load(cls, text: str) -> Self:
-        said = json.loads(text)
-        return cls(**said | {"role": Role(said["role"]), "plant": Plant(said["plant"])})
 
 
 def make_engine(brief: Brief) -> Engine | AsyncEngine:

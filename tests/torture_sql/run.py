@@ -82,18 +82,21 @@ class _Torture:
         return self._find()
 
     def _strike(self) -> None:
-        began_at = time.monotonic()
         blows = plan_blows(self._seed, self._seconds)
         self._say(f"{len(blows)} blows in {self._seconds:g} s")
-        look_at = 0.0
-        while (now := time.monotonic() - began_at) < self._seconds and not self._yard.is_hopeless:
-            while blows and blows[0].at <= now:
+        now = look_at = 0.0
+        before = time.monotonic()
+        while now < self._seconds and not self._yard.is_hopeless:
+            while blows and blows[0].at <= now and self._yard.are_most_ready():
                 self._yard.strike(blows.pop(0))
             self._yard.tick()
             if now >= look_at and self._yard.is_up:
                 self._yard.hold_writers(held=self._count_waiting() > _BACKLOG)
                 look_at = now + _LOOK
             self._pause.wait(_TICK)
+            before, passed = time.monotonic(), time.monotonic() - before
+            # While most are starting, the time does not count: on a busy machine there is as much work, and longer.
+            now += min(passed, _LOOK) if self._yard.are_most_ready() else 0.0
 
     def _count_waiting(self) -> int:
         """Return how much waits in the fullest place, or a lot where it is not known."""

@@ -1,16 +1,16 @@
-"""One worker, as a process: ``python -m tests.torture_sql.worker '{"role": …}'``."""
+"""One worker, in a process of its own."""
 
 from __future__ import annotations
 
 import logging
 import os
 import signal
-import sys
 import threading
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from tests.torture.settings import without_aws
 from tests.torture_sql.brief import Brief, Role, make_app, make_engine, make_outbox
 from tests.torture_sql.consumer import make_consumer
 from tests.torture_sql.notes import Notes
@@ -39,9 +39,14 @@ def leave_with(parent: int) -> None:
     os._exit(1)
 
 
-def main(text: str) -> None:
-    brief = Brief.load(text)
-    threading.Thread(target=leave_with, args=(brief.parent,), daemon=True).start()
+def work(brief: Brief, log: Path) -> None:
+    """Do what *brief* says, until SIGTERM; what is said goes into *log*."""
+    threading.Thread(target=leave_with, args=(os.getppid(),), daemon=True).start()
+    for name in os.environ.keys() - without_aws().keys():
+        del os.environ[name]
+    with log.open("w") as stream:
+        for number in (1, 2):
+            os.dup2(stream.fileno(), number)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(relativeCreated)d %(levelname)s %(message)s")
     plant(brief.plant)
     run, stop = make(brief, Notes(Path(brief.notes)))
@@ -50,7 +55,3 @@ def main(text: str) -> None:
     Path(brief.ready).touch()
     run()
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-
-
-if __name__ == "__main__":
-    main(sys.argv[1])

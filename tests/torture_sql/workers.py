@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Final
 
-from tests.torture.processes import ROOT
-from tests.torture.settings import EXIT_GRACE, SHUTDOWN_TIMEOUT, without_aws
+from tests.torture.settings import EXIT_GRACE, SHUTDOWN_TIMEOUT
 from tests.torture_sql.brief import Brief
+from tests.torture_sql.worker import work
 
 _PATIENCE: Final = 120.0
+
+# Forked from a process that has imported everything: to start one is cheap, however often they are killed.
+_processes: Final = multiprocessing.get_context("forkserver")
+_processes.set_forkserver_preload([work.__module__, "tests.torture_sql.run", "boto3", "psycopg", "asyncpg"])
 
 
 class Worker:
@@ -25,18 +29,11 @@ class Worker:
         self._started_at = time.monotonic()
         self._asked_at: float | None = None
         self._paused_until: float | None = None
-        with log.open("w") as stream:
-            self._popen = subprocess.Popen(
-                [sys.executable, "-m", "tests.torture_sql.worker", brief.dump()],
-                cwd=ROOT,
-                env=without_aws(),
-                stdin=subprocess.DEVNULL,
-                stdout=stream,
-                stderr=stream,
-            )
+        self._process = _processes.Process(target=work, args=(brief, log))
+        self._process.start()
 
     def __str__(self) -> str:
-        return f"{self.brief.role} {self._popen.pid} ({self.brief.queue})"
+        return f"{self.brief.role} {self._process.pid} ({self.brief.queue})"
 
     @property
     def is_ready(self) -> bool:
@@ -54,30 +51,30 @@ class Worker:
     def stop(self) -> None:
         """Ask it to stop."""
         self._asked_at = self._asked_at or time.monotonic()
-        self._popen.send_signal(signal.SIGTERM)
+        self._signal(signal.SIGTERM)
 
     def kill(self) -> None:
-        self._popen.kill()
-        self._popen.wait()
+        self._process.kill()
+        self._process.join()
 
     def pause(self, seconds: float) -> None:
         """Hold it up, until `go_on` finds that it is time."""
-        self._popen.send_signal(signal.SIGSTOP)
+        self._signal(signal.SIGSTOP)
         self._paused_until = time.monotonic() + seconds
 
     def go_on(self, *, now: bool = False) -> None:
         """Let it go on where it was held up long enough, or *now*."""
         if self._paused_until is not None and (now or time.monotonic() > self._paused_until):
-            self._popen.send_signal(signal.SIGCONT)
+            self._signal(signal.SIGCONT)
             self._paused_until = None
 
     def exit_code(self) -> int | None:
         """Return how it has ended, or None while it has not."""
-        return self._popen.poll()
+        return self._process.exitcode
 
     def last_words(self) -> str:
         """Return the end of its log, and where it is."""
-        lines = self._log.read_text(errors="replace").splitlines()
+        lines = self._log.read_text(errors="replace").splitlines() if self._log.exists() else []
         return f"{lines[-1] if lines else 'nothing'!r} ({self._log})"
 
     def is_overdue(self) -> bool:
@@ -85,3 +82,7 @@ class Worker:
         if self._asked_at is not None:
             return time.monotonic() > self._asked_at + SHUTDOWN_TIMEOUT + EXIT_GRACE
         return not self.is_ready and time.monotonic() > self._started_at + _PATIENCE
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self._process.pid is not None and self._process.is_alive():
+            os.kill(self._process.pid, number)

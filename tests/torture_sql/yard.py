@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import threading
 import time
@@ -101,6 +100,10 @@ class Yard:
     def are_ready(self) -> bool:
         return all(worker.is_ready for worker in self._workers)
 
+    def are_most_ready(self) -> bool:
+        """Tell whether enough workers are at work to strike one of them."""
+        return sum(worker.is_ready for worker in self._workers) > 0.7 * len(self._workers)
+
     def hold_writers(self, *, held: bool) -> None:
         """Let writers wait, or go on."""
         if held:
@@ -195,7 +198,6 @@ class Yard:
             notes=str(self.notes),
             ready=str(self._folder / f"{label}.ready"),
             hold=str(self._hold),
-            parent=os.getpid(),
             luck=f"{self._seed} {label}",
             is_async=self._luck.choice([True, False]),
             relays=self._luck.choice([True, False, False]),
@@ -207,13 +209,14 @@ class Yard:
         self._workers.append(Worker(brief, self._folder / f"{label}.log"))
 
     def _try_to_strike(self, blow: Blow) -> bool:
-        worker = self._workers[int(blow.pick * len(self._workers))]
+        ready = [worker for worker in self._workers if worker.is_ready]
+        worker = ready[int(blow.pick * len(ready))]
         match blow.act:
             case Act.KILL:
                 self._say(f"kill -9 of {worker}")
                 worker.kill()
                 self._replace(worker)
-            case Act.STOP | Act.PAUSE if worker.is_paused or worker.leaves or not worker.is_ready:
+            case Act.STOP | Act.PAUSE if worker.is_paused or worker.leaves:
                 return False
             case Act.STOP:
                 self._say(f"SIGTERM to {worker}")
