@@ -123,6 +123,8 @@ class InboxTransaction:
         def refuse(*given: Any, nested: bool = False) -> Any:
             if nested:  # begin_nested() comes this way
                 return method(*given, nested=True)
+            if name == "invalidate" and given:  # so does SQLAlchemy, with the error by which it lost the connection
+                return method(*given)
             remedy = "use begin_nested()" if name == "begin" else "return, and it commits; raise, and it rolls back"
             self._misuse = UsageError(f"{name}() is not the handler's: its inbox has begun the transaction; {remedy}")
             raise self._misuse
