@@ -1,4 +1,4 @@
-"""Failures of a database: those that pass once others are out of the way, whichever driver tells of them."""
+"""Failures of a database that pass: others are in the way, or the connection is lost, whichever driver tells of it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,15 @@ from sqlalchemy.exc import DBAPIError
 _CONTENTION: Final = frozenset({"40001", "40P01", "55P03"})
 """Serialization failure, deadlock, and a lock that was waited for too long:
 https://www.postgresql.org/docs/current/errcodes-appendix.html"""
+
+_ENDED: Final = frozenset({"57P01", "57P02", "57P03"})
+"""The server ends, or begins: it may say so before the connection is closed. Same page."""
+
+_OF_CONNECTIONS: Final = "08"
+"""The class of codes that speak of the connection. Same page."""
+
+_OF_ASYNCPG: Final = "InternalClientError"
+"""What asyncpg raises between the server's last word and the end of the connection, which SQLAlchemy takes for open."""
 
 _BUSY: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 
@@ -27,6 +36,16 @@ def is_contention(error: BaseException | None) -> bool:
             return True
         error = error.__cause__
     return False
+
+
+def is_lost(error: BaseException) -> bool:
+    """Tell whether *error* means that the connection is lost, and the transaction with it."""
+    if not isinstance(error, DBAPIError):
+        # SQLAlchemy 2.0 lets it through as it is.
+        return type(error).__name__ == _OF_ASYNCPG
+    state = state_of(error.orig)
+    says_so = state in _ENDED or state.startswith(_OF_CONNECTIONS) or type(error.orig).__name__ == _OF_ASYNCPG
+    return error.connection_invalidated or says_so
 
 
 def state_of(error: BaseException | None) -> str:

@@ -13,7 +13,6 @@ from weakref import WeakKeyDictionary
 
 from sqlalchemy import Connection, Engine, Insert, Interval, String, and_, bindparam, case, cast, func, literal, select
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session, sessionmaker
 
 from megaflow.checks import check_function, check_time
@@ -22,7 +21,7 @@ from megaflow.forks import renew_in_child
 from megaflow.handlers.inboxes import AsyncOpenTransaction, InboxRow, OpenTransaction, Trouble
 from megaflow.sql.async_kinds import AsyncConnection, AsyncEngine, AsyncSession, async_sessionmaker
 from megaflow.sql.engines import Tables
-from megaflow.sql.failures import is_contention
+from megaflow.sql.failures import is_contention, is_lost
 from megaflow.sql.sessions import Source, check_source, engine_of, is_async
 from megaflow.sql.sweeping import Sweeping
 from megaflow.sql.tables import inbox
@@ -139,7 +138,7 @@ class Inbox:
         """Return what an error says of the database; None where it may be due to the message."""
         if isinstance(error, KeyBusyError) or is_contention(error):
             return Trouble.BUSY
-        return Trouble.AWAY if isinstance(error, DBAPIError) and error.connection_invalidated else None
+        return Trouble.AWAY if is_lost(error) else None
 
     def _narrow(self, type_: type[Any]) -> None:
         """Make sessions of that *type_* from here on."""

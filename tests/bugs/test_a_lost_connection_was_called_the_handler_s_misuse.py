@@ -6,17 +6,14 @@ handler nor a circuit breaker saw the error of the database, and the log blamed 
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import Session
 
-from megaflow import App, ProcessStatus, UsageError
+from megaflow import App, ProcessStatus
 from megaflow.messages.message import open_message
-from megaflow.sql import Inbox
 from tests.sql.banks import Bank, charge
 from tests.sql.conftest import database as database
 from tests.sql.conftest import server as server
@@ -61,29 +58,4 @@ def test_the_handler_can_see_it(server: Any, database: str) -> None:
     assert len(seen) == 1
     assert outcome.status is ProcessStatus.RETRIABLE_ERROR
     assert bank.keys() == []
-    bank.engine.dispose()
-
-
-def test_an_async_handler_s_outcome_has_it_too(server: Any, database: str) -> None:
-    bank = Bank(server.url(database))
-    bank.inbox()
-
-    async def lose() -> Any:
-        engine = create_async_engine(bank.async_url)
-        app = App(retry_on=())
-        app.provide(AsyncSession, Inbox(engine))
-
-        @app.on_text()
-        async def lose(what: str, session: AsyncSession) -> None:
-            await session.execute(ENDS)
-
-        processed = await app.aprocess(open_message("a", id="1"))
-        await engine.dispose()
-        return processed
-
-    [outcome] = asyncio.run(lose()).outcomes
-
-    assert outcome.status is ProcessStatus.RETRIABLE_ERROR
-    assert isinstance(outcome.error, DBAPIError)
-    assert not isinstance(outcome.error, UsageError)
     bank.engine.dispose()

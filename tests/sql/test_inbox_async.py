@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import NullPool, text
+from sqlalchemy.exc import DBAPIError
 
 from megaflow import App, ConfigurationError, HandlerTimeoutError, Outcome, ProcessStatus, RegistrationError, UsageError
 from megaflow.sql import Inbox
@@ -331,6 +332,27 @@ def test_a_connection_that_is_lost_is_not_the_message_s_fault(server: Any, datab
         app = app_of(Inbox(engine), retry_on=())
         charging(app, lose)
         assert (await process(app, "a")).status is ProcessStatus.RETRIABLE_ERROR
+
+    run_on(bank, test)
+
+    assert (bank.charged(), bank.rows()) == ([], [])
+    bank.engine.dispose()
+
+
+def test_a_connection_that_is_lost_within_a_statement_is_told_by_the_database_s_error(
+    server: Any, database: str
+) -> None:
+    bank = Bank(server.url(database))
+
+    async def lose(session: AsyncSession) -> None:
+        await session.execute(text("SELECT pg_terminate_backend(pg_backend_pid())"))
+
+    async def test(engine: AsyncEngine) -> None:
+        app = app_of(Inbox(engine), retry_on=())
+        charging(app, lose)
+        outcome = await process(app, "a")
+        assert outcome.status is ProcessStatus.RETRIABLE_ERROR
+        assert isinstance(outcome.error, DBAPIError)
 
     run_on(bank, test)
 

@@ -7,6 +7,8 @@ import shutil
 
 import pytest
 
+pytest.importorskip("greenlet", reason="async SQLAlchemy needs greenlet, which is not installed")
+
 from tests.torture_sql.plants import Plant
 from tests.torture_sql.run import torture
 
