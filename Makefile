@@ -21,7 +21,7 @@ TESTS ?=
 # The tests start hundreds of processes: where Python is told to keep no bytecode, each would compile megaflow anew.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo install foreign test coverage test-long torture torture-sql simulate fuzz mutants lint docs bench bench-consume bench-wire bench-publish bench-lambda bench-local bench-compare bench-telemetry bench-bytecodes format release-check clean
+.PHONY: demo install foreign test coverage test-long torture torture-sql simulate fuzz mutants lint docs bench bench-consume bench-wire bench-publish bench-relay bench-lambda bench-local bench-compare bench-telemetry bench-bytecodes format release-check clean
 
 demo: $(FOR_DEMO)
 	@echo 'Starting the demo, samples/demo.py'
@@ -85,6 +85,9 @@ bench-wire: $(FOR_DEVELOPMENT)
 
 bench-publish: $(FOR_DEVELOPMENT)
 	$(BIN)/python -m benchmarks.publish
+
+bench-relay: $(FOR_DEVELOPMENT)
+	$(BIN)/python -m benchmarks.relay
 
 bench-lambda: $(FOR_DEVELOPMENT)
 	$(BIN)/python -m benchmarks.lambda_start

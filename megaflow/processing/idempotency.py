@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Callable, Container, Sequence
 from typing import Final
 
-from megaflow.errors import HandlingError, RegistrationError
+from megaflow.errors import HandlingError, RegistrationError, StoreError
 from megaflow.forks import renew_in_child
 from megaflow.handlers.handler import Handler
 from megaflow.handlers.options import FindKey
@@ -79,7 +79,9 @@ class Idempotency:
     def claim(self, message: Message, handler: Handler, key: str) -> Claim:
         """Claim the *key* of a handler for a message."""
         key = self._name(message, handler, key)
-        claim = ask_store("claim a key", self._store.claim, key, work_of(message), self._seconds)
+        claim: object = ask_store("claim a key", self._store.claim, key, work_of(message), self._seconds)
+        if not isinstance(claim, Claim):
+            raise StoreError(f"the store could not claim a key: claim() returned {type(claim).__name__}, and no Claim")
         if claim is Claim.TAKEN:
             with self._lock:
                 self._claimed.setdefault(message.id, set()).add(key)

@@ -49,7 +49,7 @@ class Progress:
         """Return how handlers, by name, ended in earlier deliveries."""
         digest = digest_of(message)
         work = _name_work(message.queue_url, message.id, digest)
-        ended = dict(ask_store("load progress", self._store.load, work))
+        ended = dict(self._ask(work))
         origin = read_origin(message)
         if origin.get("digest") == digest and "queue" in origin and "message_id" in origin:
             before = _name_work(origin["queue"], origin["message_id"], digest)
@@ -61,12 +61,21 @@ class Progress:
         said = "" if error is None else describe_error(error, with_text=self._with_error_texts)
         ask_store("save progress", self._store.save, work_of(message), handler.name, Ended(status, said))
 
+    def _ask(self, work: str) -> Mapping[str, Ended]:
+        found: object = ask_store("load progress", self._store.load, work)
+        if isinstance(found, Mapping) and all(isinstance(each, Ended) for each in found.values()):
+            return found
+        raise StoreError(
+            f"the store could not load progress: load() returned {type(found).__name__}, and no mapping of names of "
+            "handlers to Ended"
+        )
+
     def _take_over(self, before: str, work: str, known: Mapping[str, Ended]) -> Mapping[str, Ended]:
         """Remember of *work* what was done *before* it was redriven, as it may be redriven again; return what it was.
 
         What is *known* of the work already is left out.
         """
-        earlier = ask_store("load progress", self._store.load, before)
+        earlier = self._ask(before)
         is_news = {name: each for name, each in earlier.items() if known.get(name) != each}
         done = {name: each for name, each in is_news.items() if each.status is ProcessStatus.DONE}
         for name, each in done.items():

@@ -127,7 +127,8 @@ def test_the_app_hears_signals_and_so_the_relay_ends(tmp_path: Path) -> None:
         outbox.publish(connection, "order")
 
     def stop() -> None:
-        wait_until(lambda: outbox.health().ready)
+        # The consumer as well: it is what hears signals.
+        wait_until(lambda: app.health().ready)
         os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=stop).start()

@@ -15,7 +15,6 @@ from megaflow.sql.relay_rows import Claimant
 from megaflow.sql.tables import inbox, outbox
 from megaflow.sql.transactions import InboxTransaction
 
-_FEW: Final = 3
 _PAUSE: Final = 0.2
 """Seconds between two transactions that should be one."""
 
@@ -70,7 +69,7 @@ def _write_row_later(self: InboxTransaction, *, commit: bool) -> None:
 def _find_rows(connection: Connection, claimant: Claimant) -> list[tuple[int, str]]:
     mine = outbox.c.outbox == claimant.outbox, outbox.c.state == relay_rows.READY, outbox.c.group_key != ""
     rows = select(outbox.c.id, outbox.c.group_key).where(*mine, relay_rows._is_free(outbox)).order_by(outbox.c.id)
-    return [(id_, group) for id_, group in connection.execute(rows.limit(_FEW).with_for_update(skip_locked=True))]
+    return [(id_, group) for id_, group in connection.execute(rows.limit(1).with_for_update(skip_locked=True))]
 
 
 _begin: Final = InboxTransaction.begin

@@ -317,6 +317,16 @@ def fill(driver: TurnDriver, name: str, count: int) -> None:
         driver.tell(LinedUp((each,), ONE_AT_ONCE))
 
 
+def test_nothing_is_received_in_advance_for_a_turn_before_something_is_handled() -> None:
+    driver = TurnDriver(concurrency=1)
+
+    assert driver.line_up(ONE_AT_ONCE, message("1")) == ["1"]
+    assert driver.all(Receive) == []
+    driver.finish(message("1"))
+
+    assert driver.one(Receive).count == 2
+
+
 def test_polling_goes_on_for_others_and_ends_when_the_hands_are_full() -> None:
     driver = TurnDriver(concurrency=3, prefetch=0, max_number_of_messages=10)
     while driver.all(Receive):

@@ -14,11 +14,12 @@ import pytest
 
 from megaflow import App, LeaseLostError, MemoryStore, Message, StoreError, Verdict
 from megaflow.app import parts_of
-from megaflow.consumer.core.protocol import Crashed, Finished, Input, LinedUp, Resume, StoreFailed
+from megaflow.consumer.core.protocol import CallBatch, Crashed, Finished, Input, LinedUp, Resume, StoreFailed
 from megaflow.consumer.threads import waits
 from megaflow.consumer.threads import workers as module
 from megaflow.consumer.threads.caller import Caller
 from megaflow.consumer.threads.workers import Workers
+from megaflow.messages.batch import stand_for
 from megaflow.messages.message import message_with
 from megaflow.processing.steps import Turn
 from tests.waiting import PATIENCE, wait_until
@@ -187,6 +188,23 @@ def test_a_handler_is_quick_up_to_half_a_millisecond(
     house.workers._seconds = seconds
 
     assert house.workers.are_quick is quick
+
+
+def test_what_a_batch_takes_makes_nobody_slow(house: House, clock: Clock) -> None:
+    @house.app.on_text(batch_size=2)
+    def handle(texts: list[str]) -> None:
+        clock.now += 1.0
+
+    (handler,) = parts_of(house.app).processor.table.handlers
+    house.make_quick()
+    messages = house.start("a", "b")
+    house.workers.handle_while_quick()
+    house.workers.carry_out(CallBatch(stand_for(messages), handler, tuple(messages)))
+
+    wait_until(lambda: any(isinstance(each, Finished) for each in house.finished))
+
+    assert len(house.verdicts()) == 2
+    assert house.workers.are_quick
 
 
 def test_the_calling_poller_handles_what_waits_until_a_handler_is_slow(
