@@ -362,6 +362,11 @@ class Publisher(ABC):
 
     @property
     @abstractmethod
+    def _address(self) -> str:
+        """Where it sends, as an address or a name, which is not looked up."""
+
+    @property
+    @abstractmethod
     def _is_fifo(self) -> bool:
         """Whether messages of a group must arrive in order."""
 

@@ -22,11 +22,10 @@ from megaflow.forks import renew_in_child
 from megaflow.keywords import check_options
 from megaflow.messages.identity import ID_ATTRIBUTE
 from megaflow.publishing.destination import Destination
-from megaflow.publishing.later import encode_for, is_fifo, store_for, write_options
+from megaflow.publishing.later import encode_for, is_fifo, name_destination, store_for, write_options
 from megaflow.publishing.outgoing import Outgoing, Prepared, PublishOptions
 from megaflow.publishing.publisher import Publisher
 from megaflow.publishing.scheduling import Scheduled
-from megaflow.publishing.sns import SnsPublisher
 from megaflow.sql.async_kinds import AsyncConnection, AsyncEngine
 from megaflow.sql.relay import Relay, Sender
 from megaflow.sql.relay_asyncio import LoopRelay
@@ -54,7 +53,8 @@ class Outbox:
     Args:
         publisher: The app, or the publisher, that says where messages go.
         engine: The engine that relays use, sync or async. It may be given to `relay` instead.
-        name: Tells apart several outboxes of one database.
+        name: Tells apart several outboxes of one database: give each queue or topic an outbox of its own name. What
+            others have written under its name, for another queue, waits and is said by `health`.
         notify: Wake relays by PostgreSQL's NOTIFY. Without it, and on SQLite, they look twice a second. Turn it off
             behind PgBouncer, or where very many transactions commit at once, which it makes wait for each other.
         claim_seconds: How long a relay has what it has claimed. So long waits what a killed one was about to send. A
@@ -237,7 +237,7 @@ class Outbox:
         id_ = str(uuid.uuid4())
         message = encode_for(publisher, _identified(source, id_, has_groups=is_fifo(publisher)))
         at, after = _read_time(not_before)
-        destination = _name(publisher)
+        destination = name_destination(publisher)
         group = f"{destination} {source.group_id}" if is_fifo(publisher) else ""
         row: dict[str, object] = {
             "outbox": self.name,
@@ -259,9 +259,13 @@ class Outbox:
     def _find_publisher_of(self, destination: str) -> Publisher:
         """Return where rows of *destination* go, which may not be where messages go now."""
         given = self._given
-        found: Publisher = given if isinstance(given, Publisher) else getattr(_destination_of(given), destination)
-        if _name(found) != destination:
-            raise ConfigurationError(f"outbox {self.name} has messages for a {destination}, and publishes to none")
+        kind, _, _ = destination.partition(" ")
+        found: Publisher = given if isinstance(given, Publisher) else getattr(_destination_of(given), kind)
+        if (own := name_destination(found)) != destination:
+            raise ConfigurationError(
+                f"outbox {self.name} has messages for the {destination}, and publishes to the {own}: give each outbox "
+                "of a database a name of its own, Outbox(…, name=…)"
+            )
         return found
 
     def _check_for_relay(self, engine: Engine | AsyncEngine | None) -> Engine | AsyncEngine:
@@ -345,10 +349,6 @@ def _read_time(not_before: datetime | timedelta | None) -> tuple[float | None, f
 def _destination_of(app: object) -> Destination:
     found: Destination = getattr(app, "_destination", None)  # type: ignore[assignment]
     return found
-
-
-def _name(publisher: Publisher) -> str:
-    return "topic" if isinstance(publisher, SnsPublisher) else "queue"
 
 
 def _check_engine(engine: object) -> Engine | AsyncEngine:

@@ -45,7 +45,7 @@ def test_a_row_is_there_once_its_transaction_is_committed(engine: Engine, outbox
 
     assert before == 0
     assert rows_of(engine, "megaflow_id", "body", "destination", "state") == [
-        (id_, '{"order": 7}', "queue", "ready"),
+        (id_, '{"order": 7}', "queue orders", "ready"),
     ]
     assert uuid.UUID(id_).version == 4
 
@@ -124,7 +124,7 @@ def test_on_fifo_the_id_is_the_deduplication_id(engine: Engine) -> None:
 
     rows = rows_of(engine, "options", "group_key")
     assert [json.loads(each.options)["deduplication_id"] for each in rows] == [id_, "mine"]
-    assert {each.group_key for each in rows} == {"queue g"}
+    assert {each.group_key for each in rows} == {"queue orders.fifo g"}
 
 
 def test_an_id_that_came_along_from_another_message_does_not_go_on(engine: Engine, outbox: Outbox) -> None:
@@ -252,7 +252,7 @@ def test_an_app_says_where_its_messages_go(engine: Engine) -> None:
     with engine.begin() as connection:
         outbox.publish(connection, "x", subject="news")
 
-    assert rows_of(engine, "destination") == [("topic",)]
+    assert rows_of(engine, "destination") == [("topic orders",)]
 
 
 def test_what_cannot_work_is_refused_at_once(engine: Engine) -> None:
