@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final, TypeAlias
 
 from sqlalchemy import Connection, Double, Engine, Table, delete, insert
@@ -59,9 +60,9 @@ class Tables:
         except DBAPIError:
             await _arun_in(engine, self._ask)
 
-    def check(self) -> None:
-        """Find out whether they are there; raise `ConfigurationError` where they are not."""
-        self._run(self._ask)
+    def check(self, also: Do | None = None) -> None:
+        """Find out whether they are there; raise `ConfigurationError` where they are not. Within it, do *also*."""
+        self._run(partial(self._ask, also=also))
 
     def dispose(self) -> None:
         """Close the connections that lie idle."""
@@ -83,7 +84,7 @@ class Tables:
     def _create(self, connection: Connection) -> None:
         metadata.create_all(connection, self._tables)
 
-    def _ask(self, connection: Connection) -> None:
+    def _ask(self, connection: Connection, also: Do | None = None) -> None:
         name = f"{CHECK} {uuid.uuid4()}"
         for table in self._tables:
             entry = {each.name: 0.0 if isinstance(each.type, Double) else name for each in table.columns}
@@ -96,6 +97,8 @@ class Tables:
                 if not problem:
                     raise
                 raise ConfigurationError(f"{self._who}: {problem} ({describe_error(error)})") from error
+        if also is not None:
+            also(connection)
 
     def _run(self, what: Do) -> None:
         if self._is_async:
