@@ -24,6 +24,9 @@ Do: TypeAlias = Callable[[Connection], None]
 _MISSING: Final = frozenset({"42P01", "42703"})
 """A table, or a column of it, that is not there."""
 
+_SAID_OF_MISSING: Final = ("no such table", "no such column", "has no column")
+"""What SQLite says of it, which has no code of its own for this."""
+
 _IN_MEMORY: Final = (None, "", ":memory:")
 
 
@@ -93,7 +96,7 @@ class Tables:
                 connection.execute(insert(table).values(entry))
                 connection.execute(delete(table).where(*(table.c[each] == entry[each] for each in entry)))
             except DBAPIError as error:
-                problem = _explain(table, error)
+                problem = explain(table, error)
                 if not problem:
                     raise
                 raise ConfigurationError(f"{self._who}: {problem} ({describe_error(error)})") from error
@@ -132,11 +135,10 @@ async def _arun_in(engine: AsyncEngine, what: Do) -> None:
         await connection.run_sync(what)
 
 
-def _explain(table: Table, error: DBAPIError) -> str:
+def explain(table: Table, error: DBAPIError) -> str:
     """Say what somebody has to change, or ``""`` where it may pass by itself."""
     said = str(error.orig)
-    # SQLite has no code of its own for these.
-    if state_of(error.orig) in _MISSING or "no such table" in said or "has no column" in said:
+    if state_of(error.orig) in _MISSING or any(each in said for each in _SAID_OF_MISSING):
         return (
             f"the table {table.name} is not there, or not as it is to be: call create_tables(), or let your migrations "
             "make what megaflow.sql.metadata says"

@@ -27,6 +27,7 @@ from megaflow.publishing.outgoing import Outgoing, Prepared, PublishOptions
 from megaflow.publishing.publisher import Publisher
 from megaflow.publishing.scheduling import Scheduled
 from megaflow.sql.async_kinds import AsyncConnection, AsyncEngine
+from megaflow.sql.engines import Tables
 from megaflow.sql.relay import Relay, Sender
 from megaflow.sql.relay_asyncio import LoopRelay
 from megaflow.sql.relay_core import CLAIM
@@ -85,6 +86,8 @@ class Outbox:
         self.name: Final = name
         """What tells it apart from others in the same database."""
 
+        # So that a child that was forked has connections of its own.
+        self._tables = None if engine is None else Tables(engine, [table], "Outbox")
         self._notifies = notify
         check_seconds("claim_seconds", claim_seconds, lowest=1)
         self._claim_seconds = claim_seconds
@@ -186,7 +189,7 @@ class Outbox:
         tries again for ever, and `health` says so.
 
         Raises:
-            ConfigurationError: There is no engine, or the outbox cannot send anywhere.
+            ConfigurationError: There is no engine, the table is not there, or the outbox cannot send anywhere.
             UsageError: An event loop is running: there, await `arelay`.
         """
         given = self._check_for_relay(engine)

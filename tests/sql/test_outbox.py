@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import uuid
 from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime, timedelta
@@ -341,3 +342,31 @@ def test_the_client_is_not_made_by_whoever_only_writes(engine: Engine) -> None:
         outbox.publish(connection, "x")
 
     assert count_of(engine) == 1
+
+
+def test_a_child_that_was_forked_has_connections_of_its_own(engine: Engine, outbox: Outbox) -> None:
+    makers: list[int] = []
+
+    @event.listens_for(engine, "connect")
+    def note(connection: Any, record: Any) -> None:
+        makers.append(os.getpid())
+
+    engine.dispose()
+    publish_one(engine, outbox, "the parent's")
+
+    child = os.fork()
+    if not child:
+        code = 1
+        try:
+            publish_one(engine, outbox, "the child's")
+            code = int(makers[-1] != os.getpid())
+        finally:
+            os._exit(code)
+
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert rows_of(engine, "body") == [("the parent's",), ("the child's",)]
+
+
+def publish_one(engine: Engine, outbox: Outbox, body: str) -> None:
+    with engine.begin() as connection:
+        outbox.publish(connection, body)
