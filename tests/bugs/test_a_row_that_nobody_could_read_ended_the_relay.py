@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import Engine, create_engine, update
@@ -35,7 +36,7 @@ def test_it_is_parked_and_the_others_go(
 ) -> None:
     outbox = Outbox(queue.publisher(name), engine)
     outbox.create_tables()
-    group = {"group_id": "g"} if name.endswith(".fifo") else {}
+    group: Any = {"group_id": "g"} if name.endswith(".fifo") else {}
     with engine.begin() as connection:
         bad = outbox.publish(connection, "bad", **group)
         connection.execute(update(table).values(options=options))
