@@ -33,7 +33,7 @@ from megaflow.sql.relay_asyncio import LoopRelay
 from megaflow.sql.relay_core import CLAIM
 from megaflow.sql.relay_rows import READY, SCHEDULED
 from megaflow.sql.relay_threads import ThreadRelay
-from megaflow.sql.sessions import dialect_of
+from megaflow.sql.sessions import dialect_of, refuse_waiting_for_itself
 from megaflow.sql.tables import outbox as table
 from megaflow.sql.upkeep import cancel, in_transaction
 from megaflow.sql.writing import DjangoConnection, awrite, create_tables_by_django, is_django, write
@@ -178,6 +178,7 @@ class Outbox:
                 "await outbox.apublish(session, payload, not_before=…)"
             )
         engine = self.engine
+        refuse_waiting_for_itself(engine)
         with engine.begin() as connection:
             id_ = self.publish(connection, payload, not_before=not_before, **options)
         return Scheduled(id_, lambda: in_transaction(engine, partial(cancel, name=self.name, id_=id_)))
