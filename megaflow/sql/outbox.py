@@ -161,7 +161,7 @@ class Outbox:
         not_before: datetime | timedelta | None = None,
         **options: Unpack[PublishOptions],
     ) -> str:
-        """Do what `publish` does within an AsyncSession or an AsyncConnection."""
+        """Do what `publish` does within an AsyncSession, an async_scoped_session or an AsyncConnection."""
         check_options(self.apublish, options, PublishOptions)
         publisher = self._find_publisher()
         message, row, after = self._encode(publisher, Outgoing(payload, **options), not_before)

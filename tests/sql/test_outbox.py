@@ -7,6 +7,7 @@ import json
 import os
 import uuid
 from collections.abc import Callable, Coroutine
+from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -289,12 +290,17 @@ def test_what_is_for_later_says_so(engine: Engine, outbox: Outbox, later: Any) -
 
 
 def publish_within(kind: str, url: str) -> Callable[[Outbox], Coroutine[Any, Any, None]]:
-    from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
+    from sqlalchemy.ext.asyncio import AsyncSession, async_scoped_session, async_sessionmaker, create_async_engine
 
     async def publish(outbox: Outbox) -> None:
         engine = create_async_engine(url)
         await outbox.acreate_tables(engine)
-        async with AsyncSession(engine) if kind == "session" else engine.connect() as within:
+        kinds: dict[str, Callable[[], Any]] = {
+            "session": lambda: AsyncSession(engine),
+            "scoped session": lambda: aclosing(async_scoped_session(async_sessionmaker(engine), asyncio.current_task)),
+            "connection": engine.connect,
+        }
+        async with kinds[kind]() as within:
             with pytest.raises(UsageError, match=r"await outbox\.apublish"):
                 outbox.publish(within, "x")
             await outbox.apublish(within, "gone")
@@ -309,7 +315,7 @@ def publish_within(kind: str, url: str) -> Callable[[Outbox], Coroutine[Any, Any
     return publish
 
 
-@pytest.mark.parametrize("kind", ["session", "connection"])
+@pytest.mark.parametrize("kind", ["session", "scoped session", "connection"])
 @pytest.mark.parametrize("driver", ["aiosqlite", "asyncpg", "psycopg"])
 def test_async_sessions_and_connections_do_the_same(
     request: pytest.FixtureRequest, tmp_path: Path, driver: str, kind: str
