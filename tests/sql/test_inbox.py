@@ -1244,6 +1244,7 @@ def test_a_lambda_function_charges_once(bank: Bank) -> None:
     assert called == bank.charged() == ["a"]
 
 
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
 def test_a_child_that_was_forked_has_connections_of_its_own(bank: Bank) -> None:
     app = app_of(bank.inbox())
     charging(app)

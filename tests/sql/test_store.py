@@ -244,6 +244,7 @@ def test_a_consumer_remembers_in_it(bank: Bank) -> None:
     assert sorted(called) == ["a", "again", "again"]
 
 
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
 def test_a_child_that_was_forked_has_connections_of_its_own(bank: Bank) -> None:
     store = store_of(bank)
     store.save("m1", "parent", DONE)
