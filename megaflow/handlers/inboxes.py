@@ -25,7 +25,8 @@ class Trouble(Enum):
     """What an error of a database means, where it says nothing of the message."""
 
     BUSY = "busy"
-    """Others were in the way: busy, a lock that was waited for too long, a deadlock, a serialization failure."""
+    """Others were in the way: busy, a lock or a connection that was waited for too long, a deadlock, a serialization
+    failure."""
 
     AWAY = "away"
     """The connection is lost, and with it the transaction."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 import uuid
 from contextlib import suppress
 from os import PathLike
@@ -89,6 +90,9 @@ class DirectoryPayloads:
             descriptor = os.open(path, _HOW_TO_READ)
         except FileNotFoundError as error:
             raise PayloadError(f"{pointer} is not there") from error
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            raise PayloadError(f"{pointer} is no file")
         with os.fdopen(descriptor, "rb") as file:
             body = file.read(self._max_size + 1)
         if len(body) > self._max_size:

@@ -13,7 +13,9 @@ from megaflow.publishing.batches import EntryAnswer
 from megaflow.publishing.offloading import store_payload
 from megaflow.publishing.outgoing import Outgoing, Prepared, prepare, trace_all
 from megaflow.publishing.publisher import Publisher
+from megaflow.publishing.sns import SnsPublisher
 from megaflow.telemetry import conventions
+from megaflow.transport.addresses import read_address
 from megaflow.wire.pending import Pending
 
 
@@ -35,6 +37,12 @@ def encode_for(publisher: Publisher, source: Outgoing) -> Prepared:
 def store_for(publisher: Publisher, message: Prepared) -> None:
     """Put the payload of *message* where its pointer says, if it has any; raise `PublishError` where that fails."""
     store_payload(publisher.large_payloads, message)
+
+
+def name_destination(publisher: Publisher) -> str:
+    """Return where *publisher* sends, such as ``queue orders``: nothing is looked up."""
+    kind = "topic" if isinstance(publisher, SnsPublisher) else "queue"
+    return f"{kind} {read_address(publisher._address).name}"  # noqa: SLF001 - one room
 
 
 def is_fifo(publisher: Publisher) -> bool:

@@ -16,6 +16,7 @@ from megaflow.frozen import make_record
 from megaflow.logs import get_logger
 from megaflow.messages.attributes import Attribute, AttributeInput, check_text, read_attributes
 from megaflow.messages.codec import KIND_ATTRIBUTE, encode
+from megaflow.messages.identity import ID_ATTRIBUTE
 from megaflow.messages.models import is_model
 from megaflow.telemetry.trace_header import allows_trace_header
 from megaflow.transport.entries import measure, write_attributes
@@ -95,6 +96,9 @@ class Terms(TypedDict):
     offloading: Offloading | None
     """What puts elsewhere what is too large; None refuses it."""
 
+    identity: str
+    """The ``megaflow-id`` of the message in hand: it is that one's alone."""
+
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
@@ -120,6 +124,7 @@ def prepare(
     index: int = 0,
     offered: Mapping[str, Attribute] = NO_ATTRIBUTES,
     offloading: Offloading | None = None,
+    identity: str = "",
 ) -> Prepared:
     """Return *source* ready to be sent; raise `EncodeError` for what AWS would refuse.
 
@@ -129,14 +134,12 @@ def prepare(
     encoded = encode(source.payload, binary_encoding=source.binary_encoding)
     attributes = NO_ATTRIBUTES
     if source.attributes or encoded.hint:
+        own = _read_own(source, identity)
         # One that came along from another message would have this one misread.
-        attributes = {
-            name: each
-            for name, each in read_attributes(source.attributes, "attributes").items()
-            if name != KIND_ATTRIBUTE
-        }
+        own.pop(KIND_ATTRIBUTE, None)
         if encoded.hint:
-            attributes[KIND_ATTRIBUTE] = Attribute("String", str(encoded.hint))
+            own[KIND_ATTRIBUTE] = Attribute("String", str(encoded.hint))
+        attributes = own
     if isinstance(source.payload, str | bytes | bytearray):
         # An object becomes JSON or Base64, which are never empty, and all of whose characters SQS takes.
         check_text(encoded.body, "payload")
@@ -150,6 +153,7 @@ def prepare_raw(
     index: int = 0,
     offered: Mapping[str, Attribute] = NO_ATTRIBUTES,
     offloading: Offloading | None = None,
+    identity: str = "",
 ) -> Prepared:
     """Return the text that is the payload of *source* ready to be sent as it is, without a hint."""
     body = source.payload
@@ -157,9 +161,20 @@ def prepare_raw(
         raise EncodeError(f"a raw message is text, not {type(body).__qualname__}", "body")
     if source.binary_encoding:
         raise EncodeError("is for objects, and a raw message goes as it is", "binary_encoding")
-    attributes = read_attributes(source.attributes or {}, "attributes")
+    attributes = _read_own(source, identity)
     check_text(body, "payload")
     return _finish(index, source, body, attributes, max_size, offered, offloading)
+
+
+def _read_own(source: Outgoing, identity: str) -> dict[str, Attribute]:
+    """Return the attributes of *source*, without the *identity* of another message that they came along from.
+
+    An inbox would take this one for that one, and skip it.
+    """
+    attributes = read_attributes(source.attributes or {}, "attributes")
+    if identity and ID_ATTRIBUTE in attributes and attributes[ID_ATTRIBUTE].value == identity:
+        del attributes[ID_ATTRIBUTE]
+    return attributes
 
 
 def check_several(items: object, *, may_be_async: bool = False) -> None:
@@ -188,6 +203,7 @@ def prepare_all(
     check: Callable[[Outgoing], None],
     offered: Mapping[str, Attribute] = NO_ATTRIBUTES,
     offloading: Offloading | None = None,
+    identity: str = "",
 ) -> list[Prepared]:
     """Return all of *items* ready to be sent, as `prepare` does.
 
@@ -197,7 +213,8 @@ def prepare_all(
     prepared = []
     for index, source in enumerate(items):
         try:
-            prepared.append(prepare(source, max_size=max_size, index=index, offered=offered, offloading=offloading))
+            terms: Terms = {"max_size": max_size, "offered": offered, "offloading": offloading, "identity": identity}
+            prepared.append(prepare(source, index=index, **terms))
             check(source)
         except EncodeError as error:
             raise EncodeError(error.reason, f"entry {index}: {error.path}".removesuffix(": ")) from error

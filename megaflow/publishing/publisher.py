@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Unpack
 from megaflow.checks import check_flag, check_function, check_whole
 from megaflow.errors import EncodeError, FailedEntry
 from megaflow.keywords import check_options
+from megaflow.messages.identity import find_identity
 from megaflow.messages.payloads import Payloads, check_payloads
 from megaflow.publishing.batches import (
     BatchSender,
@@ -45,7 +46,7 @@ from megaflow.publishing.outgoing import (
 from megaflow.publishing.streams import Items, send_stream
 from megaflow.publishing.threads import Threads
 from megaflow.publishing.together import Count, describe_too_large, make_client_error, send_together
-from megaflow.telemetry.current import find_attributes
+from megaflow.telemetry.current import current_message, find_attributes
 from megaflow.telemetry.metrics import Metrics
 from megaflow.telemetry.outlets import Outlets
 from megaflow.telemetry.propagation import Propagation
@@ -300,7 +301,9 @@ class Publisher(ABC):
         offered = find_attributes(self.propagation.names) if self.propagation.names else NO_ATTRIBUTES
         payloads = self.large_payloads
         offloading = None if payloads is None else Offloading(payloads, lambda: self._is_fifo)
-        return {"max_size": self._max_size, "offered": offered, "offloading": offloading}
+        message = current_message()
+        identity = "" if message is None else find_identity(message)
+        return {"max_size": self._max_size, "offered": offered, "offloading": offloading, "identity": identity}
 
     def _prepare(self, source: Outgoing, index: int, raw: bool, terms: Terms) -> Entry:
         try:
@@ -359,6 +362,11 @@ class Publisher(ABC):
     @abstractmethod
     def _place(self) -> Place:
         """Where it publishes to; raises as `client` does."""
+
+    @property
+    @abstractmethod
+    def _address(self) -> str:
+        """Where it sends, as an address or a name, which is not looked up."""
 
     @property
     @abstractmethod

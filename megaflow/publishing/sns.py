@@ -114,6 +114,7 @@ class SnsPublisher(Publisher):
         _check_for_topic(source, self._address)
 
     @cached_property
+    @override
     def _address(self) -> str:
         """The topic's ARN, or its name, which is not looked up for what it says by itself."""
         return self._topic or self.topic_arn

@@ -124,6 +124,7 @@ class SqsPublisher(Publisher):
         _check_for_queue(source, self._address)
 
     @cached_property
+    @override
     def _address(self) -> str:
         """The queue's URL, or its name, which is not looked up for what it says by itself."""
         return self._queue or self.queue_url

@@ -8,10 +8,17 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection as AsyncConnection
     from sqlalchemy.ext.asyncio import AsyncEngine as AsyncEngine
     from sqlalchemy.ext.asyncio import AsyncSession as AsyncSession
+    from sqlalchemy.ext.asyncio import async_scoped_session as async_scoped_session
     from sqlalchemy.ext.asyncio import async_sessionmaker as async_sessionmaker
 else:
     try:
-        from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, async_sessionmaker
+        from sqlalchemy.ext.asyncio import (
+            AsyncConnection,
+            AsyncEngine,
+            AsyncSession,
+            async_scoped_session,
+            async_sessionmaker,
+        )
     except ImportError:
 
         class AsyncEngine:
@@ -24,4 +31,7 @@ else:
             """Nothing is one."""
 
         class async_sessionmaker(AsyncEngine):  # noqa: N801
+            """Nothing is one."""
+
+        class async_scoped_session(AsyncEngine):  # noqa: N801
             """Nothing is one."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final, TypeAlias
 
 from sqlalchemy import Connection, Double, Engine, Table, delete, insert
@@ -22,6 +23,9 @@ Do: TypeAlias = Callable[[Connection], None]
 
 _MISSING: Final = frozenset({"42P01", "42703"})
 """A table, or a column of it, that is not there."""
+
+_SAID_OF_MISSING: Final = ("no such table", "no such column", "has no column")
+"""What SQLite says of it, which has no code of its own for this."""
 
 _IN_MEMORY: Final = (None, "", ":memory:")
 
@@ -59,9 +63,9 @@ class Tables:
         except DBAPIError:
             await _arun_in(engine, self._ask)
 
-    def check(self) -> None:
-        """Find out whether they are there; raise `ConfigurationError` where they are not."""
-        self._run(self._ask)
+    def check(self, also: Do | None = None) -> None:
+        """Find out whether they are there; raise `ConfigurationError` where they are not. Within it, do *also*."""
+        self._run(partial(self._ask, also=also))
 
     def dispose(self) -> None:
         """Close the connections that lie idle."""
@@ -83,7 +87,7 @@ class Tables:
     def _create(self, connection: Connection) -> None:
         metadata.create_all(connection, self._tables)
 
-    def _ask(self, connection: Connection) -> None:
+    def _ask(self, connection: Connection, also: Do | None = None) -> None:
         name = f"{CHECK} {uuid.uuid4()}"
         for table in self._tables:
             entry = {each.name: 0.0 if isinstance(each.type, Double) else name for each in table.columns}
@@ -92,10 +96,12 @@ class Tables:
                 connection.execute(insert(table).values(entry))
                 connection.execute(delete(table).where(*(table.c[each] == entry[each] for each in entry)))
             except DBAPIError as error:
-                problem = _explain(table, error)
+                problem = explain(table, error)
                 if not problem:
                     raise
                 raise ConfigurationError(f"{self._who}: {problem} ({describe_error(error)})") from error
+        if also is not None:
+            also(connection)
 
     def _run(self, what: Do) -> None:
         if self._is_async:
@@ -129,11 +135,10 @@ async def _arun_in(engine: AsyncEngine, what: Do) -> None:
         await connection.run_sync(what)
 
 
-def _explain(table: Table, error: DBAPIError) -> str:
+def explain(table: Table, error: DBAPIError) -> str:
     """Say what somebody has to change, or ``""`` where it may pass by itself."""
     said = str(error.orig)
-    # SQLite has no code of its own for these.
-    if state_of(error.orig) in _MISSING or "no such table" in said or "has no column" in said:
+    if state_of(error.orig) in _MISSING or any(each in said for each in _SAID_OF_MISSING):
         return (
             f"the table {table.name} is not there, or not as it is to be: call create_tables(), or let your migrations "
             "make what megaflow.sql.metadata says"

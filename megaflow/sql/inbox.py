@@ -13,6 +13,7 @@ from weakref import WeakKeyDictionary
 
 from sqlalchemy import Connection, Engine, Insert, Interval, String, and_, bindparam, case, cast, func, literal, select
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session, sessionmaker
 
 from megaflow.checks import check_function, check_time
@@ -26,7 +27,7 @@ from megaflow.sql.sessions import Source, check_source, engine_of, is_async
 from megaflow.sql.sweeping import Sweeping
 from megaflow.sql.tables import inbox
 from megaflow.sql.texts import storable, storable_key
-from megaflow.sql.transactions import AsyncInboxTransaction, InboxTransaction, note_failures
+from megaflow.sql.transactions import AsyncInboxTransaction, InboxTransaction, note_failures, refuse_autocommit
 
 KEEP_FOR: Final = timedelta(days=28)
 """Longer than SQS keeps a message twice: in its queue, and in a dead-letter queue."""
@@ -93,8 +94,8 @@ class Inbox:
         await self._tables.acreate()
 
     def check(self) -> None:
-        """Find out whether its table can be written; raises what `Store.check` does."""
-        self._tables.check()
+        """Find out whether its table can be written in a transaction; raises what `Store.check` does."""
+        self._tables.check(refuse_autocommit)
 
     def check_gives(self, type_: Any) -> None:
         """Raise `RegistrationError` where a handler cannot get *type_* from it."""
@@ -136,7 +137,7 @@ class Inbox:
 
     def read_error(self, error: BaseException) -> Trouble | None:
         """Return what an error says of the database; None where it may be due to the message."""
-        if isinstance(error, KeyBusyError) or is_contention(error):
+        if isinstance(error, KeyBusyError | PoolTimeoutError) or is_contention(error):
             return Trouble.BUSY
         return Trouble.AWAY if is_lost(error) else None
 

@@ -22,18 +22,18 @@ from megaflow.forks import renew_in_child
 from megaflow.keywords import check_options
 from megaflow.messages.identity import ID_ATTRIBUTE
 from megaflow.publishing.destination import Destination
-from megaflow.publishing.later import encode_for, is_fifo, store_for, write_options
+from megaflow.publishing.later import encode_for, is_fifo, name_destination, store_for, write_options
 from megaflow.publishing.outgoing import Outgoing, Prepared, PublishOptions
 from megaflow.publishing.publisher import Publisher
 from megaflow.publishing.scheduling import Scheduled
-from megaflow.publishing.sns import SnsPublisher
 from megaflow.sql.async_kinds import AsyncConnection, AsyncEngine
+from megaflow.sql.engines import Tables
 from megaflow.sql.relay import Relay, Sender
 from megaflow.sql.relay_asyncio import LoopRelay
 from megaflow.sql.relay_core import CLAIM
 from megaflow.sql.relay_rows import READY, SCHEDULED
 from megaflow.sql.relay_threads import ThreadRelay
-from megaflow.sql.sessions import dialect_of
+from megaflow.sql.sessions import dialect_of, refuse_waiting_for_itself
 from megaflow.sql.tables import outbox as table
 from megaflow.sql.upkeep import cancel, in_transaction
 from megaflow.sql.writing import DjangoConnection, awrite, create_tables_by_django, is_django, write
@@ -54,7 +54,8 @@ class Outbox:
     Args:
         publisher: The app, or the publisher, that says where messages go.
         engine: The engine that relays use, sync or async. It may be given to `relay` instead.
-        name: Tells apart several outboxes of one database.
+        name: Tells apart several outboxes of one database: give each queue or topic an outbox of its own name. What
+            others have written under its name, for another queue, waits and is said by `health`.
         notify: Wake relays by PostgreSQL's NOTIFY. Without it, and on SQLite, they look twice a second. Turn it off
             behind PgBouncer, or where very many transactions commit at once, which it makes wait for each other.
         claim_seconds: How long a relay has what it has claimed. So long waits what a killed one was about to send. A
@@ -85,6 +86,8 @@ class Outbox:
         self.name: Final = name
         """What tells it apart from others in the same database."""
 
+        # So that a child that was forked has connections of its own.
+        self._tables = None if engine is None else Tables(engine, [table], "Outbox")
         self._notifies = notify
         check_seconds("claim_seconds", claim_seconds, lowest=1)
         self._claim_seconds = claim_seconds
@@ -158,7 +161,7 @@ class Outbox:
         not_before: datetime | timedelta | None = None,
         **options: Unpack[PublishOptions],
     ) -> str:
-        """Do what `publish` does within an AsyncSession or an AsyncConnection."""
+        """Do what `publish` does within an AsyncSession, an async_scoped_session or an AsyncConnection."""
         check_options(self.apublish, options, PublishOptions)
         publisher = self._find_publisher()
         message, row, after = self._encode(publisher, Outgoing(payload, **options), not_before)
@@ -175,6 +178,7 @@ class Outbox:
                 "await outbox.apublish(session, payload, not_before=…)"
             )
         engine = self.engine
+        refuse_waiting_for_itself(engine)
         with engine.begin() as connection:
             id_ = self.publish(connection, payload, not_before=not_before, **options)
         return Scheduled(id_, lambda: in_transaction(engine, partial(cancel, name=self.name, id_=id_)))
@@ -186,7 +190,7 @@ class Outbox:
         tries again for ever, and `health` says so.
 
         Raises:
-            ConfigurationError: There is no engine, or the outbox cannot send anywhere.
+            ConfigurationError: There is no engine, the table is not there, or the outbox cannot send anywhere.
             UsageError: An event loop is running: there, await `arelay`.
         """
         given = self._check_for_relay(engine)
@@ -237,7 +241,7 @@ class Outbox:
         id_ = str(uuid.uuid4())
         message = encode_for(publisher, _identified(source, id_, has_groups=is_fifo(publisher)))
         at, after = _read_time(not_before)
-        destination = _name(publisher)
+        destination = name_destination(publisher)
         group = f"{destination} {source.group_id}" if is_fifo(publisher) else ""
         row: dict[str, object] = {
             "outbox": self.name,
@@ -259,9 +263,13 @@ class Outbox:
     def _find_publisher_of(self, destination: str) -> Publisher:
         """Return where rows of *destination* go, which may not be where messages go now."""
         given = self._given
-        found: Publisher = given if isinstance(given, Publisher) else getattr(_destination_of(given), destination)
-        if _name(found) != destination:
-            raise ConfigurationError(f"outbox {self.name} has messages for a {destination}, and publishes to none")
+        kind, _, _ = destination.partition(" ")
+        found: Publisher = given if isinstance(given, Publisher) else getattr(_destination_of(given), kind)
+        if (own := name_destination(found)) != destination:
+            raise ConfigurationError(
+                f"outbox {self.name} has messages for the {destination}, and publishes to the {own}: give each outbox "
+                "of a database a name of its own, Outbox(…, name=…)"
+            )
         return found
 
     def _check_for_relay(self, engine: Engine | AsyncEngine | None) -> Engine | AsyncEngine:
@@ -345,10 +353,6 @@ def _read_time(not_before: datetime | timedelta | None) -> tuple[float | None, f
 def _destination_of(app: object) -> Destination:
     found: Destination = getattr(app, "_destination", None)  # type: ignore[assignment]
     return found
-
-
-def _name(publisher: Publisher) -> str:
-    return "topic" if isinstance(publisher, SnsPublisher) else "queue"
 
 
 def _check_engine(engine: object) -> Engine | AsyncEngine:

@@ -12,7 +12,7 @@ from functools import partial
 from typing import Final, Self, TypeAlias
 
 from sqlalchemy import Connection
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from megaflow import limits
 from megaflow.backoff import exponential_backoff
@@ -23,8 +23,10 @@ from megaflow.publishing.batches import EntryAnswer, read_error
 from megaflow.publishing.later import begin_batch, count_answers, count_parked, max_size_of, tell_age, wants_age
 from megaflow.publishing.publisher import Publisher
 from megaflow.publishing.threads import Threads
+from megaflow.sql.engines import explain
 from megaflow.sql.relay_core import CLAIM, IN_FLIGHT, Call, RelayCore, Row, Settlement
 from megaflow.sql.relay_rows import Claimant, claim, settle
+from megaflow.sql.tables import outbox
 
 log = get_logger(__name__)
 
@@ -132,7 +134,15 @@ class Relay:
         self._say()
 
     def note_database_failure(self, error: Exception, settlement: Settlement | None = None) -> None:
-        """Take note that the database did not do what it was asked."""
+        """Take note that the database did not do what it was asked.
+
+        Raises `ConfigurationError` where the very first claim shows that the table is not there.
+        """
+        if isinstance(error, DBAPIError):
+            if not self._has_claimed and (problem := explain(outbox, error)):
+                raise ConfigurationError(f"outbox {self.name}: {problem}") from error
+            # Without the statement, which would fill what is said of it.
+            error = error.orig if isinstance(error.orig, Exception) else error
         self.core.note_database_failure(error, time.monotonic(), settlement)
         self._say()
 

@@ -28,10 +28,14 @@ from sqlalchemy import (
     update,
 )
 
+from megaflow.errors import describe_error
+from megaflow.logs import get_logger
 from megaflow.publishing.later import read_message
 from megaflow.sql.clock import now
 from megaflow.sql.relay_core import CLAIM, Row, Settlement
 from megaflow.sql.tables import outbox
+
+log = get_logger(__name__)
 
 READY: Final = "ready"
 SCHEDULED: Final = "scheduled"
@@ -83,7 +87,8 @@ def claim(connection: Connection, claimant: Claimant, began: float) -> list[Row]
     lost = {group for id_, group in grouped} - _whole(grouped, {each.id for each in taken})
     if lost:
         _release(connection, claimant.name, [each.id for each in taken if each.group_key in lost])
-    return [_read(each, began, claimant.seconds) for each in taken if each.group_key not in lost]
+    read = (_read_or_park(connection, claimant, each, began) for each in taken if each.group_key not in lost)
+    return [row for row in read if row is not None]
 
 
 def settle(connection: Connection, claimant: Claimant, settlement: Settlement) -> None:
@@ -171,6 +176,17 @@ def _within_size(rows: Iterable[tuple[Any, int]]) -> list[Any]:
 def _whole(grouped: Sequence[tuple[int, str]], taken: set[int]) -> set[str]:
     """Return the groups of which all is *taken* that was to be."""
     return {group for _, group in grouped} - {group for id_, group in grouped if id_ not in taken}
+
+
+def _read_or_park(connection: Connection, claimant: Claimant, row: Any, began: float) -> Row | None:
+    """Return a row; park one that cannot be read, as a later version wrote it, or somebody changed it."""
+    try:
+        return _read(row, began, claimant.seconds)
+    except Exception as error:  # noqa: BLE001 - whatever is wrong with it, the others are to go
+        why = f"this version cannot read it: {describe_error(error)}"
+        log.error("outbox %s: row %d is parked: %s", claimant.outbox, row.id, why)
+        connection.execute(_PARK, {"me": claimant.name, "row": row.id, "why": why[:_ERROR]})
+        return None
 
 
 def _read(row: Any, began: float, seconds: float) -> Row:

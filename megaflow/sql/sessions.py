@@ -9,7 +9,8 @@ from sqlalchemy.exc import UnboundExecutionError
 from sqlalchemy.orm import Session, sessionmaker
 
 from megaflow.checks import show
-from megaflow.errors import ConfigurationError
+from megaflow.errors import ConfigurationError, UsageError
+from megaflow.handlers.inboxes import open_transactions
 from megaflow.sql.async_kinds import AsyncConnection, AsyncEngine, AsyncSession, async_sessionmaker
 
 DialectName: TypeAlias = Literal["postgresql", "sqlite"]
@@ -65,3 +66,17 @@ def dialect_of(within: Engine | Connection) -> DialectName:
         )
     known: DialectName = name
     return known
+
+
+def refuse_waiting_for_itself(engine: Engine) -> None:
+    """Raise `UsageError` for a transaction of SQLite beside that of the handler here: one at a time can write."""
+    if engine.dialect.name != "sqlite":
+        return
+    for transaction in open_transactions.get().values():
+        within = transaction.give(Connection)
+        bind = within if isinstance(within, Connection) else within.get_bind()
+        if bind.dialect.name == "sqlite" and bind.engine.url.database == engine.url.database:
+            raise UsageError(
+                "a message scheduled here would wait for the transaction of its own handler, as SQLite lets one write "
+                "at a time: outbox.publish(session, payload, not_before=…) makes it a part of that"
+            )

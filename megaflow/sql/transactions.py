@@ -19,6 +19,11 @@ from megaflow.sql.tables import inbox
 _OF_SESSION: Final = ("begin", "commit", "rollback", "close", "invalidate", "reset", "prepare")
 _OF_CONNECTION: Final = ("begin", "commit", "rollback", "close", "invalidate", "detach")
 
+_ENDED: Final = (
+    "the handler, or what it called, has ended the transaction of its inbox: leave commit() and rollback() to the "
+    "inbox, and use begin_nested() for a part that may fail"
+)
+
 _FAILED: Final = "megaflow.failed"
 """Under which the info of a connection has whether a statement failed in it."""
 
@@ -40,7 +45,7 @@ class InboxTransaction:
             self._session.begin()
             self._connection = self._session.connection()
             self._connection.info.pop(_FAILED, None)
-            _refuse_autocommit(self._connection)
+            refuse_autocommit(self._connection)
             is_new = self._connection.execute(statement, row).first() is not None
             if is_new:
                 self._root, self._row = self._connection.get_transaction(), row
@@ -80,10 +85,7 @@ class InboxTransaction:
         """
         current = self._connection.get_transaction()
         if current is None or current is not self._root or not current.is_active:
-            raise UsageError(
-                "the handler, or what it called, has ended the transaction of its inbox: leave commit() and rollback() "
-                "to the inbox, and use begin_nested() for a part that may fail"
-            )
+            raise UsageError(_ENDED)
         if self._connection.info.get(_FAILED):
             key = inbox.primary_key.columns
             row = select(inbox.c.key).where(*(each == self._row[each.name] for each in key))
@@ -92,6 +94,8 @@ class InboxTransaction:
                     "a statement failed, which ended the transaction of the inbox, and the handler went on: let the "
                     "error go, or use begin_nested() for a part that may fail"
                 )
+        elif _has_ended(self._connection.connection.driver_connection):
+            raise UsageError(_ENDED)
 
     def _roll_back(self) -> None:
         # What fails here has lost its connection, and the transaction with it: it is no news of the handler.
@@ -168,6 +172,16 @@ class AsyncInboxTransaction:
             raise
 
 
+def _has_ended(driver: Any) -> bool:
+    """Tell whether no transaction is open there, as a driver knows it without asking: behind SQLAlchemy's back."""
+    if hasattr(driver, "is_in_transaction"):  # asyncpg
+        return not driver.is_in_transaction()
+    if hasattr(driver, "in_transaction"):  # sqlite3 and aiosqlite
+        return not driver.in_transaction
+    # psycopg and psycopg2, where 0 is idle
+    return getattr(getattr(driver, "info", None), "transaction_status", None) == 0
+
+
 def note_failures(engine: Engine) -> None:
     """Let each connection of *engine* know that a statement failed in it."""
     if not event.contains(engine, "handle_error", _note_failure):
@@ -180,7 +194,7 @@ def _note_failure(context: ExceptionContext) -> None:
         connection.info[_FAILED] = True
 
 
-def _refuse_autocommit(connection: Connection) -> None:
+def refuse_autocommit(connection: Connection) -> None:
     """Raise `ConfigurationError` where a row would stand that no transaction holds, before it is written."""
     driver, adapted = connection.connection.driver_connection, connection.connection.dbapi_connection
     # SQLite's driver begins where a statement writes, unless it is told not to; then SQLAlchemy may have begun.

@@ -8,9 +8,12 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 from sqlalchemy import Connection, Engine, bindparam, case, delete, func, select, update
+from sqlalchemy.exc import DBAPIError
 
+from megaflow.errors import ConfigurationError
 from megaflow.sql.async_kinds import AsyncEngine
 from megaflow.sql.clock import now
+from megaflow.sql.engines import explain
 from megaflow.sql.relay_rows import PARKED, READY, SCHEDULED
 from megaflow.sql.tables import outbox
 
@@ -77,11 +80,19 @@ def cancel(connection: Connection, name: str, id_: str) -> bool:
 
 
 def in_transaction(engine: Engine | AsyncEngine, work: Callable[[Connection], _T]) -> _T:
-    """Do *work* in a transaction of *engine*, and return what it does; not where an event loop is running."""
-    if isinstance(engine, Engine):
-        with engine.begin() as connection:
-            return work(connection)
-    return asyncio.run(_in_loop(engine, work))
+    """Do *work* in a transaction of *engine*, and return what it does; not where an event loop is running.
+
+    Raises `ConfigurationError` where the table is not there, or not as it is to be.
+    """
+    try:
+        if isinstance(engine, Engine):
+            with engine.begin() as connection:
+                return work(connection)
+        return asyncio.run(_in_loop(engine, work))
+    except DBAPIError as error:
+        if problem := explain(outbox, error):
+            raise ConfigurationError(problem) from error
+        raise
 
 
 async def _in_loop(engine: AsyncEngine, work: Callable[[Connection], _T]) -> _T:

@@ -14,7 +14,13 @@ from sqlalchemy.schema import CreateIndex, CreateTable
 
 from megaflow.checks import show
 from megaflow.errors import ConfigurationError, UsageError
-from megaflow.sql.async_kinds import AsyncConnection, AsyncEngine, AsyncSession, async_sessionmaker
+from megaflow.sql.async_kinds import (
+    AsyncConnection,
+    AsyncEngine,
+    AsyncSession,
+    async_scoped_session,
+    async_sessionmaker,
+)
 from megaflow.sql.clock import now
 from megaflow.sql.sessions import dialect_of
 from megaflow.sql.tables import outbox
@@ -59,7 +65,7 @@ def write(within: object, row: Mapping[str, object], *, after: float | None, not
         _write(_connection_of(within), row, after, notify)
     elif is_django(within):
         _write_by_django(cast("DjangoConnection", within), row, after, notify)
-    elif isinstance(within, AsyncSession | AsyncConnection):
+    elif isinstance(within, AsyncSession | async_scoped_session | AsyncConnection):
         raise UsageError(f"{type(within).__name__} is to be awaited: await outbox.apublish(…)")
     else:
         raise _refused(within)
@@ -67,10 +73,10 @@ def write(within: object, row: Mapping[str, object], *, after: float | None, not
 
 async def awrite(within: object, row: Mapping[str, object], *, after: float | None, notify: bool) -> None:
     """Do what `write` does for an AsyncSession or AsyncConnection."""
-    if isinstance(within, AsyncSession):
+    if isinstance(within, AsyncSession | async_scoped_session):
         within = await within.connection()
     if not isinstance(within, AsyncConnection):
-        if isinstance(within, Connection | Session):
+        if isinstance(within, Connection | Session | scoped_session):
             raise UsageError(f"{type(within).__name__} is not to be awaited: outbox.publish(…)")
         raise _refused(within)
     await within.run_sync(_write, row, after, notify)

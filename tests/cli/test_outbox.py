@@ -55,6 +55,19 @@ def park(engine: Engine) -> None:
         connection.execute(update(table).values(state="parked", error="InvalidMessageContents: it said"))
 
 
+@pytest.mark.parametrize("command", ["outbox", "relay"])
+def test_a_table_that_is_not_there_is_said_without_the_statement(
+    command: str, run: Run, outbox: Outbox, engine: Engine
+) -> None:
+    table.drop(engine)
+
+    result = run(command, "shop.py:outbox")
+
+    assert result.code == 2
+    assert "the table megaflow_outbox is not there, or not as it is to be: call create_tables()" in result.err
+    assert "SELECT" not in result.err
+
+
 def test_relay_sends_until_it_is_stopped(outbox: Outbox, engine: Engine, sqs: Any, orders: str) -> None:
     publish(outbox, engine, "one")
 

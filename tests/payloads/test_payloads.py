@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import os
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -316,6 +317,18 @@ def test_nor_does_a_link_in_it(tmp_path: Path) -> None:
     payloads.write(pointer, b"mine")
     assert payloads.read(pointer) == b"mine"
     assert (tmp_path / "secret").read_text() == "secret"
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="only POSIX has named pipes")
+@pytest.mark.parametrize("make", ["mkdir", "mkfifo"])
+def test_what_is_no_file_is_never_a_payload(tmp_path: Path, make: str) -> None:
+    # As an outage, a forged pointer to it would hold up all that is to be received.
+    payloads = DirectoryPayloads(tmp_path)
+    pointer = payloads.make_pointer()
+    getattr(os, make)(tmp_path / pointer.key)
+
+    with pytest.raises(PayloadError, match="is no file"):
+        payloads.read(pointer)
 
 
 def test_another_bucket_is_no_directory(tmp_path: Path) -> None:

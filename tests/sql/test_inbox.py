@@ -634,6 +634,25 @@ def test_a_handler_that_ends_the_transaction_by_a_side_door_is_told(bank: Bank) 
     assert bank.charged() == []
 
 
+@pytest.mark.parametrize("door", ["a statement", "the driver"])
+def test_a_handler_that_rolls_back_behind_sqlalchemy_s_back_is_not_done(bank: Bank, door: str) -> None:
+    app = app_of(bank.inbox())
+
+    def end(session: Session) -> None:
+        if door == "the driver":
+            session.connection().connection.rollback()
+        else:
+            session.execute(text("ROLLBACK"))
+
+    charging(app, end)
+
+    outcome = process(app, "a")
+
+    assert outcome.status is ProcessStatus.RETRIABLE_ERROR
+    assert "has ended the transaction" in str(outcome.error)
+    assert (bank.charged(), bank.rows()) == ([], [])
+
+
 def test_savepoints_are_the_handler_s(bank: Bank) -> None:
     app = app_of(bank.inbox())
 
@@ -992,6 +1011,33 @@ def test_an_engine_that_commits_each_statement_is_refused_before_anything_is_wri
 
     assert (outcome.status, type(outcome.error)) == (ProcessStatus.RETRIABLE_ERROR, ConfigurationError)
     assert (called, bank.rows()) == ([], [])
+
+
+def test_a_consumer_does_not_begin_with_an_engine_that_commits_each_statement(bank: Bank) -> None:
+    bank.inbox()
+    app = Queues().app()
+    app.provide(Session, Inbox(create_engine(bank.url, isolation_level="AUTOCOMMIT", poolclass=NullPool)))
+    charging(app)
+
+    with pytest.raises(ConfigurationError, match="AUTOCOMMIT"):
+        app.run()
+
+    assert bank.rows() == []
+
+
+def test_who_waits_too_long_for_a_connection_comes_again_later(bank: Bank) -> None:
+    engine = create_engine(bank.url, pool_size=1, max_overflow=0, pool_timeout=0.01)
+    inbox = Inbox(engine)
+    inbox.create_tables()
+    app = app_of(inbox)
+    called = charging(app)
+
+    with engine.connect():
+        outcome = process(app, "a")
+
+    assert outcome.status is ProcessStatus.RETRY_LATER
+    assert called == []
+    engine.dispose()
 
 
 def test_sqlite_that_begins_immediately_by_a_listener_works_too(tmp_path: Path) -> None:

@@ -213,6 +213,24 @@ def test_an_async_handler_may_not_end_the_transaction(bank: Bank, what: str) -> 
     assert (bank.charged(), bank.rows()) == ([], [])
 
 
+def test_an_async_handler_that_rolls_back_behind_sqlalchemy_s_back_is_not_done(bank: Bank) -> None:
+    async def end(session: AsyncSession) -> None:
+        await session.execute(text("ROLLBACK"))
+
+    async def test(engine: AsyncEngine) -> None:
+        app = app_of(Inbox(engine))
+        charging(app, end)
+
+        outcome = await process(app, "a")
+
+        assert outcome.status is ProcessStatus.RETRIABLE_ERROR
+        assert "has ended the transaction" in str(outcome.error)
+
+    run_on(bank, test)
+
+    assert (bank.charged(), bank.rows()) == ([], [])
+
+
 def test_an_async_handler_may_not_begin_another_but_a_savepoint(bank: Bank) -> None:
     async def begin(session: AsyncSession) -> None:
         async with session.begin_nested():

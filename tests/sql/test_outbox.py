@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import uuid
 from collections.abc import Callable, Coroutine
+from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -45,7 +47,7 @@ def test_a_row_is_there_once_its_transaction_is_committed(engine: Engine, outbox
 
     assert before == 0
     assert rows_of(engine, "megaflow_id", "body", "destination", "state") == [
-        (id_, '{"order": 7}', "queue", "ready"),
+        (id_, '{"order": 7}', "queue orders", "ready"),
     ]
     assert uuid.UUID(id_).version == 4
 
@@ -124,7 +126,7 @@ def test_on_fifo_the_id_is_the_deduplication_id(engine: Engine) -> None:
 
     rows = rows_of(engine, "options", "group_key")
     assert [json.loads(each.options)["deduplication_id"] for each in rows] == [id_, "mine"]
-    assert {each.group_key for each in rows} == {"queue g"}
+    assert {each.group_key for each in rows} == {"queue orders.fifo g"}
 
 
 def test_an_id_that_came_along_from_another_message_does_not_go_on(engine: Engine, outbox: Outbox) -> None:
@@ -252,7 +254,7 @@ def test_an_app_says_where_its_messages_go(engine: Engine) -> None:
     with engine.begin() as connection:
         outbox.publish(connection, "x", subject="news")
 
-    assert rows_of(engine, "destination") == [("topic",)]
+    assert rows_of(engine, "destination") == [("topic orders",)]
 
 
 def test_what_cannot_work_is_refused_at_once(engine: Engine) -> None:
@@ -288,12 +290,17 @@ def test_what_is_for_later_says_so(engine: Engine, outbox: Outbox, later: Any) -
 
 
 def publish_within(kind: str, url: str) -> Callable[[Outbox], Coroutine[Any, Any, None]]:
-    from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
+    from sqlalchemy.ext.asyncio import AsyncSession, async_scoped_session, async_sessionmaker, create_async_engine
 
     async def publish(outbox: Outbox) -> None:
         engine = create_async_engine(url)
         await outbox.acreate_tables(engine)
-        async with AsyncSession(engine) if kind == "session" else engine.connect() as within:
+        kinds: dict[str, Callable[[], Any]] = {
+            "session": lambda: AsyncSession(engine),
+            "scoped session": lambda: aclosing(async_scoped_session(async_sessionmaker(engine), asyncio.current_task)),
+            "connection": engine.connect,
+        }
+        async with kinds[kind]() as within:
             with pytest.raises(UsageError, match=r"await outbox\.apublish"):
                 outbox.publish(within, "x")
             await outbox.apublish(within, "gone")
@@ -308,7 +315,7 @@ def publish_within(kind: str, url: str) -> Callable[[Outbox], Coroutine[Any, Any
     return publish
 
 
-@pytest.mark.parametrize("kind", ["session", "connection"])
+@pytest.mark.parametrize("kind", ["session", "scoped session", "connection"])
 @pytest.mark.parametrize("driver", ["aiosqlite", "asyncpg", "psycopg"])
 def test_async_sessions_and_connections_do_the_same(
     request: pytest.FixtureRequest, tmp_path: Path, driver: str, kind: str
@@ -341,3 +348,31 @@ def test_the_client_is_not_made_by_whoever_only_writes(engine: Engine) -> None:
         outbox.publish(connection, "x")
 
     assert count_of(engine) == 1
+
+
+def test_a_child_that_was_forked_has_connections_of_its_own(engine: Engine, outbox: Outbox) -> None:
+    makers: list[int] = []
+
+    @event.listens_for(engine, "connect")
+    def note(connection: Any, record: Any) -> None:
+        makers.append(os.getpid())
+
+    engine.dispose()
+    publish_one(engine, outbox, "the parent's")
+
+    child = os.fork()
+    if not child:
+        code = 1
+        try:
+            publish_one(engine, outbox, "the child's")
+            code = int(makers[-1] != os.getpid())
+        finally:
+            os._exit(code)
+
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert rows_of(engine, "body") == [("the parent's",), ("the child's",)]
+
+
+def publish_one(engine: Engine, outbox: Outbox, body: str) -> None:
+    with engine.begin() as connection:
+        outbox.publish(connection, body)

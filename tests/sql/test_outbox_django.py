@@ -84,7 +84,7 @@ def test_what_django_commits_is_sent(request: pytest.FixtureRequest, tmp_path: P
 
     engine = create_engine(url)
     assert "transaction.atomic()" in said
-    assert rows_of(engine, "body", "group_key", "attempts") == [("100 %s", "queue g", 0)]
+    assert rows_of(engine, "body", "group_key", "attempts") == [("100 %s", "queue orders.fifo g", 0)]
     with queue_server() as queue, relaying(Outbox(queue.publisher("orders.fifo"), engine)):
         wait_until(lambda: queue.bodies == ["100 %s"] and not rows_of(engine))
     engine.dispose()

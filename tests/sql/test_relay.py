@@ -17,7 +17,7 @@ import pytest
 from sqlalchemy import Engine, create_engine, text, update
 
 from megaflow import App, SqsPublisher
-from megaflow.errors import UsageError
+from megaflow.errors import ConfigurationError, UsageError
 from megaflow.local import Account, Fault, FaultKind
 from megaflow.local.faults import Faults
 from megaflow.local.server import Server
@@ -25,6 +25,7 @@ from megaflow.sql import Outbox
 from megaflow.sql.relay_core import IN_FLIGHT
 from megaflow.sql.relay_rows import Claimant, claim
 from megaflow.sql.tables import outbox as table
+from tests.consuming import Queues
 from tests.postgresql import Postgresql
 from tests.publishing.queue_server import QueueServer, queue_server
 from tests.sql.relays import count_of, relaying, rows_of
@@ -376,6 +377,43 @@ def test_no_transaction_is_open_while_aws_is_called(database: str, server: Postg
         wait_until(lambda: count_of(engine) == 0)
     engine.dispose()
     looking.dispose()
+
+
+def test_it_does_not_begin_without_its_table(queue: QueueServer, engine: Engine) -> None:
+    outbox = Outbox(queue.publisher("orders"), engine)
+
+    with pytest.raises(ConfigurationError, match=r"outbox default: the table megaflow_outbox is not there") as caught:
+        outbox.relay()
+
+    assert "create_tables()" in str(caught.value)
+    assert "SELECT" not in str(caught.value)
+
+
+def test_a_consumer_does_not_begin_without_the_table_of_its_relay(queue: QueueServer, engine: Engine) -> None:
+    queues = Queues()
+    app = queues.app()
+    app.on_text()(print)
+
+    with pytest.raises(ConfigurationError, match="the table megaflow_outbox is not there"):
+        app.run(relay=Outbox(queue.publisher("orders"), engine))
+
+
+def test_a_table_that_goes_later_is_waited_for_and_said_without_its_statement(
+    queue: QueueServer, engine: Engine
+) -> None:
+    outbox = make(queue, engine)
+
+    with relaying(outbox):
+        wait_until(lambda: outbox.health().ready)
+        table.drop(engine)
+        wait_until(lambda: not outbox.health().ready)
+        (problem,) = outbox.health().problems
+        outbox.create_tables()
+        publish(outbox, engine, "one")
+        wait_until(lambda: queue.bodies == ["one"] and outbox.health().ready)
+
+    assert "megaflow_outbox" in problem
+    assert "[SQL" not in problem
 
 
 def test_it_goes_on_where_postgresql_was_restarted(
