@@ -147,14 +147,14 @@ def torture(*, seed: int, seconds: float, say: Say, plant: Plant = Plant.NONE) -
 
     *plant* is a fault that the workers have, to see that it is found.
     """
-    folder = Path(tempfile.mkdtemp(prefix="megaflow-torture-sql-"))
-    say(f"seed {seed}, {seconds:g} s, in {folder}")
     began_at = time.monotonic()
 
     def say_when(text: str) -> None:
         say(f"{time.monotonic() - began_at:7.2f} s  {text}")
 
     with postgresql() as database:
+        folder = Path(tempfile.mkdtemp(prefix="megaflow-torture-sql-"))
+        say(f"seed {seed}, {seconds:g} s, in {folder}")
         yard = Yard(folder, database, seed, say_when, plant)
         try:
             found = _Torture(yard, seed, seconds, say_when).run()
