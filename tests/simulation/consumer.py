@@ -133,19 +133,20 @@ class Consumer(Observer):
 
     # What happens to it
 
-    def tell(self, input: Input) -> None:
+    def tell(self, *inputs: Input) -> None:
         if not self.alive:
             return
         self._inputs += 1
         if self._inputs > _MOST_INPUTS:
             raise Violation(f"{self.name} spins")
-        if isinstance(input, StoreFailed | StoresChecked):
-            self._has_outage = input.error is not None
-            if isinstance(input, StoresChecked) and self._has_outage:
-                self._failures.clear()
-        if not isinstance(input, Tick):
-            self.world.note(self.name, "is told", input)
-        for action in self.core.handle(input, self.world.clock.now):
+        for input in inputs:
+            if isinstance(input, StoreFailed | StoresChecked):
+                self._has_outage = input.error is not None
+                if isinstance(input, StoresChecked) and self._has_outage:
+                    self._failures.clear()
+            if not isinstance(input, Tick):
+                self.world.note(self.name, "is told", input)
+        for action in self.core.handle_all(inputs, self.world.clock.now):
             if not isinstance(action, Measure):
                 self.world.note(self.name, "answers", action)
             self._do(action)
@@ -411,9 +412,8 @@ class Consumer(Observer):
         telling = (each for each in told if times is not None and times.is_told_by(each))
         if (outcome := next(telling, None)) is not None:
             self._note_outcome(batch, outcome)
-        self.tell(Finished(verdicts))
-        for each in _join(lined_up):
-            self.tell(each)
+        # Together: what became of the call is known before the next one begins.
+        self.tell(*([Finished(verdicts)] if verdicts else []), *_join(lined_up))
 
     def _messages_of(self, message: Message) -> tuple[Message, ...]:
         """Return the messages of a batch, or the one that it is."""
