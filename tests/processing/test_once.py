@@ -237,6 +237,7 @@ def test_an_outage_of_the_database_is_one_of_a_breaker_s(inbox: Fake) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="only Unix forks")
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
 def test_a_child_that_comes_back_does_not_end_its_parent_s_transaction(tmp_path: Path) -> None:
     noted = tmp_path / "noted"
 

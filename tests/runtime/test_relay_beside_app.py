@@ -22,7 +22,7 @@ from tests.waiting import PATIENCE, wait_until
 SCRIPT = """
 import os, sys
 import boto3
-from sqlalchemy import create_engine
+from sqlalchemy import create_engine, text
 from megaflow import App
 from megaflow.sql import Outbox
 
@@ -83,12 +83,16 @@ def test_the_health_of_the_app_says_what_is_wrong_with_the_relay(tmp_path: Path)
     engine = create_engine(f"sqlite:///{tmp_path / 'shop.db'}")
     app = Queues().app(wait_time_seconds=1)
     app.on_text()(lambda text: None)
-    # Nobody has made its table.
-    thread, raised = run(app, relay=Outbox(app, engine))
+    outbox = Outbox(app, engine)
+    outbox.create_tables()
+    thread, raised = run(app, relay=outbox)
+    wait_until(lambda: app.health().ready)
 
+    with engine.begin() as connection:
+        connection.execute(text("DROP TABLE megaflow_outbox"))
     wait_until(lambda: any("megaflow_outbox" in each for each in app.health().problems))
     is_ready = app.health().ready
-    Outbox(app, engine).create_tables()
+    outbox.create_tables()
     wait_until(lambda: app.health().ready)
     app.stop()
     thread.join(PATIENCE)

@@ -350,6 +350,7 @@ def test_the_client_is_not_made_by_whoever_only_writes(engine: Engine) -> None:
     assert count_of(engine) == 1
 
 
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
 def test_a_child_that_was_forked_has_connections_of_its_own(engine: Engine, outbox: Outbox) -> None:
     makers: list[int] = []
 
