@@ -36,6 +36,19 @@ def aws_options(command: Command) -> Command:
     return command
 
 
+def log_options(command: Command) -> Command:
+    """Give a command the options for how it logs, for `set_up_logging`."""
+    form, level = click.Choice(["text", "json"]), click.Choice(["debug", "info", "warning", "error"])
+    for option in (
+        click.option(
+            "--log-level", type=level, default="info", show_default=True, help="What is logged: this and worse."
+        ),
+        click.option("--log-format", type=form, default="text", show_default=True, help="How the log is written."),
+    ):
+        command = option(command)
+    return command
+
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs, in place of text.")
 
 

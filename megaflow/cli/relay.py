@@ -5,23 +5,14 @@ from __future__ import annotations
 import click
 
 from megaflow.cli.logs import Format, set_up_logging
+from megaflow.cli.options import log_options
 from megaflow.cli.outboxes import database_option, load_outbox, open_engine
-from megaflow.cli.run import LEVELS
 
 
 @click.command(short_help="Send what is committed to an outbox until SIGTERM or SIGINT.")
 @click.argument("target")
 @database_option
-@click.option(
-    "--log-format",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    show_default=True,
-    help="How the log is written.",
-)
-@click.option(
-    "--log-level", type=click.Choice(LEVELS), default="info", show_default=True, help="What is logged: this and worse."
-)
+@log_options
 def relay(target: str, database: str | None, log_format: Format, log_level: str) -> None:
     """Send what is committed to the outbox TARGET until SIGTERM or SIGINT.
 

@@ -15,7 +15,7 @@ import megaflow
 from megaflow.app import App, parts_of
 from megaflow.cli.errors import WrongUsage
 from megaflow.cli.logs import Format, set_up_logging
-from megaflow.cli.options import aws_options, find_queue, read_aws
+from megaflow.cli.options import aws_options, find_queue, log_options, read_aws
 from megaflow.cli.output import describe_destination, make_console, name_weight, note, shorten_paths
 from megaflow.cli.targets import load_apps
 from megaflow.consumer.threads.signals import leave_pauses_to_parent, pausing_on_signals
@@ -27,8 +27,6 @@ from megaflow.telemetry.metrics import Measurements
 
 log = get_logger(__name__)
 
-LEVELS = ["debug", "info", "warning", "error"]
-
 
 @click.command(short_help="Consume the queues of apps until SIGTERM or SIGINT.")
 @click.argument("targets", metavar="TARGET...", nargs=-1, required=True)
@@ -39,16 +37,7 @@ LEVELS = ["debug", "info", "warning", "error"]
 @click.option("--queue-url", help="The queue, by name, URL or ARN, in place of the app's own; for one app alone.")
 @click.option("--health-port", type=click.IntRange(0, 65_535), help="A port that answers /live, /ready and /metrics.")
 @click.option("--health-host", help="The name or address that the port is bound to. [every IPv4 address]")
-@click.option(
-    "--log-format",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    show_default=True,
-    help="How the log is written.",
-)
-@click.option(
-    "--log-level", type=click.Choice(LEVELS), default="info", show_default=True, help="What is logged: this and worse."
-)
+@log_options
 @aws_options
 def run(
     targets: Sequence[str],
