@@ -289,6 +289,12 @@ class _Connection(HttpToolsProtocol):
         super().on_message_begin()
         self.scope["extensions"] = self._extensions  # type: ignore[typeddict-item]
 
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """Answer what was asked, and then close: what a receive has taken would be lost to others with its answer."""
+        self._caller.hang_up()
+        self.shutdown()
+        return True
+
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
         # Now, not when the loop comes round to it: a message that is sent next must not go to who has left.

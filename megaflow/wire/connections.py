@@ -196,7 +196,7 @@ class SentRequest:
         """Wait for that at most so long, where it is visible."""
         if not self._is_answered:
             # What is there stays there: to ask the system again would take its time.
-            self._is_answered = self.is_visible and self.connection.has_news_within(seconds)
+            self._is_answered = self.is_over or (self.is_visible and self.connection.has_news_within(seconds))
         return self._is_answered
 
     def abandon(self) -> None:

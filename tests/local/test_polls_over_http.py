@@ -221,6 +221,33 @@ def test_what_who_hung_up_would_have_got_goes_to_the_next_who_waits(shop: HttpSh
     assert there.answer().bodies == ["a"]
 
 
+def test_who_ends_a_poll_by_saying_no_more_hears_that_it_brought_nothing(shop: HttpShop, dial: Dial) -> None:
+    url, wire = shop.fresh_queue(), dial()
+    wire.poll(url)
+    shop.wait_for_polls(1)
+
+    wire.socket.shutdown(socket.SHUT_WR)
+
+    assert wire.answer().json == {}
+    assert wire.is_closed()
+
+
+def test_what_was_taken_for_who_says_no_more_is_answered(shop: HttpShop, dial: Dial) -> None:
+    url = shop.fresh_queue()
+    texts = [f"{number}" for number in range(100)]
+    shop.send(url, *texts)
+
+    received = []
+    for _ in texts:
+        wire = dial()
+        wire.poll(url)
+        wire.socket.shutdown(socket.SHUT_WR)
+        received += wire.answer().bodies
+        assert wire.is_closed()
+
+    assert received == texts
+
+
 @pytest.mark.parametrize("lines", ["Content-Length: {longer}", "Transfer-Encoding: chunked"])
 def test_nothing_becomes_of_a_request_that_breaks_off(
     shop: HttpShop, dial: Dial, caplog: pytest.LogCaptureFixture, lines: str

@@ -199,7 +199,6 @@ class Pollers:
             self._before_waiting()
         answer = pending.result()
         poll = _poll_of(answer)
-        self._under_way.pop(poll, None)
         if isinstance(answer, Received):
             answer = Received(answer.messages, answer.poll, time.perf_counter() - began, answer.took)
         own = threading.get_ident()
@@ -210,6 +209,8 @@ class Pollers:
                 self._handling[own] = _Handling(time.perf_counter())
         if is_wanted or not isinstance(answer, AskFailed):
             self._tell(answer, Caller.POLLER if is_wanted else Caller.ABANDONED_POLLER)
+        # Not before it is told: whoever stops meanwhile waits for what it has brought.
+        self._under_way.pop(poll, None)
         self._abandoned.pop(poll, None)
         with self._answered:
             self._asking -= 1

@@ -167,7 +167,7 @@ def test_a_paused_app_receives_nothing_until_it_is_resumed() -> None:
     with running(app):
         wait_until(lambda: app.health().ready)
         app.pause()
-        wait_until(lambda: app.health().paused)
+        wait_until(lambda: "it is paused" in app.health().problems)
         send(queues, 3)
         # The poll that was under way brings them, and they are given back.
         wait_until(lambda: queues.depth() == (3, 0) and app.health().heard_ago == ())
@@ -223,7 +223,7 @@ def test_a_pause_is_heard_from_within_a_handler() -> None:
 
     send(queues, 5)
     with running(app):
-        wait_until(lambda: app.health().paused and app.health().in_hand == 0)
+        wait_until(lambda: "it is paused" in app.health().problems and app.health().in_hand == 0)
         count = len(seen)
         began = time.monotonic()
         wait_until(lambda: time.monotonic() - began > 0.2)

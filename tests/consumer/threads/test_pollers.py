@@ -305,6 +305,22 @@ def test_what_was_abandoned_is_waited_for_until_it_has_ended(post: Post) -> None
     wait_until(lambda: not post.pollers.are_hanging_up)
 
 
+def test_whoever_stops_while_an_answer_is_told_waits_for_what_it_has_brought(post: Post) -> None:
+    are_hanging_up = []
+
+    def stop(told: Input | None) -> None:
+        post.pollers.abandon_all()
+        post.pollers.abandon(1)
+        are_hanging_up.append(post.pollers.are_hanging_up)
+
+    post.on_tell = stop
+    post.pollers.ask(Receive(1, 20, 1))
+    post.answer(1)
+
+    wait_until(lambda: are_hanging_up and not post.pollers.are_hanging_up)
+    assert are_hanging_up[0]
+
+
 def test_what_ends_as_it_is_abandoned_is_not_waited_for(post: Post) -> None:
     class EndsNow(Call[Answered]):
         @property
