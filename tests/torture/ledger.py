@@ -64,7 +64,7 @@ class What(StrEnum):
     """A store has taken that a handler has done its work for the idempotency key of a message."""
 
     FAILED = "failed"
-    """A store has failed with what a consumer asked."""
+    """A store has failed with what a consumer asked, but for a renewal, without which it goes on."""
 
     UNWELL = "unwell"
     """A consumer has checked its store in vain."""
