@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -24,7 +25,7 @@ from megaflow.publishing.later import begin_batch, count_answers, count_parked, 
 from megaflow.publishing.publisher import Publisher
 from megaflow.publishing.threads import Threads
 from megaflow.sql.engines import explain
-from megaflow.sql.relay_core import CLAIM, IN_FLIGHT, Call, RelayCore, Row, Settlement
+from megaflow.sql.relay_core import CLAIM, IN_FLIGHT, Call, Claim, RelayCore, Row, Settlement
 from megaflow.sql.relay_rows import Claimant, claim, settle
 from megaflow.sql.tables import outbox
 
@@ -33,11 +34,11 @@ log = get_logger(__name__)
 _FIRST_PAUSE: Final = 0.5
 _LONGEST_PAUSE: Final = 30.0
 
-DATABASE_ERRORS: Final = (SQLAlchemyError, OSError)
-"""What is raised where the database is away, or does not do what it is asked."""
-
 Heard: TypeAlias = Callable[[float], None]
 """What the core is to be told, with the time."""
+
+Answer: TypeAlias = "Future[list[Row] | None] | asyncio.Future[list[Row] | None]"
+"""What becomes of what the database is asked, once it is there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,47 +105,50 @@ class Relay:
         ready = self._has_claimed and not problems and not self._is_stopping
         return Health(live=True, ready=ready, problems=problems, stopping=self._is_stopping)
 
-    def claiming(self) -> Callable[[Connection], list[Row]]:
-        """Return what claims rows in a transaction."""
+    def asking(self, action: Claim | Settlement) -> Callable[[Connection], list[Row] | None]:
+        """Return what claims rows in a transaction, or writes down what became of them."""
+        if isinstance(action, Settlement):
+            return partial(settle, claimant=self._claimant, settlement=action)
         self._look()
         return partial(claim, claimant=self._claimant, began=time.monotonic())
-
-    def settling(self, settlement: Settlement) -> Callable[[Connection], None]:
-        """Return what writes down in a transaction what became of rows."""
-        return partial(settle, claimant=self._claimant, settlement=settlement)
 
     def send(self, call: Call, hear: Callable[[Heard], object]) -> None:
         """Begin *call*, and let *hear* be told its answer, in any thread."""
         self._sender.begin(call).add_done_callback(lambda future: hear(partial(self._note, call, future)))
 
-    def note_claimed(self, rows: Sequence[Row]) -> None:
-        """Take note of what was claimed."""
-        self._has_claimed = True
-        self._tell_age()
-        self.core.note_claimed(rows, time.monotonic())
+    def note_asked(self, action: Claim | Settlement, answer: Answer, now: float) -> None:
+        """Take note of what became of what the database was asked.
+
+        Raises `ConfigurationError` where the very first claim shows that the table is not there.
+        """
+        error = answer.exception()
+        settlement = action if isinstance(action, Settlement) else None
+        if isinstance(error, SQLAlchemyError | OSError):
+            # The database is away, or does not do what it is asked.
+            self._note_failure(error, settlement, now)
+        elif settlement is not None:
+            answer.result()
+            self._note_settled(settlement, now)
+        else:
+            self._has_claimed = True
+            self._tell_age()
+            self.core.note_claimed(answer.result() or (), now)
         self._say()
 
-    def note_settled(self, settlement: Settlement) -> None:
-        """Take note that this is written down."""
-        self.core.note_settled(settlement, time.monotonic())
+    def _note_settled(self, settlement: Settlement, now: float) -> None:
+        self.core.note_settled(settlement, now)
         for id_, why in settlement.parked:
             log.error("outbox %s: AWS refuses row %d, which is parked: %s", self.name, id_, why)
         if settlement.parked:
             count_parked(self._sender.find_any(), len(settlement.parked))
-        self._say()
 
-    def note_database_failure(self, error: Exception, settlement: Settlement | None = None) -> None:
-        """Take note that the database did not do what it was asked.
-
-        Raises `ConfigurationError` where the very first claim shows that the table is not there.
-        """
+    def _note_failure(self, error: Exception, settlement: Settlement | None, now: float) -> None:
         if isinstance(error, DBAPIError):
             if not self._has_claimed and (problem := explain(outbox, error)):
                 raise ConfigurationError(f"outbox {self.name}: {problem}") from error
             # Without the statement, which would fill what is said of it.
             error = error.orig if isinstance(error.orig, Exception) else error
-        self.core.note_database_failure(error, time.monotonic(), settlement)
-        self._say()
+        self.core.note_database_failure(error, now, settlement)
 
     def stop(self, now: bool, _: float = 0.0) -> None:
         """Begin nothing any more."""

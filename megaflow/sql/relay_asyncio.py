@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 from megaflow.errors import describe_error
 from megaflow.logs import get_logger
 from megaflow.sql.async_kinds import AsyncEngine
-from megaflow.sql.relay import DATABASE_ERRORS, Heard, Relay
+from megaflow.sql.relay import Heard, Relay
 from megaflow.sql.relay_core import Action, Call, Claim, End, Settlement, Wait
 from megaflow.sql.writing import CHANNEL
 
@@ -35,6 +35,9 @@ class LoopRelay:
         self._engine = engine
         self._listens = listens
         self._heard: asyncio.Queue[Heard] = asyncio.Queue()
+        self._asking: asyncio.Task[Any] | None = None
+        """What the database is asked."""
+
         self._loop = asyncio.get_running_loop()
 
     async def run(self) -> None:
@@ -56,14 +59,17 @@ class LoopRelay:
         with self.relay:
             while not isinstance(action := self.relay.core.decide(time.monotonic()), End):
                 await self._carry_out(action)
+            if self._asking is not None:
+                await asyncio.wait([self._asking])
 
     async def _carry_out(self, action: Action) -> None:
         if isinstance(action, Call):
             self.relay.send(action, self._put)
-        elif isinstance(action, Claim):
-            await self._claim()
-        elif isinstance(action, Settlement):
-            await self._settle(action)
+        elif isinstance(action, Claim | Settlement):
+            self._asking = asyncio.create_task(self._in_transaction(self.relay.asking(action)))
+            self._asking.add_done_callback(
+                lambda done: self._heard.put_nowait(partial(self.relay.note_asked, action, done))
+            )
         elif isinstance(action, Wait):
             await self._wait(action)
 
@@ -71,36 +77,16 @@ class LoopRelay:
         with suppress(RuntimeError):  # the loop is closed: nobody wants to know
             self._loop.call_soon_threadsafe(self._heard.put_nowait, heard)
 
-    async def _claim(self) -> None:
-        try:
-            rows = await self._in_transaction(self.relay.claiming())
-        except DATABASE_ERRORS as error:
-            self.relay.note_database_failure(error)
-        else:
-            self.relay.note_claimed(rows)
-        self._hear()
-
-    async def _settle(self, settlement: Settlement) -> None:
-        try:
-            await self._in_transaction(self.relay.settling(settlement))
-        except DATABASE_ERRORS as error:
-            self.relay.note_database_failure(error, settlement)
-        else:
-            self.relay.note_settled(settlement)
-        self._hear()
-
     async def _in_transaction(self, work: Callable[[Connection], Any]) -> Any:
         async with self._engine.begin() as connection:
             return await connection.run_sync(work)
 
     async def _wait(self, action: Wait) -> None:
+        """Tell the core what there is to be heard, as soon as there is something."""
         with suppress(TimeoutError):
             async with asyncio.timeout(action.seconds):
                 heard = await self._heard.get()
-                heard(time.monotonic())
-        self._hear()
-
-    def _hear(self) -> None:
+            heard(time.monotonic())
         while not self._heard.empty():
             self._heard.get_nowait()(time.monotonic())
 

@@ -1,5 +1,7 @@
 """The core of a relay: decides what it claims, sends and settles next. No database, no AWS, no threads, no clock.
 
+The database is asked one thing at a time, while calls are under way.
+
 A group is claimed as a whole, and has one call under way at most. Of one group there is one entry in a call: where it
 fails, nothing that comes after it was in the same call. Rows without a group go as they come, ten to a call.
 """
@@ -27,10 +29,10 @@ CLAIM: Final = 30.0
 IN_FLIGHT: Final = 8
 """Calls that are under way at once: boto3 keeps ten connections."""
 
-_FEW: Final = IN_FLIGHT * limits.BATCH_ENTRIES
-"""So many rows or fewer in hand, and more are claimed."""
+_FEW: Final = 500
+"""So many rows or fewer in hand, and more are claimed: they are there before these are sent."""
 
-_SETTLED_TOGETHER: Final = 50
+_SETTLED_TOGETHER: Final = 200
 _LINGERS: Final = 0.02
 """Seconds in which rows that were sent wait for others, to be deleted with them."""
 
@@ -75,6 +77,8 @@ class Settlement:
     """With the seconds until it is tried again, and the error."""
 
     released: list[int] = field(default_factory=list)
+    ends_groups: bool = False
+    """Whether it has the last one in hand of a group, of which there may be more."""
 
     def __len__(self) -> int:
         """Return how many rows there are."""
@@ -86,6 +90,7 @@ class Settlement:
         self.parked += other.parked
         self.hidden += other.hidden
         self.released += other.released
+        self.ends_groups |= other.ends_groups
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +136,7 @@ class RelayCore:
         """The ids of rows that are under way, and their groups."""
 
         self._calls = 0
+        self._asks_database = False
         self._outcome = Settlement()
         self._outcome_since = 0.0
         self._claims_at = 0.0
@@ -153,10 +159,12 @@ class RelayCore:
             self._release_all()
         if self._may_settle(now):
             settlement, self._outcome = self._outcome, Settlement()
+            self._asks_database = True
             return settlement
-        if self._is_stopping and not self._calls and not self._outcome:
+        if self._is_stopping and not (self._calls or self._asks_database or self._outcome):
             return End()
         if self._may_claim(now):
+            self._asks_database = True
             return Claim()
         return Wait(max(0.0, self._next_time(now) - now))
 
@@ -198,13 +206,12 @@ class RelayCore:
     def note_settled(self, settlement: Settlement, now: float) -> None:
         """Take note that the database knows what became of rows."""
         self._database_answers()
-        if settlement.released or settlement.hidden:
-            return
-        # There may be more of their groups.
-        self._claims_at = min(self._claims_at, now) if len(settlement) else self._claims_at
+        if settlement.ends_groups and not (settlement.released or settlement.hidden):
+            self._claims_at = min(self._claims_at, now)
 
     def note_database_failure(self, error: Exception, now: float, settlement: Settlement | None = None) -> None:
         """Take note that the database did not answer, or not well; *settlement* is what it was to be told."""
+        self._asks_database = False
         self._database_failures += 1
         self._database_paused_until = now + self._backoff(self._database_failures)
         self.problems = {**self.problems, "database": f"the database: {describe_error(error)}"}
@@ -329,8 +336,9 @@ class RelayCore:
         """Let the next one of a group go."""
         if self._groups.get(group):
             self._line.append(group)
-        else:
+        elif group:
             self._groups.pop(group, None)
+            self._outcome.ends_groups = True
 
     def _hide(self, row: Row, error: str, now: float) -> None:
         """Try a row again later, and let its group wait for it."""
@@ -345,14 +353,14 @@ class RelayCore:
         return self._outcome
 
     def _may_settle(self, now: float) -> bool:
-        if not self._outcome or now < self._database_paused_until:
+        if not self._outcome or self._asks_database or now < self._database_paused_until:
             return False
         waits = self._calls and len(self._outcome) < _SETTLED_TOGETHER and now < self._outcome_since + _LINGERS
         return not waits
 
     def _may_claim(self, now: float) -> bool:
         return (
-            not self._is_stopping
+            not (self._is_stopping or self._asks_database)
             and now >= max(self._claims_at, self._paused_until, self._database_paused_until)
             and len(self._loose) + sum(map(len, self._groups.values())) <= _FEW
         )
@@ -364,6 +372,7 @@ class RelayCore:
         return min(each for each in times if each > now)
 
     def _database_answers(self) -> None:
+        self._asks_database = False
         self._database_failures, self._database_paused_until = 0, 0.0
         self._without("database")
 

@@ -14,9 +14,12 @@ from typing import Any, Final
 
 from sqlalchemy import (
     ARRAY,
+    BigInteger,
+    ColumnElement,
     Connection,
     FromClause,
     String,
+    any_,
     bindparam,
     case,
     cast,
@@ -83,7 +86,7 @@ def claim(connection: Connection, claimant: Claimant, began: float) -> list[Row]
     if not loose and not grouped:
         return []
     values = {"me": claimant.name, "seconds": claimant.seconds, "ids": loose + [id_ for id_, _ in grouped]}
-    taken = sorted(connection.execute(_TAKE, values).all())
+    taken = sorted(connection.execute(_by_ids(connection).take, values).all())
     lost = {group for id_, group in grouped} - _whole(grouped, {each.id for each in taken})
     if lost:
         _release(connection, claimant.name, [each.id for each in taken if each.group_key in lost])
@@ -95,7 +98,7 @@ def settle(connection: Connection, claimant: Claimant, settlement: Settlement) -
     """Write down what became of rows, as far as they are still the claimant's."""
     me = claimant.name
     if settlement.sent:
-        connection.execute(_DELETE, {"me": me, "ids": settlement.sent})
+        connection.execute(_by_ids(connection).delete, {"me": me, "ids": settlement.sent})
     if settlement.parked:
         connection.execute(_PARK, [{"me": me, "row": id_, "why": why[:_ERROR]} for id_, why in settlement.parked])
     if settlement.hidden:
@@ -106,7 +109,7 @@ def settle(connection: Connection, claimant: Claimant, settlement: Settlement) -
 
 def _release(connection: Connection, me: str, ids: Sequence[int]) -> None:
     if ids:
-        connection.execute(_RELEASE, {"me": me, "ids": ids})
+        connection.execute(_by_ids(connection).release, {"me": me, "ids": ids})
 
 
 def _find_loose(connection: Connection, claimant: Claimant) -> list[int]:
@@ -118,7 +121,7 @@ def _find_loose(connection: Connection, claimant: Claimant) -> list[int]:
 def _find_grouped(connection: Connection, claimant: Claimant) -> list[tuple[int, str]]:
     """Lock the heads of groups, and return the ids of what can go of each, in its order, with the group."""
     heads = _find_heads(connection, claimant)
-    locked = connection.execute(_LOCK, {"ids": list(heads)}).scalars().all() if heads else ()
+    locked = connection.execute(_by_ids(connection).lock, {"ids": list(heads)}).scalars().all() if heads else ()
     groups = [heads[id_] for id_ in locked]
     if not groups:
         return []
@@ -237,7 +240,6 @@ def _make_first_of_all() -> Any:
     return select(rows).select_from(keys.join(rows, true()))
 
 
-_IDS: Final = outbox.c.id.in_(bindparam("ids", expanding=True))
 _MINE: Final = outbox.c.claimed_by == bindparam("me")
 _ROW: Final = outbox.c.id == bindparam("row")
 _FREED: Final = {"claimed_by": None, "claimed_until": None}
@@ -256,26 +258,8 @@ _LOOSE: Final = (
     .with_for_update(skip_locked=True)
 )
 _HEADS: Final = _make_heads()
-_LOCK: Final = (
-    select(outbox.c.id).where(_IDS, outbox.c.state == READY, _is_free(outbox)).with_for_update(skip_locked=True)
-)
 _FIRST: Final = _make_first(bindparam("key"))
 _FIRST_OF_ALL: Final = _make_first_of_all()
-_TAKE: Final = (
-    update(outbox)
-    .where(_IDS, outbox.c.state == READY, _is_free(outbox))
-    .values(claimed_by=bindparam("me"), claimed_until=now() + bindparam("seconds"))
-    .returning(
-        outbox.c.id,
-        outbox.c.group_key,
-        outbox.c.destination,
-        outbox.c.body,
-        outbox.c.options,
-        outbox.c.size,
-        outbox.c.attempts,
-    )
-)
-_DELETE: Final = delete(outbox).where(_IDS, _MINE)
 _PARK: Final = update(outbox).where(_ROW, _MINE).values(state=PARKED, error=bindparam("why"), **_FREED)
 _HIDE: Final = (
     update(outbox)
@@ -287,4 +271,36 @@ _HIDE: Final = (
         error=bindparam("why"),
     )
 )
-_RELEASE: Final = update(outbox).where(_IDS, _MINE).values(**_FREED)
+
+
+class _ByIds:
+    """The statements about the rows of many ids, which *are_theirs* tells."""
+
+    def __init__(self, are_theirs: ColumnElement[bool]) -> None:
+        are_free = are_theirs, outbox.c.state == READY, _is_free(outbox)
+        self.lock: Final = select(outbox.c.id).where(*are_free).with_for_update(skip_locked=True)
+        self.take: Final = (
+            update(outbox)
+            .where(*are_free)
+            .values(claimed_by=bindparam("me"), claimed_until=now() + bindparam("seconds"))
+            .returning(
+                outbox.c.id,
+                outbox.c.group_key,
+                outbox.c.destination,
+                outbox.c.body,
+                outbox.c.options,
+                outbox.c.size,
+                outbox.c.attempts,
+            )
+        )
+        self.delete: Final = delete(outbox).where(are_theirs, _MINE)
+        self.release: Final = update(outbox).where(are_theirs, _MINE).values(**_FREED)
+
+
+_LISTED: Final = _ByIds(outbox.c.id.in_(bindparam("ids", expanding=True)))
+_IN_ARRAY: Final = _ByIds(outbox.c.id == any_(bindparam("ids", type_=ARRAY(BigInteger))))
+"""One parameter for all ids, where a database has arrays: to write them into each statement takes longer than it."""
+
+
+def _by_ids(connection: Connection) -> _ByIds:
+    return _IN_ARRAY if connection.dialect.name == "postgresql" else _LISTED

@@ -1,4 +1,4 @@
-"""A relay in threads: one that decides and asks the database, those that call AWS, and one that listens."""
+"""A relay in threads: one that decides, one that asks the database, those that call AWS, and one that listens."""
 
 from __future__ import annotations
 
@@ -7,16 +7,17 @@ import select
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
 from functools import partial
 from typing import Any, Final
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from megaflow.consumer.threads.signals import stopping_on_signals
 from megaflow.errors import describe_error
 from megaflow.logs import get_logger
-from megaflow.sql.relay import DATABASE_ERRORS, Heard, Relay
+from megaflow.publishing.threads import Threads
+from megaflow.sql.relay import Heard, Relay
 from megaflow.sql.relay_core import Action, Call, Claim, End, Settlement, Wait
 from megaflow.sql.writing import CHANNEL
 
@@ -36,11 +37,12 @@ class ThreadRelay:
         self.relay: Final = relay
         self._engine = engine
         self._listens = listens
+        self._database = Threads(1)
         self._heard: queue.SimpleQueue[Heard] = queue.SimpleQueue()
 
     def run(self) -> None:
         """Send until `stop`, or in the main thread SIGTERM or SIGINT; a second one waits for nothing."""
-        with self._hearing_signals(), self._listening(), self.relay:
+        with self._hearing_signals(), self._listening(), self.relay, self._database:
             while not isinstance(action := self.relay.core.decide(time.monotonic()), End):
                 self._carry_out(action)
 
@@ -56,50 +58,23 @@ class ThreadRelay:
     def _carry_out(self, action: Action) -> None:
         if isinstance(action, Call):
             self.relay.send(action, self._heard.put)
-        elif isinstance(action, Claim):
-            self._claim()
-        elif isinstance(action, Settlement):
-            self._settle(action)
+        elif isinstance(action, Claim | Settlement):
+            answer = self._database.submit(self._in_transaction, self.relay.asking(action))
+            answer.add_done_callback(lambda done: self._heard.put(partial(self.relay.note_asked, action, done)))
         elif isinstance(action, Wait):
             self._wait(action)
 
-    def _claim(self) -> None:
-        try:
-            claim = self.relay.claiming()
-            with self._engine.begin() as connection:
-                rows = claim(connection)
-        except DATABASE_ERRORS as error:
-            self.relay.note_database_failure(error)
-        else:
-            self.relay.note_claimed(rows)
-        self._hear(None)
-
-    def _settle(self, settlement: Settlement) -> None:
-        try:
-            with self._engine.begin() as connection:
-                self.relay.settling(settlement)(connection)
-        except DATABASE_ERRORS as error:
-            self.relay.note_database_failure(error, settlement)
-        else:
-            self.relay.note_settled(settlement)
-        self._hear(None)
+    def _in_transaction(self, work: Callable[[Connection], Any]) -> Any:
+        with self._engine.begin() as connection:
+            return work(connection)
 
     def _wait(self, action: Wait) -> None:
-        try:
+        """Tell the core what there is to be heard, as soon as there is something."""
+        with suppress(queue.Empty):
             heard = self._heard.get(timeout=action.seconds)
-        except queue.Empty:
-            return
-        self._hear(heard)
-
-    def _hear(self, heard: Heard | None) -> None:
-        """Tell the core what there is to be heard, and *heard* first."""
-        while True:
-            if heard is not None:
+            while True:
                 heard(time.monotonic())
-            try:
                 heard = self._heard.get_nowait()
-            except queue.Empty:
-                return
 
     @contextmanager
     def _listening(self) -> Iterator[None]:

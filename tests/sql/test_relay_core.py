@@ -32,10 +32,13 @@ def make(*rows: Row) -> RelayCore:
 
 
 def calls(core: RelayCore, now: float = 0.0) -> list[Call]:
-    """Return the calls that begin now."""
+    """Return the calls that begin now; nothing more is claimed."""
     begun = []
-    while isinstance(action := core.decide(now), Call):
-        begun.append(action)
+    while isinstance(action := core.decide(now), Call | Claim):
+        if isinstance(action, Call):
+            begun.append(action)
+        else:
+            core.note_claimed((), now)
     return begun
 
 
@@ -170,6 +173,32 @@ def test_what_was_sent_is_not_forgotten_where_the_database_is_away() -> None:
     assert core.problems == {}
 
 
+def test_calls_go_on_while_the_database_is_asked_one_thing_at_a_time() -> None:
+    core = make(*(row(number) for number in range(200)))
+    begun = calls(core, POLL)
+    assert core.decide(2 * POLL) == Claim()
+
+    core.note_answers(begun[0], [SENT] * 10, 2 * POLL)
+
+    assert len(calls(core, 2 * POLL)) == 1
+    assert isinstance(core.decide(4 * POLL), Wait)
+    core.note_claimed((), 4 * POLL)
+    assert isinstance(core.decide(4 * POLL), Settlement)
+
+
+def test_what_is_claimed_while_it_is_stopped_is_released() -> None:
+    core = make()
+    core.wake(1.0)
+    assert core.decide(1.0) == Claim()
+    core.stop(now=False)
+    assert isinstance(core.decide(1.0), Wait)
+
+    core.note_claimed([row(1), row(2, "a")], 1.0)
+
+    assert sorted(settle(core, 1.0).released) == [1, 2]
+    assert core.decide(1.0) == End()
+
+
 def test_stopping_begins_nothing_and_ends_with_the_last_answer() -> None:
     core = make(row(1), row(2, "a"), row(3, "a"))
     begun = calls(core)
@@ -196,11 +225,12 @@ def test_who_stops_it_does_not_wait_for_a_database_that_is_away() -> None:
 
 @given(st.data())
 def test_of_a_group_nothing_overtakes_whatever_fails(data: st.DataObject) -> None:  # noqa: C901 - a whole world
-    """A database in a list, and any answers: each row is settled once, and in order within its group."""
+    """A database in a list, and any answers in any order: each row is settled once, and in order within its group."""
     groups = data.draw(st.lists(st.sampled_from(["", "a", "b", "c"]), max_size=30))
     table = {number: row(number, group) for number, group in enumerate(groups)}
     core = RelayCore(lambda destination: LARGEST, backoff=lambda failures: 0.0)
     under_way: list[Call] = []
+    asked: list[Claim | Settlement] = []
     went: list[int] = []
     claimed: set[int] = set()
 
@@ -219,22 +249,29 @@ def test_of_a_group_nothing_overtakes_whatever_fails(data: st.DataObject) -> Non
         went.extend(each.id for each, said in zip(call.rows, answers, strict=True) if said is not FAILED)
         core.note_answers(call, answers, now)
 
+    def ask_database(action: Claim | Settlement) -> None:
+        if isinstance(action, Claim):
+            core.note_claimed([Row(*_parts(each), now + 15, now + 30) for each in claim()], now)
+            return
+        for id_ in (*action.sent, *(id_ for id_, _ in action.parked)):
+            del table[id_]
+        claimed.difference_update(action.released, (id_ for id_, _, _ in action.hidden))
+        core.note_settled(action, now)
+
     for step in count():
         now = step * 0.01
-        if not table and not under_way:
+        if not (table or under_way or asked):
             break
         action: Any = core.decide(now)
         if isinstance(action, Call):
             busy = [each.group for call in (*under_way, action) for each in call.rows if each.group]
             assert len(busy) == len(set(busy))
             under_way.append(action)
-        elif isinstance(action, Claim):
-            core.note_claimed([Row(*_parts(each), now + 15, now + 30) for each in claim()], now)
-        elif isinstance(action, Settlement):
-            for id_ in (*action.sent, *(id_ for id_, _ in action.parked)):
-                del table[id_]
-            claimed -= {*action.released, *(id_ for id_, _, _ in action.hidden)}
-            core.note_settled(action, now)
+        elif isinstance(action, Claim | Settlement):
+            assert not asked
+            asked.append(action)
+        elif asked and (not under_way or data.draw(st.booleans())):
+            ask_database(asked.pop())
         elif under_way:
             answer(under_way.pop(data.draw(st.integers(0, len(under_way) - 1))))
         assert step < 10_000
