@@ -15,7 +15,7 @@ import pytest
 from megaflow import App, LeaseLostError, MemoryStore, Message, StoreError, Verdict
 from megaflow.app import parts_of
 from megaflow.consumer.core.protocol import CallBatch, Crashed, Finished, Input, LinedUp, Resume, StoreFailed
-from megaflow.consumer.threads import waits
+from megaflow.consumer.threads import waits, workers
 from megaflow.consumer.threads import workers as module
 from megaflow.consumer.threads.caller import Caller
 from megaflow.consumer.threads.workers import Workers
@@ -659,7 +659,11 @@ def test_a_message_that_was_given_up_does_not_stand_in_line(house: House) -> Non
 # Async handlers
 
 
-def test_async_handlers_that_end_together_are_told_together(house: House) -> None:
+@pytest.mark.parametrize(("soon", "times"), [(PATIENCE, 1), (0.0, 3)])
+def test_quick_async_handlers_that_end_together_are_told_together_and_slow_ones_each_at_once(
+    house: House, monkeypatch: pytest.MonkeyPatch, soon: float, times: int
+) -> None:
+    monkeypatch.setattr(workers, "SOON", soon)
     running = 0
     all_there = asyncio.Event()
 
@@ -677,7 +681,9 @@ def test_async_handlers_that_end_together_are_told_together(house: House) -> Non
     wait_until(lambda: Caller.EVENT_LOOP in [caller for _, caller in house.told])
     assert sorted(map(str, texts_of(house.verdicts()))) == ["a", "b", "c"]
     # A worker that has only now handed the last one over may see them first, and tell of them as well.
-    assert [caller for _, caller in house.told if caller is not Caller.WORKER] == [Caller.EVENT_LOOP]
+    wait_until(
+        lambda: [caller for _, caller in house.told if caller is not Caller.WORKER] == times * [Caller.EVENT_LOOP]
+    )
 
 
 def test_a_poller_waits_for_quick_async_handlers_and_tells_of_them_itself(
