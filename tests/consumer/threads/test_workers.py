@@ -15,7 +15,7 @@ import pytest
 from megaflow import App, LeaseLostError, MemoryStore, Message, StoreError, Verdict
 from megaflow.app import parts_of
 from megaflow.consumer.core.protocol import CallBatch, Crashed, Finished, Input, LinedUp, Resume, StoreFailed
-from megaflow.consumer.threads import waits, workers
+from megaflow.consumer.threads import waits
 from megaflow.consumer.threads import workers as module
 from megaflow.consumer.threads.caller import Caller
 from megaflow.consumer.threads.workers import Workers
@@ -663,7 +663,7 @@ def test_a_message_that_was_given_up_does_not_stand_in_line(house: House) -> Non
 def test_quick_async_handlers_that_end_together_are_told_together_and_slow_ones_each_at_once(
     house: House, monkeypatch: pytest.MonkeyPatch, soon: float, times: int
 ) -> None:
-    monkeypatch.setattr(workers, "SOON", soon)
+    monkeypatch.setattr(module, "SOON", soon)
     running = 0
     all_there = asyncio.Event()
 
