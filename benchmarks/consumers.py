@@ -59,8 +59,10 @@ class Stopwatch:
                 self.done.set()
 
 
-def run_loop(endpoint_url: str, url: str, *, count: int, threads: int, bare: bool = False) -> Measured:
-    """Receive ten, parse, delete ten, over and over, with boto3 or with what is bare."""
+def run_loop(
+    endpoint_url: str, url: str, *, count: int, threads: int, bare: bool = False, waits: float = 0.0
+) -> Measured:
+    """Receive ten, parse, delete ten, over and over, with boto3 or with what is bare; each message *waits* so long."""
     make = BareClient if bare else connect
     watch, clients = Stopwatch(count), [make(endpoint_url) for _ in range(threads)]
 
@@ -78,6 +80,8 @@ def run_loop(endpoint_url: str, url: str, *, count: int, threads: int, bare: boo
             messages = answer.get("Messages", [])
             for message in messages:
                 json.loads(message["Body"])
+                if waits:
+                    time.sleep(waits)
             if messages:
                 entries = [
                     {"Id": str(place), "ReceiptHandle": message["ReceiptHandle"]}
