@@ -57,10 +57,12 @@ class LoopRelay:
 
     async def _run(self) -> None:
         with self.relay:
-            while not isinstance(action := self.relay.core.decide(time.monotonic()), End):
-                await self._carry_out(action)
-            if self._asking is not None:
-                await asyncio.wait([self._asking])
+            try:
+                while not isinstance(action := self.relay.core.decide(time.monotonic()), End):
+                    await self._carry_out(action)
+            finally:
+                if self._asking is not None:
+                    await asyncio.gather(self._asking, return_exceptions=True)
 
     async def _carry_out(self, action: Action) -> None:
         if isinstance(action, Call):
