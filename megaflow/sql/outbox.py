@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 import uuid
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -16,9 +14,8 @@ from sqlalchemy import Connection, Engine
 
 from megaflow import limits
 from megaflow.checks import check_flag, check_seconds, refused, show
-from megaflow.consumer.core.health import NOT_RUNNING, Health
+from megaflow.consumer.core.health import Health
 from megaflow.errors import ConfigurationError, EncodeError, UsageError
-from megaflow.forks import renew_in_child
 from megaflow.keywords import check_options
 from megaflow.messages.identity import ID_ATTRIBUTE
 from megaflow.publishing.destination import Destination
@@ -32,6 +29,7 @@ from megaflow.sql.relay import Relay, Sender
 from megaflow.sql.relay_asyncio import LoopRelay
 from megaflow.sql.relay_core import CLAIM
 from megaflow.sql.relay_rows import READY, SCHEDULED
+from megaflow.sql.relay_runs import RelayRuns
 from megaflow.sql.relay_threads import ThreadRelay
 from megaflow.sql.sessions import dialect_of, refuse_waiting_for_itself
 from megaflow.sql.tables import outbox as table
@@ -91,7 +89,7 @@ class Outbox:
         self._notifies = notify
         check_seconds("claim_seconds", claim_seconds, lowest=1)
         self._claim_seconds = claim_seconds
-        self._runs = _Runs()
+        self._runs = RelayRuns()
         if not isinstance(publisher, Publisher) and engine is not None:
             scheduling = _destination_of(publisher).scheduling
             scheduling.later = scheduling.later or self
@@ -282,46 +280,6 @@ class Outbox:
 
     def _make_relay(self) -> Relay:
         return Relay(self.name, Sender(self._find_publisher_of, self._find_publisher), seconds=self._claim_seconds)
-
-
-class _Runs:
-    """The relays of an outbox in this process, and whether the next one is to end at once."""
-
-    def __init__(self) -> None:
-        self._running: list[ThreadRelay | LoopRelay] = []
-        self._stop_wanted = False
-        # Reentrant: a signal handler of the user's may call stop() in the middle of anything.
-        self._lock = threading.RLock()
-        renew_in_child(self)
-
-    @contextmanager
-    def running(self, relay: ThreadRelay | LoopRelay) -> Iterator[None]:
-        with self._lock:
-            self._running.append(relay)
-            if self._stop_wanted:
-                relay.stop()
-                self._stop_wanted = False
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._running.remove(relay)
-
-    def stop(self, *, now: bool) -> None:
-        with self._lock:
-            self._stop_wanted = not self._running
-            for relay in self._running:
-                relay.stop(now=now)
-
-    def health(self) -> Health:
-        known = [each.relay.health() for each in tuple(self._running)]
-        if not known:
-            return NOT_RUNNING
-        return next((each for each in known if not each.ready), known[0])
-
-    def _after_fork_in_child(self) -> None:
-        """See `megaflow.forks`: they run in the parent."""
-        self._running, self._stop_wanted, self._lock = [], False, threading.RLock()
 
 
 def _identified(source: Outgoing, id_: str, *, has_groups: bool) -> Outgoing:

@@ -25,7 +25,8 @@ from megaflow.publishing.later import begin_batch, count_answers, count_parked, 
 from megaflow.publishing.publisher import Publisher
 from megaflow.publishing.threads import Threads
 from megaflow.sql.engines import explain
-from megaflow.sql.relay_core import CLAIM, IN_FLIGHT, Call, Claim, RelayCore, Row, Settlement
+from megaflow.sql.relay_core import CLAIM, IN_FLIGHT, RelayCore
+from megaflow.sql.relay_protocol import Call, Claim, Row, Settlement
 from megaflow.sql.relay_rows import Claimant, claim, settle
 from megaflow.sql.tables import outbox
 

@@ -35,7 +35,8 @@ from megaflow.errors import describe_error
 from megaflow.logs import get_logger
 from megaflow.publishing.later import read_message
 from megaflow.sql.clock import now
-from megaflow.sql.relay_core import CLAIM, Row, Settlement
+from megaflow.sql.relay_core import CLAIM
+from megaflow.sql.relay_protocol import Row, Settlement
 from megaflow.sql.tables import outbox
 
 log = get_logger(__name__)

@@ -18,7 +18,7 @@ from megaflow.errors import describe_error
 from megaflow.logs import get_logger
 from megaflow.publishing.threads import Threads
 from megaflow.sql.relay import Heard, Relay
-from megaflow.sql.relay_core import Action, Call, Claim, End, Settlement, Wait
+from megaflow.sql.relay_protocol import Action, Call, Claim, End, Settlement, Wait
 from megaflow.sql.writing import CHANNEL
 
 log = get_logger(__name__)

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from megaflow.publishing.batches import EntryAnswer
 from megaflow.publishing.outgoing import Outgoing, Prepared
-from megaflow.sql.relay_core import IN_FLIGHT, POLL, Call, Claim, End, RelayCore, Row, Settlement, Wait
+from megaflow.sql.relay_core import IN_FLIGHT, POLL, RelayCore
+from megaflow.sql.relay_protocol import Call, Claim, End, Row, Settlement, Wait
 
 SENT = EntryAnswer("id")
 FAILED = EntryAnswer(code="InternalError", reason="later", retriable=True)

@@ -10,7 +10,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, Insert, delete, select
 
 from megaflow.sql import relay, relay_rows
-from megaflow.sql.relay_core import Row
+from megaflow.sql.relay_protocol import Row
 from megaflow.sql.relay_rows import Claimant
 from megaflow.sql.tables import inbox, outbox
 from megaflow.sql.transactions import InboxTransaction
