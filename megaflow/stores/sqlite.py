@@ -95,7 +95,7 @@ class SqliteStore(ClosableStore):
         self._lock = threading.RLock()
         self._connection: sqlite3.Connection | None = None
         self._writes = 0
-        self._goes_through = False
+        self._goes_through = True
         """Whether the connection waits with each write until the disk has it, and all that was written before."""
 
         self._went_through_at = -math.inf
@@ -190,7 +190,7 @@ class SqliteStore(ClosableStore):
     def _write(self, statement: str, *values: object, through: bool = False) -> list[Any]:
         """Write, for other processes to see; where it goes *through*, the disk has it then, and what was before it.
 
-        The disk takes ten times as long as all the rest, and has one write at a time.
+        To wait for the disk takes several times as long as all the rest, and one process at a time can.
         """
         with self._lock:
             connection = self._open()
@@ -238,12 +238,13 @@ class SqliteStore(ClosableStore):
         connection = sqlite3.connect(self._path, timeout=_BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
         try:
             connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = NORMAL")
+            # A check, which opens it, is to find out whether the disk takes what it is given.
+            connection.execute("PRAGMA synchronous = FULL")
             connection.executescript(_TABLES)
         except BaseException:
             connection.close()
             raise
-        self._goes_through = False
+        self._goes_through = True
         return connection
 
     def _sweep(self, connection: sqlite3.Connection) -> None:

@@ -555,6 +555,17 @@ def test_a_file_that_is_opened_anew_is_written_through_as_before(tmp_path: Path,
         assert went_through(store)
 
 
+def test_a_check_of_sqlite_waits_for_the_disk(tmp_path: Path, clock: Clock) -> None:
+    with SqliteStore(tmp_path / "progress.db", clock=clock) as store:
+        for _ in range(2):
+            store.save("queue m1", "answer", DONE)
+        assert not went_through(store)
+
+        store.check()
+
+        assert went_through(store)
+
+
 def test_a_check_of_a_store_in_memory_forgets_nothing() -> None:
     with SqliteStore(":memory:") as store:
         store.save("queue m1", "answer", Ended(ProcessStatus.DONE))
