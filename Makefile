@@ -21,7 +21,7 @@ TESTS ?=
 # The tests start hundreds of processes: where Python is told to keep no bytecode, each would compile megaflow anew.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo install foreign test coverage test-long torture torture-sql simulate fuzz mutants lint docs bench bench-consume bench-wire bench-publish bench-relay bench-lambda bench-local bench-compare bench-telemetry bench-bytecodes format release-check clean
+.PHONY: demo install foreign test coverage test-long torture torture-sql simulate fuzz mutants lint docs bench bench-consume bench-wire bench-publish bench-relay bench-lambda bench-local bench-compare bench-telemetry bench-scale bench-bytecodes format release-check clean
 
 demo: $(FOR_DEMO)
 	@echo 'Starting the demo, samples/demo.py'
@@ -100,6 +100,9 @@ bench-compare: $(FOR_DEVELOPMENT)
 
 bench-telemetry: $(FOR_DEVELOPMENT)
 	$(BIN)/python -m benchmarks.telemetry
+
+bench-scale: $(FOR_DEVELOPMENT)
+	$(BIN)/python -m benchmarks.scale
 
 bench-bytecodes: $(FOR_DEVELOPMENT)
 	$(BIN)/python -m benchmarks.bytecodes --functions 20

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from os import PathLike, fspath
 from pathlib import Path
 from typing import Any, Final
@@ -20,6 +21,9 @@ from megaflow.stores.store import CHECK, KEEP_FOR, Claim, ClosableStore, Ended, 
 
 _BUSY_TIMEOUT: Final = 10.0
 """Seconds to wait for another process that writes."""
+
+_THROUGH_EVERY: Final = 1.0
+"""Seconds: progress that is saved so soon after a write went through to the disk goes there later, with another one."""
 
 _SWEEP_EVERY: Final = 1_000
 """Writes after which the file is rid of what has expired."""
@@ -67,6 +71,9 @@ _IN_MEMORY: Final = ":memory:"
 class SqliteStore(ClosableStore):
     """Remembers in an SQLite file, for the processes of one machine. It is opened when it is first needed.
 
+    What it has answered outlives a process that is killed. Where the power fails, keys that are done stay, too; of the
+    progress, what was saved within a second after the latest write that waited for the disk may be lost.
+
     `App.run` and `App.close` close it. Elsewhere, close it yourself, or use it in a ``with``.
 
     Args:
@@ -88,6 +95,10 @@ class SqliteStore(ClosableStore):
         self._lock = threading.RLock()
         self._connection: sqlite3.Connection | None = None
         self._writes = 0
+        self._goes_through = True
+        """Whether the connection waits with each write until the disk has it, and all that was written before."""
+
+        self._went_through_at = -math.inf
         self._is_suspect = False
         """Whether a part of the file was found to be damaged since it was last checked."""
 
@@ -111,22 +122,25 @@ class SqliteStore(ClosableStore):
 
     def load(self, work: str) -> Mapping[str, Ended]:
         """See `Store.load`."""
-        found = self._execute(
+        found = self._read(
             "SELECT handler, status, error FROM progress WHERE work = ? AND expires_at > ?", work, self._clock()
         )
         return {handler: read_ended(work, status, error) for handler, status, error in found}
 
     def save(self, work: str, handler: str, ended: Ended) -> None:
         """See `Store.save`."""
-        self._execute(
+        now = self._clock()
+        self._write(
             "INSERT OR REPLACE INTO progress VALUES (?, ?, ?, ?, ?)",
-            *(work, handler, ended.status.value, _encodable(ended.error), self._clock() + self._keep_for),
+            *(work, handler, ended.status.value, _encodable(ended.error), now + self._keep_for),
+            # A message is mostly deleted at once, and what is known of it is needed no more.
+            through=abs(now - self._went_through_at) >= _THROUGH_EVERY,
         )
 
     def claim(self, key: str, owner: str, seconds: float) -> Claim:
         """See `Store.claim`."""
         now = self._clock()
-        taken = self._execute(
+        taken = self._write(
             "INSERT INTO keys VALUES (?, ?, ?) ON CONFLICT (key) DO UPDATE "
             "SET owner = excluded.owner, expires_at = excluded.expires_at "
             "WHERE keys.expires_at <= ? OR keys.owner = excluded.owner RETURNING owner",
@@ -134,21 +148,23 @@ class SqliteStore(ClosableStore):
         )
         if taken:
             return Claim.TAKEN
-        found = self._execute("SELECT owner FROM keys WHERE key = ?", key)
+        found = self._read("SELECT owner FROM keys WHERE key = ?", key)
         return Claim.DONE if found and found[0][0] is None else Claim.BUSY
 
     def renew(self, key: str, owner: str, seconds: float) -> None:
         """See `Store.renew`."""
         expires_at = self._clock() + seconds
-        self._execute("UPDATE keys SET expires_at = ? WHERE key = ? AND owner = ?", expires_at, key, owner)
+        self._write("UPDATE keys SET expires_at = ? WHERE key = ? AND owner = ?", expires_at, key, owner)
 
     def complete(self, key: str, owner: str, seconds: float) -> None:
         """See `Store.complete`."""
-        self._execute("INSERT OR REPLACE INTO keys VALUES (?, NULL, ?)", key, self._clock() + seconds)
+        expires_at = self._clock() + seconds
+        # For as long as that, a handler would run twice for what it must run once for.
+        self._write("INSERT OR REPLACE INTO keys VALUES (?, NULL, ?)", key, expires_at, through=True)
 
     def release(self, key: str, owner: str) -> None:
         """See `Store.release`."""
-        self._execute("DELETE FROM keys WHERE key = ? AND owner = ?", key, owner)
+        self._write("DELETE FROM keys WHERE key = ? AND owner = ?", key, owner)
 
     @override
     def close(self) -> None:
@@ -167,16 +183,32 @@ class SqliteStore(ClosableStore):
         """See `megaflow.forks`."""
         self._lock.release()
 
-    def _execute(self, statement: str, *values: object) -> list[Any]:
+    def _read(self, statement: str, *values: object) -> list[Any]:
+        with self._lock:
+            return self._execute(self._open(), statement, values)
+
+    def _write(self, statement: str, *values: object, through: bool = False) -> list[Any]:
+        """Write, for other processes to see; where it goes *through*, the disk has it then, and what was before it.
+
+        To wait for the disk takes several times as long as all the rest, and one process at a time can.
+        """
         with self._lock:
             connection = self._open()
-            if not statement.startswith("SELECT"):
-                self._sweep(connection)
-            try:
-                return connection.execute(statement, values).fetchall()
-            except sqlite3.DatabaseError as error:
-                self._is_suspect = self._is_suspect or _code(error) == sqlite3.SQLITE_CORRUPT
-                raise
+            self._sweep(connection)
+            if through is not self._goes_through:
+                connection.execute(f"PRAGMA synchronous = {'FULL' if through else 'NORMAL'}")
+                self._goes_through = through
+            written = self._execute(connection, statement, values)
+            if through:
+                self._went_through_at = self._clock()
+            return written
+
+    def _execute(self, connection: sqlite3.Connection, statement: str, values: Sequence[object]) -> list[Any]:
+        try:
+            return connection.execute(statement, values).fetchall()
+        except sqlite3.DatabaseError as error:
+            self._is_suspect = self._is_suspect or _code(error) == sqlite3.SQLITE_CORRUPT
+            raise
 
     def _write_and_take_back(self) -> None:
         # As one transaction: it is written like any other, and nobody sees it.
@@ -206,12 +238,13 @@ class SqliteStore(ClosableStore):
         connection = sqlite3.connect(self._path, timeout=_BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
         try:
             connection.execute("PRAGMA journal_mode = WAL")
-            # What was answered stays, also where the power fails: a handler would run twice.
+            # A check, which opens it, is to find out whether the disk takes what it is given.
             connection.execute("PRAGMA synchronous = FULL")
             connection.executescript(_TABLES)
         except BaseException:
             connection.close()
             raise
+        self._goes_through = True
         return connection
 
     def _sweep(self, connection: sqlite3.Connection) -> None:

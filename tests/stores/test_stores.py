@@ -493,12 +493,77 @@ def test_a_client_that_a_dynamodb_store_has_made_is_closed_once(monkeypatch: pyt
     assert client.closed == 1
 
 
-def test_sqlite_writes_what_it_has_answered_through_to_the_disk(tmp_path: Path) -> None:
-    with SqliteStore(tmp_path / "progress.db") as store:
-        connection = store._open()
+def went_through(store: SqliteStore) -> bool:
+    """Tell whether SQLite waited for the disk with the latest write: https://www.sqlite.org/pragma.html"""
+    assert store._open().execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    return bool(store._open().execute("PRAGMA synchronous").fetchone() == (2,))
 
-        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
-        assert connection.execute("PRAGMA synchronous").fetchone() == (2,)
+
+def test_sqlite_writes_progress_through_to_the_disk_once_a_second(tmp_path: Path, clock: Clock) -> None:
+    with SqliteStore(tmp_path / "progress.db", clock=clock) as store:
+        waits = []
+        for seconds in (0.0, 0.5, 0.49, 0.01, 0.5, 60.0, 0.0):
+            clock.now += seconds
+            store.save("queue m1", str(clock.now), DONE)
+            waits.append(went_through(store))
+
+    assert waits == [True, False, False, True, False, True, False]
+
+
+def test_sqlite_writes_each_key_that_is_done_through_to_the_disk(tmp_path: Path, clock: Clock) -> None:
+    with SqliteStore(tmp_path / "progress.db", clock=clock) as store:
+        for key in ("one", "two"):
+            store.claim(key, "owner", 60)
+            assert not went_through(store), "who had a key when the power failed has it no more"
+            store.complete(key, "owner", 60)
+            assert went_through(store)
+
+        store.save("queue m1", "answer", DONE)
+
+        assert not went_through(store), "the key has taken all with it, a moment ago"
+
+
+def test_a_clock_that_is_set_back_keeps_no_progress_from_the_disk(tmp_path: Path, clock: Clock) -> None:
+    with SqliteStore(tmp_path / "progress.db", clock=clock) as store:
+        store.save("queue m1", "answer", DONE)
+        clock.now -= 3_600
+
+        store.save("queue m2", "answer", DONE)
+
+        assert went_through(store)
+
+
+def test_progress_that_could_not_be_written_counts_for_nothing(tmp_path: Path, clock: Clock) -> None:
+    with SqliteStore(tmp_path / "progress.db", clock=clock) as store:
+        store._open().execute("CREATE TRIGGER no BEFORE INSERT ON progress BEGIN SELECT RAISE(ABORT, 'no'); END")
+        with pytest.raises(sqlite3.DatabaseError):
+            store.save("queue m1", "answer", DONE)
+        store._open().execute("DROP TRIGGER no")
+
+        store.save("queue m1", "answer", DONE)
+
+        assert went_through(store)
+
+
+def test_a_file_that_is_opened_anew_is_written_through_as_before(tmp_path: Path, clock: Clock) -> None:
+    with SqliteStore(tmp_path / "progress.db", clock=clock) as store:
+        store.complete("key", "owner", 60)
+        store.close()
+
+        store.complete("other", "owner", 60)
+
+        assert went_through(store)
+
+
+def test_a_check_of_sqlite_waits_for_the_disk(tmp_path: Path, clock: Clock) -> None:
+    with SqliteStore(tmp_path / "progress.db", clock=clock) as store:
+        for _ in range(2):
+            store.save("queue m1", "answer", DONE)
+        assert not went_through(store)
+
+        store.check()
+
+        assert went_through(store)
 
 
 def test_a_check_of_a_store_in_memory_forgets_nothing() -> None:

@@ -54,6 +54,9 @@ log = get_logger(__name__)
 _QUICK: Final = 0.0005
 """Seconds: a handler that takes less is handled by whoever has its message."""
 
+_UNKNOWN: Final = 0.002
+"""Seconds that messages are believed to take as long as none was handled: after eleven quick ones they are quick."""
+
 _INSTANT: Final = 0.0001
 """Seconds: where messages take less, nobody who is woken for one comes before it is handled."""
 
@@ -94,7 +97,7 @@ class Workers:
         """Changed by one thread at a time. Others may wake one too many, for nothing, or one too few: whoever starts it
         wakes it."""
 
-        self._seconds = 1.0
+        self._seconds = _UNKNOWN
         """What a message has taken of late: a mean, which lacks one message where two threads change it at once."""
 
         self._began_at = 0.0
