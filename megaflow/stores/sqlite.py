@@ -99,6 +99,9 @@ class SqliteStore(ClosableStore):
         """Whether the connection waits with each write until the disk has it, and all that was written before."""
 
         self._went_through_at = -math.inf
+        self._has_wal = True
+        """Whether the file system takes the log without which a write that does not wait may cost the whole file."""
+
         self._is_suspect = False
         """Whether a part of the file was found to be damaged since it was last checked."""
 
@@ -195,6 +198,7 @@ class SqliteStore(ClosableStore):
         with self._lock:
             connection = self._open()
             self._sweep(connection)
+            through = through or not self._has_wal
             if through is not self._goes_through:
                 connection.execute(f"PRAGMA synchronous = {'FULL' if through else 'NORMAL'}")
                 self._goes_through = through
@@ -237,14 +241,14 @@ class SqliteStore(ClosableStore):
             private_files.create_where_missing(Path(self._path))
         connection = sqlite3.connect(self._path, timeout=_BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
         try:
-            connection.execute("PRAGMA journal_mode = WAL")
+            (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
             # A check, which opens it, is to find out whether the disk takes what it is given.
             connection.execute("PRAGMA synchronous = FULL")
             connection.executescript(_TABLES)
         except BaseException:
             connection.close()
             raise
-        self._goes_through = True
+        self._goes_through, self._has_wal = True, mode == "wal"
         return connection
 
     def _sweep(self, connection: sqlite3.Connection) -> None:

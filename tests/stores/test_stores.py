@@ -523,6 +523,15 @@ def test_sqlite_writes_each_key_that_is_done_through_to_the_disk(tmp_path: Path,
         assert not went_through(store), "the key has taken all with it, a moment ago"
 
 
+def test_where_sqlite_has_no_log_each_write_waits_for_the_disk(clock: Clock) -> None:
+    with SqliteStore(":memory:", clock=clock) as store:
+        for handler in "ab":
+            store.save("queue m1", handler, DONE)
+
+        assert store._open().execute("PRAGMA journal_mode").fetchone() != ("wal",)
+        assert store._open().execute("PRAGMA synchronous").fetchone() == (2,)
+
+
 def test_a_clock_that_is_set_back_keeps_no_progress_from_the_disk(tmp_path: Path, clock: Clock) -> None:
     with SqliteStore(tmp_path / "progress.db", clock=clock) as store:
         store.save("queue m1", "answer", DONE)
