@@ -1,5 +1,6 @@
 """What tests share: an AWS of our own, reached by real boto3 over real HTTP."""
 
+import functools
 import importlib.util
 import logging
 import os
@@ -11,20 +12,39 @@ import threading
 from collections.abc import Iterator
 
 import pytest
+from botocore.loaders import JSONFileLoader, Loader
 from hypothesis import HealthCheck, settings
 
 from megaflow.telemetry.current import current
+from tests.examples import examples
 from tests.logs import PlainRecords, logging_as_before
 
 # A slow machine is no failure; and CI, which lands changes, tries the same examples each time.
 settings.register_profile(
-    "megaflow", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize="CI" in os.environ
+    "megaflow",
+    max_examples=examples(100),
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    derandomize="CI" in os.environ,
 )
 settings.load_profile("megaflow")
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # So it is where the tests were started in the background, and their processes would not hear Ctrl-C either.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+class _FilesReadOnce:
+    """The files that botocore comes with: each session would read them anew, which costs more than most tests do."""
+
+    def __init__(self) -> None:
+        files = JSONFileLoader()
+        self.exists = functools.cache(files.exists)
+        self.load_file = functools.cache(files.load_file)
+
+
+_FILES_READ_ONCE = _FilesReadOnce()
+Loader.FILE_LOADER_CLASS = staticmethod(lambda: _FILES_READ_ONCE)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -48,14 +68,19 @@ def plain_records() -> Iterator[None]:
     assert not _records.problems
 
 
+_lasting_modules: set[str] = set()
+
+
 @pytest.fixture(autouse=True)
 def _leave_no_modules(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Forget the modules that a test has made: those of the next one may be called the same."""
     path, made = list(sys.path), str(tmp_path_factory.getbasetemp())
     yield
-    for name, module in list(sys.modules.items()):
-        if (getattr(module, "__file__", "") or "").startswith(made):
+    for name in set(sys.modules) - _lasting_modules:
+        if (getattr(sys.modules[name], "__file__", "") or "").startswith(made):
             del sys.modules[name]
+        else:
+            _lasting_modules.add(name)
     sys.path[:] = path
 
 
