@@ -1,6 +1,5 @@
 """What tests share: an AWS of our own, reached by real boto3 over real HTTP."""
 
-import functools
 import importlib.util
 import logging
 import os
@@ -12,10 +11,10 @@ import threading
 from collections.abc import Iterator
 
 import pytest
-from botocore.loaders import JSONFileLoader, Loader
 from hypothesis import HealthCheck, settings
 
 from megaflow.telemetry.current import current
+from tests.botocore_files import read_once
 from tests.examples import examples
 from tests.logs import PlainRecords, logging_as_before
 
@@ -34,17 +33,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-class _FilesReadOnce:
-    """The files that botocore comes with: each session would read them anew, which costs more than most tests do."""
-
-    def __init__(self) -> None:
-        files = JSONFileLoader()
-        self.exists = functools.cache(files.exists)
-        self.load_file = functools.cache(files.load_file)
-
-
-_FILES_READ_ONCE = _FilesReadOnce()
-Loader.FILE_LOADER_CLASS = staticmethod(lambda: _FILES_READ_ONCE)
+read_once()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
