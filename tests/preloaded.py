@@ -8,7 +8,6 @@ import sqlalchemy.orm  # noqa: F401
 from botocore.loaders import create_loader
 
 import megaflow.cli.main
-import megaflow.local.__main__
 import megaflow.local.server
 import megaflow.runtime.supervisor
 import megaflow.sql  # noqa: F401

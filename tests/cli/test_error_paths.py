@@ -22,7 +22,8 @@ import pytest
 from megaflow.local import Fault, FaultKind, Faults
 from megaflow.local.server import Server
 from tests.cli.conftest import Ran, Run, take_all
-from tests.cli.processes import ROOT, running
+from tests.cli.processes import running
+from tests.forked import ROOT
 from tests.waiting import PATIENCE, wait_until
 
 APP = "from megaflow import App\napp = App()\napp.on_text()(print)\n"

@@ -17,7 +17,8 @@ import megaflow
 from megaflow.cli.new import FILES
 from megaflow.local.server import Server
 from tests.cli.conftest import Run
-from tests.cli.processes import ROOT, running
+from tests.cli.processes import running
+from tests.forked import ROOT
 from tests.waiting import PATIENCE
 
 BIN = Path(sys.executable).parent
