@@ -23,7 +23,7 @@ _PROCESSES: Final = multiprocessing.get_context("forkserver")
 
 
 class Program:
-    """A script, or a module after ``-m``, with the part of `subprocess.Popen` that tests use.
+    """A script, a module after ``-m``, or code after ``-c``, with the part of `subprocess.Popen` that tests use.
 
     *stdout* and *stderr* may be ``subprocess.PIPE``, and *stderr* ``subprocess.STDOUT``.
     """
@@ -127,6 +127,10 @@ def _run(arguments: Sequence[str], cwd: str, environment: Mapping[str, str], str
         sys.argv[:] = rest
         sys.path.insert(0, cwd)
         runpy.run_module(rest[0], run_name="__main__", alter_sys=True)
+    elif first == "-c":
+        sys.argv[:] = ["-c", *rest[1:]]
+        sys.path.insert(0, cwd)
+        exec(compile(rest[0], "<string>", "exec"), {"__name__": "__main__"})
     else:
         sys.argv[:] = arguments
         sys.path.insert(0, str(Path(first).parent.absolute()))

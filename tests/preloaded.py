@@ -3,14 +3,23 @@
 import asyncio  # noqa: F401
 
 import boto3  # noqa: F401
-import httptools  # noqa: F401
 import sqlalchemy.orm  # noqa: F401
+import uvicorn.lifespan.off
+import uvicorn.loops.asyncio  # noqa: F401
 from botocore.loaders import create_loader
 
 import megaflow.cli.main
+import megaflow.cli.move
+import megaflow.cli.publish
+import megaflow.cli.queues
+import megaflow.cli.run
+import megaflow.consumer.threads.runner
+import megaflow.dispatch.check
+import megaflow.local.file.store
 import megaflow.local.server
 import megaflow.runtime.supervisor
-import megaflow.sql  # noqa: F401
+import megaflow.sql
+import megaflow.wire.client  # noqa: F401
 from tests.botocore_files import read_once
 
 read_once()
