@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from typing import Any
 
 from botocore.loaders import JSONFileLoader, Loader
 
@@ -16,5 +17,14 @@ class _ReadOnce:
 
 def read_once() -> None:
     """Let all sessions of this process share what one of them has read."""
-    files = _ReadOnce()
+    files, listed = _ReadOnce(), dict[tuple[str, ...], list[str]]()
+    list_anew = Loader.list_available_services
+
+    def list_available_services(loader: Any, type_name: str) -> list[str]:
+        place = (type_name, *loader.search_paths)
+        if place not in listed:
+            listed[place] = list_anew(loader, type_name)
+        return listed[place]
+
     Loader.FILE_LOADER_CLASS = staticmethod(lambda: files)
+    Loader.list_available_services = list_available_services
