@@ -108,7 +108,7 @@ def _open(wanted: int | None, inherited: int) -> tuple[IO[str] | None, Connectio
         return None, Connection(os.dup(inherited), readable=False)
     reader, writer = multiprocessing.Pipe(duplex=False)
     with reader:
-        return os.fdopen(os.dup(reader.fileno()), encoding="utf-8", newline="\n"), writer
+        return os.fdopen(os.dup(reader.fileno()), encoding="utf-8", errors="surrogateescape", newline="\n"), writer
 
 
 def _run(arguments: Sequence[str], cwd: str, environment: Mapping[str, str], streams: tuple[Connection, ...]) -> None:
