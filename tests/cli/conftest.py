@@ -12,6 +12,7 @@ from typing import Any
 import boto3
 import pytest
 
+from megaflow.cli import mover, queues
 from megaflow.cli.main import main
 from megaflow.local.server import Server
 from tests.logs import logging_as_before
@@ -46,8 +47,10 @@ def _alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def run(capfd: pytest.CaptureFixture[str]) -> Run:
-    """The command, in this process."""
+def run(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    """The command, in this process. It does not wait for messages that are not there, as none come meanwhile."""
+    for module in (mover, queues):
+        monkeypatch.setattr(module, "_WAIT", 0)
 
     def run(*arguments: object) -> Ran:
         capfd.readouterr()
