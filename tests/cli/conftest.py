@@ -46,11 +46,16 @@ def _alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-@pytest.fixture
-def run(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
-    """The command, in this process. It does not wait for messages that are not there, as none come meanwhile."""
+def wait_for_no_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let commands that take what is there not wait for more, as none comes meanwhile."""
     for module in (mover, queues):
         monkeypatch.setattr(module, "_WAIT", 0)
+
+
+@pytest.fixture
+def run(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    """The command, in this process."""
+    wait_for_no_message(monkeypatch)
 
     def run(*arguments: object) -> Ran:
         capfd.readouterr()
