@@ -47,8 +47,9 @@ coverage: $(FOR_DEVELOPMENT) $(FOREIGN)
 	$(BIN)/coverage run -m pytest
 	$(BIN)/coverage report --show-missing
 
+# Those of hypothesis are in `make test`, too, with a quarter of their examples.
 test-long: $(FOR_TESTS) $(FOREIGN)
-	$(BIN)/python -m pytest -m long -n 2 --dist worksteal
+	MEGAFLOW_EXAMPLES=all $(BIN)/python -m pytest -m 'long or hypothesis' -n 2 --dist worksteal
 
 torture: $(FOR_TESTS)
 	$(BIN)/python -m tests.torture --seconds $(SECONDS_OF_TORTURE)

@@ -14,17 +14,26 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from megaflow.telemetry.current import current
+from tests.botocore_files import read_once
+from tests.examples import examples
 from tests.logs import PlainRecords, logging_as_before
 
 # A slow machine is no failure; and CI, which lands changes, tries the same examples each time.
 settings.register_profile(
-    "megaflow", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize="CI" in os.environ
+    "megaflow",
+    max_examples=examples(100),
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    derandomize="CI" in os.environ,
 )
 settings.load_profile("megaflow")
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # So it is where the tests were started in the background, and their processes would not hear Ctrl-C either.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+read_once()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -48,14 +57,19 @@ def plain_records() -> Iterator[None]:
     assert not _records.problems
 
 
+_lasting_modules: set[str] = set()
+
+
 @pytest.fixture(autouse=True)
 def _leave_no_modules(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Forget the modules that a test has made: those of the next one may be called the same."""
     path, made = list(sys.path), str(tmp_path_factory.getbasetemp())
     yield
-    for name, module in list(sys.modules.items()):
-        if (getattr(module, "__file__", "") or "").startswith(made):
+    for name in set(sys.modules) - _lasting_modules:
+        if (getattr(sys.modules[name], "__file__", "") or "").startswith(made):
             del sys.modules[name]
+        else:
+            _lasting_modules.add(name)
     sys.path[:] = path
 
 

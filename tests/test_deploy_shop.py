@@ -28,7 +28,7 @@ from megaflow.provision.export.compose import write_compose
 from megaflow.provision.export.deployment import HEALTH_CHECK, Service, deploy
 from megaflow.provision.needs import needs_of
 from tests.cfn_lint import lint
-from tests.cli.processes import Process, running
+from tests.cli.processes import Process, running, running_command
 from tests.docs.pages import ROOT
 from tests.docs.test_sessions import find_port
 from tests.provision.calls import Recorder, recording
@@ -158,7 +158,7 @@ def test_as_the_first_process_of_a_container_it_hears_the_signal(
 
     program = "import os, sys; print(os.getpid(), flush=True); os.execvp(sys.argv[1], sys.argv[1:])"
     started = [sys.executable, "-c", program, sys.executable, "-m", "megaflow", *start(exec_form(command), find_port())]
-    with running(command=(*first, *started)) as app:
+    with running_command(*first, *started) as app:
         app.wait_for("^1$")
         send(server, 7)
         app.wait_for("shipping 7")
@@ -266,8 +266,8 @@ def supervising(tmp_path: Path) -> Iterator[Process]:
     (tmp_path / "supervisord.conf").write_text(
         f"[supervisord]\nnodaemon=true\nlogfile=/dev/null\nlogfile_maxbytes=0\npidfile={tmp_path}/pid\n{here}"
     )
-    arguments = ("-n", "-c", str(tmp_path / "supervisord.conf"))
-    with running(*arguments, command=(sys.executable, "-W", "ignore", "-m", "supervisor.supervisord")) as process:
+    supervisord = (sys.executable, "-W", "ignore", "-m", "supervisor.supervisord")
+    with running_command(*supervisord, "-n", "-c", str(tmp_path / "supervisord.conf")) as process:
         yield process
 
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.processes import ROOT, running
+from tests.cli.processes import running_command
+from tests.forked import ROOT
 from tests.waiting import PATIENCE
 
 SILENT_PYTHON = """#!/bin/sh
@@ -80,7 +81,7 @@ def test_the_three_commands_to_try_next_work_as_they_are_shown(checkout: Path) -
     assert dev[0] == f"{venv}/bin/megaflow"
     assert os.access(dev[0], os.X_OK)
     # Another test may have the usual port.
-    with running(*dev[1:], "--port", "0") as process:
+    with running_command(*dev, "--port", "0") as process:
         process.wait_for("megaflow redrive 13_command_line-dead")
         assert process.end() == 0
 

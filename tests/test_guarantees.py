@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections import Counter
@@ -31,6 +29,7 @@ from megaflow import (
 )
 from megaflow.local.server import Server
 from tests.consuming import Faulty, Queues, run_until, running
+from tests.forked import Program
 from tests.guarantees import QUEUES, SITUATIONS, collect, guarantee
 from tests.waiting import EARLY, PATIENCE, wait_until
 
@@ -838,9 +837,8 @@ class Killed:
     endpoint: str
     ledger: Path
 
-    def consume(self, how: str) -> subprocess.Popen[bytes]:
-        command = [sys.executable, str(SCRIPT), self.queues.url, self.endpoint, str(self.ledger), how]
-        return subprocess.Popen(command)
+    def consume(self, how: str) -> Program:
+        return Program(str(SCRIPT), self.queues.url, self.endpoint, str(self.ledger), how)
 
     def lines(self) -> list[str]:
         return self.ledger.read_text().splitlines() if self.ledger.exists() else []

@@ -17,6 +17,7 @@ import pytest
 
 from megaflow import PayloadBuilder, SqsPublisher
 from samples.demo import Verdict, find_problems
+from tests import forked
 from tests.docs.test_sessions import find_port
 from tests.postgresql import postgresql
 from tests.waiting import PATIENCE, wait_until
@@ -177,15 +178,7 @@ ELSEWHERE = {
 
 
 def run(path: Path, **environment: str) -> str:
-    done = subprocess.run(
-        [sys.executable, path],
-        env=os.environ | environment,
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-        cwd=ROOT,
-        check=False,
-    )
+    done = forked.run(str(path), env=os.environ | environment, cwd=ROOT, timeout=PATIENCE)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 

@@ -23,6 +23,9 @@ from megaflow.transport.addresses import name_of
 from megaflow.transport.numbers import read_time, read_whole
 from megaflow.transport.queue import OpenQueue, QueueFacts
 
+_WAIT: Final = 1
+"""Seconds that a receive waits, so that SQS asks all its servers before it says that there is nothing."""
+
 _HIDDEN_FOR: Final = 30
 """Seconds that a message stays hidden at most while somebody looks at it."""
 
@@ -158,7 +161,7 @@ def _receive_up_to(place: OpenQueue, count: int) -> Iterator[Sequence[Message]]:
     """Give messages as they come, until there are so many, or no more come."""
     left = count
     while left > 0:
-        found = place.receive(min(left, 10), wait_time_seconds=1, visibility_timeout=_HIDDEN_FOR)
+        found = place.receive(min(left, 10), wait_time_seconds=_WAIT, visibility_timeout=_HIDDEN_FOR)
         if not found:
             return
         left -= len(found)

@@ -2,31 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, create_engine, update
+from sqlalchemy import Engine, update
 
 from megaflow.sql import Outbox
 from megaflow.sql.tables import outbox as table
-from tests.publishing.queue_server import QueueServer, queue_server
-from tests.sql.relays import file_url, relaying, rows_of
+from tests.publishing.queue_server import QueueServer
+from tests.sql.relays import engine_of_a_file, queue, relaying, rows_of
 from tests.waiting import wait_until
 
-
-@pytest.fixture
-def queue() -> Iterator[QueueServer]:
-    with queue_server() as server:
-        yield server
-
-
-@pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Engine]:
-    engine = create_engine(file_url(tmp_path))
-    yield engine
-    engine.dispose()
+__all__ = ["engine_of_a_file", "queue"]  # fixtures
 
 
 @pytest.mark.parametrize("options", ['{"of_a_later_version": 1}', "no json", '{"attributes": {"a": {}}}', "[]"])

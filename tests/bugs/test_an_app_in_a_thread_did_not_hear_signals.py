@@ -10,7 +10,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,6 +23,7 @@ from megaflow.local import Account, SqsClient
 from megaflow.local.server import Server
 from megaflow.runtime.supervisor import Supervisor
 from megaflow.runtime.targets import Targets
+from tests.forked import Program
 from tests.waiting import PATIENCE, wait_until
 
 ROOT = Path(__file__).parents[2]
@@ -64,14 +64,10 @@ def test_it_stops_well_as_readme_says(tmp_path: Path, how: str, number: signal.S
 
 
 @contextmanager
-def run_script(url: str, endpoint: str, ledger: Path, how: str) -> Iterator[subprocess.Popen[str]]:
+def run_script(url: str, endpoint: str, ledger: Path, how: str) -> Iterator[Program]:
     environment = {"AWS_ACCESS_KEY_ID": "any", "AWS_SECRET_ACCESS_KEY": "any", "AWS_DEFAULT_REGION": "us-east-1"}
-    script = subprocess.Popen(
-        [sys.executable, str(SCRIPT), url, endpoint, str(ledger), how],
-        stderr=subprocess.PIPE,
-        text=True,
-        env=os.environ | environment | {"PYTHONPATH": str(ROOT)},
-    )
+    command = (str(SCRIPT), url, endpoint, str(ledger), how)
+    script = Program(*command, stderr=subprocess.PIPE, env=os.environ | environment)
     try:
         yield script
     finally:
@@ -79,7 +75,7 @@ def run_script(url: str, endpoint: str, ledger: Path, how: str) -> Iterator[subp
         script.wait()
 
 
-def read_until(wanted: str, script: subprocess.Popen[str]) -> str:
+def read_until(wanted: str, script: Program) -> str:
     assert script.stderr is not None
     said = ""
     for line in script.stderr:

@@ -2,29 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
-import pytest
-from sqlalchemy import Engine, create_engine
+from sqlalchemy import Engine
 
 from megaflow.sql import Outbox
 from tests.publishing.queue_server import QueueServer, queue_server
-from tests.sql.relays import count_of, file_url, relaying, rows_of
+from tests.sql.relays import count_of, engine_of_a_file, queue, relaying, rows_of
 from tests.waiting import wait_until
 
-
-@pytest.fixture
-def queue() -> Iterator[QueueServer]:
-    with queue_server() as server:
-        yield server
-
-
-@pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Engine]:
-    engine = create_engine(file_url(tmp_path))
-    yield engine
-    engine.dispose()
+__all__ = ["engine_of_a_file", "queue"]  # fixtures
 
 
 def test_what_is_for_another_queue_waits_and_is_said(queue: QueueServer, engine: Engine) -> None:

@@ -18,6 +18,7 @@ from megaflow.match.functions import all_items, any_, contains, empty, eq, lengt
 from megaflow.messages.codec import Decoded, Encoded, Kind, decode, encode
 from megaflow.messages.message import open_message
 from megaflow.messages.nesting import TOO_DEEP, TOO_LONG, find_excess
+from tests.examples import examples
 
 Returned = TypeVar("Returned")
 
@@ -219,7 +220,7 @@ json_values = st.recursive(
 )
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(value=json_values, limit=st.integers(min_value=2, max_value=8))
 def test_levels_are_counted_as_a_walk_counts_them(value: Any, limit: int) -> None:
     def levels(value: Any) -> int:

@@ -12,6 +12,7 @@ from typing import Any
 import boto3
 import pytest
 
+from megaflow.cli import mover, queues
 from megaflow.cli.main import main
 from megaflow.local.server import Server
 from tests.logs import logging_as_before
@@ -45,9 +46,16 @@ def _alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
 
 
+def wait_for_no_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let commands that take what is there not wait for more, as none comes meanwhile."""
+    for module in (mover, queues):
+        monkeypatch.setattr(module, "_WAIT", 0)
+
+
 @pytest.fixture
-def run(capfd: pytest.CaptureFixture[str]) -> Run:
+def run(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
     """The command, in this process."""
+    wait_for_no_message(monkeypatch)
 
     def run(*arguments: object) -> Ran:
         capfd.readouterr()

@@ -6,35 +6,26 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from io import TextIOWrapper
-from pathlib import Path
 from queue import Empty, Queue
-from typing import Final
+from typing import IO, Final
 
+from tests.forked import ROOT, Program
 from tests.waiting import PATIENCE
 
-ROOT = Path(__file__).parents[2]
-MEGAFLOW: Final = (sys.executable, "-m", "megaflow")
+MEGAFLOW: Final = ("-m", "megaflow")
 
 
 class Process:
     """A command that runs, and what it says, line by line."""
 
-    def __init__(self, *arguments: str, command: Sequence[str] = MEGAFLOW) -> None:
-        self._process = subprocess.Popen(
-            [*command, *arguments],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            env=os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"},
-        )
-        assert self._process.stdout is not None
-        # A carriage return is not to pass for the end of a line.
-        self._stream = TextIOWrapper(self._process.stdout, "utf-8", newline="\n")
+    def __init__(self, process: Program | subprocess.Popen[bytes], stream: IO[str]) -> None:
+        self._process = process
+        self._stream = stream
         self._lines: Queue[str] = Queue()
         self.said: list[str] = []
         self._reader = threading.Thread(target=self._read)
@@ -84,20 +75,37 @@ class Process:
 
 
 @contextmanager
-def piped(*arguments: str) -> Iterator[subprocess.Popen[str]]:
-    """Run a command with a pipe for each of its streams, and kill it at the end."""
-    command = [sys.executable, "-m", "megaflow", *arguments]
-    pipe = subprocess.PIPE
-    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True) as process:
+def piped(*arguments: str) -> Iterator[Program]:
+    """Run a command of ours with a pipe for what it says and one for its errors, and kill it at the end."""
+    with Program(*MEGAFLOW, *arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as program:
         try:
-            yield process
+            yield program
         finally:
-            process.kill()
+            program.kill()
 
 
 @contextmanager
-def running(*arguments: str, command: Sequence[str] = MEGAFLOW) -> Iterator[Process]:
-    process = Process(*arguments, command=command)
+def running(*arguments: str, program: Sequence[str] = MEGAFLOW) -> Iterator[Process]:
+    """Run a command of ours, or another *program* in Python."""
+    started = Program(*program, *arguments, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    assert started.stdout is not None
+    with _killed_at_the_end(Process(started, started.stdout)) as process:
+        yield process
+
+
+@contextmanager
+def running_command(*command: str) -> Iterator[Process]:
+    """Run a command that is none of ours, or that has to be started as users start it."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+    started = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    assert started.stdout is not None
+    # A carriage return is not to pass for the end of a line.
+    with _killed_at_the_end(Process(started, TextIOWrapper(started.stdout, "utf-8", newline="\n"))) as process:
+        yield process
+
+
+@contextmanager
+def _killed_at_the_end(process: Process) -> Iterator[Process]:
     try:
         yield process
     finally:

@@ -21,16 +21,24 @@ import pytest
 
 from megaflow.local import Fault, FaultKind, Faults
 from megaflow.local.server import Server
+from tests import forked
 from tests.cli.conftest import Ran, Run, take_all
-from tests.cli.processes import ROOT, running
+from tests.cli.processes import MEGAFLOW, running
+from tests.forked import ROOT
 from tests.waiting import PATIENCE, wait_until
 
 APP = "from megaflow import App\napp = App()\napp.on_text()(print)\n"
 NOBODY = "http://127.0.0.1:9"
 
 
-def start(*arguments: str, **options: Any) -> Ran:
+def start(*arguments: str) -> Ran:
     """Run the command in a process of its own."""
+    done = forked.run(*MEGAFLOW, *arguments, env=os.environ | {"AWS_MAX_ATTEMPTS": "1"}, timeout=PATIENCE)
+    return Ran(done.returncode, done.stdout, done.stderr)
+
+
+def start_where(*arguments: str, **options: Any) -> Ran:
+    """Run the command in a process that has something else to write to."""
     done = subprocess.run(
         [sys.executable, "-m", "megaflow", *arguments],
         capture_output="stdout" not in options,
@@ -213,7 +221,7 @@ def _almost_full() -> None:
 def test_a_full_disk_loses_no_line(sqs: Any, orders: str) -> None:
     Path("all.jsonl").write_text('{"n": 1}\n{"n": \n{"n": 3}\n')
 
-    done = start("publish", "all.jsonl", "--queue", "orders", preexec_fn=_almost_full)
+    done = start_where("publish", "all.jsonl", "--queue", "orders", preexec_fn=_almost_full)
 
     expect_failure(
         done, "all.failed.jsonl: File too large, so these lines failed and are not in it: 2; go on with --skip"
@@ -224,7 +232,7 @@ def test_a_full_disk_loses_no_line(sqs: Any, orders: str) -> None:
 @pytest.mark.parametrize("command", ["stats orders", "publish body.json --queue orders", "--help"])
 def test_an_output_that_is_full(command: str) -> None:
     with Path("/dev/full").open("w") as full:
-        done = start(*command.split(), stdout=full, stderr=subprocess.PIPE)
+        done = start_where(*command.split(), stdout=full, stderr=subprocess.PIPE)
 
     expect(done, 1, "No space left on device")
 

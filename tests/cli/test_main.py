@@ -13,6 +13,7 @@ import pytest
 
 import megaflow
 from megaflow.cli.main import COMMANDS
+from tests import forked
 from tests.cli.conftest import Run
 from tests.waiting import PATIENCE
 
@@ -135,7 +136,8 @@ def test_without_what_sees_changes_dev_names_the_extra_and_starts_nothing() -> N
 
 def test_completion_is_for_three_shells() -> None:
     for shell in ("bash", "zsh", "fish"):
-        assert "_MEGAFLOW_COMPLETE" in _run(_MEGAFLOW_COMPLETE=f"{shell}_source").stdout
+        environment = os.environ | {"_MEGAFLOW_COMPLETE": f"{shell}_source"}
+        assert "_MEGAFLOW_COMPLETE" in forked.run("-m", "megaflow", env=environment, timeout=PATIENCE).stdout
 
 
 def test_handlers_are_shown_with_what_is_odd_about_them(run: Run) -> None:
@@ -189,7 +191,7 @@ def test_a_port_that_is_taken_is_said_with_a_way_out(command: list[str]) -> None
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
 
-        ran = _run(*command, "--port", str(port))
+        ran = forked.run("-m", "megaflow", *command, "--port", str(port), timeout=PATIENCE)
 
     said = f"cannot listen on 127.0.0.1:{port}: Address already in use (is another one running?); port 0"
     assert ran.returncode == 2

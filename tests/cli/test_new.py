@@ -16,8 +16,10 @@ import pytest
 import megaflow
 from megaflow.cli.new import FILES
 from megaflow.local.server import Server
+from tests import forked
 from tests.cli.conftest import Run
-from tests.cli.processes import ROOT, running
+from tests.cli.processes import running
+from tests.forked import ROOT
 from tests.waiting import PATIENCE
 
 BIN = Path(sys.executable).parent
@@ -142,7 +144,7 @@ def test_it_needs_what_megaflow_has(shop: Path) -> None:
 
 
 def test_nothing_is_odd_about_its_handlers(shop: Path) -> None:
-    ran = _do("megaflow", "handlers", "my_shop.app:app", folder=shop)
+    ran = forked.run("-m", "megaflow", "handlers", "my_shop.app:app", cwd=shop, timeout=PATIENCE)
 
     assert ran.returncode == 0, ran.stderr
     assert [line.split()[0] for line in ran.stdout.splitlines()] == [

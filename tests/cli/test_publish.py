@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import stat
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,6 @@ from megaflow.local.server import Server
 from megaflow.messages.attributes import Attribute
 from megaflow.messages.message import open_message
 from tests.cli.conftest import Run, take_all
-from tests.cli.processes import piped
 from tests.waiting import PATIENCE, wait_until
 
 EVENT = (
@@ -256,7 +256,9 @@ def test_what_contradicts_itself_is_refused(run: Run, orders: str, arguments: li
 
 
 def test_an_interrupted_publish_says_how_far_it_came(server: Server, sqs: Any, orders: str, tmp_path: Path) -> None:
-    with piped("publish", "-", "--lines", "--queue", "orders") as process:
+    command = [sys.executable, "-m", "megaflow", "publish", "-", "--lines", "--queue", "orders"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True) as process:
         assert process.stdin is not None
         process.stdin.write("".join(f'{{"n": {number}}}\n' for number in range(25)))
         process.stdin.flush()

@@ -35,6 +35,7 @@ from megaflow.match.functions import (
     wildcard,
 )
 from megaflow.messages.message import message_with
+from tests.examples import examples
 from tests.linear_twin import LinearTable
 from tests.matching import Spy, handle, show
 from tests.pattern_strategies import object_patterns, objects, simple_patterns
@@ -274,7 +275,7 @@ def test_findings_come_in_order_of_registration_and_each_says_where() -> None:
     assert all("test_check.py:" in str(finding) for finding in findings)
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(
     patterns=st.lists(object_patterns | st.fixed_dictionaries({"a": simple_patterns}), min_size=1, max_size=5),
     pairs=st.lists(st.tuples(simple_patterns, simple_patterns), max_size=3),

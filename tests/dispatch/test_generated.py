@@ -23,6 +23,7 @@ from megaflow.match.comparison import read_number
 from megaflow.match.conditions import compile_test
 from megaflow.match.functions import between, fullmatch, gt, gte, in_, lt, lte, not_, or_, prefix, search
 from megaflow.match.pattern import as_condition
+from tests.examples import examples
 from tests.matching import handle
 from tests.pattern_strategies import numbers, payloads, text
 
@@ -116,7 +117,7 @@ conditions = st.one_of(
 )
 
 
-@settings(max_examples=500)
+@settings(max_examples=examples(500))
 @given(condition=conditions | conditions.map(not_), value=left)
 def test_what_is_left_of_a_pattern_is_tested_as_the_pattern_says(condition: Any, value: Any) -> None:
     test = Residuals(DATA_FIELDS, Functions(NAMES)).make_test(Clause(("a",), condition))
@@ -125,7 +126,7 @@ def test_what_is_left_of_a_pattern_is_tested_as_the_pattern_says(condition: Any,
     assert test({}) is False
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(several=st.lists(conditions, min_size=1, max_size=12), value=left)
 def test_what_is_looked_up_is_what_the_patterns_say(several: Sequence[Any], value: Any) -> None:
     router = Router()

@@ -23,6 +23,7 @@ from megaflow.handlers.router import Router
 from megaflow.match.functions import or_
 from megaflow.match.re2_sets import is_available
 from megaflow.messages.message import message_with
+from tests.examples import examples
 from tests.linear_twin import LinearTable
 from tests.matching import fail, handle
 from tests.pattern_strategies import (
@@ -138,7 +139,7 @@ def disagreement(handlers: Sequence[Handler], payload: object, sizes: Sizes) -> 
 
 
 @pytest.mark.parametrize("sizes", [USUAL, EVERYTHING_FILED], ids=["usual", "everything filed"])
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(registered=registrations, payload=anything)
 def test_the_table_its_twin_and_explain_agree(registered: list[Register], payload: Any, sizes: Sizes) -> None:
     handlers = register(registered)
@@ -146,7 +147,7 @@ def test_the_table_its_twin_and_explain_agree(registered: list[Register], payloa
     assert disagreement(handlers, payload, sizes) == ""
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(patterns=st.lists(object_patterns, min_size=1, max_size=12), payload=objects)
 def test_the_table_says_what_the_tables_of_the_specification_say(patterns: list[Any], payload: Any) -> None:
     router = Router()
@@ -159,7 +160,7 @@ def test_the_table_says_what_the_tables_of_the_specification_say(patterns: list[
     assert matched == tuple(each for each, is_held in zip(router.handlers, expected, strict=True) if is_held)
 
 
-@settings(max_examples=100)
+@settings(max_examples=examples(100))
 @given(patterns=st.lists(object_patterns, min_size=6, max_size=8), several=st.lists(objects, min_size=1, max_size=5))
 def test_many_handlers_agree_with_the_twin(patterns: list[Any], several: list[Any]) -> None:
     handlers = register([_on_data(one | other) for one in patterns for other in patterns])

@@ -38,6 +38,7 @@ from megaflow.match.functions import (
     wildcard,
 )
 from megaflow.messages.message import open_message
+from tests.examples import examples
 from tests.matching import show
 from tests.pattern_strategies import object_patterns, patterns_with_functions
 from tests.reference_matcher import build
@@ -388,7 +389,7 @@ _rules = st.fixed_dictionaries(
 _equal_objects = st.dictionaries(_keys, _scalars | st.dictionaries(_keys, _scalars, max_size=2), max_size=2)
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(
     data_patterns=st.lists(object_patterns | _equal_objects, max_size=3),
     rules=st.lists(_rules | _equal_objects.map(lambda attributes: {"attributes": attributes}), max_size=3),
@@ -474,7 +475,7 @@ _FIELDS = [
 ]
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(handlers_and_a_body())
 def test_a_policy_lets_through_the_body_that_its_handler_was_made_for(drawn: tuple[App, str]) -> None:
     app, body = drawn

@@ -16,6 +16,7 @@ from megaflow.match.filters import from_eventbridge, from_sns_filter_policy, rea
 from megaflow.match.functions import absent, contains, gt, not_, or_
 from megaflow.messages.message import open_message
 from tests.dispatch.test_sns_policy import on_data, on_event, policy_of
+from tests.examples import examples
 from tests.match.test_eventbridge import events, patterns
 from tests.match.test_filters import bodies, flat_policies, nested_policies, read_unless_too_much
 from tests.matching import handle
@@ -71,7 +72,7 @@ def check_that_nothing_wanted_is_kept_out(app: App, several: list[dict[str, Any]
         assert says(body, {}) or not matched, (str(derived), body)
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(nested_policies, st.lists(bodies, min_size=1, max_size=4))
 def test_it_accepts_what_the_policy_accepts(policy: dict[str, Any], several: list[dict[str, Any]]) -> None:
     accepts = read_unless_too_much(policy, "MessageBody")
@@ -88,7 +89,7 @@ def test_it_accepts_what_the_policy_accepts(policy: dict[str, Any], several: lis
         assert says(body, {}) or not accepts(body, {}), (str(derived), body)
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(flat_policies, st.lists(bodies, min_size=1, max_size=4))
 def test_it_accepts_no_more_where_each_key_is_asked_once(policy: dict[str, Any], several: list[dict[str, Any]]) -> None:
     accepts = read_unless_too_much(policy, "MessageBody")
@@ -105,7 +106,7 @@ def test_it_accepts_no_more_where_each_key_is_asked_once(policy: dict[str, Any],
 # Event patterns of EventBridge's
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(patterns, st.lists(events, min_size=1, max_size=4))
 def test_it_lets_through_what_an_event_pattern_matches(pattern: dict[str, Any], several: list[dict[str, Any]]) -> None:
     app = App()
@@ -240,7 +241,7 @@ _filters: st.SearchStrategy[Callable[[], object]] = st.one_of(
 )
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(
     st.lists(_filters, min_size=1, max_size=4),
     st.sampled_from([None, "key", "list", "or"]),
@@ -343,7 +344,7 @@ def test_handlers_that_ask_for_attributes_have_a_policy_for_attributes() -> None
     assert derived.policy == {"$or": [{"store": ["x"]}, {"store": [{"prefix": "y"}], "store.id": [NOT_THERE]}]}
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(
     st.lists(flat_policies, min_size=1, max_size=3),
     st.lists(

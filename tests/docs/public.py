@@ -66,7 +66,8 @@ def public_classes() -> dict[str, type]:
     return {name: thing for thing, name in classes.items()}
 
 
-def members_of(kind: type) -> dict[str, str]:
+@cache
+def members_of(kind: type) -> Mapping[str, str]:
     """Return the docstrings of what *kind* and its bases in megaflow define, by name; ``""`` where there is none."""
     members: dict[str, str] = {}
     for base in kind.__mro__:

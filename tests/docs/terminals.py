@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from queue import Empty, Queue
 from typing import Final
 
-from tests.cli.processes import ROOT
+from tests.forked import ROOT
 from tests.waiting import PATIENCE
 
 _END: Final = "the command has ended with"

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 
 import pytest
 
-from tests.cli.processes import Process, running
+from tests.cli.processes import Process, running_command
 from tests.docs.pages import PAGES
 from tests.docs.terminals import Terminal, terminal
 from tests.docs.test_pages import is_operation
@@ -106,7 +106,7 @@ class Desk:
         if last.line.startswith(SERVERS):
             line += f" --port {self._ports['4566']}"
         script = "\n".join([*(each.line for each in before), line])
-        self._kept[name] = self._exits.enter_context(running(script, command=("bash", "-c")))
+        self._kept[name] = self._exits.enter_context(running_command("bash", "-c", script))
         expect(self._kept[name], read_lines("\n".join(last.printed)))
 
 

@@ -20,6 +20,7 @@ from urllib.request import urlopen
 import pytest
 
 from megaflow.local.__main__ import main
+from tests import forked
 from tests.local.wire import Wire, post, signature
 from tests.waiting import EARLY, PATIENCE
 
@@ -39,7 +40,7 @@ sys.meta_path.insert(0, Missing())
 class Program:
     """``python -m megaflow.local``, once it has said where it listens."""
 
-    process: subprocess.Popen[str]
+    process: forked.Program
     first_line: str
 
     @property
@@ -53,13 +54,13 @@ class Program:
         began = time.monotonic()
         self.process.send_signal(by)
         _, complaints = self.process.communicate(timeout=PATIENCE)
-        return self.process.returncode, complaints, time.monotonic() - began
+        return self.process.wait(), complaints, time.monotonic() - began
 
 
 @contextmanager
 def started(*arguments: str) -> Iterator[Program]:
-    command = [sys.executable, "-m", "megaflow.local", "--port", "0", *arguments]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    command = ("-m", "megaflow.local", "--port", "0", *arguments)
+    with forked.Program(*command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None
         try:
             yield Program(process, process.stdout.readline())
@@ -69,8 +70,7 @@ def started(*arguments: str) -> Iterator[Program]:
 
 def refused(*arguments: str) -> str:
     """Return what it says when it does not start."""
-    command = [sys.executable, "-m", "megaflow.local", "--port", "0", *arguments]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    ended = forked.run("-m", "megaflow.local", "--port", "0", *arguments, timeout=PATIENCE)
     assert (ended.returncode, ended.stdout) == (2, "")
     assert "Traceback" not in ended.stderr
     return ended.stderr

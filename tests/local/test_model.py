@@ -17,6 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from megaflow.local import Account, SqsClient
 from megaflow.local.file.store import Store
+from tests.examples import examples
 from tests.local.conftest import Shop
 
 RETENTION = 100
@@ -312,9 +313,11 @@ class KeptFifoQueueAgainstModel(KeptQueueAgainstModel):
     fifo = True
 
 
-QueueAgainstModel.TestCase.settings = settings(max_examples=100, stateful_step_count=60, deadline=None, database=None)
+QueueAgainstModel.TestCase.settings = settings(
+    max_examples=examples(100), stateful_step_count=60, deadline=None, database=None
+)
 FifoQueueAgainstModel.TestCase.settings = QueueAgainstModel.TestCase.settings
-KeptQueueAgainstModel.TestCase.settings = settings(QueueAgainstModel.TestCase.settings, max_examples=40)
+KeptQueueAgainstModel.TestCase.settings = settings(QueueAgainstModel.TestCase.settings, max_examples=examples(40))
 KeptFifoQueueAgainstModel.TestCase.settings = KeptQueueAgainstModel.TestCase.settings
 TestStandardQueue = QueueAgainstModel.TestCase
 TestFifoQueue = FifoQueueAgainstModel.TestCase

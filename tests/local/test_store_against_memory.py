@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from megaflow.local.stored_message import Stored
+from tests.examples import examples
 from tests.local.conftest import Shop
 from tests.local.kept import KeptShop, picture
 
@@ -199,4 +200,6 @@ def unnumbered(stored: Stored) -> Stored:
 
 
 TestFileAgainstMemory = FileAgainstMemory.TestCase
-TestFileAgainstMemory.settings = settings(max_examples=60, stateful_step_count=40, deadline=None, database=None)
+TestFileAgainstMemory.settings = settings(
+    max_examples=examples(60), stateful_step_count=40, deadline=None, database=None
+)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from megaflow.match import re2_sets, regexes
 from megaflow.match.re2_sets import RegexSet, can_hold, is_available
 from megaflow.match.regexes import LONGEST_START, Name, literal_start, widened
+from tests.examples import examples
 
 needs_re2 = pytest.mark.skipif(not is_available(), reason="google-re2 is not installed")
 
@@ -193,7 +194,7 @@ def test_a_regex_is_not_printed_again_for_debugging(capsys: pytest.CaptureFixtur
 
 
 @given(_regexes_and_texts())
-@settings(max_examples=100)
+@settings(max_examples=examples(100))
 def test_whatever_is_accepted_has_the_literal_start(given_: tuple[list[re.Pattern[str]], list[str]]) -> None:
     _check_starts(*given_)
 
@@ -345,7 +346,7 @@ def test_many_threads_may_ask_at_once() -> None:
 
 @needs_re2
 @given(_regexes_and_texts())
-@settings(max_examples=100)
+@settings(max_examples=examples(100))
 def test_whatever_is_accepted_is_among_the_candidates(given_: tuple[list[re.Pattern[str]], list[str]]) -> None:
     _check_candidates(*given_)
 

@@ -14,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from tests import examples
 from tests.mutants import reach
 from tests.mutants.mutations import Mutant
 from tests.mutants.reached import Reached
@@ -33,6 +34,7 @@ _TESTS: Final = (
     "tests/test_main_job.py",
     "tests/test_app.py",
 )
+_ENVIRONMENT: Final = {examples.VARIABLE: "all", "HYPOTHESIS_STORAGE_DIRECTORY": "none"}
 _FIRST: Final = 80
 """Tests of the first try: those that most mutants die of."""
 
@@ -95,7 +97,7 @@ class Copy:
         process = subprocess.Popen(
             [sys.executable, "-m", "pytest", "-p", "no:randomly", *arguments],
             cwd=self._folder,
-            env=os.environ | {"PYTHONPATH": str(self._folder), "HYPOTHESIS_STORAGE_DIRECTORY": "none"} | variables,
+            env=os.environ | _ENVIRONMENT | {"PYTHONPATH": str(self._folder)} | variables,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

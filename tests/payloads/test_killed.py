@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import pytest
 from megaflow.local.server import Server
 from megaflow.payloads import DirectoryPayloads
 from tests.consuming import Queues
+from tests.forked import Program
 from tests.guarantees import guarantee
 from tests.waiting import wait_until
 
@@ -42,8 +42,8 @@ def kill(queues: Queues, tmp_path: Path) -> Kill:
     """Start the script, and kill it once it hangs."""
 
     def kill(how: str) -> None:
-        command = [sys.executable, str(SCRIPT), queues.url, queues.sqs.meta.endpoint_url, str(tmp_path), how]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        command = (str(SCRIPT), queues.url, queues.sqs.meta.endpoint_url, str(tmp_path), how)
+        with Program(*command, stdout=subprocess.PIPE) as process:
             assert process.stdout is not None
             assert process.stdout.readline() == "hangs\n"
             process.kill()

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from megaflow.match.filters import read_filter_policy
 from megaflow.provision.filters import lets_through_all, widen
+from tests.examples import examples
 
 
 @pytest.mark.parametrize(
@@ -136,7 +137,7 @@ _OBJECTS = [
 ]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(one=_POLICY, other=_POLICY)
 def test_a_wider_policy_lets_through_every_message_that_the_other_does(
     one: dict[str, Any], other: dict[str, Any]

@@ -27,6 +27,7 @@ from megaflow.provision import Queue
 from megaflow.provision.export.deployment import deploy
 from megaflow.provision.export.iam import write_policy
 from megaflow.provision.permissions import IMPLIED, PERMISSIONS, Role
+from tests.cli.conftest import wait_for_no_message
 from tests.cli.processes import running
 from tests.conftest import ACCOUNT
 from tests.provision.calls import ACTIONS, Recorder, actions_of, recording
@@ -39,6 +40,7 @@ REGION = "eu-west-1"
 @pytest.fixture
 def recorder(moto_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Recorder]:
     """A server that is called by whatever looks for AWS."""
+    wait_for_no_message(monkeypatch)
     with recording(moto_url) as recorder, making_unmocked():
         monkeypatch.setenv("AWS_ENDPOINT_URL", recorder.url)
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")

@@ -48,7 +48,8 @@ def server() -> Iterator[QueueServer]:
 
 
 @pytest.fixture(autouse=True)
-def _no_thread_is_left() -> Iterator[None]:
+def _no_thread_is_left(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr("megaflow.publishing.threads._LINGERS", 0.1)
     yield
     wait_until(lambda: not [each for each in threading.enumerate() if each.name == "megaflow-publisher"])
 

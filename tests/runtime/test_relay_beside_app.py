@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -54,7 +53,7 @@ def test_what_is_committed_is_sent_and_handled(tmp_path: Path, processes: int) -
         outbox.publish(connection, "order")
     with Server(queues.sqs.account) as server:
         arguments = (queues.url, server.url, str(database), str(ledger), str(processes))
-        with running(*arguments, command=(sys.executable, str(script))) as process:
+        with running(*arguments, program=[str(script)]) as process:
             wait_until(ledger.exists)
             wait_until(lambda: queues.depth() == (0, 0))
             assert process.end(signal.SIGTERM) == 0

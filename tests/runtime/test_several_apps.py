@@ -27,6 +27,7 @@ from megaflow.runtime.several_apps import join_health
 from megaflow.runtime.supervisor import Supervisor
 from megaflow.runtime.targets import Target, Targets, name_apps
 from tests.consuming import Queues
+from tests.forked import Program
 from tests.runtime.test_health_server import ask
 from tests.telemetry.test_prometheus import samples_of, scrape
 from tests.waiting import PATIENCE, wait_until
@@ -301,8 +302,8 @@ class Place:
 
     @contextmanager
     def script(self, processes: int) -> Iterator[Script]:
-        command = [sys.executable, str(SCRIPT), self.url, self.endpoint, str(self.ledger), str(processes)]
-        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        command = (str(SCRIPT), self.url, self.endpoint, str(self.ledger), str(processes))
+        process = Program(*command, stderr=subprocess.PIPE)
         try:
             yield Script(process)
         finally:
@@ -316,7 +317,7 @@ class Place:
 class Script:
     """A script that runs, what it logs, and what it answers for its health."""
 
-    def __init__(self, process: subprocess.Popen[str]) -> None:
+    def __init__(self, process: Program) -> None:
         self.process = process
         self.log: deque[str] = deque()
         threading.Thread(target=self._read, daemon=True).start()

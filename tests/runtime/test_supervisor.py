@@ -27,6 +27,7 @@ from megaflow.local.server import Server
 from megaflow.runtime import supervisor as module
 from megaflow.runtime.supervisor import KILL_GRACE, Life, Supervisor, kill_time
 from megaflow.runtime.targets import Target, Targets, find_target
+from tests.forked import Program
 from tests.telemetry.test_prometheus import samples_of, scrape
 from tests.waiting import PATIENCE, wait_until
 
@@ -49,9 +50,8 @@ class Place:
             self.sqs.send_message(QueueUrl=self.url, MessageBody=body)
 
     @contextmanager
-    def script(self, how: str = "") -> Iterator[subprocess.Popen[str]]:
-        command = [sys.executable, str(SCRIPT), self.url, self.endpoint, str(self.ledger), how]
-        script = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    def script(self, how: str = "") -> Iterator[Program]:
+        script = Program(str(SCRIPT), self.url, self.endpoint, str(self.ledger), how, stderr=subprocess.PIPE)
         try:
             yield script
         finally:
@@ -221,22 +221,6 @@ def test_a_second_signal_does_not_wait_for_handlers(place: Place) -> None:
 # Where the app stands
 
 
-@contextmanager
-def python(cwd: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
-    script = subprocess.Popen(
-        [sys.executable, *arguments],
-        cwd=cwd,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    with script:
-        try:
-            yield script
-        finally:
-            script.kill()
-
-
 def test_a_package_can_run_an_app_of_one_of_its_modules(place: Place, tmp_path: Path) -> None:
     package = tmp_path / "pkg"
     package.mkdir()
@@ -246,10 +230,13 @@ def test_a_package_can_run_an_app_of_one_of_its_modules(place: Place, tmp_path: 
     (package / "consumer.py").write_text(SCRIPT.read_text().replace("sys.argv[1:5]", arguments))
     place.send("a", "b")
 
-    with python(tmp_path, "-m", "pkg") as script:
-        wait_until(lambda: place.depth() == 0)
-        script.send_signal(signal.SIGTERM)
-        script.communicate(timeout=PATIENCE)
+    with Program("-m", "pkg", cwd=tmp_path, stderr=subprocess.PIPE) as script:
+        try:
+            wait_until(lambda: place.depth() == 0)
+            script.send_signal(signal.SIGTERM)
+            script.communicate(timeout=PATIENCE)
+        finally:
+            script.kill()
 
     assert script.returncode == 0
     assert place.said("ends a")
@@ -445,7 +432,7 @@ def test_a_number_of_processes_that_is_none_is_refused(processes: int) -> None:
 # Metrics
 
 
-def find_health_port(script: subprocess.Popen[str]) -> int:
+def find_health_port(script: Program) -> int:
     """Return the port that a script says it answers on, and read on: what is not read would hold up who logs."""
     assert script.stderr is not None
     said = iter(script.stderr)

@@ -8,10 +8,12 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine, event, func, select
+import pytest
+from sqlalchemy import Engine, create_engine, event, func, select
 
 from megaflow.sql import Outbox
 from megaflow.sql.tables import outbox as table
+from tests.publishing.queue_server import QueueServer, queue_server
 from tests.waiting import PATIENCE, wait_until
 
 SQLITE, POSTGRESQL = "sqlite", "postgresql"
@@ -20,6 +22,21 @@ SQLITE, POSTGRESQL = "sqlite", "postgresql"
 def file_url(folder: Path, driver: str = "") -> str:
     """Return the address of an SQLite database."""
     return f"sqlite{driver}:///{folder / 'outbox.db'}"
+
+
+@pytest.fixture
+def queue() -> Iterator[QueueServer]:
+    """Queues that note what is sent to them."""
+    with queue_server() as server:
+        yield server
+
+
+@pytest.fixture(name="engine")
+def engine_of_a_file(tmp_path: Path) -> Iterator[Engine]:
+    """An engine of an empty SQLite database."""
+    engine = create_engine(file_url(tmp_path))
+    yield engine
+    engine.dispose()
 
 
 @contextmanager

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,6 +16,7 @@ from sqlalchemy.orm import Session
 from megaflow import App
 from megaflow.local.server import Server
 from tests.consuming import Faulty, Queues, running
+from tests.forked import Program
 from tests.guarantees import guarantee
 from tests.postgresql import Postgresql
 from tests.sql.banks import Bank, charge
@@ -63,11 +62,10 @@ class Charging:
 
 def kill_once(queues: Queues, bank: Bank, ledger: Path, how: str, noted: str) -> None:
     """Let a process consume until it has *noted* something, and kill it."""
-    with Server(queues.sqs.account) as server:
-        script = [sys.executable, "-m", "tests.killed.charge", queues.url, server.url, bank.url, str(ledger), how]
-        with subprocess.Popen(script, cwd=ROOT) as process:
-            wait_until(lambda: ledger.exists() and noted in ledger.read_text())
-            process.send_signal(signal.SIGKILL)
+    script = ("-m", "tests.killed.charge", queues.url)
+    with Server(queues.sqs.account) as server, Program(*script, server.url, bank.url, str(ledger), how) as process:
+        wait_until(lambda: ledger.exists() and noted in ledger.read_text())
+        process.send_signal(signal.SIGKILL)
 
 
 @guarantee(

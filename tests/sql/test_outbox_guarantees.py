@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +18,7 @@ from megaflow.local.faults import Faults
 from megaflow.local.server import Server
 from megaflow.sql import Outbox
 from tests.consuming import Queues
+from tests.forked import Program
 from tests.guarantees import guarantee
 from tests.publishing.queue_server import queue_server
 from tests.sql.relays import count_of, relaying, rows_of
@@ -61,8 +60,7 @@ class Place:
 
     def kill_when(self, how: str, line: str) -> None:
         """Let a process do it, and kill it once it has written *line*."""
-        command = [sys.executable, str(SCRIPT), self.queues.url, self.endpoint, str(self.engine.url), str(self.ledger)]
-        process = subprocess.Popen([*command, how])
+        process = self._start(how)
         try:
             wait_until(lambda: self.ledger.exists() and line in self.ledger.read_text().splitlines())
         finally:
@@ -71,13 +69,15 @@ class Place:
 
     def finish(self) -> None:
         """Let a process send what is left."""
-        command = [sys.executable, str(SCRIPT), self.queues.url, self.endpoint, str(self.engine.url), str(self.ledger)]
-        process = subprocess.Popen([*command, "relay"])
+        process = self._start("relay")
         try:
             wait_until(lambda: count_of(self.engine) == 0)
         finally:
             process.send_signal(signal.SIGTERM)
             assert process.wait(PATIENCE) == 0
+
+    def _start(self, how: str) -> Program:
+        return Program(str(SCRIPT), self.queues.url, self.endpoint, str(self.engine.url), str(self.ledger), how)
 
     def receive(self) -> list[Any]:
         answer = self.queues.sqs.receive_message(

@@ -7,7 +7,6 @@ import logging
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -28,14 +27,10 @@ from megaflow.sql.tables import outbox as table
 from tests.consuming import Queues
 from tests.postgresql import Postgresql
 from tests.publishing.queue_server import QueueServer, queue_server
-from tests.sql.relays import count_of, relaying, rows_of
+from tests.sql.relays import count_of, queue, relaying, rows_of
 from tests.waiting import PATIENCE, wait_until
 
-
-@pytest.fixture
-def queue() -> Iterator[QueueServer]:
-    with queue_server() as server:
-        yield server
+__all__ = ["queue"]  # a fixture
 
 
 def make(queue: QueueServer, engine: Engine, name: str = "orders", **options: Any) -> Outbox:

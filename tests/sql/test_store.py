@@ -15,6 +15,7 @@ from megaflow import Claim, ConfigurationError, Ended, MemoryStore, ProcessStatu
 from megaflow.sql import SqlStore, metadata
 from megaflow.sql.tables import keys, progress
 from tests.consuming import Queues, running
+from tests.examples import examples
 from tests.sql.banks import Bank
 from tests.stores.test_stores import DONE, Clock, Step, play, steps
 from tests.waiting import PATIENCE, wait_until
@@ -31,7 +32,7 @@ def size(bank: Bank) -> tuple[int, ...]:
         return tuple(connection.scalar(select(func.count()).select_from(each)) or 0 for each in (progress, keys))
 
 
-@settings(max_examples=30)
+@settings(max_examples=examples(30))
 @given(steps=steps)
 def test_sql_says_what_memory_says(steps: list[Step], tmp_path_factory: pytest.TempPathFactory) -> None:
     clock = Clock()

@@ -41,6 +41,7 @@ from megaflow.sql import SqlStore
 from megaflow.stores.store import close_store
 from megaflow.transport.session import AwsSettings
 from tests.consuming import Queues, run_until
+from tests.examples import examples
 from tests.waiting import PATIENCE
 
 DONE = Ended(ProcessStatus.DONE)
@@ -266,7 +267,7 @@ def play(store: Store, clock: Clock, step: Step) -> object:
     return ask(*asked.get(what, (name, who, 10)))
 
 
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 @given(steps=steps)
 def test_sqlite_says_what_memory_says(steps: list[Step], tmp_path_factory: pytest.TempPathFactory) -> None:
     clock = Clock()

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import threading
 import urllib.request
 from collections import Counter
@@ -29,6 +27,7 @@ from megaflow.app import parts_of
 from megaflow.local import Account, SnsClient, SqsClient
 from megaflow.local.server import Server
 from megaflow.wire.client import WireClient
+from tests import forked
 from tests.consuming import running
 from tests.telemetry.spans import (
     Spans,
@@ -115,11 +114,9 @@ class World:
         """Do what a person does, on the command line."""
         assert self.depth(self.dead) == self.count
         self.is_mended = True
-        command = [sys.executable, "-m", "megaflow", "redrive", "dead", "--endpoint-url", self.account.url]
-        environment = {"PYTHONPATH": str(ROOT), "AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "y"}
-        said = subprocess.run(
-            [*command, "--region", "us-east-1"], env=environment, capture_output=True, text=True, timeout=PATIENCE
-        )
+        command = ("-m", "megaflow", "redrive", "dead", "--endpoint-url", self.account.url, "--region", "us-east-1")
+        environment = {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "y"}
+        said = forked.run(*command, env=environment, timeout=PATIENCE)
         assert said.returncode == 0, said.stderr
 
     def is_done(self) -> bool:

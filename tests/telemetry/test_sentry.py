@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 from functools import cache
 from typing import Any
 
 import pytest
 
+from tests import forked
 from tests.docs.pages import PAGES, ROOT
 from tests.waiting import PATIENCE
 
@@ -32,7 +31,7 @@ from megaflow import Reject, RetryLater
 from megaflow.wire.fallback import why_aside
 from tests.consuming import Queues
 
-recipe, payload, is_async, has_dead_letters = json.loads(sys.stdin.read())
+recipe, payload, is_async, has_dead_letters = json.loads(sys.argv.pop())  # Sentry notes the arguments
 events = []
 
 
@@ -111,15 +110,7 @@ def run(
     recipe: str, *, is_async: bool, dead_letters: bool = True
 ) -> tuple[list[dict[str, Any]], dict[str, str], str, str]:
     given = json.dumps([recipe, PAYLOAD, is_async, dead_letters])
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM],
-        input=given,
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-        cwd=ROOT,
-        check=False,
-    )
+    done = forked.run("-c", PROGRAM, given, cwd=ROOT, timeout=PATIENCE)
     assert done.returncode == 0, done.stderr
     events, ids, queue, aside = json.loads(done.stdout.splitlines()[-1])
     return events, ids, queue, aside

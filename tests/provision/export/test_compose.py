@@ -163,7 +163,7 @@ def test_the_services_of_a_file_work_together(tmp_path: Path, monkeypatch: pytes
         monkeypatch.setenv(name, value.replace("http://sqs:4566", f"http://127.0.0.1:{ports['4566']}"))
     _, python, *check = (each.replace("8080", ports["8080"]) for each in shop["healthcheck"]["test"])
 
-    with running(*served, command=(sys.executable, "-m", "megaflow.local")) as sqs:
+    with running(*served, program=("-m", "megaflow.local")) as sqs:
         sqs.wait_for("2 queues, 1 topic")
         with running(*command) as app:
             wait_until(lambda: subprocess.run([sys.executable, *check], check=False).returncode == 0)

@@ -1,0 +1,30 @@
+"""The files that botocore comes with: each session reads them anew, which costs more than most tests do."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+from botocore.loaders import JSONFileLoader, Loader
+
+
+class _ReadOnce:
+    def __init__(self) -> None:
+        files = JSONFileLoader()
+        self.exists = functools.cache(files.exists)
+        self.load_file = functools.cache(files.load_file)
+
+
+def read_once() -> None:
+    """Let all sessions of this process share what one of them has read."""
+    files, listed = _ReadOnce(), dict[tuple[str, ...], list[str]]()
+    list_anew = Loader.list_available_services
+
+    def list_available_services(loader: Any, type_name: str) -> list[str]:
+        place = (type_name, *loader.search_paths)
+        if place not in listed:
+            listed[place] = list_anew(loader, type_name)
+        return listed[place]
+
+    Loader.FILE_LOADER_CLASS = staticmethod(lambda: files)
+    Loader.list_available_services = list_available_services
