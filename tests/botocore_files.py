@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import json
+import marshal
 from typing import Any
 
 from botocore.loaders import JSONFileLoader, Loader
@@ -12,7 +14,9 @@ class _ReadOnce:
     def __init__(self) -> None:
         files = JSONFileLoader()
         self.exists = functools.cache(files.exists)
-        self.load_file = functools.cache(files.load_file)
+        # As a session's own: moto changes what it reads.
+        read = functools.cache(lambda path: marshal.dumps(json.loads(json.dumps(files.load_file(path)))))
+        self.load_file = lambda path: marshal.loads(read(path))
 
 
 def read_once() -> None:
