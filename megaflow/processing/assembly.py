@@ -290,8 +290,7 @@ class Assembly:
     def _depend_on(self, dependencies: Dependencies, stores: Stores) -> None:
         with self._changing:
             self._dependencies = dependencies
-            if stores is not self.stores:
-                self._remember_in(stores)
+            self._remember_in(stores)
             self._outdate()
 
     def _remember_in(self, stores: Stores) -> None:

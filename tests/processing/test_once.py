@@ -215,6 +215,17 @@ def test_a_message_without_a_queue_is_of_the_app_s() -> None:
     assert row == InboxRow("eu-west-1:1:orders", "handle", "message:1")
 
 
+def test_a_message_of_another_queue_is_of_that_one() -> None:
+    app = App()
+    app.on_text(handler_name="handle")(lambda what: None)
+    rows = Rows(30.0, lambda: "https://sqs.eu-west-1.amazonaws.com/1/orders")
+    url = "https://sqs.eu-west-1.amazonaws.com/1/returns"
+
+    row = rows.row_of(app.handlers[0], open_message("a", id="1", queue_url=url))
+
+    assert row == InboxRow("eu-west-1:1:returns", "handle", "message:1")
+
+
 def test_an_outage_of_the_database_is_one_of_a_breaker_s(inbox: Fake) -> None:
     tries: list[int] = []
     app = App(breaker=CircuitBreaker(on=OSError), progress=MemoryStore())

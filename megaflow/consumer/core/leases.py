@@ -96,9 +96,12 @@ class Leases:
             if self._asked_at.get(message.id) == asked.asked_at:
                 del self._asked_at[message.id]
             held = self._held_messages.find(message.id)
-            # One that came again meanwhile has another receipt handle.
-            if held is not None and held.lease.receipt_handle == handle:
-                self._note_one(held, problems.get(message.id), refusal, asked.asked_at + seconds, now)
+            if held is not None:
+                # One that came again meanwhile has another receipt handle.
+                if held.lease.receipt_handle == handle:
+                    self._note_one(held, problems.get(message.id), refusal, asked.asked_at + seconds, now)
+                # Mostly not now: of thousands of messages, each ten would have all others looked at.
+                self.due_at = min(self.due_at, self._due_at(held))
         self.failures = self.failures + 1 if problems else 0
         if refusal is not None:
             self._actions.report(logging.ERROR, "visibility timeouts cannot be extended: %s", text_of(refusal))
@@ -116,7 +119,7 @@ class Leases:
             self._put_off.pop(held.id, None)
         elif problem.final and refusal is None:
             # Somebody else has it, or it is gone.
-            held.lease.is_refused = True
+            held.lease.is_refused, self.due_at = True, now
             text = "message %s: its lease is lost: %s"
             self._actions.report_message(logging.WARNING, text, held.message, problem.reason)
         else:
@@ -124,9 +127,6 @@ class Leases:
             self._put_off[held.id] = now + max(0.1, (held.lease.expires_at - now) / 4)
             text = "message %s: its visibility was not extended: %s"
             self._actions.report_message(logging.WARNING, text, held.message, problem.reason)
-        # Not at once: of thousands of messages, each ten would have all others looked at.
-        is_lost = problem is not None and held.lease.is_refused
-        self.due_at = min(self.due_at, now if is_lost else self._due_at(held))
 
     def _extend(self, now: float) -> None:
         leased = self._held_messages.leased()

@@ -327,6 +327,15 @@ def test_in_hand_goes_beyond_prefetch_as_far_as_batches_need() -> None:
     assert len(driver.called[0].messages) == 1_000
 
 
+def test_in_hand_are_the_batch_that_is_called_the_next_one_and_what_is_held_without_batches() -> None:
+    driver = BatchDriver(concurrency=2, max_number_of_messages=1, prefetch=0)
+
+    in_hand = collect(driver, batched(4, 60.0, max_concurrency=1), 100)
+
+    called, collected, without_batches = 4, 4, 1 * (2 + 1)
+    assert in_hand == called + collected + without_batches
+
+
 @pytest.mark.parametrize("fifo", [False, True])
 def test_no_more_is_in_hand_than_sqs_lets_be_in_flight(fifo: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     assert (IN_FLIGHT, FIFO_IN_FLIGHT) == (120_000, 20_000)

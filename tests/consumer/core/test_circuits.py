@@ -411,6 +411,25 @@ def test_where_nothing_in_hand_can_try_one_message_is_polled_for() -> None:
     assert driver.all(Receive) == []
 
 
+def test_the_one_message_is_not_polled_for_during_the_pause_after_a_poll_that_failed() -> None:
+    driver = CircuitDriver(BREAKER)
+    _, last = driver.open(STORE)
+    driver.tell(Received((), driver.poll))
+    assert driver.wait_until(130.0) == [last.id]
+    driver.end(last, Outcome(STORE, ProcessStatus.RETRY_LATER), fate=Fate.KEEP)
+    assert driver.one(Receive).count == 1
+
+    driver.fail(ConnectionError("down"))
+
+    assert driver.all(Receive) == []
+    driver.wait_until(130.9)
+    assert driver.all(Receive) == []
+    assert driver.core.wake_at == 131.0
+    driver.now = 131.0
+    driver.tell(Tick())
+    assert driver.one(Receive).count == 1
+
+
 def test_leases_of_what_waits_are_extended_and_nothing_is_settled() -> None:
     driver, several = CircuitDriver(BREAKER), messages(2, expires_at=130.0)
     driver.open(STORE)

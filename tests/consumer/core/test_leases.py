@@ -183,6 +183,22 @@ def test_what_became_of_extending_an_earlier_delivery_says_nothing_of_the_later_
     assert ids(driver.one(Delete).messages) == ["only"]
 
 
+def test_a_later_delivery_is_extended_as_soon_as_it_is_known_what_became_of_extending_the_earlier_one() -> None:
+    driver = Driver(ConsumerSettings(visibility_timeout=2))
+    driver.receive(message("only", expires_at=102.0))
+    asked = driver.wait_for(Extend)
+    driver.now = 102.0
+    driver.receive(replace(message("only"), lease=Lease("newer", 102.0, 104.0, lambda: 0.0)))
+    driver.now = 103.0
+    driver.tell(Tick())
+    assert driver.all(Extend) == []
+
+    driver.now = 103.5
+    driver.tell(Settled(asked))
+
+    assert driver.one(Extend).receipt_handles == ("newer",)
+
+
 def test_an_extension_never_makes_a_lease_shorter() -> None:
     driver = Driver()
     (only,) = driver.receive(message("only"))

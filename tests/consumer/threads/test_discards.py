@@ -32,6 +32,20 @@ def test_each_is_deleted_in_order_and_the_end_waits_for_them() -> None:
     assert gone == PLACES
 
 
+def test_what_comes_before_the_first_has_begun_shares_its_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    begin, begun, gone = threading.Thread.start, list[threading.Thread](), list[Pointer]()
+    monkeypatch.setattr(threading.Thread, "start", lambda self: begun.append(self))
+    discards = discards_by(gone.append)
+
+    for place in PLACES:
+        discards.add(place)
+
+    (thread,) = begun
+    begin(thread)
+    discards.close()
+    assert gone == PLACES
+
+
 def test_what_comes_later_begins_anew() -> None:
     gone: list[Pointer] = []
     discards = discards_by(gone.append)
