@@ -15,7 +15,7 @@ from megaflow.app import parts_of
 from megaflow.handlers.handler import Handler
 from megaflow.messages.batch import stand_for
 from megaflow.messages.message import open_message
-from megaflow.processing.steps import BatchTurn, HandlerCall, Parting, Result, Steps, StoreCall
+from megaflow.processing.steps import BatchTurn, HandlerCall, Parting, Result, Steps, StoreCall, Turn
 from megaflow.testing import TestClient
 
 DONE, LATER, FATAL = ProcessStatus.DONE, ProcessStatus.RETRY_LATER, ProcessStatus.FATAL_ERROR
@@ -150,6 +150,17 @@ def test_a_key_that_cannot_be_found_spoils_no_other() -> None:
 
     assert statuses(batch.run(None)) == [FATAL, DONE]
     assert batch.got == ["b"]
+
+
+@pytest.mark.parametrize(("group", "waits"), [("g", True), ("", False)])
+def test_in_a_group_alone_a_message_for_another_handler_waits_for_those_before_it(group: str, waits: bool) -> None:
+    app = make_app()
+    app.on_data()(lambda data: None)
+    message = open_message('{"a": 1}', id="1", group_id=group, queue_url="http://localhost/1/q.fifo")
+
+    step = parts_of(app).processor.steps(message).step
+
+    assert (step == Turn(None)) is waits
 
 
 def test_without_anybody_who_makes_batches_a_message_is_one_of_its_own() -> None:
