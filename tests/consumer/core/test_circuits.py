@@ -8,7 +8,17 @@ from collections.abc import Sequence
 
 import pytest
 
-from megaflow import CircuitBreaker, HandlerTimeoutError, Kind, LeaseLostError, Message, Outcome, ProcessStatus, Verdict
+from megaflow import (
+    CircuitBreaker,
+    HandlerTimeoutError,
+    InvalidPayloadError,
+    Kind,
+    LeaseLostError,
+    Message,
+    Outcome,
+    ProcessStatus,
+    Verdict,
+)
 from megaflow.consumer.core.protocol import (
     Called,
     Exit,
@@ -234,10 +244,18 @@ def test_after_a_success_failures_are_counted_from_the_beginning() -> None:
         Outcome(OTHER, ProcessStatus.DONE),
         Outcome(STORE, ProcessStatus.DONE, skipped="finished earlier with the same key"),
         Outcome(STORE, ProcessStatus.FATAL_ERROR, ValueError("of the message")),
+        Outcome(STORE, ProcessStatus.DONE, InvalidPayloadError("it is deleted")),
         Outcome(STORE, ProcessStatus.RETRY_LATER),
         Outcome(STORE, ProcessStatus.RETRY_LATER, AWAY),
     ],
-    ids=["another handler's success", "a call that was not made", "another error", "a status", "asked for later"],
+    ids=[
+        "another handler's success",
+        "a call that was not made",
+        "another error",
+        "a payload that does not validate",
+        "a status",
+        "asked for later",
+    ],
 )
 def test_what_says_nothing_of_it_resets_nothing(said: Outcome) -> None:
     driver, several = CircuitDriver(BREAKER), messages(3)
