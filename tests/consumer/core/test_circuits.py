@@ -429,6 +429,22 @@ def test_where_nothing_in_hand_can_try_one_message_is_polled_for() -> None:
     assert driver.all(Receive) == []
 
 
+def test_nothing_is_polled_for_that_while_another_one_is_at_work() -> None:
+    driver, (at_work,) = CircuitDriver(CircuitBreaker(failures=2, seconds=60), max_processing_time=20.0), messages(1)
+    driver.line_up(OTHER, at_work)
+    _, last = driver.open(STORE)
+    driver.tell(Received((), driver.poll))
+    driver.run_until_counted("lost_leases")
+    driver.end(last, Outcome(STORE, ProcessStatus.RETRIABLE_ERROR, AWAY), fate=Fate.KEEP)
+    driver.now = 160.0
+    driver.tell(Tick())
+    assert driver.all(Receive) == []
+
+    driver.end(at_work, Outcome(OTHER, ProcessStatus.RETRY_LATER), fate=Fate.KEEP)
+
+    assert driver.one(Receive).count == 1
+
+
 def test_leases_of_what_waits_are_extended_and_nothing_is_settled() -> None:
     driver, several = CircuitDriver(BREAKER), messages(2, expires_at=130.0)
     driver.open(STORE)
