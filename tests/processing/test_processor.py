@@ -732,4 +732,6 @@ def test_the_span_of_a_message_without_a_handler_fails_where_it_is_dead_lettered
     with recording() as spans:
         process(App(unmatched=unmatched), "x")
 
-        assert attributes_of(spans.one("process")).get("error.type") == error
+        attributes = attributes_of(spans.one("process"))
+        assert attributes.get("error.type") == error
+        assert not attributes.keys() & {"megaflow.handler", "megaflow.status"}
