@@ -10,7 +10,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from megaflow import App, MemoryStore, Message, PartialFailure, ProcessStatus, Reject, RetryLater, Verdict
+from megaflow import (
+    App,
+    CircuitBreaker,
+    MemoryStore,
+    Message,
+    Outcome,
+    PartialFailure,
+    ProcessStatus,
+    Reject,
+    RetryLater,
+    Verdict,
+)
 from megaflow.app import parts_of
 from megaflow.handlers.handler import Handler
 from megaflow.messages.batch import stand_for
@@ -216,6 +227,18 @@ def test_what_a_batch_failed_with_is_said_once(has_around: bool, caplog: pytest.
 
     said = [record.getMessage() for record in caplog.records if record.exc_info]
     assert [text.rpartition(".")[2] for text in said] == ["fail failed for good"]
+
+
+def test_what_a_batch_failed_with_is_not_said_again_at_the_next_try(caplog: pytest.LogCaptureFixture) -> None:
+    breaker = CircuitBreaker(failures=1, seconds=1.0, on=(ConnectionError,))
+    batch = Batch(make_app(breaker=breaker), make_messages(["", ""]))
+    (handler,) = batch.processor.table.handlers
+    assert batch.run(ConnectionError("away")) == [None, None]
+
+    verdicts = [each.take(Result(Outcome(handler, DONE))) for each in batch.several]
+
+    assert [isinstance(each, Verdict) and each.deletes for each in verdicts] == [True, True]
+    assert [record.levelname for record in caplog.records if record.levelno >= logging.WARNING] == ["WARNING"]
 
 
 def test_failures_that_are_not_said_by_places_are_nobodys_and_all_come_again() -> None:
