@@ -445,6 +445,16 @@ def test_nothing_is_polled_for_that_while_another_one_is_at_work() -> None:
     assert driver.one(Receive).count == 1
 
 
+def test_a_poll_that_hangs_is_given_up_while_nothing_is_polled() -> None:
+    driver = CircuitDriver(CircuitBreaker(failures=2, seconds=1_000))
+    driver.open(STORE)
+
+    driver.wait_until(250.0)
+
+    assert driver.core.health(driver.now).live
+    assert driver.all(Receive) == []
+
+
 def test_leases_of_what_waits_are_extended_and_nothing_is_settled() -> None:
     driver, several = CircuitDriver(BREAKER), messages(2, expires_at=130.0)
     driver.open(STORE)
