@@ -431,7 +431,10 @@ def test_on_fifo_what_is_in_line_behind_one_that_is_kept_is_dropped() -> None:
 
     driver.end(driver.called[0], Fate.KEEP)
 
-    assert ids(driver.one(Drop).messages) == ["2"]
+    (dropped,) = driver.one(Drop).messages
+    assert dropped.id == "2"
+    assert dropped.lease is not None
+    assert dropped.lease.lost
     assert hidden_in(driver.wait_for(Hide)) == {"1": 10.0, "2": 0.0}
 
 
