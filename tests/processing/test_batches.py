@@ -26,7 +26,7 @@ from megaflow.app import parts_of
 from megaflow.handlers.handler import Handler
 from megaflow.messages.batch import stand_for
 from megaflow.messages.message import open_message
-from megaflow.processing.steps import BatchTurn, HandlerCall, Parting, Result, Steps, StoreCall, Turn
+from megaflow.processing.steps import BatchTurn, HandlerCall, Parting, Result, Steps, StoreCall, Turn, lease_lost
 from megaflow.testing import TestClient
 
 DONE, LATER, FATAL = ProcessStatus.DONE, ProcessStatus.RETRY_LATER, ProcessStatus.FATAL_ERROR
@@ -239,6 +239,17 @@ def test_what_a_batch_failed_with_is_not_said_again_at_the_next_try(caplog: pyte
 
     assert [isinstance(each, Verdict) and each.deletes for each in verdicts] == [True, True]
     assert [record.levelname for record in caplog.records if record.levelno >= logging.WARNING] == ["WARNING"]
+
+
+def test_without_another_try_a_message_comes_again_for_what_its_batch_failed_with() -> None:
+    breaker = CircuitBreaker(failures=1, seconds=1.0, on=(ConnectionError,))
+    batch, error = Batch(make_app(breaker=breaker), make_messages([""])), ConnectionError("away")
+    assert batch.run(error) == [None]
+
+    verdict = batch.several[0].take(Result(error=lease_lost()))
+
+    assert isinstance(verdict, Verdict)
+    assert verdict.outcomes[0].error is error
 
 
 def test_failures_that_are_not_said_by_places_are_nobodys_and_all_come_again() -> None:
