@@ -136,14 +136,14 @@ class Batches:
         called = [item for item in items if item.is_open]
         if called:
             yield from self._call_with(batch, handler, called)
-        kept, idempotency = _keep_order(handler, items), self._idempotency
-        if kept is None and idempotency is None:
+        if self._idempotency is None:
             return
+        kept = _keep_order(handler, items)
         for item in items:
             if kept is not None:
                 kept.hold_back(item)
-            if item.key is not None and item.outcome is not None and idempotency is not None:
-                item.outcome = yield from end_key(idempotency, item.message, item.key, item.outcome)
+            if item.key is not None and item.outcome is not None:
+                item.outcome = yield from end_key(self._idempotency, item.message, item.key, item.outcome)
             if kept is not None:
                 kept.note(item)
 

@@ -150,6 +150,25 @@ def test_nothing_is_begun_once_it_is_over() -> None:
         wait_until(lambda: held.renewed == ["first", "third"])
 
 
+def test_where_no_thread_starts_it_is_said_and_the_next_message_is_renewed(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    held = Held()
+    held.may_go_on.set()
+    renewals = Renewals(lambda: held)  # type: ignore[arg-type, return-value]
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", refuse)
+        renewals.add(open_message("x", id="first"))
+    assert "message first: its idempotency keys may be taken for free: can't start new thread" in caplog.text
+
+    renewals.add(open_message("x", id="second"))
+
+    wait_until(lambda: held.renewed == ["second"])
+
+
 def test_a_store_that_fails_is_said(store: Slow, caplog: pytest.LogCaptureFixture) -> None:
     app = App(progress=store)
     began, ends = threading.Event(), threading.Event()

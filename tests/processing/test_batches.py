@@ -10,12 +10,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from megaflow import App, MemoryStore, Message, PartialFailure, ProcessStatus, Reject, RetryLater, Verdict
+from megaflow import (
+    App,
+    CircuitBreaker,
+    MemoryStore,
+    Message,
+    Outcome,
+    PartialFailure,
+    ProcessStatus,
+    Reject,
+    RetryLater,
+    Verdict,
+)
 from megaflow.app import parts_of
 from megaflow.handlers.handler import Handler
 from megaflow.messages.batch import stand_for
 from megaflow.messages.message import open_message
-from megaflow.processing.steps import BatchTurn, HandlerCall, Parting, Result, Steps, StoreCall
+from megaflow.processing.steps import BatchTurn, HandlerCall, Parting, Result, Steps, StoreCall, Turn, lease_lost
 from megaflow.testing import TestClient
 
 DONE, LATER, FATAL = ProcessStatus.DONE, ProcessStatus.RETRY_LATER, ProcessStatus.FATAL_ERROR
@@ -152,6 +163,17 @@ def test_a_key_that_cannot_be_found_spoils_no_other() -> None:
     assert batch.got == ["b"]
 
 
+@pytest.mark.parametrize(("group", "waits"), [("g", True), ("", False)])
+def test_in_a_group_alone_a_message_for_another_handler_waits_for_those_before_it(group: str, waits: bool) -> None:
+    app = make_app()
+    app.on_data()(lambda data: None)
+    message = open_message('{"a": 1}', id="1", group_id=group, queue_url="http://localhost/1/q.fifo")
+
+    step = parts_of(app).processor.steps(message).step
+
+    assert (step == Turn(None)) is waits
+
+
 def test_without_anybody_who_makes_batches_a_message_is_one_of_its_own() -> None:
     app, got = App(), []
     app.on_text(batch_size=5)(lambda texts: got.append(texts))
@@ -205,6 +227,29 @@ def test_what_a_batch_failed_with_is_said_once(has_around: bool, caplog: pytest.
 
     said = [record.getMessage() for record in caplog.records if record.exc_info]
     assert [text.rpartition(".")[2] for text in said] == ["fail failed for good"]
+
+
+def test_what_a_batch_failed_with_is_not_said_again_at_the_next_try(caplog: pytest.LogCaptureFixture) -> None:
+    breaker = CircuitBreaker(failures=1, seconds=1.0, on=(ConnectionError,))
+    batch = Batch(make_app(breaker=breaker), make_messages(["", ""]))
+    (handler,) = batch.processor.table.handlers
+    assert batch.run(ConnectionError("away")) == [None, None]
+
+    verdicts = [each.take(Result(Outcome(handler, DONE))) for each in batch.several]
+
+    assert [isinstance(each, Verdict) and each.deletes for each in verdicts] == [True, True]
+    assert [record.levelname for record in caplog.records if record.levelno >= logging.WARNING] == ["WARNING"]
+
+
+def test_without_another_try_a_message_comes_again_for_what_its_batch_failed_with() -> None:
+    breaker = CircuitBreaker(failures=1, seconds=1.0, on=(ConnectionError,))
+    batch, error = Batch(make_app(breaker=breaker), make_messages([""])), ConnectionError("away")
+    assert batch.run(error) == [None]
+
+    verdict = batch.several[0].take(Result(error=lease_lost()))
+
+    assert isinstance(verdict, Verdict)
+    assert verdict.outcomes[0].error is error
 
 
 def test_failures_that_are_not_said_by_places_are_nobodys_and_all_come_again() -> None:

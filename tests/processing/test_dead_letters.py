@@ -157,3 +157,13 @@ def test_what_is_said_of_a_message_that_was_kept_too_often_names_who_kept_it(is_
 
     assert said is not None
     assert (said.error, said.keys) == (error, {"handler": SECOND.name})
+
+
+def test_the_error_of_one_that_kept_it_is_said_although_another_has_raised_nothing() -> None:
+    error = ConnectionError("away")
+    later, kept_by = Outcome(FIRST, ProcessStatus.RETRY_LATER), Outcome(SECOND, ProcessStatus.RETRIABLE_ERROR, error)
+
+    said = describe_end(Verdict(MESSAGE, (later, kept_by), Fate.KEEP), "kept at delivery 3", is_dropped=False)
+
+    assert said is not None
+    assert (said.error, said.keys) == (error, {"handler": f"{FIRST.name}, {SECOND.name}"})

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from unittest.mock import MagicMock
 
 import pytest
 
-from megaflow import App, CircuitBreaker, MemoryStore, Outcome, ProcessStatus
+from megaflow import App, CircuitBreaker, Handler, MemoryStore, Message, Outcome, ProcessStatus
 from megaflow.handlers.inboxes import InboxRow, Trouble, is_inbox
 from megaflow.messages.message import open_message
+from megaflow.processing.around import Around
 from megaflow.processing.once import Rows
 
 
@@ -74,10 +76,18 @@ class FakeAsync(Fake):
         self.end(commit=commit)
 
 
-def run(inbox: Fake, returned: Any = None, raised: BaseException | None = None, **options: Any) -> Outcome:
+def run(
+    inbox: Fake,
+    returned: Any = None,
+    raised: BaseException | None = None,
+    arounds: Sequence[Around] = (),
+    **options: Any,
+) -> Outcome:
     """Take a message through a handler that ends so, sync or async as the inbox is."""
     app = App(**options)
     app.provide(Gift, inbox)
+    for around in arounds:
+        app.around(around)
 
     def handle(what: str, gift: Gift) -> Any:
         if raised is not None:
@@ -113,6 +123,19 @@ def test_a_row_that_stands_is_done_earlier(inbox: Fake) -> None:
 
     assert (outcome.status, outcome.skipped, outcome.seconds) == (ProcessStatus.DONE, "done earlier", 0.0)
     assert inbox.ended == [True]
+
+
+@pytest.mark.parametrize("has_around", [False, True])
+def test_what_a_handler_failed_with_is_said_once(
+    inbox: Fake, has_around: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    def surround(handler: Handler, message: Message) -> Iterator[None]:
+        yield
+
+    run(inbox, raised=ValueError("no"), arounds=[surround] if has_around else [])
+
+    said = [record.getMessage() for record in caplog.records if record.exc_info]
+    assert [text.rpartition(": ")[2] for text in said] == ["handle failed for good"]
 
 
 @pytest.mark.parametrize(

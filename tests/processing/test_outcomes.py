@@ -17,6 +17,7 @@ from megaflow import (
     Kind,
     Message,
     Outcome,
+    PartialFailure,
     ProcessStatus,
     Reject,
     RetryLater,
@@ -178,6 +179,18 @@ def test_what_a_batch_handler_returns_for_each_message_is_summed_up(each: list[o
     outcome = OutcomeReader([handler], None, "keep").read(handler, each, None, 2.0)
 
     assert (outcome.status, outcome.error) == (status, None)
+
+
+def test_errors_that_a_batch_handler_returns_are_what_its_call_has_failed_with() -> None:
+    def handle(texts: list[str]) -> None: ...
+
+    handler, error = make_handler(handle, Kind.TEXT, EVERYTHING, options=Options(batch_size=10)), ValueError("no")
+
+    outcome = OutcomeReader([handler], None, "keep").read(handler, [DONE, error], None, 2.0)
+
+    assert outcome.status is RETRIED
+    assert isinstance(outcome.error, PartialFailure)
+    assert outcome.error.failed == {1: error}
 
 
 @pytest.mark.parametrize(("is_async", "was_awaited"), [(False, False), (False, True), (True, True)])

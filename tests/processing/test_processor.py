@@ -716,6 +716,15 @@ def test_the_call_of_a_handler_has_a_span_in_which_it_runs(process: Process) -> 
         assert [id_of(each) for each in spans.named("handle h")] == current
 
 
+def test_the_span_of_a_call_says_what_came_of_it(process: Process, app: App) -> None:
+    app.on_text(handler_name="h")(returning(ProcessStatus.RETRY_LATER))
+
+    with recording() as spans:
+        process(app, "x")
+
+        assert attributes_of(spans.one("handle h"))["megaflow.status"] == "RETRY_LATER"
+
+
 @pytest.mark.parametrize(("unmatched", "error"), [("delete", None), ("dead_letter", "unmatched"), ("keep", None)])
 def test_the_span_of_a_message_without_a_handler_fails_where_it_is_dead_lettered(
     process: Process, unmatched: Unmatched, error: str | None
@@ -723,4 +732,6 @@ def test_the_span_of_a_message_without_a_handler_fails_where_it_is_dead_lettered
     with recording() as spans:
         process(App(unmatched=unmatched), "x")
 
-        assert attributes_of(spans.one("process")).get("error.type") == error
+        attributes = attributes_of(spans.one("process"))
+        assert attributes.get("error.type") == error
+        assert not attributes.keys() & {"megaflow.handler", "megaflow.status"}

@@ -15,6 +15,8 @@ from megaflow.processing.processor import Processor
 from megaflow.processing.steps import BatchTurn, HandlerCall, Result, Step, Steps, lease_lost
 from megaflow.processing.straight import StraightToBatch
 from megaflow.processing.verdict import Outcome, Verdict
+from megaflow.testing import TestClient
+from tests.telemetry.spans import attributes_of, recording
 
 
 def make_message(*, is_lost: bool = False) -> Message:
@@ -53,6 +55,16 @@ def test_a_message_whose_lease_is_lost_is_kept_without_a_batch() -> None:
 
     assert isinstance(step, Verdict)
     assert step.keeps
+
+
+def test_where_there_are_traces_it_has_its_span() -> None:
+    app = App()
+    app.on_text(batch_size=2)(lambda texts: None)
+
+    with recording() as spans, TestClient(app) as client:
+        client.publish_batch(["a", "b"])
+
+        assert [attributes_of(span)["megaflow.fate"] for span in spans.named("process")] == ["deleted"] * 2
 
 
 DONE, FATAL = ProcessStatus.DONE, ProcessStatus.FATAL_ERROR

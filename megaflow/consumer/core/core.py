@@ -223,13 +223,12 @@ class Core:
     # Asking the queue
 
     def _poll(self, now: float) -> None:
-        held_messages = self._held_messages
         if self._outages.problem or self._polling.is_paused:
             self._polling.rest(now)
         elif not self._circuits.is_all_open:
             self._polling.ask(now)
-        elif now >= self._circuits.due_at and not (held_messages.running or held_messages.startable):
-            # No message in hand can try whether it may be closed.
+        elif now >= self._circuits.due_at and not self._held_messages.running:
+            # No message in hand can try whether it may be closed: what can be started was started.
             self._polling.ask_for_one(now)
         else:
             self._polling.rest(now)

@@ -440,8 +440,28 @@ def test_on_fifo_what_is_in_line_behind_one_that_is_kept_is_dropped() -> None:
 
     driver.end(driver.called[0], Fate.KEEP)
 
-    assert ids(driver.one(Drop).messages) == ["2"]
+    (dropped,) = driver.one(Drop).messages
+    assert dropped.id == "2"
+    assert dropped.lease is not None
+    assert dropped.lease.lost
     assert hidden_in(driver.wait_for(Hide)) == {"1": 10.0, "2": 0.0}
+
+
+def test_on_fifo_one_that_was_dropped_and_comes_again_is_overtaken_by_none_while_it_is_at_work() -> None:
+    driver, second = BatchDriver(fifo=True), batched(5, 60.0)
+    driver.line_up(*of_group("a", "1"), handler=second)
+    driver.line_up(*of_group("a", "2"), handler=THREE)
+    driver.tell(Flush())
+    driver.end(driver.called[0], Fate.KEEP)
+    driver.tell(Settled(driver.wait_for(Hide)))
+    driver.tell(Received(of_group("a", "1", "2", "3"), driver.poll))
+    driver.tell(LinedUp((driver.started.pop(),), second))
+    assert ids(driver.started) == ["2"]
+    driver.tell(Flush())
+
+    driver.end(driver.called[1])
+
+    assert ids(driver.started) == ["2"]
 
 
 def test_on_fifo_one_that_is_on_its_way_behind_one_that_is_kept_is_given_back_when_it_comes_in_line() -> None:

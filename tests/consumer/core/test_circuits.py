@@ -8,7 +8,17 @@ from collections.abc import Sequence
 
 import pytest
 
-from megaflow import CircuitBreaker, HandlerTimeoutError, Kind, LeaseLostError, Message, Outcome, ProcessStatus, Verdict
+from megaflow import (
+    CircuitBreaker,
+    HandlerTimeoutError,
+    InvalidPayloadError,
+    Kind,
+    LeaseLostError,
+    Message,
+    Outcome,
+    ProcessStatus,
+    Verdict,
+)
 from megaflow.consumer.core.protocol import (
     Called,
     Exit,
@@ -234,10 +244,18 @@ def test_after_a_success_failures_are_counted_from_the_beginning() -> None:
         Outcome(OTHER, ProcessStatus.DONE),
         Outcome(STORE, ProcessStatus.DONE, skipped="finished earlier with the same key"),
         Outcome(STORE, ProcessStatus.FATAL_ERROR, ValueError("of the message")),
+        Outcome(STORE, ProcessStatus.DONE, InvalidPayloadError("it is deleted")),
         Outcome(STORE, ProcessStatus.RETRY_LATER),
         Outcome(STORE, ProcessStatus.RETRY_LATER, AWAY),
     ],
-    ids=["another handler's success", "a call that was not made", "another error", "a status", "asked for later"],
+    ids=[
+        "another handler's success",
+        "a call that was not made",
+        "another error",
+        "a payload that does not validate",
+        "a status",
+        "asked for later",
+    ],
 )
 def test_what_says_nothing_of_it_resets_nothing(said: Outcome) -> None:
     driver, several = CircuitDriver(BREAKER), messages(3)
@@ -428,6 +446,32 @@ def test_the_one_message_is_not_polled_for_during_the_pause_after_a_poll_that_fa
     driver.now = 131.0
     driver.tell(Tick())
     assert driver.one(Receive).count == 1
+
+
+def test_nothing_is_polled_for_that_while_another_one_is_at_work() -> None:
+    driver, (at_work,) = CircuitDriver(CircuitBreaker(failures=2, seconds=60), max_processing_time=20.0), messages(1)
+    driver.line_up(OTHER, at_work)
+    _, last = driver.open(STORE)
+    driver.tell(Received((), driver.poll))
+    driver.run_until_counted("lost_leases")
+    driver.end(last, Outcome(STORE, ProcessStatus.RETRIABLE_ERROR, AWAY), fate=Fate.KEEP)
+    driver.now = 160.0
+    driver.tell(Tick())
+    assert driver.all(Receive) == []
+
+    driver.end(at_work, Outcome(OTHER, ProcessStatus.RETRY_LATER), fate=Fate.KEEP)
+
+    assert driver.one(Receive).count == 1
+
+
+def test_a_poll_that_hangs_is_given_up_while_nothing_is_polled() -> None:
+    driver = CircuitDriver(CircuitBreaker(failures=2, seconds=1_000))
+    driver.open(STORE)
+
+    driver.wait_until(250.0)
+
+    assert driver.core.health(driver.now).live
+    assert driver.all(Receive) == []
 
 
 def test_leases_of_what_waits_are_extended_and_nothing_is_settled() -> None:

@@ -267,20 +267,34 @@ def test_what_is_in_line_for_longer_than_its_time_goes_on_without_its_turn_and_i
     assert driver.end_call(ONE_AT_ONCE, first) == []
 
 
-def test_what_is_lost_waits_for_a_place_too() -> None:
-    driver, (first, second) = TurnDriver(concurrency=1, max_processing_time=40.0), messages(2)
-    driver.line_up(TWO_A_MINUTE, message("a"))
-    driver.finish(message("a"))
-    driver.line_up(TWO_A_MINUTE, message("b"))
-    driver.finish(message("b"))
-    driver.line_up(TWO_A_MINUTE, first)
-    assert driver.receive(second) == [second]
-
+def lose_in_line(driver: TurnDriver, lost: Message, at_work: Message) -> None:
+    """Let a message be lost in line, as another one takes the only place."""
+    for each in (message("a"), message("b")):
+        driver.line_up(TWO_A_MINUTE, each)
+        driver.finish(each)
+    driver.line_up(TWO_A_MINUTE, lost)
+    assert driver.receive(at_work) == [at_work]
     driver.wait_until(145.0)
     assert driver.all(Resume) == []
+
+
+def test_what_is_lost_waits_for_a_place_too() -> None:
+    driver, (first, second) = TurnDriver(concurrency=1, max_processing_time=40.0), messages(2)
+    lose_in_line(driver, first, second)
+
     driver.tell(Finished((verdict_on(second, Fate.KEEP),)))
 
     assert driver.one(Resume) == Resume((first,), failed=True)
+
+
+def test_what_is_lost_goes_on_no_more_at_a_stop_that_waits_for_nothing() -> None:
+    driver, (first, second) = TurnDriver(concurrency=1, max_processing_time=40.0), messages(2)
+    lose_in_line(driver, first, second)
+
+    driver.tell(Stop(now=True))
+
+    assert driver.all(Resume) == []
+    assert driver.core.health(driver.now).in_hand == 0
 
 
 def test_a_message_that_comes_again_while_it_is_in_line_goes_on_as_one() -> None:

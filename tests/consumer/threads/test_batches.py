@@ -11,9 +11,13 @@ import boto3
 import pytest
 
 from megaflow import Claim, Ended, MemoryStore, Message, Outgoing
+from megaflow.app import parts_of
 from megaflow.local import Account
 from megaflow.local.server import Server
+from megaflow.processing.spans import Given
+from megaflow.processing.steps import Steps, Turn
 from tests.consuming import Queues, running
+from tests.telemetry.spans import recording
 from tests.waiting import PATIENCE, wait_until
 
 
@@ -192,6 +196,22 @@ def test_a_batch_that_exits_ends_the_consumer_and_its_messages_come_again(queues
         app.run()
 
     assert queues.depth() == (2, 0)
+
+
+def test_the_spans_of_messages_end_whose_batch_cannot_be_run(queues: Queues) -> None:
+    app = queues.app(backoff=lambda count: 600.0)
+    app.on_text(batch_size=2)(lambda texts: None)
+
+    def break_down() -> Given:
+        yield Turn(None)
+        raise MemoryError
+
+    parts_of(app).processor.batch_steps = lambda batch, handler, several: Steps(break_down())  # type: ignore
+    app.publish_batch(["a", "b"])
+    with recording() as spans, running(app):
+        wait_until(lambda: len(spans.named("process")) == 2)
+
+    assert queues.depth() == (0, 2)
 
 
 def test_leases_of_what_waits_and_of_what_is_called_are_extended() -> None:
