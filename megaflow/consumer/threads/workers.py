@@ -298,10 +298,7 @@ class Workers:
                 self._hand_over(work)
         self._loop_seconds += (time.perf_counter() - work.spawned_at - self._loop_seconds) / 8
         loop = asyncio.get_running_loop()
-        if self._loop_seconds > SOON:
-            # What was begun together ends together, and would each time wait for all of it.
-            self._context.copy().run(self._tell_of, loop)
-        elif loop not in self._telling:
+        if loop not in self._telling:
             # Those that end in the same turn of the loop are told together.
             self._telling.add(loop)
             loop.call_soon(self._tell_of, loop, context=self._context.copy())
