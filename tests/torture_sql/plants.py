@@ -9,14 +9,15 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Insert, delete, select
 
+from megaflow.publishing.batches import EntryAnswer
 from megaflow.sql import relay, relay_rows
-from megaflow.sql.relay_protocol import Row
+from megaflow.sql.relay_protocol import Call, Row
 from megaflow.sql.relay_rows import Claimant
 from megaflow.sql.tables import inbox, outbox
 from megaflow.sql.transactions import InboxTransaction
 
 _PAUSE: Final = 0.2
-"""Seconds between two transactions that should be one."""
+"""Seconds between what should be one, so that a blow falls in between on every machine."""
 
 
 class Plant(StrEnum):
@@ -37,6 +38,7 @@ def plant(what: Plant) -> None:
     """Make this process do it wrong."""
     if what is Plant.DELETES_FIRST:
         relay.claim = _claim_and_delete  # type: ignore[attr-defined]
+        relay.Sender._send = _send_later  # type: ignore[method-assign]
     elif what is Plant.INBOX_APART:
         InboxTransaction.begin = _look_for_row  # type: ignore[method-assign]
         InboxTransaction.end = _write_row_later  # type: ignore[method-assign]
@@ -48,6 +50,11 @@ def _claim_and_delete(connection: Connection, claimant: Claimant, began: float) 
     rows = relay_rows.claim(connection, claimant, began)
     connection.execute(delete(outbox).where(outbox.c.id.in_([row.id for row in rows])))
     return rows
+
+
+def _send_later(self: relay.Sender, call: Call) -> list[EntryAnswer]:
+    time.sleep(_PAUSE)
+    return _send(self, call)
 
 
 def _look_for_row(self: InboxTransaction, statement: Insert, row: Mapping[str, Any]) -> bool:
@@ -72,5 +79,6 @@ def _find_rows(connection: Connection, claimant: Claimant) -> list[tuple[int, st
     return [(id_, group) for id_, group in connection.execute(rows.limit(1).with_for_update(skip_locked=True))]
 
 
+_send: Final = relay.Sender._send
 _begin: Final = InboxTransaction.begin
 _end: Final = InboxTransaction.end
