@@ -187,13 +187,8 @@ class SentRequest:
         """Whether it can be seen that its answer is there: what comes first over a connection may be of TLS's own."""
         return self.connection.used_at > 0
 
-    @property
-    def is_answered(self) -> bool:
-        """Whether its answer is there, or begins to be."""
-        return self.is_answered_within(0)
-
     def is_answered_within(self, seconds: float) -> bool:
-        """Wait for that at most so long, where it is visible."""
+        """Wait at most so long until its answer is there, or begins to be, where that is visible; tell whether."""
         if not self._is_answered:
             # What is there stays there: to ask the system again would take its time.
             self._is_answered = self.is_over or (self.is_visible and self.connection.has_news_within(seconds))

@@ -39,11 +39,11 @@ class Pending(Generic[_T]):
     @property
     def is_answered(self) -> bool:
         """Whether to ask for the result takes no waiting, unless it is an error."""
-        return self.sent is not None and self.sent.is_answered
+        return self.is_answered_within(0)
 
     def is_answered_within(self, seconds: float) -> bool:
         """Wait at most so long until it is answered, where that `is_visible`; tell whether it is."""
-        return self.is_answered or (self.sent is not None and self.sent.is_answered_within(seconds))
+        return self.sent is not None and self.sent.is_answered_within(seconds)
 
     def abandon(self) -> None:
         """Hang up, where the request was sent: nobody waits for the answer any more. May be called from any thread.

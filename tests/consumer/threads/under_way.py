@@ -29,9 +29,8 @@ class Call(Pending[_Answer]):
     def is_visible(self) -> bool:
         return self._is_under_way
 
-    @property
-    def is_answered(self) -> bool:
-        return self.answered.is_set()
+    def is_answered_within(self, seconds: float) -> bool:
+        return self.answered.wait(seconds)
 
     def abandon(self) -> None:
         self.is_abandoned = True
