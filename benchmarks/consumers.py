@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,16 @@ Measured = dict[str, float]
 ASKED = ["ApproximateReceiveCount", "SentTimestamp", "MessageGroupId", "MessageDeduplicationId"]
 
 
+def seconds_waited() -> float:
+    """Return how long the threads of this process have been ready, and no core was there for them; 0 if none knows."""
+    waited = 0
+    for task in Path("/proc/self/task").glob("*/schedstat"):
+        # A thread may end meanwhile.
+        with suppress(OSError):
+            waited += int(task.read_text().split()[1])
+    return waited / 1e9
+
+
 class Stopwatch:
     """Counts messages, from the first to the last; may be pressed by several threads."""
 
@@ -39,13 +50,12 @@ class Stopwatch:
         self._left = count
         self._count = count
         self._lock = threading.Lock()
-        self._begin = 0.0
-        self._cpu = 0.0
+        self._begin = self._cpu = self._waited = 0.0
         self.measured: Measured = {}
 
     def begin(self) -> None:
         if not self._begin:
-            self._begin, self._cpu = time.perf_counter(), time.process_time()
+            self._begin, self._cpu, self._waited = time.perf_counter(), time.process_time(), seconds_waited()
 
     def press(self, amount: int = 1) -> None:
         with self._lock:
@@ -55,6 +65,7 @@ class Stopwatch:
                 self.measured = {
                     "rate": self._count / seconds,
                     "cpu": (time.process_time() - self._cpu) / self._count * 1e6,
+                    "waited": (seconds_waited() - self._waited) / self._count * 1e6,
                 }
                 self.done.set()
 
