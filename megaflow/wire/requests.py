@@ -5,18 +5,28 @@ from __future__ import annotations
 import base64
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from typing import Any, Final
+from functools import lru_cache
+from typing import Any, Final, NamedTuple
 from urllib.parse import quote, urlsplit
 
 from megaflow.wire.control_characters import find_control_character
-from megaflow.wire.signing import Signer
+from megaflow.wire.signing import SignedHeaders, Signer
 
 _TIMESTAMP: Final = "%Y%m%dT%H%M%SZ"
 _UNQUOTED: Final = "-=;:+&[]{}\"',"
 _PORTS: Final = {"http": 80, "https": 443}
+
+
+class _Start(NamedTuple):
+    """What the requests of one operation begin with during a second: the lines before those of their own."""
+
+    timestamp: str
+    token: str | None
+    lines: Sequence[str]
+    signed: SignedHeaders
 
 
 class Requests:
@@ -32,7 +42,8 @@ class Requests:
         self._always["host"] = _write_host(client.meta.endpoint_url)
         self._unsigned = ("accept-encoding: identity", f"user-agent: {client.meta.config.user_agent}")
         self._is_in_lambda = "AWS_LAMBDA_FUNCTION_NAME" in os.environ
-        self._time = 0, ""
+        self._starts: dict[str, _Start] = {}
+        """The latest, by target."""
 
     def write(self, target: str, body: bytes, call_id: str, trial: str) -> bytes:
         """Return the request that calls *target* with *body*: the *trial* of the call *call_id*.
@@ -43,15 +54,10 @@ class Requests:
         if self._credentials is None:
             raise _no_credentials()
         credentials = self._credentials.get_frozen_credentials()
-        timestamp = self._write_time()
-        signed = {**self._always, "x-amz-target": target, "x-amz-date": timestamp}
-        if credentials.token:
-            signed["x-amz-security-token"] = credentials.token
-        authorization = self._signer.sign(signed, body, timestamp, credentials)
-        lines = [f"{name}: {value}" for name, value in signed.items()]
+        start = self._start(target, credentials.token)
+        authorization = self._signer.sign(start.signed, body, start.timestamp, credentials)
         head = (
-            "POST / HTTP/1.1",
-            *lines,
+            *start.lines,
             f"authorization: {authorization}",
             *self._unsigned,
             *(_trace() if self._is_in_lambda else ()),
@@ -66,13 +72,20 @@ class Requests:
             raise find_control_character(head)
         return request.encode() + body
 
-    def _write_time(self) -> str:
-        now = int(time.time())
-        second, written = self._time
-        if now != second:
-            written = time.strftime(_TIMESTAMP, time.gmtime(now))
-            self._time = now, written
-        return written
+    def _start(self, target: str, token: str | None) -> _Start:
+        timestamp, start = _write_time(int(time.time())), self._starts.get(target)
+        if start is None or start.timestamp != timestamp or start.token != token:
+            headers = {**self._always, "x-amz-target": target, "x-amz-date": timestamp}
+            if token:
+                headers["x-amz-security-token"] = token
+            lines = "POST / HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())
+            start = self._starts[target] = _Start(timestamp, token, lines, SignedHeaders.of(headers))
+        return start
+
+
+@lru_cache(maxsize=1)
+def _write_time(seconds: int) -> str:
+    return time.strftime(_TIMESTAMP, time.gmtime(seconds))
 
 
 def encode_binary(value: object) -> str:

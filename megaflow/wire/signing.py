@@ -8,7 +8,7 @@ from __future__ import annotations
 import hmac
 from collections.abc import Mapping
 from hashlib import sha256
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol, Self
 
 
 class Credentials(Protocol):
@@ -20,6 +20,19 @@ class Credentials(Protocol):
     def secret_key(self) -> str: ...
     @property
     def token(self) -> str | None: ...
+
+
+class SignedHeaders(NamedTuple):
+    """The headers that are signed, as the signature has them."""
+
+    names: str
+    lines: str
+
+    @classmethod
+    def of(cls, headers: Mapping[str, str]) -> Self:
+        """Return them for *headers*, by their lower-case names."""
+        names = sorted(headers)
+        return cls(";".join(names), "".join([f"{name}:{' '.join(headers[name].split())}\n" for name in names]))
 
 
 _AT_ONCE: Final = 2_047
@@ -58,21 +71,16 @@ class Signer:
         self._scope = f"{region}/{service}/aws4_request"
         self._key = self._derive_key("", "")
 
-    def sign(self, headers: Mapping[str, str], body: bytes, timestamp: str, credentials: Credentials) -> str:
-        """Return the ``Authorization`` of a POST of *body* to ``/`` at *timestamp* (``20261231T235959Z``).
-
-        *headers* are those to sign, by their lower-case names.
-        """
-        names = sorted(headers)
-        signed = ";".join(names)
-        lines = "".join([f"{name}:{' '.join(headers[name].split())}\n" for name in names])
-        canonical = f"POST\n/\n\n{lines}\n{signed}\n{_hash(body)}"
+    def sign(self, headers: SignedHeaders, body: bytes, timestamp: str, credentials: Credentials) -> str:
+        """Return the ``Authorization`` of a POST of *body* to ``/`` at *timestamp* (``20261231T235959Z``)."""
+        names, lines = headers
+        canonical = f"POST\n/\n\n{lines}\n{names}\n{_hash(body)}"
         scope = f"{timestamp[:8]}/{self._scope}"
         text = f"AWS4-HMAC-SHA256\n{timestamp}\n{scope}\n{sha256(canonical.encode()).hexdigest()}"
         signature = self._key_of(credentials.secret_key, timestamp[:8]).sign(text)
         return (
             f"AWS4-HMAC-SHA256 Credential={credentials.access_key}/{scope}, "
-            f"SignedHeaders={signed}, Signature={signature}"
+            f"SignedHeaders={names}, Signature={signature}"
         )
 
     def _key_of(self, secret: str, day: str) -> _Key:

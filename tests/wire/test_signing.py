@@ -15,7 +15,7 @@ from botocore.credentials import ReadOnlyCredentials
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from megaflow.wire.signing import Signer
+from megaflow.wire.signing import SignedHeaders, Signer
 
 TOKENS = string.ascii_letters + string.digits + "/+="
 KEYS = st.text(TOKENS, min_size=1, max_size=40)
@@ -56,7 +56,7 @@ def test_signatures_equal_botocores(
     token = {"x-amz-security-token": credentials.token} if credentials.token else {}
     signed = {**headers, "host": host, "x-amz-date": timestamp, **token}
 
-    signature = Signer(region, "sqs").sign(signed, body, timestamp, credentials)
+    signature = Signer(region, "sqs").sign(SignedHeaders.of(signed), body, timestamp, credentials)
 
     assert signature == sign_as_botocore({**headers, "host": host}, body, moment, credentials, region)
 
@@ -72,7 +72,7 @@ def test_the_derived_key_is_a_new_one_for_each_day_and_each_secret() -> None:
             headers = {"host": "h", "x-amz-date": timestamp}
             naive = moment.replace(tzinfo=None)
             expected = sign_as_botocore({"host": "h"}, b"", naive, credentials, "us-east-1")
-            assert signer.sign(headers, b"", timestamp, credentials) == expected
+            assert signer.sign(SignedHeaders.of(headers), b"", timestamp, credentials) == expected
 
 
 @pytest.mark.parametrize("secret", ["", "ключ"])
@@ -80,6 +80,6 @@ def test_odd_secrets_are_signed_with_as_botocore_does(secret: str) -> None:
     credentials, moment = ReadOnlyCredentials("id", secret, None), datetime(2026, 1, 1)
     headers = {"host": "h", "x-amz-date": "20260101T000000Z"}
 
-    signature = Signer("us-east-1", "sqs").sign(headers, b"x", "20260101T000000Z", credentials)
+    signature = Signer("us-east-1", "sqs").sign(SignedHeaders.of(headers), b"x", "20260101T000000Z", credentials)
 
     assert signature == sign_as_botocore({"host": "h"}, b"x", moment, credentials, "us-east-1")
