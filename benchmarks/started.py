@@ -5,6 +5,7 @@ calls, and with which credentials, is in the environment.
 """
 
 import sys
+from collections.abc import Callable
 
 
 def run_boto3(queue: str) -> None:
@@ -59,7 +60,7 @@ def run_table(queue: str) -> None:
     print(round(tracemalloc.get_traced_memory()[0] / count))
 
 
-def make_handler() -> object:
+def make_handler() -> Callable[[dict[str, object]], None]:
     def handle(data: dict[str, object]) -> None: ...
 
     return handle
@@ -69,12 +70,13 @@ def tell() -> None:
     """Print what the process holds and has taken, once."""
     import time
 
+    cpu, seconds = time.process_time(), time.monotonic() - float(sys.argv[3])
+    from pathlib import Path
+
     if not TOLD:
         TOLD.append(True)
-        with open("/proc/self/statm") as file:
-            pages = int(file.read().split()[1])
-        now = time.monotonic()
-        print(pages * 4096 / 1e6, time.process_time() * 1000, (now - float(sys.argv[3])) * 1000, flush=True)
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        print(pages * 4096 / 1e6, cpu * 1000, seconds * 1000, flush=True)
 
 
 TOLD: list[bool] = []
