@@ -1,67 +1,69 @@
-"""Service data: a client reads the endpoints of the services that it calls, and not those of all of AWS.
+"""Service data: what botocore looks for and reads to make a client, for the service of that client alone.
 
-botocore has the endpoints of every service in one JSON file of a megabyte, which takes 7 MB once it is parsed.
+botocore has the endpoints of all services in one JSON file, which takes 7 MB once it is parsed; and it looks into the
+folders of all services to see whether there is the one that it makes a client of.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
-OF_CREDENTIALS: Final = ("oidc", "portal.sso", "signin", "sts")
-"""The services that credentials may come from, as that file calls them."""
+from botocore.loaders import Loader
+
+_FOR_CREDENTIALS: Final = ("signin", "sso", "sso-oidc", "sts")
+"""The services that botocore calls for credentials."""
+
+_PREFIXES: Final = {"sso": "portal.sso", "sso-oidc": "oidc"}
+"""What the file of endpoints calls services that it has under other names."""
 
 _SERVICES: Final = '\n    "services" : {\n'
 _END_OF_SERVICES: Final = "\n    }"
 _END_OF_SERVICE: Final = "\n      }"
 
 
-class Files(Protocol):
-    """What botocore's loader of data reads JSON files with. Paths have no suffix."""
+class OneServiceLoader(Loader):  # type: ignore[misc]
+    """The loader of a session of botocore that makes clients of *service*, and of what credentials come from."""
 
-    def exists(self, file_path: str) -> bool:
-        """Tell whether there is such a file."""
-
-    def load_file(self, file_path: str) -> Any:
-        """Return what is in it, or None where there is none."""
-
-
-def read_less(loader: Any, service: str) -> None:
-    """Let *loader*, a session's of botocore, read no more endpoints than a client of *service* asks for."""
-    loader.file_loader = FewEndpoints(loader.file_loader, Path(loader.BUILTIN_DATA_PATH, "endpoints.json"), service)
-
-
-class FewEndpoints:
-    """The same as *files*, but for the file of *endpoints*, of which it gives what *service* needs."""
-
-    def __init__(self, files: Files, endpoints: Path, service: str) -> None:
-        self._files = files
-        self._endpoints = endpoints
+    def __init__(self, service: str, search_paths: Iterable[str]) -> None:
+        super().__init__(list(search_paths), include_default_search_paths=False)
         self._service = service
+        self._endpoints = Path(self.BUILTIN_DATA_PATH, "endpoints.json")
 
-    def exists(self, file_path: str) -> bool:
-        """See `Files`."""
-        return self._files.exists(file_path)
+    def list_available_services(self, type_name: str) -> list[str]:
+        """Return which of the services that are asked for have data of this type."""
+        return [
+            service
+            for service in (self._service, *_FOR_CREDENTIALS)
+            if any(any(Path(path).glob(f"{service}/*/{type_name}.json*")) for path in self.search_paths)
+        ]
 
-    def load_file(self, file_path: str) -> Any:
-        """See `Files`."""
-        if file_path == str(self._endpoints.with_suffix("")) and self._endpoints.exists():
-            few = json.loads("".join(_cut(self._endpoints.read_text(encoding="utf-8"), self._service)))
-            if any(self._service in partition["services"] for partition in few["partitions"]):
-                return few
-        return self._files.load_file(file_path)
+    def load_data_with_path(self, name: str) -> tuple[Any, str]:
+        """Return data and the path of its file; of botocore's own endpoints, those that are asked for."""
+        if name == "endpoints" and self._endpoints.exists() and not self._is_replaced(name):
+            services = [_PREFIXES.get(each, each) for each in (self._service, *_FOR_CREDENTIALS)]
+            few = json.loads("".join(_cut(self._endpoints.read_text(encoding="utf-8"), services)))
+            if any(services[0] in partition["services"] for partition in few["partitions"]):
+                return few, str(self._endpoints.with_suffix(""))
+        data: tuple[Any, str] = super().load_data_with_path(name)
+        return data
+
+    def _is_replaced(self, name: str) -> bool:
+        """Tell whether the user has such a file, in place of botocore's."""
+        others = [path for path in self.search_paths if path != self.BUILTIN_DATA_PATH]
+        return any(self.file_loader.exists(str(Path(path, name))) for path in others)
 
 
-def _cut(text: str, service: str) -> Iterator[str]:
+def _cut(text: str, services: Iterable[str]) -> Iterator[str]:
     """Give *text* without the services that nobody asks for: they are told by how far they are indented."""
     done = 0
     while (found := text.find(_SERVICES, done)) >= 0:
         begin = found + len(_SERVICES)
         end = text.index(_END_OF_SERVICES, begin)
         yield text[done:begin]
-        yield ",\n".join(filter(None, (_find(text, name, begin, end) for name in {service, *OF_CREDENTIALS})))
+        yield ",\n".join(filter(None, (_find(text, service, begin, end) for service in services)))
         done = end
     yield text[done:]
 

@@ -11,7 +11,6 @@ from megaflow.errors import ConfigurationError
 from megaflow.logs import get_logger
 from megaflow.telemetry.tracing import NO_TRACING, Tracing
 from megaflow.transport.addresses import Address, Host, read_address
-from megaflow.transport.service_data import read_less
 from megaflow.transport.times import BOTO3S, PUBLISHING, Times, check_times, write_config
 from megaflow.wire.control_characters import check_credentials, refuse_control_characters
 
@@ -174,6 +173,8 @@ class AwsSettings:
     ) -> Any:
         from botocore.session import Session
 
+        from megaflow.transport.service_data import OneServiceLoader
+
         # What boto3 adds to botocore's session is for others: its resources, and S3's transfers.
         session = Session()
         for name, value in (("profile", self.profile_name), ("region", self.region_name)):
@@ -181,7 +182,8 @@ class AwsSettings:
                 session.set_config_variable(name, value)
         if self.aws_access_key_id:
             session.set_credentials(self.aws_access_key_id, self.aws_secret_access_key, self.aws_session_token)
-        read_less(session.get_component("data_loader"), service)
+        search_paths = session.get_component("data_loader").search_paths
+        session.register_component("data_loader", OneServiceLoader(service, search_paths))
         region_name = session.get_config_variable("region")
         region = address.region or region_name
         if not region and Host.FOREIGN in (address.host, read_address(self.endpoint_url or "").host):
