@@ -53,7 +53,7 @@ def test_no_other_services_endpoints_are_read(service: str) -> None:
 
 
 def test_all_is_read_where_the_file_does_not_have_the_service_under_its_name() -> None:
-    assert loader_of("any").load_data("endpoints") == WHOLE.load_data("endpoints")
+    assert loader_of("any").load_data("endpoints") == Loader().load_data("endpoints")
 
 
 def test_endpoints_of_the_users_own_take_the_place_of_botocores(tmp_path: Path) -> None:
