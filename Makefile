@@ -21,7 +21,7 @@ TESTS ?=
 # The tests start hundreds of processes: where Python is told to keep no bytecode, each would compile megaflow anew.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo install foreign test coverage test-long torture torture-sql simulate fuzz mutants lint docs bench bench-consume bench-wire bench-publish bench-relay bench-lambda bench-local bench-compare bench-telemetry bench-scale bench-bytecodes format release-check clean
+.PHONY: demo install foreign test coverage test-long torture torture-sql simulate fuzz mutants lint docs bench bench-consume bench-wire bench-publish bench-relay bench-lambda bench-local bench-compare bench-telemetry bench-scale bench-start bench-bytecodes format release-check clean
 
 demo: $(FOR_DEMO)
 	@echo 'Starting the demo, samples/demo.py'
@@ -104,6 +104,9 @@ bench-telemetry: $(FOR_DEVELOPMENT)
 
 bench-scale: $(FOR_DEVELOPMENT)
 	$(BIN)/python -m benchmarks.scale
+
+bench-start: $(FOR_DEVELOPMENT)
+	$(BIN)/python -m benchmarks.start
 
 bench-bytecodes: $(FOR_DEVELOPMENT)
 	$(BIN)/python -m benchmarks.bytecodes --functions 20

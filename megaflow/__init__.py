@@ -44,7 +44,7 @@ from megaflow.publishing.scheduling import Scheduled
 from megaflow.publishing.sns import SnsPublisher
 from megaflow.publishing.sqs import SqsPublisher
 from megaflow.settings import CircuitBreaker
-from megaflow.stores import Claim, DynamoDbStore, Ended, MemoryStore, SqliteStore, Store
+from megaflow.stores.store import Claim, Ended, Store
 from megaflow.telemetry.current import context, current_message
 from megaflow.telemetry.log_keys import LogFilter, add_message_keys
 from megaflow.telemetry.metrics import Measurements, Metrics
@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     from megaflow.dispatch.sns_policy import SnsFilterPolicy
     from megaflow.runtime.several_apps import run
     from megaflow.runtime.several_beside_loop import arun
+    from megaflow.stores import DynamoDbStore, MemoryStore, SqliteStore
 
 __version__ = "0.2.0"
 
@@ -136,13 +137,16 @@ __all__ = [
 ]
 
 _RARELY_NEEDED: Final[Mapping[str, str]] = {
+    "DynamoDbStore": "megaflow.stores.dynamodb",
     "Explanation": "megaflow.dispatch.explain",
     "Failure": "megaflow.dispatch.explain",
     "Finding": "megaflow.dispatch.check",
     "HandlerExplanation": "megaflow.dispatch.explain",
     "Health": "megaflow.consumer.core.health",
+    "MemoryStore": "megaflow.stores.memory",
     "Oddity": "megaflow.dispatch.check",
     "SnsFilterPolicy": "megaflow.dispatch.sns_policy",
+    "SqliteStore": "megaflow.stores.sqlite",
     "arun": "megaflow.runtime.several_beside_loop",
     "run": "megaflow.runtime.several_apps",
 }

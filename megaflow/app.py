@@ -32,7 +32,7 @@ from megaflow.publishing.scheduling import Scheduled
 from megaflow.runtime.beside_app import Beside, Relays
 from megaflow.runtime.running import Running, refuse_event_loop, serving_health
 from megaflow.settings import CircuitBreaker, ConsumerSettings, OnInvalid, RecordErrors, RetryOn, Unmatched
-from megaflow.stores import Store
+from megaflow.stores.store import Store
 from megaflow.telemetry.metrics import Measurements, Metrics
 from megaflow.telemetry.outlets import Outlets
 from megaflow.telemetry.tracing import Telemetry

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable
-from difflib import get_close_matches
 
 
 def check_options(function: Callable[..., object], given: Iterable[str], options: type) -> None:
@@ -22,6 +21,8 @@ def check_options(function: Callable[..., object], given: Iterable[str], options
 
 def check_keywords(what: str, given: Iterable[str], known: Iterable[str]) -> None:
     """Raise `TypeError` where one of *given* is not *known*, and say what *what* takes, and what was perhaps meant."""
+    from difflib import get_close_matches
+
     known = list(known)
     for name in given:
         if name not in known:

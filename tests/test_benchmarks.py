@@ -29,3 +29,14 @@ def test_several_processes_are_measured(name: str, figures: list[str]) -> None:
         return
     assert len(shown) == len(figures)
     assert all(line.startswith(figure) for line, figure in zip(shown, figures, strict=True)), said
+
+
+@pytest.mark.long
+@pytest.mark.skipif(sys.platform != "linux", reason="what a process holds is read from /proc")
+def test_the_start_is_measured() -> None:
+    command = [sys.executable, "-m", "benchmarks.start", "--quick"]
+
+    said = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, timeout=300).stdout
+
+    shown = [line.partition("  ")[0] for line in said.splitlines() if " bar " in line]
+    assert shown == ["memory", "CPU to 1st message", "time to 1st message", "table, per handler", "with the handler"]

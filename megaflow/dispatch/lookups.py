@@ -31,7 +31,6 @@ from megaflow.dispatch.ranges import (
     read_likely_number,
 )
 from megaflow.match.comparison import read_number
-from megaflow.match.re2_sets import RegexSet
 
 Filed: TypeAlias = Mapping[How, Mapping[Any, Bucket]]
 """The buckets for the values at one path, by what they are looked up by."""
@@ -253,6 +252,8 @@ def _find_shorter(texts: Sequence[str]) -> list[int]:
 
 
 def _regexes(buckets: Mapping[Any, Bucket], functions: Functions) -> Steps:
+    from megaflow.match.re2_sets import RegexSet
+
     lines = ("for index in regexes(value):", "    by_regex[index](payload, found)")
     return {str: Step(lines, {"regexes": RegexSet(list(buckets)).candidates, "by_regex": list(buckets.values())})}
 

@@ -16,7 +16,6 @@ from megaflow.match.conditions import AllOf, AnyOf, Condition
 from megaflow.match.containers import Fields, Inside, Items
 from megaflow.match.json_filter import JsonFilter
 from megaflow.match.leaves import Comparison, Equals, Regex, Text
-from megaflow.match.re2_sets import can_hold
 from megaflow.match.regexes import literal_start
 
 MOST_PROBES: Final = 1_000
@@ -224,7 +223,10 @@ def _cover_regex(condition: Regex, path: Path) -> Iterator[Cover]:
     start = literal_start(condition.name, condition.regex)
     if start:
         yield Cover((Probe(path, How.START, start),), False)
-    elif can_hold(condition.name, condition.regex):
+        return
+    from megaflow.match.re2_sets import can_hold
+
+    if can_hold(condition.name, condition.regex):
         yield Cover((Probe(path, How.REGEX, (condition.name, condition.regex)),), False)
 
 

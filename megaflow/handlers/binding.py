@@ -38,6 +38,9 @@ _SECTIONS: Final[Mapping[str, Callable[[Any], Any]]] = {
 _PATHS: Final = {"attributes": "event.attributes", "current": "object.current", "previous": "object.previous"}
 
 
+_NO_NEEDS: Final[Mapping[str, Need]] = {}
+
+
 def take_nothing(message: Message) -> Mapping[str, Any]:
     """Return nothing: the handler gets no batches."""
     return {}
@@ -65,7 +68,7 @@ def bind(function: Callable[..., Any], name: str, kind: Kind, providers: Provide
         )
     fills = Fills(name, kind, providers)
     fills.read(parameters)
-    return Binding(_make_call(function, parameters, fills.takes, fills.needs), fills.needs)
+    return Binding(_make_call(function, parameters, fills.takes, fills.needs), fills.needs or _NO_NEEDS)
 
 
 class Fills:

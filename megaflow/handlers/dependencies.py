@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import threading
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
@@ -12,7 +11,7 @@ from contextlib import (
     asynccontextmanager,
     contextmanager,
 )
-from typing import Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from weakref import WeakKeyDictionary
 
 from megaflow.callables import is_async, is_generator
@@ -22,6 +21,10 @@ from megaflow.handlers.inboxes import AnyInbox, give_open
 from megaflow.handlers.providers import Need, Provider, Providers, name_of
 from megaflow.handlers.status import Reject, RetryLater
 from megaflow.logs import get_logger
+from megaflow.loops import get_running_loop, is_running_here
+
+if TYPE_CHECKING:
+    import asyncio
 
 log = get_logger(__name__)
 
@@ -63,7 +66,9 @@ class Dependencies:
     def close(self) -> None:
         """Close what was made once, last things first; what belongs to an event loop that runs elsewhere, there."""
         with self._lock:
-            elsewhere = [(loop, own) for loop, own in self._loops.items() if loop.is_running() and not _is_here(loop)]
+            elsewhere = [
+                (loop, own) for loop, own in self._loops.items() if loop.is_running() and not is_running_here(loop)
+            ]
         for loop, own in elsewhere:
             self._loops.pop(loop, None)
             _close_in(loop, own)
@@ -74,7 +79,7 @@ class Dependencies:
     async def aclose(self) -> None:
         """Close what was made in the event loop that runs."""
         with self._lock:
-            own = self._loops.pop(asyncio.get_running_loop(), None)
+            own = self._loops.pop(get_running_loop(), None)
         if own is not None:
             await own.exits.aclose()
 
@@ -123,7 +128,7 @@ class Dependencies:
         if not provider.is_async:
             return self._find(provider.type, {}, ExitStack())
         with self._lock:
-            own = self._loops.setdefault(asyncio.get_running_loop(), _LoopsOwn())
+            own = self._loops.setdefault(get_running_loop(), _LoopsOwn())
         async with own.lock_of(provider):
             if provider.type not in own.made:
                 own.made[provider.type] = await self._amake(provider, own.made, own.exits)
@@ -150,6 +155,8 @@ class _LoopsOwn:
 
     def lock_of(self, provider: Provider) -> asyncio.Lock:
         """Return what keeps two from being made of the same; each has its own, for one may need another."""
+        import asyncio
+
         return self._locks.setdefault(provider.type, asyncio.Lock())
 
 
@@ -176,14 +183,9 @@ def _named(provider: Provider) -> Iterator[None]:
         raise DependencyError(f"{name_of(provider.type)} could not be made: {type(error).__name__}: {error}") from error
 
 
-def _is_here(loop: asyncio.AbstractEventLoop) -> bool:
-    try:
-        return asyncio.get_running_loop() is loop
-    except RuntimeError:
-        return False
-
-
 def _close_in(loop: asyncio.AbstractEventLoop, own: _LoopsOwn) -> None:
+    import asyncio
+
     try:
         asyncio.run_coroutine_threadsafe(own.exits.aclose(), loop).result(_TIME_TO_CLOSE)
     except Exception:

@@ -13,7 +13,7 @@ from megaflow.errors import PatternError, RegistrationError
 from megaflow.handlers.event_rules import EventRules, event_pattern, resolve_aliases
 from megaflow.handlers.handler import Handler, make_handler
 from megaflow.handlers.inboxes import AnyInbox
-from megaflow.handlers.options import HandlerOptions, read_options
+from megaflow.handlers.options import DEFAULTS, HandlerOptions, read_options
 from megaflow.handlers.providers import Providers, ProviderScope
 from megaflow.handlers.status import ProcessStatus
 from megaflow.keywords import check_keywords
@@ -68,7 +68,9 @@ class Router:
 
     def __init__(self) -> None:
         self._handlers: list[Handler] = []
-        self._made: list[_Made] = []
+        self._made: dict[_Made, None] = {}
+        """Decorators that have got no function yet, in order."""
+
         self._providers = Providers()
 
     @property
@@ -142,7 +144,7 @@ class Router:
         if not isinstance(router, Router) or router is self:
             raise RegistrationError(f"include() takes another Router, not {router!r}")
         self._providers.include(router._providers)
-        self._made += router._made
+        self._made |= router._made
         for handler in router.handlers:
             self.register(handler)
         return self
@@ -154,12 +156,13 @@ class Router:
     def _decorator(
         self, kind: Kind, pattern: Condition, given: Mapping[str, Any], *, asked: object = None
     ) -> Decorator:
-        options, name = read_options(given), given.get("handler_name", "")
+        options, name = read_options(given) if given else DEFAULTS, given.get("handler_name", "")
         made = _note_made(asked)
-        self._made.append(made)
+        self._made[made] = None
 
         def register(function: Function) -> Function:
             made.is_applied = True
+            self._made.pop(made, None)
             handler = make_handler(function, kind, pattern, name=name, options=options, providers=self._providers)
             self.register(handler)
             return function

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from typing_extensions import override
 
 from megaflow.match.conditions import Leaf
-from megaflow.match.dialect import Dialect
-from megaflow.match.filter_tree import Every
+
+if TYPE_CHECKING:
+    from megaflow.match.dialect import Dialect
+    from megaflow.match.filter_tree import Every
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)

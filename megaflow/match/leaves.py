@@ -12,7 +12,6 @@ from typing_extensions import override
 from megaflow.match import comparison
 from megaflow.match.backtracking import can_explode, is_safe_once_found
 from megaflow.match.conditions import Condition, Leaf, Test
-from megaflow.match.re2_sets import is_available, make_screen
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -91,9 +90,12 @@ class Regex(Leaf):
     @override
     def compile(self) -> Test:
         find = getattr(self.regex, self.name)
-        may_match = make_screen(self.name, self.regex) if self.can_explode else None
-        if may_match is not None:
-            return lambda left: isinstance(left, str) and may_match(left) and find(left) is not None
+        if self.can_explode:
+            from megaflow.match.re2_sets import make_screen
+
+            may_match = make_screen(self.name, self.regex)
+            if may_match is not None:
+                return lambda left: isinstance(left, str) and may_match(left) and find(left) is not None
         return lambda left: isinstance(left, str) and find(left) is not None
 
     @property
@@ -104,7 +106,11 @@ class Regex(Leaf):
     @property
     def is_safe(self) -> bool:
         """Whether no text does that, because RE2 is asked before."""
-        return not self.can_explode or (is_available() and is_safe_once_found(self.name, self.regex))
+        if not self.can_explode:
+            return True
+        from megaflow.match.re2_sets import is_available
+
+        return is_available() and is_safe_once_found(self.name, self.regex)
 
     def __repr__(self) -> str:
         return f"{self.name}({self.regex.pattern!r})" if _is_plain(self.regex) else f"{self.name}({self.regex!r})"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -21,6 +20,7 @@ from megaflow.handlers.inboxes import AnyInbox
 from megaflow.handlers.providers import Providers
 from megaflow.handlers.router import Router, check_decorators
 from megaflow.logs import get_logger
+from megaflow.loops import get_running_loop
 from megaflow.messages.message import Message, message_with, open_message
 from megaflow.messages.payloads import Payloads, check_payloads
 from megaflow.processing.around import Around, check_around
@@ -221,11 +221,13 @@ class Assembly:
     def process(self, body: object) -> Verdict:
         """Take one body through the handlers in this thread, and return the verdict; see `App.process`."""
         try:
-            asyncio.get_running_loop()
+            get_running_loop()
         except RuntimeError:
             pass
         else:
             raise UsageError("process() cannot wait inside a running event loop: await app.aprocess(body)")
+        import asyncio
+
         self._tracing.look()
         with asyncio.Runner() as loop:
             verdict = copy_context().run(self.processor().process, _open(body), partial(wait_in, loop))
@@ -235,6 +237,8 @@ class Assembly:
 
     async def aprocess(self, body: object) -> Verdict:
         """Take one body through the handlers in this event loop, and return the verdict; see `App.aprocess`."""
+        import asyncio
+
         self._tracing.look()
         # A task has a copy of the context, as each message has one.
         return _raise_interruption(await asyncio.create_task(self.processor().aprocess(_open(body))))

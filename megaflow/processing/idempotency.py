@@ -14,8 +14,7 @@ from megaflow.handlers.options import FindKey
 from megaflow.hashes import hash_parts
 from megaflow.messages.message import Message
 from megaflow.processing.progress import ask_store, work_of
-from megaflow.stores import Claim, Store
-from megaflow.stores.store import CHECK, check_store
+from megaflow.stores.store import CHECK, Claim, Store, check_store
 from megaflow.transport.addresses import identify_queue
 
 _LONGER_THAN_A_LEASE: Final = 2.0

@@ -12,7 +12,7 @@ from megaflow.messages.message import Message
 from megaflow.processing.idempotency import Idempotency
 from megaflow.processing.steps import Asking, Result, Step, StoreCall
 from megaflow.processing.verdict import Outcome
-from megaflow.stores import Claim
+from megaflow.stores.store import Claim
 
 
 def claim_key(

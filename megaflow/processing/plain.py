@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import time
 from types import CoroutineType
@@ -10,10 +9,10 @@ from types import CoroutineType
 from megaflow import forks
 from megaflow.handlers.handler import Handler
 from megaflow.handlers.status import ProcessStatus
+from megaflow.loops import is_being_cancelled, is_cancellation
 from megaflow.messages.message import Message
 from megaflow.processing.middleware import Call
 from megaflow.processing.outcomes import OutcomeReader, make_outcome
-from megaflow.processing.steps import is_being_cancelled
 from megaflow.processing.verdict import Outcome
 
 
@@ -30,7 +29,7 @@ async def await_plain(handler: Handler, message: Message, pipeline: Call, reader
             # Most messages end here: the reader would say the same, a little later.
             return make_outcome(handler, ProcessStatus.DONE, time.perf_counter() - began)
     except BaseException as error:
-        if isinstance(error, asyncio.CancelledError) and is_being_cancelled():
+        if is_cancellation(error) and is_being_cancelled():
             raise
         if forks.generation != generation:
             forks.end_child(error)

@@ -47,7 +47,7 @@ from megaflow.processing.straight import Straight
 from megaflow.processing.unmatched import decide_unmatched
 from megaflow.processing.verdict import Outcome, Verdict, decide_fate
 from megaflow.settings import CircuitBreaker, OnInvalid, Unmatched
-from megaflow.stores import Ended
+from megaflow.stores.store import Ended
 from megaflow.telemetry.current import NOTHING_GIVEN, current
 from megaflow.telemetry.propagation import Propagation
 from megaflow.telemetry.tracing import NO_TRACING, Tracing

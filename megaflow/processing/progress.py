@@ -16,8 +16,7 @@ from megaflow.messages.message import Message
 from megaflow.messages.origin import digest_of, read_origin
 from megaflow.processing.selected import identify
 from megaflow.processing.verdict import Outcome
-from megaflow.stores import Ended, Store
-from megaflow.stores.store import CHECK, check_store
+from megaflow.stores.store import CHECK, Ended, Store, check_store
 from megaflow.transport.addresses import identify_queue
 
 Returned = TypeVar("Returned")

@@ -5,22 +5,25 @@ A batch that is called has steps of its own. In the end its messages part: each 
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 from collections.abc import Awaitable, Callable, Generator
 from contextvars import copy_context
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, ClassVar, Final, NamedTuple, TypeAlias, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple, TypeAlias, overload
 
 from megaflow import forks
 from megaflow.contexts import adopt
 from megaflow.errors import HandlerTimeoutError, HandlingError, LeaseLostError, StoreError
 from megaflow.handlers.handler import Handler
 from megaflow.handlers.status import ProcessStatus
+from megaflow.loops import get_running_loop, is_being_cancelled, is_cancellation
 from megaflow.messages.message import Message
 from megaflow.processing.middleware import Call
 from megaflow.processing.verdict import Outcome, Verdict
+
+if TYPE_CHECKING:
+    import asyncio
 
 Wait: TypeAlias = Callable[[Awaitable[Any]], Any]
 """Waits for what an async handler gives, from a thread that runs no event loop."""
@@ -271,7 +274,7 @@ async def arun_step(step: Step, watch: Watch = _watch_nothing) -> Result:
         said = step.run()
         return Result(await _limit(handler, said), True) if inspect.isawaitable(said) else Result(said)
     except BaseException as error:
-        if isinstance(error, asyncio.CancelledError) and is_being_cancelled():
+        if is_cancellation(error) and is_being_cancelled():
             raise
         if forks.generation != begun:
             forks.end_child(error)
@@ -291,7 +294,7 @@ async def _run_in_thread(run: Callable[[], Result]) -> Result:
     """Return what *run* gives; what it sets in the context is set here, too."""
     context = copy_context()
     try:
-        return await asyncio.get_running_loop().run_in_executor(None, context.run, run)
+        return await get_running_loop().run_in_executor(None, context.run, run)
     finally:
         adopt(context)
 
@@ -311,6 +314,8 @@ def _limit(handler: Handler, said: Awaitable[Any]) -> Awaitable[Any]:
 
 
 async def _wait_within(timeout: float, handler: Handler, said: Awaitable[Any]) -> Any:
+    import asyncio
+
     limit = asyncio.timeout(timeout)
     try:
         async with limit:
@@ -320,9 +325,3 @@ async def _wait_within(timeout: float, handler: Handler, said: Awaitable[Any]) -
             raise
         # Where it was cancelled says nothing about why.
         raise HandlerTimeoutError(f"{handler.name} took longer than {timeout} s, and was cancelled") from None
-
-
-def is_being_cancelled() -> bool:
-    """Tell whether somebody has cancelled the task that runs here, and not what it waits for."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0

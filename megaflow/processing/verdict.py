@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
@@ -10,6 +9,7 @@ from typing import Final
 
 from megaflow.handlers.handler import Handler
 from megaflow.handlers.status import KEEPING, ProcessStatus
+from megaflow.loops import is_cancellation
 from megaflow.messages.message import Message
 
 _FATAL: Final = ProcessStatus.FATAL_ERROR
@@ -74,7 +74,7 @@ class Outcome:
         """Whether it ends the consumer: the handler raised `SystemExit`, `KeyboardInterrupt` or the like."""
         if self.error is None:
             return False
-        return any(not isinstance(cause, Exception | asyncio.CancelledError) for cause in flatten(self.error))
+        return any(not (isinstance(cause, Exception) or is_cancellation(cause)) for cause in flatten(self.error))
 
 
 @dataclass(frozen=True)

@@ -11,23 +11,26 @@ A call that is alone waits for no other. No two requests with messages of one gr
 
 from __future__ import annotations
 
-import asyncio
 import copy
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from typing_extensions import override
 
 from megaflow.errors import FailedEntry, PublishError
 from megaflow.forks import renew_in_child
+from megaflow.loops import get_running_loop
 from megaflow.publishing.outgoing import Prepared
 from megaflow.publishing.sharing import choose
 from megaflow.publishing.threads import Threads
 from megaflow.wire.patience import PATIENCE
+
+if TYPE_CHECKING:
+    import asyncio
 
 AT_ONCE: Final = 10
 """Requests that are under way at once: boto3 keeps as many connections."""
@@ -112,7 +115,9 @@ class Gathering(Executor):
 
         Where this is cancelled before the message was taken, it does not go.
         """
-        loop = asyncio.get_running_loop()
+        import asyncio
+
+        loop = get_running_loop()
         call = Call(message, parent, group, apart, loop, loop.time(), self._patience)
         # In this way the loop of a `TestClient`, which waits for no timer, knows that there is something to wait for.
         call.waiter = loop.run_in_executor(self, _be_sent, call)

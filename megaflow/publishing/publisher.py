@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextvars import copy_context
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Unpack
 from megaflow.checks import check_flag, check_function, check_whole
 from megaflow.errors import EncodeError, FailedEntry
 from megaflow.keywords import check_options
+from megaflow.loops import get_running_loop
 from megaflow.messages.identity import find_identity
 from megaflow.messages.payloads import Payloads, check_payloads
 from megaflow.publishing.batches import (
@@ -181,7 +181,7 @@ class Publisher(ABC):
         self._check(source)
         if message.offloaded is not None and not self._is_fifo:
             # Before it waits with others, which it is not to hold up; in order, it would be overtaken.
-            loop = asyncio.get_running_loop()
+            loop = get_running_loop()
             await loop.run_in_executor(self._storing, store_payload, self.large_payloads, message)
             message = replace(message, offloaded=None)
         group = source.group_id if self._is_fifo else ""
@@ -201,7 +201,7 @@ class Publisher(ABC):
             self._open()
             return context.run(self.publish_batch, given, **options)
 
-        return await asyncio.get_running_loop().run_in_executor(self._gathering.threads, publish)
+        return await get_running_loop().run_in_executor(self._gathering.threads, publish)
 
     def apublish_stream(
         self,

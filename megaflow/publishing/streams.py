@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextvars import copy_context
 from functools import partial
-from typing import Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from megaflow import limits
+from megaflow.loops import get_running_loop
 from megaflow.publishing.batches import BatchSender, Entry, Sent, cut_batches
 from megaflow.publishing.threads import Threads
+
+if TYPE_CHECKING:
+    import asyncio
 
 Items: TypeAlias = Iterable[object] | AsyncIterable[object]
 _END: Final = object()
@@ -30,7 +33,7 @@ async def send_stream(
     makes entries of items, the first of which has this index. Where *items* end with an error, it is raised once what
     was taken has been given. What was not begun at the end is not sent.
     """
-    loop, context, read = asyncio.get_running_loop(), copy_context(), _reader(items)
+    loop, context, read = get_running_loop(), copy_context(), _reader(items)
     threads, index, is_over = Threads(1), 0, False
     failure: Exception | None = None
     under_way: deque[asyncio.Future[list[Sent]]] = deque()

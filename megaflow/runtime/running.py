@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from megaflow.errors import ConfigurationError, UsageError
 from megaflow.forks import renew_in_child
 from megaflow.logs import get_logger
+from megaflow.loops import get_running_loop
 from megaflow.runtime.protocols import AppRun
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ class Running:
 def refuse_event_loop(name: str) -> None:
     """Raise `UsageError` where an event loop is running, which *name*, a function, would hold up."""
     try:
-        asyncio.get_running_loop()
+        get_running_loop()
     except RuntimeError:
         return
     raise UsageError(f"{name}() would hold up the running event loop: await a{name}(), or call {name}() in a thread")

@@ -171,29 +171,31 @@ class AwsSettings:
     def _create(
         self, service: str, address: Address, times: Times, endpoint_url: str | None = None, **host: bool
     ) -> Any:
-        import boto3
-        import botocore.session
+        from botocore.session import Session
 
-        botocore_session = botocore.session.Session()
-        session = boto3.Session(
-            botocore_session=botocore_session,
-            aws_access_key_id=self.aws_access_key_id,
-            aws_secret_access_key=self.aws_secret_access_key,
-            aws_session_token=self.aws_session_token,
-            region_name=self.region_name,
-            profile_name=self.profile_name,
-        )
-        region = address.region or session.region_name
+        from megaflow.transport.service_data import OneServiceLoader
+
+        # What boto3 adds to botocore's session is for others: its resources, and S3's transfers.
+        session = Session()
+        for name, value in (("profile", self.profile_name), ("region", self.region_name)):
+            if value is not None:
+                session.set_config_variable(name, value)
+        if self.aws_access_key_id:
+            session.set_credentials(self.aws_access_key_id, self.aws_secret_access_key, self.aws_session_token)
+        search_paths = session.get_component("data_loader").search_paths
+        session.register_component("data_loader", OneServiceLoader(service, search_paths))
+        region_name = session.get_config_variable("region")
+        region = address.region or region_name
         if not region and Host.FOREIGN in (address.host, read_address(self.endpoint_url or "").host):
             region = _ANY_REGION
-        elif session.region_name not in (None, region):
+        elif region_name not in (None, region):
             level = logging.WARNING if self.region_name else logging.INFO
-            log.log(level, _NOT_USED, address.text, region, str(session.region_name))
-        has_attempts = botocore_session.get_config_variable("max_attempts") is not None
+            log.log(level, _NOT_USED, address.text, region, str(region_name))
+        has_attempts = session.get_config_variable("max_attempts") is not None
         given = Times(self.connect_timeout, self.read_timeout, self.max_attempts)
         config = write_config(self.config, given, times, has_attempts=has_attempts, **host)
         url = endpoint_url or self.endpoint_url
-        client = session.client(service, region_name=region, endpoint_url=url, config=config)
+        client = session.create_client(service, region_name=region, endpoint_url=url, config=config)
         check_credentials(client)
         return client
 

@@ -478,6 +478,7 @@ def test_an_event_loop_that_is_closed_leaves_nothing_behind(
     tasks.append(loop.create_task(publisher.apublish("b", group_id="g", deduplication_id="b")))
     loop.run_until_complete(asyncio.sleep(0.01))
     loop.close()
+    gc.collect()  # what other tests have left is not to be told of here
 
     with caplog.at_level(logging.DEBUG):
         server.go_on.set()

@@ -10,7 +10,6 @@ import logging
 import math
 import random
 import time
-from asyncio import CancelledError
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Final
@@ -55,6 +54,7 @@ from megaflow.consumer.core.store_outages import StoreOutages
 from megaflow.consumer.core.timeouts import Timeouts
 from megaflow.consumer.core.turns import Turns
 from megaflow.errors import text_of
+from megaflow.loops import is_cancellation
 from megaflow.messages.message import Message
 from megaflow.processing.dead_letters import why_not_kept
 from megaflow.processing.pauses import Ask, Pauses, ask_backoff
@@ -319,13 +319,14 @@ class Core:
 
     def _note_crash(self, message: Message, error: BaseException) -> None:
         several = self._held_messages.end_all(message.id)
-        if isinstance(error, CancelledError):
+        is_cancelled = is_cancellation(error)
+        if is_cancelled:
             # By whoever ends the event loop that they run in.
             self._actions.report_message(logging.WARNING, "message %s: its handlers were cancelled", message)
         else:
             text = "message %s: its handlers could not be run"
             self._actions.report_message(logging.ERROR, text, message, error=error)
-        if not isinstance(error, Exception | CancelledError):
+        if not (isinstance(error, Exception) or is_cancelled):
             self._stopping.interrupt(error, self._now)
         self._timeouts.forget(message.id)
         for held in several:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import threading
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
 from contextvars import Context, copy_context
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from megaflow.contexts import adopt
 from megaflow.errors import text_of
 from megaflow.forks import renew_in_child
 from megaflow.logs import get_logger
+from megaflow.loops import cancellation, get_running_loop
+
+if TYPE_CHECKING:
+    import asyncio
 
 log = get_logger(__name__)
 
@@ -84,6 +87,8 @@ class EventLoop:
     async def wait_for_tasks(self, seconds: float) -> None:
         """Wait in the loop for what runs there, at most so long."""
         if self._tasks:
+            import asyncio
+
             await asyncio.wait(self._tasks, timeout=seconds)
 
     def wait(self, awaitable: Awaitable[Any]) -> Any:
@@ -101,7 +106,7 @@ class EventLoop:
             # Not the handler's own failure: its message has to come again.
             if inspect.iscoroutine(awaitable):
                 awaitable.close()
-            raise asyncio.CancelledError
+            raise cancellation()
         try:
             return done.wait()
         finally:
@@ -165,7 +170,7 @@ class EventLoop:
         self._thread, self._is_woken = threading.get_ident(), False
         while self._spawned:
             coroutine, context = self._spawned.popleft()
-            task = asyncio.get_running_loop().create_task(coroutine, context=context)
+            task = get_running_loop().create_task(coroutine, context=context)
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
@@ -177,11 +182,13 @@ class EventLoop:
         self._drop_spawned()
         if self._callers is None:
             # Its thread cancels what runs there.
-            asyncio.get_running_loop().stop()
+            get_running_loop().stop()
         for task in self._tasks if self._callers else ():
             task.cancel()
 
     def _start(self) -> asyncio.AbstractEventLoop:
+        import asyncio
+
         loop = asyncio.new_event_loop()
         try:
             threading.Thread(target=self._live, args=(loop,), name="megaflow-async", daemon=True).start()
@@ -191,6 +198,8 @@ class EventLoop:
         return loop
 
     def _live(self, loop: asyncio.AbstractEventLoop) -> None:
+        import asyncio
+
         asyncio.set_event_loop(loop)
         while not self._closed:
             self._run(loop.run_forever)
@@ -205,11 +214,13 @@ class EventLoop:
 
 
 async def _cancel_all() -> None:
+    import asyncio
+
     tasks = asyncio.all_tasks() - {asyncio.current_task()}
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
-    await asyncio.get_running_loop().shutdown_asyncgens()
+    await get_running_loop().shutdown_asyncgens()
 
 
 MakeEventLoop: TypeAlias = Callable[[Callable[[BaseException], object]], EventLoop]

@@ -6,7 +6,6 @@ handles them, or one thread handles all; where one is slow after all, others are
 
 from __future__ import annotations
 
-import asyncio
 import threading
 import time
 from collections import deque
@@ -14,7 +13,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from contextvars import copy_context
 from functools import partial
 from queue import SimpleQueue
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from megaflow.consumer.core.protocol import (
     CallBatch,
@@ -33,6 +32,7 @@ from megaflow.consumer.threads.works import LEFT, Work, Works
 from megaflow.errors import StoreError, text_of
 from megaflow.handlers.handler import Handler
 from megaflow.logs import get_logger
+from megaflow.loops import cancellation, get_running_loop
 from megaflow.messages.message import Message
 from megaflow.processing.processor import Begun, Processor
 from megaflow.processing.steps import (
@@ -48,6 +48,9 @@ from megaflow.processing.steps import (
 )
 from megaflow.processing.straight import StraightToBatch
 from megaflow.processing.verdict import Verdict
+
+if TYPE_CHECKING:
+    import asyncio
 
 log = get_logger(__name__)
 
@@ -258,7 +261,7 @@ class Workers:
         """Take a message as far as can be in this thread; None is that the event loop goes on with it."""
         if not isinstance(begun, Steps):
             if not self._spawn(work, begun):
-                raise asyncio.CancelledError
+                raise cancellation()
             return None
         work.steps = steps = begun
         work.take_result(steps)
@@ -297,7 +300,7 @@ class Workers:
             else:
                 self._hand_over(work)
         self._loop_seconds += (time.perf_counter() - work.spawned_at - self._loop_seconds) / 8
-        loop = asyncio.get_running_loop()
+        loop = get_running_loop()
         if loop not in self._telling:
             # Those that end in the same turn of the loop are told together.
             self._telling.add(loop)
