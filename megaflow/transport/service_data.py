@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -44,9 +45,11 @@ class OneServiceLoader(Loader):  # type: ignore[misc]
         """Return data and the path of its file; of botocore's own endpoints, those that are asked for."""
         if name == "endpoints" and self._endpoints.exists() and not self._is_replaced(name):
             services = [_PREFIXES.get(each, each) for each in (self._service, *_FOR_CREDENTIALS)]
-            few = json.loads("".join(_cut(self._endpoints.read_text(encoding="utf-8"), services)))
-            if any(services[0] in partition["services"] for partition in few["partitions"]):
-                return few, str(self._endpoints.with_suffix(""))
+            # Where the file is laid out otherwise, all of it is read.
+            with suppress(ValueError):
+                few = json.loads("".join(_cut(self._endpoints.read_text(encoding="utf-8"), services)))
+                if any(services[0] in partition["services"] for partition in few["partitions"]):
+                    return few, str(self._endpoints.with_suffix(""))
         data: tuple[Any, str] = super().load_data_with_path(name)
         return data
 

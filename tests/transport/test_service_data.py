@@ -56,6 +56,17 @@ def test_all_is_read_where_the_file_does_not_have_the_service_under_its_name() -
     assert loader_of("any").load_data("endpoints") == Loader().load_data("endpoints")
 
 
+@pytest.mark.parametrize(("laid_out", "otherwise"), [(" : ", ": "), ("\n    }", "\n}"), ("\n      }", "}"), ("\n", "")])
+def test_all_is_read_where_the_file_is_laid_out_otherwise(
+    laid_out: str, otherwise: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = Path(Loader.BUILTIN_DATA_PATH, "endpoints.json").read_text(encoding="utf-8")
+    (tmp_path / "endpoints.json").write_text(text.replace(laid_out, otherwise), encoding="utf-8")
+    monkeypatch.setattr(OneServiceLoader, "BUILTIN_DATA_PATH", str(tmp_path))
+
+    assert OneServiceLoader("sqs", [str(tmp_path)]).load_data("endpoints") == Loader().load_data("endpoints")
+
+
 def test_endpoints_of_the_users_own_take_the_place_of_botocores(tmp_path: Path) -> None:
     own = {"partitions": [], "version": 3}
     (tmp_path / "endpoints.json").write_text(json.dumps(own))
