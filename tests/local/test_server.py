@@ -316,6 +316,14 @@ def test_one_that_never_served_gives_its_port_back_when_it_is_closed() -> None:
     Server(port=port).close()
 
 
+def test_one_that_has_served_may_be_closed_again() -> None:
+    with Server() as server, Wire(server.url) as wire:
+        wire.call("ListQueues")
+        server.close()
+
+        server.close()
+
+
 def test_it_can_serve_in_a_thread_of_ones_own_until_it_is_stopped(pool: ThreadPoolExecutor) -> None:
     server = Server()
     serving = pool.submit(server.serve)
