@@ -1,5 +1,6 @@
 """What tests share: an AWS of our own, reached by real boto3 over real HTTP."""
 
+import gc
 import importlib.util
 import logging
 import os
@@ -34,6 +35,12 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 
 read_once()
+
+
+def pytest_collection_finish() -> None:
+    """Let collections of garbage pass over the tests themselves, thousands that all last to the end."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
