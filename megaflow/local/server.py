@@ -258,6 +258,12 @@ class _Uvicorn(uvicorn.Server):
         """End as uvicorn does, but as soon as all is answered, not at the next tenth of a second."""
         self._application.stop_waiting()
         await self._deliveries.stop()
+        # Let nobody in any more; whoever was just now is a connection in the second round of the loop.
+        for each in sockets or ():
+            with suppress(NotImplementedError):
+                self._loop.remove_reader(each)
+        for _ in range(2):
+            await asyncio.sleep(0)
         for server in self.servers:
             server.close()
         for connection in list(self.server_state.connections):
