@@ -40,8 +40,9 @@ install: $(FOR_DEVELOPMENT)
 foreign: $(FOR_TESTS)
 	@$(BIN)/python -m tests.foreign
 
+# More at a time than there are cores: half of the time, a test waits for a process, a poll or a pause.
 test: $(FOR_TESTS) $(FOREIGN)
-	$(BIN)/python -m pytest -n 3 $(TESTS)
+	$(BIN)/python -m pytest -n 4 $(TESTS)
 
 coverage: $(FOR_DEVELOPMENT) $(FOREIGN)
 	$(BIN)/coverage run -m pytest

@@ -1,5 +1,6 @@
 """What tests share: an AWS of our own, reached by real boto3 over real HTTP."""
 
+import gc
 import importlib.util
 import logging
 import os
@@ -34,6 +35,15 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 
 read_once()
+# Until all tests are collected: there is nothing to free before.
+gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """Let collections of garbage pass over the tests themselves, thousands that all last to the end."""
+    gc.collect()
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

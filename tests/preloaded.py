@@ -1,6 +1,7 @@
 """What programs of tests import, and what botocore reads for each, done once: see `tests.forked`."""
 
 import asyncio  # noqa: F401
+import gc
 
 import boto3  # noqa: F401
 import sqlalchemy.orm  # noqa: F401
@@ -29,3 +30,5 @@ for _name in ("endpoints", "partitions", "sdk-default-configuration", "_retry"):
 for _service in ("sqs", "sns"):
     for _kind in ("service-2", "endpoint-rule-set-1"):
         _loader.load_service_model(_service, _kind)
+# No collection of garbage in a program goes through all of this.
+gc.freeze()

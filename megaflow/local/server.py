@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import socket
 import threading
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import Any, Final
 
 from megaflow.distribution import describe_missing_extra
@@ -29,9 +28,9 @@ from megaflow.logs import get_logger
 
 try:
     import uvicorn
-    from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-    from megaflow.local.http.asgi import CALLER, Application, HttpCaller
+    from megaflow.local.http.asgi import Application
+    from megaflow.local.http.connections import Connection
     from megaflow.local.http.deliveries import Deliveries
     from megaflow.local.http.gate import Gate
 except ImportError as error:
@@ -156,7 +155,7 @@ class Server:
 
     def stop(self) -> None:
         """Stop; receives that wait are answered empty. May be called from any thread."""
-        self._server.should_exit = True
+        self._server.stop()
 
     def close(self) -> None:
         """Stop, wait until all is answered, and give the port back. May be called more than once."""
@@ -208,10 +207,12 @@ class _Uvicorn(uvicorn.Server):
         self._application = application
         self._deliveries = Deliveries()
         self._alarm: asyncio.TimerHandle | None = None
+        self._wake: Callable[[], object] = lambda: None
+        self._stopped = asyncio.Event()
         super().__init__(
             uvicorn.Config(
                 self._application,
-                http=_Connection,
+                http=Connection,
                 ws="none",
                 loop="asyncio",
                 lifespan="off",
@@ -221,12 +222,12 @@ class _Uvicorn(uvicorn.Server):
                 date_header=False,
                 proxy_headers=False,
                 timeout_keep_alive=_KEEP_ALIVE,
-                timeout_graceful_shutdown=_FAREWELL,
             )
         )
 
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:
         self._loop = asyncio.get_running_loop()
+        self._wake = partial(self._loop.call_soon_threadsafe, self._stopped.set)
         with self._account.lock:
             self._account.watchers.add(self._watch)
         self._set_alarm()
@@ -237,10 +238,40 @@ class _Uvicorn(uvicorn.Server):
             with self._account.lock:
                 self._account.watchers.discard(self._watch)
 
+    def stop(self) -> None:
+        """Stop, from any thread or from a signal."""
+        # In this order: a loop that begins in between looks whether it should exit.
+        self.should_exit = True
+        # One that is closed has stopped.
+        with suppress(RuntimeError):
+            self._wake()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        super().handle_exit(sig, frame)
+        self.stop()
+
+    async def main_loop(self) -> None:
+        """Serve until it is told to stop; uvicorn's own looks ten times a second whether it was."""
+        await self._stopped.wait()
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End as uvicorn does, but as soon as all is answered, not at the next tenth of a second."""
         self._application.stop_waiting()
         await self._deliveries.stop()
-        await super().shutdown(sockets)
+        # Let nobody in any more; whoever was just now is a connection in the second round of the loop.
+        for each in sockets or ():
+            with suppress(NotImplementedError):
+                self._loop.remove_reader(each)
+        for _ in range(2):
+            await asyncio.sleep(0)
+        for server in self.servers:
+            server.close()
+        for connection in list(self.server_state.connections):
+            connection.shutdown()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_FAREWELL):
+                while (self.server_state.connections or self.server_state.tasks) and not self.force_exit:
+                    await asyncio.sleep(_SHORTEST_WAIT)
         for connection in list(self.server_state.connections):
             connection.transport.abort()
         # An aborted connection is closed in the next round of the loop.
@@ -249,7 +280,7 @@ class _Uvicorn(uvicorn.Server):
     def let_go(self) -> None:
         """Close this process's end of every connection; the loop that would do so is not here."""
         for connection in list(self.server_state.connections):
-            if isinstance(connection, _Connection):
+            if isinstance(connection, Connection):
                 connection.let_go()
 
     def _watch(self) -> None:
@@ -273,70 +304,3 @@ class _Uvicorn(uvicorn.Server):
         finally:
             # The account tells only of alarms that changed, and the clock may not have reached this one.
             self._set_alarm()
-
-
-class _Connection(HttpToolsProtocol):
-    """A connection that can be cut, and that tells at once when its caller hung up."""
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
-        gathered = _Gathered(transport, self.loop)
-        self.transport, self.let_go = gathered, gathered.let_go  # type: ignore[assignment]
-        self._caller = HttpCaller(cut=transport.abort)
-        self._extensions = {CALLER: self._caller}
-
-    def on_message_begin(self) -> None:
-        super().on_message_begin()
-        self.scope["extensions"] = self._extensions  # type: ignore[typeddict-item]
-
-    def eof_received(self) -> bool:  # type: ignore[override]
-        """Answer what was asked, and then close: what a receive has taken would be lost to others with its answer."""
-        self._caller.hang_up()
-        self.shutdown()
-        return True
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        super().connection_lost(exc)
-        # Now, not when the loop comes round to it: a message that is sent next must not go to who has left.
-        self._caller.hang_up()
-
-    def shutdown(self) -> None:
-        if self.cycle is not None and self.cycle.more_body:
-            # Nobody knows when the rest of the request comes, or whether.
-            self.transport.close()
-        else:
-            super().shutdown()
-
-
-class _Gathered:
-    """A transport, as far as uvicorn writes to one: what a round of the loop has to say goes in one packet.
-
-    An answer's head and body are written apart, and each packet costs a tenth of a call.
-    """
-
-    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
-        self._transport = transport
-        self._loop = loop
-        self._parts: list[bytes] = []
-        self.is_closing = transport.is_closing
-        self.abort = transport.abort
-
-    def let_go(self) -> None:
-        # In its place: the transport that has the number is not ours to close.
-        nothing = os.open(os.devnull, os.O_RDWR)
-        os.dup2(nothing, self._transport.get_extra_info("socket").fileno(), inheritable=False)
-        os.close(nothing)
-
-    def write(self, part: bytes) -> None:
-        if not self._parts:
-            self._loop.call_soon(self._flush)
-        self._parts.append(part)
-
-    def close(self) -> None:
-        self._flush()
-        self._transport.close()
-
-    def _flush(self) -> None:
-        if self._parts:
-            self._transport.write(b"".join(self._parts))
-            self._parts.clear()

@@ -140,6 +140,15 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "moto_differs(reason, page): moto is known to differ from AWS, as page says")
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    """Write no long traceback, with all code around it, of what is expected to fail: nobody is shown it."""
+    with pytest.MonkeyPatch.context() as patch:
+        if item.get_closest_marker("xfail"):
+            patch.setattr(item.config.option, "tbstyle", "native")
+        return (yield)
+
+
 @contextlib.contextmanager
 def clients(url: str) -> Iterator[tuple[Any, Any]]:
     """Give boto3's clients for SQS and SNS at *url*, which try each call once."""

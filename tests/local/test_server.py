@@ -214,6 +214,30 @@ def test_stopping_does_not_wait_for_idle_connections_or_halves_of_requests(monke
     assert took < EARLY
 
 
+def test_stopping_hangs_up_on_who_comes_as_it_stops() -> None:
+    with ExitStack() as opened:
+        late: list[socket.socket] = []
+
+        def stop_as_somebody_comes() -> float:
+            """Be the time, that the server's own thread asks for while it answers."""
+            if threading.current_thread().name == "megaflow-local" and asked and not late:
+                late.append(
+                    opened.enter_context(socket.create_connection(("127.0.0.1", port_of(server.url)), PATIENCE))
+                )
+                server.stop()
+            return 0.0
+
+        asked: list[str] = []
+        server = Server(Account(clock=stop_as_somebody_comes))
+        url = SqsClient(server.account).create_queue(QueueName="orders")["QueueUrl"]
+        with server:
+            wire = opened.enter_context(Wire(server.url))
+            asked.append("by now")
+            wire.call("SendMessage", QueueUrl=url, MessageBody="late")
+
+        assert late[0].recv(1) == b""
+
+
 def test_stopping_does_not_wait_long_for_who_does_not_read_their_answer() -> None:
     shop = HttpShop()
     url = shop.queue()
@@ -314,6 +338,14 @@ def test_one_that_never_served_gives_its_port_back_when_it_is_closed() -> None:
     gc.collect()
 
     Server(port=port).close()
+
+
+def test_one_that_has_served_may_be_closed_again() -> None:
+    with Server() as server, Wire(server.url) as wire:
+        wire.call("ListQueues")
+        server.close()
+
+        server.close()
 
 
 def test_it_can_serve_in_a_thread_of_ones_own_until_it_is_stopped(pool: ThreadPoolExecutor) -> None:
