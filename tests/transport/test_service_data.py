@@ -64,7 +64,7 @@ def test_all_is_read_where_the_file_is_laid_out_otherwise(
     (tmp_path / "endpoints.json").write_text(text.replace(laid_out, otherwise), encoding="utf-8")
     monkeypatch.setattr(OneServiceLoader, "BUILTIN_DATA_PATH", str(tmp_path))
 
-    assert OneServiceLoader("sqs", [str(tmp_path)]).load_data("endpoints") == Loader().load_data("endpoints")
+    assert OneServiceLoader("sqs", [str(tmp_path)]).load_data("endpoints") == json.loads(text)
 
 
 def test_endpoints_of_the_users_own_take_the_place_of_botocores(tmp_path: Path) -> None:
