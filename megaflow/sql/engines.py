@@ -16,7 +16,6 @@ from megaflow.forks import close_before_fork, renew_in_child
 from megaflow.sql.async_kinds import AsyncEngine
 from megaflow.sql.failures import state_of
 from megaflow.sql.sessions import Source, engine_of, is_async
-from megaflow.sql.tables import metadata
 from megaflow.stores.store import CHECK
 
 Do: TypeAlias = Callable[[Connection], None]
@@ -49,19 +48,21 @@ class Tables:
 
     def create(self) -> None:
         """Make them where they are not there; where the source is async, in an event loop of its own."""
-        try:
-            self._run(self._create)
-        except DBAPIError:
-            # Another process may have made them at the same moment.
-            self._run(self._ask)
+        for table in self._tables:
+            try:
+                self._run(partial(table.create, checkfirst=True))
+            except DBAPIError:
+                # Another process may have made it at the same moment.
+                self._run(partial(self._ask_for, table))
 
     async def acreate(self) -> None:
         """Make them where they are not there, in this event loop."""
         engine = AsyncEngine(self._async_engine())
-        try:
-            await _arun_in(engine, self._create)
-        except DBAPIError:
-            await _arun_in(engine, self._ask)
+        for table in self._tables:
+            try:
+                await _arun_in(engine, partial(table.create, checkfirst=True))
+            except DBAPIError:
+                await _arun_in(engine, partial(self._ask_for, table))
 
     def check(self, also: Do | None = None) -> None:
         """Find out whether they are there; raise `ConfigurationError` where they are not. Within it, do *also*."""
@@ -84,24 +85,24 @@ class Tables:
         if isinstance(self._engine, Engine):
             self._engine.dispose(close=False)
 
-    def _create(self, connection: Connection) -> None:
-        metadata.create_all(connection, self._tables)
-
-    def _ask(self, connection: Connection, also: Do | None = None) -> None:
-        name = f"{CHECK} {uuid.uuid4()}"
+    def _ask(self, connection: Connection, also: Do | None) -> None:
         for table in self._tables:
-            entry = {each.name: 0.0 if isinstance(each.type, Double) else name for each in table.columns}
-            try:
-                # As one transaction: nobody sees it.
-                connection.execute(insert(table).values(entry))
-                connection.execute(delete(table).where(*(table.c[each] == entry[each] for each in entry)))
-            except DBAPIError as error:
-                problem = explain(table, error)
-                if not problem:
-                    raise
-                raise ConfigurationError(f"{self._who}: {problem} ({describe_error(error)})") from error
+            self._ask_for(table, connection)
         if also is not None:
             also(connection)
+
+    def _ask_for(self, table: Table, connection: Connection) -> None:
+        name = f"{CHECK} {uuid.uuid4()}"
+        entry = {each.name: 0.0 if isinstance(each.type, Double) else name for each in table.columns}
+        try:
+            # As one transaction: nobody sees it.
+            connection.execute(insert(table).values(entry))
+            connection.execute(delete(table).where(*(table.c[each] == entry[each] for each in entry)))
+        except DBAPIError as error:
+            problem = explain(table, error)
+            if not problem:
+                raise
+            raise ConfigurationError(f"{self._who}: {problem} ({describe_error(error)})") from error
 
     def _run(self, what: Do) -> None:
         if self._is_async:

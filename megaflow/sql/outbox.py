@@ -10,7 +10,8 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Final, Protocol, Unpack, cast
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, inspect
+from sqlalchemy.exc import DBAPIError
 
 from megaflow import limits
 from megaflow.checks import check_flag, check_seconds, refused, show
@@ -104,7 +105,12 @@ class Outbox:
             create_tables_by_django(cast("DjangoConnection", given))
         elif isinstance(given, Engine | Connection):
             dialect_of(given)
-            table.create(given, checkfirst=True)
+            try:
+                table.create(given, checkfirst=True)
+            except DBAPIError:
+                # Another process may have made it at the same moment; a transaction has failed with it.
+                if isinstance(given, Connection) or not inspect(given).has_table(table.name):
+                    raise
         elif isinstance(given, AsyncEngine | AsyncConnection):
             raise UsageError(f"{type(given).__name__} is to be awaited: await outbox.acreate_tables(engine)")
         else:
@@ -115,8 +121,13 @@ class Outbox:
         given = _check_engine(self.engine if engine is None else engine)
         if not isinstance(given, AsyncEngine):
             raise UsageError("Engine is not to be awaited: outbox.create_tables(engine)")
-        async with given.begin() as connection:
-            await connection.run_sync(self.create_tables)
+        try:
+            async with given.begin() as connection:
+                await connection.run_sync(self.create_tables)
+        except DBAPIError:
+            async with given.connect() as connection:
+                if not await connection.run_sync(lambda made: inspect(made).has_table(table.name)):
+                    raise
 
     def publish(
         self,

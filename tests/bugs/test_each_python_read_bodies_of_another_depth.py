@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import sys
 from base64 import b64encode
@@ -35,7 +36,12 @@ def with_few_frames(function: Callable[[], Returned]) -> Returned:
     def go_down(levels: int) -> Returned:
         return function() if levels == 0 else go_down(levels - 1)
 
-    return go_down(sys.getrecursionlimit() - depth - FRAMES_TO_SPARE - 2)
+    # What else there is to be freed may need more frames than there are down here.
+    gc.disable()
+    try:
+        return go_down(sys.getrecursionlimit() - depth - FRAMES_TO_SPARE - 2)
+    finally:
+        gc.enable()
 
 
 def objects(levels: int, innermost: Any = 1) -> dict[str, Any]:

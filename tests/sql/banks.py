@@ -16,6 +16,18 @@ from megaflow.sql.tables import inbox as inbox_table
 charges = Table("charges", MetaData(), Column("what", String, primary_key=False))
 
 
+def made_by_another(engine: Engine, table: Table) -> None:
+    """Let somebody else make *table* once *engine* has found that it is not there, and is about to make it."""
+    another = create_engine(engine.url)
+
+    def make(connection: Any, cursor: Any, statement: str, *rest: Any) -> None:
+        if f"CREATE TABLE {table.name}" in statement:
+            table.create(another, checkfirst=True)
+            another.dispose()
+
+    event.listen(engine, "before_cursor_execute", make)
+
+
 @dataclass
 class Bank:
     """A database with charges."""

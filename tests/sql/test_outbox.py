@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
 from megaflow import App, SqsPublisher
@@ -22,6 +24,8 @@ from megaflow.errors import ConfigurationError, EncodeError, PublishError, Usage
 from megaflow.local import Account, SqsClient
 from megaflow.payloads import DirectoryPayloads
 from megaflow.sql import Outbox, metadata
+from megaflow.sql.tables import outbox as outbox_table
+from tests.sql.banks import made_by_another
 from tests.sql.relays import count_of, rows_of, seeing_statements
 
 QUEUE = "https://sqs.eu-west-1.amazonaws.com/123456789012/orders"
@@ -32,6 +36,44 @@ def make(engine: Engine, address: str = QUEUE, **options: Any) -> Outbox:
     outbox = Outbox(SqsPublisher(queue_url=address), engine, **options)
     outbox.create_tables()
     return outbox
+
+
+def test_its_table_may_be_made_by_another_meanwhile(engine: Engine) -> None:
+    made_by_another(engine, outbox_table)
+
+    outbox = make(engine)
+
+    with engine.begin() as connection:
+        outbox.publish(connection, {"a": 1})
+    assert count_of(engine) == 1
+
+
+def test_its_table_may_be_made_by_another_meanwhile_in_an_event_loop(engine: Engine) -> None:
+    url = engine.url.render_as_string(hide_password=False)
+    for name, driver in (("sqlite:", "sqlite+aiosqlite:"), ("+psycopg:", "+asyncpg:")):
+        url = url.replace(name, driver)
+    awaited = create_async_engine(url)
+    event.listen(
+        awaited.sync_engine,
+        "before_cursor_execute",
+        lambda *given: outbox_table.create(engine, checkfirst=True) if "CREATE TABLE" in given[2] else None,
+    )
+
+    async def make_both() -> None:
+        await Outbox(SqsPublisher(queue_url=QUEUE), awaited).acreate_tables()
+        await awaited.dispose()
+
+    asyncio.run(make_both())
+
+    assert count_of(engine) == 0
+
+
+def test_a_table_that_cannot_be_made_is_an_error_of_the_database(tmp_path: Path) -> None:
+    engine = create_engine(f"sqlite:///file:{tmp_path / 'empty.db'}?mode=ro&uri=true")
+    (tmp_path / "empty.db").touch()
+
+    with pytest.raises(OperationalError, match="readonly"):
+        make(engine)
 
 
 @pytest.fixture

@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 from hypothesis import given, settings
-from sqlalchemy import create_engine, event, func, select
+from sqlalchemy import Table, create_engine, event, func, select
 
 from megaflow import Claim, ConfigurationError, Ended, MemoryStore, ProcessStatus
 from megaflow.sql import SqlStore, metadata
 from megaflow.sql.tables import keys, progress
 from tests.consuming import Queues, running
 from tests.examples import examples
-from tests.sql.banks import Bank
+from tests.sql.banks import Bank, made_by_another
 from tests.stores.test_stores import DONE, Clock, Step, play, steps
 from tests.waiting import PATIENCE, wait_until
 
@@ -185,6 +185,15 @@ def test_tables_that_two_make_at_once_are_made(bank: Bank) -> None:
         thread.join(PATIENCE)
 
     assert failed == []
+    SqlStore(bank.engine).check()
+
+
+@pytest.mark.parametrize("table", [progress, keys])
+def test_tables_of_which_another_makes_one_meanwhile_are_made(table: Table, bank: Bank) -> None:
+    made_by_another(bank.engine, table)
+
+    SqlStore(bank.engine).create_tables()
+
     SqlStore(bank.engine).check()
 
 
