@@ -147,7 +147,7 @@ def test_what_has_ended_is_let_go(loop: EventLoop) -> None:
     del large
 
     wait_until(lambda: loop.wait(name_thread()) and gc.collect() >= 0 and gone() is None)
-    assert loop._tasks == set()
+    wait_until(lambda: loop._tasks == set())
 
 
 def test_a_loop_that_was_closed_cancels_what_runs_and_its_thread_ends(interruptions: list[BaseException]) -> None:
