@@ -37,7 +37,6 @@ _SECTIONS: Final[Mapping[str, Callable[[Any], Any]]] = {
 
 _PATHS: Final = {"attributes": "event.attributes", "current": "object.current", "previous": "object.previous"}
 
-
 _NO_NEEDS: Final[Mapping[str, Need]] = {}
 
 
