@@ -12,6 +12,7 @@ from functools import cache
 from typing import Any, Final
 
 import megaflow
+from tests.syntax import parse
 
 MODULES: Final = (
     "megaflow",
@@ -78,27 +79,13 @@ def members_of(kind: type) -> Mapping[str, str]:
 
 
 def _read_class(kind: type) -> Iterator[tuple[str, str]]:
-    (tree,) = _parse(kind).body
+    (tree,) = parse(textwrap.dedent(inspect.getsource(kind))).body
     assert isinstance(tree, ast.ClassDef)
     yield from _read_attributes(tree.body, of="")
     for each in tree.body:
         if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef):
             yield each.name, ast.get_docstring(each) or ""
             yield from _read_attributes(each.body, of="self")
-
-
-def _parse(kind: type, tries: int = 100) -> ast.Module:
-    """Return the source of a class, parsed.
-
-    CPython 3.11 fails at it now and then where another thread does the same, as it does to show a traceback:
-    https://github.com/python/cpython/issues/106905
-    """
-    try:
-        return ast.parse(textwrap.dedent(inspect.getsource(kind)))
-    except SystemError:
-        if not tries:
-            raise
-        return _parse(kind, tries - 1)
 
 
 def _read_attributes(body: list[ast.stmt], *, of: str) -> Iterator[tuple[str, str]]:

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from tests.syntax import parse
+
 _COMPARISONS: Final[dict[type[ast.cmpop], tuple[type[ast.cmpop], ...]]] = {
     ast.Lt: (ast.LtE, ast.GtE),
     ast.LtE: (ast.Lt, ast.Gt),
@@ -75,7 +77,7 @@ def find_mutants(path: str, source: bytes) -> list[Mutant]:
         starts.append(starts[-1] + len(line))
     seen: Counter[tuple[str, str, str]] = Counter()
     mutants = []
-    for function, node, after in _walk(_parse(source), ""):
+    for function, node, after in _walk(parse(source), ""):
         start = starts[node.lineno - 1] + node.col_offset  # type: ignore[attr-defined]
         end = starts[node.end_lineno - 1] + node.end_col_offset  # type: ignore[attr-defined]
         before = source[start:end].decode()
@@ -86,14 +88,6 @@ def find_mutants(path: str, source: bytes) -> list[Mutant]:
         mutants.append(Mutant(path, function, before, after, seen[same], start, end, lines))
         seen[same] += 1
     return mutants
-
-
-def _parse(source: bytes) -> ast.Module:
-    """Parse *source*, twice where another thread parses meanwhile, which Python 3.11 takes for an error of its own."""
-    try:
-        return ast.parse(source)
-    except SystemError:
-        return ast.parse(source)
 
 
 def _walk(node: ast.AST, function: str) -> Iterator[tuple[str, ast.AST, str]]:

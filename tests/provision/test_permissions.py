@@ -31,6 +31,7 @@ from tests.cli.conftest import wait_for_no_message
 from tests.cli.processes import running
 from tests.conftest import ACCOUNT
 from tests.provision.calls import ACTIONS, Recorder, actions_of, recording
+from tests.syntax import parse
 from tests.unmocked import making_unmocked
 from tests.waiting import PATIENCE
 
@@ -262,7 +263,7 @@ OTHER_MEANING = {"dynamodb:Query"}
 
 def names_in(path: Path) -> Iterator[str]:
     """Give the names that a module calls methods by, and texts that may be such names."""
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(parse(path.read_text())):
         if isinstance(node, ast.Attribute):
             yield node.attr
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.isidentifier():

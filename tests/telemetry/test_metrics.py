@@ -19,6 +19,7 @@ from megaflow.telemetry.instruments import INSTRUMENTS, LABELS, Kind
 from megaflow.telemetry.metrics import NAMES, Measurements, merge, without_gauges
 from megaflow.telemetry.outlets import Outlets
 from megaflow.testing import TestClient
+from tests.syntax import parse
 from tests.telemetry.kept import KeptMetrics
 from tests.waiting import PATIENCE
 
@@ -124,7 +125,7 @@ def test_nothing_is_counted_under_another_name() -> None:
 
 def find_counted(path: Path) -> Iterator[str]:
     """Give the names that are counted in the module at *path*: whatever text stands in the first argument."""
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(parse(path.read_text())):
         if isinstance(node, ast.Call) and _COUNTS.search(ast.unparse(node.func)):
             texts = [text for given in node.args[:2] for text in constants_of(given)]
             assert texts, f"{path}: write the name out"

@@ -106,13 +106,18 @@ def test_who_spawns_in_the_loop_itself_starts_at_once(loop: EventLoop) -> None:
 def test_an_exit_of_what_was_left_running_is_told_and_the_loop_goes_on(
     loop: EventLoop, interruptions: list[BaseException]
 ) -> None:
+    tasks: list[asyncio.Task[None] | None] = []
+
     async def leave() -> None:
+        tasks.append(asyncio.current_task())
         raise SystemExit(3)
 
     assert loop.spawn(leave())
 
     wait_until(lambda: interruptions)
     assert isinstance(interruptions[0], SystemExit)
+    assert tasks[0]
+    assert tasks[0].exception() is interruptions[0]
     assert loop.wait(name_thread()) == "megaflow-async"
 
 

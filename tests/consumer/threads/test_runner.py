@@ -615,6 +615,7 @@ def test_a_task_that_exits_ends_run_and_the_loop_serves_other_handlers_on(queues
         app.run()
 
     assert caught.value.code == 3
+    assert tasks[0].exception() is caught.value
     assert queues.depth() == (0, 0)
 
 
