@@ -235,10 +235,10 @@ class Lines:
             note(f"interrupted after {self.lines_read:,} lines, all of which have been dealt with{more}")
 
     def _stop(self, now: bool) -> None:
-        """End the input, or *now* everything."""
+        """End the input, or *now* everything; a second signal may be heard before the first is."""
+        self.interrupted = True
         if now:
             raise KeyboardInterrupt
-        self.interrupted = True
         if self._is_reading:
             self._is_reading = False
             raise _Enough

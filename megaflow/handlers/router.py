@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import sys
+import threading
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Never, Protocol, Self, TypeAlias, TypeVar, Unpack
@@ -46,6 +47,9 @@ class _Made:
     where: str
     asked: str
     """The function of yours that is its pattern; ``""`` where there is none."""
+
+    thread: int
+    """The thread that made it."""
 
     is_applied: bool = False
 
@@ -170,9 +174,13 @@ class Router:
         return register
 
 
-def check_decorators(router: Router) -> None:
-    """Raise `RegistrationError` where a decorator was made and got no function, as without its parentheses."""
-    if unused := [str(made) for made in router._made if not made.is_applied]:  # noqa: SLF001 - an app is a router
+def check_decorators(router: Router, *, by: int | None = None) -> None:
+    """Raise `RegistrationError` where a decorator was made and got no function, as without its parentheses.
+
+    Those of another thread may be about to get theirs: *by* names the one thread to look at.
+    """
+    decorators = tuple(router._made)  # noqa: SLF001 - an app is a router
+    if unused := [str(made) for made in decorators if not made.is_applied and by in {None, made.thread}]:
         raise RegistrationError("; ".join(unused))
 
 
@@ -216,7 +224,7 @@ def _note_made(asked: object) -> _Made:
     caller = method.f_back or method
     where = f"{caller.f_code.co_filename}:{caller.f_lineno}"
     is_named = inspect.isfunction(asked) and asked.__name__ != "<lambda>"
-    return _Made(method.f_code.co_name, where, _name(asked) if is_named else "")
+    return _Made(method.f_code.co_name, where, _name(asked) if is_named else "", threading.get_ident())
 
 
 def _name(function: object) -> str:

@@ -145,7 +145,7 @@ class Assembly:
         """Return the processor; raise `RegistrationError` where something cannot work."""
         processor = self._processor
         if processor is None and not self._is_running():
-            check_decorators(self._router)
+            check_decorators(self._router, by=threading.get_ident())
         while processor is None:
             version = self._version
             # Outside the lock: a middleware may ask the app something while it is being asked itself.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +113,22 @@ def test_an_app_that_has_processed_something_is_refused_at_the_start() -> None:
 
     with pytest.raises(RegistrationError, match=r"on_data\(\) has got no handler"):
         app.run()
+
+
+def test_one_that_another_thread_is_about_to_apply_is_none_of_the_askers() -> None:
+    app = make_app()
+    app.on_text()(lambda text: None)
+    with ThreadPoolExecutor(1) as other:
+        decorator = other.submit(app.on_data, {"type": "order"}).result()
+
+    assert app.handlers_for({"type": "order"}) == ()
+
+    with pytest.raises(RegistrationError, match=r"on_data\(\) has got no handler"):
+        app.run()
+
+    decorator(save_order)
+
+    assert len(app.handlers_for({"type": "order"})) == 1
 
 
 def test_a_function_stays_a_pattern() -> None:

@@ -260,15 +260,38 @@ def _wait_for_message(sqs: Any, url: str) -> None:
     wait_until(lambda: "Messages" in sqs.receive_message(QueueUrl=url, VisibilityTimeout=0, WaitTimeSeconds=1))
 
 
+HEARS_THE_SECOND_FIRST = """
+import signal, sys
+from megaflow.cli.main import main
+from megaflow.cli.publishing import Lines
+
+def stop(lines, now):
+    if not now:
+        signal.raise_signal(signal.SIGTERM)
+    real(lines, now)
+
+real, Lines._stop = Lines._stop, stop
+sys.exit(main(sys.argv[1:]))
+"""
+
+
 @pytest.mark.usefixtures("files")
-def test_a_second_ctrl_c_keeps_the_lines_that_were_under_way(server: Server, sqs: Any, orders: str) -> None:
+@pytest.mark.parametrize("heard_first", [False, True])
+def test_a_second_ctrl_c_keeps_the_lines_that_were_under_way(
+    server: Server, sqs: Any, orders: str, heard_first: bool
+) -> None:
+    program: tuple[str, ...] = MEGAFLOW
+    if heard_first:
+        Path("hearing.py").write_text(HEARS_THE_SECOND_FIRST)
+        program = ("hearing.py",)
     server.account.faults = Faults([Fault("SendMessageBatch", FaultKind.SLOW, seconds=2 * PATIENCE, skip=1)])
     Path("all.jsonl").write_text("".join(f'{{"n": {number}}}\n' for number in range(30)))
-    with running("publish", "all.jsonl", "--queue", "orders") as process:
+    with running("publish", "all.jsonl", "--queue", "orders", program=program) as process:
         _wait_for_message(sqs, orders)
         process.interrupt()
         # Two of the same signal, one right after the other, can come to no more than one.
-        process.interrupt(signal.SIGTERM)
+        if not heard_first:
+            process.interrupt(signal.SIGTERM)
         read = int(process.wait_for("go on with --skip").split()[-1])
         code = process.wait()
 
