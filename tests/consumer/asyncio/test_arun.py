@@ -27,7 +27,7 @@ from megaflow import (
 )
 from megaflow.consumer.asyncio.driver import LoopDriver
 from tests.consuming import Faulty, Queues
-from tests.waiting import PATIENCE
+from tests.waiting import PATIENCE, wait_until
 
 TENANT: ContextVar[str] = ContextVar("TENANT", default="nobody")
 
@@ -381,7 +381,7 @@ def test_at_the_end_of_the_loop_messages_come_again_and_nothing_is_an_error(
     within(main)
 
     assert [task.cancelled() for task in kept] == [True]
-    assert queues.depth() == (1, 0)
+    wait_until(lambda: queues.depth() == (1, 0))
     assert "its handlers were cancelled" in caplog.text
     assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
 
@@ -575,9 +575,9 @@ def test_a_second_signal_waits_for_nobody(queues: Queues) -> None:
         app.publish("ping")
         await app.arun(signals=True)
 
-        assert queues.depth() == (1, 0)
-
     within(main)
+
+    wait_until(lambda: queues.depth() == (1, 0))
 
 
 def test_signals_are_heard_in_the_main_thread_alone(queues: Queues) -> None:

@@ -195,7 +195,7 @@ def test_a_batch_that_exits_ends_the_consumer_and_its_messages_come_again(queues
     with pytest.raises(SystemExit):
         app.run()
 
-    assert queues.depth() == (2, 0)
+    wait_until(lambda: queues.depth() == (2, 0))
 
 
 def test_the_spans_of_messages_end_whose_batch_cannot_be_run(queues: Queues) -> None:
