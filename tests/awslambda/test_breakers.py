@@ -86,7 +86,8 @@ def test_a_handler_may_have_a_limit_and_a_breaker(limit: dict[str, Any]) -> None
     function.app.on_text(breaker=BREAKER, **limit)(function.store)
 
     assert function.invoke(*"abcdef") == list("abcdef")
-    assert 2 <= len(function.calls) <= 4
+    # Four are at work at the second failure, and the one before it has ended.
+    assert 2 <= len(function.calls) <= 5
     function.is_away = False
     function.clock.let_an_hour_pass()
 
