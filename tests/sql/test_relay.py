@@ -333,8 +333,8 @@ def test_stopping_before_it_runs_ends_it_at_once(queue: QueueServer, engine: Eng
 def test_what_is_for_later_is_never_early(queue: QueueServer, engine: Engine) -> None:
     outbox = make(queue, engine)
     publish(outbox, engine, "later", not_before=timedelta(hours=1))
-    publish(outbox, engine, "soon", not_before=timedelta(seconds=0.3))
     began = time.monotonic()
+    publish(outbox, engine, "soon", not_before=timedelta(seconds=0.3))
 
     with relaying(outbox):
         wait_until(lambda: queue.bodies == ["soon"])
