@@ -8,7 +8,6 @@ import click
 
 from megaflow.cli.errors import WrongTarget, WrongUsage
 from megaflow.cli.targets import load_module
-from megaflow.distribution import describe_missing_extra
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -26,7 +25,7 @@ def load_outbox(target: str) -> Outbox:
     try:
         from megaflow.sql import Outbox
     except ImportError as error:
-        raise WrongUsage(describe_missing_extra("an outbox", "sql", error)) from error
+        raise WrongUsage(str(error)) from error
 
     module, place, name = load_module(target)
     known = {key: value for key, value in vars(module).items() if isinstance(value, Outbox)}

@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 from tests.waiting import PATIENCE
 
 _WITHOUT_GREENLET = """
@@ -47,6 +49,17 @@ def test_without_sqlalchemy_the_extra_is_named() -> None:
 
     assert "megaflow.sql needs the extra sql" in ended.stderr
     assert "pip install 'megaflow-sqs[sql]'" in ended.stderr
+
+
+@pytest.mark.parametrize("command", ["relay", "outbox"])
+def test_commands_name_the_extra_once(command: str) -> None:
+    ended = run(
+        "import sys; sys.modules['sqlalchemy'] = None; from megaflow.cli.main import main; "
+        f"sys.exit(main([{command!r}, 'shop.py']))"
+    )
+
+    assert ended.returncode == 2
+    assert ended.stderr.count("needs the extra sql") == ended.stderr.count("\n") == 1
 
 
 def test_megaflow_itself_does_not_import_sqlalchemy() -> None:
